@@ -1,0 +1,40 @@
+"""LoRA (Hu et al. 2022), the low-rank counterpart that KronA replaces (section 3.2, Figure 1.a)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from krona.errors import KronaError
+
+
+class LoRA(nn.Module):
+    """``s · x A B`` with ``A: (d_in, rank)`` and ``B: (rank, d_out)``.
+
+    ``A`` starts Kaiming-uniform (a = √5: bound 1/√d_in), ``B`` at zero, so training starts at the backbone.
+    Parameters: rank · (d_in + d_out). Rank of the update: rank.
+    """
+
+    def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
+        super().__init__()
+        if not 1 <= rank <= min(d_in, d_out):
+            raise KronaError(
+                f"method.rank={rank} on a layer {d_in} → {d_out}: rank is 1 to {min(d_in, d_out)}, "
+                "a higher one adds parameters and no rank"
+            )
+        self.scaling = scaling
+        self.A = nn.Parameter(torch.empty(d_in, rank))
+        self.B = nn.Parameter(torch.empty(rank, d_out))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        bound = 1 / math.sqrt(self.A.shape[0])
+        nn.init.uniform_(self.A, -bound, bound)
+        nn.init.zeros_(self.B)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
+
+    def delta(self) -> Tensor:
+        """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
+        return self.scaling * (self.A @ self.B).T
