@@ -1,0 +1,146 @@
+"""result.json: what one run is, what it scored and where it comes from. Written whole or not at all; no torch.
+
+The fields are described in docs/results-schema.md; `Result.problems` checks them.
+"""
+
+import base64
+import json
+import math
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from krona.errors import KronaError
+
+SCHEMA = 1
+Status = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass
+class Result:
+    """One run. Scores are 0-100, times seconds, memory bytes, epochs count from 1."""
+
+    run_id: str
+    status: Status
+    method: str
+    task: str
+    seed: int
+    config: dict[str, Any]
+    schema: int = SCHEMA
+    error: str | None = None
+    notes: list[str] = field(default_factory=list)  # what the run said that a reader of its score should know
+    splits: dict[str, dict[str, Any]] = field(default_factory=dict)  # train, dev, test: rows, fingerprint, truncated
+    trainable_params: int | None = None
+    trainable_percent: float | None = None  # of the backbone before insertion
+    best_epoch: int | None = None  # the earliest with the best dev score; 0 is the untrained model
+    dev: dict[str, Any] | None = None  # score, parts, outcomes (of the best epoch)
+    test: dict[str, Any] | None = None  # the same, looked at once
+    dev_curve: list[dict[str, Any]] = field(default_factory=list)  # an entry an epoch: epoch, step, loss, lr, dev
+    progress: dict[str, Any] = field(default_factory=dict)  # epoch, epochs, step, steps
+    times: dict[str, float] = field(default_factory=dict)  # setup, train, evaluate, total, examples_per_s
+    peak_memory: dict[str, int] = field(default_factory=dict)  # host, and device where there is one
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """What is wrong with this result, in words; empty where nothing is."""
+        found = []
+        if self.schema != SCHEMA:
+            found.append(f"schema {self.schema} (this version reads {SCHEMA})")
+        if self.status not in get_args(Status):
+            found.append(f"status {self.status!r}")
+        if self.status == "done":
+            for name in ("dev", "test"):
+                part = getattr(self, name)
+                score = part.get("score") if isinstance(part, dict) else None
+                if not isinstance(score, int | float) or not math.isfinite(score):
+                    found.append(f"{name}.score {score!r} is no number")
+            found += [
+                f"{name} is missing"
+                for name in ("trainable_params", "provenance")
+                if not getattr(self, name) and getattr(self, name) != 0
+            ]
+        return found
+
+
+def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
+    """Each example's target and prediction, packed small: zlib, then base64, of one string a line."""
+    return {"targets": _pack(targets), "predictions": _pack(predictions)}
+
+
+def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The targets and predictions of `outcomes`."""
+    return _unpack(packed["targets"]), _unpack(packed["predictions"])
+
+
+def _pack(values: Sequence[str]) -> str:
+    text = "\n".join(value.replace("\n", " ") for value in values)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _unpack(packed: str) -> list[str]:
+    return zlib.decompress(base64.b64decode(packed)).decode().split("\n")
+
+
+def write_result(folder: Path, result: Result) -> Path:
+    """``folder/result.json``, whole or not at all."""
+    path = folder / "result.json"
+    text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
+    write_whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    return path
+
+
+def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then put it there in one step."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    part = Path(name)
+    try:
+        write(part)
+        with part.open("rb") as written:
+            os.fsync(written.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    except OSError as error:
+        raise KronaError(f"{path} could not be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_result(path: Path) -> Result:
+    """One result.json. Truncated, hand-edited or of another schema: an error that says which."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} is not there") from error
+    except (OSError, ValueError) as error:
+        raise KronaError(f"{path} is not a result: {error}") from error
+    if not isinstance(content, dict):
+        raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
+    if content.get("schema") != SCHEMA:
+        raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
+    names = {f.name for f in fields(Result)}
+    missing = {"run_id", "status", "method", "task", "seed", "config"} - content.keys()
+    unknown = content.keys() - names
+    if missing or unknown:
+        raise KronaError(f"{path}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+    result = Result(**content)
+    problems = result.problems()
+    if problems:
+        raise KronaError(f"{path}: {'; '.join(problems)}")
+    if result.run_id != path.parent.name:
+        raise KronaError(f"{path} says run_id {result.run_id}, its folder says {path.parent.name}")
+    return result
+
+
+def read_results(outputs: Path) -> Iterator[Result | KronaError]:
+    """Every ``<run id>/result.json`` under ``outputs``, by name; one that can't be read comes as its error."""
+    for path in sorted(outputs.glob("*/result.json")):
+        try:
+            yield read_result(path)
+        except KronaError as error:
+            yield error
