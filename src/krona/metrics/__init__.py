@@ -1,0 +1,37 @@
+"""GLUE's metrics without the Hub: a local `evaluate` metric on scikit-learn and SciPy."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+__all__ = ["load"]
+
+SCRIPT = Path(__file__).resolve().parent / "label_scores"  # evaluate wants folder and script of one name
+
+
+class Scored(Protocol):
+    """What a metric needs to know of a task."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def metrics(self) -> tuple[str, ...]: ...
+    def target_strings(self) -> list[str] | None: ...
+
+
+def load(task: Scored) -> Callable[[Sequence[str], Sequence[str]], dict[str, float]]:
+    """The task's metric: `metric(targets, predictions) -> {name: 0-100}`.
+
+    What it returns does not pickle: keep it out of modules that are saved or sent to other processes.
+    """
+    import evaluate  # takes a second; the report imports this package without it
+
+    # In memory: a failed compute would leave a lock on disk, and every later one would wait for it.
+    metric = evaluate.load(str(SCRIPT), task.name, keep_in_memory=True)
+    names, labels = list(task.metrics), task.target_strings()
+
+    def compute(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, float]:
+        scores = metric.compute(predictions=list(predictions), references=list(targets), metrics=names, labels=labels)
+        return {name: float(scores[name]) for name in names}
+
+    return compute

@@ -1,0 +1,29 @@
+"""The local `evaluate` metric: label strings in, scores in 0-100 out.
+
+`evaluate.load` copies this file and imports the copy; the work is in `krona.metrics.scores`. Features are strings,
+because what the model wrote may be no label at all.
+"""
+
+import datasets
+import evaluate
+
+from krona.metrics.scores import score
+
+DESCRIPTION = "Accuracy, F1, macro-F1, Matthews, Pearson and Spearman of label strings, in 0-100."
+
+
+class LabelScores(evaluate.Metric):  # type: ignore[misc]
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=DESCRIPTION,
+            citation="",
+            inputs_description="predictions, references: strings; metrics: names; labels: all strings, or None",
+            features=datasets.Features(
+                {"predictions": datasets.Value("string"), "references": datasets.Value("string")}
+            ),
+        )
+
+    def _compute(
+        self, predictions: list[str], references: list[str], metrics: list[str], labels: list[str] | None
+    ) -> dict[str, float]:
+        return score(metrics, references, predictions, labels)

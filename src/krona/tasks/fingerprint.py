@@ -1,0 +1,47 @@
+"""What data a run would read, in a few words, before any work: part of the run's identity.
+
+Cheap and total: no torch, no `datasets`, no network, and never an exception; a file that is not there is "absent",
+and the run that follows says what is wrong.
+"""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+
+from krona.errors import KronaError
+from krona.tasks.sources import own_files, tsv_files
+from krona.tasks.task import Task
+
+
+def data_fingerprint(
+    task: Task, *, kind: str, path: str | None = None, name: str | None = None, revision: str | None = None
+) -> str:
+    """`own:<hash>`, `tsv:<hash>`, `sample:<hash>`, `hub:<name>/<config>@<revision>` or `…:absent`."""
+    try:
+        if task.kind == "own":
+            return f"own:{_files_hash(own_files(task, path))}"
+        if task.kind == "sample" or kind == "sample":
+            from krona.sample import FINGERPRINT
+
+            return f"sample:{FINGERPRINT}"
+        if kind == "tsv":
+            return f"tsv:{_files_hash(tsv_files(task, path))}"
+        return f"hub:{name}/{task.hub_name}@{revision or 'main'}"
+    except (KronaError, OSError, ImportError, ValueError, TypeError):
+        return f"{kind}:absent"
+
+
+def _files_hash(files: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for part, file in sorted(files.items()):
+        state = file.stat()
+        content = _content_hash(file.resolve(), state.st_size, state.st_mtime_ns)
+        digest.update(f"{part}:{content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _content_hash(file: Path, size: int, mtime_ns: int) -> str:
+    """size and mtime_ns are there for the cache: a sweep asks for the same file once a job."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,81 @@
+"""GLUE from the Hub through `datasets`, and a quick, plain answer where it cannot be had.
+
+Without network the library retries for about 25 seconds. One request asks first whether the Hub answers; where it
+does not, only the local cache is tried.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from krona.errors import KronaError
+from krona.tasks.sources import Part, Reading
+
+PATIENCE = 8.0  # seconds for the one request
+PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
+
+
+def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> dict[str, Part]:
+    """The labelled parts of a GLUE configuration; its test set has no labels and is left alone."""
+    task = reading.task
+    if task.hub_name is None or name is None:
+        raise KronaError(f"task {task.name}: data=hub needs data.name (nyu-mll/glue) and task.hub_name")
+    loaded = _load(name, task.hub_name, revision)
+    parts = {}
+    for part in PARTS:
+        if part in loaded:
+            origin = f"{name} {task.hub_name} {part}"
+            parts[part] = reading.part(part, origin, enumerate(loaded[part]))
+    return parts
+
+
+def _load(name: str, config: str, revision: str | None) -> Any:
+    import datasets
+
+    trouble = _unreachable()
+    try:
+        if trouble is None:
+            return datasets.load_dataset(name, config, revision=revision)
+        with _offline():
+            return datasets.load_dataset(name, config, revision=revision)
+    except Exception as error:  # the libraries raise a dozen kinds, down to httpx's own
+        why = trouble or " ".join(str(error).split()) or type(error).__name__
+        raise KronaError(
+            f"the data set {name} ({config}{f', revision {revision}' if revision else ''}) could not be had from "
+            f"{_endpoint()} and is not in the local cache: {why}. Ways out: profile=demo (sample data, nothing is "
+            "downloaded), data=tsv data.path=FOLDER (GLUE's own files), or HF_ENDPOINT=URL of a mirror"
+        ) from error
+
+
+def _endpoint() -> str:
+    from huggingface_hub import constants
+
+    return str(constants.ENDPOINT)
+
+
+def _unreachable() -> str | None:
+    """Why the Hub does not answer, or None. Any answer, an error page too, counts as one."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
+        return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
+    try:
+        get_session().head(_endpoint(), timeout=PATIENCE)
+    except Exception as error:  # whatever the client's transport raises: no route, no name, no proxy, no time
+        return " ".join(str(error).split()) or type(error).__name__
+    return None
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """`datasets` and `huggingface_hub` look into their caches only; both read their flag at each call."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before

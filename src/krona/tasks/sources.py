@@ -1,0 +1,175 @@
+"""Where a task's rows come from: the Hub, GLUE's own files, this project's generator, a user's own files.
+
+Each source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
+`validation_mismatched`; sample tasks and own files: `train`, `dev` and `test`, as many as there are).
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from krona.errors import KronaError
+from krona.tasks.files import Located, Row, read_rows, read_tsv
+from krona.tasks.names import did_you_mean
+from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
+
+KINDS = ("hub", "tsv", "sample")
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows as text, in the source's order. ids: `<part>-<place in the source>`."""
+
+    ids: list[str]
+    sources: list[str]
+    targets: list[str]
+    skipped_rows: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, places: Sequence[int]) -> "Part":
+        return Part(
+            ids=[self.ids[i] for i in places],
+            sources=[self.sources[i] for i in places],
+            targets=[self.targets[i] for i in places],
+            skipped_rows=self.skipped_rows,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How rows become a Part: the task, whether its name stands before the source, whether bad rows may go."""
+
+    task: Task
+    prefix: bool
+    skip_bad_rows: bool
+
+    def part(self, name: str, origin: str, rows: Iterable[Located]) -> Part:
+        """origin: what an error calls the source (a path); raises KronaError at the first bad row."""
+        ids, sources, targets, skipped, count = list[str](), list[str](), list[str](), 0, 0
+        for place, (line, row) in enumerate(rows):
+            count = place + 1
+            try:
+                if isinstance(row, BadRowError):
+                    raise row
+                source, target = self.task.source(row, prefix=self.prefix), self.task.target(row)
+            except BadRowError as error:
+                if not self.skip_bad_rows:
+                    raise KronaError(
+                        f"{origin}:{line}: {error}. Correct the row, or leave such rows out and count them: "
+                        "data.skip_bad_rows=true"
+                    ) from error
+                skipped += 1
+                continue
+            ids.append(f"{name}-{place}")
+            sources.append(source)
+            targets.append(target)
+        if not ids:
+            why = f"none of its {count} rows can be used" if count else "it has columns and no rows"
+            raise KronaError(f"{origin}: a split with no rows: {why}")
+        return Part(ids, sources, targets, skipped)
+
+
+def check_kind(task: Task, kind: str) -> None:
+    """The task and `data` fit each other: a sample task is generated, a GLUE task is not."""
+    if kind not in KINDS:
+        raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
+    if task.kind == "sample" and kind != "sample":
+        raise KronaError(
+            f"task={task.name} is made by this project's generator and data={kind} does not have it: "
+            f"add data=sample (or profile=demo), or take task={task.sample}"
+        )
+    if task.kind == "glue" and kind == "sample":
+        raise KronaError(
+            f"data=sample does not have task={task.name}: take task=sample_{task.name}, or GLUE itself with "
+            "data=hub or data=tsv data.path=FOLDER"
+        )
+
+
+def read_parts(
+    reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
+) -> dict[str, Part]:
+    """All labelled parts that the source has."""
+    task = reading.task
+    check_kind(task, kind)
+    if task.kind == "own":
+        return _own_parts(reading, path)
+    if task.kind == "sample":
+        return _sample_parts(reading)
+    if kind == "tsv":
+        return _tsv_parts(reading, path)
+    from krona.tasks.hub import hub_parts
+
+    return hub_parts(reading, name=name, revision=revision)
+
+
+def own_files(task: Task, path: str | None) -> dict[str, Path]:
+    """The files of a user's own task; relative ones start at data.path, else at the working directory."""
+    folder = Path(path).expanduser() if path else Path()
+    named = task.files or {}
+    return {key: folder / Path(named[key]).expanduser() for key in FILE_KEYS if key in named}
+
+
+def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
+    """GLUE's files of a task in FOLDER/RTE or FOLDER itself; raises KronaError where they are not."""
+    layout = _layout(task)
+    if path is None:
+        raise KronaError(f"data=tsv needs the folder of the GLUE download: data.path=FOLDER (has {layout.folder}/)")
+    root = Path(path).expanduser()
+    if not root.is_dir():
+        raise KronaError(f"data.path={path}: {'not a folder' if root.exists() else 'no such folder'}")
+    candidates = (root / layout.folder, root)
+    for folder in candidates:
+        files = {part: folder / file for part, file in layout.files.items()}
+        if all(file.is_file() for file in files.values()):
+            return files
+    sought = " nor ".join(f"{folder}/{{{','.join(layout.files.values())}}}" for folder in candidates)
+    there = ", ".join(sorted(entry.name for entry in itertools.islice(root.iterdir(), 20))) or "nothing"
+    raise KronaError(
+        f"data.path={path} does not hold all files of task {task.name}: neither {sought} (there is: {there})"
+    )
+
+
+def _layout(task: Task) -> TsvLayout:
+    if task.tsv is None:
+        raise KronaError(
+            f"task {task.name} has neither files of its own nor a place in GLUE's download: "
+            "give its YAML files: {train: FILE}"
+        )
+    return task.tsv
+
+
+def _own_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+    columns = (*reading.task.columns, reading.task.label_column)
+    files = own_files(reading.task, path)
+    return {part: reading.part(part, str(file), read_rows(file, columns)) for part, file in files.items()}
+
+
+def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+    task, layout = reading.task, _layout(reading.task)
+    ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
+    return {
+        part: reading.part(part, str(file), _renamed(read_tsv(file, list(ours.values()), header=layout.header), ours))
+        for part, file in tsv_files(task, path).items()
+    }
+
+
+def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Located]:
+    for line, row in rows:
+        if isinstance(row, BadRowError):
+            yield line, row
+        else:
+            yield line, {name: row[column] for name, column in ours.items()}
+
+
+def _sample_parts(reading: Reading) -> dict[str, Part]:
+    from krona.sample import generate
+
+    sample = reading.task.sample or ""
+    parts = {}
+    for part in FILE_KEYS:
+        rows: Sequence[Row] = generate(sample, part)
+        parts[part] = reading.part(part, f"sample task {sample}, {part}", enumerate(rows))
+    return parts

@@ -1,0 +1,164 @@
+"""Train, dev and test of a task (notes of section 2; the paper's D.1 and Table 1 disagree, hence two protocols).
+
+The data seed is fixed and never the training's seed: all runs of a task see the same three splits.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from krona.errors import KronaError
+from krona.tasks.names import did_you_mean
+from krona.tasks.sources import Part, Reading, read_parts
+from krona.tasks.task import Task
+
+PROTOCOLS = ("table1", "appendix_d1")
+CARVED = 1000  # rows of train that become dev (table1) or test (appendix_d1) of the large tasks
+OWN_SHARE = 10  # a user's task without dev or test gives a tenth of train for each, at most CARVED rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Rows as text. fingerprint: of ids, sources and targets. skipped_rows: bad rows left out of its file."""
+
+    ids: list[str]
+    sources: list[str]
+    targets: list[str]
+    fingerprint: str
+    skipped_rows: int = 0
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """kind: what a score on them may be called, "glue", "sample" or "own"."""
+
+    train: Split
+    dev: Split
+    test: Split
+    kind: str
+
+
+def load(
+    task: Task,
+    *,
+    kind: str,
+    path: str | None = None,
+    protocol: str = "table1",
+    train_rows: int | None = None,
+    skip_bad_rows: bool = False,
+    seed: int = 42,
+    name: str | None = None,
+    revision: str | None = None,
+    prefix: bool = False,
+) -> Splits:
+    """A task's three splits; the keywords are `conf/data/*.yaml`'s keys. Raises KronaError.
+
+    prefix: the method's choice whether the task's name stands before the source; the task's own `prefix` beats it.
+    """
+    if protocol not in PROTOCOLS:
+        raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
+    prefix = prefix if task.prefix is None else task.prefix
+    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows)
+    parts = read_parts(reading, kind=kind, path=path, name=name, revision=revision)
+    train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
+    if train_rows is not None:
+        train = _balanced(train, train_rows, seed=seed, by_label=task.labels is not None)
+    for role, part in (("train", train), ("dev", dev), ("test", test)):
+        if not len(part):
+            raise KronaError(f"task {task.name}: {role} would be a split with no rows")
+    return Splits(train=_split(train), dev=_split(dev), test=_split(test), kind=task.kind)
+
+
+def divide(parts: Mapping[str, Part], *, split: str, protocol: str, seed: int, task: str) -> tuple[Part, Part, Part]:
+    """Official parts → (train, dev, test).
+
+    halve_validation: the permuted validation, first half (floor) dev, the rest test.
+    carve_train: 1,000 rows of permuted train are dev and the validation is test (appendix_d1: the other way round).
+    mnli: dev is validation-mismatched, test validation-matched (appendix_d1: 1,000 of train are test, matched is dev).
+    given: as the source has them; what is missing of dev and test comes out of train or, for test, out of dev.
+    """
+    if split == "given":
+        return _given(parts, seed=seed, task=task)
+    train = _part(parts, "train", task)
+    if split == "halve_validation":
+        dev, test = _halves(_part(parts, "validation", task), seed)
+        return train, dev, test
+    if split == "mnli" and protocol == "table1":
+        return train, _part(parts, "validation_mismatched", task), _part(parts, "validation_matched", task)
+    official = _part(parts, "validation_matched" if split == "mnli" else "validation", task)
+    if len(train) <= CARVED:
+        raise KronaError(
+            f"task {task}: train would be a split with no rows: it has {len(train)}, and data.protocol={protocol} "
+            f"takes {CARVED} of them out. For data of your own write a task with files: {{train: FILE}}"
+        )
+    order = permutation(len(train), seed)
+    carved, rest = train.take(order[:CARVED]), train.take(order[CARVED:])
+    return (rest, carved, official) if protocol == "table1" else (rest, official, carved)
+
+
+def permutation(rows: int, seed: int) -> list[int]:
+    """torch.randperm under the data seed, as the code behind Table 1 has it."""
+    import torch  # here, so that a run's identity and the report do not wait for it
+
+    return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
+
+
+def _part(parts: Mapping[str, Part], name: str, task: str) -> Part:
+    if name not in parts:
+        raise KronaError(f"task {task}: its data has no '{name}': {did_you_mean(name, parts)}")
+    return parts[name]
+
+
+def _halves(part: Part, seed: int) -> tuple[Part, Part]:
+    order = permutation(len(part), seed)
+    half = len(part) // 2
+    return part.take(order[:half]), part.take(order[half:])
+
+
+def _given(parts: Mapping[str, Part], *, seed: int, task: str) -> tuple[Part, Part, Part]:
+    train, dev, test = _part(parts, "train", task), parts.get("dev"), parts.get("test")
+    if dev is not None and test is None:
+        dev, test = _halves(dev, seed)
+    share = min(CARVED, max(1, len(train) // OWN_SHARE))
+    order = permutation(len(train), seed)
+    if dev is None:
+        dev, order = train.take(order[:share]), order[share:]
+    if test is None:
+        test, order = train.take(order[:share]), order[share:]
+    return (train if len(order) == len(train) else train.take(order)), dev, test
+
+
+def _balanced(train: Part, rows: int, *, seed: int, by_label: bool) -> Part:
+    """`rows` rows: one of each label in turn, as long as it lasts. A regression has no labels to balance."""
+    if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
+        raise KronaError(f"data.train_rows={rows}: a split with no rows; it must be a whole number of at least 1")
+    if rows > len(train):
+        raise KronaError(f"data.train_rows={rows}: train has only {len(train)} rows")
+    queues: dict[str, list[int]] = defaultdict(list)
+    for place in reversed(permutation(len(train), seed)):
+        queues[train.targets[place] if by_label else ""].append(place)
+    taken: list[int] = []
+    while len(taken) < rows:
+        for label in sorted(queues):
+            if queues[label] and len(taken) < rows:
+                taken.append(queues[label].pop())
+    return train.take(taken)
+
+
+def _split(part: Part) -> Split:
+    digest = hashlib.sha256()
+    for row in zip(part.ids, part.sources, part.targets, strict=True):
+        for text in row:
+            data = text.encode()
+            digest.update(len(data).to_bytes(8, "little") + data)
+    return Split(
+        ids=part.ids,
+        sources=part.sources,
+        targets=part.targets,
+        fingerprint=digest.hexdigest()[:16],
+        skipped_rows=part.skipped_rows,
+    )
