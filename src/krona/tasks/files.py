@@ -113,7 +113,8 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        raise KronaError(f"{path}: no such file") from error
+        place = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise KronaError(f"{path}: no such file{place}") from error
     except OSError as error:
         raise KronaError(f"{path} cannot be read: {error.strerror}") from error
     if not data.strip():

@@ -5,8 +5,9 @@ does not, only the local cache is tried.
 """
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from krona.errors import KronaError
@@ -33,11 +34,9 @@ def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> di
 def _load(name: str, config: str, revision: str | None) -> Any:
     import datasets
 
-    trouble = _unreachable()
+    trouble = _unreachable(name)
     try:
-        if trouble is None:
-            return datasets.load_dataset(name, config, revision=revision)
-        with _offline():
+        with nullcontext() if trouble is None else _offline(), _bars_on_a_terminal():
             return datasets.load_dataset(name, config, revision=revision)
     except Exception as error:  # the libraries raise a dozen kinds, down to httpx's own
         why = trouble or " ".join(str(error).split()) or type(error).__name__
@@ -54,17 +53,18 @@ def _endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def _unreachable() -> str | None:
-    """Why the Hub does not answer, or None. Any answer, an error page too, counts as one."""
+def _unreachable(name: str) -> str | None:
+    """Why the Hub does not answer, or None. "Not found" is an answer: the library words it better."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
         return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
-        get_session().head(_endpoint(), timeout=PATIENCE)
+        url = f"{_endpoint()}/datasets/{name}/resolve/main/README.md"  # what the library asks first
+        status = get_session().head(url, timeout=PATIENCE).status_code
     except Exception as error:  # whatever the client's transport raises: no route, no name, no proxy, no time
         return " ".join(str(error).split()) or type(error).__name__
-    return None
+    return f"it answers with status {status}" if status >= 500 else None
 
 
 @contextmanager
@@ -79,3 +79,18 @@ def _offline() -> Iterator[None]:
         yield
     finally:
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+@contextmanager
+def _bars_on_a_terminal() -> Iterator[None]:
+    """The library's progress bars are for a terminal; in a log they are hundreds of lines."""
+    import datasets
+
+    shown = not datasets.are_progress_bars_disabled()
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    try:
+        yield
+    finally:
+        if shown:
+            datasets.enable_progress_bars()

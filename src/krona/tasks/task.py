@@ -17,6 +17,7 @@ from krona.tasks.names import did_you_mean
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
 FILE_KEYS = ("train", "dev", "test")
+LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
 FIELD = re.compile(r"\{([^{}]*)\}")
 
 
@@ -282,7 +283,7 @@ def _number(value: object) -> str:
         number = float(str(value).strip())
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
-        raise BadRowError(f"label '{value}' is not a number")
+    if not abs(number) < LARGEST:
+        raise BadRowError(f"label '{value}' is not a number (below {LARGEST:.0e})")
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0

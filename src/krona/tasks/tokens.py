@@ -8,6 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # torch's cross entropy leaves such labels out
 BATCH = 1000
+ABANDONED = 3600.0  # seconds after which a half-written folder has no writer any more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,9 @@ def _read(folder: Path, *, rows: int) -> Tokenised:
 
 def _write(split: Split, tokenizer: Any, *, max_source_length: int, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{folder.name}-*"):  # by a run that was killed here
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
     own = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         truncated = _write_arrow(split, tokenizer, max_source_length=max_source_length, file=own / "rows.arrow")
