@@ -7,81 +7,49 @@ The product ``A ⊗ B`` itself is never built in training.
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from krona.errors import KronaError
-
-Shape = tuple[int, int]
-
-
-def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
-    """All shapes of A that leave a whole B = (d_in/a1, d_out/a2), no side of A or B below ``smallest``."""
-
-    def sides(width: int) -> list[int]:
-        return [s for s in range(smallest, width // smallest + 1) if width % s == 0]
-
-    return [(a1, a2) for a1 in sides(d_in) for a2 in sides(d_out)]
-
-
-def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
-    """The fitting shapes of A by distance of log(a1/a2) to ``shape``'s, then by number of parameters."""
-    wanted = math.log(shape[0] / shape[1])
-
-    def distance(a: Shape) -> tuple[float, int]:
-        parameters = a[0] * a[1] + (d_in // a[0]) * (d_out // a[1])
-        return round(abs(math.log(a[0] / a[1]) - wanted), 9), parameters
-
-    return sorted(fitting_shapes(d_in, d_out, smallest=2), key=distance)
-
-
-def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:
-    """Shapes of A and B for a layer d_in → d_out; B may be left out. A pair that does not fit is an error."""
-    try:
-        shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
-        whole = all(isinstance(side, int) and side >= 1 for pair in kron_factors for side in pair)
-    except (TypeError, ValueError):
-        shapes, whole = [], False
-    if not whole or len(shapes) not in (1, 2):
-        raise KronaError(
-            f"method.kron_factors={kron_factors!r}: expected [[a1, a2], [b1, b2]] or [[a1, a2]], whole numbers ≥ 1"
-        )
-    a1, a2 = shapes[0]
-    if len(shapes) == 1:
-        shapes.append((d_in // a1, d_out // a2))
-    b1, b2 = shapes[1]
-    if (a1 * b1, a2 * b2) != (d_in, d_out):
-        near = ", ".join(
-            f"[[{p},{q}],[{d_in // p},{d_out // q}]]" for p, q in nearest_shapes((a1, a2), d_in, d_out)[:3]
-        )
-        erratum = ""
-        if (a1, a2) == (b1, b2) == (32, 24):
-            erratum = " Tables 17 and 18 print this for STS-B, an erratum: read B as (24, 32)."
-        raise KronaError(
-            f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
-            f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with every side ≥ 2'}"
-        )
-    return (a1, a2), (b1, b2)
+from krona.methods.arguments import choice, finite, whole
+from krona.methods.kron_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
+from krona.methods.non_linearity import non_linearity_named
 
 
 def kron_matmul(x: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """``x (A ⊗ B)`` without building the product: (..., a1·b1) → (..., a2·b2)."""
+    """``x (A ⊗ B)`` without building the product: (..., a1·b1) → (..., a2·b2).
+
+    With a leading dimension on A and B, the sum over its terms: ``Σᵢ x (Aᵢ ⊗ Bᵢ)``.
+    """
+    if A.dim() == 3:
+        return torch.stack([kron_matmul(x, A_i, B_i) for A_i, B_i in zip(A, B, strict=True)]).sum(0)
     (a1, a2), (b1, b2) = A.shape, B.shape
     X = x.reshape(-1, a1, b1)
-    if a1 * b2 * (b1 + a2) <= a2 * b1 * (a1 + b2):  # multiply-adds a token: X B first, or Aᵀ X first
-        Y = A.T @ (X @ B)  # (N, a1, b2) → (N, a2, b2)
-    else:
-        Y = (A.T @ X) @ B  # (N, a2, b1) → (N, a2, b2)
+    b_first, a_first = a1 * b2 * (b1 + a2), a2 * b1 * (a1 + b2)  # multiply-adds a token
+    Y = A.T @ (X @ B) if b_first <= a_first else (A.T @ X) @ B  # (N, a2, b2)
     return Y.reshape(*x.shape[:-1], a2 * b2)
 
 
 class Kronecker(nn.Module):
-    """``s · x (A ⊗ B)`` (Eq. 3).
+    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual only where they are asked for.
 
-    ``A`` starts Kaiming-uniform (a = √5), ``B`` at zero (Table 4), so training starts at the backbone. The bound of
-    Kaiming-uniform depends on the fan-in: that is a1, the side of ``A`` that is contracted with the input: 1/√a1.
-    Parameters: a1·a2 + b1·b2. Rank of the update: at most min(a1, a2) · min(b1, b2).
+    ``A`` starts Kaiming-uniform (a = √5), ``B`` at zero (Table 4), biases at zero, so training starts at the backbone.
+    The bound of Kaiming-uniform depends on the fan-in: that is a1, the side of ``A`` that is contracted with the input:
+    1/√a1.
+
+    Args:
+        kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]]: B follows from the layer.
+        scaling: s, fixed. It multiplies the biases too (as in PA), not the residual (Eq. 6).
+        bias: 0, 1: an output bias (d_out), or 2: besides it one on the intermediate ``X B`` (b2), B.2.
+        non_linearity: between the products, ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu; null: none.
+        residual: ``scale``: s_res, learned, from 1 (Eq. 6); ``sigmoid``: σ(s_res), from σ(1) (Table 7); null: none.
+        init: ``kaiming`` as above, or ``normal``: A and B from N(0, 1/√d_in), the standard deviation (Table 4).
+        terms: a sum of this many products; 1 is KronA.
+
+    Parameters: terms · (a1·a2 + b1·b2), and d_out, terms · b2 and 1 for what is switched on.
+    Rank of the linear update: at most terms · min(a1, a2) · min(b1, b2).
     """
 
     def __init__(
@@ -91,25 +59,89 @@ class Kronecker(nn.Module):
         *,
         kron_factors: Sequence[Sequence[int]],
         scaling: float = 1.0,
+        bias: int = 0,
+        non_linearity: str | None = None,
+        residual: Literal["scale", "sigmoid"] | None = None,
+        init: Literal["kaiming", "normal"] = "kaiming",
+        terms: int = 1,
     ) -> None:
         super().__init__()
         shape_a, shape_b = factor_shapes(kron_factors, d_in, d_out)
-        self.scaling = scaling
-        self.A = nn.Parameter(torch.empty(shape_a))
-        self.B = nn.Parameter(torch.empty(shape_b))
+        whole("bias", bias, low=0, high=2)
+        whole("terms", terms, low=1)
+        choice("residual", residual, (None, "scale", "sigmoid"))
+        choice("init", init, ("kaiming", "normal"))
+        if residual is not None and d_in != d_out:
+            raise KronaError(f"method.residual adds the input to the output, but the layer is {d_in} → {d_out}")
+        self.scaling = finite("scaling", scaling)
+        self.non_linearity = None if non_linearity is None else non_linearity_named(non_linearity)
+        self.residual, self.init = residual, init
+        stack = (terms,) if terms > 1 else ()
+        self.A = nn.Parameter(torch.empty(*stack, *shape_a))
+        self.B = nn.Parameter(torch.empty(*stack, *shape_b))
+        self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
+        self.inner_bias = nn.Parameter(torch.empty(*stack, shape_b[1])) if bias == 2 else None
+        self.residual_scale = nn.Parameter(torch.empty(())) if residual else None
+        self.update_rank = _update_rank(self, shape_a, shape_b, terms)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.A.shape[0])
-        nn.init.uniform_(self.A, -bound, bound)
-        nn.init.zeros_(self.B)
+        if self.init == "normal":
+            d_in = self.A.shape[-2] * self.B.shape[-2]
+            nn.init.normal_(self.A, std=1 / math.sqrt(d_in))
+            nn.init.normal_(self.B, std=1 / math.sqrt(d_in))
+        else:
+            bound = 1 / math.sqrt(self.A.shape[-2])
+            nn.init.uniform_(self.A, -bound, bound)
+            nn.init.zeros_(self.B)
+        for bias in (self.bias, self.inner_bias):
+            if bias is not None:
+                nn.init.zeros_(bias)
+        if self.residual_scale is not None:
+            nn.init.ones_(self.residual_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        return kron_matmul(x, self.A, self.scaling * self.B)
+        if self.non_linearity is None and self.inner_bias is None:
+            y = kron_matmul(x, self.A, self.scaling * self.B)
+        else:
+            y = self._between(x)
+        if self.bias is not None:
+            y = y + self.scaling * self.bias
+        if self.residual_scale is not None:
+            gate = self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
+            y = y + gate * x
+        return y
+
+    def _between(self, x: Tensor) -> Tensor:
+        """``s · Aᵀ σ(X B + b_inner)``: what stands between the products fixes their order."""
+        total: Tensor | None = None
+        for term, A in enumerate(self.A if self.A.dim() == 3 else [self.A]):
+            B = self.B[term] if self.B.dim() == 3 else self.B
+            Z = x.reshape(-1, A.shape[0], B.shape[0]) @ B  # (N, a1, b2)
+            if self.inner_bias is not None:
+                Z = Z + (self.inner_bias[term] if self.inner_bias.dim() == 2 else self.inner_bias)
+            if self.non_linearity is not None:
+                Z = self.non_linearity(Z)
+            Y = (self.scaling * A).T @ Z  # (N, a2, b2)
+            total = Y if total is None else total + Y
+        assert total is not None
+        return total.reshape(*x.shape[:-1], -1)
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): s · Aᵀ ⊗ Bᵀ, what merging adds to an ``nn.Linear`` weight (Eq. 4)."""
-        return self.scaling * torch.kron(self.A.T.contiguous(), self.B.T.contiguous())
+        """(d_out, d_in): s · Aᵀ ⊗ Bᵀ, what merging adds to a weight (Eq. 4); with a residual, + s_res · I."""
+        if self.non_linearity is not None:
+            raise KronaError(
+                "a non-linearity between the products makes the update no matrix: method.non_linearity=null"
+            )
+        if self.bias is not None:
+            raise KronaError("a bias makes the update more than a matrix, and T5's layers have none: method.bias=0")
+        pairs = [(self.A, self.B)] if self.A.dim() == 2 else list(zip(self.A, self.B, strict=True))
+        D = sum(torch.kron(A.T.contiguous(), B.T.contiguous()) for A, B in pairs) * self.scaling
+        assert isinstance(D, Tensor)
+        if self.residual_scale is not None:
+            gate = self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
+            D = D + gate * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
+        return D
 
     @staticmethod
     def fit_to_layer(
@@ -131,7 +163,9 @@ class Kronecker(nn.Module):
         return [[p, q], [d_in // p, d_out // q]]
 
 
-def factor_fit(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> bool:
-    """Whether A ⊗ B maps d_in → d_out."""
-    (a1, a2), (b1, b2) = kron_factors
-    return (a1 * b1, a2 * b2) == (d_in, d_out)
+def _update_rank(branch: Kronecker, shape_a: Shape, shape_b: Shape, terms: int) -> int | None:
+    """Rank that the update can have; None where it is not linear."""
+    if branch.non_linearity is not None:
+        return None
+    full = min(shape_a[0] * shape_b[0], shape_a[1] * shape_b[1])
+    return full if branch.residual else min(full, terms * min(shape_a) * min(shape_b))

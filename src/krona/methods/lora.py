@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.errors import KronaError
+from krona.methods.arguments import finite, whole
 
 
 class LoRA(nn.Module):
@@ -17,14 +17,12 @@ class LoRA(nn.Module):
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
         super().__init__()
-        if not 1 <= rank <= min(d_in, d_out):
-            raise KronaError(
-                f"method.rank={rank} on a layer {d_in} → {d_out}: rank is 1 to {min(d_in, d_out)}, "
-                "a higher one adds parameters and no rank"
-            )
-        self.scaling = scaling
+        largest = min(d_in, d_out)
+        whole("rank", rank, low=1, high=largest, why=f"on a layer {d_in} → {d_out} a higher one adds no rank")
+        self.scaling = finite("scaling", scaling)
         self.A = nn.Parameter(torch.empty(d_in, rank))
         self.B = nn.Parameter(torch.empty(rank, d_out))
+        self.update_rank = rank
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

@@ -1,0 +1,85 @@
+"""An adapter into the backbone's weights and out again, where its update is linear (Eq. 4): torch only.
+
+A merged weight is a new tensor: the original stands aside and comes back, the very same object, on ``unmerge``. Nothing
+merges by itself, ``eval()`` included. LayerNorms that train with an adapter are the model's own weights in any case.
+"""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from krona.adapted import Adapted, adapted_modules, adapter_named, public_name, state_of
+from krona.building import delta_of
+from krona.errors import KronaError
+
+
+def merge(model: nn.Module, name: str | None = None) -> None:
+    """Put an adapter (None: the active one) into the weights: the model is then as fast as its backbone.
+
+    The sum is taken in fp32 (fp64 for an fp64 model) and cast to the weight's dtype last.
+
+    Raises:
+        KronaError: a branch that no weight can hold, with the reason; another adapter is merged. The model is
+            untouched then.
+    """
+    state = state_of(model)
+    name = state.active if name is None else name
+    if name is None:
+        raise KronaError("no adapter is active: surgery.activate(model, name), or say which one to merge")
+    adapter_named(model, name)
+    if state.merged is not None:
+        raise KronaError(f"adapter {state.merged!r} is merged already: surgery.unmerge(model) first")
+    if name != state.active:
+        raise KronaError(f"adapter {name!r} is not the active one: surgery.activate(model, {name!r}) first")
+    places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
+    merged = [_merged_weight(place, adapted, name) for place, adapted in places]
+    for (place, adapted), weight in zip(places, merged, strict=True):
+        own: Any = adapted.base.weight
+        state.own_weights[place] = own
+        adapted.base.weight = nn.Parameter(weight, requires_grad=False)
+        adapted.merged = True
+    state.merged = name
+
+
+def unmerge(model: nn.Module) -> None:
+    """Give the backbone its own weights back, bit for bit, and let the branches stand beside them again."""
+    state = state_of(model)
+    if state.merged is None:
+        raise KronaError("no adapter is merged")
+    for place, own in state.own_weights.items():
+        adapted = model.get_submodule(place)
+        assert isinstance(adapted, Adapted)
+        adapted.base.weight = own
+        adapted.merged = False
+    state.own_weights.clear()
+    state.merged = None
+
+
+@torch.no_grad()
+def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
+    """(d_out, d_in): the layer's weight with an adapter in it, in the weight's dtype."""
+    base, how = adapted.base, adapted.places[name]
+    label = public_name(place)
+    if not isinstance(base, nn.Linear):
+        raise KronaError(
+            f"adapter {name!r} stands at {label}, a {type(base).__name__} and no linear layer: there is no one weight "
+            "that could hold it (section 3.3). Keep it beside the block"
+        )
+    W = base.weight.to(torch.promote_types(base.weight.dtype, torch.float32))
+    branches: Any = adapted.branches[name]
+    for branch in branches:
+        D = delta_of(label, copy.deepcopy(branch).to(W.dtype))
+        if how.placement == "parallel":
+            W = W + D
+        elif how.placement == "sequential":  # y (1 + D)
+            W = W + D @ W if how.inner_residual else D @ W
+        else:
+            W = W + W @ D if how.inner_residual else W @ D
+    if name in adapted.magnitudes:
+        magnitude: Any = adapted.magnitudes[name].magnitude
+        W = magnitude.to(W.dtype)[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
+    if how.placement == "sequential" and base.bias is not None:
+        raise KronaError(f"{label} has a bias that a sequential branch would change too: keep the branch beside it")
+    return W.to(base.weight.dtype).clone()

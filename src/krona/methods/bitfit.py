@@ -1,0 +1,26 @@
+"""BitFit (Ben Zaken et al. 2022) on a backbone that has no biases: new ones, from zero (notes: 280,960 on T5-base)."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Bias(nn.Module):
+    """``b``, whatever the input: a trainable bias of a linear layer or a LayerNorm.
+
+    T5's linear layers and LayerNorms have none, so new ones are made; the relative position bias is an embedding, not
+    one of them. ``b`` starts at zero, so training starts at the backbone. Parameters: d_out. It moves the output and
+    not the weight: the rank of the update is 0.
+    """
+
+    update_rank = 0
+
+    def __init__(self, d_in: int, d_out: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(d_out))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bias.expand(*x.shape[:-1], -1)  # (..., d_out)

@@ -1,0 +1,81 @@
+"""Compacter (Mahabadi et al. 2021): an adapter whose two weights are sums of Kronecker products with a shared rule."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from krona.errors import KronaError
+from krona.methods.arguments import whole
+from krona.methods.non_linearity import non_linearity_named
+
+
+class Compacter(nn.Module):
+    """``σ(h W_down + b_down) W_up + b_up`` with ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``, added to ``h`` by sequential placement.
+
+    ``R: (n, n, n)`` is the rule, one for both weights and for all places (``shared``); ``S: (n, rows/n, factor_rank)``
+    and ``T: (n, factor_rank, columns/n)`` belong to each weight. The rule starts N(0, 1e-4) with 1e-4 the standard
+    deviation, the factors Xavier-uniform with gain √2, the biases at zero: the update starts at about 1e-8.
+    Parameters: factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out a place, and n³ once.
+    Rank of the update: at most n² · factor_rank and at most bottleneck_dim.
+    """
+
+    shared = ("rule",)  # parameters that all places of one adapter have in common
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        *,
+        hypercomplex_division: int = 4,
+        bottleneck_dim: int = 24,
+        factor_rank: int = 1,
+        non_linearity: str = "gelu_new",
+    ) -> None:
+        super().__init__()
+        n = whole("hypercomplex_division", hypercomplex_division, low=1)
+        whole("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
+        for key, size in (("bottleneck_dim", bottleneck_dim), ("the layer's input", d_in), ("its output", d_out)):
+            if size % n:
+                raise KronaError(
+                    f"method.hypercomplex_division={n} divides a weight into {n} × {n} blocks, but {key} is {size}; "
+                    f"n divides {math.gcd(d_in, d_out)} and bottleneck_dim is a multiple of n"
+                )
+        whole("factor_rank", factor_rank, low=1, high=max(1, min(d_in, d_out, bottleneck_dim) // n))
+        self.non_linearity = non_linearity_named(non_linearity)
+        self.rule = nn.Parameter(torch.empty(n, n, n))
+        self.down_left = nn.Parameter(torch.empty(n, d_in // n, factor_rank))
+        self.down_right = nn.Parameter(torch.empty(n, factor_rank, bottleneck_dim // n))
+        self.down_bias = nn.Parameter(torch.empty(bottleneck_dim))
+        self.up_left = nn.Parameter(torch.empty(n, bottleneck_dim // n, factor_rank))
+        self.up_right = nn.Parameter(torch.empty(n, factor_rank, d_out // n))
+        self.up_bias = nn.Parameter(torch.empty(d_out))
+        self.update_rank = min(n * n * factor_rank, bottleneck_dim)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.rule, std=1e-4)
+        for factor in (self.down_left, self.down_right, self.up_left, self.up_right):
+            bound = math.sqrt(2) * math.sqrt(6 / (factor.shape[1] + factor.shape[2]))
+            nn.init.uniform_(factor, -bound, bound)
+        for bias in (self.down_bias, self.up_bias):
+            nn.init.zeros_(bias)
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """W_down (d_in, bottleneck_dim) and W_up (bottleneck_dim, d_out)."""
+        return (
+            sum_of_products(self.rule, self.down_left @ self.down_right),
+            sum_of_products(self.rule, self.up_left @ self.up_right),
+        )
+
+    def forward(self, h: Tensor) -> Tensor:
+        W_down, W_up = self.weights()
+        z = self.non_linearity(h @ W_down + self.down_bias)  # (..., bottleneck_dim)
+        return z @ W_up + self.up_bias  # (..., d_out)
+
+
+def sum_of_products(R: Tensor, B: Tensor) -> Tensor:
+    """``Σᵢ Rᵢ ⊗ Bᵢ`` of (n, a1, a2) and (n, b1, b2): (a1·b1, a2·b2)."""
+    (n, a1, a2), (_, b1, b2) = R.shape, B.shape
+    product = R.reshape(n, a1 * a2).T @ B.reshape(n, b1 * b2)  # one product sums over i
+    return product.reshape(a1, a2, b1, b2).transpose(1, 2).reshape(a1 * b1, a2 * b2)

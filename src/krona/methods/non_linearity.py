@@ -1,0 +1,23 @@
+"""The non-linear functions of Table 6, by the paper's names."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from krona.methods.arguments import choice
+
+NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
+    "mish": F.mish,
+    "relu": F.relu,
+    "gelu": F.gelu,
+    "gelu_new": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
+
+
+def non_linearity_named(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of that name; any other name is an error that lists them."""
+    choice("non_linearity", name, NON_LINEARITIES)
+    return NON_LINEARITIES[name]

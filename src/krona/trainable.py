@@ -1,0 +1,73 @@
+"""What trains in a model with an adapter: its number of parameters, its tensors by name, and copying into them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from krona.adapted import adapted_modules, adapter_named, of_an_adapter, public_name
+from krona.errors import KronaError
+
+
+@dataclass(frozen=True)
+class Count:
+    """Parameters that train, and those of the backbone before insertion (tied weights counted once)."""
+
+    trainable: int
+    backbone: int
+
+    @property
+    def percent(self) -> float:
+        """trainable_percent: of the backbone before insertion."""
+        return 100 * self.trainable / self.backbone
+
+
+def count(model: nn.Module) -> Count:
+    """Trainable parameters, and the backbone's before insertion."""
+    trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    backbone = sum(p.numel() for n, p in model.named_parameters() if not of_an_adapter(n))
+    return Count(trainable=trainable, backbone=backbone)
+
+
+def trainable_state(model: nn.Module) -> dict[str, Tensor]:
+    """What trains, by name: ``encoder.block.0.layer.0.SelfAttention.q.0.A``, ``decoder.final_layer_norm.weight``.
+
+    A branch's number at its place stands before its own name: KronA^B has ``DenseReluDense.0.A`` and ``….1.A``. A
+    parameter that several places share is there once, under the first place's name.
+    """
+    return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
+
+
+def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
+    """What one adapter trains, active or not, under the names of `trainable_state`."""
+    adapter = adapter_named(model, name)
+    owned: dict[int, tuple[str, Tensor]] = {}
+    for place, adapted in adapted_modules(model):
+        for parameter_name, parameter in adapted.own_parameters(name):
+            owned.setdefault(id(parameter), (f"{public_name(place)}.{parameter_name}", parameter))
+    return dict(owned.values()) | dict(adapter.trained)
+
+
+def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Copy tensors into what trains. Other keys or shapes are an error, and nothing is copied."""
+    copy_into(trainable_state(model), tensors)
+
+
+def copy_into(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
+    """Copy tensors into those of the same names. Other names or shapes are an error, and nothing is copied."""
+    if own.keys() != tensors.keys():
+        missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+        raise KronaError(
+            f"these weights are of another method or backbone: {len(missing)} of {len(own)} names are missing"
+            f"{f' (first {missing[0]})' if missing else ''}, {len(unknown)} are unknown"
+            f"{f' (first {unknown[0]})' if unknown else ''}"
+        )
+    for parameter_name, parameter in own.items():
+        if parameter.shape != tensors[parameter_name].shape:
+            raise KronaError(
+                f"{parameter_name} is {tuple(tensors[parameter_name].shape)} in these weights and "
+                f"{tuple(parameter.shape)} in the model"
+            )
+    with torch.no_grad():
+        for parameter_name, parameter in own.items():
+            parameter.copy_(tensors[parameter_name])
