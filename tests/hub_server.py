@@ -185,9 +185,7 @@ def _handler(repos: Mapping[str, Path], hub: Hub) -> type[BaseHTTPRequestHandler
             told = {"X-Error-Code": code, "X-Error-Message": f"{what} not found", **(headers or {})}
             self._send(404, json.dumps({"error": f"{what} not found"}).encode(), "application/json", told)
 
-        def _send(
-            self, status: int, data: bytes, content: str, headers: Mapping[str, str] | None = None
-        ) -> None:
+        def _send(self, status: int, data: bytes, content: str, headers: Mapping[str, str] | None = None) -> None:
             self.send_response(status)
             self.send_header("Content-Type", content)
             self.send_header("Content-Length", str(len(data)))

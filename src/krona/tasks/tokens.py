@@ -74,7 +74,10 @@ def _read(folder: Path, *, rows: int) -> Tokenised:
     except (OSError, ValueError, KeyError) as error:
         raise KronaError(f"the token cache {folder} is damaged ({error}): delete that folder") from error
     if not whole:
-        raise KronaError(f"the token cache {folder} has {len(data)} rows of {rows}: delete that folder")
+        raise KronaError(
+            f"the token cache {folder} cannot be trusted: {len(data)} rows on disk, {counts['rows']} noted, {rows} "
+            "in the split: delete that folder"
+        )
     return Tokenised(rows=data, truncated=counts["truncated"])
 
 

@@ -1,0 +1,139 @@
+"""The real `load_dataset` and `from_pretrained` against a Hub on 127.0.0.1, and a Hub that is not there."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from huggingface_hub import constants
+
+from hub_server import Hub, serve
+from krona.errors import KronaError
+from krona.tasks import hub, load
+from tasks.glue_files import task
+
+CARD = """---
+configs:
+- config_name: rte
+  data_files:
+  - {split: train, path: rte/train-*}
+  - {split: validation, path: rte/validation-*}
+  - {split: test, path: rte/test-*}
+---
+Sentences of the tests.
+"""
+
+
+def glue_repository(folder: Path) -> Path:
+    """nyu-mll/glue as the Hub has it, with one configuration of a few rows; its test set has no labels."""
+    (folder / "rte").mkdir(parents=True)
+    (folder / "README.md").write_text(CARD)
+    for split, rows in (("train", 20), ("validation", 7), ("test", 3)):
+        table = {
+            "sentence1": [f"The {split} cat no. {i}." for i in range(rows)],
+            "sentence2": ["A cat."] * rows,
+            "label": [-1 if split == "test" else i % 2 for i in range(rows)],
+            "idx": list(range(rows)),
+        }
+        pq.write_table(pa.table(table), folder / "rte" / f"{split}-00000-of-00001.parquet")
+    return folder
+
+
+def tiny_t5(folder: Path) -> Path:
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(vocab_size=32, d_model=8, d_kv=4, d_ff=8, num_layers=1, num_heads=2, decoder_start_token_id=0)
+    T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def child(code: str, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    environment = environment | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    folder = tmp_path_factory.mktemp("hub")
+    repos = {
+        "datasets/nyu-mll/glue": glue_repository(folder / "glue"),
+        "models/google-t5/tiny": tiny_t5(folder / "tiny"),
+    }
+    with serve(repos) as running:
+        yield running
+
+
+READ = """
+from krona.tasks import load
+from tasks.glue_files import task
+got = load(task("rte"), kind="hub", name="nyu-mll/glue")
+print(len(got.train), len(got.dev), len(got.test), got.kind, got.train.ids[3], got.train.targets[3], got.train.sources[3])
+"""
+EXPECTED = "20 3 4 glue train-3 1 sentence1: The train cat no. 3. sentence2: A cat.\n"
+
+
+def test_glue_from_the_hub_and_again_from_the_cache_without_it(server: Hub, tmp_path: Path) -> None:
+    first = child(READ, server.environment(tmp_path))
+    assert first.stdout == EXPECTED, first.stderr
+    assert first.stderr == ""  # no progress bars where there is no terminal
+    assert any("GET /datasets/nyu-mll/glue/resolve/" in request for request in server.requests)
+    again = child(READ, server.environment(tmp_path) | {"HF_ENDPOINT": "http://127.0.0.1:9"})
+    assert again.stdout == EXPECTED, again.stderr
+
+
+def test_a_model_from_the_hub(server: Hub, tmp_path: Path) -> None:
+    code = """
+from transformers import T5ForConditionalGeneration
+print(T5ForConditionalGeneration.from_pretrained("google-t5/tiny").config.d_model)
+"""
+    out = child(code, server.environment(tmp_path))
+    assert out.stdout == "8\n", out.stderr
+
+
+def test_what_the_hub_does_not_have_is_one_message(server: Hub, tmp_path: Path) -> None:
+    code = """
+from krona.errors import KronaError
+from krona.tasks import load
+from tasks.glue_files import task
+for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
+    try:
+        load(task(config), kind="hub", name=name)
+    except KronaError as error:
+        print(error)
+"""
+    out = child(code, server.environment(tmp_path))
+    first, second = out.stdout.splitlines()
+    assert first.startswith(f"the data set nyu-mll/glew (rte) could not be had from {server.url}"), out.stderr
+    assert "cola" in second
+    assert "rte" in second.split("Ways out")[0]  # the library says what there is
+
+
+def test_no_network_is_one_message_in_seconds(tmp_path: Path) -> None:
+    code = READ.replace("got = load", "import time; start = time.time()\ntry: load") + ""
+    code = code[: code.index("print(")] + "except Exception as error: print(type(error).__name__, error)\n"
+    code += "print(time.time() - start < 20)\n"
+    environment = Hub(url="http://127.0.0.1:9").environment(tmp_path)
+    message, soon = child(code, environment).stdout.splitlines()
+    assert message.startswith("KronaError the data set nyu-mll/glue (rte) could not be had from http://127.0.0.1:9")
+    assert soon == "True"
+    for way_out in ("profile=demo", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
+        assert way_out in message
+
+
+def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr(hub, "PATIENCE", 0.3)
+        monkeypatch.setitem(os.environ, "HF_DATASETS_CACHE", str(tmp_path))
+        start = time.monotonic()
+        with pytest.raises(KronaError, match=r"could not be had from http://127.0.0.1:\d+ .*profile=demo"):
+            load(task("rte"), kind="hub", name="nobody/has-this")
+        assert time.monotonic() - start < 10
+    assert (os.environ.get("HF_HUB_OFFLINE", "0") in ("1", "true")) == constants.HF_HUB_OFFLINE

@@ -1,0 +1,156 @@
+"""The two protocols at GLUE's real sizes, seeds, and small balanced parts."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from krona.errors import KronaError
+from krona.tasks import load
+from krona.tasks.sources import Part
+from krona.tasks.splits import divide
+from tasks.glue_files import task, write
+
+
+def part(name: str, rows: int) -> Part:
+    ids = [f"{name}-{i}" for i in range(rows)]
+    return Part(ids=ids, sources=ids, targets=["0"] * rows, skipped_rows=0)
+
+
+OFFICIAL = {
+    "rte": {"train": 2490, "validation": 277},
+    "mrpc": {"train": 3668, "validation": 408},
+    "cola": {"train": 8551, "validation": 1043},
+    "stsb": {"train": 5749, "validation": 1500},
+    "sst2": {"train": 67349, "validation": 872},
+    "qnli": {"train": 104743, "validation": 5463},
+    "qqp": {"train": 363846, "validation": 40430},
+    "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
+}
+SIZES = {
+    "table1": {
+        "rte": (2490, 138, 139),
+        "mrpc": (3668, 204, 204),
+        "cola": (8551, 521, 522),
+        "stsb": (5749, 750, 750),
+        "sst2": (66349, 1000, 872),
+        "qnli": (103743, 1000, 5463),
+        "qqp": (362846, 1000, 40430),
+        "mnli": (392702, 9832, 9815),
+    },
+    "appendix_d1": {
+        "rte": (2490, 138, 139),
+        "sst2": (66349, 872, 1000),
+        "qnli": (103743, 5463, 1000),
+        "qqp": (362846, 40430, 1000),
+        "mnli": (391702, 9815, 1000),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("protocol", "name"), [(protocol, name) for protocol, sizes in SIZES.items() for name in sizes]
+)
+def test_real_sizes(protocol: str, name: str) -> None:
+    parts = {key: part(key, rows) for key, rows in OFFICIAL[name].items()}
+    got = divide(parts, split=task(name).split, protocol=protocol, seed=42, task=name)
+    assert tuple(len(split) for split in got) == SIZES[protocol][name]
+    used = [row for split in got for row in split.ids]
+    assert len(used) == len(set(used))
+
+
+def test_halves_follow_torchs_permutation_of_seed_42() -> None:
+    parts = {"train": part("train", 5), "validation": part("validation", 277)}
+    order = torch.randperm(277, generator=torch.Generator().manual_seed(42)).tolist()
+    train, dev, test = divide(parts, split="halve_validation", protocol="table1", seed=42, task="rte")
+    assert train.ids == [f"train-{i}" for i in range(5)]
+    assert dev.ids == [f"validation-{i}" for i in order[:138]]
+    assert test.ids == [f"validation-{i}" for i in order[138:]]
+
+
+def test_the_first_thousand_of_permuted_train_are_carved_out() -> None:
+    parts = {"train": part("train", 1200), "validation": part("validation", 9)}
+    order = [f"train-{i}" for i in torch.randperm(1200, generator=torch.Generator().manual_seed(42)).tolist()]
+    train, dev, test = divide(parts, split="carve_train", protocol="table1", seed=42, task="sst2")
+    assert (train.ids, dev.ids, test.ids) == (order[1000:], order[:1000], parts["validation"].ids)
+    train, dev, test = divide(parts, split="carve_train", protocol="appendix_d1", seed=42, task="sst2")
+    assert (train.ids, dev.ids, test.ids) == (order[1000:], parts["validation"].ids, order[:1000])
+
+
+def test_splits_do_not_depend_on_torchs_own_seed(tmp_path: Path) -> None:
+    write(tmp_path, "rte")
+    torch.manual_seed(1)
+    one = load(task("rte"), kind="tsv", path=str(tmp_path))
+    torch.manual_seed(2)
+    assert load(task("rte"), kind="tsv", path=str(tmp_path)) == one
+
+
+def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_path: Path) -> None:
+    write(tmp_path, "mnli", train=90)
+    whole = load(task("mnli"), kind="tsv", path=str(tmp_path))
+    some = load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31)
+    assert sorted(Counter(some.train.targets).values()) == [10, 10, 11]
+    assert len(set(some.train.ids)) == 31
+    assert set(some.train.ids) < set(whole.train.ids)
+    assert (some.dev, some.test) == (whole.dev, whole.test)
+    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31) == some
+    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, seed=1).train.ids != some.train.ids
+    assert some.train.fingerprint != whole.train.fingerprint
+
+
+def test_a_rare_label_is_taken_whole_and_the_others_fill_up(tmp_path: Path) -> None:
+    inner = write(tmp_path, "cola", train=40)
+    lines = (inner / "train.tsv").read_text().splitlines()
+    rare = [re.sub(r"\t[01]\t", "\t1\t" if i < 3 else "\t0\t", line) for i, line in enumerate(lines)]
+    (inner / "train.tsv").write_text("\n".join(rare))
+    some = load(task("cola"), kind="tsv", path=str(tmp_path), train_rows=20)
+    assert Counter(some.train.targets) == {"1": 3, "0": 17}
+
+
+def test_a_part_of_a_regression(tmp_path: Path) -> None:
+    write(tmp_path, "stsb", train=30)
+    some = load(task("stsb"), kind="tsv", path=str(tmp_path), train_rows=10)
+    assert len(set(some.train.ids)) == 10
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (0, "split with no rows"),
+        (-1, "split with no rows"),
+        (13, "only 12 rows"),
+        (True, "whole number"),
+        (2.5, "whole"),
+    ],
+)
+def test_a_part_that_cannot_be_taken(rows: int, message: str, tmp_path: Path) -> None:
+    write(tmp_path, "rte")
+    with pytest.raises(KronaError, match=message):
+        load(task("rte"), kind="tsv", path=str(tmp_path), train_rows=rows)
+
+
+def test_splits_with_no_rows_and_unknown_protocols(tmp_path: Path) -> None:
+    write(tmp_path, "rte", dev=1)
+    with pytest.raises(KronaError, match="dev would be a split with no rows"):
+        load(task("rte"), kind="tsv", path=str(tmp_path))
+    write(tmp_path, "sst2", train=1000)
+    with pytest.raises(KronaError, match=r"no rows: it has 1000, and data.protocol=table1 takes 1000"):
+        load(task("sst2"), kind="tsv", path=str(tmp_path))
+    with pytest.raises(KronaError, match=r"data.protocol 'table_1': did you mean 'table1'\?"):
+        load(task("rte"), kind="tsv", path=str(tmp_path), protocol="table_1")
+
+
+def test_the_fingerprint_is_of_the_texts(tmp_path: Path) -> None:
+    inner = write(tmp_path, "rte")
+    one = load(task("rte"), kind="tsv", path=str(tmp_path))
+    prefixed = load(task("rte"), kind="tsv", path=str(tmp_path), prefix=True)
+    assert prefixed.train.sources[0] == f"rte {one.train.sources[0]}"
+    assert prefixed.train.fingerprint != one.train.fingerprint
+    assert load(task("rte", prefix=False), kind="tsv", path=str(tmp_path), prefix=True) == one
+    file = inner / "train.tsv"
+    file.write_text(file.read_text().replace("cat no. 5", "dog no. 5"))
+    changed = load(task("rte"), kind="tsv", path=str(tmp_path))
+    assert changed.train.fingerprint != one.train.fingerprint
+    assert changed.test.fingerprint == one.test.fingerprint

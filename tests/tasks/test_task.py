@@ -1,0 +1,151 @@
+"""Source and target texts, and the mistakes that a task's YAML can hold."""
+
+import re
+from typing import Any
+
+import pytest
+
+from krona.errors import KronaError
+from krona.tasks import Task
+from krona.tasks.task import BadRowError
+from tasks.glue_files import NAMES, config, task
+
+OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "metrics": ["accuracy", "macro_f1"]}
+
+
+def test_source_texts_are_those_of_the_protocol() -> None:
+    pair = {"sentence1": "A cat.", "sentence2": "A pet."}
+    assert task("rte").source(pair) == "sentence1: A cat. sentence2: A pet."
+    assert task("rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
+    assert task("sample_rte").source(pair, prefix=True) == "rte sentence1: A cat. sentence2: A pet."
+    assert task("cola").source({"sentence": "A cat."}) == "sentence: A cat."
+    assert task("qqp").source({"question1": "Why?", "question2": "Who?"}) == "question1: Why? question2: Who?"
+    assert task("qnli").source({"question": "Why?", "sentence": "So."}) == "question: Why? sentence: So."
+    nli = {"premise": "A cat.", "hypothesis": "A pet."}
+    assert task("mnli").source(nli) == "premise: A cat. hypothesis A pet."
+    colon = task("mnli", template="premise: {premise} hypothesis: {hypothesis}")
+    assert colon.source(nli) == "premise: A cat. hypothesis: A pet."
+
+
+def test_braces_and_percent_signs_in_a_text_stay_text() -> None:
+    row = {"sentence1": "{sentence2} %s {0}", "sentence2": "{"}
+    assert task("rte").source(row) == "sentence1: {sentence2} %s {0} sentence2: {"
+
+
+GLUE_IDS = {
+    "rte": {"entailment": "0", "not_entailment": "1"},
+    "qnli": {"entailment": "0", "not_entailment": "1"},
+    "mnli": {"entailment": "0", "neutral": "1", "contradiction": "2"},
+    "mrpc": {"not_equivalent": "0", "equivalent": "1"},
+    "qqp": {"not_duplicate": "0", "duplicate": "1"},
+    "cola": {"unacceptable": "0", "acceptable": "1"},
+    "sst2": {"negative": "0", "positive": "1"},
+}
+
+
+@pytest.mark.parametrize("name", GLUE_IDS)
+def test_label_words_and_ids_are_glues(name: str) -> None:
+    for word, target in GLUE_IDS[name].items():
+        for value in (word, f" {word} ", target, int(target), float(target)):
+            assert task(name).target({"label": value}) == target
+    assert task(name).target_strings() == list(GLUE_IDS[name].values())
+
+
+@pytest.mark.parametrize("value", ["-", "2", -1, "Entailment", None, "", 0.5])
+def test_a_label_outside_the_set_names_the_set(value: object) -> None:
+    with pytest.raises(BadRowError, match=r"is not one of entailment \(0\), not_entailment \(1\)"):
+        task("rte").target({"label": value})
+
+
+@pytest.mark.parametrize(
+    ("value", "target"),
+    [("5.000", "5.0"), (3.25, "3.2"), (3.75, "3.8"), ("2.45", "2.4"), (2.450000047683716, "2.4"), (-0.01, "0.0")]
+    + [("1234.56", "1234.6"), (4, "4.0")],
+)
+def test_a_regressions_target_has_one_decimal(value: object, target: str) -> None:
+    assert task("stsb").target({"label": value}) == target
+    assert task("stsb").target_strings() is None
+
+
+@pytest.mark.parametrize("value", ["good", "", None, "nan", "inf", 1e300])
+def test_a_regressions_label_must_be_a_number(value: object) -> None:
+    with pytest.raises(BadRowError, match="is not a number"):
+        task("stsb").target({"label": value})
+
+
+def test_metrics_and_the_tables_score() -> None:
+    scores = {"f1": 80.0, "accuracy": 70.0}
+    assert (task("mrpc").choice(scores), task("mrpc").table_score(scores)) == (75.0, 80.0)
+    assert (task("qqp").choice(scores), task("qqp").table_score(scores)) == (75.0, 70.0)
+    both = {"pearson": 90.0, "spearman": 80.0}
+    assert (task("stsb").choice(both), task("stsb").table_score(both)) == (85.0, 85.0)
+    assert task("cola").metrics == ("matthews",)
+    assert {task(name).metrics for name in ("rte", "sst2", "mnli", "qnli")} == {("accuracy",)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_sample_task_is_its_namesake_but_for_the_data(name: str) -> None:
+    sample, real = task(f"sample_{name}"), task(name)
+    assert (sample.kind, real.kind) == ("sample", "glue")
+    assert (sample.template, sample.labels, sample.metrics) == (real.template, real.labels, real.metrics)
+    assert (sample.name, sample.split) == (f"sample_{name}", "given")
+
+
+def test_a_users_task_needs_four_keys() -> None:
+    own = Task.from_config(OWN | {"files": {"train": "a.csv", "dev": None}})
+    assert own.template == "text: {text}"
+    assert own.score == ("accuracy", "macro_f1")
+    assert own.labels == {"bad": 0, "ok": 1, "good": 2}
+    assert (own.kind, own.files) == ("own", {"train": "a.csv"})
+
+
+def test_numbers_as_label_words_are_words_and_never_ids() -> None:
+    stars = Task.from_config(OWN | {"labels": [1, 2, 3]})
+    assert [stars.target({"label": value}) for value in (1, "2", 3.0)] == ["0", "1", "2"]
+    with pytest.raises(BadRowError, match="label '0' is not one of 1, 2, 3"):
+        stars.target({"label": 0})
+    truth = Task.from_config(OWN | {"labels": ["false", "true"]})
+    assert [truth.target({"label": value}) for value in (False, True)] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lables": ["a", "b"]}, "unknown key 'lables': did you mean 'labels'?"),
+        ({"metrics": ["acuracy"]}, "metric 'acuracy': did you mean 'accuracy'?"),
+        ({"metrics": ["f1"]}, "'f1' is for two classes, here are 3"),
+        ({"labels": None}, "'accuracy' is for classes"),
+        ({"labels": [True, False]}, "quote them"),
+        ({"labels": ["a"]}, "1 classes: at least two"),
+        ({"labels": {"a": 0, "b": 0}}, "share one id"),
+        ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
+        ({"labels": 3}, "must be a list"),
+        ({"columns": ["a", "b", "c"]}, "3 columns: one or two"),
+        ({"columns": 7}, "must be a list of words"),
+        ({"template": "text: {txt}"}, "did you mean 'text'?"),
+        ({"template": "no column"}, "leaves out the column 'text'"),
+        ({"score": ["f1"]}, "score 'f1'"),
+        ({"score": []}, "score is empty"),
+        ({"metrics": []}, "metrics is empty"),
+        ({"split": "halves"}, "split 'halves'"),
+        ({"files": {"trian": "a.csv"}}, "files.trian: did you mean 'train'?"),
+        ({"files": {"dev": "a.csv"}}, "files has no 'train'"),
+        ({"files": 3}, "files must be"),
+        ({"prefix": "yes"}, "prefix must be"),
+        ({"name": 3}, "name must be text"),
+        ({"tsv": {"fold": "x"}}, "unknown key 'fold': did you mean 'folder'?"),
+    ],
+)
+def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(KronaError, match=re.escape(message)):
+        Task.from_config(OWN | changes)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(KronaError, match=r"'labels' is missing \(words, or null for a number\)"):
+        Task.from_config({key: value for key, value in OWN.items() if key != "labels"})
+
+
+def test_every_yaml_of_conf_is_a_task() -> None:
+    for name in NAMES:
+        assert config(name)["name"] == name

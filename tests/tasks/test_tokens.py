@@ -1,0 +1,161 @@
+"""Tokens: counted cuts, whole targets, one cache for runs that start together."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from krona.errors import KronaError
+from krona.tasks import Split, collate, tokenise
+
+END = 1
+
+
+class Letters:
+    """A tokenizer of letters with T5's ending; it counts its calls."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        truncation: bool = False,
+        max_length: int | None = None,
+        verbose: bool = True,
+    ) -> dict[str, Any]:
+        self.calls += 1
+        if not isinstance(text, str):
+            return {"input_ids": [self(one, truncation, max_length)["input_ids"] for one in text]}
+        letters = [ord(letter) for letter in text]
+        return {"input_ids": (letters[: max_length - 1] if truncation and max_length else letters) + [END]}
+
+
+def split(rows: int = 5) -> Split:
+    return Split(
+        ids=[f"train-{i}" for i in range(rows)],
+        sources=["x" * (i + 1) for i in range(rows)],
+        targets=["not so short" if i % 2 else "0" for i in range(rows)],
+        fingerprint=f"rows{rows}",
+    )
+
+
+def tokens(tmp_path: Path, tokenizer: Letters, *, rows: int = 5, length: int = 4, name: str = "t") -> Any:
+    return tokenise(
+        split(rows), tokenizer, max_source_length=length, cache_dir=tmp_path / "cache", tokenizer_fingerprint=name
+    )
+
+
+def test_cut_sources_are_counted_and_targets_stay_whole(tmp_path: Path) -> None:
+    got = tokens(tmp_path, Letters())
+    assert len(got) == 5
+    assert got[2] == {"input_ids": [120, 120, 120, END], "labels": [48, END]}  # just fits
+    assert got[3]["input_ids"] == [120, 120, 120, END]
+    assert len(got[3]["labels"]) == len("not so short") + 1
+    assert got.truncated == 2
+    assert tokens(tmp_path, Letters(), length=6).truncated == 0
+
+
+def test_many_batches_keep_their_order(tmp_path: Path) -> None:
+    got = tokens(tmp_path, Letters(), rows=2100, length=3000)
+    assert [len(row["input_ids"]) for row in got.rows] == [i + 2 for i in range(2100)]
+
+
+def test_the_second_run_reads_the_cache(tmp_path: Path) -> None:
+    first = tokens(tmp_path, Letters())
+    tokenizer = Letters()
+    again = tokens(tmp_path, tokenizer)
+    assert tokenizer.calls == 0
+    assert (list(again.rows), again.truncated) == (list(first.rows), first.truncated)
+    for change in ({"length": 5}, {"rows": 4}, {"name": "u"}):
+        tokens(tmp_path, tokenizer, **change)
+        assert tokenizer.calls > 0
+        tokenizer.calls = 0
+
+
+def test_a_tokenizer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    class Broken(Letters):
+        def __call__(self, *_: Any, **__: Any) -> dict[str, Any]:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        tokens(tmp_path, Broken())
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_damaged_or_unwritable_cache_is_one_message(tmp_path: Path) -> None:
+    tokens(tmp_path, Letters())
+    (folder,) = (tmp_path / "cache").iterdir()
+    arrow = (folder / "rows.arrow").read_bytes()
+    (folder / "rows.arrow").write_bytes(arrow[:40])
+    with pytest.raises(KronaError, match=re.escape(f"{folder} is damaged")):
+        tokens(tmp_path, Letters())
+    (folder / "rows.arrow").write_bytes(arrow)
+    (folder / "counts.json").write_text(json.dumps({"rows": 9, "truncated": 0}))
+    with pytest.raises(KronaError, match="cannot be trusted"):
+        tokens(tmp_path, Letters())
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(KronaError, match="cannot be written"):
+        tokenise(split(), Letters(), max_source_length=4, cache_dir=tmp_path / "file", tokenizer_fingerprint="t")
+    with pytest.raises(KronaError, match="max_source_length=1"):
+        tokens(tmp_path, Letters(), length=1)
+
+
+def test_four_processes_start_together(tmp_path: Path) -> None:
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
+from pathlib import Path
+from tasks.test_tokens import Letters, tokens
+sys.stdin.readline()
+got = tokens(Path({str(tmp_path)!r}), Letters(), rows=1500, length=700)
+print(len(got), got.truncated, sum(map(len, got.rows["input_ids"])))
+"""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = [subprocess.Popen([sys.executable, "-c", code], **pipes) for _ in range(4)]
+    outputs = []
+    for process in running:  # all are at readline before the first gets its line, or soon after
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in running:
+        out, errors = process.communicate(timeout=90)
+        assert process.returncode == 0, errors
+        outputs.append(out)
+    expected = sum(min(i + 2, 700) for i in range(1500))
+    assert outputs == [f"1500 {1500 - 699} {expected}\n"] * 4
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_batches_are_padded_to_their_longest() -> None:
+    rows = [{"input_ids": [5, 6, 1], "labels": [7, 1]}, {"input_ids": [5, 1], "labels": [8, 9, 1]}]
+    batch = collate(rows, 0)
+    assert batch["input_ids"].tolist() == [[5, 6, 1], [5, 1, 0]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch["labels"].tolist() == [[7, 1, -100], [8, 9, 1]]
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+
+def test_a_padding_token_inside_a_text_is_attended_to() -> None:
+    assert collate([{"input_ids": [0, 5, 1], "labels": [1]}], 0)["attention_mask"].tolist() == [[1, 1, 1]]
+
+
+TOKENIZER = Path(__file__).parents[3] / "shared" / "t5-base-tokenizer"
+
+
+@pytest.mark.skipif(not TOKENIZER.is_dir(), reason="T5's tokenizer is not at ../shared/t5-base-tokenizer")
+def test_cuts_are_those_of_t5s_own_tokenizer(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    texts = ["sentence: " + "The quick fox is not as quick as all that. " * n for n in (1, 2, 60)]
+    some = Split(ids=["a", "b", "c"], sources=texts, targets=["0", "1", "2"], fingerprint="three")
+    got = tokenise(some, tokenizer, max_source_length=24, cache_dir=tmp_path, tokenizer_fingerprint="t5")
+    assert list(got.rows["input_ids"]) == tokenizer(texts, truncation=True, max_length=24)["input_ids"]
+    assert got.truncated == sum(len(ids) > 24 for ids in tokenizer(texts, verbose=False)["input_ids"]) == 2
+    assert list(got.rows["labels"]) == [[3, 632, 1], [209, 1], [204, 1]]
