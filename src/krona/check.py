@@ -1,0 +1,225 @@
+"""A config against every signature, type and range, before any work.
+
+`settings` turns the plain values of a composed config into `krona.settings.Run`. All that is wrong is said in one
+message: unknown keys with the nearest right one, values of a wrong type or out of range with what is expected.
+"""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, fields
+from typing import Any, get_args, get_origin
+
+from krona import settings as s
+from krona import surgery
+from krona.errors import KronaError
+from krona.tasks.names import did_you_mean
+from krona.tasks.task import Task
+
+PLACEMENT_KEYS = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude")
+PLACEMENT_KEYS += ("train_layer_norms", "train_backbone")
+
+
+def settings(config: Mapping[str, Any]) -> s.Run:
+    """The typed settings of a composed config (plain dicts and values).
+
+    Raises:
+        KronaError: one message with a line for each thing that is wrong.
+    """
+    problems: list[str] = []
+    top = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
+    problems += _unknown("", config, top)
+    parts: dict[str, Any] = {}
+    for name, build in (
+        ("method", _method),
+        ("task", Task.from_config),
+        ("backbone", lambda v: _build(s.Backbone, "backbone", v)),
+        ("data", lambda v: _build(s.Data, "data", v)),
+        ("optimizer", _optimizer),
+        ("trainer", lambda v: _build(s.Trainer, "trainer", v)),
+    ):
+        try:
+            parts[name] = build(config.get(name) or {})
+        except KronaError as error:
+            problems.append(str(error))
+    simple = {f.name: config[f.name] for f in fields(s.Run) if f.name in config and f.name not in parts}
+    problems += _type_problems(s.Run, "", {k: v for k, v in simple.items() if k not in _NODES})
+    if not problems:
+        problems += _across(config)
+    if problems:
+        raise KronaError("\n".join(problems))
+    trackers = tuple(config.get("logger", {}).get("trackers") or ())
+    return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
+
+
+_NODES = {"method", "task", "backbone", "data", "optimizer", "trainer"}
+
+
+def _method(config: Mapping[str, Any]) -> s.Method:
+    values = dict(config)
+    target = values.pop("_target_", None)
+    own = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
+    branch_keys: list[str] = []
+    if target is not None:
+        branch_keys = [p for p in _parameters(locate(target, "method._target_")) if p not in ("d_in", "d_out")]
+    known = [*own, *PLACEMENT_KEYS, *branch_keys]
+    name = values.get("name", "?")
+    problems = []
+    for key in values.keys() - set(known):
+        what = f"method.{key}: the method {name} has no {key}"
+        problems.append(f"{what}: {did_you_mean(key, known)}" if target else f"{what}, it puts no branch in")
+    if target is not None:
+        required = [
+            p.name
+            for p in _parameters(locate(target, "method._target_")).values()
+            if p.default is p.empty and p.name not in ("d_in", "d_out")
+        ]
+        problems += [f"method.{key} is missing" for key in required if key not in values]
+        if not values.get("target_modules"):
+            problems.append(f"method.target_modules: say which modules the branch of {name} goes to, such as [q, v]")
+    placement = {key: values[key] for key in PLACEMENT_KEYS if key in values}
+    problems += _signature_types(surgery.insert, "method", placement)
+    if target is not None:
+        given = {key: values[key] for key in branch_keys if key in values}
+        problems += _signature_types(locate(target, "method._target_"), "method", given)
+    plain = {key: values[key] for key in own if key in values}
+    problems += _type_problems(s.Method, "method.", plain)
+    if problems:
+        raise KronaError("\n".join(problems))
+    branch_config = {key: values[key] for key in branch_keys if key in values}
+    return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
+
+
+def _optimizer(config: Mapping[str, Any]) -> s.Optimizer:
+    values = dict(config)
+    target = values.pop("_target_", "torch.optim.AdamW")
+    own = ("lr", "warmup_steps", "gradient_clip")
+    accepted = [p for p in _parameters(locate(target, "optimizer._target_")) if p not in ("params", "self")]
+    problems = _unknown("optimizer.", values, {*own, *accepted})
+    plain = {key: values[key] for key in own if key in values}
+    problems += _type_problems(s.Optimizer, "optimizer.", plain)
+    arguments = {key: value for key, value in values.items() if key not in own}
+    problems += _signature_types(locate(target, "optimizer._target_"), "optimizer", arguments)
+    problems += [f"optimizer.{key} is missing" for key in ("lr", "warmup_steps") if key not in plain]
+    if problems:
+        raise KronaError("\n".join(problems))
+    return s.Optimizer(target=target, arguments=arguments, **plain)
+
+
+def _across(config: Mapping[str, Any]) -> list[str]:
+    """What no single value shows."""
+    problems = []
+    micro, batch = config.get("micro_batch_size"), config["batch_size"]
+    if micro is not None and micro > batch:
+        problems.append(f"micro_batch_size={micro} is larger than batch_size={batch}")
+    return problems
+
+
+def _build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
+    problems = _unknown(f"{where}.", values, {f.name for f in fields(cls)})
+    problems += [
+        f"{where}.{f.name} is missing"
+        for f in fields(cls)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    ]
+    problems += _type_problems(cls, f"{where}.", values)
+    if problems:
+        raise KronaError("\n".join(problems))
+    return cls(**values)
+
+
+def _unknown(prefix: str, values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
+    return [f"{prefix}{key} is no setting: {did_you_mean(key, sorted(known))}" for key in values if key not in known]
+
+
+def _type_problems(cls: Any, prefix: str, values: Mapping[str, Any]) -> list[str]:
+    hints = typing.get_type_hints(cls)
+    bounds = {f.name: f.metadata for f in fields(cls)}
+    problems = []
+    for key, value in values.items():
+        if key not in hints:
+            continue
+        if not fits(value, hints[key]):
+            problems.append(f"{prefix}{key}={value!r}: expected {describe(hints[key])}")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and "low" in bounds[key]:
+            low, high = bounds[key]["low"], bounds[key]["high"]
+            if not low <= value or (high is not None and value > high) or value in (float("inf"),):
+                limits = f"at least {low}" if high is None else f"from {low} to {high}"
+                problems.append(f"{prefix}{key}={value!r}: expected {limits}")
+    return problems
+
+
+def _signature_types(function: Callable[..., Any], prefix: str, values: Mapping[str, Any]) -> list[str]:
+    """Values against the annotations of a function or a class's constructor, where it has any."""
+    hinted = function.__init__ if inspect.isclass(function) else function
+    try:
+        hints = typing.get_type_hints(hinted)
+    except (NameError, TypeError):
+        return []
+    return [
+        f"{prefix}.{key}={value!r}: expected {describe(hints[key])}"
+        for key, value in values.items()
+        if key in hints and not fits(value, hints[key])
+    ]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a plain value is of an annotated type; an int is a float too, a bool is neither."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
+    if origin is typing.Literal:
+        return any(type(value) is type(option) and value == option for option in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return any(fits(value, argument) for argument in arguments)
+    if isinstance(value, bool) and hint is not bool:
+        return hint in (object, type(None)) and hint is not type(None)
+    if hint is float:
+        return isinstance(value, int | float)
+    if inspect.isclass(origin) and isinstance(value, str) and origin is not str:
+        return False  # "abc" is a sequence to Python, not to a reader
+    if inspect.isclass(origin) and issubclass(origin, Mapping):
+        return isinstance(value, Mapping)
+    if inspect.isclass(origin) and arguments and isinstance(value, list | tuple):
+        variadic = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
+        if not variadic:
+            return len(value) == len(arguments) and all(map(fits, value, arguments))
+        return all(fits(item, arguments[0]) for item in value)
+    if inspect.isclass(origin):
+        return isinstance(value, origin)
+    return isinstance(value, hint) if inspect.isclass(hint) else True
+
+
+def describe(hint: Any) -> str:
+    """An annotation in words."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is typing.Literal:
+        return " or ".join(str(option) for option in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(describe(argument) for argument in arguments)
+    words = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+    if hint in words:
+        return words[hint]
+    if inspect.isclass(origin) and arguments and not issubclass(origin, Mapping):
+        return f"a list, each {describe(arguments[0])}"
+    return "keys and values" if inspect.isclass(origin) else str(hint)
+
+
+def locate(path: Any, where: str) -> Any:
+    """The class or function at a dotted path."""
+    module_name, _, attribute = str(path).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
+
+
+def _parameters(function: Any) -> dict[str, inspect.Parameter]:
+    signature = inspect.signature(function)
+    return {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind is not parameter.VAR_KEYWORD and name not in ("self", "args")
+    }

@@ -1,0 +1,150 @@
+"""The command line around Hydra: what is typed is checked, a mistake is one message, and the exit code says how it went.
+
+0 done, 1 failed or a mistake, 130 interrupted (Ctrl-C), 143 terminated.
+"""
+
+import logging
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from krona import ledger
+from krona.compose import CONF, PROJECT, composed
+from krona.errors import KronaError
+from krona.jobs import Interrupted, Job, run_job
+from krona.summary import run_summary
+
+OUTPUTS = PROJECT / "outputs"
+
+
+def job(cfg: DictConfig) -> Job:
+    """What train.py does with one composed config: run it, and never raise for a failed job of a multirun."""
+    quiet_libraries()
+    multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    console = Console(soft_wrap=True)
+    try:
+        config = composed(cfg)
+        done = run_job(
+            config.config,
+            notes=config.notes,
+            outputs=OUTPUTS,
+            project=PROJECT,
+            console=console,
+            multirun=multirun,
+        )
+    except KronaError as error:
+        if not multirun:
+            raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=str(error))
+    if done.state == "skipped":
+        console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
+    if done.state in ("failed", "elsewhere") and multirun:
+        console.print(f"  {done.state}: {done.error}", highlight=False, markup=False)
+    if not multirun:
+        run_summary(done, console)
+        if done.state in ("failed", "elsewhere"):
+            raise SystemExit(done.error)
+    ledger.note_job(done)
+    return done
+
+
+def launch(main: Callable[[], Any]) -> NoReturn:
+    """Run a ``@hydra.main`` function as a person types it."""
+    arguments = sys.argv[1:]
+    trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing a trace of its own
+    signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        sys.argv[1:] = prepared(arguments)
+        main()
+    except (Interrupted, KeyboardInterrupt) as error:
+        number = error.args[0] if error.args else signal.SIGINT
+        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        leave(128 + int(number))
+    except (KronaError, HydraException, OmegaConfBaseException) as error:
+        if trace:
+            raise
+        print(f"error: {message_of(error)}", file=sys.stderr)
+        leave(1)
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            print(f"error: {error.code}", file=sys.stderr)
+            leave(1)
+        leave(error.code or 0)
+    leave(0)
+
+
+def leave(code: int) -> NoReturn:
+    """End with an exit code; output that nobody reads any more is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(code)
+
+
+def prepared(arguments: list[str]) -> list[str]:
+    """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
+    multirun = any(item in ("-m", "--multirun") for item in arguments)
+    for item in arguments:
+        key = item.lstrip("+").split("=", 1)[0]
+        if key == "sweeps" and not multirun and not item.startswith("~"):
+            raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+    ready = ["~recipe" if item == "recipe=null" else item for item in arguments]
+    if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
+        ready.append("--resolve")  # plain values
+    if any(item in ("--help", "-h") for item in ready):
+        for group in ("method", "task", "factors", "backbone", "data", "profile", "trainer", "logger"):
+            os.environ[f"{group.upper()}S"] = " ".join(choices(group))
+    return ready
+
+
+def choices(group: str) -> list[str]:
+    """The names that a group of conf/ offers."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def message_of(error: Exception) -> str:
+    """One message without Hydra's layout: what is wrong and what there is."""
+    cause = error
+    while cause.__cause__ is not None and isinstance(cause, HydraException):
+        if not isinstance(cause.__cause__, KronaError | HydraException | OmegaConfBaseException):
+            break
+        cause = cause.__cause__
+    if isinstance(cause, KronaError):
+        return str(cause)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Set the environment", "full_key:", "object_type="))]
+    return " ".join(kept)
+
+
+def quiet_libraries() -> None:
+    """Silence what is understood, one by one; everything else is still heard."""
+    # Lightning greets with the devices that it found and a tip: provenance has the device.
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # Lightning advises more loader workers; collating these short rows takes less than starting one.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # Lightning finds the run's folder not empty: it holds the claim and the log.
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+    # torch deprecates what Lightning's copy of its pytree code asks: nothing to do here.
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
+    # The frozen backbone stays in eval mode until on_train_epoch_start puts it in train mode.
+    warnings.filterwarnings("ignore", message=".*module.* in eval mode.*")
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    raise Interrupted(number)

@@ -1,0 +1,49 @@
+"""A method's settings put into a backbone: the branch is found, the paper's shapes are fitted, surgery does the rest."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from krona import surgery
+from krona.check import locate
+from krona.errors import KronaError
+from krona.settings import Method
+
+
+def insert_method(
+    model: nn.Module, method: Method, *, counterparts: Mapping[str, Any], reversible: bool = True
+) -> tuple[dict[str, Any], list[str]]:
+    """Insert ``method``; returns the branch's arguments as they were used, and what a reader should know of them.
+
+    ``counterparts`` are the backbone's own for the paper's shapes (``backbone.factor_shapes``).
+    """
+    if method.branch is None:
+        surgery.insert(model, reversible=reversible, **method.placement)
+        return {}, []
+    branch = locate(method.branch, "method._target_")
+    config, notes = dict(method.branch_config), []
+    if method.fit_factors == "nearest" and "kron_factors" in config and hasattr(branch, "fit_to_layer"):
+        config["kron_factors"], notes = _fitted(model, branch, method, counterparts)
+    surgery.insert(model, branch, reversible=reversible, **method.placement, **config)
+    return config, notes
+
+
+def _fitted(
+    model: nn.Module, branch: Any, method: Method, counterparts: Mapping[str, Any]
+) -> tuple[list[list[int]], list[str]]:
+    """The paper's factors on these layers: unchanged where they fit, else their counterpart, which is said."""
+    wanted = [list(shape) for shape in method.branch_config["kron_factors"]]
+    places = surgery.find_places(model, method.placement["target_modules"])
+    widths = {surgery.widths(model.get_submodule(place)) for place in places}
+    if len(widths) > 1:
+        raise KronaError(
+            f"target_modules match layers of {len(widths)} widths ({', '.join(f'{i} → {o}' for i, o in sorted(widths))}):"
+            " type method.kron_factors=[[a1, a2]] with a shape of A that divides them all; B follows from each layer"
+        )
+    ((d_in, d_out),) = widths
+    fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)
+    if fitted == wanted:
+        return fitted, []
+    (a1, a2), (p, q) = wanted[0], fitted[0]
+    return fitted, [f"factors ({a1}, {a2}) of the paper become ({p}, {q}) on layers {d_in} → {d_out}"]

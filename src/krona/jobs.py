@@ -1,0 +1,153 @@
+"""One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded."""
+
+import datetime
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TextIO
+
+from rich.console import Console
+
+from krona import backbones, check, ownership, tasks
+from krona.errors import KronaError
+from krona.identity import run_id
+from krona.progress import Progress
+from krona.provenance import code_version, provenance
+from krona.results import Result, read_result, write_result
+from krona.settings import Run
+
+State = Literal["done", "skipped", "failed", "elsewhere"]
+
+
+class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt, no error
+    """Ctrl-C or SIGTERM: the run stops where it is and goes on with the same command."""
+
+
+@dataclass
+class Job:
+    """What became of one job."""
+
+    run_id: str
+    state: State
+    folder: Path
+    result: Result | None = None
+    error: str | None = None
+    messages: list[str] = field(default_factory=list)
+
+
+def run_job(
+    config: Mapping[str, Any], *, notes: list[str], outputs: Path, project: Path, console: Console, multirun: bool
+) -> Job:
+    """Run what ``config`` says, unless it is done. A failure in the run is recorded in its result.json.
+
+    Raises:
+        KronaError: the config is wrong: nothing was started and nothing is written.
+    """
+    settings = check.settings(config)
+    identity = identify(settings)
+    folder = outputs / identity
+    earlier = read_result(folder / "result.json") if (folder / "result.json").is_file() else None
+    if earlier is not None and not settings.overwrite:
+        if earlier.status == "done":
+            return Job(identity, "skipped", folder, earlier, messages=done_notes(earlier, project))
+        if earlier.status == "failed" and multirun and settings.retry != "failed":
+            return Job(identity, "failed", folder, earlier, f"{earlier.error} (retry=failed tries again)")
+    claim = ownership.claim(folder)
+    if claim is None:
+        holder = ownership.owner(folder) or {}
+        where = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+        return Job(identity, "elsewhere", folder, earlier, f"{identity} is being run by {where}")
+    try:
+        anew = earlier is not None and (settings.overwrite or earlier.status == "failed")
+        if anew:
+            (folder / "last.ckpt").unlink(missing_ok=True)
+        with (folder / "train.log").open("w" if anew or earlier is None else "a", encoding="utf-8") as log:
+            return _run_claimed(settings, identity, folder, claim, notes, project, console, log)
+    finally:
+        claim.release()
+
+
+def _run_claimed(
+    settings: Run,
+    identity: str,
+    folder: Path,
+    claim: ownership.Claim,
+    notes: list[str],
+    project: Path,
+    console: Console,
+    log: TextIO,
+) -> Job:
+    from krona.run import run  # torch and Lightning: not before something runs
+
+    progress = Progress(console, log)
+    result = Result(
+        run_id=identity,
+        status="running",
+        method=settings.method.name,
+        task=settings.task.name,
+        seed=settings.seed,
+        config=dict(settings.config),
+        notes=list(notes),
+        provenance={
+            **provenance(project),
+            "backbone_fingerprint": backbones.fingerprint(settings.backbone),
+            "pretrained": settings.backbone.pretrained,
+            "started": _now(),
+        },
+    )
+    progress.say(f"{identity}")
+    write_result(folder, result)
+    try:
+        run(settings, result, folder, progress=progress, still_ours=claim.check)
+    except ownership.ClaimLostError:
+        raise
+    except (Interrupted, KeyboardInterrupt):
+        _finish(result, folder, claim, "interrupted", None)
+        raise Interrupted from None
+    except Exception as error:
+        log.write(traceback.format_exc())
+        message = str(error) if isinstance(error, KronaError) else f"{type(error).__name__}: {_first_line(error)}"
+        _finish(result, folder, claim, "failed", message)
+        if not isinstance(error, KronaError):
+            message += f" (the trace is in {folder / 'train.log'})"
+        return Job(identity, "failed", folder, result, message)
+    finally:
+        progress.close()
+    return Job(identity, "done", folder, result)
+
+
+def identify(settings: Run) -> str:
+    """The run's id, from its config, its data's content and its backbone's."""
+    data = settings.data
+    return run_id(
+        settings.config,
+        data_fingerprint=tasks.data_fingerprint(
+            settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
+        ),
+        backbone_fingerprint=backbones.fingerprint(settings.backbone),
+    )
+
+
+def done_notes(result: Result, project: Path) -> list[str]:
+    """What to know of a run that is done: since when, and whether the code has changed since."""
+    notes = [f"done already ({result.provenance.get('finished', '?')}); overwrite=true runs it anew"]
+    now, then = code_version(project)["git_commit"], result.provenance.get("git_commit")
+    if now is not None and now != then:
+        notes.append(f"the code has changed since: {str(then)[:8]} then, {now[:8]} now")
+    return notes
+
+
+def _finish(result: Result, folder: Path, claim: ownership.Claim, status: Any, error: str | None) -> None:
+    claim.check()
+    result.status, result.error = status, error
+    result.provenance["finished"] = _now()
+    write_result(folder, result)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

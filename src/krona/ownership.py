@@ -1,0 +1,140 @@
+"""A run has one owner: a claim file in its folder, taken by whoever creates it first and kept alive by a heartbeat.
+
+Works wherever creating a file exclusively and renaming one are atomic, network file systems included: no kernel
+locks. A claim whose heart has stopped lapses: at once where its process was on this machine and is gone, otherwise
+after `LAPSE_S`, measured by the file system's own clock, so that machines' clocks may differ. Whoever lost a claim
+notices before it writes (`Claim.check`), so a result is never published twice.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+from krona.errors import KronaError
+
+BEAT_S = 5.0
+LAPSE_S = 60.0
+
+
+class ClaimLostError(KronaError):
+    """Somebody else took the run over while this process was thought dead."""
+
+
+class Claim:
+    """The claim on a run's folder, held by this process."""
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.path = folder / "claim.json"
+        self.token = token
+        self._stop = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name=f"claim of {folder.name}", daemon=True)
+        self._heart.start()
+
+    def check(self) -> None:
+        """Raise `ClaimLostError` where the claim is no longer this process's."""
+        owner = _read(self.path)
+        if owner.get("token") != self.token:
+            raise ClaimLostError(
+                f"{self.path.parent.name} was taken over by process {owner.get('pid', '?')} on "
+                f"{owner.get('host', '?')} while this one stood still; it stops here and writes nothing"
+            )
+
+    def release(self) -> None:
+        """Give the claim back, if it is still ours."""
+        self._stop.set()
+        self._heart.join()
+        if _read(self.path).get("token") == self.token:
+            self.path.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        while not self._stop.wait(BEAT_S):
+            with contextlib.suppress(OSError):
+                if _read(self.path).get("token") == self.token:
+                    os.utime(self.path)
+
+
+def claim(folder: Path) -> Claim | None:
+    """Claim a run's folder (made where it is missing); None where a living owner has it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "claim.json"
+        for _ in range(3):  # a lapsed claim is moved away first; then the first to create the file has it
+            token = uuid.uuid4().hex
+            if _create(path, token):
+                return Claim(folder, token)
+            if not _lapsed(path):
+                return None
+            _move_away(path)
+    except OSError as error:
+        raise KronaError(f"{folder} can't be written to: {error.strerror or error}") from error
+    return None
+
+
+def owner(folder: Path) -> dict[str, Any] | None:
+    """Who holds the claim on a run's folder ({host, pid, token}), or None where nobody alive does."""
+    path = folder / "claim.json"
+    return None if not path.exists() or _lapsed(path) else _read(path)
+
+
+def _create(path: Path, token: str) -> bool:
+    """Create the claim whole: written aside, then linked to its name, which fails where the name is taken."""
+    part = path.with_name(f".claim.{token}")
+    part.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": token}))
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    finally:
+        part.unlink()
+    return True
+
+
+def _move_away(path: Path) -> None:
+    """Take a lapsed claim out of the way; of several that try, one does, and it makes sure it moved a lapsed one."""
+    aside = path.with_name(f".lapsed.{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        if not _lapsed(aside):  # a new owner came in between: give it back
+            with contextlib.suppress(FileExistsError):
+                os.link(aside, path)
+        aside.unlink()
+
+
+def _lapsed(path: Path) -> bool:
+    holder = _read(path)
+    if holder.get("host") == socket.gethostname() and not _alive(holder.get("pid")):
+        return True
+    probe = path.with_name(f".now.{uuid.uuid4().hex}")
+    try:
+        age_from = path.stat().st_mtime
+        probe.touch()
+        return probe.stat().st_mtime - age_from > LAPSE_S
+    except FileNotFoundError:
+        return True
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _alive(pid: Any) -> bool:
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

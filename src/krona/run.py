@@ -1,0 +1,282 @@
+"""One run, top to bottom: data → backbone → method inserted → trainer → predictions → scores → result on disk."""
+
+import json
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch.utils.data import DataLoader
+
+from krona import backbones, surgery, tasks
+from krona.check import locate
+from krona.insertion import insert_method
+from krona.learner import EpochOrder, Learner, longest_target, predict, scored
+from krona.progress import Progress
+from krona.provenance import PeakMemory
+from krona.results import Result, outcomes, write_result, write_whole
+from krona.settings import Run
+from krona.tasks import Split, Splits, Tokenised
+
+SPLITS = ("train", "dev", "test")
+
+
+def run(settings: Run, result: Result, folder: Path, *, progress: Progress, still_ours: Callable[[], None]) -> None:
+    """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
+
+    ``still_ours`` is called before each write and raises where another process has taken the run over.
+    """
+    began, memory = time.perf_counter(), PeakMemory()
+    memory.reset()
+    if settings.trainer.threads is not None:
+        torch.set_num_threads(settings.trainer.threads)
+    pl.seed_everything(settings.seed, verbose=False)
+
+    # Data
+    splits = load_splits(settings)
+    backbone = backbones.load(settings.backbone, seed=settings.seed)
+    tokens = tokenise_splits(settings, splits, backbone.tokenizer, cache=folder.parent / ".cache" / "tokens")
+    result.splits = {name: split_facts(getattr(splits, name), tokens[name]) for name in SPLITS}
+    result.provenance |= {"data_kind": splits.kind}
+    result.notes += truncation_notes(settings, tokens)
+    train_batches, dev_batches, test_batches = loaders(settings, tokens, pad=backbone.tokenizer.pad_token_id)
+    steps = total_steps(settings, len(train_batches))
+    result.notes += schedule_notes(settings, steps, len(train_batches))
+
+    # Backbone with the method inserted
+    torch.manual_seed(settings.seed)  # the branches' start, whatever was drawn before
+    used, notes = insert_method(
+        backbone.model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False
+    )
+    result.notes += notes
+    result.provenance["branch_config"] = used
+    count = surgery.count(backbone.model)
+    result.trainable_params, result.trainable_percent = count.trainable, count.percent
+    result.times["setup"] = time.perf_counter() - began
+    progress.begin(settings, result, steps=steps)
+
+    # Training
+    max_new_tokens = longest_target(list(tokens.values()))
+
+    def evaluate(split: Split, batches: DataLoader[Any], device: torch.device) -> dict[str, Any]:
+        texts = predict(backbone.model, batches, backbone.tokenizer, max_new_tokens=max_new_tokens, device=device)
+        return scored(settings.task, split, texts)
+
+    def after_epoch(learner: Learner) -> None:
+        still_ours()
+        result.dev_curve = learner.dev_curve
+        result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps}
+        write_metrics(folder, learner.dev_curve)
+        write_result(folder, result)
+        progress.epoch(learner)
+
+    learner = Learner(
+        backbone.model,
+        build_optimizer=partial(
+            locate(settings.optimizer.target, "optimizer._target_"),
+            lr=settings.optimizer.lr,
+            **settings.optimizer.arguments,
+        ),
+        warmup_steps=settings.optimizer.warmup_steps,
+        total_steps=steps,
+        gradient_clip=settings.optimizer.gradient_clip,
+        micro_batch_size=settings.micro_batch_size,
+        seed=settings.seed,
+        patience=settings.trainer.patience,
+        evaluate_dev=lambda: evaluate(splits.dev, dev_batches, learner.device),
+        after_epoch=after_epoch,
+    )
+    trainer = build_trainer(settings, folder, progress)
+    if steps > 0 and count.trainable > 0:
+        checkpoint = folder / "last.ckpt"
+        trainer.fit(
+            learner,
+            train_batches,
+            ckpt_path=str(checkpoint) if checkpoint.is_file() else None,
+            weights_only=True,
+        )
+    else:  # nothing trains: the backbone as it is, scored as epoch 0
+        dev = evaluate(splits.dev, dev_batches, learner.device)
+        learner.record({"epoch": 0, "step": 0, "score": dev["score"], "parts": dev["parts"]}, dev)
+        write_metrics(folder, learner.dev_curve)
+
+    # The best epoch on dev is the model; test is looked at once
+    learner.restore_best()
+    assert learner.best is not None
+    clock = time.perf_counter()
+    test = evaluate(splits.test, test_batches, learner.device)
+    learner.seconds["evaluate"] += time.perf_counter() - clock
+
+    # Result on disk
+    still_ours()
+    dev = learner.best["dev"]
+    write_predictions(folder, splits, {"dev": dev["predictions"], "test": test["predictions"]})
+    write_weights(folder, settings, backbone.model, used)
+    result.best_epoch, result.dev_curve = learner.best["epoch"], learner.dev_curve
+    result.dev, result.test = packed(splits.dev, dev), packed(splits.test, test)
+    result.progress = {}
+    result.times |= {
+        **learner.seconds,
+        "total": time.perf_counter() - began,
+        "examples_per_s": learner.examples_seen / learner.seconds["train"] if learner.seconds["train"] else 0.0,
+    }
+    result.peak_memory = memory.read()
+    result.status = "done"
+    write_result(folder, result)
+    (folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def load_splits(settings: Run) -> Splits:
+    data = settings.data
+    return tasks.load(
+        settings.task,
+        kind=data.kind,
+        path=data.path,
+        protocol=data.protocol,
+        train_rows=data.train_rows,
+        skip_bad_rows=data.skip_bad_rows,
+        seed=data.seed,
+        name=data.name,
+        revision=data.revision,
+        prefix=settings.method.task_prefix,
+    )
+
+
+def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Path) -> dict[str, Tokenised]:
+    return {
+        name: tasks.tokenise(
+            getattr(splits, name),
+            tokenizer,
+            max_source_length=settings.max_source_length,
+            cache_dir=cache,
+            tokenizer_fingerprint=backbones.tokenizer_fingerprint(tokenizer),
+        )
+        for name in SPLITS
+    }
+
+
+def loaders(settings: Run, tokens: dict[str, Tokenised], *, pad: int) -> tuple[DataLoader[Any], ...]:
+    """Batches padded to their longest: train in the epoch's order, dev and test in the data's."""
+    collate = partial(tasks.collate, pad_token_id=pad)
+    workers = settings.trainer.num_workers
+    order = EpochOrder(len(tokens["train"]), seed=settings.seed)
+    train: DataLoader[Any] = DataLoader(
+        tokens["train"].rows, batch_size=settings.batch_size, sampler=order, collate_fn=collate, num_workers=workers
+    )
+    dev, test = (
+        DataLoader(tokens[name].rows, settings.trainer.eval_batch_size, collate_fn=collate, num_workers=workers)
+        for name in ("dev", "test")
+    )
+    return train, dev, test
+
+
+def total_steps(settings: Run, steps_per_epoch: int) -> int:
+    """Optimiser steps of the whole run: the epochs', or max_steps where that is less."""
+    steps = settings.trainer.max_epochs * steps_per_epoch
+    return steps if settings.trainer.max_steps < 0 else min(steps, settings.trainer.max_steps)
+
+
+def build_trainer(settings: Run, folder: Path, progress: Progress) -> pl.Trainer:
+    checkpoint = ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        monitor=None,  # the last epoch's, to go on from; the best epoch's weights are inside
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    return pl.Trainer(
+        max_epochs=settings.trainer.max_epochs,
+        max_steps=settings.trainer.max_steps,
+        precision=settings.trainer.precision,
+        accelerator=settings.trainer.accelerator,
+        devices=settings.trainer.devices,
+        strategy=settings.trainer.strategy,
+        callbacks=[progress, checkpoint],
+        plugins=[WholeCheckpoints()],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all, on any file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_whole(Path(path), partial(torch.save, checkpoint))
+
+
+def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "score": score["score"],
+        "choice": score["choice"],
+        "parts": score["parts"],
+        "outcomes": outcomes(split.targets, score["predictions"]),
+    }
+
+
+def split_facts(split: Split, tokens: Tokenised) -> dict[str, Any]:
+    return {
+        "rows": len(split),
+        "fingerprint": split.fingerprint,
+        "skipped_rows": split.skipped_rows,
+        "truncated": tokens.truncated,
+    }
+
+
+def truncation_notes(settings: Run, tokens: dict[str, Tokenised]) -> list[str]:
+    cut = {name: split.truncated for name, split in tokens.items() if split.truncated}
+    if not cut:
+        return []
+    counts = ", ".join(f"{count} of {len(tokens[name])} in {name}" for name, count in cut.items())
+    return [f"sources cut to max_source_length={settings.max_source_length}: {counts}"]
+
+
+def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
+    warmup = settings.optimizer.warmup_steps
+    if not steps or warmup < 0.25 * steps:
+        return []
+    return [
+        f"warm-up takes {warmup} of {steps} steps ({min(100, round(100 * warmup / steps))} % of training; "
+        f"{steps_per_epoch} an epoch): the paper's setting on small tasks; optimizer.warmup_steps= changes it"
+    ]
+
+
+def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
+    """metrics.csv: a row an epoch."""
+    flat = [{**{k: v for k, v in row.items() if k != "parts"}, **row["parts"]} for row in curve]
+    write_whole(folder / "metrics.csv", lambda part: pd.DataFrame(flat).to_csv(part, index=False))
+
+
+def write_predictions(folder: Path, splits: Splits, predictions: dict[str, list[str]]) -> None:
+    """predictions.jsonl: id, source, target and prediction of each dev and test row."""
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8") as file:
+            for name, texts in predictions.items():
+                split: Split = getattr(splits, name)
+                for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
+                    named = dict(zip(("id", "source", "target", "prediction"), row, strict=True))
+                    file.write(json.dumps({"split": name, **named}, ensure_ascii=False) + "\n")
+
+    write_whole(folder / "predictions.jsonl", write)
+
+
+def write_weights(folder: Path, settings: Run, model: torch.nn.Module, used: dict[str, Any]) -> None:
+    """adapter.safetensors: what trained. Full fine-tuning's weights are the whole model: only with keep=all."""
+    from safetensors.torch import save_file
+
+    tensors = {name: p.detach().cpu().contiguous() for name, p in surgery.trainable_state(model).items()}
+    if not tensors or (settings.method.placement.get("train_backbone") and settings.keep != "all"):
+        return
+    method = {"branch": settings.method.branch, "branch_config": used, **settings.method.placement}
+    header = {"krona": json.dumps(method), "backbone": settings.backbone.name}
+    write_whole(folder / "adapter.safetensors", lambda part: save_file(tensors, part, metadata=header))

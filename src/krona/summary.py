@@ -1,0 +1,78 @@
+"""What stands on the screen at the end: one run's outcome, or a sweep's table."""
+
+from collections import Counter
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from krona.jobs import Job
+from krona.results import Result
+
+HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
+
+
+def run_summary(job: Job, console: Console) -> None:
+    """One run: score, parameters, time, memory, where everything lies."""
+    result = job.result
+    if result is None or result.test is None or result.dev is None:
+        return
+    kind = heading(result)
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in result.test["parts"].items())
+    lines = [
+        f"test {result.test['score']:.2f} ({parts}) on {result.splits['test']['rows']:,} rows of {kind}",
+        f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
+        f"({result.trainable_percent:.4g} %)",
+        f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
+        f"{result.times['examples_per_s']:,.0f} examples/s), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
+        f"{job.folder / 'result.json'}",
+    ]
+    for line in lines:
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def heading(result: Result) -> str:
+    """What a score may be called: GLUE's name only for GLUE's data and pretrained weights."""
+    kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
+    return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"
+
+
+def sweep_table(jobs: list[Job], console: Console) -> None:
+    """All jobs of a multirun, a row each, and how many are done, failed or elsewhere."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("method", "task", "seed", "data"):
+        table.add_column(name, overflow="fold")
+    for name in ("dev", "test", "params", "seconds"):
+        table.add_column(name, justify="right")
+    table.add_column("state", overflow="fold")
+    for job in sorted(
+        jobs, key=lambda job: (job.result.task, job.result.method, job.result.seed) if job.result else ()
+    ):
+        table.add_row(*_row(job))
+    console.print(table)
+    for folder in sorted({str(job.folder / "result.json") for job in jobs}):
+        console.print(folder, highlight=False, markup=False, soft_wrap=True)
+    counts = Counter(job.state for job in jobs)
+    words = {"done": "run", "skipped": "done already", "failed": "failed", "elsewhere": "running elsewhere"}
+    console.print(", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state]))
+    for job in jobs:
+        if job.error:
+            console.print(f"{job.run_id}: {job.error}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _row(job: Job) -> list[str]:
+    result = job.result
+    if result is None:
+        return [job.run_id, "", "", "", "", "", "", "", job.state]
+    scores = [f"{part['score']:.2f}" if part else "" for part in (result.dev, result.test)]
+    total = result.times.get("total")
+    return [
+        result.method,
+        result.task,
+        str(result.seed),
+        heading(result),
+        *scores,
+        f"{result.trainable_params:,}" if result.trainable_params is not None else "",
+        f"{total:.1f}" if total is not None else "",
+        job.state,
+    ]
