@@ -1,0 +1,40 @@
+# make help lists the targets. Everything runs in .venv, which `make setup` makes with plain pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow check format clean
+
+help:  ## this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+setup: $(VENV)/.done  ## make .venv and install krona with its tools
+
+$(VENV)/.done: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "krona needs Python 3.11 or newer, this is %d.%d: make PYTHON=python3.11" % sys.version_info[:2])'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: setup  ## KronA against LoRA and full fine-tuning on a sample task: two minutes, nothing downloaded
+	$(BIN)/python train.py -m profile=demo method=full,lora,krona task=sample_sst2
+
+test: setup  ## the tests, at most ten minutes on two cores
+	$(BIN)/python -m pytest
+
+test-slow: setup  ## the tests that take longer
+	$(BIN)/python -m pytest -m slow
+
+check: setup  ## lint, types, layers, and every shipped config against its signatures
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_configs.py
+
+format: setup  ## format the code
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean:  ## remove the environment and all caches; results in outputs/ stay
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
