@@ -53,7 +53,8 @@ def test_it_needs_neither_torch_nor_datasets(tmp_path: Path) -> None:
     code = f"""
 import sys
 from krona.tasks import Task, data_fingerprint
-task = Task.from_config(dict(name="rte", columns=["sentence1"], labels=["a", "b"], metrics=["f1"], tsv=dict(folder="RTE")))
+values = dict(name="rte", columns=["sentence1"], labels=["a", "b"], metrics=["f1"], tsv=dict(folder="RTE"))
+task = Task.from_config(values)
 print(data_fingerprint(task, kind="tsv", path={str(tmp_path)!r})[:4])
 print([m for m in ("torch", "datasets", "sklearn", "scipy", "pandas") if m in sys.modules])
 """

@@ -74,7 +74,8 @@ READ = """
 from krona.tasks import load
 from tasks.glue_files import task
 got = load(task("rte"), kind="hub", name="nyu-mll/glue")
-print(len(got.train), len(got.dev), len(got.test), got.kind, got.train.ids[3], got.train.targets[3], got.train.sources[3])
+train = got.train
+print(len(train), len(got.dev), len(got.test), got.kind, train.ids[3], train.targets[3], train.sources[3])
 """
 EXPECTED = "20 3 4 glue train-3 1 sentence1: The train cat no. 3. sentence2: A cat.\n"
 
@@ -116,12 +117,21 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
 
 
 def test_no_network_is_one_message_in_seconds(tmp_path: Path) -> None:
-    code = READ.replace("got = load", "import time; start = time.time()\ntry: load") + ""
-    code = code[: code.index("print(")] + "except Exception as error: print(type(error).__name__, error)\n"
-    code += "print(time.time() - start < 20)\n"
+    code = """
+import time
+from krona.errors import KronaError
+from krona.tasks import load
+from tasks.glue_files import task
+start = time.time()
+try:
+    load(task("rte"), kind="hub", name="nyu-mll/glue")
+except KronaError as error:
+    print(error)
+print(time.time() - start < 20)
+"""
     environment = Hub(url="http://127.0.0.1:9").environment(tmp_path)
     message, soon = child(code, environment).stdout.splitlines()
-    assert message.startswith("KronaError the data set nyu-mll/glue (rte) could not be had from http://127.0.0.1:9")
+    assert message.startswith("the data set nyu-mll/glue (rte) could not be had from http://127.0.0.1:9")
     assert soon == "True"
     for way_out in ("profile=demo", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
         assert way_out in message

@@ -59,8 +59,16 @@ def test_a_label_outside_the_set_names_the_set(value: object) -> None:
 
 @pytest.mark.parametrize(
     ("value", "target"),
-    [("5.000", "5.0"), (3.25, "3.2"), (3.75, "3.8"), ("2.45", "2.4"), (2.450000047683716, "2.4"), (-0.01, "0.0")]
-    + [("1234.56", "1234.6"), (4, "4.0")],
+    [
+        ("5.000", "5.0"),
+        (3.25, "3.2"),
+        (3.75, "3.8"),
+        ("2.45", "2.4"),
+        (2.450000047683716, "2.4"),  # the same score as a float32
+        (-0.01, "0.0"),
+        ("1234.56", "1234.6"),
+        (4, "4.0"),
+    ],
 )
 def test_a_regressions_target_has_one_decimal(value: object, target: str) -> None:
     assert task("stsb").target({"label": value}) == target

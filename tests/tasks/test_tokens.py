@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,43 +12,7 @@ import torch
 
 from krona.errors import KronaError
 from krona.tasks import Split, collate, tokenise
-
-END = 1
-
-
-class Letters:
-    """A tokenizer of letters with T5's ending; it counts its calls."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(
-        self,
-        text: str | Sequence[str],
-        truncation: bool = False,
-        max_length: int | None = None,
-        verbose: bool = True,
-    ) -> dict[str, Any]:
-        self.calls += 1
-        if not isinstance(text, str):
-            return {"input_ids": [self(one, truncation, max_length)["input_ids"] for one in text]}
-        letters = [ord(letter) for letter in text]
-        return {"input_ids": (letters[: max_length - 1] if truncation and max_length else letters) + [END]}
-
-
-def split(rows: int = 5) -> Split:
-    return Split(
-        ids=[f"train-{i}" for i in range(rows)],
-        sources=["x" * (i + 1) for i in range(rows)],
-        targets=["not so short" if i % 2 else "0" for i in range(rows)],
-        fingerprint=f"rows{rows}",
-    )
-
-
-def tokens(tmp_path: Path, tokenizer: Letters, *, rows: int = 5, length: int = 4, name: str = "t") -> Any:
-    return tokenise(
-        split(rows), tokenizer, max_source_length=length, cache_dir=tmp_path / "cache", tokenizer_fingerprint=name
-    )
+from tasks.letters import END, Letters, split, tokens
 
 
 def test_cut_sources_are_counted_and_targets_stay_whole(tmp_path: Path) -> None:
@@ -112,7 +75,7 @@ def test_four_processes_start_together(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from tasks.test_tokens import Letters, tokens
+from tasks.letters import Letters, tokens
 sys.stdin.readline()
 got = tokens(Path({str(tmp_path)!r}), Letters(), rows=1500, length=700)
 print(len(got), got.truncated, sum(map(len, got.rows["input_ids"])))

@@ -6,14 +6,15 @@ A task is one YAML of `conf/task/`; its keys are the fields of `Task`.
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from krona.errors import KronaError
 from krona.metrics.scores import CLASS_METRICS, METRICS
 from krona.tasks.names import did_you_mean
+from krona.tasks.plain import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
 FILE_KEYS = ("train", "dev", "test")
@@ -183,90 +184,10 @@ class Task:
         Left out, `template` is `column: text` for each column and `score` is `metrics`.
         """
         name = str(config.get("name") or "?")
-        values = _known(f"task {name}", config, cls)
-        columns = _words(f"task {name}: columns", values.get("columns"))
-        if values.get("template") is None:
-            values["template"] = " ".join(f"{column}: {{{column}}}" for column in columns)
-        metrics = _words(f"task {name}: metrics", values.get("metrics"))
-        score = values.get("score")
-        values["columns"], values["metrics"] = columns, metrics
-        values["score"] = metrics if score is None else _words(f"task {name}: score", score)
-        if "labels" in values:
-            values["labels"] = _labels(name, values["labels"])
-        if values.get("files") is not None:
-            values["files"] = _paths(name, values["files"])
+        values = known_keys(f"task {name}", config, cls, filled_in=("template", "score"))
         if values.get("tsv") is not None:
-            layout = _known(f"task {name}: tsv", values["tsv"], TsvLayout)
-            if layout.get("header") is not None:
-                layout["header"] = tuple(layout["header"])
-            values["tsv"] = TsvLayout(**layout)
-        _check_types(name, values)
-        return cls(**values)
-
-
-def _known(where: str, config: Mapping[str, Any], cls: Any) -> dict[str, Any]:
-    if not isinstance(config, Mapping):
-        raise KronaError(f"{where} must be keys and values, not {config!r}")
-    names = [f.name for f in fields(cls)]
-    for key in config:
-        if key not in names:
-            raise KronaError(f"{where}: unknown key '{key}': {did_you_mean(str(key), names)}")
-    optional = {"template", "score"} if cls is Task else set()
-    for f in fields(cls):
-        required = f.default is MISSING and f.default_factory is MISSING and f.name not in optional
-        if required and f.name not in config:
-            hint = " (words, or null for a number)" if f.name == "labels" else ""
-            raise KronaError(f"{where}: the key '{f.name}' is missing{hint}")
-    return dict(config)
-
-
-def _words(where: str, value: object) -> tuple[str, ...]:
-    if isinstance(value, str):
-        return (value,)
-    if not isinstance(value, Sequence) or not all(isinstance(word, str) for word in value):
-        raise KronaError(f"{where} must be a list of words, not {value!r}")
-    return tuple(value)
-
-
-def _labels(name: str, value: object) -> dict[str, int] | None:
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        pairs = list(value.items())
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        pairs = [(word, i) for i, word in enumerate(value)]
-    else:
-        raise KronaError(f"task {name}: labels must be a list, word: id, or null for a number, not {value!r}")
-    labels: dict[str, int] = {}
-    for word, label_id in pairs:
-        if isinstance(word, bool):
-            raise KronaError(
-                f"task {name}: labels: YAML reads yes, no, on, off, true and false as booleans: quote them"
-            )
-        if isinstance(label_id, bool) or not isinstance(label_id, int):
-            raise KronaError(f"task {name}: labels: the id of '{word}' is {label_id!r}, not a whole number")
-        if str(word) in labels:
-            raise KronaError(f"task {name}: labels names '{word}' twice")
-        labels[str(word)] = label_id
-    return labels
-
-
-def _paths(name: str, value: object) -> dict[str, str]:
-    if isinstance(value, str):
-        return {"train": value}
-    if not isinstance(value, Mapping):
-        raise KronaError(f"task {name}: files must be train: FILE (and dev:, test:), not {value!r}")
-    return {str(key): str(path) for key, path in value.items() if path is not None}
-
-
-def _check_types(name: str, values: Mapping[str, Any]) -> None:
-    for key in ("name", "template", "split", "label_column", "sample", "hub_name"):
-        value = values.get(key)
-        optional = key in ("sample", "hub_name")
-        if key in values and not (isinstance(value, str) or (optional and value is None)):
-            raise KronaError(f"task {name}: {key} must be text, not {value!r}")
-    if not isinstance(values.get("prefix"), bool | None):
-        raise KronaError(f"task {name}: prefix must be true, false or null, not {values['prefix']!r}")
+            values["tsv"] = TsvLayout(**known_keys(f"task {name}: tsv", values["tsv"], TsvLayout))
+        return cls(**plain_values(name, values))
 
 
 def _label_text(value: object) -> str:
