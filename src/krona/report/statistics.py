@@ -133,9 +133,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
     """The distinct changes (K, F), and a drawer of how many examples of each are swapped, (rows, K)."""
-    if change.shape[1] <= 64:
+    if len(change) > 1_000 and change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)
-        return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
+        if 20 * len(kinds) < len(change):  # a binomial costs as much as some twenty random bits
+            return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
     # Single precision is twice as fast and moves a score of a few thousand examples by less than 1e-4 points.
     dtype: Any = np.float32 if len(change) < 4_000 else np.float64
 

@@ -1,0 +1,116 @@
+"""Cells of scores: means, both intervals, the row's average, the best and what is not told apart from it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from krona.report.measures import Answers, Floats
+from krona.report.model import Cell
+from krona.report.selection import Run
+from krona.report.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
+
+ALPHA = 0.05
+
+
+@dataclass
+class Scored:
+    """A cell with what its column and its row still need of it."""
+
+    cell: Cell
+    by_seed: dict[int, float]
+    answers: dict[int, Answers]  # empty where the seeds were not scored on one test set
+    metrics: list[str]
+    draws: Floats | None = None  # the mean score on bootstrapped test sets
+
+
+def score_cell(runs: Sequence[Run], split: str) -> Scored | None:
+    """The finished runs of one method on one task; None where there are none."""
+    done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
+    if not done:
+        return None
+    by_seed = {run.result.seed: float(run.score(split) or 0.0) for run in done}
+    cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
+    scored = Scored(cell, by_seed, {}, done[0].metrics(split))
+    answers = {run.result.seed: run.packed[split] for run in done if split in run.packed}
+    first = next(iter(answers.values()), None)
+    if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
+        scored.answers = answers
+        scored.draws = bootstrap(list(answers.values()), scored.metrics)
+        cell.test_interval = interval_of(scored.draws)
+    return scored
+
+
+def average(parts: Sequence[Scored]) -> Scored:
+    """The mean over tasks: its interval is over the seeds that every task has, its test interval over all test sets."""
+    cell = Cell(
+        float(np.mean([part.cell.value for part in parts])), runs=[run for part in parts for run in part.cell.runs]
+    )
+    seeds = set.intersection(*(set(part.by_seed) for part in parts))
+    by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
+    cell.interval = t_interval(list(by_seed.values()))
+    draws = [part.draws for part in parts if part.draws is not None]
+    scored = Scored(cell, by_seed, {}, [])
+    if len(draws) == len(parts):
+        # Tasks are independent: each is shuffled anew, as its draws came from the same seeded generator.
+        rng = np.random.default_rng(0)
+        scored.draws = np.mean([rng.permutation(one) for one in draws], axis=0)
+        cell.test_interval = interval_of(scored.draws)
+    return scored
+
+
+class PairedTests:
+    """Tests of cells against others, each made once: a column's best is often in the row of the best average too."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[int, int], SwapTest | None] = {}
+
+    def of(self, a: Scored, b: Scored, *, seed: int) -> SwapTest | None:
+        """On the seeds that both have; None without any, or on different test sets."""
+        key = (id(a), id(b))
+        if key not in self.known:
+            self.known[key] = self._made(a, b, seed)
+        return self.known[key]
+
+    def _made(self, a: Scored, b: Scored, seed: int) -> SwapTest | None:
+        seeds = sorted(set(a.answers) & set(b.answers))
+        if not seeds or a.metrics != b.metrics:
+            return None
+        try:
+            return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
+        except ValueError:  # another test set
+            return None
+
+    def mark_best(self, column: Sequence[Scored], *, seed: int) -> None:
+        """The highest mean of a task, and those that are not told apart from it, Holm over the column."""
+        if not column:
+            return
+        best = max(column, key=lambda one: one.cell.value or 0.0)
+        best.cell.best = True
+        tests = [(one, self.of(one, best, seed=seed)) for one in column if one is not best]
+        _adjust([(one, test.p) for one, test in tests if test is not None])
+
+    def mark_best_average(self, averages: Sequence[Scored], parts: Sequence[Sequence[Scored]]) -> None:
+        """The same for averages: an example is swapped in its own task, the tasks' differences are averaged.
+
+        ``parts[i]`` are the cells of ``averages[i]``, one a task, in the same order in each row.
+        """
+        if not averages:
+            return
+        top = max(range(len(averages)), key=lambda i: averages[i].cell.value or 0.0)
+        averages[top].cell.best = True
+        found = []
+        for i, row in enumerate(parts):
+            if i == top:
+                continue
+            tests = [self.of(a, b, seed=task) for task, (a, b) in enumerate(zip(row, parts[top], strict=True))]
+            known = [test for test in tests if test is not None]
+            if known and len(known) == len(row):
+                null = np.mean([test.null for test in known], axis=0)
+                found.append((averages[i], p_value(float(np.mean([test.difference for test in known])), null)))
+        _adjust(found)
+
+
+def _adjust(found: Sequence[tuple[Scored, float]]) -> None:
+    for (one, _), p in zip(found, holm([p for _, p in found]), strict=True):
+        one.cell.p, one.cell.tied = p, p > ALPHA

@@ -1,0 +1,152 @@
+"""Tables 2 and 8: latency and launches from the benches, training time from them or from the runs themselves."""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from krona.errors import KronaError
+from krona.report.layouts import Layout, row_order
+from krona.report.model import AVERAGE, Cell, Column, Row, Table
+from krona.report.paper import METHOD_LABELS, task_label
+from krona.report.selection import Run, Section
+from krona.report.statistics import t_interval
+
+REFERENCE = "full"
+
+
+def seconds_a_step(run: Run) -> float | None:
+    """Training only; so a run that stopped early compares with one that did not."""
+    curve, progress = run.result.dev_curve, run.result.progress
+    steps = progress.get("step") or (curve[-1].get("step") if curve else None)
+    train = run.result.times.get("train")
+    return train / steps if train and steps else None
+
+
+def mean_seconds(runs: Sequence[Run]) -> float | None:
+    """The mean training time of the finished runs, seconds."""
+    known = [run.result.times["train"] for run in runs if run.result.status == "done" and run.result.times.get("train")]
+    return float(np.mean(known)) if known else None
+
+
+def relative_steps(runs: dict[str, dict[str, list[Run]]], reference: str) -> dict[str, dict[str, Cell]]:
+    """row → task → seconds a step over the reference row's on that task; rows and tasks without both are left out."""
+    steps: dict[str, dict[str, list[tuple[Run, float]]]] = defaultdict(dict)
+    for row, tasks in runs.items():
+        for task, ones in tasks.items():
+            done = [run for run in ones if run.result.status == "done"]
+            steps[row][task] = [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
+    cells: dict[str, dict[str, Cell]] = defaultdict(dict)
+    for row, tasks in runs.items():
+        for task in tasks:
+            found = steps[row][task]
+            base = [seconds for _, seconds in steps.get(reference, {}).get(task, [])]
+            if found and base:
+                ratios = [seconds / float(np.mean(base)) for _, seconds in found]
+                cells[row][task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
+    return cells
+
+
+def read_bench(path: Path) -> dict[str, Any] | None:
+    """A bench's JSON, checked for what is used of it; None where there is none."""
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for row in content["rows"]:
+            float(row["ratio_to_full"]), str(row["name"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise KronaError(
+            f"{path} is not a bench's result: {type(error).__name__}: {error}; run bench.py anew"
+        ) from error
+    return dict(content)
+
+
+def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table | None:
+    """Table 2 from ``latency`` and ``training`` benches."""
+    if not benches:
+        return None
+    by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
+    columns = [
+        Column("latency", "Inference latency (%)", "time"),
+        Column("launches", "Launches added", "launches"),
+        Column("training_time", "Training time (%)", "time"),
+    ]
+    names = {*METHOD_LABELS} & {*layout.rows, *(n for rows in by_name.values() for n in rows)}
+    names |= {n for rows in by_name.values() for n in rows}
+    table = Table(layout.name, layout.title, f"Bench on {_machines(benches)}", layout.axis, columns, [])
+    for name in sorted(names, key=lambda one: row_order(layout, one)):
+        row = Row(name, METHOD_LABELS.get(name, name))
+        for column, kind in (("latency", "latency"), ("training_time", "training")):
+            row.cells[column] = _bench_cell(by_name.get(kind, {}).get(name), kind, layout, name, column)
+        added = by_name.get("latency", {}).get(name, {}).get("launches_added")
+        row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
+        table.rows.append(row)
+    table.notes = [*layout.notes, "Latency: batch 1, length 10; launches added are the same measure without a GPU."]
+    return table
+
+
+def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: str, column: str) -> Cell:
+    paper = layout.paper.value(name, column) if layout.paper else None
+    if found is None:
+        return Cell(paper=paper, missing="not measured", command=f"python bench.py bench={kind}")
+    return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
+
+
+def _machines(benches: dict[str, dict[str, Any]]) -> str:
+    names = dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values())
+    return " and ".join(names)
+
+
+def _machine_name(machine: Any) -> str:
+    if isinstance(machine, dict):
+        known = [str(machine[key]) for key in ("device", "name", "cpu", "threads") if machine.get(key) is not None]
+        return ", ".join(known) or "an unnamed machine"
+    return str(machine or "an unnamed machine")
+
+
+def time_table(layout: Layout, section: Section, runs: dict[str, dict[str, list[Run]]], tasks: list[str]) -> Table:
+    """Table 8, or the training half of Table 2, from the runs' own times."""
+    ratios = relative_steps(runs, REFERENCE)
+    percent = layout.name == "2"
+    wanted = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
+    last = Column("training_time", "Training time (%)", "time") if percent else Column(AVERAGE, "Mean", "time")
+    table = Table(layout.name, layout.title, section.heading, layout.axis, [*wanted, last], [], section)
+    for name in sorted({*runs, *layout.rows}, key=lambda one: row_order(layout, one)):
+        row, cells = Row(name, layout.labels.get(name, name)), ratios.get(name, {})
+        for column in wanted:
+            paper = layout.paper.value(name, column.key) if layout.paper and section.comparable else None
+            cell = cells.get(column.key) or Cell(
+                missing="no run" if not runs.get(name, {}).get(column.key) else f"no {REFERENCE} run to compare with"
+            )
+            cell.paper, cell.comparable = paper, section.comparable
+            row.cells[column.key] = cell
+        row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
+        row.cells[last.key].comparable = section.comparable
+        if layout.paper and section.comparable:
+            row.cells[last.key].paper = layout.paper.value(name, last.key)
+        table.rows.append(row)
+    table.notes = list(layout.notes)
+    if percent:
+        table.notes.append(
+            "Training time: the runs' own, seconds a step. Latency and launches: python bench.py bench=latency"
+        )
+    devices = {
+        str(run.result.provenance.get("device")) for tasks in runs.values() for found in tasks.values() for run in found
+    }
+    if len(devices) > 1:
+        table.notes.append(
+            f"These runs are from {len(devices)} devices ({', '.join(sorted(devices))}): ratios across them mislead."
+        )
+    return table
+
+
+def mean_cell(cells: list[Cell], scale: int) -> Cell:
+    values = [cell.value * scale for cell in cells if cell.value is not None]
+    if not values:
+        return Cell(missing="no run")
+    runs = [run for cell in cells for run in cell.runs]
+    return Cell(float(np.mean(values)), runs=runs, digits=0 if scale == 100 else 2)

@@ -1,0 +1,92 @@
+"""Runs to rows: seeds of one configuration make a cell; what differs in anything else gets a row of its own."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from krona.report.layouts import Layout, row_order
+from krona.report.paper import task_label
+from krona.report.selection import Run
+
+HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
+
+
+@dataclass
+class Group:
+    """One row's runs by task; ``differs`` names the settings that tell it from others of the same key."""
+
+    key: str
+    differs: dict[str, str] = field(default_factory=dict)
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+
+    @property
+    def suffix(self) -> str:
+        return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in self.differs.items())
+
+
+def group(runs: Sequence[Run], layout: Layout) -> tuple[list[Group], list[str]]:
+    """Rows in the table's order, and a note for each method and task that has several variants."""
+    cells: dict[str, dict[str, dict[str, list[Run]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    for run in runs:
+        row = layout.row(run)
+        if row is not None:
+            cells[row][run.result.task][run.variant].append(run)
+    groups: list[Group] = []
+    notes: list[str] = []
+    for row in sorted({*cells, *layout.rows}, key=lambda name: row_order(layout, name)):
+        plain, several = Group(row), {}
+        for task, variants in cells.get(row, {}).items():
+            preferred = _preferred(list(variants.values()), layout.sweep)
+            if len(preferred) == 1:
+                plain.runs[task] = preferred[0]
+            else:
+                several[task] = preferred
+        split = _split(row, several)
+        if plain.runs or not split:
+            groups.append(plain)
+        groups += split
+        label = layout.labels.get(row, row)
+        for task, variants_of_task in several.items():
+            keys = ", ".join(_differing([one[0] for one in variants_of_task]))
+            notes.append(
+                f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged"
+            )
+    return groups, _shortened(notes)
+
+
+def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
+    """The variants that the table's own sweep made, if it made any; their other seeds may be from elsewhere."""
+    own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
+    return own or variants
+
+
+def _split(row: str, several: dict[str, list[list[Run]]]) -> list[Group]:
+    """One group a combination of the differing settings, tasks with the same combination side by side."""
+    keys = list(dict.fromkeys(key for variants in several.values() for key in _differing([one[0] for one in variants])))
+    found: dict[tuple[str, ...], Group] = {}
+    for task, variants in several.items():
+        own = set(_differing([one[0] for one in variants]))
+        for runs in variants:
+            values = {key: runs[0].settings.get(key, "not set") for key in keys if key in own}
+            name = tuple(f"{key}={value}" for key, value in values.items())
+            found.setdefault(name, Group(row, values)).runs[task] = runs
+    return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]
+
+
+def _natural(text: str) -> tuple[str, float, str]:
+    """Numbers by size: lr=0.0001 before lr=0.001 and 2x384 before 12x64."""
+    key, _, value = text.partition("=")
+    try:
+        return key, float(value.split("x")[0]), value
+    except ValueError:
+        return key, float("inf"), value
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """The settings in which these runs are not all equal."""
+    keys = dict.fromkeys(key for run in runs for key in run.settings)
+    return [k for k in keys if k not in HIDDEN and len({run.settings.get(k) for run in runs}) > 1]
+
+
+def _shortened(notes: list[str]) -> list[str]:
+    return notes if len(notes) <= 6 else [*notes[:5], f"… and {len(notes) - 5} more of these"]

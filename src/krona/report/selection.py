@@ -1,0 +1,207 @@
+"""Runs for a report: read, checked against their own predictions, and told apart by all that is not a seed."""
+
+import json
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from krona.errors import KronaError
+from krona.identity import canonical
+from krona.report.measures import Answers, encode, score
+from krona.results import Result, read_results, unpack_outcomes
+
+TOLERANCE = 1e-6  # points between a stored score and the one that its predictions give
+KINDS = ("glue", "sample", "own")
+
+
+@dataclass(frozen=True, order=True)
+class Section:
+    """What may stand in one table: the same sort of data and the same backbone."""
+
+    kind: str  # glue | sample | own
+    backbone: str
+    pretrained: bool
+    protocol: str
+
+    @property
+    def heading(self) -> str:
+        weights = "" if self.pretrained else ", random weights"
+        name = {"glue": "GLUE", "sample": "Sample data", "own": "Own data"}[self.kind]
+        protocol = f", protocol {self.protocol}" if self.kind == "glue" and self.protocol != "table1" else ""
+        return f"{name} on {self.backbone}{weights}{protocol}"
+
+    @property
+    def caution(self) -> str | None:
+        """What a reader must not take these numbers for."""
+        if self.kind == "sample":
+            return "Generated sentences, not GLUE: the rows compare with one another, not with the paper."
+        if not self.pretrained:
+            return "Random weights: what is compared here is code, not methods."
+        if self.kind == "glue" and not self.comparable:
+            return "Not the paper's backbone or split: its numbers are for T5-base, so no differences are shown."
+        return None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the paper's numbers belong beside these."""
+        return self.kind == "glue" and self.pretrained and (self.backbone, self.protocol) == ("t5_base", "table1")
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        return (KINDS.index(self.kind), not self.comparable, not self.pretrained, self.backbone, self.protocol)
+
+
+@dataclass(eq=False)
+class Run:
+    """One result and what tables ask of it."""
+
+    result: Result
+    section: Section
+    path: Path
+    packed: dict[str, Answers] = field(default_factory=dict)  # split → answers
+
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """All that makes this run another variant: dotted key → value, without the seed."""
+        plain = canonical(self.result.config)
+        plain.pop("seed", None)
+        flat = dict(flatten(plain))
+        flat["test set"] = str(self.result.splits.get("test", {}).get("fingerprint"))
+        flat["backbone content"] = str(self.result.provenance.get("backbone_fingerprint"))
+        return flat
+
+    @cached_property
+    def variant(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)
+
+    @property
+    def sweep(self) -> str | None:
+        return self.result.config.get("sweep")
+
+    def score(self, split: str) -> float | None:
+        part = getattr(self.result, split)
+        return float(part["score"]) if self.result.status == "done" and part else None
+
+    def metrics(self, split: str) -> list[str]:
+        return metrics_of(self.result.config["task"], split)
+
+
+def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Dotted keys and values as text; shapes as 32x24."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from flatten(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, as_text(value)
+
+
+def as_text(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
+        return "x".join(map(str, value[0]))  # B follows from A and the layer
+    if isinstance(value, list):
+        return ",".join(as_text(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """All readable runs under these folders, and one sentence for each file that can't be used."""
+    runs: dict[str, Run] = {}
+    problems: list[str] = []
+    clashes: set[str] = set()
+    for folder in outputs:
+        if not folder.is_dir():
+            raise KronaError(f"{folder} is no folder: runs lie in outputs/<run id>/result.json")
+        for found in read_results(folder):
+            if isinstance(found, KronaError):
+                problems.append(str(found))
+                continue
+            path = folder / found.run_id / "result.json"
+            try:
+                run = Run(found, section_of(found), path)
+                if found.status == "done":
+                    run.packed = _answers(found)
+            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+                reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                problems.append(f"{path} can't be used: {reason}")
+                continue
+            other = runs.setdefault(found.run_id, run)
+            if other is not run and other.result != found:
+                clashes.add(found.run_id)
+                problems.append(f"{path} and {other.path} are one run with different results: neither is used")
+    return [run for name, run in runs.items() if name not in clashes], problems
+
+
+def section_of(result: Result) -> Section:
+    config, provenance = result.config, result.provenance
+    task, backbone = config["task"], config["backbone"]
+    kind = provenance.get("data_kind") or ("own" if task.get("files") else "sample" if task.get("sample") else "glue")
+    if kind not in KINDS:
+        raise ValueError(f"data_kind {kind!r} is none of {', '.join(KINDS)}")
+    pretrained = provenance.get("pretrained", backbone.get("pretrained", True))
+    return Section(kind, str(backbone["name"]), bool(pretrained), str(config.get("data", {}).get("protocol", "table1")))
+
+
+def _answers(result: Result) -> dict[str, Answers]:
+    """Each split's predictions as numbers; ValueError where they do not give the stored scores."""
+    task = result.config["task"]
+    labels = task.get("labels")
+    ids = labels.values() if isinstance(labels, Mapping) else range(len(labels or ()))
+    names = None if labels is None else [str(i) for i in sorted(ids)]
+    answers = {}
+    for split in ("dev", "test"):
+        part = getattr(result, split)
+        if not part.get("outcomes"):
+            continue
+        answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
+        given = score(list(part["parts"]), answers[split])
+        for metric, value in part["parts"].items():
+            _same(f"{split} {metric}", value, given[metric], "predictions")
+        names_of_score = metrics_of(task, split)
+        mean = sum(part["parts"][name] for name in names_of_score) / len(names_of_score)
+        _same(f"{split}.score", part["score"], mean, "parts")
+    return answers
+
+
+def metrics_of(task: Mapping[str, Any], split: str) -> list[str]:
+    """The metrics whose mean is this split's score: `score` on test, all of them on dev."""
+    return list(task.get("score") or task["metrics"]) if split == "test" else list(task["metrics"])
+
+
+def _same(what: str, stored: float, given: float, source: str) -> None:
+    if not abs(given - stored) <= TOLERANCE:
+        raise ValueError(f"{what} says {stored:.4f}, its {source} give {given:.4f}: edited by hand?")
+
+
+def choose(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:
+    """Those runs that match every ``key=value[,value]``; a key that no run has is an error."""
+    kept = list(runs)
+    for text in filters:
+        key, equals, wanted = text.partition("=")
+        if not equals:
+            raise KronaError(f"filter {text!r}: write key=value, as in method=krona or optimizer.lr=1e-3")
+        known = [run for run in runs if _value(run, key) is not None]
+        if runs and not known:
+            raise KronaError(
+                f"filter {text!r}: no run has the key {key!r} (method, task, seed, sweep or a config's key)"
+            )
+        values = {_number_or_text(item) for item in wanted.split(",")}
+        kept = [run for run in kept if _number_or_text(_value(run, key) or "") in values]
+    return kept
+
+
+def _value(run: Run, key: str) -> str | None:
+    if key in ("method", "task", "seed", "status", "run_id"):
+        return str(getattr(run.result, key))
+    if key == "sweep":
+        return str(run.sweep)
+    return run.settings.get(key) or run.settings.get(f"method.{key}")
+
+
+def _number_or_text(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
