@@ -118,7 +118,7 @@ def _config(settings: Backbone, folder: Path | None) -> T5Config:
     if settings.sizes is not None:
         sizes: dict[str, Any] = dict(settings.sizes)
         try:
-            return T5Config(decoder_start_token_id=0, tie_word_embeddings=settings.tied_head is not False, **sizes)
+            return T5Config(**{"decoder_start_token_id": 0, **sizes})
         except (TypeError, ValueError) as error:
             raise KronaError(f"backbone.sizes={sizes}: {error}") from error
     source = _source(settings, folder)
@@ -131,10 +131,8 @@ def _config(settings: Backbone, folder: Path | None) -> T5Config:
 
 def _require_t5(config: Any, settings: Backbone) -> T5Config:
     if getattr(config, "model_type", None) != "t5":
-        raise KronaError(
-            f"backbone {settings.path or settings.name} is a {getattr(config, 'model_type', 'model of no known type')}, "
-            "not a T5"
-        )
+        kind = getattr(config, "model_type", "model of no known type")
+        raise KronaError(f"backbone {settings.path or settings.name} is a {kind}, not a T5")
     assert isinstance(config, T5Config)
     return config
 
@@ -154,9 +152,11 @@ def _pretrained(settings: Backbone, folder: Path | None) -> T5ForConditionalGene
     source = _source(settings, folder)
     if folder is not None:
         _require_t5(_config(_without_sizes(settings), folder), settings)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        model = T5ForConditionalGeneration.from_pretrained(source, revision=settings.revision, dtype=torch.float32)
+        model = T5ForConditionalGeneration.from_pretrained(
+            source, revision=settings.revision or "main", dtype=torch.float32
+        )
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(f"the weights of {settings.path or settings.name}", error, WAYS_OUT) from error
     assert isinstance(model, T5ForConditionalGeneration)

@@ -18,7 +18,7 @@ from krona.errors import KronaError
 from krona.tasks.names import did_you_mean
 from krona.tasks.task import Task
 
-PLACEMENT_KEYS = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude")
+PLACEMENT_KEYS: tuple[str, ...] = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude")
 PLACEMENT_KEYS += ("train_layer_norms", "train_backbone")
 
 

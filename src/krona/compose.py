@@ -1,5 +1,6 @@
 """The edge to Hydra: a composed DictConfig becomes plain values, and what was typed is told from what was chosen."""
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +10,31 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from krona import tuned
 from krona.errors import KronaError
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
+NANO = Path(__file__).resolve().parent / "nano"
+
+OUTPUTS = PROJECT / "outputs"
+
+
+def _tuned_lr(_root_: DictConfig) -> float:
+    config = OmegaConf.to_container(_root_, resolve=False)
+    assert isinstance(config, dict)
+    return tuned.best_lr({str(key): value for key, value in config.items()}, outputs=OUTPUTS)
+
+
+def _budget_shapes(_root_: DictConfig) -> str:
+    backbone = OmegaConf.to_container(_root_.backbone, resolve=False)
+    assert isinstance(backbone, dict)
+    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in budget_shapes({str(key): v for key, v in backbone.items()}))
+
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
+OmegaConf.register_new_resolver("tuned_lr", _tuned_lr, replace=True)
+OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
 
 
 @dataclass(frozen=True)
@@ -45,6 +65,18 @@ def composed(cfg: DictConfig) -> Composed:
     return Composed(config=values, notes=recipe_notes(values, choices, overrides))
 
 
+def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
+    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a d_model-wide layer."""
+    sizes = backbone.get("sizes") or {}
+    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
+    if "d_model" not in sizes and folder is not None:
+        sizes = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if "d_model" not in sizes:
+        raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
+    width = int(sizes["d_model"])
+    return [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+
+
 def typed(key: str, overrides: list[str]) -> bool:
     """Whether one of a job's overrides sets ``key``."""
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
@@ -53,6 +85,8 @@ def typed(key: str, overrides: list[str]) -> bool:
 def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:
     """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
     choice = choices.get("recipe")
+    if choice == "tuned":
+        return [f"recipe=tuned took lr {config['optimizer']['lr']:g}, the best on dev of sweeps=learning_rates"]
     if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():
         return []
     if typed("recipe", overrides):

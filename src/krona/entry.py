@@ -1,4 +1,4 @@
-"""The command line around Hydra: what is typed is checked, a mistake is one message, and the exit code says how it went.
+"""The command line around Hydra: a mistake is one message, and the exit code says how it went.
 
 0 done, 1 failed or a mistake, 130 interrupted (Ctrl-C), 143 terminated.
 """
@@ -9,7 +9,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -20,12 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from krona import ledger
-from krona.compose import CONF, PROJECT, composed
+from krona.compose import CONF, OUTPUTS, PROJECT, composed
 from krona.errors import KronaError
 from krona.jobs import Interrupted, Job, run_job
 from krona.summary import run_summary
-
-OUTPUTS = PROJECT / "outputs"
 
 
 def job(cfg: DictConfig) -> Job:

@@ -1,4 +1,4 @@
-"""A method's settings put into a backbone: the branch is found, the paper's shapes are fitted, surgery does the rest."""
+"""A method's settings put into a backbone: the paper's shapes are fitted, surgery does the rest."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,8 @@ def insert_method(
         surgery.insert(model, reversible=reversible, **method.placement)
         return {}, []
     branch = locate(method.branch, "method._target_")
-    config, notes = dict(method.branch_config), []
+    config: dict[str, Any] = dict(method.branch_config)
+    notes: list[str] = []
     if method.fit_factors == "nearest" and "kron_factors" in config and hasattr(branch, "fit_to_layer"):
         config["kron_factors"], notes = _fitted(model, branch, method, counterparts)
     surgery.insert(model, branch, reversible=reversible, **method.placement, **config)
@@ -38,8 +39,8 @@ def _fitted(
     widths = {surgery.widths(model.get_submodule(place)) for place in places}
     if len(widths) > 1:
         raise KronaError(
-            f"target_modules match layers of {len(widths)} widths ({', '.join(f'{i} → {o}' for i, o in sorted(widths))}):"
-            " type method.kron_factors=[[a1, a2]] with a shape of A that divides them all; B follows from each layer"
+            f"target_modules match layers of {len(widths)} widths "
+            f"({', '.join(f'{i} → {o}' for i, o in sorted(widths))}): type method.kron_factors=[[a1, a2]] with a shape of A that divides them all; B follows from each layer"
         )
     ((d_in, d_out),) = widths
     fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
+from omegaconf import OmegaConf
 from rich.console import Console
 
+from krona import sweeps
+from krona.errors import KronaError
 from krona.jobs import Job
 from krona.results import read_result
 from krona.summary import sweep_table
 
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # where this multirun's lines go; inherited by the processes that it starts
 
 
@@ -36,6 +40,17 @@ class Ledger(Callback):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         os.environ[VARIABLE] = str(folder / f"jobs-{uuid.uuid4().hex[:8]}.jsonl")
+        overrides = list(config.hydra.overrides.task)
+        if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+            params = OmegaConf.to_container(config.hydra.sweeper.params, resolve=True) or {}
+            assert isinstance(params, dict)
+            try:
+                jobs = sweeps.jobs_of({str(key): value for key, value in params.items()}, overrides)
+            except KronaError as error:
+                raise SystemExit(str(error)) from error  # an Exception would only be a warning to Hydra
+            Console().print(f"{len(jobs):,} runs", highlight=False)
+        if config.sweep is not None:
+            sweeps.remember(folder, config.sweep, overrides)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         path = Path(os.environ.pop(VARIABLE))

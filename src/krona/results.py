@@ -53,7 +53,7 @@ class Result:
         if self.status not in get_args(Status):
             found.append(f"status {self.status!r}")
         if self.status == "done":
-            for name in ("dev", "test"):
+            for name in ("dev", "test") if self.config.get("score_test", True) else ("dev",):
                 part = getattr(self, name)
                 score = part.get("score") if isinstance(part, dict) else None
                 if not isinstance(score, int | float) or not math.isfinite(score):

@@ -106,20 +106,22 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
         learner.record({"epoch": 0, "step": 0, "score": dev["score"], "parts": dev["parts"]}, dev)
         write_metrics(folder, learner.dev_curve)
 
-    # The best epoch on dev is the model; test is looked at once
+    # The best epoch on dev is the model; test is looked at once, and not at all in a search for hyper-parameters
     learner.restore_best()
     assert learner.best is not None
-    clock = time.perf_counter()
-    test = evaluate(splits.test, test_batches, learner.device)
-    learner.seconds["evaluate"] += time.perf_counter() - clock
+    scores = {"dev": learner.best["dev"]}
+    if settings.score_test:
+        clock = time.perf_counter()
+        scores["test"] = evaluate(splits.test, test_batches, learner.device)
+        learner.seconds["evaluate"] += time.perf_counter() - clock
 
     # Result on disk
     still_ours()
-    dev = learner.best["dev"]
-    write_predictions(folder, splits, {"dev": dev["predictions"], "test": test["predictions"]})
+    write_predictions(folder, splits, {name: score["predictions"] for name, score in scores.items()})
     write_weights(folder, settings, backbone.model, used)
     result.best_epoch, result.dev_curve = learner.best["epoch"], learner.dev_curve
-    result.dev, result.test = packed(splits.dev, dev), packed(splits.test, test)
+    result.dev = packed(splits.dev, scores["dev"])
+    result.test = packed(splits.test, scores["test"]) if "test" in scores else None
     result.progress = {}
     result.times |= {
         **learner.seconds,

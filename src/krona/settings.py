@@ -98,6 +98,7 @@ class Run:
     max_source_length: int = between(1)
     seed: int = between(0, 2**32 - 1)
     keep: Literal["adapter", "all"] = "adapter"
+    score_test: bool = True
     overwrite: bool = False
     retry: Literal["failed"] | None = None
     sweep: str | None = None

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from krona.jobs import Job
+from krona.jobs import Job, State
 from krona.results import Result
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
@@ -15,12 +15,10 @@ HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data
 def run_summary(job: Job, console: Console) -> None:
     """One run: score, parameters, time, memory, where everything lies."""
     result = job.result
-    if result is None or result.test is None or result.dev is None:
+    if result is None or result.dev is None:
         return
-    kind = heading(result)
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in result.test["parts"].items())
     lines = [
-        f"test {result.test['score']:.2f} ({parts}) on {result.splits['test']['rows']:,} rows of {kind}",
+        f"test {_score(result, 'test')}" if result.test else "test not scored (score_test=false)",
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %)",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
@@ -29,6 +27,12 @@ def run_summary(job: Job, console: Console) -> None:
     ]
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _score(result: Result, split: str) -> str:
+    scored = getattr(result, split)
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in scored["parts"].items())
+    return f"{scored['score']:.2f} ({parts}) on {result.splits[split]['rows']:,} rows of {heading(result)}"
 
 
 def heading(result: Result) -> str:
@@ -53,7 +57,12 @@ def sweep_table(jobs: list[Job], console: Console) -> None:
     for folder in sorted({str(job.folder / "result.json") for job in jobs}):
         console.print(folder, highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
-    words = {"done": "run", "skipped": "done already", "failed": "failed", "elsewhere": "running elsewhere"}
+    words: dict[State, str] = {
+        "done": "run",
+        "skipped": "done already",
+        "failed": "failed",
+        "elsewhere": "running elsewhere",
+    }
     console.print(", ".join(f"{counts[state]} {word}" for state, word in words.items() if counts[state]))
     for job in jobs:
         if job.error:

@@ -1,0 +1,125 @@
+"""A sweep is a list of runs, not a process: what it consists of, and how far each run is."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from krona import check, ownership
+from krona.compose import CONF, Composed, composed
+from krona.errors import KronaError
+from krona.jobs import identify
+from krona.results import Result, read_result
+
+State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
+MANY = 10_000  # a sweep of more runs is most likely a slip
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep and how far it is."""
+
+    overrides: tuple[str, ...]
+    run_id: str
+    state: State
+    result: Result | None = None
+    error: str | None = None
+
+
+@contextmanager
+def hydra_session() -> Iterator[None]:
+    """Hydra outside ``@hydra.main``: conf/ to compose from, and whatever was set before put back."""
+    before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = before
+        HydraConfig.instance().cfg = config_before
+
+
+def compose_job(overrides: Sequence[str]) -> Composed:
+    """One job's plain values; inside `hydra_session`."""
+    cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return composed(cfg)
+
+
+def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes, and what is typed over them."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
+    if len(batch) > MANY:
+        raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MANY:,} at once: narrow an axis")
+    return [tuple(job) for job in batch]
+
+
+def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The jobs of ``python train.py -m OVERRIDES``; inside `hydra_session`."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    plain = [o.input_line for o in parser.parse_overrides(list(overrides)) if not o.is_sweep_override()]
+    cfg = compose("config", overrides=[line for line in plain if line], return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    params = OmegaConf.to_container(cfg.hydra.sweeper.params, resolve=True) if cfg.hydra.sweeper.params else {}
+    assert isinstance(params, dict)
+    return jobs_of({str(key): value for key, value in params.items()}, overrides)
+
+
+def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
+    """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size."""
+    with hydra_session():
+        return [_planned(job, outputs) for job in expand(overrides)]
+
+
+def _planned(job: tuple[str, ...], outputs: Path) -> Planned:
+    try:
+        run_id = identify(check.settings(compose_job(job).config))
+    except KronaError as error:
+        return Planned(job, " ".join(job), "wrong", error=str(error))
+    return Planned(job, run_id, *state_of(outputs / run_id))
+
+
+def state_of(folder: Path) -> tuple[State, Result | None, str | None]:
+    """How far a run is, from its folder alone."""
+    path = folder / "result.json"
+    if not path.is_file():
+        return ("running" if ownership.owner(folder) else "waiting"), None, None
+    try:
+        result = read_result(path)
+    except KronaError as error:
+        return "failed", None, str(error)
+    if result.status == "done":
+        return "done", result, None
+    if ownership.owner(folder) is not None:
+        return "running", result, None
+    return ("failed" if result.status == "failed" else "interrupted"), result, result.error
+
+
+def remember(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
+    """Keep the command of a sweep, for `krona status SWEEP`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{sweep}.json").write_text(json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
+
+
+def remembered(folder: Path, sweep: str) -> list[str]:
+    """The command that a sweep was started with last."""
+    path = folder / f"{sweep}.json"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none yet"
+        raise KronaError(f"no sweep {sweep!r} was started here; there are: {there}")
+    content: dict[str, Any] = json.loads(path.read_text())
+    return [str(item) for item in content["overrides"]]
