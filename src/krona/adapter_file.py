@@ -1,0 +1,203 @@
+"""One adapter in one safetensors file: what trained, and in the header all that is needed to rebuild it.
+
+The header's ``krona`` entry is JSON: the branch's class and arguments, the arguments of `surgery.insert`, and marks
+of the backbone (names and shapes of its weights, a sample of those that stayed frozen). No frozen weight is in it.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from krona import surgery
+from krona.adapted import adapter_named, of_an_adapter, public_name, state_of
+from krona.errors import KronaError
+from krona.results import write_whole
+from krona.trainable import adapter_state, copy_into
+
+FORMAT = 1
+SAMPLE = 64  # values of each frozen weight that go into the backbone's mark
+
+
+def save_adapter(
+    model: nn.Module, path: str | Path, *, name: str | None = None, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
+
+    ``notes`` are further header entries of the caller's (a run's id, a task).
+    """
+    name = _named(model, name)
+    tensors = {key: p.detach().cpu().contiguous() for key, p in adapter_state(model, name).items()}
+
+    def write(part: Path) -> None:
+        try:
+            save_file(tensors, part, metadata=header(model, name, notes))
+        except SafetensorError as error:
+            raise KronaError(f"{path} could not be written: {error}") from error
+
+    write_whole(Path(path), write)
+
+
+def load_adapter(
+    model: nn.Module,
+    path: str | Path,
+    *,
+    name: str = "default",
+    branch: Callable[..., nn.Module] | None = None,
+    other_backbone: bool = False,
+) -> dict[str, str]:
+    """Rebuild an adapter from its file and make it the active one; returns the file's notes.
+
+    Args:
+        branch: the branch's class, where the file's can't be imported.
+        other_backbone: accept a backbone of the same shape with other weights.
+
+    Raises:
+        KronaError: no adapter, a damaged file, another backbone or another shape. The model is untouched then.
+    """
+    path = Path(path)
+    entry, notes = read_header(path)
+    if branch is None and entry["branch"] is not None:
+        branch = _class_at(entry["branch"], path)
+    _check_backbone(model, entry, path, other_backbone=other_backbone)
+    tensors = _read(path, load_file)
+    before = state_of(model).active if "krona" in model.__dict__ else None
+    surgery.insert(model, branch, name=name, **entry["insertion"], **entry["branch_config"])
+    try:
+        copy_into(adapter_state(model, name), tensors)
+    except KronaError as error:
+        surgery.take_out(model, name)
+        if "krona" in model.__dict__:
+            surgery.activate(model, before)
+        raise KronaError(f"{path}: {error}") from error
+    return notes
+
+
+def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """The ``krona`` entry of an adapter's file, and the other entries."""
+
+    def metadata(file: Path) -> dict[str, str]:
+        with safe_open(file, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+
+    notes = _read(Path(path), metadata)
+    try:
+        entry = json.loads(notes.pop("krona"))
+        known = entry["format"], entry["branch"], entry["branch_config"], entry["insertion"], entry["backbone"]
+    except (KeyError, ValueError, TypeError) as error:
+        raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
+    if known[0] != FORMAT:
+        raise KronaError(f"{path} has format {known[0]}, this version of krona reads {FORMAT}")
+    return entry, notes
+
+
+def header(model: nn.Module, name: str, notes: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The file's metadata for one adapter."""
+    adapter = adapter_named(model, name)
+    entry = {
+        "format": FORMAT,
+        "branch": None if adapter.branch is None else _path_of(adapter.branch),
+        "branch_config": adapter.branch_config,
+        "insertion": adapter.insertion,
+        "backbone": backbone_marks(model, trained=set(adapter.trained)),
+    }
+    return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
+
+
+def file_bytes(model: nn.Module, name: str | None = None) -> int:
+    """Size of the file that `save_adapter` would write, without writing it (works on the meta device)."""
+    name = _named(model, name)
+    sizes = {key: (list(p.shape), p.numel() * p.element_size()) for key, p in adapter_state(model, name).items()}
+    content: dict[str, Any] = {"__metadata__": header(model, name)}
+    offset = 0
+    for key in sorted(sizes):
+        shape, size = sizes[key]
+        content[key] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
+        offset += size
+    length = len(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
+    return 8 + (length + 7) // 8 * 8 + offset
+
+
+def backbone_marks(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
+    """What a backbone is recognised by: its size, names and shapes, and a sample of the weights that stay frozen.
+
+    Weights that ``trained`` names are left out of the sample, the original of any other that stands aside is in it. The
+    sample is rounded to bf16, so that a backbone loaded in bf16 is the same backbone.
+    """
+    weights = backbone_weights(model)
+    shapes, values = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
+    for key in sorted(weights):
+        weight = weights[key].detach()
+        shapes.update(f"{key} {tuple(weight.shape)}\n".encode())
+        if key not in trained and not weight.is_meta:
+            sample = weight.reshape(-1)[:: max(1, weight.numel() // SAMPLE)][:SAMPLE]
+            values.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
+    parameters = sum(weight.numel() for weight in weights.values())
+    return {"parameters": parameters, "shapes": shapes.hexdigest(), "frozen": values.hexdigest()}
+
+
+def backbone_weights(model: nn.Module) -> dict[str, Tensor]:
+    """The backbone's own weights by public name, as they were before any insertion."""
+    weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
+    if "krona" in model.__dict__:
+        state = state_of(model)
+        weights |= {key: p for key, p in state.originals.items() if key in weights}
+        weights |= {f"{public_name(place)}.weight": p for place, p in state.own_weights.items()}
+    return weights
+
+
+def _check_backbone(model: nn.Module, entry: Mapping[str, Any], path: Path, *, other_backbone: bool) -> None:
+    wanted, insertion = entry["backbone"], entry["insertion"]
+    flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone")}
+    own = backbone_marks(model, trained=set(surgery.trained_names(model, **flags)))
+    if own["shapes"] != wanted["shapes"]:
+        raise KronaError(
+            f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "
+            f"{own['parameters']:,} here, or other names. Load it into the backbone that it was trained on"
+        )
+    if own["frozen"] != wanted["frozen"] and not other_backbone:
+        raise KronaError(
+            f"{path} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
+            "it was trained on, or say other_backbone=True"
+        )
+
+
+def _named(model: nn.Module, name: str | None) -> str:
+    name = state_of(model).active if name is None else name
+    if name is None:
+        raise KronaError("no adapter is active: say which one, by name")
+    return name
+
+
+def _read(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} is not there") from error
+    except (OSError, SafetensorError) as error:
+        raise KronaError(f"{path} can't be read as safetensors: {error}") from error
+
+
+def _path_of(branch: Callable[..., nn.Module]) -> str:
+    path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
+    if "<" in path or path.endswith("?"):
+        raise KronaError(f"{branch!r} can't be named in a file: use a class at the top of a module")
+    return path
+
+
+def _class_at(dotted: str, path: Path) -> Callable[..., nn.Module]:
+    module_name, _, attribute = str(dotted).rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise KronaError(f"{path}: its branch {dotted} can't be imported ({error}); pass it as branch=") from error
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise KronaError(f"{path}: {dotted} is no branch (no nn.Module)")
+    return found

@@ -1,0 +1,97 @@
+"""A T5 that is small enough for every test: random weights, its real code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+from transformers import T5Config, T5ForConditionalGeneration
+
+from krona.check import _method
+from krona.insertion import insert_method
+from krona.settings import Method
+
+CONF = Path(__file__).parent.parent / "conf"
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+
+
+def tiny_t5(*, gated: bool = False, seed: int = 0, **sizes: Any) -> T5ForConditionalGeneration:
+    """d_model 64, d_ff 96, 2 + 2 blocks, in eval mode; gated: T5 v1.1's FFN and a head of its own."""
+    torch.manual_seed(seed)
+    sizes = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "vocab_size": 50, **sizes}
+    kind = "gated-gelu" if gated else "relu"
+    model = T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, feed_forward_proj=kind, **sizes))
+    for module in model.modules():  # a LayerNorm of ones hides a wrong place
+        if type(module).__name__ == "T5LayerNorm":
+            nn.init.uniform_(module.get_parameter("weight"), 0.8, 1.2)
+    if gated:
+        model.lm_head.weight = nn.Parameter(torch.randn(sizes["vocab_size"], sizes["d_model"]))
+        model.config.tie_word_embeddings = False
+    return model.eval()
+
+
+def batch(seed: int = 0) -> dict[str, torch.Tensor]:
+    """Three sources of up to seven tokens, padded, and their targets."""
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(2, 50, (3, 7), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, 5:] = 0
+    labels = torch.randint(2, 50, (3, 4), generator=generator)
+    return {"input_ids": ids * mask, "attention_mask": mask, "labels": labels}
+
+
+@torch.no_grad()  # under autograd sdpa may take another kernel, 1e-6 apart
+def logits(model: nn.Module) -> torch.Tensor:
+    return model(**batch()).logits
+
+
+def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[key], right[key]) for key in left)
+
+
+def method_values(name: str, **overrides: Any) -> dict[str, Any]:
+    """The `method` of a YAML with overrides, as plain values."""
+    values: Any = OmegaConf.to_container(OmegaConf.load(CONF / "method" / f"{name}.yaml"))
+    return {**values["method"], **overrides}
+
+
+def settings(name: str, **overrides: Any) -> Method:
+    """The settings of a method's YAML, cut down where the tiny model is too small for the paper's sizes."""
+    return _method(method_values(name, **overrides))
+
+
+def inserted(
+    name: str, model: T5ForConditionalGeneration | None = None, **overrides: Any
+) -> T5ForConditionalGeneration:
+    """A tiny T5 (or the given one) with a method's YAML in it."""
+    model = tiny_t5() if model is None else model
+    torch.manual_seed(1)
+    insert_method(model, settings(name, **overrides), counterparts={})
+    return model
+
+
+def disturb(model: nn.Module, seed: int = 2, by: float = 0.1) -> None:
+    """Move everything that trains away from its start."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.add_(by * torch.randn(parameter.shape, generator=generator))
+
+
+def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
+    """Plain SGD with momentum on one batch, dropout on."""
+    model.train()
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trainable, lr=lr, weight_decay=0.0)
+    for step in range(steps):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        model(**batch(step)).loss.backward()
+        optimizer.step()
+    model.eval()
