@@ -1,5 +1,6 @@
 """The command `krona`: everything beside a run itself. Each command is a thin door to the module that does the work."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,81 @@ def sample(folder: Annotated[Path, typer.Argument(help="where the eight tasks go
 
     for path in write(folder):
         print(path)
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Argument(help="where the backbone goes: a folder for backbone=local backbone.path=…")],
+    data_path: Annotated[Path | None, typer.Option(help="a text file of yours; left out: generated text")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="stop after so long; the same command goes on")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make a small T5 from nothing, as the nano backbone was made. Interrupted, the same command goes on."""
+    from dataclasses import replace
+
+    from krona.pretrain import Schedule
+    from krona.pretrain import pretrain as make
+
+    schedule = replace(Schedule(), seed=seed)
+    if steps is not None:
+        schedule = replace(schedule, steps=steps)
+    if minutes is not None:
+        schedule = replace(schedule, minutes=minutes)
+    print(make(out, data_path=data_path, schedule=schedule))
+
+
+@app.command()
+def status(
+    sweep: Annotated[str | None, typer.Argument(help="a sweep by name; left out: every run in outputs/")] = None,
+    where: Annotated[list[str] | None, typer.Option("--where", help="method=krona, task=rte, state=failed …")] = None,
+    follow: Annotated[bool, typer.Option("--watch", help="follow until everything is done")] = False,
+) -> None:
+    """What is done, running with its progress, waiting or failed, and the time left."""
+    from rich.console import Console
+
+    from krona import status as runs_status
+    from krona.compose import OUTPUTS
+
+    if sweep is None:
+        runs = runs_status.all_runs(OUTPUTS)
+    else:
+        from krona.sweeps import plan, remembered
+
+        runs = plan(remembered(OUTPUTS / "sweeps", sweep), outputs=OUTPUTS)
+    runs = runs_status.selected(runs, where or [])
+    if not runs:
+        raise KronaError(f"no run in {OUTPUTS} fits: python train.py profile=demo makes one")
+    console = Console()
+    if follow:
+        runs_status.watch(runs, lambda current: runs_status.again(current, OUTPUTS), console)
+    else:
+        runs_status.show(runs, console)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def table(
+    number: Annotated[int, typer.Argument(help="a table of the paper: 1, 2, 4 to 9")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
+    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+) -> None:
+    """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
+    from rich.console import Console
+
+    from krona import status as runs_status
+    from krona.compose import OUTPUTS, PROJECT
+    from krona.sweeps import for_profile, plan
+
+    wanted = for_profile([f"sweeps=table{number}", *(overrides or [])])
+    if dry_run:
+        runs_status.show(plan(wanted, outputs=OUTPUTS), Console())
+        return
+    code = subprocess.run([sys.executable, str(PROJECT / "train.py"), "-m", *wanted], check=False).returncode
+    from krona.report.build import build_report
+
+    print(build_report(OUTPUTS, table=str(number), sweep=None, format=form, out=None))
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -38,9 +38,10 @@ def _fitted(
     places = surgery.find_places(model, method.placement["target_modules"])
     widths = {surgery.widths(model.get_submodule(place)) for place in places}
     if len(widths) > 1:
+        layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(widths))
         raise KronaError(
-            f"target_modules match layers of {len(widths)} widths "
-            f"({', '.join(f'{i} → {o}' for i, o in sorted(widths))}): type method.kron_factors=[[a1, a2]] with a shape of A that divides them all; B follows from each layer"
+            f"target_modules match layers of {len(widths)} widths ({layers}): type method.kron_factors=[[a1, a2]] "
+            "with a shape of A that divides them all; B follows from each layer"
         )
     ((d_in, d_out),) = widths
     fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)

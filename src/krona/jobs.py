@@ -20,7 +20,7 @@ from krona.settings import Run
 State = Literal["done", "skipped", "failed", "elsewhere"]
 
 
-class Interrupted(BaseException):  # noqa: N818 - like KeyboardInterrupt, no error
+class Interrupted(BaseException):
     """Ctrl-C or SIGTERM: the run stops where it is and goes on with the same command."""
 
 

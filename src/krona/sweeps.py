@@ -109,6 +109,17 @@ def state_of(folder: Path) -> tuple[State, Result | None, str | None]:
     return ("failed" if result.status == "failed" else "interrupted"), result, result.error
 
 
+def for_profile(overrides: Sequence[str]) -> list[str]:
+    """A table's sweep with profile=demo runs on the sample tasks, where no task was typed."""
+    if "profile=demo" not in overrides or any(item.lstrip("+").startswith("task=") for item in overrides):
+        return list(overrides)
+    with hydra_session():
+        name = next(item.split("=", 1)[1] for item in overrides if item.startswith("sweeps="))
+        cfg = compose("config", overrides=[f"sweeps={name}"], return_hydra_config=True)
+        tasks = str(cfg.hydra.sweeper.params.task).split(",")
+    return [*overrides, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]
+
+
 def remember(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Keep the command of a sweep, for `krona status SWEEP`."""
     folder.mkdir(parents=True, exist_ok=True)

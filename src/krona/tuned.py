@@ -1,4 +1,4 @@
-"""recipe=tuned: each method's best learning rate, from the dev scores of a sweep that gave all methods the same trials."""
+"""recipe=tuned: each method's best learning rate, by the dev scores of a sweep with the same trials for all."""
 
 from collections import defaultdict
 from collections.abc import Mapping
