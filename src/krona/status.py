@@ -113,7 +113,8 @@ def _cost(run: Planned, times: dict[tuple[str, str], float], mean: float) -> flo
     chosen = dict(item.split("=", 1) for item in run.overrides if "=" in item)
     whole = times.get((chosen.get("method", ""), chosen.get("task", "")), mean)
     far = run.result.progress if run.result is not None else {}
-    return whole * (1.0 - float(far.get("step", 0)) / max(1, far.get("steps", 1)))
+    done = float(far.get("step", 0)) / max(1.0, float(far.get("steps", 1)))
+    return whole * (1 - done)
 
 
 def _table(runs: Sequence[Planned], limit: int) -> Table:
