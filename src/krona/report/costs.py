@@ -1,7 +1,6 @@
 """Tables 2 and 8: latency and launches from the benches, training time from them or from the runs themselves."""
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from krona.errors import KronaError
+from krona.report.grouping import Group
 from krona.report.layouts import Layout, row_order
 from krona.report.model import AVERAGE, Cell, Column, Row, Table
 from krona.report.paper import METHOD_LABELS, task_label
@@ -32,22 +32,27 @@ def mean_seconds(runs: Sequence[Run]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def relative_steps(runs: dict[str, dict[str, list[Run]]], reference: str) -> dict[str, dict[str, Cell]]:
-    """row → task → seconds a step over the reference row's on that task; rows and tasks without both are left out."""
-    steps: dict[str, dict[str, list[tuple[Run, float]]]] = defaultdict(dict)
-    for row, tasks in runs.items():
-        for task, ones in tasks.items():
-            done = [run for run in ones if run.result.status == "done"]
-            steps[row][task] = [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
-    cells: dict[str, dict[str, Cell]] = defaultdict(dict)
-    for row, tasks in runs.items():
-        for task in tasks:
-            found = steps[row][task]
-            base = [seconds for _, seconds in steps.get(reference, {}).get(task, [])]
-            if found and base:
-                ratios = [seconds / float(np.mean(base)) for _, seconds in found]
-                cells[row][task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
-    return cells
+def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
+    """For each row, task → seconds a step over the reference row's on that task; tasks without both are left out."""
+    base: dict[str, list[float]] = {}
+    for one in groups:
+        if one.key == reference and not one.differs:
+            base = {task: [seconds for _, seconds in _steps(runs)] for task, runs in one.runs.items()}
+    rows: list[dict[str, Cell]] = []
+    for one in groups:
+        cells = {}
+        for task, runs in one.runs.items():
+            found, over = _steps(runs), base.get(task)
+            if found and over:
+                ratios = [seconds / float(np.mean(over)) for _, seconds in found]
+                cells[task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
+        rows.append(cells)
+    return rows
+
+
+def _steps(runs: Sequence[Run]) -> list[tuple[Run, float]]:
+    done = [run for run in runs if run.result.status == "done"]
+    return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
 
 
 def read_bench(path: Path) -> dict[str, Any] | None:
@@ -108,38 +113,32 @@ def _machine_name(machine: Any) -> str:
     return str(machine or "an unnamed machine")
 
 
-def time_table(layout: Layout, section: Section, runs: dict[str, dict[str, list[Run]]], tasks: list[str]) -> Table:
+def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks: Sequence[str]) -> Table:
     """Table 8, or the training half of Table 2, from the runs' own times."""
-    ratios = relative_steps(runs, REFERENCE)
     percent = layout.name == "2"
     wanted = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     last = Column("training_time", "Training time (%)", "time") if percent else Column(AVERAGE, "Mean", "time")
     table = Table(layout.name, layout.title, section.heading, layout.axis, [*wanted, last], [], section)
-    for name in sorted({*runs, *layout.rows}, key=lambda one: row_order(layout, one)):
-        row, cells = Row(name, layout.labels.get(name, name)), ratios.get(name, {})
+    for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
+        row = Row(f"{one.key} {one.suffix}".strip(), layout.labels.get(one.key, one.key), differs=one.suffix)
         for column in wanted:
-            paper = layout.paper.value(name, column.key) if layout.paper and section.comparable else None
-            cell = cells.get(column.key) or Cell(
-                missing="no run" if not runs.get(name, {}).get(column.key) else f"no {REFERENCE} run to compare with"
-            )
-            cell.paper, cell.comparable = paper, section.comparable
-            row.cells[column.key] = cell
+            lacks = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
+            row.cells[column.key] = cells.get(column.key) or Cell(missing=lacks)
         row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        row.cells[last.key].comparable = section.comparable
-        if layout.paper and section.comparable:
-            row.cells[last.key].paper = layout.paper.value(name, last.key)
+        for key, cell in row.cells.items():
+            if layout.paper and section.comparable and not one.differs:
+                cell.paper, cell.comparable = layout.paper.value(one.key, key), True
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
-        table.notes.append(
-            "Training time: the runs' own, seconds a step. Latency and launches: python bench.py bench=latency"
-        )
-    devices = {
-        str(run.result.provenance.get("device")) for tasks in runs.values() for found in tasks.values() for run in found
-    }
+        table.notes.append("Training time: the runs' own, seconds a step. Launches: python bench.py bench=latency")
+    runs = [run for one in groups for found in one.runs.values() for run in found]
+    devices = sorted({str(run.result.provenance.get("device")) for run in runs})
     if len(devices) > 1:
+        table.notes.append(f"Runs of {len(devices)} devices ({', '.join(devices)}): ratios across them mislead.")
+    if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
         table.notes.append(
-            f"These runs are from {len(devices)} devices ({', '.join(sorted(devices))}): ratios across them mislead."
+            f"Times are ratios to {layout.labels[REFERENCE]}, and no such run is here: method={REFERENCE}"
         )
     return table
 

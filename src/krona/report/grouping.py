@@ -24,8 +24,8 @@ class Group:
         return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in self.differs.items())
 
 
-def group(runs: Sequence[Run], layout: Layout) -> tuple[list[Group], list[str]]:
-    """Rows in the table's order, and a note for each method and task that has several variants."""
+def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
+    """Rows in the table's order (without runs too if ``whole``), and a note for each cell of several variants."""
     cells: dict[str, dict[str, dict[str, list[Run]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
         row = layout.row(run)
@@ -33,7 +33,7 @@ def group(runs: Sequence[Run], layout: Layout) -> tuple[list[Group], list[str]]:
             cells[row][run.result.task][run.variant].append(run)
     groups: list[Group] = []
     notes: list[str] = []
-    for row in sorted({*cells, *layout.rows}, key=lambda name: row_order(layout, name)):
+    for row in sorted({*cells, *(layout.rows if whole else ())}, key=lambda name: row_order(layout, name)):
         plain, several = Group(row), {}
         for task, variants in cells.get(row, {}).items():
             preferred = _preferred(list(variants.values()), layout.sweep)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.report.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table
+from krona.report.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.report.selection import Run, as_text
 
 
@@ -161,9 +161,9 @@ def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
     return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))
 
 
-def section_tasks(layout: Layout, kind: str, found: Sequence[str]) -> list[str]:
-    """The columns: the paper's tasks or their sample counterparts, else what the runs have."""
-    from krona.report.paper import task_order
-
+def section_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
+    """The columns: what the runs have, and if ``whole`` the paper's tasks or their sample counterparts."""
+    if not whole:
+        return sorted(found, key=task_order)
     always = {"glue": layout.tasks, "sample": tuple(f"sample_{t}" for t in layout.tasks)}.get(kind, ())
     return sorted({*always, *found}, key=task_order)

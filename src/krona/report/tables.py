@@ -31,11 +31,12 @@ def _column_fits(layout: Layout, run: Run) -> bool:
 
 
 def _table(layout: Layout, section: Section, runs: list[Run]) -> Table:
-    tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}))
-    groups, notes = group(runs, layout)
+    # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
+    whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
+    tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=whole)
+    groups, notes = group(runs, layout, whole=whole)
     if layout.quantity != "score":
-        by_row = {one.key: one.runs for one in groups}
-        table = costs.time_table(layout, section, by_row, tasks)
+        table = costs.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
         table = _score_table(layout, section, groups, tasks)
@@ -91,8 +92,10 @@ def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Why there is no number, and what to type for one."""
     runs = one.runs.get(task, [])
-    words = [layout.command, *section_overrides(section, runs), *layout.override(one.key), f"task={task}"]
-    words += [f"{key}={value}" for key, value in one.differs.items()]
+    words = [layout.command, *section_overrides(section), *layout.override(one.key), f"task={task}"]
+    for key, value in one.differs.items():
+        if " " not in key:  # what is typed, not what a file holds
+            words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     if any(run.result.status == "running" for run in runs):
         progress = next(run.result.progress for run in runs if run.result.status == "running")
         return Cell(missing=f"running, epoch {progress.get('epoch', 0)} of {progress.get('epochs', '?')}", runs=runs)
@@ -102,7 +105,7 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     return Cell(missing="interrupted" if runs else "no run", command=" ".join(words), runs=runs)
 
 
-def section_overrides(section: Section, runs: Sequence[Run] = ()) -> list[str]:
+def section_overrides(section: Section) -> list[str]:
     """What to type for the section's data and backbone."""
     if (section.kind, section.backbone) == ("sample", "nano"):
         return ["profile=demo"]
@@ -112,22 +115,15 @@ def section_overrides(section: Section, runs: Sequence[Run] = ()) -> list[str]:
 
 
 def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Table) -> None:
-    first = groups[0].runs if groups else {}
-    relative = (
-        costs.relative_steps({str(i): one.runs for i, one in enumerate(groups)}, "0") if layout.name == "7" else {}
-    )
+    relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
-            row.cells[name] = _extra(name, runs)
-            if name == "time" and layout.name == "7":
-                row.cells[name] = (
-                    costs.mean_cell(list(relative.get(str(i), {}).values()), 1) if first else Cell(missing="no run")
-                )
-        if layout.paper is not None and section.comparable and not one.differs:
-            for name, key in (("params", "params"), ("time", "training_time")):
-                if name in row.cells:
-                    row.cells[name].paper, row.cells[name].comparable = layout.paper.value(one.key, key), True
+            cell = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
+            if layout.paper is not None and section.comparable and not one.differs:
+                cell.paper = layout.paper.value(one.key, "training_time" if name == "time" else name)
+                cell.comparable = name == "time"
+            row.cells[name] = cell
 
 
 def _extra(name: str, runs: list[Run]) -> Cell:
@@ -140,7 +136,7 @@ def _extra(name: str, runs: list[Run]) -> Cell:
         value = max(values) if values else None
     else:
         value = costs.mean_seconds(runs)
-    digits = {"params": 4, "rank": 0, "time": 0}[name]
+    digits = {"params": -3, "rank": 0, "time": 0}[name]
     return Cell(missing="") if value is None else Cell(value, digits=digits)
 
 

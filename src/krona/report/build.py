@@ -1,0 +1,121 @@
+"""`krona report`: outputs/ in, a table or a page out."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from krona.errors import KronaError
+from krona.report import costs, latex, markdown, page, spreadsheet, terminal
+from krona.report.layouts import Layout, layout_of
+from krona.report.model import Report, Table
+from krona.report.selection import Run, choose, load
+from krona.report.tables import build_tables, paper_table
+from krona.results import write_whole
+
+FORMATS = ("terminal", "md", "latex", "csv", "html")
+BENCHES = {"latency": "latency.json", "training": "training.json"}
+
+
+def build_report(
+    outputs: Path | Sequence[Path],
+    *,
+    table: str | None = None,
+    sweep: str | None = None,
+    format: str = "terminal",
+    out: Path | None = None,
+    filters: Sequence[str] = (),
+    width: int = 100,
+    color: bool = False,
+) -> str:
+    """The report as text, written whole to ``out`` if that is given.
+
+    table: a number of the paper's. sweep: a sweep's name. Neither: all runs. filters: ``key=value[,value]``.
+    Raises KronaError for an unknown table, sweep, format or filter, and where ``out`` can't be written; files under
+    ``outputs`` that can't be used are named in the report.
+    """
+    if format not in FORMATS:
+        raise KronaError(f"format {format!r}: choose from {', '.join(FORMATS)}")
+    _check_writable(out)
+    report = collect(outputs, table=table, sweep=sweep, filters=filters)
+    if format == "terminal":
+        text = terminal.render(report, width=width, color=color)
+    elif format == "html":
+        text = page.render(report)
+    else:
+        text = {"md": markdown, "latex": latex, "csv": spreadsheet}[format].render(report)
+    if out is not None:
+        write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
+    return text
+
+
+def collect(
+    outputs: Path | Sequence[Path], *, table: str | None = None, sweep: str | None = None, filters: Sequence[str] = ()
+) -> Report:
+    """Everything that a format shows."""
+    if table is not None and sweep is not None:
+        raise KronaError("table and sweep: name one of them; --filter sweep=NAME narrows a table")
+    layout = layout_of(table, sweep)
+    folders = [outputs] if isinstance(outputs, Path) else list(outputs)
+    runs, problems = load(folders)
+    runs = choose(_of_sweep(runs, sweep), filters)
+    report = Report(layout.title, build_tables(layout, runs), problems=problems)
+    if layout.name == "2":
+        report.tables = [*_bench(layout, folders, problems), *report.tables]
+    belonging = [run for run in runs if layout.row(run) is not None]
+    report.runs = [run for run in belonging if run.result.status == "done"]
+    report.unfinished = [run for run in belonging if run.result.status != "done"]
+    finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
+    if not finished:
+        report.empty = _empty(layout, report, folders)
+    printed = paper_table(layout)
+    if printed is not None and not any(one.section is not None and one.section.comparable for one in report.tables):
+        report.tables.append(printed)
+    elif printed is not None:
+        for one in report.tables:
+            one.notes += printed.notes if one.section is not None and one.section.comparable else []
+    return report
+
+
+def _of_sweep(runs: list[Run], sweep: str | None) -> list[Run]:
+    if sweep is None:
+        return runs
+    found = [run for run in runs if run.sweep == sweep]
+    if not found:
+        names = sorted({run.sweep for run in runs if run.sweep})
+        known = f"those with runs are {', '.join(names)}" if names else "no run belongs to any"
+        raise KronaError(f"no run belongs to a sweep {sweep!r}: {known}. python train.py -m sweeps={sweep} makes them")
+    return found
+
+
+def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> str:
+    where = ", ".join(map(str, folders))
+    unfinished = f" {len(report.unfinished)} have not finished." if report.unfinished else ""
+    return f"No finished run under {where} belongs to this table.{unfinished} To make them: {layout.command}"
+
+
+def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:
+    found = {}
+    for folder in folders:
+        for kind, name in BENCHES.items():
+            try:
+                bench = costs.read_bench(folder / "bench" / name)
+            except KronaError as error:
+                problems.append(str(error))
+                continue
+            if bench is not None:
+                found[kind] = bench
+    table = costs.bench_table(layout, found)
+    return [] if table is None else [table]
+
+
+def _check_writable(out: Path | None) -> None:
+    """Before the work: a folder, or a place where nothing may be written, is named now."""
+    if out is None:
+        return
+    if out.is_dir():
+        raise KronaError(f"{out} is a folder: name a file in it, as in {out / 'report.html'}")
+    place = out.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise KronaError(f"{out} can't be written: {place} is {'not writable' if place.is_dir() else 'no folder'}")

@@ -1,0 +1,58 @@
+"""A report as Markdown that GitHub shows."""
+
+import re
+
+from krona.report import text
+from krona.report.model import Cell, Report, Table
+
+
+def render(report: Report) -> str:
+    parts = [f"# {_escape(report.title)}"]
+    if report.empty:
+        parts.append(_escape(report.empty))
+    for table in report.tables:
+        parts.append(_table(table))
+    if any(table.section for table in report.tables):
+        parts.append(_escape(text.LEGEND).replace(r"\*", "Bold with \\*:", 1).replace("; ~", "; bold with \\~:", 1))
+    for title, lines in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
+        if lines:
+            parts.append(f"## {title}\n\n" + "\n".join(f"- {_escape(line)}" for line in lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(table: Table) -> str:
+    lines = [f"## {_escape(table.heading)}", ""]
+    if table.section is not None and table.section.caution:
+        lines += [f"> {_escape(table.section.caution)}", ""]
+    lines.append(f"| {_escape(table.axis)} | " + " | ".join(_escape(c.label) for c in table.columns) + " |")
+    lines.append("|:--|" + "--:|" * len(table.columns))
+    for row in table.rows:
+        label = _label(row.label) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
+        cells = [_cell(row.cells.get(column.key, Cell())) for column in table.columns]
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    lines.append("")
+    lines += [f"- {_escape(note)}" for note in table.notes + text.missing_lines(table)]
+    return "\n".join(lines).rstrip()
+
+
+def _cell(cell: Cell) -> str:
+    shown = text.value(cell)
+    if cell.best or cell.tied:
+        shown = f"**{shown}**" + {"*": r"\*", "~": r"\~"}[text.mark(cell)]
+    parts = [f"{shown} {text.spread(cell)}".strip()]
+    if cell.test_interval:
+        parts.append(f"<sub>test {text.test_range(cell)}</sub>")
+    if cell.difference is not None and cell.paper is not None:
+        parts.append(f"<sub>paper {text.number(cell.paper, min(2, cell.digits))} ({text.difference(cell)})</sub>")
+    return "<br>".join(parts)
+
+
+def _label(label: str) -> str:
+    """KronA^B_res with raised and lowered letters."""
+    return re.sub(r"_(\w+)", r"<sub>\1</sub>", re.sub(r"\^(\w)", r"<sup>\1</sup>", _escape(label).replace("\\_", "_")))
+
+
+def _escape(value: str) -> str:
+    """Names are shown, never interpreted: neither as Markdown nor as HTML."""
+    value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
+    return re.sub(r"([\\`*_|~\[\]])", r"\\\1", value)

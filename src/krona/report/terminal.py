@@ -1,0 +1,108 @@
+"""A report for a terminal: as wide as it is, in several blocks where a table does not fit, plain in a pipe."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from krona.report import text
+from krona.report.model import Cell, Column, Report, Row, Table
+
+
+def render(report: Report, *, width: int = 100, color: bool = False) -> str:
+    """The report as text; with ``color``, as ANSI sequences."""
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    width = max(width, 24)
+    console = Console(
+        file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
+    )
+
+    def say(line: str = "", style: str = "") -> None:
+        console.print(Text(line, style=style))
+
+    say(report.title, "bold")
+    if report.empty:
+        say(report.empty)
+    for table in report.tables:
+        say()
+        say(table.heading, "bold cyan")
+        if table.section is not None and table.section.caution:
+            say(table.section.caution, "yellow")
+        for columns in _blocks(table, width):
+            console.print(_grid(table, columns, width))
+        for note in table.notes + text.missing_lines(table):
+            say(f"- {note}", "dim")
+    if any(table.section for table in report.tables):
+        say()
+        say(text.LEGEND, "dim")
+    for title, lines in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
+        if lines:
+            say()
+            say(f"{title} ({len(lines)})", "bold red")
+            for line in lines[:20]:
+                say(f"- {line}")
+            if len(lines) > 20:
+                say(f"… and {len(lines) - 20} more: --format html lists all")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def lines_of(cell: Cell) -> list[str]:
+    """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
+    ends = cell.test_interval
+    rows = [f"{text.value(cell)}{text.mark(cell)}", text.spread(cell)]
+    rows.append("" if ends is None else f"{ends[0]:.0f}–{ends[1]:.0f}")
+    gap = text.difference(cell)
+    return [rows[0], *(row for row in (*rows[1:], f"Δ{gap}" if gap else "") if row)]
+
+
+def _label(row: Row) -> str:
+    return row.label + (f"\n{row.differs}" if row.differs else "")
+
+
+def _blocks(table: Table, width: int) -> list[list[Column]]:
+    """Columns that fit side by side; the row labels come again in each block."""
+    taken = 2 + _label_width(table, width)
+    blocks: list[list[Column]] = [[]]
+    left = width - taken
+    for column in table.columns:
+        needed = 2 + _width(table, column)
+        if needed > left and blocks[-1]:
+            blocks.append([])
+            left = width - taken
+        blocks[-1].append(column)
+        left -= needed
+    return blocks
+
+
+def _label_width(table: Table, width: int) -> int:
+    labels = [line for row in table.rows for line in _label(row).split("\n")] + [table.axis]
+    return min(max(map(len, labels)), max(10, width // 3))
+
+
+def _width(table: Table, column: Column) -> int:
+    cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
+    return max([*map(len, column.label.split()), *(len(line) for cell in cells for line in lines_of(cell))])
+
+
+def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    grid.add_column(Text(table.axis), overflow="fold", width=_label_width(table, width))
+    for column in columns:
+        grid.add_column(Text(column.label), justify="right", overflow="fold", width=_width(table, column))
+    for row in table.rows:
+        cells = [Text(_label(row))]
+        for column in columns:
+            cell = row.cells.get(column.key, Cell(missing=""))
+            first, *others = lines_of(cell)
+            shown = Text(first, style="bold" if cell.best or cell.tied else "")
+            if others:
+                shown.append("\n" + "\n".join(others), style="dim")
+            cells.append(shown)
+        grid.add_row(*cells)
+    return grid
