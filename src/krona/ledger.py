@@ -42,7 +42,8 @@ class Ledger(Callback):
         os.environ[VARIABLE] = str(folder / f"jobs-{uuid.uuid4().hex[:8]}.jsonl")
         overrides = list(config.hydra.overrides.task)
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
-            params = OmegaConf.to_container(config.hydra.sweeper.params, resolve=True) or {}
+            node = config.hydra.sweeper.params
+            params = OmegaConf.to_container(node, resolve=True) if node else {}
             assert isinstance(params, dict)
             try:
                 jobs = sweeps.jobs_of({str(key): value for key, value in params.items()}, overrides)

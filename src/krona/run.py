@@ -246,9 +246,11 @@ def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]
     warmup = settings.optimizer.warmup_steps
     if not steps or warmup < 0.25 * steps:
         return []
+    share = min(100, round(100 * warmup / steps))
+    whose = ", as the paper has it" if warmup == 500 else ""
     return [
-        f"warm-up takes {warmup} of {steps} steps ({min(100, round(100 * warmup / steps))} % of training; "
-        f"{steps_per_epoch} an epoch): the paper's setting on small tasks; optimizer.warmup_steps= changes it"
+        f"warm-up takes {warmup} of {steps} steps ({share} % of training, {steps_per_epoch} steps an epoch){whose}; "
+        "optimizer.warmup_steps= changes it"
     ]
 
 

@@ -42,20 +42,21 @@ def heading(result: Result) -> str:
 
 
 def sweep_table(jobs: list[Job], console: Console) -> None:
-    """All jobs of a multirun, a row each, and how many are done, failed or elsewhere."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("method", "task", "seed", "data"):
-        table.add_column(name, overflow="fold")
-    for name in ("dev", "test", "params", "seconds"):
-        table.add_column(name, justify="right")
-    table.add_column("state", overflow="fold")
-    for job in sorted(
-        jobs, key=lambda job: (job.result.task, job.result.method, job.result.seed) if job.result else ()
-    ):
-        table.add_row(*_row(job))
-    console.print(table)
-    for folder in sorted({str(job.folder / "result.json") for job in jobs}):
-        console.print(folder, highlight=False, markup=False, soft_wrap=True)
+    """All jobs of a multirun: a table for each kind of data, then where the results lie and what failed."""
+    kinds = sorted({heading(job.result) for job in jobs if job.result})
+    for kind in kinds:
+        rows = [(job.result, job.state) for job in jobs if job.result and heading(job.result) == kind]
+        table = Table(title=kind, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        for name in ("method", "task"):
+            table.add_column(name, overflow="fold")
+        for name in ("seed", "dev", "test", "params", "seconds"):
+            table.add_column(name, justify="right")
+        table.add_column("state")
+        for result, state in sorted(rows, key=lambda row: (row[0].task, row[0].method, row[0].seed)):
+            table.add_row(*_row(result), state)
+        console.print(table)
+    for path in sorted({str(job.folder / "result.json") for job in jobs if job.result}):
+        console.print(path, highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
     words: dict[State, str] = {
         "done": "run",
@@ -69,19 +70,14 @@ def sweep_table(jobs: list[Job], console: Console) -> None:
             console.print(f"{job.run_id}: {job.error}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _row(job: Job) -> list[str]:
-    result = job.result
-    if result is None:
-        return [job.run_id, "", "", "", "", "", "", "", job.state]
+def _row(result: Result) -> list[str]:
     scores = [f"{part['score']:.2f}" if part else "" for part in (result.dev, result.test)]
     total = result.times.get("total")
     return [
         result.method,
         result.task,
         str(result.seed),
-        heading(result),
         *scores,
         f"{result.trainable_params:,}" if result.trainable_params is not None else "",
         f"{total:.1f}" if total is not None else "",
-        job.state,
     ]
