@@ -1,6 +1,5 @@
 """One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded."""
 
-import datetime
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from krona.errors import KronaError
 from krona.identity import run_id
 from krona.progress import Progress
 from krona.provenance import code_version, provenance
-from krona.results import Result, read_result, write_result
+from krona.results import Result, now, read_result, write_result
 from krona.settings import Run
 
 State = Literal["done", "skipped", "failed", "elsewhere"]
@@ -93,7 +92,7 @@ def _run_claimed(
             **provenance(project),
             "backbone_fingerprint": backbones.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
-            "started": _now(),
+            "started": now(),
         },
     )
     progress.say(f"{identity}")
@@ -132,22 +131,18 @@ def identify(settings: Run) -> str:
 def done_notes(result: Result, project: Path) -> list[str]:
     """What to know of a run that is done: since when, and whether the code has changed since."""
     notes = [f"done already ({result.provenance.get('finished', '?')}); overwrite=true runs it anew"]
-    now, then = code_version(project)["git_commit"], result.provenance.get("git_commit")
-    if now is not None and now != then:
-        notes.append(f"the code has changed since: {str(then)[:8]} then, {now[:8]} now")
+    code, then = code_version(project)["git_code"], result.provenance.get("git_code")
+    if code is not None and code != then:
+        notes.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
     return notes
 
 
 def _finish(result: Result, folder: Path, claim: ownership.Claim, status: Any, error: str | None) -> None:
     claim.check()
     result.status, result.error = status, error
-    result.provenance["finished"] = _now()
+    result.provenance["finished"] = now()
     write_result(folder, result)
 
 
 def _first_line(error: Exception) -> str:
     return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -38,7 +38,11 @@ def code_version(project: Path) -> dict[str, Any]:
         return done.stdout.strip()
 
     status = git("status", "--porcelain", "--", "src", "conf", "train.py")
-    return {"git_commit": git("rev-parse", "HEAD"), "git_dirty": None if status is None else bool(status)}
+    return {
+        "git_commit": git("rev-parse", "HEAD"),
+        "git_dirty": None if status is None else bool(status),
+        "git_code": git("log", "-1", "--format=%H", "--", "src", "conf", "train.py"),  # the last change of the code
+    }
 
 
 def _versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ The fields are described in docs/results-schema.md; `Result.problems` checks the
 """
 
 import base64
+import datetime
 import json
 import math
 import os
@@ -109,6 +110,11 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         raise KronaError(f"{path} could not be written: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def now() -> str:
+    """The time as results tell it: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_result(path: Path) -> Result:

@@ -20,7 +20,7 @@ from krona.insertion import insert_method
 from krona.learner import EpochOrder, Learner, longest_target, predict, scored
 from krona.progress import Progress
 from krona.provenance import PeakMemory
-from krona.results import Result, outcomes, write_result, write_whole
+from krona.results import Result, now, outcomes, write_result, write_whole
 from krona.settings import Run
 from krona.tasks import Split, Splits, Tokenised
 
@@ -130,6 +130,7 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
     }
     result.peak_memory = memory.read()
     result.status = "done"
+    result.provenance["finished"] = now()
     write_result(folder, result)
     (folder / "last.ckpt").unlink(missing_ok=True)
 
