@@ -109,5 +109,44 @@ def table(
     sys.exit(code)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def params(
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="as for train.py: method=krona,lora method.bias=2")
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, flan_t5_base …")
+    ] = "t5_base",
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
+) -> None:
+    """What each method trains and costs, on any backbone, without its weights."""
+    from krona import audit
+    from krona import params as tables
+
+    rows, left_out = tables.rows(backbone, overrides or [])
+    if as_json:
+        print(audit.as_json(rows))
+    else:
+        tables.print_rows(rows, left_out, backbone=backbone)
+
+
+@app.command()
+def shapes(
+    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
+    d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
+    budget: Annotated[int | None, typer.Option(min=1, help="leave out shapes with more parameters")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
+) -> None:
+    """All factor shapes of a layer with parameters, rank and cost, the paper's marked: to choose factors= by."""
+    from krona import audit
+    from krona import params as tables
+
+    rows = audit.shape_table(d_in, d_out, budget=budget)
+    if as_json:
+        print(audit.as_json(rows))
+    else:
+        tables.print_shapes(rows, d_in=d_in, d_out=d_out)
+
+
 if __name__ == "__main__":
     main()

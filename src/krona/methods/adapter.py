@@ -1,6 +1,7 @@
 """Adapter (Houlsby et al. 2019) as the baseline's code has it: after a sub-layer, before its dropout."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import whole
@@ -33,5 +34,5 @@ class Adapter(nn.Module):
             nn.init.zeros_(bias)
 
     def forward(self, h: Tensor) -> Tensor:
-        z = self.non_linearity(h @ self.down + self.down_bias)  # (..., bottleneck_dim)
-        return z @ self.up + self.up_bias  # (..., d_out)
+        z = self.non_linearity(F.linear(h, self.down.T, self.down_bias))  # (..., bottleneck_dim)
+        return F.linear(z, self.up.T, self.up_bias)  # (..., d_out)

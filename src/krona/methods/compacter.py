@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.errors import KronaError
@@ -70,8 +71,8 @@ class Compacter(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         W_down, W_up = self.weights()
-        z = self.non_linearity(h @ W_down + self.down_bias)  # (..., bottleneck_dim)
-        return z @ W_up + self.up_bias  # (..., d_out)
+        z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
+        return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import math
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
@@ -39,5 +40,5 @@ class ParallelAdapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.non_linearity(x @ self.down + self.down_bias)  # (..., bottleneck_dim)
-        return self.scaling * (z @ self.up + self.up_bias)  # (..., d_out)
+        z = self.non_linearity(F.linear(x, self.down.T, self.down_bias))  # (..., bottleneck_dim)
+        return self.scaling * F.linear(z, self.up.T, self.up_bias)  # (..., d_out)

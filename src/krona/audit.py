@@ -1,0 +1,215 @@
+"""What each method costs, counted on the meta device: no weights, no data, seconds for any size (`krona params`).
+
+Every figure is read off the inserted model itself, none from a formula beside it.
+"""
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from krona import surgery
+from krona.adapted import Adapted
+from krona.adapter_file import file_bytes
+from krona.errors import KronaError
+from krona.insertion import insert_method
+from krona.methods.kron_shapes import fitting_shapes
+from krona.places import widths_or_none
+from krona.report.paper import read_paper_table
+from krona.settings import Method
+
+PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
+
+
+@dataclass(frozen=True)
+class MethodRow:
+    """One method on one backbone."""
+
+    method: str
+    trainable_params: int
+    trainable_percent: float  # of the backbone before insertion
+    printed_percent: float  # the same under the paper's rule
+    paper_percent: float | None  # Table 1's Params column
+    update_rank: int | None  # the highest rank that the update of one layer or block can have; None: no linear map
+    file_bytes: int  # the adapter's file
+    multiply_adds: int  # of all branches' matrix products, one token at each place, unmerged
+    launches: int  # kernels that one forward gains, views and copies of none left out, unmerged
+
+
+def parameter_table(
+    model: nn.Module, methods: Iterable[Method], *, counterparts: Mapping[str, Any] | None = None
+) -> list[MethodRow]:
+    """A row a method. ``model``: a T5 on the meta device (`krona.backbones.meta_model`); it is left as it was."""
+    bare = launches(model)
+    return [method_row(model, method, bare=bare, counterparts=counterparts) for method in methods]
+
+
+def method_row(
+    model: nn.Module, method: Method, *, bare: int, counterparts: Mapping[str, Any] | None = None
+) -> MethodRow:
+    """One method's row; ``bare``: the `launches` of the model without it."""
+    insert_method(model, method, counterparts=counterparts or {})
+    try:
+        count = surgery.count(model)
+        return MethodRow(
+            method=method.name,
+            trainable_params=count.trainable,
+            trainable_percent=count.percent,
+            printed_percent=printed_percent(count.percent),
+            paper_percent=read_paper_table("1").value(method.name, "params"),
+            update_rank=update_rank(model),
+            file_bytes=file_bytes(model) if count.trainable else 0,
+            multiply_adds=multiply_adds(model),
+            launches=launches(model) - bare,
+        )
+    finally:
+        surgery.take_out(model)
+
+
+def printed_percent(percent: float) -> float:
+    """A percentage as Table 1 prints it: cut, not rounded, after two decimals."""
+    return math.floor(percent * 100 + 1e-9) / 100
+
+
+def update_rank(model: nn.Module) -> int | None:
+    """The highest rank over all places: branches at one place add up, and no rank is above the place's widths."""
+    if model.__dict__["krona"].adapters["default"].insertion["train_backbone"]:
+        linear = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
+        return max(min(m.in_features, m.out_features) for m in linear)
+    ranks: list[int] = []
+    for _, adapted in surgery.adapted_modules(model):
+        branches: Any = adapted.branches["default"]
+        own: list[int | None] = [getattr(branch, "update_rank", None) for branch in branches]
+        known = [rank for rank in own if rank is not None]
+        if len(known) < len(own):
+            return None
+        widest = min(surgery.widths(adapted.base))
+        ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
+    return max(ranks, default=None)
+
+
+def multiply_adds(model: nn.Module) -> int:
+    """Multiply-adds of the branches' matrix products for one more token at every place."""
+    known: dict[tuple[type, int, int], int] = {}
+    total = 0
+    for _, adapted in surgery.adapted_modules(model):
+        branches: Any = adapted.branches["default"]
+        for branch in branches:
+            d_in, d_out = _seen_widths(adapted)
+            key = (type(branch), d_in, d_out)
+            if key not in known:  # two tokens less one: what is built once a forward is not a token's cost
+                known[key] = _products(branch, d_in, tokens=3) - _products(branch, d_in, tokens=2)
+            total += known[key]
+    return total
+
+
+def launches(model: nn.Module) -> int:
+    """Operations dispatched in one forward (batch 1, source and target 10 tokens), views left out.
+
+    One operation is one kernel or so on a GPU, and at batch 1 the launches are the latency (docs/fidelity.md, Table 2).
+    """
+    tokens = torch.zeros(1, 10, dtype=torch.long, device="meta")
+    was_training = model.training
+    model.eval()
+    dispatched = Dispatched()
+    with torch.no_grad(), dispatched:
+        model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)
+    model.train(was_training)
+    return dispatched.count
+
+
+class Dispatched(TorchDispatchMode):
+    """Counts the operations that reach a device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not func.is_view and func._schema.name not in ("aten::_unsafe_view", "aten::detach"):
+            self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+class Products(TorchDispatchMode):
+    """Sums up the multiply-adds of the matrix products that reach a device."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.multiply_adds: int = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if func._overloadpacket in flop_registry:
+            self.multiply_adds += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output) // 2
+        return output
+
+
+@dataclass(frozen=True)
+class ShapeRow:
+    """One pair of factor shapes for a layer."""
+
+    kron_factors: list[list[int]]
+    parameters: int
+    rank: int  # the highest of A ⊗ B
+    multiply_adds: int  # a token, by the cheaper order of the two products
+    multiply_adds_percent: float  # of the layer's own
+    paper_mnli: float | None  # Table 9
+
+
+def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:
+    """All pairs of a layer d_in → d_out with both sides of A and B at least 2, by parameters, then by rank.
+
+    ``budget`` leaves out the pairs with more parameters (LoRA of rank r has r · (d_in + d_out)).
+
+    Raises:
+        KronaError: no pair is left.
+    """
+    table9 = read_paper_table("9") if (d_in, d_out) == (768, 768) else None
+    rows = []
+    for a1, a2 in fitting_shapes(d_in, d_out, smallest=2):
+        b1, b2 = d_in // a1, d_out // a2
+        parameters = a1 * a2 + b1 * b2
+        if budget is not None and parameters > budget:
+            continue
+        cost = min(a1 * b2 * (b1 + a2), a2 * b1 * (a1 + b2))
+        tried = (b1, b2) == (a2, a1) and table9 is not None
+        rows.append(
+            ShapeRow(
+                kron_factors=[[a1, a2], [b1, b2]],
+                parameters=parameters,
+                rank=min(a1, a2) * min(b1, b2),
+                multiply_adds=cost,
+                multiply_adds_percent=100 * cost / (d_in * d_out),
+                paper_mnli=table9.value(f"{a1}x{a2}", "mnli") if tried and table9 is not None else None,
+            )
+        )
+    if not rows:
+        limit = "" if budget is None else f" with at most {budget} parameters"
+        raise KronaError(f"no factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}")
+    return sorted(rows, key=lambda row: (row.parameters, -row.rank, row.kron_factors))
+
+
+def as_json(rows: Iterable[MethodRow | ShapeRow]) -> str:
+    """A list of rows."""
+    return json.dumps([row.__dict__ for row in rows], indent=1)
+
+
+def _seen_widths(adapted: Adapted) -> tuple[int, int]:
+    d_in, d_out = widths_or_none(adapted.base) or (0, 0)
+    placement = adapted.places["default"].placement
+    return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[placement]
+
+
+def _products(branch: nn.Module, d_in: int, *, tokens: int) -> int:
+    x: Tensor = torch.empty(1, tokens, d_in, device="meta")
+    products = Products()
+    with torch.no_grad(), products:
+        branch(x)
+    return products.multiply_adds
