@@ -40,7 +40,7 @@ def build_report(
     if format == "terminal":
         text = terminal.render(report, width=width, color=color)
     elif format == "html":
-        text = page.render(report)
+        text = page.render(report, None if out is None else out.parent)
     else:
         text = {"md": markdown, "latex": latex, "csv": spreadsheet}[format].render(report)
     if out is not None:

@@ -1,0 +1,187 @@
+// Pictures, as SVG made here: points with intervals, and curves with a band from the lowest to the highest seed.
+const SVG = "http://www.w3.org/2000/svg";
+const BOX = { width: 460, height: 270, left: 46, right: 12, top: 10, bottom: 40 };
+const MARKS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.6,-3.6h7.2v7.2h-7.2z", "M0,-4.6L4.4,3.4H-4.4z", "M0,-5L5,0L0,5L-5,0z"];
+const color = (i) => `var(--c${i % 12})`;
+const markOf = (i) => MARKS[i % 4];
+
+function drawn(name, attributes = {}, ...children) {
+  const made = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function ticks(low, high, count = 5) {
+  const rough = (high - low) / count || 1;
+  const unit = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough);
+  const found = [];
+  for (let t = Math.ceil(low / step) * step; t <= high + step / 1e6; t += step) found.push(Number(t.toPrecision(10)));
+  return found;
+}
+
+function logTicks(low, high) {
+  const found = [];
+  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) found.push(10 ** power);
+  const inside = found.filter((t) => t >= low * 0.999 && t <= high * 1.001);
+  return inside.length > 1 ? inside : [low, high];
+}
+
+const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toPrecision(3)}M` : x >= 1e3 ? `${+(x / 1e3).toPrecision(3)}k` : String(+x.toPrecision(3)));
+
+// A frame with axes; gives back the picture and the maps from values to places.
+function frame(title, xs, ys, { log = false, names = null, xLabel = "" } = {}) {
+  const pad = (low, high, part) => [low - (high - low || 1) * part, high + (high - low || 1) * part];
+  const warp = log ? Math.log10 : (x) => x;
+  const [x0, x1] = names ? [-0.5, names.length - 0.5] : pad(warp(Math.min(...xs)), warp(Math.max(...xs)), 0.06);
+  const [y0, y1] = pad(Math.min(...ys), Math.max(...ys), 0.08);
+  const across = BOX.width - BOX.left - BOX.right;
+  const down = BOX.height - BOX.top - BOX.bottom;
+  const x = (value) => BOX.left + ((warp(value) - x0) / (x1 - x0)) * across;
+  const y = (value) => BOX.top + (1 - (value - y0) / (y1 - y0)) * down;
+  const svg = drawn("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "group", "aria-label": title });
+  for (const t of ticks(y0, y1)) {
+    svg.append(drawn("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: y(t), y2: y(t) }),
+      drawn("text", { x: BOX.left - 6, y: y(t) + 4, "text-anchor": "end" }, short(t)));
+  }
+  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, 6)).map((t) => [t, short(t)]);
+  const skip = names ? Math.ceil(names.length / 9) : 1;
+  marks.filter((_, i) => i % skip === 0).forEach(([at, text]) =>
+    svg.append(drawn("text", { x: x(at), y: BOX.height - BOX.bottom + 16, "text-anchor": "middle" }, text)));
+  svg.append(drawn("text", { x: BOX.left + across / 2, y: BOX.height - 6, "text-anchor": "middle" }, xLabel));
+  return { svg, x, y };
+}
+
+function figure(title, detail, picture) {
+  const caption = node("figcaption", {}, title, " ", node("small", {}, detail));
+  return node("figure", {}, caption, picture);
+}
+
+// points: {x, y, ends, row, column, table, label}; with `names`, x counts them.
+function scatter(title, points, options) {
+  const ys = points.flatMap((p) => [p.y, ...(p.ends || [])]);
+  const { svg, x, y } = frame(title, points.map((p) => p.x), ys, options);
+  const place = sideBySide(points.map((p) => x(p.x)));
+  points.forEach((p, i) => {
+    const stroke = { stroke: color(p.row), "stroke-width": 1.5, fill: "none" };
+    const group = drawn("g", { tabindex: 0, role: "button", "aria-label": `${p.label}: ${shown(p.y)}` });
+    group.append(drawn("title", {}, `${p.label}: ${shown(p.y)}${p.ends ? ` (${range(p.ends)})` : ""}`));
+    if (p.ends) group.append(drawn("path", { d: `M${place[i]},${y(p.ends[0])}V${y(p.ends[1])}`, ...stroke, opacity: 0.55 }));
+    group.append(drawn("path", { d: markOf(p.row), transform: `translate(${place[i]},${y(p.y)})`, fill: color(p.row) }));
+    const open = () => openCell(p.table, p.row, p.column);
+    group.addEventListener("click", open);
+    group.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(); }
+    });
+    svg.append(group);
+  });
+  return svg;
+}
+
+// Points that would lie on one another stand side by side.
+function sideBySide(places, gap = 9) {
+  const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b]);
+  const found = [...places];
+  for (let start = 0; start < order.length; ) {
+    let end = start + 1;
+    while (end < order.length && places[order[end]] - places[order[start]] < gap / 2) end++;
+    for (let k = start; k < end; k++) found[order[k]] += Math.max(-40, Math.min(40, (k - start - (end - start - 1) / 2) * gap));
+    start = end;
+  }
+  return found;
+}
+
+// Dev score by epoch: the mean over seeds, and the lowest and highest of them.
+function lineOf(row, index, runs) {
+  const curves = runs.map((run) => run[RUN.curve]).filter((curve) => curve.length);
+  const length = Math.max(0, ...curves.map((curve) => curve.length));
+  const points = [];
+  for (let epoch = 0; epoch < length; epoch++) {
+    const values = curves.map((curve) => curve[epoch]).filter((value) => value !== undefined && value !== null);
+    if (values.length) {
+      const mean = values.reduce((a, b) => a + b, 0) / values.length;
+      points.push([epoch + 1, mean, Math.min(...values), Math.max(...values)]);
+    }
+  }
+  return { label: rowName(row), index, points };
+}
+
+function curvePlot(title, series) {
+  const drawnSeries = series.filter((one) => one.points.length);
+  if (!drawnSeries.length) return node("p", {}, "No epochs are stored.");
+  const all = drawnSeries.flatMap((one) => one.points);
+  const { svg, x, y } = frame(title, all.map((p) => p[0]), all.flatMap((p) => [p[2], p[3]]), { xLabel: "epoch" });
+  for (const { points, index, label } of drawnSeries) {
+    const upper = points.map((p) => `${x(p[0])},${y(p[3])}`);
+    const lower = points.map((p) => `${x(p[0])},${y(p[2])}`).reverse();
+    const line = points.map((p) => `${x(p[0])},${y(p[1])}`).join("L");
+    svg.append(drawn("path", { d: `M${[...upper, ...lower].join("L")}Z`, fill: color(index), opacity: 0.1 }));
+    const dash = ["", "6 3", "2 3"][Math.floor(index / 4) % 3];
+    svg.append(drawn("path", { d: `M${line}`, fill: "none", stroke: color(index), "stroke-width": 1.8, "stroke-dasharray": dash },
+      drawn("title", {}, label)));
+  }
+  return svg;
+}
+
+function legend(entries) {
+  return node("div", { class: "keys" }, ...entries.map(({ label, index }) => node("span", {},
+    drawn("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, drawn("path", { d: markOf(index), fill: color(index) })), label)));
+}
+
+function meanTime(cell) {
+  const times = cell.runs.map((i) => DATA.runs[i][RUN.train]).filter((time) => time !== null);
+  return times.length ? times.reduce((a, b) => a + b, 0) / times.length : null;
+}
+
+function pictures(tableIndex, column) {
+  const about = DATA.tables[tableIndex];
+  const kind = about.columns.find((one) => one[0] === column)[2];
+  const rows = about.rows.map((row, i) => ({ row, i, cell: row.cells[column] })).filter(({ cell }) => cell?.v !== undefined);
+  const point = ({ row, i, cell }, x) =>
+    ({ x, y: cell.v, ends: cell.t || cell.b, row: i, column, table: tableIndex, label: rowName(row) });
+  const made = [];
+  const add = (title, detail, value, options) => {
+    const points = rows.filter((one) => value(one) !== null && value(one) !== undefined).map((one) => point(one, value(one)));
+    if (new Set(points.map((p) => p.x)).size > 1) made.push(figure(title, detail, scatter(title, points, options)));
+  };
+  const shapes = [...new Map(rows.filter(({ row }) => row.shape).map(({ row }) => [row.shape, row.rank ?? 0]))]
+    .sort((a, b) => a[1] - b[1]).map(([shape]) => shape);
+  if (kind === "task" || kind === "average") {
+    const series = [...rows].sort((a, b) => b.cell.v - a.cell.v).slice(0, 12).sort((a, b) => a.i - b.i)
+      .map(({ row, i, cell }) => lineOf(row, i, cell.runs.map((k) => DATA.runs[k])));
+    const detail = rows.length > 12 ? "mean, lowest and highest seed; the best 12 rows" : "mean, lowest and highest seed";
+    if (kind === "task" && series.some((one) => one.points.length)) {
+      made.push(figure("Dev score by epoch", detail, curvePlot("Dev score by epoch", series)));
+    }
+  }
+  add("Score by shape of A", "in order of rank", ({ row }) => (row.shape ? shapes.indexOf(row.shape) : null),
+    { names: shapes, xLabel: "shape of A" });
+  add("Score against parameters", "logarithmic", ({ row }) => row.params || null, { log: true, xLabel: "trainable parameters" });
+  add("Score against training time", "mean over runs", ({ cell }) => meanTime(cell), { xLabel: "seconds of training" });
+  add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
+  const keys = rows.map(({ row, i }) => ({ label: rowName(row), index: i }));
+  document.getElementById("plot-area").replaceChildren(legend(keys.slice(0, 40)), ...made);
+  document.querySelector("#plot-area .keys").style.gridColumn = "1 / -1";
+}
+
+function startPictures() {
+  const [pickTable, pickTask] = ["pick-table", "pick-task"].map((id) => document.getElementById(id));
+  if (!pickTable) return;
+  const columnsOf = (about) => about.columns.filter(([key, , kind]) =>
+    (kind === "task" || kind === "average") && about.rows.some((row) => row.cells[key]?.v !== undefined));
+  DATA.tables.forEach((about, i) => {
+    if (about.ours && columnsOf(about).length) pickTable.append(new Option(about.heading, i));
+  });
+  if (!pickTable.options.length) { document.getElementById("plots").remove(); return; }
+  const fill = () => {
+    pickTask.replaceChildren(...columnsOf(DATA.tables[pickTable.value]).map(([key, label]) => new Option(label, key)));
+    draw();
+  };
+  const draw = () => pictures(Number(pickTable.value), pickTask.value);
+  pickTable.addEventListener("change", fill);
+  pickTask.addEventListener("change", draw);
+  fill();
+}
+
+startPictures();
