@@ -18,6 +18,7 @@ CONF = PROJECT / "conf"
 NANO = Path(__file__).resolve().parent / "nano"
 
 OUTPUTS = PROJECT / "outputs"
+TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the sweep's best rate
 
 
 def _tuned_lr(_root_: DictConfig) -> float:
@@ -32,8 +33,20 @@ def _budget_shapes(_root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in budget_shapes({str(key): v for key, v in backbone.items()}))
 
 
+def groups() -> list[str]:
+    """The groups of conf/, and sweeps/ beside it."""
+    return [*sorted(path.name for path in CONF.iterdir() if path.is_dir()), "sweeps"]
+
+
+def choices(group: str) -> list[str]:
+    """The names that a group offers."""
+    folder = PROJECT / group if group == "sweeps" else CONF / group
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("tuned_lr", _tuned_lr, replace=True)
+OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
 
 
@@ -85,7 +98,7 @@ def typed(key: str, overrides: list[str]) -> bool:
 def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:
     """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
     choice = choices.get("recipe")
-    if choice == "tuned":
+    if TUNED in overrides:
         return [f"recipe=tuned took lr {config['optimizer']['lr']:g}, the best on dev of sweeps=learning_rates"]
     if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():
         return []

@@ -19,6 +19,7 @@ from krona.compose import CONF, Composed, composed
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.results import Result, read_result
+from krona.typed import prepared
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 MANY = 10_000  # a sweep of more runs is most likely a slip
@@ -82,7 +83,7 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
     """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size."""
     with hydra_session():
-        return [_planned(job, outputs) for job in expand(overrides)]
+        return [_planned(job, outputs) for job in expand(prepared(["-m", *overrides])[1:])]
 
 
 def _planned(job: tuple[str, ...], outputs: Path) -> Planned:

@@ -42,6 +42,7 @@ def best_lr(config: Mapping[str, Any], *, outputs: Path) -> float:
 def comparable(config: Mapping[str, Any]) -> Any:
     """A config without what the sweep varies and without what says how it was chosen."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra")}
+    kept["method"] = {key: value for key, value in dict(kept["method"]).items() if key != "fit_factors"}
     kept["optimizer"] = {key: value for key, value in dict(kept["optimizer"]).items() if key != "lr"}
     return canonical(kept)
 
