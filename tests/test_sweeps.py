@@ -1,0 +1,183 @@
+"""Sweeps are lists of runs: what they expand to, what is typed over them, how far each run is, and recipe=tuned."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from krona import check, sweeps, tuned
+from krona.compose import CONF, PROJECT, TUNED
+from krona.errors import KronaError
+from krona.jobs import identify
+from krona.results import Result, outcomes, write_result
+from krona.status import counts_line, seconds_left, selected
+from krona.typed import prepared
+
+RUNS = {
+    "table1": 72,
+    "table2": 72,
+    "table8": 72,
+    "table4": 16,
+    "table5": 40,
+    "table6": 5,
+    "table7": 16,
+    "table9": 7,
+    "factor_shapes": 16,
+    "seeds": 5,
+    "learning_rates": 54,
+}
+
+
+def expand(*overrides: str) -> list[tuple[str, ...]]:
+    with sweeps.hydra_session():
+        return sweeps.expand(overrides)
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_each_sweep_has_the_runs_that_it_names(name: str) -> None:
+    jobs = expand(f"sweeps={name}")
+    assert len(set(jobs)) == RUNS[name]
+
+
+def test_every_sweep_file_is_tested() -> None:
+    files = {path.stem for path in (PROJECT / "sweeps").glob("*.yaml")}
+    assert files - {"compare"} - {path for path in files if path.startswith("tune")} == set(RUNS)
+
+
+def test_compare_takes_every_method_there_is() -> None:
+    methods = {job[[item.startswith("method=") for item in job].index(True)] for job in expand("sweeps=compare")}
+    assert methods == {f"method={path.stem}" for path in (CONF / "method").glob("*.yaml")}
+
+
+def test_an_axis_that_is_typed_wins() -> None:
+    jobs = expand("sweeps=table1", "task=rte,cola", "seed=0,1", "method=lora")
+    assert len(jobs) == 4
+    assert all("method=lora" in job for job in jobs)
+
+
+def test_factor_shapes_have_lora_rank_ones_parameters() -> None:
+    for job in expand("sweeps=factor_shapes"):
+        (shape,) = [item for item in job if item.startswith("method.kron_factors=")]
+        ((a1, a2),) = json.loads(shape.split("=", 1)[1])
+        assert a1 * a2 + (768 // a1) * (768 // a2) == 2 * 768
+        assert min(a1, a2, 768 // a1, 768 // a2) >= 2
+
+
+def test_the_tables_of_the_paper_compose_and_pass_the_check() -> None:
+    with sweeps.hydra_session():
+        for name in ("table4", "table5", "table6", "table7", "table9"):
+            for job in sweeps.expand([f"sweeps={name}", "task=qnli"]):
+                settings = check.settings(sweeps.compose_job(job).config)
+                assert settings.task.name == "qnli"
+
+
+def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
+    with pytest.raises(KronaError, match="100,000 runs"):
+        expand("seed=range(100000)")
+
+
+def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> None:
+    assert sweeps.for_profile(["sweeps=table9", "profile=demo"])[-1] == "task=sample_mnli"
+    typed = ["sweeps=table9", "profile=demo", "task=sample_rte"]
+    assert sweeps.for_profile(typed) == typed
+    assert sweeps.for_profile(["sweeps=table1"]) == ["sweeps=table1"]
+
+
+def finished(run_id: str, *, lr: float = 1e-3, seed: int = 0, dev: float = 50.0, config: object = None) -> Result:
+    score = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["0"], ["0"])}
+    return Result(
+        run_id=run_id,
+        status="done",
+        method="krona",
+        task="sample_rte",
+        seed=seed,
+        config=dict(config or {}),  # type: ignore[call-overload]
+        trainable_params=1,
+        dev=score,
+        test=score,
+        times={"total": 10.0},
+        provenance={"data_kind": "sample"},
+    )
+
+
+def test_the_plan_tells_how_far_each_run_is(tmp_path: Path) -> None:
+    overrides = ["profile=demo", "method=krona,lora", "seed=0,1"]
+    waiting = sweeps.plan(overrides, outputs=tmp_path)
+    assert [run.state for run in waiting] == ["waiting"] * 4
+    first, second, third, _ = (run.run_id for run in waiting)
+    write_result(tmp_path / first, finished(first))
+    failed = finished(second)
+    failed.status, failed.error = "failed", "it broke"
+    write_result(tmp_path / second, failed)
+    running = finished(third)
+    running.status, running.progress = "running", {"epoch": 1, "step": 5, "steps": 10}
+    write_result(tmp_path / third, running)
+    claim = {"host": os.uname().nodename, "pid": os.getpid(), "token": "x"}
+    (tmp_path / third / "claim.json").write_text(json.dumps(claim))
+    runs = sweeps.plan(overrides, outputs=tmp_path)
+    assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
+    assert runs[1].error == "it broke"
+    assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
+    assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running one, all of the waiting one
+    assert [run.run_id for run in selected(runs, ["state=failed"])] == [second]
+    (tmp_path / third / "claim.json").write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process is gone
+    assert sweeps.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
+
+
+def test_a_wrong_job_of_a_plan_is_named_and_the_others_stand(tmp_path: Path) -> None:
+    runs = sweeps.plan(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
+    assert [run.state for run in runs] == ["wrong", "waiting"]
+    assert "batch_size=0" in str(runs[0].error)
+
+
+def test_a_sweep_is_remembered_by_its_name(tmp_path: Path) -> None:
+    sweeps.remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+    assert sweeps.remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+    with pytest.raises(KronaError, match="table1"):
+        sweeps.remembered(tmp_path, "tabel1")
+
+
+def trial(outputs: Path, lr: float, dev: float, *, seed: int = 0, method: str = "krona") -> None:
+    with sweeps.hydra_session():
+        overrides = ["profile=demo", f"method={method}", f"optimizer.lr={lr}", f"seed={seed}"]
+        config = sweeps.compose_job([*overrides, "score_test=false", "sweep=learning_rates"]).config
+    run_id = identify(check.settings(config))
+    result = finished(run_id, dev=dev, seed=seed, config=config)
+    result.test = None
+    write_result(outputs / run_id, result)
+
+
+def best(outputs: Path, *overrides: str) -> float:
+    with sweeps.hydra_session():
+        config = sweeps.compose_job(["profile=demo", *overrides]).config
+    return tuned.best_lr(config, outputs=outputs)
+
+
+def test_tuned_takes_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
+    for lr, dev in ((1e-3, 60.0), (3e-3, 71.0), (1e-2, 71.0)):
+        trial(tmp_path, lr, dev)
+    trial(tmp_path, 3e-2, 99.0, method="lora")  # another method's
+    assert best(tmp_path, "seed=5") == 3e-3
+    with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
+        best(tmp_path, "batch_size=16")  # other settings: these trials say nothing about them
+
+
+def test_tuned_wants_the_same_number_of_trials_for_each_rate(tmp_path: Path) -> None:
+    trial(tmp_path, 1e-3, 60.0)
+    trial(tmp_path, 3e-3, 70.0)
+    trial(tmp_path, 3e-3, 70.0, seed=1)
+    with pytest.raises(KronaError, match="unequal"):
+        best(tmp_path)
+
+
+def test_recipe_tuned_stands_for_the_sweeps_best_rate() -> None:
+    assert prepared(["-m", "recipe=tuned"]) == ["-m", TUNED]
+
+
+def test_composing_leaves_the_random_numbers_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    expand("sweeps=table9")
+    assert torch.equal(before, torch.random.get_rng_state())
