@@ -1,0 +1,81 @@
+"""MLflow through Lightning's logger: an SQLite file in outputs/, or a server of one's own."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from krona.trackers.tracker import About, Ending, Value, plain_name, require
+from krona.trackers.values import predictions
+
+TAG = "krona.run_id"
+STATUS: dict[Ending, str] = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
+
+
+class MLflow:
+    """An MLflow run, found again by the tag ``krona.run_id``; one that is run anew takes the old one's place.
+
+    Args:
+        experiment: of MLflow; made where it is new.
+        tracking_uri: null: ``sqlite:///<outputs>/mlflow.db``.
+        log_adapter: keep adapter.safetensors as an artifact.
+    """
+
+    def __init__(
+        self, *, experiment: str = "krona", tracking_uri: str | None = None, log_adapter: bool = False
+    ) -> None:
+        require("mlflow", logger="mlflow", extra="mlflow")
+        require("sqlalchemy", logger="mlflow", extra="mlflow")
+        plain_name("logger.mlflow.experiment", experiment, forbidden="/:'\"")
+        self.experiment, self.tracking_uri, self.log_adapter = experiment, tracking_uri, log_adapter
+        self._logger: Any = None
+
+    def open(self, about: About) -> str:
+        from mlflow.tracking import MlflowClient
+        from pytorch_lightning.loggers import MLFlowLogger
+
+        self.about = about
+        uri = self.tracking_uri or f"sqlite:///{about.outputs / 'mlflow.db'}"
+        client = MlflowClient(uri)
+        experiment = client.get_experiment_by_name(self.experiment)
+        self._experiment_id = (
+            experiment.experiment_id
+            if experiment is not None
+            else client.create_experiment(self.experiment, artifact_location=str(about.outputs / "mlflow"))
+        )
+        earlier = client.search_runs([self._experiment_id], f"tags.`{TAG}` = '{about.run_id}'")
+        if not about.resumed:
+            for run in earlier:
+                client.delete_run(run.info.run_id)
+            earlier = []
+        tags = {TAG: about.run_id, "method": about.method, "task": about.task, "sweep": about.sweep or ""}
+        self._logger = MLFlowLogger(
+            self.experiment,
+            run_name=about.run_id,
+            tracking_uri=uri,
+            tags=tags,
+            run_id=earlier[0].info.run_id if earlier else None,
+        )
+        self._told = {m.step for m in client.get_metric_history(earlier[0].info.run_id, "epoch")} if earlier else set()
+        if not earlier:
+            self._logger.log_hyperparams(dict(about.config))
+        return f"mlflow ui --backend-store-uri {uri}"
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        if number not in self._told:  # a resumed run tells its earlier epochs again
+            self._logger.log_metrics(dict(values), step=number)
+            self._told.add(number)
+
+    def end(self, summary: Mapping[str, Value]) -> None:
+        client, run_id = self._logger.experiment, self._logger.run_id
+        numbers = {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
+        self._logger.log_metrics(numbers)
+        columns, rows = predictions(self.about.folder, most=10_000)
+        client.log_text(run_id, json.dumps({"columns": columns, "data": rows}), "test_predictions.json")
+        adapter = self.about.folder / "adapter.safetensors"
+        if self.log_adapter and adapter.is_file():
+            client.log_artifact(run_id, str(adapter))
+
+    def close(self, ending: Ending) -> str | None:
+        if self._logger is not None:
+            self._logger.finalize(STATUS[ending])
+        return None

@@ -1,0 +1,50 @@
+"""TensorBoard through Lightning's logger: ``outputs/tensorboard/<run id>``, so that one TensorBoard shows all runs."""
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from krona.trackers.tracker import About, Ending, Value, require
+from krona.trackers.values import predictions
+
+PREDICTIONS_SHOWN = 50
+
+
+class TensorBoard:
+    """A TensorBoard run. One that is resumed begins its files anew and tells all its epochs again."""
+
+    def __init__(self) -> None:
+        require("tensorboard", logger="tensorboard", extra="tensorboard")
+        self._logger: Any = None
+
+    def open(self, about: About) -> str:
+        from pytorch_lightning.loggers import TensorBoardLogger
+
+        self.about = about
+        root = about.outputs / "tensorboard"
+        shutil.rmtree(root / about.run_id, ignore_errors=True)
+        self._logger = TensorBoardLogger(root, name="", version=about.run_id, default_hp_metric=False)
+        self._logger.experiment.add_text("config", _table(["key", "value"], list(about.config.items())))
+        self._logger.experiment.flush()
+        return f"tensorboard --logdir {root}"
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        self._logger.log_metrics(dict(values), step=number)
+        self._logger.experiment.flush()
+
+    def end(self, summary: Mapping[str, Value]) -> None:
+        numbers = {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
+        self._logger.log_hyperparams(dict(self.about.config), numbers)
+        columns, rows = predictions(self.about.folder, most=PREDICTIONS_SHOWN)
+        self._logger.experiment.add_text("test/predictions", _table(columns, rows))
+
+    def close(self, ending: Ending) -> str | None:
+        if self._logger is not None:
+            self._logger.finalize(ending)
+        return None
+
+
+def _table(columns: list[str], rows: list[Any]) -> str:
+    """Markdown; what a cell holds may not end it."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines)

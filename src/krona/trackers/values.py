@@ -1,0 +1,100 @@
+"""What trackers are told, and under which keys: plain values, no torch. docs/tracking.md is about these."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from krona.results import Result
+from krona.trackers.tracker import Value
+
+NOT_TOLD = ("logger", "overwrite", "retry")  # of the config: what is no property of the run
+
+
+def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
+    """The resolved config in one level, ``method/scaling``, with short names for what one filters by most.
+
+    ``method``, ``task``, ``backbone`` are names, ``factors`` is the shape of A as 32x24.
+    """
+    kept = {key: value for key, value in config.items() if key not in NOT_TOLD}
+    flat = dict(_flat(kept, ""))
+    for group in ("method", "task", "backbone"):
+        flat[group] = str(kept.get(group, {}).get("name"))
+    factors = kept.get("method", {}).get("kron_factors")
+    flat["factors"] = "x".join(str(side) for side in factors[0]) if factors else "none"
+    flat["run_id"] = run_id
+    return flat
+
+
+def _flat(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _flat(item, f"{path}/{key}" if path else str(key))
+    elif isinstance(value, int | float | str):
+        yield path, value
+    else:
+        yield path, "null" if value is None else json.dumps(value)
+
+
+def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
+    """A row of the dev curve under the trackers' keys. ``dev/best`` is the score of the best epoch until now."""
+    named = {"epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen"}
+    named |= {"step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score"}
+    values = {key: float(row[name]) for name, key in named.items() if name in row}
+    return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
+
+
+def summary_values(result: Result) -> dict[str, Value]:
+    """The final values of a run that is done. Times are seconds, memory is bytes."""
+    values: dict[str, Value] = {"status": result.status, "best_epoch": result.best_epoch or 0}
+    for split, scores in (("dev", result.dev), ("test", result.test)):
+        if scores is not None:
+            values[f"{split}/best" if split == "dev" else f"{split}/score"] = float(scores["score"])
+            values |= {f"{split}/best_{name}" if split == "dev" else f"{split}/{name}": float(value)
+                       for name, value in scores["parts"].items()}  # fmt: skip
+    if result.trainable_params is not None and result.trainable_percent is not None:
+        values |= {"params/trainable": result.trainable_params, "params/percent": result.trainable_percent}
+    values |= {f"time/{name}": float(value) for name, value in result.times.items()}
+    return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
+
+
+def predictions(folder: Path, *, most: int) -> tuple[list[str], list[list[Value]]]:
+    """The test predictions of a run as columns and rows, at most ``most`` of them."""
+    columns = ["id", "source", "target", "prediction", "right"]
+    rows: list[list[Value]] = []
+    with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            row = json.loads(line)
+            if row["split"] == "test" and len(rows) < most:
+                right = int(row["target"] == row["prediction"])
+                rows.append([str(row["id"]), row["source"], row["target"], row["prediction"], right])
+    return columns, rows
+
+
+class History:
+    """``tracked.jsonl`` in the run's folder: what its trackers were told, so that a resumed run can tell it again."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "tracked.jsonl"
+
+    def begin(self, *, anew: bool) -> None:
+        if anew:
+            self.path.unlink(missing_ok=True)
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def entries(self) -> Iterator[dict[str, Any]]:
+        """Every whole line; a run that was killed may have left half a one."""
+        if not self.path.is_file():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue
+
+    def epochs(self) -> dict[int, dict[str, float]]:
+        """Each epoch's values; of one that was run twice, the later."""
+        return {int(entry["epoch"]): entry["values"] for entry in self.entries() if "epoch" in entry}

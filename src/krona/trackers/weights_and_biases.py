@@ -1,0 +1,191 @@
+"""W&B through Lightning's logger: online where a key is set, offline otherwise and where the server is of no use.
+
+The W&B run has the run's own id. A resumed run tells of all its epochs again: online the server already has some and
+they are left out; offline a new file holds the whole history and takes the place of the unfinished one.
+"""
+
+import netrc
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from krona.errors import KronaError
+from krona.trackers.guard import one_line
+from krona.trackers.tracker import About, Ending, Value, plain_name, require
+from krona.trackers.values import predictions
+
+LONGEST_ID = 64  # of a W&B run
+EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
+
+
+class WeightsAndBiases:
+    """A W&B run.
+
+    Args:
+        project: of W&B; made by the server where it is new.
+        entity: the team or user; null: the key's own.
+        mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE goes before it.
+        log_adapter: keep adapter.safetensors as an artifact.
+        table_rows: at most so many test predictions go into the table.
+        timeout: seconds to wait for the server at the start; three times as long for the last upload.
+    """
+
+    def __init__(
+        self,
+        *,
+        project: str = "krona",
+        entity: str | None = None,
+        mode: Literal["auto", "online", "offline"] = "auto",
+        log_adapter: bool = False,
+        table_rows: int = 10_000,
+        timeout: float = 20.0,
+    ) -> None:
+        require("wandb", logger="wandb", extra="wandb")
+        plain_name("logger.wandb.project", project, forbidden="/\\#?%:")
+        plain_name("logger.wandb.entity", entity, forbidden="/\\#?%:")
+        if timeout <= 0:
+            raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
+        self.project, self.entity, self.mode = project, entity, mode
+        self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
+        self._run: Any = None
+
+    def open(self, about: About) -> str:
+        os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
+        import wandb
+
+        self.about = about
+        mode, why = self._mode()
+        if mode == "online":
+            try:
+                self._run = self._init(wandb, mode)
+            except Exception as error:
+                mode, why = "offline", f"the server was of no use: {one_line(error)}"
+                wandb.teardown()  # whatever is left of the attempt
+        if self._run is None:
+            self._run = self._init(wandb, mode)
+        self._log_config()
+        if mode == "online":
+            return f"online, {self._run.url}"
+        if mode == "disabled":
+            return "disabled by WANDB_MODE"
+        self._remove_unfinished()
+        return f"offline ({why}); {self._sync_command()} uploads it"
+
+    def _mode(self) -> tuple[str, str]:
+        """online, offline or disabled, and why offline."""
+        chosen = os.environ.get("WANDB_MODE", self.mode)
+        if chosen in ("offline", "dryrun"):
+            return "offline", "as asked"
+        if chosen == "disabled":
+            return "disabled", ""
+        if chosen in ("online", "run") or key_is_set():
+            return "online", ""
+        return "offline", "no key is set: wandb login"
+
+    def _init(self, wandb: Any, mode: str) -> Any:
+        wanted = {
+            "console": "off",
+            "silent": True,
+            "save_code": False,
+            "init_timeout": self.timeout,
+            "login_timeout": self.timeout,
+            "finish_timeout": 3 * self.timeout,
+            "finish_timeout_raises": True,
+        }
+        settings = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
+        identity: dict[str, Any] = {"id": wandb_id(self.about.run_id)}
+        if mode == "online" and self.about.resumed:
+            identity["resume"] = "allow"  # without it the server would begin the run anew
+        if "WANDB_SWEEP_ID" in os.environ:
+            identity = {}  # an agent of W&B's has named the run already
+        return wandb.init(
+            project=self.project,
+            entity=self.entity,
+            name=self.about.run_id,
+            group=self.about.sweep and self.about.sweep[:128],
+            job_type="train",
+            tags=[self.about.method[:64], self.about.task[:64]],
+            dir=None if "WANDB_DIR" in os.environ else str(self.about.outputs),
+            mode=mode,
+            reinit="create_new",  # never the run of another job in this process
+            settings=wandb.Settings(**settings),
+            **identity,
+        )
+
+    def _log_config(self) -> None:
+        from pytorch_lightning.loggers import WandbLogger
+
+        WandbLogger(experiment=self._run).log_hyperparams(dict(self.about.config))
+        self._run.define_metric("epoch")
+        self._run.define_metric("*", step_metric="epoch")
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        if number >= self._run.step:  # a resumed run's server has the others
+            self._run.log(dict(values), step=number, commit=True)
+
+    def end(self, summary: Mapping[str, Value]) -> None:
+        import wandb
+
+        self._run.summary.update(dict(summary))
+        columns, rows = predictions(self.about.folder, most=self.table_rows)
+        self._run.summary["test/predictions"] = wandb.Table(columns=columns, data=rows)
+        adapter = self.about.folder / "adapter.safetensors"
+        if self.log_adapter and adapter.is_file():
+            artifact = wandb.Artifact(f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
+            artifact.add_file(str(adapter))
+            self._run.log_artifact(artifact)
+
+    def close(self, ending: Ending) -> str | None:
+        if self._run is None:
+            return None
+        run, self._run = self._run, None
+        try:
+            run.finish(exit_code=EXIT_CODES[ending])
+        except TimeoutError:
+            return f"the server did not take everything in {3 * self.timeout:g} s; {sync_command(run)} uploads the rest"
+        return None
+
+    def _sync_command(self) -> str:
+        return sync_command(self._run)
+
+    def _remove_unfinished(self) -> None:
+        """Offline files of this run's earlier attempts: the new one tells all that they told."""
+        own = Path(self._run.dir).parent
+        for folder in own.parent.glob(f"offline-run-*-{glob_safe(self._run.id)}"):
+            if folder != own:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def sync_command(run: Any) -> str:
+    """The command that uploads what a run has kept on disk."""
+    folder = Path(run.dir).parent
+    return f"wandb sync {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
+
+
+def wandb_id(run_id: str) -> str:
+    """A run id as W&B takes it: none of ``:;,#?/'``, at most 64 characters, the hash at its end kept."""
+    clean = re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
+    return clean if len(clean) <= LONGEST_ID else f"{clean[: LONGEST_ID - 11]}-{clean[-10:]}"
+
+
+def glob_safe(name: str) -> str:
+    return re.sub(r"([\[\]*?])", "[\\1]", name)
+
+
+def key_is_set() -> bool:
+    """Whether W&B would find a key: in the environment, or in the netrc file that `wandb login` writes."""
+    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
+        return True
+    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
+    candidates = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
+    for path in (Path(candidate).expanduser() for candidate in candidates if candidate):
+        try:
+            if netrc.netrc(str(path)).authenticators(host):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False

@@ -1,0 +1,153 @@
+"""A W&B server on 127.0.0.1, as small as the client's online mode allows: it takes a run in and remembers it.
+
+What it can be told to do: answer, refuse the key (401), hang (take the connection and say nothing), or drop every
+connection, from the start or in the middle of a run.
+"""
+
+import contextlib
+import gzip
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Literal
+
+Mode = Literal["answer", "refuse", "hang", "drop"]
+
+
+class WandbServer:
+    """``with WandbServer() as server:`` — then ``server.url``, and what came in: config, summary, history by step."""
+
+    def __init__(self, mode: Mode = "answer") -> None:
+        self.mode: Mode = mode
+        self.asked: list[str] = []
+        self.runs: dict[str, dict[str, Any]] = {}
+        self.released = threading.Event()
+        handler = type("Handler", (_Handler,), {"wandb": self})
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def __enter__(self) -> "WandbServer":
+        threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+        self.released.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+    def run(self, name: str) -> dict[str, Any]:
+        return self.runs.setdefault(name, {"config": {}, "summary": {}, "history": {}, "exit_code": None, "files": {}})
+
+    def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """The data that a GraphQL operation is answered with."""
+        if operation == "UpsertBucket":
+            run = self.run(variables["name"])
+            run |= {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"]}
+            run["config"] |= json.loads(variables["config"] or "{}")
+            return {"upsertBucket": {"bucket": self.bucket(variables["name"]), "inserted": True}}
+        if operation == "RunResumeStatus":
+            name = variables["name"]
+            return {"model": {"id": "p", "name": variables["project"], "entity": {"id": "e", "name": "me"},
+                              "bucket": self.resumable(name) if name in self.runs else None}}  # fmt: skip
+        if operation == "CreateRunFiles":
+            files = [{"name": name, "uploadUrl": f"{self.url}/upload/{variables['run']}/{name}"}
+                     for name in variables["files"]]  # fmt: skip
+            return {"createRunFiles": {"runID": variables["run"], "uploadHeaders": [], "files": files}}
+        if operation == "CreateArtifact":
+            return {"createArtifact": {"artifact": {"id": "a", "state": "COMMITTED", "artifactSequence": {
+                "id": "s", "latestArtifact": None}}}}  # fmt: skip
+        if operation == "ArtifactType":
+            return {"project": None}
+        if operation == "Viewer":
+            return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
+        return {}
+
+    def bucket(self, name: str) -> dict[str, Any]:
+        project = {"id": "p", "name": "krona", "entity": {"id": "e", "name": "me"}}
+        return {"id": name, "name": name, "displayName": name, "description": "", "config": "{}", "sweepName": None,
+                "project": project, "historyLineCount": len(self.run(name)["history"])}  # fmt: skip
+
+    def resumable(self, name: str) -> dict[str, Any]:
+        history = self.run(name)["history"]
+        last = history[max(history)] if history else {}
+        return {"id": name, "name": name, "historyLineCount": len(history), "eventsLineCount": 0, "logLineCount": 0,
+                "historyTail": json.dumps([json.dumps(last)]) if last else "[]", "eventsTail": "[]",
+                "summaryMetrics": json.dumps(self.run(name)["summary"]), "config": json.dumps(self.run(name)["config"]),
+                "tags": [], "wandbConfig": "{}"}  # fmt: skip
+
+    def stream(self, name: str, content: dict[str, Any]) -> None:
+        """A post to a run's file stream: its history and summary."""
+        run = self.run(name)
+        for file, part in (content.get("files") or {}).items():
+            if file == "wandb-history.jsonl":
+                for number, line in enumerate(part["content"], start=part["offset"]):
+                    run["history"][number] = json.loads(line)
+            if file == "wandb-summary.json":
+                run["summary"] |= json.loads(part["content"][0])
+        if content.get("complete"):
+            run["exit_code"] = content.get("exitcode")
+
+
+class _Handler(BaseHTTPRequestHandler):
+    wandb: WandbServer
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.body()
+        if not self.lets_through():
+            return
+        content = json.loads(body)
+        if self.path.startswith("/graphql"):
+            operation = re.search(r"(?:query|mutation)\s+(\w+)", content["query"])[1]
+            self.wandb.asked.append(operation)
+            self.answer({"data": self.wandb.graphql(operation, content.get("variables") or {})})
+            return
+        parts = self.path.split("/")  # /files/entity/project/run/file_stream
+        self.wandb.asked.append(parts[-1])
+        if parts[-1] == "file_stream":
+            self.wandb.stream(parts[-2], content)
+        self.answer({})
+
+    def do_PUT(self) -> None:
+        body = self.body()
+        if not self.lets_through():
+            return
+        _, _, run, *name = self.path.split("/")
+        self.wandb.run(run)["files"]["/".join(name)] = body
+        self.answer({})
+
+    def do_GET(self) -> None:
+        if self.lets_through():
+            self.answer({})
+
+    def body(self) -> bytes:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        return gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body
+
+    def lets_through(self) -> bool:
+        """Whether the request is answered as usual."""
+        if self.wandb.mode == "refuse":
+            self.answer({"errors": [{"message": "user is not logged in"}]}, status=401)
+        elif self.wandb.mode == "hang":
+            self.wandb.released.wait(120)
+        if self.wandb.mode in ("hang", "drop"):
+            self.close_connection = True
+        return self.wandb.mode == "answer"
+
+    def answer(self, content: dict[str, Any], *, status: int = 200) -> None:
+        text = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            super().handle()
+
+    def log_message(self, *args: Any) -> None:
+        """Say nothing."""
