@@ -109,6 +109,45 @@ def table(
     sys.exit(code)
 
 
+@app.command()
+def report(
+    number: Annotated[str | None, typer.Option("--table", help="a table of the paper: 1, 2, 4 to 9")] = None,
+    sweep: Annotated[str | None, typer.Option(help="a sweep by name; neither: all runs")] = None,
+    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+    out: Annotated[Path | None, typer.Option(help="a file; html without it: outputs/report.html")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="method=krona,lora, task=rte, optimizer.lr=1e-3")
+    ] = None,
+    outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; left out: outputs/")] = None,
+) -> None:
+    """Tables of what has run: means with intervals, beside the paper's numbers; all of it in one HTML page."""
+    from krona.compose import OUTPUTS
+    from krona.report.build import build_report
+
+    folders = outputs or [OUTPUTS]
+    target = out or (folders[0] / "report.html" if form == "html" else None)
+    text = build_report(folders, table=number, sweep=sweep, format=form, out=target, filters=where or [])
+    print(text if target is None else target, end="" if target is None else "\n")
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="a run: its id, the beginning of it, or its folder; or a method")],
+    b: Annotated[str, typer.Argument(help="the other one")],
+    limit: Annotated[int, typer.Option(min=0, help="changed examples to show")] = 20,
+    outputs: Annotated[Path | None, typer.Option(help="where the runs are; left out: outputs/")] = None,
+) -> None:
+    """Two runs side by side: settings, scores, a paired test, the examples that changed. Or two methods, by task."""
+    import shutil
+
+    from krona.compose import OUTPUTS
+    from krona.report import diff_text
+    from krona.report.compare import compare
+
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(diff_text.render(compare(outputs or OUTPUTS, a, b), width=width, limit=limit), end="")
+
+
 @app.command(context_settings={"ignore_unknown_options": True})
 def params(
     overrides: Annotated[

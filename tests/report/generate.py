@@ -1,5 +1,6 @@
 """Plausible results without training: what a report is tested on and measured with."""
 
+import json
 import random
 import zlib
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import Any
 from krona.identity import run_id
 from krona.metrics.scores import score
 from krona.report.paper import METHODS, TASKS
-from krona.results import Result, outcomes, write_result
+from krona.results import Result, outcomes, unpack_outcomes, write_result
 
 LABELS = {"mnli": {"entailment": 0, "neutral": 1, "contradiction": 2}, "stsb": None}
 METRICS = {"cola": ["matthews"], "mrpc": ["f1", "accuracy"], "qqp": ["f1", "accuracy"], "stsb": ["pearson", "spearman"]}
@@ -97,9 +98,9 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
             given = [f"{min(5, max(0, float(t) + 4 * (1 - skill) * (e + rng.gauss(0, 1)))):.1f}"
                      for t, e in zip(targets, ease, strict=True)]  # fmt: skip
         parts = score(task["metrics"], targets, given, labels)
-        names = task["metrics"] if split == "dev" else task["score"]
-        setattr(result, split, {"score": sum(parts[n] for n in names) / len(names), "parts": parts,
-                                "outcomes": outcomes(targets, given)})  # fmt: skip
+        table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
+        part = {"score": table, "choice": choice, "parts": parts, "outcomes": outcomes(targets, given)}
+        setattr(result, split, part)
         result.splits[split] = {"rows": rows, "fingerprint": f"{result.task}-{split}", "truncated": 0}
     best = result.dev["score"]
     for epoch in range(1, epochs + 1):
@@ -116,12 +117,24 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
     result.peak_memory = {"host": 1_500_000_000}
 
 
-def write_all(outputs: Path, results: Iterable[Result]) -> list[Result]:
-    """Each as ``outputs/<run id>/result.json``; a done run also has the predictions.jsonl that a diff reads."""
+def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = False) -> list[Result]:
+    """Each as ``outputs/<run id>/result.json``; with ``predictions``, the jsonl that a diff reads beside it."""
     written = list(results)
     for result in written:
         write_result(outputs / result.run_id, result)
+        if predictions and result.status == "done":
+            write_predictions(outputs / result.run_id, result)
     return written
+
+
+def write_predictions(folder: Path, result: Result) -> None:
+    """A line an example, as a run writes them."""
+    with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
+        for split in ("dev", "test"):
+            for i, (target, given) in enumerate(zip(*unpack_outcomes(getattr(result, split)["outcomes"]), strict=True)):
+                row = {"split": split, "id": f"{split}-{i}", "source": f"sentence: number {i} of {result.task}",
+                       "target": target, "prediction": given}  # fmt: skip
+                file.write(json.dumps(row) + "\n")
 
 
 def grid(

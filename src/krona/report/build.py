@@ -1,18 +1,23 @@
 """`krona report`: outputs/ in, a table or a page out."""
 
 import os
+import shutil
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from krona.errors import KronaError
 from krona.report import costs, latex, markdown, page, spreadsheet, terminal
 from krona.report.layouts import Layout, layout_of
 from krona.report.model import Report, Table
+from krona.report.paper import FOLDER
 from krona.report.selection import Run, choose, load
 from krona.report.tables import build_tables, paper_table
 from krona.results import write_whole
 
 FORMATS = ("terminal", "md", "latex", "csv", "html")
+SWEEPS = FOLDER.parent
 BENCHES = {"latency": "latency.json", "training": "training.json"}
 
 
@@ -24,12 +29,13 @@ def build_report(
     format: str = "terminal",
     out: Path | None = None,
     filters: Sequence[str] = (),
-    width: int = 100,
-    color: bool = False,
+    width: int | None = None,
+    color: bool | None = None,
 ) -> str:
     """The report as text, written whole to ``out`` if that is given.
 
     table: a number of the paper's. sweep: a sweep's name. Neither: all runs. filters: ``key=value[,value]``.
+    width, color: of the terminal format; None: as the terminal is, 100 and plain in a pipe or a file.
     Raises KronaError for an unknown table, sweep, format or filter, and where ``out`` can't be written; files under
     ``outputs`` that can't be used are named in the report.
     """
@@ -38,7 +44,10 @@ def build_report(
     _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     if format == "terminal":
-        text = terminal.render(report, width=width, color=color)
+        seen = out is None and sys.stdout.isatty()
+        columns = shutil.get_terminal_size((100, 24)).columns if seen else 100
+        colored = seen and "NO_COLOR" not in os.environ
+        text = terminal.render(report, width=width or columns, color=colored if color is None else color)
     elif format == "html":
         text = page.render(report, None if out is None else out.parent)
     else:
@@ -58,6 +67,7 @@ def collect(
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load(folders)
     runs = choose(_of_sweep(runs, sweep), filters)
+    layout = _scored(layout, runs)
     report = Report(layout.title, build_tables(layout, runs), problems=problems)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]
@@ -76,14 +86,25 @@ def collect(
     return report
 
 
+def _scored(layout: Layout, runs: Sequence[Run]) -> Layout:
+    """Dev, where no run looked at test, as in a search for learning rates."""
+    done = [run for run in runs if run.result.status == "done"]
+    if layout.paper is None and done and all(run.score("test") is None for run in done):
+        return replace(layout, split="dev")
+    return layout
+
+
 def _of_sweep(runs: list[Run], sweep: str | None) -> list[Run]:
     if sweep is None:
         return runs
     found = [run for run in runs if run.sweep == sweep]
     if not found:
-        names = sorted({run.sweep for run in runs if run.sweep})
-        known = f"those with runs are {', '.join(names)}" if names else "no run belongs to any"
-        raise KronaError(f"no run belongs to a sweep {sweep!r}: {known}. python train.py -m sweeps={sweep} makes them")
+        names = ", ".join(sorted({run.sweep for run in runs if run.sweep})) or "none"
+        if (SWEEPS / f"{sweep}.yaml").is_file():
+            make = f"python train.py -m sweeps={sweep} makes some"
+        else:
+            make = f"and there is no sweeps/{sweep}.yaml; there are {', '.join(sorted(p.stem for p in SWEEPS.glob('*.yaml')))}"
+        raise KronaError(f"no run belongs to a sweep {sweep!r} (sweeps with runs: {names}): {make}")
     return found
 
 

@@ -31,7 +31,7 @@ def score_cell(runs: Sequence[Run], split: str) -> Scored | None:
         return None
     by_seed = {run.result.seed: float(run.score(split) or 0.0) for run in done}
     cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
-    scored = Scored(cell, by_seed, {}, done[0].metrics(split))
+    scored = Scored(cell, by_seed, {}, done[0].metrics)
     answers = {run.result.seed: run.packed[split] for run in done if split in run.packed}
     first = next(iter(answers.values()), None)
     if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):

@@ -31,6 +31,7 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
         row = layout.row(run)
         if row is not None:
             cells[row][run.result.task][run.variant].append(run)
+    _join_unknown(cells)
     groups: list[Group] = []
     notes: list[str] = []
     for row in sorted({*cells, *(layout.rows if whole else ())}, key=lambda name: row_order(layout, name)):
@@ -54,8 +55,27 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
     return groups, _shortened(notes)
 
 
+def _join_unknown(cells: dict[str, dict[str, dict[str, list[Run]]]]) -> None:
+    """A run that ended before it knew its data's fingerprints belongs to the variant that its settings name."""
+    for tasks in cells.values():
+        for variants in tasks.values():
+            for name, runs in list(variants.items()):
+                content = runs[0].content
+                if None not in content.values():
+                    continue
+                known = [other for other, found in variants.items() if other != name and _agree(runs[0], found[0])]
+                if known:
+                    variants[known[0]] += variants.pop(name)
+
+
+def _agree(unknown: Run, known: Run) -> bool:
+    return unknown.settings.items() <= known.settings.items()
+
+
 def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
-    """The variants that the table's own sweep made, if it made any; their other seeds may be from elsewhere."""
+    """Those that the table's own sweep made, if any (their other seeds may be from elsewhere); then those with scores."""
+    finished = [runs for runs in variants if any(run.result.status == "done" for run in runs)]
+    variants = finished or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
 

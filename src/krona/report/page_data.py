@@ -49,7 +49,7 @@ def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
     return [
         result.run_id, folder, variant, made, result.seed, _short(run.score("test")), _short(run.score("dev")),
         result.best_epoch, result.trainable_params, _short(result.times.get("train"), 1), curve, losses,
-        str(result.provenance.get("started", "")), result.notes,
+        str(result.provenance.get("started", "")), result.notes, result.dev_curve[0].get("epoch") if curve else None,
     ]  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _table(table: Table, number: dict[int, int]) -> dict[str, Any]:
                 "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
             }
         )  # fmt: skip
-    split = "dev" if any("dev score" in note for note in table.notes) or table.name == "learning_rates" else "test"
+    split = "dev" if any("dev score" in note.lower() for note in table.notes) else "test"
     return {
         "heading": table.heading, "title": table.title, "axis": table.axis, "columns": columns, "rows": rows,
         "split": split, "ours": table.section is not None,

@@ -96,12 +96,13 @@ function sideBySide(places, gap = 9) {
 function lineOf(row, index, runs) {
   const curves = runs.map((run) => run[RUN.curve]).filter((curve) => curve.length);
   const length = Math.max(0, ...curves.map((curve) => curve.length));
+  const first = Math.min(...runs.map((run) => run[RUN.first] ?? 1)); // 0: an untrained model's score
   const points = [];
   for (let epoch = 0; epoch < length; epoch++) {
     const values = curves.map((curve) => curve[epoch]).filter((value) => value !== undefined && value !== null);
     if (values.length) {
       const mean = values.reduce((a, b) => a + b, 0) / values.length;
-      points.push([epoch + 1, mean, Math.min(...values), Math.max(...values)]);
+      points.push([epoch + first, mean, Math.min(...values), Math.max(...values)]);
     }
   }
   return { label: rowName(row), index, points };

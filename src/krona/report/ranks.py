@@ -17,7 +17,8 @@ def update_rank(result: Result) -> int | None:
     if method.get("non_linearity"):
         return None
     if factors:
-        shapes = _fitted(result) or [tuple(shape) for shape in factors]
+        used = (result.provenance.get("branch_config") or {}).get("kron_factors") or factors
+        shapes = _fitted(result) or [tuple(shape) for shape in used]
         if len(shapes) < 2:
             return None
         (a1, a2), (b1, b2) = shapes[0], shapes[1]

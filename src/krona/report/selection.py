@@ -25,6 +25,7 @@ class Section:
     backbone: str
     pretrained: bool
     protocol: str
+    typed: tuple[str, ...] = field(default=(), compare=False)  # overrides that choose this data and backbone
 
     @property
     def heading(self) -> str:
@@ -67,11 +68,19 @@ class Run:
     def settings(self) -> dict[str, str]:
         """All that makes this run another variant: dotted key → value, without the seed."""
         plain = canonical(self.result.config)
-        plain.pop("seed", None)
+        for key in ("seed", "score_test"):  # the second is no part of what was trained
+            plain.pop(key, None)
         flat = dict(flatten(plain))
-        flat["test set"] = str(self.result.splits.get("test", {}).get("fingerprint"))
-        flat["backbone content"] = str(self.result.provenance.get("backbone_fingerprint"))
+        for key, value in self.content.items():
+            if value is not None:
+                flat[key] = value
         return flat
+
+    @property
+    def content(self) -> dict[str, str | None]:
+        """Fingerprints of what was read; None where a run ended before it knew them."""
+        test, backbone = self.result.splits.get("test", {}), self.result.provenance.get("backbone_fingerprint")
+        return {"test set": test.get("fingerprint"), "backbone content": backbone}
 
     @cached_property
     def variant(self) -> str:
@@ -85,8 +94,9 @@ class Run:
         part = getattr(self.result, split)
         return float(part["score"]) if self.result.status == "done" and part else None
 
-    def metrics(self, split: str) -> list[str]:
-        return metrics_of(self.result.config["task"], split)
+    @property
+    def metrics(self) -> list[str]:
+        return metrics_of(self.result.config["task"])
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
@@ -120,18 +130,27 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 continue
             path = folder / found.run_id / "result.json"
             try:
-                run = Run(found, section_of(found), path)
-                if found.status == "done":
-                    run.packed = _answers(found)
-            except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-                reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-                problems.append(f"{path} can't be used: {reason}")
+                run = of_result(found, path)
+            except KronaError as error:
+                problems.append(str(error))
                 continue
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.result != found:
                 clashes.add(found.run_id)
                 problems.append(f"{path} and {other.path} are one run with different results: neither is used")
     return [run for name, run in runs.items() if name not in clashes], problems
+
+
+def of_result(result: Result, path: Path) -> Run:
+    """A run with its predictions as numbers. Raises KronaError where its parts contradict one another."""
+    try:
+        run = Run(result, section_of(result), path)
+        if result.status == "done":
+            run.packed = _answers(result)
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        raise KronaError(f"{path} can't be used: {reason}") from error
+    return run
 
 
 def section_of(result: Result) -> Section:
@@ -141,7 +160,31 @@ def section_of(result: Result) -> Section:
     if kind not in KINDS:
         raise ValueError(f"data_kind {kind!r} is none of {', '.join(KINDS)}")
     pretrained = provenance.get("pretrained", backbone.get("pretrained", True))
-    return Section(kind, str(backbone["name"]), bool(pretrained), str(config.get("data", {}).get("protocol", "table1")))
+    name = Path(str(backbone["path"])).name if _is_folder(backbone) else str(backbone["name"])
+    typed = _typed(config["backbone"], config.get("data", {}), kind)
+    return Section(kind, name, bool(pretrained), str(config.get("data", {}).get("protocol", "table1")), typed)
+
+
+def _is_folder(backbone: Mapping[str, Any]) -> bool:
+    return bool(backbone["name"] == "local" and backbone.get("path"))
+
+
+def _typed(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """What to type for the same backbone and data."""
+    if (kind, backbone["name"]) == ("sample", "nano"):
+        return ("profile=demo",)
+    words = []
+    if _is_folder(backbone):
+        words += ["backbone=local", f"backbone.path={backbone['path']}"]
+    elif "/" in str(backbone["name"]):
+        words += ["backbone=hub", f"backbone.name={backbone['name']}"]
+    elif backbone["name"] != "t5_base":
+        words.append(f"backbone={backbone['name']}")
+    if data.get("kind") == "tsv":
+        words += ["data=tsv", f"data.path={data.get('path')}"]
+    elif kind == "sample":
+        words.append("data=sample")
+    return (*words, *([f"data.protocol={data['protocol']}"] if data.get("protocol", "table1") != "table1" else []))
 
 
 def _answers(result: Result) -> dict[str, Answers]:
@@ -153,21 +196,21 @@ def _answers(result: Result) -> dict[str, Answers]:
     answers = {}
     for split in ("dev", "test"):
         part = getattr(result, split)
-        if not part.get("outcomes"):
+        if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
             continue
         answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
         given = score(list(part["parts"]), answers[split])
         for metric, value in part["parts"].items():
             _same(f"{split} {metric}", value, given[metric], "predictions")
-        names_of_score = metrics_of(task, split)
+        names_of_score = metrics_of(task)
         mean = sum(part["parts"][name] for name in names_of_score) / len(names_of_score)
         _same(f"{split}.score", part["score"], mean, "parts")
     return answers
 
 
-def metrics_of(task: Mapping[str, Any], split: str) -> list[str]:
-    """The metrics whose mean is this split's score: `score` on test, all of them on dev."""
-    return list(task.get("score") or task["metrics"]) if split == "test" else list(task["metrics"])
+def metrics_of(task: Mapping[str, Any]) -> list[str]:
+    """The metrics whose mean is the score of a table."""
+    return list(task.get("score") or task["metrics"])
 
 
 def _same(what: str, stored: float, given: float, source: str) -> None:

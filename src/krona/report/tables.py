@@ -13,7 +13,7 @@ from krona.report.paper import ERRATA, TASKS, task_label, task_order
 from krona.report.ranks import update_rank
 from krona.report.selection import Run, Section
 
-EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Train time"}
+EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 
 
 def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
@@ -74,6 +74,8 @@ def _score_table(layout: Layout, section: Section, groups: list[Group], tasks: l
         table.rows.append(row)
     _add_extras(layout, section, groups, table)
     table.notes = _chance_notes(table, tasks)
+    if layout.split == "dev" and layout.paper is None:
+        table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
     return table
 
 
@@ -92,7 +94,7 @@ def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Why there is no number, and what to type for one."""
     runs = one.runs.get(task, [])
-    words = [layout.command, *section_overrides(section), *layout.override(one.key), f"task={task}"]
+    words = [layout.command, *section.typed, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
         if " " not in key:  # what is typed, not what a file holds
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
@@ -101,17 +103,10 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
         return Cell(missing=f"running, epoch {progress.get('epoch', 0)} of {progress.get('epochs', '?')}", runs=runs)
     failed = next((run for run in runs if run.result.status == "failed"), None)
     if failed is not None:
-        return Cell(missing=f"failed: {failed.result.error}", command=" ".join([*words, "retry=failed"]), runs=runs)
+        return Cell(missing="failed", command=" ".join([*words, "retry=failed"]), runs=runs)
+    if any(run.result.status == "done" for run in runs):
+        return Cell(missing=f"no {layout.split} score", runs=runs)
     return Cell(missing="interrupted" if runs else "no run", command=" ".join(words), runs=runs)
-
-
-def section_overrides(section: Section) -> list[str]:
-    """What to type for the section's data and backbone."""
-    if (section.kind, section.backbone) == ("sample", "nano"):
-        return ["profile=demo"]
-    words = [] if section.backbone == "t5_base" else [f"backbone={section.backbone}"]
-    words += ["data=sample"] if section.kind == "sample" else []
-    return words + ([f"data.protocol={section.protocol}"] if section.protocol != "table1" else [])
 
 
 def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Table) -> None:
@@ -175,8 +170,8 @@ def _code_note(runs: Sequence[Run]) -> list[str]:
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in runs)
     devices = sorted({str(run.result.provenance.get("device")) for run in runs})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
-    several = f"{len(commits)} commits: " if len(commits) > 1 else ""
-    return [f"{len(runs)} runs by code {several}{', '.join(commits[:3])}{changed}, on {', '.join(devices[:3])}."]
+    code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
+    return [f"{len(runs)} run{'s' * (len(runs) != 1)} of {code}{changed}, on {', '.join(devices[:3])}."]
 
 
 def paper_table(layout: Layout) -> Table | None:

@@ -1,0 +1,27 @@
+"""`krona diff A B`: whether two runs or two methods are meant."""
+
+from pathlib import Path
+
+from krona.errors import KronaError
+from krona.report.diff import Diff, diff, find_run
+from krona.report.method_diff import MethodDiff, diff_methods
+from krona.results import Result, read_results
+
+
+def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:
+    """Two methods, where both names are methods of runs under ``outputs``; else two runs.
+
+    Raises KronaError for a name that is neither, for one of each, and for a beginning that fits several runs.
+    """
+    methods = {found.method for found in read_results(outputs) if isinstance(found, Result)}
+    known = [name in methods for name in (a, b)]
+    if all(known):
+        return diff_methods(outputs, a, b)
+    if any(known):
+        method, other = (a, b) if known[0] else (b, a)
+        if not any(outputs.glob(f"{other}*/result.json")) and not Path(other).exists():
+            raise KronaError(
+                f"no finished run of method {other!r} under {outputs}, only of {method!r}: nothing to compare"
+            )
+        raise KronaError(f"{method!r} is a method and {other!r} a run: name two runs, or two methods")
+    return diff(find_run(outputs, a), find_run(outputs, b))
