@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
+from functools import partial
 from typing import Any, get_args, get_origin
 
 from krona import settings as s
@@ -18,8 +19,8 @@ from krona.errors import KronaError
 from krona.tasks.names import did_you_mean
 from krona.tasks.task import Task
 
-PLACEMENT_KEYS: tuple[str, ...] = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude")
-PLACEMENT_KEYS += ("train_layer_norms", "train_backbone")
+TRAINS = ("train_layer_norms", "train_backbone")
+PLACEMENT_KEYS = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude", *TRAINS)
 
 
 def settings(config: Mapping[str, Any]) -> s.Run:
@@ -28,33 +29,26 @@ def settings(config: Mapping[str, Any]) -> s.Run:
     Raises:
         KronaError: one message with a line for each thing that is wrong.
     """
-    problems: list[str] = []
     top = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
-    problems += _unknown("", config, top)
+    problems = _unknown("", config, top)
     parts: dict[str, Any] = {}
-    for name, build in (
-        ("method", _method),
-        ("task", Task.from_config),
-        ("backbone", lambda v: _build(s.Backbone, "backbone", v)),
-        ("data", lambda v: _build(s.Data, "data", v)),
-        ("optimizer", _optimizer),
-        ("trainer", lambda v: _build(s.Trainer, "trainer", v)),
-    ):
+    for name, build in _PARTS.items():
         try:
-            parts[name] = build(config.get(name) or {})
+            part = config.get(name)
+            if not isinstance(part, Mapping):
+                raise KronaError(f"{name}={part!r}: expected keys and values, as conf/{name}/ has them")
+            parts[name] = build(part)
         except KronaError as error:
             problems.append(str(error))
-    simple = {f.name: config[f.name] for f in fields(s.Run) if f.name in config and f.name not in parts}
-    problems += _type_problems(s.Run, "", {k: v for k, v in simple.items() if k not in _NODES})
+    trackers = parts.pop("logger", {})
+    simple = {f.name: config[f.name] for f in fields(s.Run) if f.name in config and f.name not in _PARTS}
+    problems += _missing(s.Run, "", [*simple, *_PARTS])
+    problems += _type_problems(s.Run, "", simple)
     if not problems:
         problems += _across(config)
     if problems:
         raise KronaError("\n".join(problems))
-    trackers = tuple(config.get("logger", {}).get("trackers") or ())
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
-
-
-_NODES = {"method", "task", "backbone", "data", "optimizer", "trainer"}
 
 
 def _method(config: Mapping[str, Any]) -> s.Method:
@@ -64,10 +58,11 @@ def _method(config: Mapping[str, Any]) -> s.Method:
     branch_keys: list[str] = []
     if target is not None:
         branch_keys = [p for p in _parameters(locate(target, "method._target_")) if p not in ("d_in", "d_out")]
-    known = [*own, *PLACEMENT_KEYS, *branch_keys]
+    placing = PLACEMENT_KEYS if target is not None else TRAINS
+    known = [*own, *placing, *branch_keys]
     name = values.get("name", "?")
     problems = []
-    for key in values.keys() - set(known):
+    for key in [key for key in values if key not in known]:
         what = f"method.{key}: the method {name} has no {key}"
         problems.append(f"{what}: {did_you_mean(key, known)}" if target else f"{what}, it puts no branch in")
     if target is not None:
@@ -85,6 +80,7 @@ def _method(config: Mapping[str, Any]) -> s.Method:
         given = {key: values[key] for key in branch_keys if key in values}
         problems += _signature_types(locate(target, "method._target_"), "method", given)
     plain = {key: values[key] for key in own if key in values}
+    problems += _missing(s.Method, "method.", plain)
     problems += _type_problems(s.Method, "method.", plain)
     if problems:
         raise KronaError("\n".join(problems))
@@ -108,26 +104,57 @@ def _optimizer(config: Mapping[str, Any]) -> s.Optimizer:
     return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
+def _logger(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The trackers, each a class and its arguments by a name of its own (conf/logger/)."""
+    problems = []
+    for name, values in config.items():
+        if not isinstance(values, Mapping) or "_target_" not in values:
+            problems.append(f"logger.{name}: no tracker: {did_you_mean(name, config.keys() - {name})}")
+            continue
+        tracker = locate(values["_target_"], f"logger.{name}._target_")
+        arguments = {key: value for key, value in values.items() if key != "_target_"}
+        problems += _unknown(f"logger.{name}.", arguments, _parameters(tracker))
+        problems += _signature_types(tracker, f"logger.{name}", arguments)
+    if problems:
+        raise KronaError("\n".join(problems))
+    return config
+
+
 def _across(config: Mapping[str, Any]) -> list[str]:
     """What no single value shows."""
-    problems = []
     micro, batch = config.get("micro_batch_size"), config["batch_size"]
     if micro is not None and micro > batch:
-        problems.append(f"micro_batch_size={micro} is larger than batch_size={batch}")
-    return problems
+        return [f"micro_batch_size={micro} is larger than batch_size={batch}"]
+    return []
 
 
 def _build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
     problems = _unknown(f"{where}.", values, {f.name for f in fields(cls)})
-    problems += [
-        f"{where}.{f.name} is missing"
-        for f in fields(cls)
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
-    ]
+    problems += _missing(cls, f"{where}.", values)
     problems += _type_problems(cls, f"{where}.", values)
     if problems:
         raise KronaError("\n".join(problems))
     return cls(**values)
+
+
+_PARTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "method": _method,
+    "task": Task.from_config,
+    "backbone": partial(_build, s.Backbone, "backbone"),
+    "data": partial(_build, s.Data, "data"),
+    "optimizer": _optimizer,
+    "trainer": partial(_build, s.Trainer, "trainer"),
+    "logger": _logger,
+}
+
+
+def _missing(cls: Any, prefix: str, given: Iterable[str]) -> list[str]:
+    """Fields without a default that are not given."""
+    return [
+        f"{prefix}{f.name} is missing"
+        for f in fields(cls)
+        if f.default is MISSING and f.default_factory is MISSING and f.name not in given
+    ]
 
 
 def _unknown(prefix: str, values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
@@ -211,9 +238,12 @@ def locate(path: Any, where: str) -> Any:
     """The class or function at a dotted path."""
     module_name, _, attribute = str(path).rpartition(".")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
+    if not callable(found):
+        raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
+    return found
 
 
 def _parameters(function: Any) -> dict[str, inspect.Parameter]:

@@ -19,10 +19,11 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from krona import ledger
-from krona.compose import CONF, OUTPUTS, PROJECT, composed
+from krona.compose import OUTPUTS, PROJECT, composed
 from krona.errors import KronaError
 from krona.jobs import Interrupted, Job, run_job
 from krona.summary import run_summary
+from krona.typed import message_of, prepared
 
 
 def job(cfg: DictConfig) -> Job:
@@ -74,14 +75,28 @@ def launch(main: Callable[[], Any]) -> NoReturn:
     except (KronaError, HydraException, OmegaConfBaseException) as error:
         if trace:
             raise
-        print(f"error: {message_of(error)}", file=sys.stderr)
+        print(f"error: {message_of(error, arguments)}", file=sys.stderr)
         leave(1)
     except SystemExit as error:
         if isinstance(error.code, str):
             print(f"error: {error.code}", file=sys.stderr)
             leave(1)
         leave(error.code or 0)
+    except Exception as error:
+        if trace or not _by_hydra(error):
+            raise
+        print(f"error: {message_of(error, arguments)}", file=sys.stderr)
+        leave(1)
     leave(0)
+
+
+def _by_hydra(error: Exception) -> bool:
+    """Whether Hydra itself raised it: it says what it does not like in what was typed, as a ValueError or worse."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
+    return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 
 def leave(code: int) -> NoReturn:
@@ -91,41 +106,6 @@ def leave(code: int) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
-
-
-def prepared(arguments: list[str]) -> list[str]:
-    """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
-    multirun = any(item in ("-m", "--multirun") for item in arguments)
-    for item in arguments:
-        key = item.lstrip("+").split("=", 1)[0]
-        if key == "sweeps" and not multirun and not item.startswith("~"):
-            raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
-    ready = ["~recipe" if item == "recipe=null" else item for item in arguments]
-    if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
-        ready.append("--resolve")  # plain values
-    if any(item in ("--help", "-h") for item in ready):
-        for group in ("method", "task", "factors", "backbone", "data", "profile", "trainer", "logger"):
-            os.environ[f"{group.upper()}S"] = " ".join(choices(group))
-    return ready
-
-
-def choices(group: str) -> list[str]:
-    """The names that a group of conf/ offers."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-
-
-def message_of(error: Exception) -> str:
-    """One message without Hydra's layout: what is wrong and what there is."""
-    cause = error
-    while cause.__cause__ is not None and isinstance(cause, HydraException):
-        if not isinstance(cause.__cause__, KronaError | HydraException | OmegaConfBaseException):
-            break
-        cause = cause.__cause__
-    if isinstance(cause, KronaError):
-        return str(cause)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("Set the environment", "full_key:", "object_type="))]
-    return " ".join(kept)
 
 
 def quiet_libraries() -> None:

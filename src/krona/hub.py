@@ -1,44 +1,60 @@
-"""The Hub, or its absence: said once, quickly and with the ways out."""
+"""The Hub, or its absence: found out with one request, said once and with the ways out.
+
+Without a network the libraries retry for about half a minute. One request asks first whether the Hub answers; where it
+does not, only the local caches are tried.
+"""
 
 import os
-import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from krona.errors import KronaError
 
-CONNECT_S = 5.0
+PATIENCE = 8.0  # seconds for the one request
+MIRROR = "HF_ENDPOINT=URL of a mirror"
 
 
-def require_reachable(what: str, repository: str, ways_out: str) -> None:
-    """Raise within seconds where ``repository`` is neither cached nor to be had.
+def endpoint() -> str:
+    """The Hub's address, or its mirror's."""
+    from huggingface_hub import constants
 
-    The libraries' own retries take minutes without a network. A copy in the cache needs none.
-    """
-    if is_cached(repository):
-        return
-    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
-    address = urlsplit(endpoint)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        raise KronaError(f"{what} is not in the cache, and HF_HUB_OFFLINE forbids the network. Ways out: {ways_out}")
-    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY")):
-        return  # the proxy is the one to ask
-    port = address.port or (443 if address.scheme == "https" else 80)
+    return str(constants.ENDPOINT)
+
+
+def unreachable(path: str = "") -> str | None:
+    """Why the Hub does not answer, or None. "Not found" is an answer: the libraries word it better."""
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
+        return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
-        socket.create_connection((address.hostname or "", port), timeout=CONNECT_S).close()
-    except OSError as error:
-        raise KronaError(
-            f"{what} is not in the cache, and the Hub ({endpoint}) can't be reached: {error.strerror or error}. "
-            f"Ways out: {ways_out}"
-        ) from error
+        status = get_session().head(f"{endpoint()}/{path}", timeout=PATIENCE).status_code
+    except Exception as error:  # whatever the client's transport raises: no route, no name, no proxy, no time
+        return " ".join(str(error).split()) or type(error).__name__
+    return f"it answers with status {status}" if status >= 500 else None
 
 
-def is_cached(repository: str) -> bool:
-    """Whether the Hub's cache holds a snapshot of the model ``repository``."""
+@contextmanager
+def offline() -> Iterator[None]:
+    """The libraries look into their caches only; they read their flag at each call."""
+    import datasets.config
+    from huggingface_hub import constants
+
+    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+
+
+def model_is_cached(repository: str) -> bool:
+    """Whether the Hub's cache holds weights of the model ``repository``."""
     from huggingface_hub import constants
 
     snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
-    return any(snapshots.glob("*/config.json"))
+    return any(any(snapshots.glob(f"*/{name}")) for name in ("*.safetensors", "*.bin"))
 
 
 def download_error(what: str, error: Exception, ways_out: str) -> KronaError:

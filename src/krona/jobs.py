@@ -1,21 +1,23 @@
 """One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from rich.console import Console
 
-from krona import backbones, check, ownership, tasks
+from krona import backbone_source, check, ownership, tasks
 from krona.errors import KronaError
 from krona.identity import run_id
-from krona.progress import Progress
 from krona.provenance import code_version, provenance
+from krona.requirements import require
 from krona.results import Result, now, read_result, write_result
 from krona.settings import Run
 
+FILES = ("last.ckpt", "adapter.safetensors", "predictions.jsonl", "metrics.csv", "result.json")  # of a run's folder
+Watch = Callable[[Any], None]
 State = Literal["done", "skipped", "failed", "elsewhere"]
 
 
@@ -36,9 +38,18 @@ class Job:
 
 
 def run_job(
-    config: Mapping[str, Any], *, notes: list[str], outputs: Path, project: Path, console: Console, multirun: bool
+    config: Mapping[str, Any],
+    *,
+    notes: list[str],
+    outputs: Path,
+    project: Path,
+    console: Console,
+    multirun: bool,
+    watch: Watch | None = None,
 ) -> Job:
     """Run what ``config`` says, unless it is done. A failure in the run is recorded in its result.json.
+
+    ``watch`` is called with the learner after each epoch; `Interrupted` from it stops the run where it is.
 
     Raises:
         KronaError: the config is wrong: nothing was started and nothing is written.
@@ -46,25 +57,57 @@ def run_job(
     settings = check.settings(config)
     identity = identify(settings)
     folder = outputs / identity
-    earlier = read_result(folder / "result.json") if (folder / "result.json").is_file() else None
-    if earlier is not None and not settings.overwrite:
-        if earlier.status == "done":
-            return Job(identity, "skipped", folder, earlier, messages=done_notes(earlier, project))
-        if earlier.status == "failed" and multirun and settings.retry != "failed":
-            return Job(identity, "failed", folder, earlier, f"{earlier.error} (retry=failed tries again)")
+    found = known(settings, identity, folder, project, multirun=multirun)
+    if found is not None:
+        return found
+    require(settings)
     claim = ownership.claim(folder)
     if claim is None:
         holder = ownership.owner(folder) or {}
         where = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-        return Job(identity, "elsewhere", folder, earlier, f"{identity} is being run by {where}")
+        return Job(identity, "elsewhere", folder, None, f"{identity} is being run by {where}")
     try:
-        anew = earlier is not None and (settings.overwrite or earlier.status == "failed")
-        if anew:
-            (folder / "last.ckpt").unlink(missing_ok=True)
-        with (folder / "train.log").open("w" if anew or earlier is None else "a", encoding="utf-8") as log:
-            return _run_claimed(settings, identity, folder, claim, notes, project, console, log)
+        found = known(settings, identity, folder, project, multirun=multirun)  # another may just have finished it
+        if found is not None:
+            return found
+        fresh = begin_afresh(settings, folder)
+        with (folder / "train.log").open("w" if fresh else "a", encoding="utf-8") as log:
+            return _run_claimed(settings, identity, folder, claim, notes, project, console, log, watch)
+    except OSError as error:
+        raise KronaError(
+            f"{folder}: {error.strerror or error}; the same command goes on when that is mended"
+        ) from error
     finally:
         claim.release()
+
+
+def known(settings: Run, identity: str, folder: Path, project: Path, *, multirun: bool) -> Job | None:
+    """What is known of a run from its folder, where that settles it: it is done, or it failed in an earlier sweep."""
+    path = folder / "result.json"
+    if settings.overwrite or not path.is_file():
+        return None
+    try:
+        earlier = read_result(path)
+    except KronaError as error:
+        raise KronaError(f"{error}. Take the file away, or overwrite=true runs it anew") from error
+    if earlier.status == "done":
+        return Job(identity, "skipped", folder, earlier, messages=done_notes(earlier, project))
+    if earlier.status == "failed" and multirun and settings.retry != "failed":
+        return Job(identity, "failed", folder, earlier, f"{earlier.error} (retry=failed tries again)")
+    return None
+
+
+def begin_afresh(settings: Run, folder: Path) -> bool:
+    """Clear what a claimed folder has from before, unless the run goes on from it; whether it starts at step 0."""
+    for name in FILES:
+        for part in folder.glob(f".{name}.*"):  # half-written by a process that was killed
+            part.unlink()
+    path = folder / "result.json"
+    goes_on = path.is_file() and not settings.overwrite and read_result(path).status in ("running", "interrupted")
+    if not goes_on:
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+    return not goes_on
 
 
 def _run_claimed(
@@ -76,8 +119,11 @@ def _run_claimed(
     project: Path,
     console: Console,
     log: TextIO,
+    watch: Watch | None,
 ) -> Job:
-    from krona.run import run  # torch and Lightning: not before something runs
+    from krona.progress import Progress
+    from krona.run import run  # transformers and Lightning: not before something runs
+    from krona.trackers.tracking import tracking
 
     progress = Progress(console, log)
     result = Result(
@@ -90,7 +136,7 @@ def _run_claimed(
         notes=list(notes),
         provenance={
             **provenance(project),
-            "backbone_fingerprint": backbones.fingerprint(settings.backbone),
+            "backbone_fingerprint": backbone_source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),
         },
@@ -98,12 +144,13 @@ def _run_claimed(
     progress.say(f"{identity}")
     write_result(folder, result)
     try:
-        run(settings, result, folder, progress=progress, still_ours=claim.check)
+        with tracking(settings, result, folder, say=progress.say, watch=watch) as trackers:
+            run(settings, result, folder, progress=progress, trackers=trackers, still_ours=claim.check)
     except ownership.ClaimLostError:
         raise
-    except (Interrupted, KeyboardInterrupt):
+    except (Interrupted, KeyboardInterrupt) as stop:
         _finish(result, folder, claim, "interrupted", None)
-        raise Interrupted from None
+        raise Interrupted(*stop.args) from None
     except Exception as error:
         log.write(traceback.format_exc())
         message = str(error) if isinstance(error, KronaError) else f"{type(error).__name__}: {_first_line(error)}"
@@ -124,7 +171,7 @@ def identify(settings: Run) -> str:
         data_fingerprint=tasks.data_fingerprint(
             settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
         ),
-        backbone_fingerprint=backbones.fingerprint(settings.backbone),
+        backbone_fingerprint=backbone_source.fingerprint(settings.backbone),
     )
 
 

@@ -75,7 +75,7 @@ class Trainer:
     max_steps: int = between(-1)
     patience: int | None = between(1, default=None)
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
-    accelerator: str = "auto"
+    accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int | str = 1
     strategy: str = "auto"
     num_workers: int = between(0)
@@ -95,12 +95,12 @@ class Run:
     trainer: Trainer
     batch_size: int = between(1)
     micro_batch_size: int | None = between(1, default=None)
-    max_source_length: int = between(1)
+    max_source_length: int = between(2)  # a piece and the end of sequence
     seed: int = between(0, 2**32 - 1)
     keep: Literal["adapter", "all"] = "adapter"
     score_test: bool = True
     overwrite: bool = False
     retry: Literal["failed"] | None = None
     sweep: str | None = None
-    trackers: tuple[Mapping[str, Any], ...] = ()
+    trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed values, as they were checked

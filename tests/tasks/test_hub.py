@@ -14,8 +14,9 @@ import pytest
 from huggingface_hub import constants
 
 from hub_server import Hub, serve
+from krona import hub
 from krona.errors import KronaError
-from krona.tasks import hub, load
+from krona.tasks import load
 from tasks.glue_files import task
 
 CARD = """---

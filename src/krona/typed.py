@@ -1,0 +1,74 @@
+"""What is typed: arguments made ready for Hydra, and its complaints about them turned into one message."""
+
+import re
+from collections.abc import Sequence
+
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from krona.compose import TUNED, choices, groups
+from krona.errors import KronaError
+from krona.tasks.names import did_you_mean
+
+OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
+VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
+    multirun = any(item in ("-m", "--multirun") for item in arguments)
+    ready = []
+    for item in arguments:
+        key = item.lstrip("+~").split("=", 1)[0]
+        if key == "sweeps" and not multirun and not item.startswith("~"):
+            raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+        if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
+            raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
+        if item == "recipe=null":
+            ready.append("~recipe")
+        elif item == "recipe=tuned":  # the pair's recipe stays, its learning rate comes from the sweep
+            ready.append(TUNED)
+        elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
+            ready.append(item)
+    if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
+        ready.append("--resolve")  # plain values
+    return ready
+
+
+def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """One message without Hydra's layout: what is wrong and what there is."""
+    cause: BaseException = error
+    while isinstance(cause, HydraException) and isinstance(
+        cause.__cause__, KronaError | HydraException | OmegaConfBaseException
+    ):
+        cause = cause.__cause__
+    if isinstance(cause, KronaError):
+        return str(cause)
+    text = str(error)
+    if option := re.search(r"Could not find '(\w+)/(.+?)'", text):
+        group, name = option.groups()
+        return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}"
+    if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
+        return _unknown_key(key[1], arguments) or f"{key[1]} is no setting"
+    if isinstance(cause, OverrideParseException):
+        return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
+    lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
+    hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
+    return " ".join(line for line in lines if not line.startswith(hidden)) or type(error).__name__
+
+
+def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
+    """What the check says of a key that Hydra does not know: it names the nearest right one."""
+    from krona import check, sweeps
+
+    matched = [VALUE.match(item) for item in arguments]
+    typed = [(match[2], match[3]) for match in matched if match is not None]
+    chosen = [f"{name}={value.split(',')[0]}" for name, value in typed if name in groups() and name != "sweeps"]
+    try:
+        with sweeps.hydra_session():
+            check.settings(sweeps.compose_job([*chosen, f"++{key}=null"]).config)
+    except KronaError as error:
+        return next((line for line in str(error).splitlines() if key in line), None)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    return None
