@@ -1,0 +1,78 @@
+"""The branches once more, in NumPy and from the equations: no code of the project."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def eq_1(A: Array, B: Array) -> Array:
+    """Eq. 1, block by block."""
+    (m1, n1), (m2, n2) = A.shape, B.shape
+    W = np.zeros((m1 * m2, n1 * n2))
+    for i in range(m1):
+        for j in range(n1):
+            W[i * m2 : (i + 1) * m2, j * n2 : (j + 1) * n2] = A[i, j] * B
+    return W
+
+
+def eq_2(x: Array, A: Array, B: Array) -> Array:
+    """Eq. 2 for one row vector: Y = Aᵀ X B with X = x as (a1, b1), row-major."""
+    X = x.reshape(A.shape[0], B.shape[0])
+    return (A.T @ X @ B).reshape(-1)
+
+
+def eq_3(X: Array, W: Array, A: Array, B: Array, s: float) -> Array:
+    return X @ W + s * (X @ eq_1(A, B))
+
+
+def eq_4(W: Array, A: Array, B: Array, s: float) -> Array:
+    return W + s * eq_1(A, B)
+
+
+def eq_5(X: Array, ffn_of_X: Array, A: Array, B: Array, s: float) -> Array:
+    return ffn_of_X + s * (X @ eq_1(A, B))
+
+
+def eq_6(X: Array, ffn_of_X: Array, A: Array, B: Array, s: float, s_res: float) -> Array:
+    return ffn_of_X + s * (X @ eq_1(A, B)) + s_res * X
+
+
+def between_products(x: Array, A: Array, B: Array, b_inner: Array, sigma: str | None) -> Array:
+    """Aᵀ σ(X B + b), for one row vector."""
+    Z = x.reshape(A.shape[0], B.shape[0]) @ B + b_inner
+    return (A.T @ (SIGMA[sigma](Z) if sigma else Z)).reshape(-1)
+
+
+def bottleneck(h: Array, down: Array, down_bias: Array, up: Array, up_bias: Array, sigma: str) -> Array:
+    return SIGMA[sigma](h @ down + down_bias) @ up + up_bias
+
+
+def phm_weight(rule: Array, left: Array, right: Array) -> Array:
+    """Compacter: W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)."""
+    return np.sum([eq_1(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
+
+
+def dora_weight(W: Array, delta: Array, m: Array) -> Array:
+    """(d_out, d_in) weights: m · (W + ΔW) / ‖W + ΔW‖, a norm for each output."""
+    V = W + delta
+    return m[:, None] * V / np.sqrt((V**2).sum(axis=1, keepdims=True))
+
+
+def _erf(z: Array) -> Array:
+    return np.vectorize(math.erf, otypes=[np.float64])(z)
+
+
+def _softplus(z: Array) -> Array:
+    return np.logaddexp(0, z)
+
+
+SIGMA = {
+    "relu": lambda z: np.maximum(z, 0),
+    "gelu": lambda z: z * 0.5 * (1 + _erf(z / math.sqrt(2))),
+    "gelu_new": lambda z: 0.5 * z * (1 + np.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))),
+    "silu": lambda z: z / (1 + np.exp(-z)),
+    "mish": lambda z: z * np.tanh(_softplus(z)),
+}

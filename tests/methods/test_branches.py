@@ -1,0 +1,215 @@
+"""The other branches against NumPy versions of their equations, how they start, and what they refuse."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from krona.errors import KronaError
+from krona.methods.adapter import Adapter
+from krona.methods.bitfit import Bias
+from krona.methods.compacter import Compacter, sum_of_products
+from krona.methods.ia3 import IA3
+from krona.methods.lokr import LoKr, split
+from krona.methods.lora import LoRA
+from krona.methods.magnitude import Magnitude
+from krona.methods.parallel_adapter import ParallelAdapter
+from methods import oracles
+
+LINEAR = [
+    (LoRA, {"rank": 2, "scaling": 3.0}),
+    (LoKr, {"rank": 8, "alpha": 4.0}),
+    (LoKr, {"rank": 1, "alpha": 4.0}),
+    (LoKr, {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
+]
+ALL = [
+    *LINEAR,
+    (Bias, {}),
+    (IA3, {}),
+    *[(Adapter, {"bottleneck_dim": 3, "non_linearity": sigma}) for sigma in oracles.SIGMA],
+    (ParallelAdapter, {"bottleneck_dim": 2, "scaling": 16.0}),
+    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),
+]
+
+
+def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
+    """A branch in float64 away from its start, and its parameters as arrays."""
+    branch = kind(d_in, d_out, **arguments).double()
+    generator = torch.Generator().manual_seed(1)
+    for parameter in branch.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return branch, {name: p.detach().numpy() for name, p in branch.named_parameters()}
+
+
+def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arguments: dict[str, Any]) -> np.ndarray:
+    """The branch's update by its equation."""
+    if kind is LoRA:
+        return arguments["scaling"] * (x @ p["A"] @ p["B"])
+    if kind is LoKr:
+        W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
+        W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
+        return arguments["alpha"] / arguments["rank"] * (x @ oracles.eq_1(W1, W2).T)
+    if kind is Bias:
+        return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
+    if kind is IA3:
+        return x * p["scale"]
+    if kind is Compacter:
+        down = oracles.phm_weight(p["rule"], p["down_left"], p["down_right"])
+        up = oracles.phm_weight(p["rule"], p["up_left"], p["up_right"])
+        return oracles.bottleneck(x, down, p["down_bias"], up, p["up_bias"], "gelu_new")
+    sigma = arguments.get("non_linearity", "relu")
+    update = oracles.bottleneck(x, p["down"], p["down_bias"], p["up"], p["up_bias"], sigma)
+    return arguments.get("scaling", 1.0) * update
+
+
+@pytest.mark.parametrize(("kind", "arguments"), ALL)
+@pytest.mark.parametrize("leading", [(), (5,), (2, 3), (0, 4)])
+def test_forward_is_the_equation(kind: type[nn.Module], arguments: dict[str, Any], leading: tuple[int, ...]) -> None:
+    branch, parameters = made(kind, 16, 16, **arguments)
+    x = torch.randn(*leading, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    np.testing.assert_allclose(branch(x).detach().numpy(), expected(kind, x.numpy(), parameters, arguments), atol=1e-10)
+
+
+@pytest.mark.parametrize(("kind", "arguments"), LINEAR)
+@pytest.mark.parametrize(("d_in", "d_out"), [(12, 20), (20, 12), (16, 16)])
+def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, Any], d_in: int, d_out: int) -> None:
+    branch, parameters = made(kind, d_in, d_out, **arguments)
+    x = np.eye(d_in)
+    delta = branch.delta().detach()  # type: ignore[operator]
+    assert delta.shape == (d_out, d_in)
+    np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
+    assert torch.linalg.matrix_rank(delta) <= branch.update_rank
+
+
+@pytest.mark.parametrize(("kind", "arguments"), ALL)
+def test_gradients_in_float64(kind: type[nn.Module], arguments: dict[str, Any]) -> None:
+    d = 8
+    branch, _ = made(kind, d, d, **arguments)
+    x = torch.randn(2, 3, d, dtype=torch.float64, requires_grad=True)
+    names = [name for name, _ in branch.named_parameters()]
+
+    def forward(x: Tensor, *values: Tensor) -> Tensor:
+        return torch.func.functional_call(branch, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(forward, (x, *branch.parameters()))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(ALL),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    leading=st.lists(st.integers(0, 3), max_size=3),
+    transposed=st.booleans(),
+)
+def test_shapes_dtypes_and_strides(
+    kind: tuple[type[nn.Module], dict[str, Any]], dtype: torch.dtype, leading: list[int], transposed: bool
+) -> None:
+    branch, _ = made(kind[0], 16, 16, **kind[1])
+    x = torch.randn(*leading, 16, generator=torch.Generator().manual_seed(3))
+    reference = branch(x.double()).detach()
+    if transposed and x.dim() > 1:
+        x = x.transpose(0, 1).contiguous().transpose(0, 1)
+    update = branch.to(dtype)(x.to(dtype))
+    assert update.dtype == dtype
+    assert update.shape == reference.shape
+    tolerance = (1e-4 if dtype == torch.float32 else 0.2) * max(1.0, float(reference.abs().max()) if x.numel() else 1.0)
+    assert torch.allclose(update.double(), reference, atol=tolerance, rtol=0)
+
+
+def test_starts() -> None:
+    torch.manual_seed(0)
+    lora = LoRA(768, 768)
+    assert 0.95 / math.sqrt(768) < lora.A.abs().max() <= 1 / math.sqrt(768)
+    assert not lora.B.any()
+    adapter = Adapter(768, 768, bottleneck_dim=24)
+    assert adapter.down.std().item() == pytest.approx(0.01, rel=0.05)
+    assert adapter.up.std().item() == pytest.approx(0.01, rel=0.05)
+    assert not adapter.down_bias.any()
+    assert not adapter.up_bias.any()
+    pa = ParallelAdapter(768, 768)
+    assert 0.95 / math.sqrt(768) < pa.down.abs().max() <= 1 / math.sqrt(768)
+    assert not any(p.any() for p in (pa.down_bias, pa.up, pa.up_bias))
+    compacter = Compacter(768, 768)
+    assert compacter.rule.std().item() == pytest.approx(1e-4, rel=0.25)
+    bound = math.sqrt(2) * math.sqrt(6 / (768 // 4 + 1))
+    assert 0.95 * bound < compacter.down_left.abs().max() <= bound
+    assert 0 < compacter(torch.randn(4, 768)).abs().max() < 1e-4
+    assert IA3(3, 4).scale.tolist() == [1.0] * 4
+    assert not LoKr(768, 768).w1.any()
+    assert LoKr(768, 768).w2.any()
+
+
+def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
+    R, B = torch.randn(3, 2, 4, dtype=torch.float64), torch.randn(3, 5, 2, dtype=torch.float64)
+    total = sum(np.kron(r.numpy(), b.numpy()) for r, b in zip(R, B, strict=True))
+    np.testing.assert_allclose(sum_of_products(R, B).numpy(), total, atol=1e-12)
+    branch, _ = made(Compacter, 64, 64, bottleneck_dim=24)
+    down, _ = branch.weights()  # type: ignore[operator]
+    assert torch.linalg.matrix_rank(down) == branch.update_rank == 16
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "parameters"),
+    [
+        (Adapter, {"bottleneck_dim": 1}, 2_305),
+        (ParallelAdapter, {"bottleneck_dim": 2}, 3_842),
+        (Compacter, {}, 2_376 + 64),
+        (LoRA, {}, 1_536),
+        (LoKr, {}, 24 * 24 + 32 * 32),
+        (Bias, {}, 768),
+        (IA3, {}, 768),
+    ],
+)
+def test_counts_of_one_place(kind: type[nn.Module], arguments: dict[str, Any], parameters: int) -> None:
+    assert sum(p.numel() for p in kind(768, 768, **arguments).parameters()) == parameters
+
+
+def test_magnitude_is_doras_equation() -> None:
+    generator = torch.Generator().manual_seed(4)
+    W, delta, x, m = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 5), (6, 5), (3, 5), (6,)))
+    magnitude = Magnitude(W, 0 * delta)
+    np.testing.assert_allclose(magnitude.magnitude.detach(), np.linalg.norm(W, axis=1))
+    assert torch.equal(magnitude(x @ W.T, W, 0 * delta), x @ W.T)  # starts at the backbone, to the bit
+    magnitude.magnitude.data = m
+    weight = oracles.dora_weight(W.numpy(), delta.numpy(), m.numpy())
+    y = x @ (W + delta).T
+    np.testing.assert_allclose(magnitude(y, W, delta).detach(), x.numpy() @ weight.T, atol=1e-12)
+    b = torch.randn(6, dtype=torch.float64)
+    np.testing.assert_allclose(magnitude(y + b, W, delta, b).detach(), x.numpy() @ weight.T + b.numpy(), atol=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(width=st.integers(1, 5000), factor=st.sampled_from([-1, 1, 2, 3, 4, 8, 16, 48]))
+def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
+    factorization = pytest.importorskip("peft.tuners.lokr.layer", reason="peft is not installed").factorization
+    assert split(width, factor) == factorization(width, factor)
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "words"),
+    [
+        (LoRA, {"rank": 0}, ["method.rank=0", "1 to 64"]),
+        (LoRA, {"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
+        (LoRA, {"rank": 2.5}, ["method.rank=2.5", "whole number"]),
+        (LoRA, {"scaling": float("nan")}, ["method.scaling=nan"]),
+        (Adapter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
+        (Adapter, {"non_linearity": "tanh"}, ["method.non_linearity='tanh'", "mish, relu, gelu, gelu_new, silu"]),
+        (ParallelAdapter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
+        (ParallelAdapter, {"scaling": float("inf")}, ["method.scaling=inf"]),
+        (Compacter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
+        (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "multiple of n"]),
+        (Compacter, {"factor_rank": 9}, ["method.factor_rank=9"]),
+        (LoKr, {"rank": 0}, ["method.rank=0"]),
+        (LoKr, {"alpha": float("nan")}, ["method.alpha=nan"]),
+        (LoKr, {"decompose_factor": 0}, ["method.decompose_factor=0", "-1"]),
+    ],
+)
+def test_mistakes_are_named(kind: type[nn.Module], arguments: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(KronaError) as caught:
+        kind(64, 768, **arguments)
+    assert all(word in str(caught.value) for word in words), str(caught.value)

@@ -1,0 +1,220 @@
+"""KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 2-6 and against numpy.kron."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from krona.errors import KronaError
+from krona.methods.kron_shapes import factor_shapes, fitting_shapes, nearest_shapes
+from krona.methods.kronecker import Kronecker, kron_matmul
+from methods import oracles
+
+SIDE = st.integers(1, 6)
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.bfloat16: 5e-2}
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def close(actual: Tensor, expected: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]", dtype: torch.dtype) -> bool:
+    scale = max(1.0, float(np.abs(expected).max(initial=0)))
+    return bool(np.abs(actual.detach().double().numpy() - expected).max(initial=0) <= TOLERANCE[dtype] * scale)
+
+
+def filled(branch: Kronecker, seed: int = 3) -> Kronecker:
+    for number, parameter in enumerate(branch.parameters()):
+        parameter.data = random(*parameter.shape, seed=seed + number)
+    return branch.double()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sides=st.tuples(SIDE, SIDE, SIDE, SIDE),
+    leading=st.lists(st.integers(0, 3), max_size=3),
+    dtype=st.sampled_from(list(TOLERANCE)),
+    strides=st.sampled_from(["contiguous", "transposed", "sliced", "expanded"]),
+)
+def test_kron_matmul_is_the_product_with_numpy_kron(
+    sides: tuple[int, int, int, int], leading: list[int], dtype: torch.dtype, strides: str
+) -> None:
+    a1, a2, b1, b2 = sides
+    A, B = random(a1, a2, seed=1, dtype=dtype), random(b2, b1, seed=2, dtype=dtype).T  # B by strides of its own
+    x = random(*leading, a1 * b1, dtype=dtype)
+    if strides == "transposed" and x.dim() > 1:
+        x = x.transpose(0, -1).contiguous().transpose(0, -1)
+    elif strides == "sliced":
+        x = torch.stack([x, x], dim=-1)[..., 0]
+    elif strides == "expanded" and leading:
+        x = x[:1].expand(x.shape)
+    expected = x.double().numpy() @ np.kron(A.double().numpy(), B.double().numpy())
+    actual = kron_matmul(x, A, B)
+    assert actual.shape == (*leading, a2 * b2)
+    assert actual.dtype == dtype
+    assert close(actual, expected, dtype)
+
+
+@settings(max_examples=30, deadline=None)
+@given(sides=st.tuples(SIDE, SIDE, SIDE, SIDE), terms=st.integers(2, 4))
+def test_a_sum_of_terms(sides: tuple[int, int, int, int], terms: int) -> None:
+    a1, a2, b1, b2 = sides
+    branch = filled(Kronecker(a1 * b1, a2 * b2, kron_factors=[[a1, a2], [b1, b2]], terms=terms, scaling=3.0))
+    x = random(5, a1 * b1)
+    W = sum(np.kron(A, B) for A, B in zip(branch.A.detach().numpy(), branch.B.detach().numpy(), strict=True))
+    assert close(branch(x), 3.0 * x.numpy() @ W, torch.float64)
+    assert close(branch.delta(), 3.0 * W.T, torch.float64)
+
+
+def test_one_term_is_krona_to_the_bit() -> None:
+    torch.manual_seed(0)
+    one = Kronecker(12, 12, kron_factors=[[3, 4]], terms=1)
+    torch.manual_seed(0)
+    assert torch.equal(one.A, Kronecker(12, 12, kron_factors=[[3, 4]]).A)
+    assert one.A.shape == (3, 4)
+
+
+def test_equations_1_and_2_agree_and_eq_3_is_eq_4() -> None:
+    A, B, W, X = (random(*s, seed=i).numpy() for i, s in enumerate([(3, 4), (4, 3), (12, 12), (5, 12)]))
+    assert np.allclose(oracles.eq_1(A, B), np.kron(A, B))
+    assert np.allclose([oracles.eq_2(x, A, B) for x in X], X @ np.kron(A, B))
+    branch = Kronecker(12, 12, kron_factors=[[3, 4], [4, 3]], scaling=2.5).double()
+    branch.A.data, branch.B.data = torch.from_numpy(A), torch.from_numpy(B)
+    beside = torch.from_numpy(X @ W) + branch(torch.from_numpy(X))
+    assert close(beside, oracles.eq_3(X, W, A, B, 2.5), torch.float64)
+    merged = torch.from_numpy(W.T) + branch.delta()  # nn.Linear keeps (out, in)
+    assert close(merged, oracles.eq_4(W, A, B, 2.5).T, torch.float64)
+
+
+@pytest.mark.parametrize("shape", [[[3, 4], [4, 3]], [[2, 6], [6, 2]], [[12, 1], [1, 12]]])
+def test_equation_6_and_its_gate(shape: list[list[int]]) -> None:
+    X, ffn = random(5, 12, seed=8), random(5, 12, seed=9)
+    for residual, gate in (("scale", lambda s: s), ("sigmoid", lambda s: 1 / (1 + math.exp(-s)))):
+        branch = filled(Kronecker(12, 12, kron_factors=shape, scaling=16.0, residual=residual))  # type: ignore[arg-type]
+        assert branch.residual_scale is not None
+        A, B = branch.A.detach().numpy(), branch.B.detach().numpy()
+        s_res = gate(branch.residual_scale.item())
+        assert close(ffn + branch(X), oracles.eq_6(X.numpy(), ffn.numpy(), A, B, 16.0, s_res), torch.float64)
+        assert close(X @ branch.delta().T, oracles.eq_6(X.numpy(), 0 * ffn.numpy(), A, B, 16.0, s_res), torch.float64)
+
+
+@pytest.mark.parametrize("bias", [0, 1, 2])
+@pytest.mark.parametrize("non_linearity", [None, *oracles.SIGMA])
+@pytest.mark.parametrize("terms", [1, 2])
+def test_biases_and_non_linearities_stand_after_x_b(bias: int, non_linearity: str | None, terms: int) -> None:
+    arguments = {"bias": bias, "non_linearity": non_linearity, "terms": terms}
+    branch = filled(Kronecker(12, 20, kron_factors=[[3, 4], [4, 5]], scaling=4.0, **arguments))  # type: ignore[arg-type]
+    X = random(6, 12)
+    A, B = (p.detach().numpy().reshape(terms, *p.shape[-2:]) for p in (branch.A, branch.B))
+    b_inner = (
+        np.zeros((terms, 5)) if branch.inner_bias is None else branch.inner_bias.detach().numpy().reshape(terms, 5)
+    )
+    b = np.zeros(20) if branch.bias is None else branch.bias.detach().numpy()
+    expected = [
+        4.0 * (sum(oracles.between_products(x, A[t], B[t], b_inner[t], non_linearity) for t in range(terms)) + b)
+        for x in X.numpy()
+    ]
+    assert close(branch(X), np.array(expected), torch.float64)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"bias": 2},
+        {"bias": 1, "residual": "scale"},
+        {"residual": "sigmoid", "non_linearity": "silu"},
+        {"terms": 3, "bias": 2, "non_linearity": "mish"},
+    ],
+)
+def test_gradients_in_float64(arguments: dict[str, object]) -> None:
+    branch = filled(Kronecker(6, 6, kron_factors=[[2, 3], [3, 2]], scaling=2.0, **arguments))  # type: ignore[arg-type]
+    x = random(2, 3, 6).requires_grad_()
+    names = [name for name, _ in branch.named_parameters()]
+
+    def forward(x: Tensor, *values: Tensor) -> Tensor:
+        return torch.func.functional_call(branch, dict(zip(names, values, strict=True)), (x,))
+
+    assert torch.autograd.gradcheck(forward, (x, *branch.parameters()))
+
+
+def test_start_of_table_4() -> None:
+    torch.manual_seed(0)
+    kaiming = Kronecker(768, 768, kron_factors=[[32, 24], [24, 32]])
+    bound = 1 / math.sqrt(32)  # the fan-in is a1
+    assert 0.95 * bound < kaiming.A.abs().max() <= bound
+    assert not kaiming.B.any()
+    normal = Kronecker(768, 768, kron_factors=[[32, 24], [24, 32]], init="normal")
+    for factor in (normal.A, normal.B):
+        assert factor.std().item() == pytest.approx(1 / math.sqrt(768), rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank"),
+    [((2, 384), 4), ((3, 256), 9), ((192, 4), 16), ((12, 64), 144), ((48, 16), 256), ((32, 24), 576), ((24, 32), 576)],
+)
+def test_rank_of_the_papers_shapes(shape: tuple[int, int], rank: int) -> None:
+    branch = filled(Kronecker(768, 768, kron_factors=[list(shape)]))
+    assert branch.update_rank == rank
+    ranks = [torch.linalg.matrix_rank(factor).item() for factor in (branch.A, branch.B)]
+    assert ranks[0] * ranks[1] == rank
+
+
+@settings(max_examples=40, deadline=None)
+@given(d_in=st.integers(1, 60), d_out=st.integers(1, 60))
+def test_every_fitting_shape_fits_and_no_other(d_in: int, d_out: int) -> None:
+    shapes = fitting_shapes(d_in, d_out)
+    assert len(set(shapes)) == len(shapes)
+    for a1, a2 in shapes:
+        assert factor_shapes([[a1, a2]], d_in, d_out) == ((a1, a2), (d_in // a1, d_out // a2))
+    for a1 in range(1, d_in + 2):
+        if d_in % a1:
+            with pytest.raises(KronaError, match="maps"):
+                factor_shapes([[a1, 1], [d_in // a1 or 1, d_out]], d_in, d_out)
+    assert all(min(a1, a2, d_in // a1, d_out // a2) >= 2 for a1, a2 in nearest_shapes((2, 3), d_in, d_out))
+
+
+def test_counterparts_on_other_widths() -> None:
+    fit = Kronecker.fit_to_layer
+    assert fit([[32, 24], [24, 32]], 768, 768, {}) == [[32, 24], [24, 32]]
+    assert fit([[32, 24], [24, 32]], 192, 192, {"32x24": [16, 12]}) == [[16, 12], [12, 16]]
+    assert fit([[2, 384], [384, 2]], 512, 512, {}) == [[2, 256], [256, 2]]
+    assert fit([[48, 16]], 1024, 4096, {}) == [[64, 16], [16, 256]]
+    with pytest.raises(KronaError, match="7 → 7"):
+        fit([[32, 24], [24, 32]], 7, 7, {})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"kron_factors": [[32, 24], [32, 24]]}, ["1024 → 576", "768 → 768", "Tables 17 and 18", "(24, 32)"]),
+        ({"kron_factors": [[32, 25], [24, 32]]}, ["768 → 800", "768 → 768", "[[32,24],[24,32]]"]),
+        ({"kron_factors": "abc"}, ["[[a1, a2], [b1, b2]]"]),
+        ({"kron_factors": [[0, 24]]}, ["whole numbers"]),
+        ({"kron_factors": [[32, 24], [24, 32], [1, 1]]}, ["[[a1, a2], [b1, b2]]"]),
+        ({"kron_factors": [[32, 24]], "scaling": float("nan")}, ["method.scaling=nan", "finite"]),
+        ({"kron_factors": [[32, 24]], "scaling": "abc"}, ["method.scaling='abc'"]),
+        ({"kron_factors": [[32, 24]], "bias": 3}, ["method.bias=3", "0 to 2"]),
+        ({"kron_factors": [[32, 24]], "non_linearity": "gelu_nw"}, ["method.non_linearity", "mish", "mean gelu_new"]),
+        ({"kron_factors": [[32, 24]], "residual": "gate"}, ["method.residual", "sigmoid"]),
+        ({"kron_factors": [[32, 24]], "init": "zero"}, ["method.init", "kaiming"]),
+        ({"kron_factors": [[32, 24]], "terms": 0}, ["method.terms=0", "at least 1"]),
+    ],
+)
+def test_mistakes_are_named(arguments: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(KronaError) as caught:
+        Kronecker(768, 768, **arguments)  # type: ignore[arg-type]
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_residual_needs_a_square_layer_and_a_matrix_no_bias() -> None:
+    with pytest.raises(KronaError, match="768 → 3072"):
+        Kronecker(768, 3072, kron_factors=[[32, 24]], residual="scale")
+    with pytest.raises(KronaError, match="bias=0"):
+        Kronecker(12, 12, kron_factors=[[3, 4]], bias=1).delta()
+    with pytest.raises(KronaError, match="non_linearity=null"):
+        Kronecker(12, 12, kron_factors=[[3, 4]], non_linearity="silu").delta()

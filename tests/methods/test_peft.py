@@ -1,0 +1,96 @@
+"""LoRA, DoRA, (IA)³ and LoKr against peft: outputs and gradients, with the same values in both."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from krona import surgery
+from krona.methods.ia3 import IA3
+from krona.methods.lokr import LoKr
+from krona.methods.lora import LoRA
+from tiny_t5 import batch, disturb, logits, tiny_t5
+
+peft = pytest.importorskip("peft", reason="peft is not installed: the comparison with it is left out")
+
+# peft asks transformers by a name that transformers has since changed
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+
+# Our parameter's last name → peft's, and how ours becomes theirs.
+LORA = {"A": ("lora_A.default.weight", torch.t), "B": ("lora_B.default.weight", torch.t)}
+DORA = LORA | {"magnitude": ("lora_magnitude_vector.default.weight", lambda p: p)}
+LOKR_NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")
+LOKR = {name: (f"lokr_{name}.default", lambda p: p) for name in LOKR_NAMES}
+IA3_NAMES = {"scale": ("ia3_l.default", lambda p: p)}
+
+
+def lora(**changes: Any) -> Any:
+    return peft.LoraConfig(r=3, lora_alpha=6, target_modules=["q", "v"], lora_dropout=0.0, **changes)
+
+
+def lokr(**changes: Any) -> Any:
+    return peft.LoKrConfig(r=2, alpha=6, target_modules=["q", "v"], rank_dropout=0.0, module_dropout=0.0, **changes)
+
+
+QV = {"target_modules": ["q", "v"]}
+IA3_PLACES = {"target_modules": ["k", "v", "wo"], "placement": ["sequential", "sequential", "before"]}
+CASES = {
+    "lora": (LoRA, {**QV, "rank": 3, "scaling": 2.0}, lora, LORA),
+    "dora": (LoRA, {**QV, "rank": 3, "scaling": 2.0, "magnitude": True}, lambda: lora(use_dora=True), DORA),
+    "lokr": (LoKr, {**QV, "rank": 2, "alpha": 6.0}, lokr, LOKR),
+    "lokr, full factors": (LoKr, {**QV, "rank": 8, "alpha": 24.0}, lambda: peft.LoKrConfig(r=8, alpha=24, **QV), LOKR),
+    "lokr, both low": (
+        LoKr,
+        {**QV, "rank": 2, "alpha": 6.0, "decompose_both": True, "decompose_factor": 8},
+        lambda: lokr(decompose_both=True, decompose_factor=8),
+        LOKR,
+    ),
+    "ia3": (
+        IA3,
+        {**IA3_PLACES, "inner_residual": False},
+        lambda: peft.IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"]),
+        IA3_NAMES,
+    ),
+}
+
+
+def theirs_of(name: str, names: dict[str, Any]) -> tuple[str, Any]:
+    """peft's name for one of our parameters, and the map from our values to theirs."""
+    place, _, last = name.rpartition(".")
+    suffix, change = names[last]
+    return f"base_model.model.{place.removesuffix('.0')}.{suffix}", change
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_outputs_and_gradients_are_pefts(case: str) -> None:
+    branch, arguments, config, names = CASES[case]
+    ours = tiny_t5()
+    theirs = peft.get_peft_model(copy.deepcopy(ours), config())
+    surgery.insert(ours, branch, train_layer_norms=False, **arguments)
+    disturb(ours)
+    trainable = surgery.trainable_state(ours)
+    targets: dict[str, nn.Parameter] = dict(theirs.named_parameters())
+    assert {theirs_of(name, names)[0] for name in trainable} == {n for n, p in targets.items() if p.requires_grad}
+    with torch.no_grad():
+        for name, parameter in trainable.items():
+            target, change = theirs_of(name, names)
+            targets[target].copy_(change(parameter).reshape(targets[target].shape))
+    theirs.eval()
+    output = logits(ours)
+    assert close(logits(theirs), output)
+
+    ours(**batch()).loss.backward()
+    theirs(**batch()).loss.backward()
+    for name, parameter in trainable.items():
+        target, change = theirs_of(name, names)
+        gradient, other = parameter.grad, targets[target].grad
+        assert gradient is not None
+        assert other is not None
+        assert close(other, change(gradient).reshape(other.shape)), name
+
+
+def close(actual: Tensor, expected: Tensor) -> bool:
+    """Within 1e-5 of the expected's scale."""
+    return bool((actual - expected).abs().max() <= 1e-5 * expected.abs().max())
