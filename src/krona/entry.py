@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Callable
 from typing import Any, NoReturn
@@ -46,6 +47,12 @@ def job(cfg: DictConfig) -> Job:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
         overrides = " ".join(HydraConfig.get().overrides.task)
         done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=str(error))
+    except Exception as error:  # a fault of ours: the other jobs go on all the same
+        if not multirun:
+            raise
+        traceback.print_exc()
+        overrides = " ".join(HydraConfig.get().overrides.task)
+        done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=f"{type(error).__name__}: {error}")
     if done.state == "skipped":
         console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
     if done.state in ("failed", "elsewhere") and multirun:

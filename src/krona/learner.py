@@ -76,6 +76,7 @@ class Learner(pl.LightningModule):
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # of the best epoch: epoch, choice, dev, weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
+        self.seconds_before = 0.0  # of training and evaluation, in the process that this one goes on from
         self.examples_seen = 0
         self._epoch_loss: list[Tensor] = []
 
@@ -178,7 +179,10 @@ class Learner(pl.LightningModule):
         return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        surgery.load_trainable_state(self.model, state_dict)
+        try:
+            surgery.load_trainable_state(self.model, state_dict)
+        except KronaError as error:
+            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
         return nn.modules.module._IncompatibleKeys([], [])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -192,6 +196,7 @@ class Learner(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
             setattr(self, name, value)
+        self.seconds_before = sum(self.seconds.values())
 
 
 def summed_loss(model: Any, batch: Batch) -> Tensor:

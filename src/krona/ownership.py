@@ -63,13 +63,15 @@ def claim(folder: Path) -> Claim | None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "claim.json"
-        for _ in range(3):  # a lapsed claim is moved away first; then the first to create the file has it
+        for _ in range(3):  # a claim that is released or taken over in between is looked at again
             token = uuid.uuid4().hex
             if _create(path, token):
                 return Claim(folder, token)
+            holder = _read(path).get("token", "damaged")
             if not _lapsed(path):
                 return None
-            _move_away(path)
+            if _take_over(path, str(holder), token):
+                return Claim(folder, token)
     except OSError as error:
         raise KronaError(f"{folder} can't be written to: {error.strerror or error}") from error
     return None
@@ -84,7 +86,7 @@ def owner(folder: Path) -> dict[str, Any] | None:
 def _create(path: Path, token: str) -> bool:
     """Create the claim whole: written aside, then linked to its name, which fails where the name is taken."""
     part = path.with_name(f".claim.{token}")
-    part.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": token}))
+    part.write_text(_own(token))
     try:
         os.link(part, path)
     except FileExistsError:
@@ -94,15 +96,26 @@ def _create(path: Path, token: str) -> bool:
     return True
 
 
-def _move_away(path: Path) -> None:
-    """Take a lapsed claim out of the way; of several that try, one does, and it makes sure it moved a lapsed one."""
-    aside = path.with_name(f".lapsed.{uuid.uuid4().hex}")
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
-        if not _lapsed(aside):  # a new owner came in between: give it back
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
+def _take_over(path: Path, holder: str, token: str) -> bool:
+    """Put a claim in the place of a lapsed one. Of several that try, the one that creates the marker may."""
+    marker = path.with_name(f".takeover.{holder}")
+    if not _create(marker, token):
+        if _lapsed(marker):  # who had it died just here: the next attempt has a chance
+            marker.unlink(missing_ok=True)
+        return False
+    try:
+        if str(_read(path).get("token", "damaged")) != holder or not _lapsed(path):
+            return False  # another was before us, or the owner woke up
+        part = path.with_name(f".claim.{token}")
+        part.write_text(_own(token))
+        part.replace(path)
+        return True
+    finally:
+        marker.unlink(missing_ok=True)
+
+
+def _own(token: str) -> str:
+    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": token})
 
 
 def _lapsed(path: Path) -> bool:

@@ -96,9 +96,12 @@ def write_result(folder: Path, result: Result) -> Path:
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     """Let ``write`` fill a temporary file beside ``path``, then put it there in one step."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise KronaError(f"{path} could not be written: {error.strerror or error}") from error
     part = Path(name)
     try:
         write(part)
@@ -106,8 +109,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(written.fileno())
         part.chmod(0o644)
         part.replace(path)
-    except OSError as error:
-        raise KronaError(f"{path} could not be written: {error.strerror or error}") from error
+    except Exception as error:  # for a full disk torch, pandas and safetensors have kinds of their own
+        why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
+        raise KronaError(f"{path} could not be written: {why}. What stood there is as it was") from error
     finally:
         part.unlink(missing_ok=True)
 

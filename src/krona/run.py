@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from krona import backbones, surgery, tasks
 from krona.check import locate
+from krona.errors import KronaError
 from krona.insertion import insert_method
 from krona.learner import EpochOrder, Learner, longest_target, predict, scored
 from krona.progress import Progress
@@ -23,11 +24,20 @@ from krona.provenance import PeakMemory
 from krona.results import Result, now, outcomes, write_result, write_whole
 from krona.settings import Run
 from krona.tasks import Split, Splits, Tokenised
+from krona.trackers.tracking import Trackers
 
 SPLITS = ("train", "dev", "test")
 
 
-def run(settings: Run, result: Result, folder: Path, *, progress: Progress, still_ours: Callable[[], None]) -> None:
+def run(
+    settings: Run,
+    result: Result,
+    folder: Path,
+    *,
+    progress: Progress,
+    trackers: Trackers,
+    still_ours: Callable[[], None],
+) -> None:
     """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
 
     ``still_ours`` is called before each write and raises where another process has taken the run over.
@@ -36,6 +46,7 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
     memory.reset()
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
+    result.provenance["threads"] = torch.get_num_threads()
     pl.seed_everything(settings.seed, verbose=False)
 
     # Data
@@ -75,6 +86,7 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
         write_metrics(folder, learner.dev_curve)
         write_result(folder, result)
         progress.epoch(learner)
+        trackers.epoch(learner)
 
     learner = Learner(
         backbone.model,
@@ -92,7 +104,8 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
         evaluate_dev=lambda: evaluate(splits.dev, dev_batches, learner.device),
         after_epoch=after_epoch,
     )
-    trainer = build_trainer(settings, folder, progress)
+    trainer = build_trainer(settings, folder, [progress, trackers])
+    device = trainer.strategy.root_device
     if steps > 0 and count.trainable > 0:
         checkpoint = folder / "last.ckpt"
         trainer.fit(
@@ -102,17 +115,19 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
             weights_only=True,
         )
     else:  # nothing trains: the backbone as it is, scored as epoch 0
-        dev = evaluate(splits.dev, dev_batches, learner.device)
+        learner.to(device)
+        dev = evaluate(splits.dev, dev_batches, device)
         learner.record({"epoch": 0, "step": 0, "score": dev["score"], "parts": dev["parts"]}, dev)
         write_metrics(folder, learner.dev_curve)
 
     # The best epoch on dev is the model; test is looked at once, and not at all in a search for hyper-parameters
+    learner.to(device)  # Lightning leaves the model on the CPU
     learner.restore_best()
     assert learner.best is not None
     scores = {"dev": learner.best["dev"]}
     if settings.score_test:
         clock = time.perf_counter()
-        scores["test"] = evaluate(splits.test, test_batches, learner.device)
+        scores["test"] = evaluate(splits.test, test_batches, device)
         learner.seconds["evaluate"] += time.perf_counter() - clock
 
     # Result on disk
@@ -125,7 +140,7 @@ def run(settings: Run, result: Result, folder: Path, *, progress: Progress, stil
     result.progress = {}
     result.times |= {
         **learner.seconds,
-        "total": time.perf_counter() - began,
+        "total": learner.seconds_before + time.perf_counter() - began,
         "examples_per_s": learner.examples_seen / learner.seconds["train"] if learner.seconds["train"] else 0.0,
     }
     result.peak_memory = memory.read()
@@ -185,7 +200,7 @@ def total_steps(settings: Run, steps_per_epoch: int) -> int:
     return steps if settings.trainer.max_steps < 0 else min(steps, settings.trainer.max_steps)
 
 
-def build_trainer(settings: Run, folder: Path, progress: Progress) -> pl.Trainer:
+def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
     checkpoint = ModelCheckpoint(
         dirpath=folder,
         filename="last",
@@ -200,7 +215,7 @@ def build_trainer(settings: Run, folder: Path, progress: Progress) -> pl.Trainer
         accelerator=settings.trainer.accelerator,
         devices=settings.trainer.devices,
         strategy=settings.trainer.strategy,
-        callbacks=[progress, checkpoint],
+        callbacks=[*callbacks, checkpoint],
         plugins=[WholeCheckpoints()],
         logger=False,
         enable_progress_bar=False,
@@ -215,6 +230,13 @@ class WholeCheckpoints(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_whole(Path(path), partial(torch.save, checkpoint))
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except Exception as error:  # zip, pickle and torch each raise their own
+            first = str(error).strip().split("\n")[0]
+            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run anew") from error
 
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
