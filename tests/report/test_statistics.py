@@ -93,7 +93,7 @@ def brute_force(targets, a, b, metrics, labels):
 def test_swap_test_against_all_swaps(metrics, labels, seeds):
     rng = np.random.default_rng(len(metrics) + seeds)
     pool = labels or ["0.0", "1.0", "2.5", "4.0"]
-    n = 8
+    n = 7
     targets = [str(x) for x in rng.choice(pool, n)]
     a = [[t if rng.random() < 0.8 else str(rng.choice([*pool, "x"])) for t in targets] for _ in range(seeds)]
     b = [[str(x) for x in rng.choice(pool, n)] for _ in range(seeds)]

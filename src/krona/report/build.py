@@ -103,7 +103,8 @@ def _of_sweep(runs: list[Run], sweep: str | None) -> list[Run]:
         if (SWEEPS / f"{sweep}.yaml").is_file():
             make = f"python train.py -m sweeps={sweep} makes some"
         else:
-            make = f"and there is no sweeps/{sweep}.yaml; there are {', '.join(sorted(p.stem for p in SWEEPS.glob('*.yaml')))}"
+            known = ", ".join(sorted(path.stem for path in SWEEPS.glob("*.yaml")))
+            make = f"and there is no sweeps/{sweep}.yaml; there are {known}"
         raise KronaError(f"no run belongs to a sweep {sweep!r} (sweeps with runs: {names}): {make}")
     return found
 

@@ -73,7 +73,7 @@ def _agree(unknown: Run, known: Run) -> bool:
 
 
 def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
-    """Those that the table's own sweep made, if any (their other seeds may be from elsewhere); then those with scores."""
+    """Those with scores, and of these the ones that the table's own sweep made, if any (with seeds from elsewhere)."""
     finished = [runs for runs in variants if any(run.result.status == "done" for run in runs)]
     variants = finished or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]

@@ -1,0 +1,148 @@
+"""Bad files, bad words and bad places: each named, the rest still reported."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from krona.errors import KronaError
+from krona.report.build import FORMATS, build_report, collect
+from krona.report.selection import choose, load
+from report.generate import grid, make_result, write_all
+
+
+def spoil(outputs, result, change):
+    path = outputs / result.run_id / "result.json"
+    path.write_text(change(path.read_text()))
+    return path
+
+
+def edited(key, value):
+    def change(text):
+        content = json.loads(text)
+        *path, last = key.split(".")
+        place = content
+        for part in path:
+            place = place[part]
+        place[last] = value
+        return json.dumps(content)
+
+    return change
+
+
+BAD = {
+    "truncated": (lambda text: text[: len(text) // 2], "is not a result"),
+    "not JSON": (lambda text: "krona: 77.7", "is not a result"),
+    "a list": (lambda text: "[1, 2]", "its JSON is a list"),
+    "another schema": (edited("schema", 99), "has schema 99; this version reads 1"),
+    "an edited score": (edited("test.score", 99.0), "test.score says 99.0000, its parts give"),
+    "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy says 99.0000, its predictions give"),
+    "damaged predictions": (edited("test.outcomes.predictions", "eNoLSURBV"), "can't be used"),
+    "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
+    "no task": (edited("config.task", None), "can't be used"),
+    "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is none of glue"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_bad_file_is_named_and_the_rest_is_reported(tmp_path, kind, format):
+    change, message = BAD[kind]
+    good, bad = write_all(tmp_path, [make_result("krona", "rte", 0, rows=40), make_result("lora", "rte", 0, rows=40)])
+    path = spoil(tmp_path, bad, change)
+    report = collect(tmp_path, table="1")
+    (problem,) = report.problems
+    assert str(path) in problem
+    assert message in problem
+    assert [run.result.run_id for run in report.runs] == [good.run_id]
+    text = build_report(tmp_path, table="1", format=format)
+    assert bad.run_id in "".join(text.split()).replace("\\", "").replace("textunderscore", "")
+
+
+def test_two_results_of_one_id_that_differ(tmp_path):
+    one, two = tmp_path / "a", tmp_path / "b"
+    result = make_result("krona", "rte", 0)
+    write_all(one, [result, make_result("lora", "rte", 0)])
+    write_all(two, [result])
+    runs, problems = load([one, two])
+    assert len(runs) == 2
+    assert problems == []
+    result.notes = ["another"]
+    write_all(two, [result])
+    runs, problems = load([one, two])
+    assert [run.result.method for run in runs] == ["lora"]
+    assert "are one run with different results: neither is used" in problems[0]
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_table_without_runs_says_what_makes_them_and_shows_the_papers(tmp_path, format):
+    text = build_report(tmp_path, table="6", format=format)
+    if format != "csv":
+        assert "krona table 6" in text
+    assert "93.30" in text or "93.3" in text
+
+
+def test_no_runs_at_all(tmp_path):
+    assert "No finished run under" in build_report(tmp_path)
+    with pytest.raises(KronaError, match="is no folder"):
+        build_report(tmp_path / "nowhere")
+
+
+def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
+    write_all(tmp_path, [make_result("krona", "rte", 0)])
+    with pytest.raises(KronaError, match="no table '3'"):
+        build_report(tmp_path, table="3")
+    with pytest.raises(KronaError, match=r"no sweeps/tabel1\.yaml; there are .*table1"):
+        build_report(tmp_path, sweep="tabel1")
+    with pytest.raises(KronaError, match="sweeps=table4 makes some"):
+        build_report(tmp_path, sweep="table4")
+    with pytest.raises(KronaError, match="format 'pdf': choose from terminal, md"):
+        build_report(tmp_path, format="pdf")
+    with pytest.raises(KronaError, match="no run has the key 'methid'"):
+        build_report(tmp_path, filters=["methid=krona"])
+    with pytest.raises(KronaError, match="write key=value"):
+        build_report(tmp_path, filters=["krona"])
+
+
+def test_filters_choose_by_name_seed_and_setting(tmp_path):
+    write_all(tmp_path, [*grid(["krona", "lora"], ["rte"], range(3)), make_result("krona", "rte", 9)])
+    runs, _ = load([tmp_path])
+    assert len(choose(runs, ["method=krona,lora", "seed=0,1"])) == 4
+    assert len(choose(runs, ["optimizer.lr=1e-3"])) == 7
+    assert len(choose(runs, ["kron_factors=32x24"])) == 4
+    assert choose(runs, ["method=pa"]) == []
+
+
+@pytest.mark.parametrize("format", ["html", "csv"])
+def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
+    outputs = tmp_path / "outputs"
+    write_all(outputs, [make_result("krona", "rte", 0)])
+    with pytest.raises(KronaError, match="is a folder: name a file in it"):
+        build_report(outputs, format=format, out=outputs)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KronaError, match=r"can't be written: .*file is no folder"):
+        build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
+
+
+def test_a_thousand_runs_are_read_in_two_seconds(tmp_path):
+    write_all(tmp_path, grid(seeds=range(14), rows=100, epochs=20))
+    begin = time.perf_counter()
+    runs, problems = load([tmp_path])
+    taken = time.perf_counter() - begin
+    assert (len(runs), problems) == (1008, [])
+    assert taken < 2
+
+
+def test_the_reading_path_imports_nothing_slow(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["rte", "stsb"], [0, 1], rows=40))
+    code = (
+        "import sys; from pathlib import Path; from krona.report.build import build_report\n"
+        "for form in ('terminal', 'html', 'csv', 'md', 'latex'):\n"
+        "    build_report(Path(sys.argv[1]), table='1', format=form)\n"
+        "slow = {'torch', 'transformers', 'pandas', 'matplotlib', 'sklearn', 'datasets', 'scipy.stats', 'hydra'}\n"
+        "print(*sorted(slow & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""

@@ -1,0 +1,100 @@
+"""The same report as terminal text, Markdown, LaTeX and CSV."""
+
+import csv
+import io
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from krona.report.build import build_report
+from report.generate import make_result, write_all
+
+HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    results = [make_result(m, t, s, rows=80) for m in ("lora", "krona_b_res") for t in ("rte", "stsb") for s in (0, 1)]
+    results += [make_result("krona", HOSTILE, 0, kind="own"), make_result("pa", "rte", status="failed")]
+    write_all(folder, results)
+    return folder
+
+
+@pytest.mark.parametrize("width", [24, 80, 160])
+def test_terminal_text_fits_its_width(outputs, width):
+    text = build_report(outputs, table="1", width=width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    words = " ".join(text.split())
+    for part in ("GLUE on t5_base", "task=rte retry=failed", "loss is nan at step 12"):
+        assert part in words
+    assert re.search(r"\d\d\.\d\d\*", text), "the best is marked without colour too"
+
+
+def test_terminal_text_shows_both_intervals_and_the_difference(outputs):
+    lines = build_report(outputs, table="1", width=160).splitlines()
+    at = next(i for i, line in enumerate(lines) if line.startswith("LoRA"))
+    block = "\n".join(lines[at : at + 4])
+    assert re.search(r"±\d", block)
+    assert re.search(r"\d–\d", block)
+    assert re.search(r"Δ[+−]?\d", block)
+
+
+def test_color_is_ansi(outputs):
+    assert "\x1b[1m" in build_report(outputs, table="1", width=100, color=True)
+
+
+def test_markdown_tables_are_whole_and_names_are_only_text(outputs):
+    text = build_report(outputs, format="md")
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        rows = [re.split(r"(?<!\\)\|", line.strip())[1:-1] for line in block.strip().splitlines()]
+        assert len({len(row) for row in rows}) == 1
+        assert set("".join(rows[1])) <= set(":-")
+    assert "<script>" not in text
+    assert r"&lt;script&gt;alert(1)&lt;/script&gt;\_\|" in text
+    assert "KronA<sup>B</sup><sub>res</sub>" in text
+    assert re.search(r"\*\*\d+\.\d\d\*\*", text)
+
+
+def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
+    rows = list(csv.DictReader(io.StringIO(build_report(outputs, table="1", format="csv"))))
+    (cell,) = [r for r in rows if (r["section"], r["row"], r["column"]) == ("GLUE on t5_base", "LoRA", "rte")]
+    assert cell["paper"] == "74.1"
+    assert float(cell["difference"]) == pytest.approx(float(cell["value"]) - 74.1)
+    assert cell["seeds"] == "0 1"
+    assert len(cell["runs"].split()) == 2
+    missing = [r for r in rows if r["missing"] == "no run"]
+    assert all(r["command"].startswith("krona table 1 ") for r in missing)
+    assert [r["command"] for r in rows if r["table"] == "not finished"] == [
+        "loss is nan at step 12: lower optimizer.lr"
+    ]
+
+
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path):
+    write_all(tmp_path, [make_result("krona", "=1+1", 0, kind="own")])
+    rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
+    assert "'=1+1" in {row["column"] for row in rows}
+
+
+def test_latex_looks_like_the_papers(outputs):
+    text = build_report(outputs, table="1", format="latex")
+    for part in (r"\toprule", r"\midrule", r"\bottomrule", r"KronA\textsuperscript{B}\textsubscript{res}", r"\textbf{"):
+        assert part in text
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert body.count("{") - body.count(r"\{") == body.count("}") - body.count(r"\}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["1", "7", None])
+def test_latex_compiles(outputs, tmp_path, table):
+    build_report(outputs, table=table, format="latex", out=tmp_path / "table.tex")
+    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "all.tex").write_text(head + r"\input{table}\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "all.pdf").stat().st_size > 5_000

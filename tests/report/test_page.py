@@ -1,0 +1,164 @@
+"""The page in a real browser: no console error, sorting, cells, links, keyboard, narrow and dark."""
+
+import json
+import re
+import shutil
+import time
+
+import pytest
+
+from krona.report.build import build_report
+from report.browser import BROWSER, DRIVER, chromium
+from report.generate import grid, make_result, write_all
+
+HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
+needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    outputs = tmp_path_factory.mktemp("outputs")
+    results = grid(["full", "lora", "krona", "krona_b_res"], ["rte", "stsb", "cola"], [0, 1], rows=80)
+    for shape in ([[2, 384], [384, 2]], [[12, 64], [64, 12]]):
+        results.append(make_result("krona", HOSTILE, 0, kind="own", change={"method.kron_factors": shape}))
+    results.append(make_result("lora", "mrpc", status="failed"))
+    write_all(outputs, results)
+    (outputs / "broken").mkdir()
+    (outputs / "broken" / "result.json").write_text("{")
+    build_report(outputs, table="1", format="html", out=outputs / "report.html")
+    build_report(outputs, format="html", out=outputs / "all.html")
+    return outputs
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+def test_the_page_asks_for_nothing_from_outside(folder):
+    text = (folder / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:)?//""", text)
+    assert "default-src 'none'" in text
+    assert "@import" not in text
+
+
+def test_names_are_text_everywhere(folder):
+    text = (folder / "all.html").read_text()
+    assert "document.title='owned'</script>" not in text
+    assert "<img" not in text
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert json.loads(data[1])["tables"]
+
+
+@needs_browser
+@pytest.mark.slow
+class TestInChromium:
+    def test_no_console_error_and_no_script_from_a_name(self, browser, folder):
+        for name in ("report.html", "all.html"):
+            browser.open(folder / name)
+            assert browser.console() == []
+        assert browser.run("return document.title") == "All runs · krona"
+
+    def test_sorting_by_a_column_and_back(self, browser, folder):
+        browser.open(folder / "report.html")
+        column = """const t = document.querySelector('table[data-table="0"]');
+            return [...t.tBodies[0].rows].map((row) => row.cells[3].dataset.value ?? null)"""
+        press = """document.querySelector('table[data-table="0"] button[data-sort="3"]').click()"""
+        before = browser.run(column)
+        browser.run(press)
+        down = browser.run(column)
+        numbers = [float(value) for value in down if value is not None]
+        assert numbers == sorted(numbers, reverse=True)
+        assert down[len(numbers) :] == [None] * (len(down) - len(numbers)), "what is missing stays last"
+        browser.run(press)
+        up = [float(value) for value in browser.run(column) if value is not None]
+        assert up == sorted(numbers)
+        assert browser.run("return document.querySelector('th[aria-sort]').getAttribute('aria-sort')") == "ascending"
+        browser.run("""document.querySelector('table[data-table="0"] button[data-sort="0"]').click()""")
+        assert browser.run(column) == before
+
+    def test_a_cell_opens_its_runs_down_to_result_json(self, browser, folder):
+        browser.open(folder / "report.html")
+        browser.run("""document.querySelector('[data-cell="0,6,rte"]').click()""")
+        body = browser.run("return document.getElementById('details').innerText")
+        for part in ("KronA, RTE", "Compared with", "predictions differ in", "of 80 test examples", "method.name",
+                     "code 0123456789abcdef", "torch 2.13.0"):  # fmt: skip
+            assert part in body
+        assert browser.run("return document.querySelectorAll('#details-body svg').length") > 0
+        links = browser.run("return [...document.querySelectorAll('#details a')].map((a) => a.href)")
+        assert len(links) == 2
+        for link in links:
+            assert json.loads((folder / link.split("/")[-2] / "result.json").read_text())["method"] == "krona"
+        browser.run(
+            "const s = document.getElementById('compare'); s.selectedIndex = 0; s.dispatchEvent(new Event('change'))"
+        )
+        browser.press("Escape")
+        assert browser.run("return document.getElementById('details').open") is False
+        assert browser.console() == []
+
+    def test_a_missing_cell_says_what_to_type(self, browser, folder):
+        browser.open(folder / "report.html")
+        browser.run("""document.querySelector('[data-cell="0,1,rte"]').click()""")
+        assert "krona table 1 method=bitfit task=rte" in browser.run(
+            "return document.getElementById('details').innerText"
+        )
+
+    def test_by_keyboard_alone(self, browser, folder):
+        browser.open(folder / "report.html")
+        browser.run("""document.querySelector('[data-cell="0,0,rte"]').focus()""")
+        browser.press("Enter")
+        assert browser.run("return document.getElementById('details').open") is True
+        browser.press("Escape")
+        browser.press("Tab")
+        assert browser.run("return document.activeElement.dataset.cell") == "0,0,mrpc"
+        browser.run("document.querySelector('#plot-area [role=button]').focus()")
+        browser.press("Enter")
+        assert browser.run("return document.getElementById('details').open") is True
+
+    def test_pictures_follow_the_choice(self, browser, folder):
+        browser.open(folder / "all.html")
+        titles = "return [...document.querySelectorAll('figcaption')].map((one) => one.firstChild.textContent)"
+        assert "Score against parameters" in browser.run(titles)
+        browser.run(
+            "const s = document.getElementById('pick-table'); s.selectedIndex = 1; s.dispatchEvent(new Event('change'))"
+        )
+        assert {"Dev score by epoch", "Score by shape of A", "Score against rank of the update"} <= set(
+            browser.run(titles)
+        )
+        assert browser.console() == []
+
+    @pytest.mark.parametrize("width", [400, 1280])
+    @pytest.mark.parametrize("dark", [False, True])
+    def test_it_fits_the_width_and_follows_the_scheme(self, browser, folder, tmp_path, width, dark):
+        browser.look(width=width, dark=dark)
+        browser.open(folder / "report.html")
+        assert browser.run(OVERFLOW) <= 0
+        light = browser.run("return getComputedStyle(document.body).backgroundColor") == "rgb(253, 253, 251)"
+        assert light is not dark
+        browser.screenshot(tmp_path / "page.png")
+        assert (tmp_path / "page.png").stat().st_size > 20_000
+
+    def test_anchors_lead_to_their_sections(self, browser, folder):
+        browser.open(folder / "report.html")
+        broken = """return [...document.querySelectorAll('a[href^="#"]')]
+            .filter((a) => !document.querySelector(a.hash)).length"""
+        assert browser.run(broken) == 0
+        text = browser.run("return document.body.innerText")
+        assert "Files that could not be used" in text
+        assert "loss is nan at step 12" in text
+
+    def test_a_thousand_runs(self, browser, tmp_path):
+        write_all(tmp_path, grid(seeds=range(14), rows=100, epochs=20))
+        begin = time.perf_counter()
+        build_report(tmp_path, table="1", format="html", out=tmp_path / "report.html")
+        built = time.perf_counter() - begin
+        size = (tmp_path / "report.html").stat().st_size
+        assert size < 2_000_000
+        assert built < 60
+        browser.open(tmp_path / "report.html")
+        browser.run("""document.querySelector('[data-cell="0,6,avg"]').click()""")
+        assert browser.run("return document.querySelectorAll('#details a').length") == 14 * 8
+        assert browser.console() == []
+        shutil.rmtree(tmp_path)

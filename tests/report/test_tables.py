@@ -1,0 +1,243 @@
+"""What is averaged and what never is, what is best, what is missing."""
+
+import numpy as np
+import pytest
+
+from krona.report.build import collect
+from krona.report.layouts import layout_of
+from krona.report.paper import METHODS, TASKS, read_paper_table
+from report.generate import grid, make_result, write_all
+
+SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
+
+
+def tables(outputs, results, **kwargs):
+    write_all(outputs, results)
+    return collect(outputs, **kwargs)
+
+
+def test_a_cell_is_the_mean_over_seeds_with_both_intervals(tmp_path):
+    results = grid(["krona", "lora"], ["rte"], range(3))
+    report = tables(tmp_path, results, table="1")
+    cell = report.tables[0].cell("krona", "rte")
+    scores = [r.test["score"] for r in results if r.method == "krona"]
+    assert cell.value == pytest.approx(np.mean(scores))
+    assert cell.interval == pytest.approx((np.mean(scores) - cell.half_width, np.mean(scores) + cell.half_width))
+    assert cell.half_width == pytest.approx(4.302653 * np.std(scores, ddof=1) / np.sqrt(3))
+    assert cell.test_interval[0] < cell.value < cell.test_interval[1]
+    assert cell.paper == 77.70
+    assert cell.difference == pytest.approx(cell.value - 77.70)
+    assert cell.seeds == [0, 1, 2]
+
+
+def test_table_1_whole_has_the_glue_average_and_nothing_missing(tmp_path):
+    report = tables(tmp_path, grid(seeds=[0, 1], rows=60), table="1")
+    table = report.tables[0]
+    assert [row.key for row in table.rows] == list(METHODS)
+    assert [c.label for c in table.columns][-1] == "GLUE avg"
+    for row in table.rows:
+        parts = [row.cells[task].value for task in TASKS]
+        assert row.cells["avg"].value == pytest.approx(np.mean(parts))
+        assert not any(cell.missing for cell in row.cells.values())
+    assert sum(row.cells["rte"].best for row in table.rows) == 1
+    best = max(row.cells["avg"].value for row in table.rows)
+    assert [row.cells["avg"].value for row in table.rows if row.cells["avg"].best] == [best]
+
+
+def test_the_average_over_seeds_is_of_seeds_that_every_task_has(tmp_path):
+    results = [r for r in grid(["krona"], seeds=range(3), rows=60) if (r.task, r.seed) != ("rte", 2)]
+    cell = tables(tmp_path, results, table="1").tables[0].cell("krona", "avg")
+    both = [np.mean([r.test["score"] for r in results if r.seed == seed]) for seed in (0, 1)]
+    assert cell.half_width == pytest.approx(12.7062 * np.std(both, ddof=1) / np.sqrt(2), rel=1e-4)
+
+
+def test_a_clearly_worse_method_is_told_apart_and_an_equal_one_is_not(tmp_path):
+    results = [make_result("krona", "rte", s, rows=400, skill=0.9) for s in range(3)]
+    results += [make_result("lora", "rte", s, rows=400, skill=0.9) for s in range(3)]
+    results += [make_result("bitfit", "rte", s, rows=400, skill=0.5) for s in range(3)]
+    table = tables(tmp_path, results, table="1").tables[0]
+    krona, lora, bitfit = (table.cell(m, "rte") for m in ("krona", "lora", "bitfit"))
+    assert krona.best or lora.best
+    assert krona.tied or lora.tied
+    assert (bitfit.best, bitfit.tied) == (False, False)
+    assert bitfit.p < 0.001
+
+
+def test_glue_sample_own_and_random_weights_never_share_a_table(tmp_path):
+    results = [
+        make_result("krona", "rte"),
+        make_result("krona", "sample_rte", backbone="nano"),
+        make_result("krona", "rte", backbone="nano", pretrained=False),
+        make_result("krona", "reviews", kind="own"),
+        make_result("krona", "rte", change={"data.protocol": "appendix_d1"}),
+    ]
+    report = tables(tmp_path, results, table="1")
+    headings = {table.heading: table for table in report.tables}
+    assert list(headings) == [
+        "GLUE on t5_base", "GLUE on t5_base, protocol appendix_d1", "GLUE on nano, random weights",
+        "Sample data on nano", "Own data on t5_base",
+    ]  # fmt: skip
+    for heading, table in headings.items():
+        assert sum(len(c.runs) for row in table.rows for k, c in row.cells.items() if k in table_tasks(table)) == 1
+        if heading != "GLUE on t5_base":
+            assert table.section.caution or table.section.kind == "own"
+            assert all(c.difference is None and c.paper is None for row in table.rows for c in row.cells.values())
+    assert "GLUE avg" not in [c.label for c in headings["Sample data on nano"].columns]
+
+
+def table_tasks(table):
+    return [column.key for column in table.columns if column.kind == "task"]
+
+
+def test_eight_sample_tasks_are_a_mean_and_never_glue(tmp_path):
+    results = grid(["krona"], [f"sample_{t}" for t in TASKS], [0], backbone="nano", rows=40)
+    table = tables(tmp_path, results, table="1").tables[0]
+    assert table.columns[-1].label == "Mean of 8"
+    assert table.cell("krona", "avg").value is not None
+    assert table.cell("lora", "sample_rte").command == "krona table 1 profile=demo method=lora task=sample_rte"
+
+
+def test_variants_get_rows_of_their_own(tmp_path):
+    results = [
+        make_result("krona", task, seed, sweep="factor_shapes", change={"method.kron_factors": shape})
+        for task in ("rte", "cola") for seed in (0, 1) for shape in SHAPES
+    ]  # fmt: skip
+    report = tables(tmp_path, results, sweep="factor_shapes")
+    (table,) = report.tables
+    assert [row.differs for row in table.rows] == ["kron_factors=2x384", "kron_factors=12x64", "kron_factors=32x24"]
+    assert all(len(row.cells[task].runs) == 2 for row in table.rows for task in ("rte", "cola"))
+    assert [row.cells["rank"].value for row in table.rows] == [4, 144, 576]
+    assert any("3 variants (method.kron_factors)" in note for note in table.notes)
+
+
+def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
+    results = [make_result("krona", task) for task in ("rte", "cola", "mrpc")]
+    results.append(make_result("krona", "rte", change={"optimizer.lr": 0.01}))
+    (table,) = tables(tmp_path, results, sweep="table1").tables
+    by_label = {row.differs: row for row in table.rows}
+    assert set(by_label) == {"", "optimizer.lr=0.001", "optimizer.lr=0.01"}
+    assert by_label[""].cells["cola"].value is not None
+    assert by_label[""].cells["rte"].value is None
+    assert by_label["optimizer.lr=0.01"].cells["rte"].value is not None
+
+
+def test_the_tables_own_sweep_goes_before_other_runs(tmp_path):
+    results = [make_result("krona", "rte", seed) for seed in (0, 1)]
+    results += [make_result("krona", "rte", 0, sweep="other", change={"method.kron_factors": s}) for s in SHAPES[:2]]
+    table = tables(tmp_path, results, table="1").tables[0]
+    assert [row.key for row in table.rows if row.key.startswith("krona") and "_" not in row.key] == ["krona"]
+    assert len(table.cell("krona", "rte").runs) == 2
+
+
+def test_other_data_of_the_same_name_is_another_variant(tmp_path):
+    one, other = make_result("krona", "mine", 0, kind="own"), make_result("krona", "mine", 1, kind="own")
+    other.splits["test"]["fingerprint"] = "changed"
+    (table,) = tables(tmp_path, [one, other], sweep="table1").tables
+    assert sorted(row.differs for row in table.rows) == ["test set=changed", "test set=mine-test"]
+
+
+def test_missing_failed_and_running_cells_say_so(tmp_path):
+    results = [make_result("krona", "rte"), make_result("lora", "rte", status="failed")]
+    results.append(make_result("pa", "rte", status="running"))
+    report = tables(tmp_path, results, table="1")
+    table = report.tables[0]
+    lora, pa, full = (table.cell(m, "rte") for m in ("lora", "pa", "full"))
+    assert (lora.missing, lora.command) == ("failed", "krona table 1 method=lora task=rte retry=failed")
+    assert pa.missing == "running, epoch 2 of 6"
+    assert (full.missing, full.command) == ("no run", "krona table 1 method=full task=rte")
+    assert {run.result.status for run in report.unfinished} == {"failed", "running"}
+    assert table.cell("krona", "avg").missing.startswith("without CoLA, MRPC")
+
+
+def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
+    failed = make_result("krona", "rte", 1, status="failed")
+    failed.provenance.pop("backbone_fingerprint")
+    table = tables(tmp_path, [make_result("krona", "rte", 0), failed], table="1").tables[0]
+    assert len(table.cell("krona", "rte").runs) == 1
+    assert table.cell("krona", "rte").missing is None
+
+
+def test_dev_scores_where_test_was_not_looked_at(tmp_path):
+    results = [make_result("krona", "rte", 0, sweep="rates", change={"optimizer.lr": lr}) for lr in (1e-3, 1e-2)]
+    for result in results:
+        result.config["score_test"], result.test = False, None
+    (table,) = tables(tmp_path, results, sweep="rates").tables
+    assert table.rows[0].cells["rte"].value in [r.dev["score"] for r in results]
+    assert "Dev scores: these runs do not look at the test set." in table.notes
+
+
+@pytest.mark.parametrize(
+    ("number", "changes", "row"),
+    [
+        ("4", {"method.init": "normal"}, "normal"),
+        ("4", {"method.init": "kaiming"}, "kaiming_uniform"),
+        ("9", {"method.kron_factors": [[2, 384], [384, 2]]}, "2x384"),
+    ],
+)
+def test_rows_of_krona_tables(tmp_path, number, changes, row):
+    write_all(tmp_path, [make_result("krona", "mnli", sweep=f"table{number}", change=changes)])
+    table = collect(tmp_path, table=number).tables[0]
+    assert table.cell(row, "mnli").value is not None
+
+
+STEPS = {
+    "sequential": {"placement": "sequential", "scaling": 1.0},
+    "parallel": {"scaling": 1.0},
+    "ps": {"scaling": 16.0},
+    "ps_silu": {"scaling": 16.0, "non_linearity": "silu"},
+    "ps_ffn": {"target_modules": ["DenseReluDense"]},
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_steps_of_table_5(tmp_path, step):
+    method = {"target_modules": ["SelfAttention", "DenseReluDense"], **STEPS[step]}
+    write_all(tmp_path, [make_result("krona_b", "rte", change={f"method.{k}": v for k, v in method.items()})])
+    table = collect(tmp_path, table="5").tables[0]
+    assert [row.key for row in table.rows if row.cells["rte"].value is not None] == [step]
+
+
+def test_what_the_tables_say_to_type_exists():
+    from krona.compose import CONF
+
+    for number in ("4", "5", "6", "7"):
+        layout = layout_of(number, None)
+        for row in layout.rows:
+            (variant,) = [w.removeprefix("variant=") for w in layout.override(row) if w.startswith("variant=")]
+            assert (CONF / "variant" / f"{variant}.yaml").is_file(), variant
+    for row in layout_of("9", None).rows:
+        assert (CONF / "factors" / "paper" / f"{row}.yaml").is_file()
+
+
+def test_rows_of_the_layouts_are_the_papers():
+    for number in ("1", "2", "4", "5", "6", "7", "8", "9"):
+        layout = layout_of(number, None)
+        assert set(layout.rows) == set(read_paper_table(number).rows), number
+
+
+def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
+    results = grid(["full", "krona"], ["rte", "cola"], [0])
+    for result in results:
+        result.times["train"], result.progress = (100.0 if result.method == "full" else 75.0), {}
+    results[2].dev_curve = results[2].dev_curve[:3]  # krona on rte stopped early, at half the steps
+    results[2].times["train"] = 37.5
+    report = tables(tmp_path, results, table="8")
+    assert report.tables[0].cell("krona", "rte").value == pytest.approx(0.75)
+    assert report.tables[0].cell("krona", "avg").difference == pytest.approx(0.0)
+    assert any("0.73625" in note for note in report.tables[0].notes)
+    table2 = collect(tmp_path, table="2").tables[0]
+    assert table2.cell("krona", "training_time").value == pytest.approx(75)
+
+
+def test_table_2_takes_the_benches_where_they_are(tmp_path):
+    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
+    (tmp_path / "bench").mkdir()
+    rows = '{"rows": [{"name": "krona", "ratio_to_full": 1.02, "launches_added": 0}], "machine": {"device": "a GPU"}}'
+    (tmp_path / "bench" / "latency.json").write_text(rows)
+    (tmp_path / "bench" / "training.json").write_text('{"rows": [{"nome": 1}]}')
+    report = collect(tmp_path, table="2")
+    assert report.tables[0].heading == "Bench on a GPU"
+    assert report.tables[0].cell("krona", "latency").value == pytest.approx(102)
+    assert report.tables[0].cell("krona", "launches").value == 0
+    assert report.tables[0].cell("pa", "latency").command == "python bench.py bench=latency"
+    assert "training.json is not a bench's result" in report.problems[0]
