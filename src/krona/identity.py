@@ -23,6 +23,7 @@ NOT_IDENTITY = frozenset(
         "backbone.tokenizer",
         "data.path",
         "method.source",
+        "task.files",
         "trainer.accelerator",
         "trainer.devices",
         "trainer.eval_batch_size",
@@ -39,10 +40,10 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
     words = [_get(config, "method", "name"), _get(config, "task", "name"), _get(config, "backbone", "name")]
-    factors = _get(config, "method", "kron_factors")
+    factors = canonical(_get(config, "method", "kron_factors"))
     if isinstance(factors, list) and factors and isinstance(factors[0], list):
         words.append("x".join(str(side) for side in factors[0]))
-    words.append(f"s{config.get('seed')}")
+    words.append(f"s{canonical(config.get('seed'))}")
     readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", str(word).rsplit("/", 1)[-1])[:40] for word in words if word)
     return f"{readable}-{digest}"
 
