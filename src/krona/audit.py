@@ -5,7 +5,7 @@ Every figure is read off the inserted model itself, none from a formula beside i
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,6 @@ from krona.adapter_file import file_bytes
 from krona.errors import KronaError
 from krona.insertion import insert_method
 from krona.methods.kron_shapes import fitting_shapes
-from krona.places import widths_or_none
 from krona.report.paper import read_paper_table
 from krona.settings import Method
 
@@ -46,14 +45,11 @@ def parameter_table(
     model: nn.Module, methods: Iterable[Method], *, counterparts: Mapping[str, Any] | None = None
 ) -> list[MethodRow]:
     """A row a method. ``model``: a T5 on the meta device (`krona.backbones.meta_model`); it is left as it was."""
-    bare = launches(model)
-    return [method_row(model, method, bare=bare, counterparts=counterparts) for method in methods]
+    return [method_row(model, method, counterparts=counterparts) for method in methods]
 
 
-def method_row(
-    model: nn.Module, method: Method, *, bare: int, counterparts: Mapping[str, Any] | None = None
-) -> MethodRow:
-    """One method's row; ``bare``: the `launches` of the model without it."""
+def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
+    """One method's row."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)
@@ -66,7 +62,7 @@ def method_row(
             update_rank=update_rank(model),
             file_bytes=file_bytes(model) if count.trainable else 0,
             multiply_adds=multiply_adds(model),
-            launches=launches(model) - bare,
+            launches=launches(model),
         )
     finally:
         surgery.take_out(model)
@@ -96,32 +92,64 @@ def update_rank(model: nn.Module) -> int | None:
 
 def multiply_adds(model: nn.Module) -> int:
     """Multiply-adds of the branches' matrix products for one more token at every place."""
-    known: dict[tuple[type, int, int], int] = {}
-    total = 0
-    for _, adapted in surgery.adapted_modules(model):
-        branches: Any = adapted.branches["default"]
-        for branch in branches:
-            d_in, d_out = _seen_widths(adapted)
-            key = (type(branch), d_in, d_out)
-            if key not in known:  # two tokens less one: what is built once a forward is not a token's cost
-                known[key] = _products(branch, d_in, tokens=3) - _products(branch, d_in, tokens=2)
-            total += known[key]
-    return total
+
+    def counted(adapted: Adapted, tokens: int) -> int:
+        products = Products()
+        _run_alone(adapted, tokens, products)
+        return products.multiply_adds
+
+    # three tokens less two: what is built once a forward is not a token's cost
+    return _over_places(model, lambda adapted: counted(adapted, 3) - counted(adapted, 2))
 
 
 def launches(model: nn.Module) -> int:
-    """Operations dispatched in one forward (batch 1, source and target 10 tokens), views left out.
+    """Operations that the branches add to one forward (batch 1, 10 tokens), views left out.
 
     One operation is one kernel or so on a GPU, and at batch 1 the launches are the latency (docs/fidelity.md, Table 2).
     """
-    tokens = torch.zeros(1, 10, dtype=torch.long, device="meta")
-    was_training = model.training
-    model.eval()
-    dispatched = Dispatched()
-    with torch.no_grad(), dispatched:
-        model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)
-    model.train(was_training)
-    return dispatched.count
+
+    def counted(adapted: Adapted) -> int:
+        dispatched = Dispatched()
+        _run_alone(adapted, 10, dispatched)
+        return dispatched.count
+
+    return _over_places(model, counted)
+
+
+def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
+    """The sum over all places; places of the same kind, widths and branches are counted once and multiplied."""
+    known: dict[Any, int] = {}
+    total = 0
+    for _, adapted in surgery.adapted_modules(model):
+        shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
+        key = (type(adapted.base), surgery.widths(adapted.base), adapted.places["default"], shapes)
+        known[key] = known[key] if key in known else counted(adapted)
+        total += known[key]
+    return total
+
+
+def _run_alone(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
+    """One forward of what stands at a place, under ``mode``, with a base that computes nothing."""
+    d_in, d_out = surgery.widths(adapted.base)
+    device = next(adapted.base.parameters()).device
+    alone = Adapted(_Silent(adapted.base, torch.empty(1, tokens, d_out, device=device)))
+    alone.branches, alone.magnitudes = adapted.branches, adapted.magnitudes
+    alone.places, alone.active = adapted.places, adapted.active
+    x = torch.empty(1, tokens, d_in, device=device)
+    with torch.no_grad(), mode:
+        alone(x)
+
+
+class _Silent(nn.Module):
+    """Stands in for a base: its weight, and an output that costs nothing."""
+
+    def __init__(self, base: nn.Module, output: Tensor) -> None:
+        super().__init__()
+        self.weight, self.bias = getattr(base, "weight", None), getattr(base, "bias", None)
+        self.output = output
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.output
 
 
 class Dispatched(TorchDispatchMode):
@@ -199,17 +227,3 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
 def as_json(rows: Iterable[MethodRow | ShapeRow]) -> str:
     """A list of rows."""
     return json.dumps([row.__dict__ for row in rows], indent=1)
-
-
-def _seen_widths(adapted: Adapted) -> tuple[int, int]:
-    d_in, d_out = widths_or_none(adapted.base) or (0, 0)
-    placement = adapted.places["default"].placement
-    return {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[placement]
-
-
-def _products(branch: nn.Module, d_in: int, *, tokens: int) -> int:
-    x: Tensor = torch.empty(1, tokens, d_in, device="meta")
-    products = Products()
-    with torch.no_grad(), products:
-        branch(x)
-    return products.multiply_adds

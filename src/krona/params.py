@@ -33,14 +33,13 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[audit.Metho
     rows: list[audit.MethodRow] = []
     left_out: list[str] = []
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        model, bare = None, 0
+        model = None
         for name in names:
             try:
                 method, settings = _composed(name, backbone, rest)
                 if model is None:
                     model = meta_model(settings)
-                    bare = audit.launches(model)
-                rows.append(audit.method_row(model, method, bare=bare, counterparts=settings.factor_shapes))
+                rows.append(audit.method_row(model, method, counterparts=settings.factor_shapes))
             except KronaError as error:
                 if "backbone." in str(error):  # the same for every method
                     raise
@@ -64,10 +63,15 @@ def method_names() -> list[str]:
 
 
 def print_rows(rows: Iterable[audit.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    table = Table(title=f"What trains, on {backbone}", caption=audit.PRINTING_RULE, box=box.SIMPLE_HEAD, padding=(0, 1))
+    caption = (
+        "%: of the backbone before insertion; paper: its Params column; rank: the highest that the update of one layer "
+        "can have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every "
+        f"place; launches: kernels that one forward gains. The last two unmerged. {audit.PRINTING_RULE}."
+    )
+    table = Table(title=f"What trains, on {backbone}", caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True)
     table.add_column("method", no_wrap=True)
-    for heading in ("trainable", "% of backbone", "paper %", "rank", "file", "M multiply-adds a token", "launches"):
-        table.add_column(heading, justify="right")
+    for heading in ("trainable", "%", "paper", "rank", "file", "M adds", "launches"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
             row.method,

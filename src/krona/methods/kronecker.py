@@ -32,6 +32,11 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor) -> Tensor:
     return Y.reshape(*x.shape[:-1], a2 * b2)
 
 
+def kron_product(A: Tensor, B: Tensor) -> Tensor:
+    """``A ⊗ B`` itself (Eq. 1): (a1·b1, a2·b2). torch.kron, which refuses some transposed factors with a side of 1."""
+    return (A[:, None, :, None] * B[None, :, None, :]).reshape(A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
+
+
 class Kronecker(nn.Module):
     """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual only where they are asked for.
 
@@ -136,8 +141,7 @@ class Kronecker(nn.Module):
         if self.bias is not None:
             raise KronaError("a bias makes the update more than a matrix, and T5's layers have none: method.bias=0")
         pairs = [(self.A, self.B)] if self.A.dim() == 2 else list(zip(self.A, self.B, strict=True))
-        D = sum(torch.kron(A.T.contiguous(), B.T.contiguous()) for A, B in pairs) * self.scaling
-        assert isinstance(D, Tensor)
+        D = self.scaling * torch.stack([kron_product(A.T, B.T) for A, B in pairs]).sum(0)
         if self.residual_scale is not None:
             gate = self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
             D = D + gate * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
-from krona.methods.kronecker import kron_matmul
+from krona.methods.kronecker import kron_matmul, kron_product
 
 
 class LoKr(nn.Module):
@@ -75,7 +75,7 @@ class LoKr(nn.Module):
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
         W1, W2 = self.factors()
-        return self.scaling * torch.kron(W1.contiguous(), W2.contiguous())
+        return self.scaling * kron_product(W1, W2)
 
 
 def split(width: int, factor: int = -1) -> tuple[int, int]:

@@ -1,0 +1,333 @@
+"""Insertion, switching, merging and taking out, on models and by mistakes."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from krona import surgery
+from krona.errors import KronaError
+from krona.methods.adapter import Adapter
+from krona.methods.compacter import Compacter
+from krona.methods.ia3 import IA3
+from krona.methods.kronecker import Kronecker
+from krona.methods.lora import LoRA
+from krona.methods.parallel_adapter import ParallelAdapter
+from tiny_t5 import batch, disturb, inserted, logits, same_bits, snapshot, tiny_t5, train
+
+QV = ["q", "v"]
+
+
+def places(model: nn.Module, *patterns: str) -> list[str]:
+    return surgery.find_places(model, patterns)
+
+
+def test_patterns_are_data() -> None:
+    model, gated = tiny_t5(), tiny_t5(gated=True)
+    assert len(places(model, "q", "v")) == 12  # 6 attention blocks
+    assert len(places(model, "SelfAttention")) == 4
+    assert len(places(model, "SelfAttention.*")) == 16  # its linear layers, and no embedding
+    assert all(".EncDecAttention." in place for place in places(model, "EncDecAttention.q"))
+    assert {place.split(".")[0] for place in places(model, "encoder.*")} == {"encoder"}
+    assert len(places(model, "encoder.*")) == 12
+    assert len(places(model, "layer_norm")) == 10  # not the two final ones
+    assert len(places(gated, "wi_0")) == 4
+    assert len(places(gated, "wi*")) == 8
+    assert len(places(model, "wi*")) == 4
+    assert places(model, "encoder.block.0.layer.0.SelfAttention.q") == ["encoder.block.0.layer.0.SelfAttention.q"]
+    assert places(model, "q", "encoder.block.0.*") == places(model, "encoder.block.0.*", "q")  # the model's order
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [("query", ["'query'", "q"]), ("selfattention", ["near names: SelfAttention"]), ("wi", ["wi_0", "wi_1"])],
+)
+def test_a_pattern_without_a_match_lists_near_names(pattern: str, words: list[str]) -> None:
+    model = tiny_t5(gated=True)
+    with pytest.raises(KronaError) as caught:
+        surgery.insert(model, LoRA, target_modules=[pattern])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_parallel_beside_a_layer_that_is_not_square() -> None:
+    model = tiny_t5()
+    surgery.insert(model, Kronecker, target_modules=["wi", "wo"], kron_factors=[[8, 4]])
+    shapes = {n.rsplit(".", 3)[1]: tuple(p.shape) for n, p in surgery.trainable_state(model).items() if n.endswith("B")}
+    assert shapes == {"wi": (8, 24), "wo": (12, 16)}
+    disturb(model)
+    beside = logits(model)
+    surgery.merge(model)
+    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
+
+
+def test_t5_3b_shapes_1024_to_4096() -> None:
+    layer = nn.Linear(1024, 4096, bias=False)
+    model = nn.ModuleDict({"wi": layer})
+    surgery.insert(model, Kronecker, target_modules=["wi"], kron_factors=[[32, 64], [32, 64]])
+    assert surgery.count(model).trainable == 2 * 32 * 64
+    x = torch.randn(2, 1024)
+    disturb(model, by=0.02)
+    beside = model["wi"](x)
+    surgery.merge(model)
+    torch.testing.assert_close(model["wi"](x), beside, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("where", ["encoder.block.0.layer.0.SelfAttention", "encoder.block.0.layer.1.DenseReluDense"])
+@pytest.mark.parametrize(
+    ("placement", "inner_residual"),
+    [("parallel", True), ("sequential", True), ("sequential", False), ("before", True), ("before", False)],
+)
+def test_placements_mean_what_they_say(where: str, placement: Any, inner_residual: bool) -> None:
+    """parallel f(x) + b(x); sequential f(x) + b(f(x)) or b(f(x)); before f(x + b(x)) or f(b(x))."""
+    model = tiny_t5()
+    f = copy.deepcopy(model.get_submodule(where))
+    how = {"placement": placement, "inner_residual": inner_residual, "modules_per_target": 2}
+    surgery.insert(model, Adapter, target_modules=[where], bottleneck_dim=4, **how)
+    disturb(model, by=0.5)
+    adapted: Any = model.get_submodule(where)
+    b1, b2 = adapted.branches["default"]
+    x = torch.randn(2, 3, 64)
+
+    def out(module: Any, h: torch.Tensor) -> torch.Tensor:
+        result = module(h)
+        return result[0] if isinstance(result, tuple) else result
+
+    def through(h: torch.Tensor) -> torch.Tensor:
+        h = h + b1(h) if inner_residual else b1(h)
+        return h + b2(h) if inner_residual else b2(h)
+
+    if placement == "parallel":
+        expected = out(f, x) + b1(x) + b2(x)
+    else:
+        expected = through(out(f, x)) if placement == "sequential" else out(f, through(x))
+    torch.testing.assert_close(out(adapted, x), expected)
+
+
+def test_one_placement_for_each_pattern() -> None:
+    model = tiny_t5()
+    surgery.insert(model, IA3, target_modules=["k", "wo"], placement=["sequential", "before"], inner_residual=False)
+    sizes = {n.rsplit(".", 3)[1]: p.numel() for n, p in surgery.trainable_state(model).items() if n.endswith("scale")}
+    assert sizes == {"k": 64, "wo": 96}
+
+
+def test_compacters_rule_is_one_parameter() -> None:
+    model = inserted("compacter")
+    rules = [key for key in surgery.trainable_state(model) if key.endswith("rule")]
+    assert rules == ["encoder.block.0.layer.0.SelfAttention.0.rule"]
+    branches = [branch for _, a in surgery.adapted_modules(model) for branch in a.branches["default"]]  # type: ignore[union-attr]
+    assert len(branches) == 8
+    assert len({id(branch.rule) for branch in branches}) == 1
+    train(model)
+    twin = copy.deepcopy(model)
+    assert len({id(b.rule) for _, a in surgery.adapted_modules(twin) for b in a.branches["default"]}) == 1  # type: ignore[union-attr]
+    surgery.insert(model, Compacter, target_modules=["DenseReluDense"], placement="sequential", name="other")
+    rules_of = {name: surgery.adapter_state(model, name) for name in ("default", "other")}
+    assert len({id(p) for state in rules_of.values() for key, p in state.items() if key.endswith("rule")}) == 2
+
+
+def test_several_adapters_switched_by_name() -> None:
+    model = tiny_t5()
+    bare, before = logits(model), snapshot(model)
+    alone = {}
+    for name, arguments in {
+        "lora": (LoRA, {"target_modules": QV}),
+        "pa": (ParallelAdapter, {"target_modules": ["DenseReluDense"]}),
+        "krona": (Kronecker, {"target_modules": [*QV, "wi"], "kron_factors": [[8, 4]], "magnitude": True}),
+    }.items():
+        surgery.insert(model, arguments[0], name=name, **arguments[1])
+        disturb(model)
+        alone[name] = logits(model)
+        assert set(surgery.trainable_state(model)) == set(surgery.adapter_state(model, name))
+    assert len({tensor.sum().item() for tensor in alone.values()}) == 3
+    for name in ("pa", "krona", "lora"):
+        surgery.activate(model, name)
+        assert torch.equal(logits(model), alone[name])
+    surgery.activate(model, None)
+    assert torch.equal(logits(model), bare)
+    assert not surgery.trainable_state(model)
+    surgery.activate(model, "pa")
+    surgery.take_out(model, "lora")  # the active one stays active
+    assert torch.equal(logits(model), alone["pa"])
+    with pytest.raises(KronaError, match="'pa', 'krona'"):
+        surgery.activate(model, "lora")
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_training_one_adapter_leaves_the_other_alone() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, name="one")
+    surgery.insert(model, LoRA, target_modules=QV, name="two")
+    before = {key: p.clone() for key, p in surgery.adapter_state(model, "one").items()}
+    train(model, steps=3)
+    assert all(torch.equal(p, before[key]) for key, p in surgery.adapter_state(model, "one").items())
+
+
+def test_adapters_at_a_block_and_inside_it() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=["DenseReluDense", "wi"], name="both")
+    surgery.insert(model, LoRA, target_modules=["wo", "DenseReluDense"], name="more")
+    disturb(model)
+    logits(model)
+    surgery.take_out(model, "both")
+    logits(model)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_a_head_that_is_tied_to_the_embedding() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=["lm_head"])
+    disturb(model)
+    beside = logits(model)
+    embedding = model.shared.weight.clone()
+    surgery.merge(model)
+    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
+    assert torch.equal(model.shared.weight, embedding)
+    surgery.unmerge(model)
+    assert model.lm_head.weight is model.shared.weight
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
+    model = tiny_t5().to(torch.bfloat16)
+    surgery.insert(model, LoRA, target_modules=QV, scaling=0.3)
+    disturb(model, by=0.3)
+    name = "encoder.block.0.layer.0.SelfAttention.q"
+    adapted: Any = model.get_submodule(name)
+    branch, own = adapted.branches["default"][0], adapted.base.weight
+    expected = own.float() + 0.3 * (branch.A.float() @ branch.B.float()).T
+    surgery.merge(model)
+    assert torch.equal(adapted.base.weight, expected.to(torch.bfloat16))
+    surgery.unmerge(model)
+    assert adapted.base.weight is own
+
+
+def test_merging_is_never_a_side_effect() -> None:
+    model = inserted("krona")
+    disturb(model)
+    before = snapshot(model)
+    model.eval()
+    model.train()
+    assert same_bits(snapshot(model), before)
+
+
+def test_take_out_while_merged_gives_the_backbone_back() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    inserted("krona_dora", model)
+    disturb(model)
+    surgery.merge(model)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_take_out_of_another_adapter_while_one_is_merged() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, name="one")
+    surgery.insert(model, LoRA, target_modules=QV, name="two")
+    disturb(model)
+    surgery.merge(model)
+    merged = logits(model)
+    surgery.take_out(model, "one")
+    assert torch.equal(logits(model), merged)
+
+
+def test_krona_b_res_without_biases_is_linear_but_stands_beside_no_one_weight() -> None:
+    model = inserted("krona_b_res", bias=0)
+    with pytest.raises(KronaError, match="no linear layer"):
+        surgery.merge(model)
+
+
+def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str]) -> None:
+    before, output = snapshot(model), logits(model)
+    flags = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(KronaError) as caught:
+        mistake()
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert same_bits(snapshot(model), before)
+    assert torch.equal(logits(model), output)
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == flags
+
+
+@pytest.mark.parametrize(
+    ("branch", "arguments", "words"),
+    [
+        (LoRA, {"target_modules": QV, "scaling": float("nan")}, ["method.scaling=nan"]),
+        (LoRA, {"target_modules": QV, "rank": 65}, ["method.rank=65", "1 to 64"]),
+        (LoRA, {"target_modules": QV, "ranks": 2}, ["method.ranks", "did you mean rank?"]),
+        (LoRA, {"target_modules": []}, ["target_modules is empty"]),
+        (LoRA, {"target_modules": QV, "placement": "beside"}, ["method.placement='beside'", "parallel, sequential"]),
+        (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules 2"]),
+        (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
+        (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
+        (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "no dots"]),
+        (LoRA, {"target_modules": QV, "name": "keys"}, ["'keys'"]),
+        (Kronecker, {"target_modules": QV}, ["method.kron_factors is missing"]),
+        (Kronecker, {"target_modules": QV, "kron_factors": [[5, 4]]}, ["64 → 64", "Shapes that fit"]),
+        (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
+        (ParallelAdapter, {"target_modules": ["DenseReluDense"], "bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
+        (ParallelAdapter, {"target_modules": QV, "magnitude": True}, ["ParallelAdapter", "not linear"]),
+        (LoRA, {"target_modules": ["DenseReluDense"], "magnitude": True}, ["magnitude", "DenseReluDense"]),
+        (Kronecker, {"target_modules": QV, "kron_factors": [[8, 8]], "bias": 1, "magnitude": True}, ["bias=0"]),
+    ],
+)
+def test_a_mistake_at_insertion_leaves_the_model_untouched(
+    branch: type[nn.Module], arguments: dict[str, Any], words: list[str]
+) -> None:
+    model = tiny_t5()
+    untouched(model, lambda: surgery.insert(model, branch, **arguments), words)
+    assert "krona" not in model.__dict__
+
+
+def test_other_mistakes_leave_the_model_untouched() -> None:
+    model = tiny_t5()
+    for call in (surgery.take_out, surgery.merge, surgery.unmerge):
+        untouched(model, lambda call=call: call(model), ["no adapter is in this model"])  # type: ignore[misc]
+    inserted("krona", model)
+    disturb(model)
+    untouched(model, lambda: surgery.insert(model, LoRA, target_modules=QV), ["'default'", "already"])
+    untouched(model, lambda: surgery.merge(model, "other"), ["'other'", "'default'"])
+    untouched(model, lambda: surgery.unmerge(model), ["no adapter is merged"])
+    surgery.insert(model, LoRA, target_modules=QV, name="second")
+    untouched(model, lambda: surgery.merge(model, "default"), ["not the active one"])
+    surgery.merge(model)
+    untouched(model, lambda: surgery.merge(model), ["merged already"])
+    untouched(model, lambda: surgery.activate(model, "default"), ["unmerge"])
+    untouched(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name="third"), ["unmerge"])
+
+
+def test_what_cannot_be_merged_says_why_and_what_to_do() -> None:
+    for name, words in {
+        "pa": ["DenseReluDense", "no linear layer", "Keep it beside the block"],
+        "bitfit": ["Bias", "not linear"],
+        "adapter": ["no linear layer"],
+    }.items():
+        model = inserted(name)
+        disturb(model)
+        untouched(model, lambda model=model: surgery.merge(model), words)  # type: ignore[misc]
+
+
+def test_without_a_copy_nothing_can_be_taken_out() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, reversible=False)
+    untouched(model, lambda: surgery.take_out(model), ["reversible=False"])
+    model(**batch()).loss.backward()
+
+
+def test_load_trainable_state_refuses_other_names_and_shapes() -> None:
+    model = inserted("krona")
+    others = {
+        "of another method or backbone": inserted("pa"),
+        "(4, 8) in these weights": inserted("krona", kron_factors=[[4, 8]], fit_factors="exact"),
+    }
+    for words, other in others.items():
+        weights = surgery.trainable_state(other)
+        untouched(model, lambda weights=weights: surgery.load_trainable_state(model, weights), [words])  # type: ignore[misc]
