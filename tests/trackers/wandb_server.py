@@ -45,7 +45,8 @@ class WandbServer:
         """The data that a GraphQL operation is answered with."""
         if operation == "UpsertBucket":
             run = self.run(variables["name"])
-            run |= {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"]}
+            told = {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"]}
+            run |= {key: value for key, value in told.items() if value is not None}
             run["config"] |= json.loads(variables["config"] or "{}")
             return {"upsertBucket": {"bucket": self.bucket(variables["name"]), "inserted": True}}
         if operation == "RunResumeStatus":
@@ -76,7 +77,7 @@ class WandbServer:
         return {"id": name, "name": name, "historyLineCount": len(history), "eventsLineCount": 0, "logLineCount": 0,
                 "historyTail": json.dumps([json.dumps(last)]) if last else "[]", "eventsTail": "[]",
                 "summaryMetrics": json.dumps(self.run(name)["summary"]), "config": json.dumps(self.run(name)["config"]),
-                "tags": [], "wandbConfig": "{}"}  # fmt: skip
+                "tags": [], "notes": "", "displayName": name, "wandbConfig": json.dumps({"t": 1})}  # fmt: skip
 
     def stream(self, name: str, content: dict[str, Any]) -> None:
         """A post to a run's file stream: its history and summary."""

@@ -1,6 +1,7 @@
 """MLflow through Lightning's logger: an SQLite file in outputs/, or a server of one's own."""
 
 import json
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ class MLflow:
         from mlflow.tracking import MlflowClient
         from pytorch_lightning.loggers import MLFlowLogger
 
+        for noisy in ("mlflow", "alembic"):  # they tell of every table that they make
+            logging.getLogger(noisy).setLevel(logging.WARNING)
         self.about = about
         uri = self.tracking_uri or f"sqlite:///{about.outputs / 'mlflow.db'}"
         client = MlflowClient(uri)
@@ -42,7 +45,7 @@ class MLflow:
             if experiment is not None
             else client.create_experiment(self.experiment, artifact_location=str(about.outputs / "mlflow"))
         )
-        earlier = client.search_runs([self._experiment_id], f"tags.`{TAG}` = '{about.run_id}'")
+        earlier = list(client.search_runs([self._experiment_id], f"tags.`{TAG}` = '{about.run_id}'"))
         if not about.resumed:
             for run in earlier:
                 client.delete_run(run.info.run_id)

@@ -1,4 +1,4 @@
-"""What a run's weights say at the end of an epoch: gradient norms, and size and effective rank of each update. Torch."""
+"""What the weights say at the end of an epoch: gradient norms, size and effective rank of each update. Torch."""
 
 import re
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def updates(model: nn.Module) -> dict[str, float]:
 def _deltas(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, adapted in adapted_modules(model):
         place = public_name(name)
-        if adapted.active not in adapted.branches:
+        if adapted.active is None or adapted.active not in adapted.branches:
             continue
         branches: list[nn.Module] = list(adapted.branches[adapted.active].children())
         try:

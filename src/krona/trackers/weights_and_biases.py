@@ -30,7 +30,7 @@ class WeightsAndBiases:
         entity: the team or user; null: the key's own.
         mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE goes before it.
         log_adapter: keep adapter.safetensors as an artifact.
-        table_rows: at most so many test predictions go into the table.
+        table_rows: at most so many test predictions go into the table; 0: no table.
         timeout: seconds to wait for the server at the start; three times as long for the last upload.
     """
 
@@ -52,6 +52,7 @@ class WeightsAndBiases:
         self.project, self.entity, self.mode = project, entity, mode
         self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
         self._run: Any = None
+        self._unsent: list[str] = []
 
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
@@ -128,11 +129,23 @@ class WeightsAndBiases:
             self._run.log(dict(values), step=number, commit=True)
 
     def end(self, summary: Mapping[str, Value]) -> None:
+        self._run.summary.update(dict(summary))
+        for what, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
+            try:
+                send()
+            except Exception:  # W&B asks its server first: `close` says what the server did not take
+                self._unsent.append(what)
+
+    def _send_predictions(self) -> None:
         import wandb
 
-        self._run.summary.update(dict(summary))
         columns, rows = predictions(self.about.folder, most=self.table_rows)
-        self._run.summary["test/predictions"] = wandb.Table(columns=columns, data=rows)
+        if rows:
+            self._run.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
+
+    def _send_adapter(self) -> None:
+        import wandb
+
         adapter = self.about.folder / "adapter.safetensors"
         if self.log_adapter and adapter.is_file():
             artifact = wandb.Artifact(f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
@@ -143,11 +156,13 @@ class WeightsAndBiases:
         if self._run is None:
             return None
         run, self._run = self._run, None
+        missing = f" (without {' and '.join(self._unsent)}: see {self.about.folder})" if self._unsent else ""
         try:
             run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
-            return f"the server did not take everything in {3 * self.timeout:g} s; {sync_command(run)} uploads the rest"
-        return None
+            late = f"the server did not take everything in {3 * self.timeout:g} s"
+            return f"{late}; {sync_command(run)} uploads the rest{missing}"
+        return f"not everything could be sent{missing}" if missing else None
 
     def _sync_command(self) -> str:
         return sync_command(self._run)

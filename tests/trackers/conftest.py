@@ -1,0 +1,75 @@
+"""W&B, MLflow and the like keep to the test's own folder, and know of no key but the test's."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from wandb.util import get_core_path
+
+from tests.trackers.one_run import one_run
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_SWEEP_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / "wandb_home"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    yield
+    if "wandb" in sys.modules:
+        import wandb
+
+        wandb.teardown()  # the next test may have another server
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small run without any tracker."""
+    job, _ = one_run(tmp_path_factory.mktemp("plain"))
+    assert job.state == "done"
+    return job.folder
+
+
+def same_training(left: Path, right: Path) -> None:
+    """Two runs' folders hold the same training: weights, curve and predictions to the bit."""
+    assert (left / "predictions.jsonl").read_bytes() == (right / "predictions.jsonl").read_bytes()
+    one, other = (load_file(folder / "adapter.safetensors") for folder in (left, right))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    results = [json.loads((folder / "result.json").read_text()) for folder in (left, right)]
+    for result in results:
+        for row in result["dev_curve"]:
+            del row["examples_per_s"]
+    for key in ("dev_curve", "dev", "test", "notes", "best_epoch", "status"):
+        assert results[0][key] == results[1][key], key
+
+
+@pytest.fixture(scope="session")
+def read_wandb() -> Callable[..., Any]:
+    """W&B's own reader: what one .wandb file holds, as records or summed up."""
+
+    def read(path: Path, *, summary: bool = False) -> Any:
+        # what `wandb leet inspect --json FILE` starts
+        command = [get_core_path(), "leet", "inspect", "--no-observability", "--json"]
+        command += [*(["--summary"] if summary else []), "--run-file", str(path), str(path.parent.parent)]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60)
+        return json.loads(done.stdout) if summary else [json.loads(line) for line in done.stdout.splitlines()]
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def history_of(read_wandb: Callable[..., Any]) -> Callable[[Path], list[dict[str, Any]]]:
+    def history(path: Path) -> list[dict[str, Any]]:
+        return [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
+
+    return history

@@ -1,0 +1,39 @@
+"""One small run in this process: the nano backbone on a few generated rows, its folder under the test's own."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from krona.compose import CONF, composed
+from krona.entry import quiet_libraries
+from krona.jobs import Job, run_job
+
+SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
+SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]
+
+
+def config(*overrides: str) -> dict[str, Any]:
+    """The plain values that train.py would compose from these."""
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return composed(compose("config", overrides=[*SMALL, *overrides])).config
+
+
+def one_run(outputs: Path, *overrides: str, watch: Any = None) -> tuple[Job, list[str]]:
+    """The job, and the lines that it said."""
+    quiet_libraries()
+    with (outputs / "console.txt").open("a+", encoding="utf-8") as file:
+        start = file.tell()
+        console = Console(file=file, width=160)
+        job = run_job(
+            config(*overrides),
+            notes=[],
+            outputs=outputs,
+            project=CONF.parent,
+            console=console,
+            multirun=False,
+            watch=watch,
+        )
+        file.seek(start)
+        return job, file.read().splitlines()

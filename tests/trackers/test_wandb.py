@@ -1,0 +1,204 @@
+"""W&B runs as W&B's own reader finds them: offline, resumed, and online against a server on 127.0.0.1."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from krona.jobs import Interrupted
+from krona.results import read_result
+from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
+from tests.trackers.conftest import same_training
+from tests.trackers.one_run import one_run
+from tests.trackers.wandb_server import Mode, WandbServer
+
+QUICK = ["logger=wandb", "logger.wandb.timeout=2.0"]
+
+
+def wandb_files(outputs: Path, run_id: str = "*") -> list[Path]:
+    return sorted((outputs / "wandb").glob(f"*run-*-{run_id}/run-*.wandb"))
+
+
+@pytest.fixture
+def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[WandbServer], None]:
+    def set_key(server: WandbServer) -> None:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+
+    return set_key
+
+
+def stop_after(epoch: int) -> Callable[[Any], None]:
+    def watch(learner: Any) -> None:
+        if len(learner.dev_curve) == epoch:
+            raise Interrupted
+
+    return watch
+
+
+def test_three_runs_of_one_process_each_have_their_own(tmp_path: Path, read_wandb: Any, history_of: Any) -> None:
+    shapes = ["[[16,12]]", "[[2,96]]", "[[6,32]]"]
+    for factors in shapes:
+        job, lines = one_run(tmp_path, "logger=wandb", f"method.kron_factors={factors}", "sweep=shapes")
+        assert job.state == "done"
+        assert sum("wandb:" in line for line in lines) == 1
+        assert any("offline (no key is set: wandb login); wandb sync" in line for line in lines)
+    files = wandb_files(tmp_path)
+    assert len(files) == 3
+    for path in files:
+        told, history = read_wandb(path, summary=True), history_of(path)
+        result = read_result(tmp_path / told["run_id"] / "result.json")
+        assert told["project"] == "krona"
+        assert told["name"] == told["run_id"] == result.run_id
+        assert told["tags"] == ["krona", "sample_sst2"]
+        assert told["exit_code"] == 0
+        run = next(record["run"] for record in read_wandb(path) if record["type"] == "run")
+        assert run["run_group"] == "shapes"
+        assert run["job_type"] == "train"
+        config = told["config"]
+        assert config["method/kron_factors"] == json.dumps(result.config["method"]["kron_factors"])
+        assert config["optimizer/lr"] == result.config["optimizer"]["lr"]
+        assert [row["dev/score"] for row in history] == [row["score"] for row in result.dev_curve]
+        assert [row["train/loss"] for row in history] == [row["loss"] for row in result.dev_curve]
+        assert [row["epoch"] for row in history] == [1, 2]
+        summary = told["summary"]
+        assert result.test is not None
+        assert result.dev is not None
+        assert summary["test/score"] == result.test["score"]
+        assert summary["dev/best"] == result.dev["score"]
+        assert summary["params/trainable"] == result.trainable_params
+        assert summary["time/total"] == pytest.approx(result.times["total"])
+        assert summary["memory/host"] == result.peak_memory["host"]
+        table = json.loads((path.parent / "files" / summary["test/predictions"]["path"]).read_text())
+        with (tmp_path / result.run_id / "predictions.jsonl").open() as file:
+            rows = [row for row in map(json.loads, file) if row["split"] == "test"]
+        assert [line[3] for line in table["data"]] == [row["prediction"] for row in rows]
+        assert table["columns"] == ["id", "source", "target", "prediction", "right"]
+    assert len({read_wandb(path, summary=True)["config"]["method/kron_factors"] for path in files}) == 3
+
+
+def test_history_has_gradients_and_updates(tmp_path: Path, history_of: Any) -> None:
+    one_run(tmp_path, "logger=wandb")
+    (path,) = wandb_files(tmp_path)
+    for row in history_of(path):
+        for key in ("grad_norm/A", "grad_norm/B", "grad_norm/layer_norm", "train/lr", "train/examples_seen"):
+            assert row[key] > 0, key
+        norms = {key: value for key, value in row.items() if key.startswith("update_norm/")}
+        ranks = {key: value for key, value in row.items() if key.startswith("update_rank/")}
+        assert norms["update_norm/encoder/0/SelfAttention/q"] > 0
+        assert len(norms) == len(ranks) > 2
+        assert all(1 <= value <= 144.01 for value in ranks.values())
+
+
+def test_no_tracker_changes_a_bit(tmp_path: Path, plain: Path) -> None:
+    job, _ = one_run(tmp_path, "logger=all")
+    same_training(plain, job.folder)
+
+
+def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, history_of: Any) -> None:
+    with pytest.raises(Interrupted):
+        one_run(tmp_path, "logger=wandb", watch=stop_after(2))  # the second epoch has no checkpoint yet
+    (first,) = wandb_files(tmp_path)
+    assert [row["epoch"] for row in history_of(first)] == [1, 2]
+    job, _ = one_run(tmp_path, "logger=wandb")
+    same_training(plain, job.folder)
+    (only,) = wandb_files(tmp_path)
+    assert only != first
+    assert [row["epoch"] for row in history_of(only)] == [1, 2]
+    assert all("grad_norm/A" in row for row in history_of(only))
+
+
+def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> None:
+    with WandbServer() as server:
+        online(server)
+        with pytest.raises(Interrupted):
+            one_run(tmp_path, *QUICK, watch=stop_after(2))
+        run = server.run(plain.name)
+        assert [row["epoch"] for row in run["history"].values()] == [1, 2]
+        assert run["exit_code"] == 130
+        job, lines = one_run(tmp_path, *QUICK, "logger.wandb.log_adapter=true")
+        assert any("wandb: online, http" in line for line in lines)
+    same_training(plain, job.folder)
+    assert list(server.runs) == [plain.name]
+    assert [row["epoch"] for row in run["history"].values()] == [1, 2]
+    assert run["exit_code"] == 0
+    assert run["tags"] == ["krona", "sample_sst2"]
+    assert run["config"]["factors"]["value"] == "32x24"
+    assert run["summary"]["test/score"] == read_result(job.folder / "result.json").test["score"]  # type: ignore[index]
+    assert any(name.startswith("media/table/test/predictions") for name in run["files"])
+
+
+@pytest.mark.parametrize("mode", ["refuse", "hang", "drop"])
+def test_a_server_of_no_use_from_the_start(
+    mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any
+) -> None:
+    with WandbServer(mode) as server:
+        online(server)
+        job, lines = one_run(tmp_path, *QUICK)
+    same_training(plain, job.folder)
+    said = [line for line in lines if "wandb" in line]
+    assert len(said) == 1
+    assert "offline (the server was of no use: " in said[0]
+    assert "wandb sync" in said[0]
+    (path,) = [path for path in wandb_files(tmp_path) if path.parent.name.startswith("offline")]
+    assert [row["epoch"] for row in history_of(path)] == [1, 2]
+
+
+@pytest.mark.parametrize("mode", ["hang", "drop"])
+def test_the_network_goes_in_the_middle(mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any) -> None:
+    with WandbServer() as server:
+        online(server)
+
+        def watch(learner: Any) -> None:
+            server.mode = mode
+
+        job, lines = one_run(tmp_path, *QUICK, "logger.wandb.table_rows=0", watch=watch)
+    same_training(plain, job.folder)
+    said = [line for line in lines if "wandb" in line]
+    assert len(said) == 2
+    assert "online" in said[0]
+    assert "the server did not take everything in 6 s; wandb sync" in said[1]
+    (path,) = wandb_files(tmp_path)
+    assert [row["epoch"] for row in history_of(path)] == [1, 2]
+
+
+def test_a_full_disk(tmp_path: Path, plain: Path) -> None:
+    outputs = tmp_path / "outputs"
+    (outputs / "wandb").mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", outputs / "wandb"], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here: that takes root")
+    try:
+        job, lines = one_run(outputs, *QUICK)
+    finally:
+        subprocess.run(["umount", "-l", outputs / "wandb"], check=True)
+    same_training(plain, job.folder)
+    assert sum("wandb" in line for line in lines) <= 2, lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"project": "a/b"}, "logger.wandb.project='a/b': / may not be in it"),
+        ({"entity": "me?"}, "logger.wandb.entity='me?': ? may not be in it"),
+        ({"project": ""}, "1 to 128 characters, this has 0"),
+        ({"timeout": 0.0}, "logger.wandb.timeout=0.0: expected seconds above 0"),
+    ],
+)
+def test_names_that_wandb_forbids(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(Exception, match="logger.wandb") as error:
+        WeightsAndBiases(**arguments)
+    assert words in str(error.value)
+
+
+def test_run_ids_fit_wandb() -> None:
+    assert wandb_id("krona-rte-t5_base-32x24-s0-1f3a5c7e9b") == "krona-rte-t5_base-32x24-s0-1f3a5c7e9b"
+    assert wandb_id("a:b;c,d#e?f/g'h-0123456789") == "a_b_c_d_e_f_g_h-0123456789"
+    longer = wandb_id("m" * 80 + "-0123456789")
+    assert len(longer) == 64
+    assert longer.endswith("-0123456789")
