@@ -113,7 +113,7 @@ def table(
 def report(
     number: Annotated[str | None, typer.Option("--table", help="a table of the paper: 1, 2, 4 to 9")] = None,
     sweep: Annotated[str | None, typer.Option(help="a sweep by name; neither: all runs")] = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv, html or svg")] = "terminal",
     out: Annotated[Path | None, typer.Option(help="a file; html without it: outputs/report.html")] = None,
     where: Annotated[
         list[str] | None, typer.Option("--where", help="method=krona,lora, task=rte, optimizer.lr=1e-3")

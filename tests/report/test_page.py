@@ -9,7 +9,7 @@ import pytest
 
 from krona.report.build import build_report
 from report.browser import BROWSER, DRIVER, chromium
-from report.generate import grid, make_result, write_all
+from report.generate import grid, make_result, write_all, write_thousand
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
@@ -150,7 +150,7 @@ class TestInChromium:
         assert "loss is nan at step 12" in text
 
     def test_a_thousand_runs(self, browser, tmp_path):
-        write_all(tmp_path, grid(seeds=range(14), rows=100, epochs=20))
+        write_thousand(tmp_path)
         begin = time.perf_counter()
         build_report(tmp_path, table="1", format="html", out=tmp_path / "report.html")
         built = time.perf_counter() - begin

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from krona.errors import KronaError
-from krona.report import costs, latex, markdown, page, spreadsheet, terminal
+from krona.report import costs, latex, markdown, page, picture, spreadsheet, terminal
 from krona.report.layouts import Layout, layout_of
 from krona.report.model import Report, Table
 from krona.report.paper import FOLDER
@@ -16,7 +16,7 @@ from krona.report.selection import Run, choose, load
 from krona.report.tables import build_tables, paper_table
 from krona.results import write_whole
 
-FORMATS = ("terminal", "md", "latex", "csv", "html")
+FORMATS = ("terminal", "md", "latex", "csv", "html", "svg")
 SWEEPS = FOLDER.parent
 BENCHES = {"latency": "latency.json", "training": "training.json"}
 
@@ -51,7 +51,7 @@ def build_report(
     elif format == "html":
         text = page.render(report, None if out is None else out.parent)
     else:
-        text = {"md": markdown, "latex": latex, "csv": spreadsheet}[format].render(report)
+        text = {"md": markdown, "latex": latex, "csv": spreadsheet, "svg": picture}[format].render(report)
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     return text

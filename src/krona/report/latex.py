@@ -29,7 +29,7 @@ def _table(table: Table) -> list[str]:
     spec = "l" + "c" * len(table.columns)
     lines = [
         r"\begin{table*}[t]",
-        r"\centering\small\setlength{\tabcolsep}{3.5pt}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
         rf"\begin{{tabular}}{{{spec}}}",
         r"\toprule",
     ]
@@ -67,7 +67,8 @@ def _mean(cell: Cell) -> str:
 
 
 def _caption(table: Table) -> str:
-    words = [f"{table.title}. {table.heading}."]
+    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX counts its tables itself
+    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(
             "Mean over seeds, ± Student's t (95 %); test set: its own bootstrap interval (95 %). Bold: the best"

@@ -62,7 +62,8 @@ function figure(title, detail, picture) {
 function scatter(title, points, options) {
   const ys = points.flatMap((p) => [p.y, ...(p.ends || [])]);
   const { svg, x, y } = frame(title, points.map((p) => p.x), ys, options);
-  const place = sideBySide(points.map((p) => x(p.x)));
+  const places = points.map((p) => x(p.x));
+  const place = sideBySide(places, options.names ? (0.4 * (BOX.width - BOX.left - BOX.right)) / options.names.length : 18);
   points.forEach((p, i) => {
     const stroke = { stroke: color(p.row), "stroke-width": 1.5, fill: "none" };
     const group = drawn("g", { tabindex: 0, role: "button", "aria-label": `${p.label}: ${shown(p.y)}` });
@@ -80,13 +81,14 @@ function scatter(title, points, options) {
 }
 
 // Points that would lie on one another stand side by side.
-function sideBySide(places, gap = 9) {
+function sideBySide(places, most) {
   const order = places.map((_, i) => i).sort((a, b) => places[a] - places[b]);
   const found = [...places];
   for (let start = 0; start < order.length; ) {
     let end = start + 1;
-    while (end < order.length && places[order[end]] - places[order[start]] < gap / 2) end++;
-    for (let k = start; k < end; k++) found[order[k]] += Math.max(-40, Math.min(40, (k - start - (end - start - 1) / 2) * gap));
+    while (end < order.length && places[order[end]] - places[order[start]] < 4.5) end++;
+    const gap = Math.min(9, (2 * most) / Math.max(1, end - start - 1));
+    for (let k = start; k < end; k++) found[order[k]] += (k - start - (end - start - 1) / 2) * gap;
     start = end;
   }
   return found;
@@ -162,8 +164,9 @@ function pictures(tableIndex, column) {
   add("Score against training time", "mean over runs", ({ cell }) => meanTime(cell), { xLabel: "seconds of training" });
   add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
   const keys = rows.map(({ row, i }) => ({ label: rowName(row), index: i }));
-  document.getElementById("plot-area").replaceChildren(legend(keys.slice(0, 40)), ...made);
-  document.querySelector("#plot-area .keys").style.gridColumn = "1 / -1";
+  const named = keys.length > 14 ? node("details", {}, node("summary", {}, `${keys.length} rows`), legend(keys)) : legend(keys);
+  named.style.gridColumn = "1 / -1";
+  document.getElementById("plot-area").replaceChildren(named, ...made);
 }
 
 function startPictures() {

@@ -6,6 +6,7 @@ All draws are seeded: the same results give the same report to the digit.
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     n = len(runs[0])
     if ranked:  # ranks need the examples themselves
         for rows in _chunks(draws, n * 4):
-            weights = _drawn(rng, rows.stop - rows.start, n)
+            weights = _drawn(seed, rows.start, rows.stop - rows.start, n)
             total[rows] += sum(spearman_by_weight(run, weights) for run in ranked)
             for m in measures:
                 total[rows] += m.value(weights @ m.features)
@@ -147,8 +148,10 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
     return change.astype(dtype), bits
 
 
-def _drawn(rng: np.random.Generator, rows: int, n: int) -> Floats:
+@lru_cache(maxsize=1)  # the rows of a column are drawn alike
+def _drawn(seed: int, start: int, rows: int, n: int) -> Floats:
     """(rows, n): how often each of n examples came in n draws."""
+    rng = np.random.default_rng((seed, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)
 

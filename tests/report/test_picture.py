@@ -1,0 +1,37 @@
+"""The SVG for a README: well formed, one row a method, names as text."""
+
+from xml.etree import ElementTree
+
+from krona.report.build import build_report
+from report.generate import grid, make_result, write_all
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def drawn(outputs, **kwargs):
+    return ElementTree.fromstring(build_report(outputs, format="svg", **kwargs))
+
+
+def test_a_point_a_method_and_a_ring_for_the_paper(tmp_path):
+    write_all(tmp_path, grid(["lora", "krona", "krona_b_res"], ["rte"], [0, 1], rows=60))
+    root = drawn(tmp_path, table="1")
+    assert len(root.findall(f"{SVG}circle[@class='mark']")) == 3
+    assert len(root.findall(f"{SVG}circle[@class='ring']")) == 3
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert "KronABres" in words
+    assert any(word.startswith("2 seeds") for word in words)
+    for line in root.findall(f"{SVG}line"):
+        assert 150 <= float(line.get("x1")) <= float(line.get("x2")) <= 640
+
+
+def test_no_ring_where_the_papers_number_does_not_belong(tmp_path):
+    write_all(tmp_path, grid(["lora", "krona"], ["sample_rte"], [0], rows=60, backbone="nano"))
+    root = drawn(tmp_path, table="1")
+    assert root.findall(f"{SVG}circle[@class='ring']") == []
+    assert "not GLUE" in "".join(root.itertext())
+
+
+def test_without_runs_it_says_so_and_names_are_text(tmp_path):
+    assert "krona table 1" in "".join(drawn(tmp_path, table="1").itertext())
+    write_all(tmp_path, [make_result("<b>&mine", "rte", 0)])
+    assert "<b>&mine" in "".join(drawn(tmp_path).itertext())
