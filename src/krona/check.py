@@ -113,8 +113,14 @@ def _logger(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
             continue
         tracker = locate(values["_target_"], f"logger.{name}._target_")
         arguments = {key: value for key, value in values.items() if key != "_target_"}
-        problems += _unknown(f"logger.{name}.", arguments, _parameters(tracker))
-        problems += _signature_types(tracker, f"logger.{name}", arguments)
+        wrong = _unknown(f"logger.{name}.", arguments, _parameters(tracker))
+        wrong += _signature_types(tracker, f"logger.{name}", arguments)
+        try:
+            if not wrong:
+                tracker(**arguments)  # says what is not installed, and which names are forbidden
+        except KronaError as error:
+            wrong.append(str(error))
+        problems += wrong
     if problems:
         raise KronaError("\n".join(problems))
     return config
