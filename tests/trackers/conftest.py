@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from wandb.util import get_core_path
-
 from tests.trackers.one_run import one_run
+from wandb.util import get_core_path
 
 
 @pytest.fixture(autouse=True)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.trackers.conftest import same_training
+from tests.trackers.one_run import one_run
+from tests.trackers.wandb_server import Mode, WandbServer
 
 from krona.jobs import Interrupted
 from krona.results import read_result
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
-from tests.trackers.conftest import same_training
-from tests.trackers.one_run import one_run
-from tests.trackers.wandb_server import Mode, WandbServer
 
 QUICK = ["logger=wandb", "logger.wandb.timeout=2.0"]
 
@@ -191,7 +191,7 @@ def test_a_full_disk(tmp_path: Path, plain: Path) -> None:
     ],
 )
 def test_names_that_wandb_forbids(arguments: dict[str, Any], words: str) -> None:
-    with pytest.raises(Exception, match="logger.wandb") as error:
+    with pytest.raises(Exception, match=r"logger\.wandb") as error:
         WeightsAndBiases(**arguments)
     assert words in str(error.value)
 

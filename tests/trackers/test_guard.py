@@ -1,0 +1,138 @@
+"""Whatever a tracker does, the training is the same to the bit, and one line says so."""
+
+import random
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.trackers.conftest import same_training
+from tests.trackers.one_run import config, one_run
+
+from krona.errors import KronaError
+from krona.trackers import tracking
+from krona.trackers.guard import Guarded
+from krona.trackers.tracker import About, Ending, Value, require
+
+ABOUT = About(run_id="a-1", folder=Path("a-1"), method="krona", task="rte", sweep=None, config={}, resumed=False)
+
+
+class Unruly:
+    """Draws from every random stream at each call, then fails or hangs at the call that it is told."""
+
+    def __init__(self, *, fails_at: str = "", hangs_at: str = "") -> None:
+        self.fails_at, self.hangs_at = fails_at, hangs_at
+        self.calls: list[str] = []
+        self.released = threading.Event()
+
+    def misbehave(self, call: str) -> None:
+        self.calls.append(call)
+        random.seed(1)
+        np.random.seed(1)
+        torch.manual_seed(1)
+        if call == self.hangs_at:
+            self.released.wait(30)
+        if call == self.fails_at:
+            raise OSError("no space\nleft on device")
+
+    def open(self, about: About) -> str | None:
+        self.misbehave("open")
+        return "here"
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        self.misbehave("epoch")
+
+    def end(self, summary: Mapping[str, Value]) -> None:
+        self.misbehave("end")
+
+    def close(self, ending: Ending) -> str | None:
+        self.misbehave("close")
+        return None
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def hanging(said: list[str]) -> Iterator[Guarded]:
+    tracker = Unruly(hangs_at="epoch")
+    yield Guarded("slow", tracker, say=said.append, limit_s=0.2)
+    tracker.released.set()
+
+
+def all_calls(guarded: Guarded) -> None:
+    guarded.open(ABOUT)
+    guarded.epoch(1, {})
+    guarded.epoch(2, {})
+    guarded.end({})
+    guarded.close("done")
+
+
+@pytest.mark.parametrize("call", ["open", "epoch", "end", "close"])
+def test_a_failure_is_one_line_and_the_last_call_but_closing(call: str, said: list[str]) -> None:
+    tracker = Unruly(fails_at=call)
+    all_calls(Guarded("disk", tracker, say=said.append))
+    failures = [line for line in said if "failed" in line]
+    assert len(failures) == 1
+    assert "(no space)" in failures[0]
+    assert "\n" not in failures[0]
+    assert tracker.calls.count(call) == 1
+    assert tracker.calls[-1] == "close"
+
+
+def test_a_call_that_hangs_is_left_behind(hanging: Guarded, said: list[str]) -> None:
+    all_calls(hanging)
+    assert said == ["  slow: here", said[1]]
+    assert "failed at epoch 1 (no answer in 0.2 s)" in said[1]
+
+
+def test_random_streams_stay_where_they_were(said: list[str]) -> None:
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    all_calls(Guarded("dice", Unruly(fails_at="epoch"), say=said.append))
+    after = random.getstate(), np.random.get_state()[1], torch.get_rng_state()
+    assert before[0] == after[0]
+    assert (before[1] == after[1]).all()
+    assert torch.equal(before[2], after[2])
+
+
+@pytest.mark.parametrize("fails_at", ["open", "epoch"])
+def test_a_run_with_an_unruly_tracker_is_the_same(
+    fails_at: str, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tracking, "build", lambda name, values: Unruly(fails_at=fails_at))
+    job, lines = one_run(tmp_path, "logger=tensorboard")
+    same_training(plain, job.folder)
+    assert sum("failed at" in line for line in lines) == 1
+
+
+def test_what_is_not_installed_names_the_command() -> None:
+    with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e '\.\[extra\]'"):
+        require("no_such_module", logger="x", extra="extra")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["logger=wandb", "++logger.wandb.projekt=x"], "logger.wandb.projekt is no setting: did you mean 'project'?"),
+        (["logger=wandb", "logger.wandb.timeout=soon"], "logger.wandb.timeout='soon': expected a number"),
+        (["logger=wandb", "logger.wandb.project=a/b"], "/ may not be in it"),
+        (["++logger.trackers=[1]"], "logger.trackers: no tracker"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(overrides: list[str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(KronaError) as error:
+        one_run(tmp_path, *overrides)
+    assert words in str(error.value)
+    assert not list(tmp_path.glob("krona-*"))
+
+
+def test_trackers_are_no_part_of_what_a_run_is(plain: Path, tmp_path: Path) -> None:
+    values: dict[str, Any] = config("logger=all")
+    assert set(values["logger"]) == {"wandb", "tensorboard", "mlflow"}
+    job, _ = one_run(tmp_path, "logger=[tensorboard]")
+    assert job.run_id == plain.name

@@ -1,0 +1,111 @@
+"""What trackers are told: keys, the history file, gradient norms and effective ranks against NumPy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.tiny_t5 import batch, tiny_t5
+
+from krona import surgery
+from krona.methods.kronecker import Kronecker
+from krona.methods.lora import LoRA
+from krona.methods.parallel_adapter import ParallelAdapter
+from krona.trackers import signals
+from krona.trackers.values import History, epoch_values, flat_config
+
+
+def test_the_config_is_flat_and_has_short_names() -> None:
+    config = {
+        "method": {"name": "krona", "kron_factors": [[32, 24], [24, 32]], "scaling": 1.0},
+        "task": {"name": "rte", "labels": {"entailment": 0}},
+        "backbone": {"name": "nano", "path": None},
+        "logger": {"wandb": {"project": "x"}},
+        "seed": 3,
+    }
+    flat = flat_config(config, "an-id")
+    assert flat["method"] == "krona"
+    assert flat["factors"] == "32x24"
+    assert flat["method/scaling"] == 1.0
+    assert flat["method/kron_factors"] == "[[32, 24], [24, 32]]"
+    assert flat["task/labels/entailment"] == 0
+    assert flat["backbone/path"] == "null"
+    assert flat["run_id"] == "an-id"
+    assert not any(key.startswith("logger") for key in flat)
+    assert all(isinstance(value, int | float | str) for value in flat.values())
+
+
+def test_a_row_of_the_curve() -> None:
+    row = {"epoch": 2, "step": 8, "loss": 0.5, "lr": 1e-3, "score": 70.0, "parts": {"f1": 70.0}, "examples_seen": 64}
+    values = epoch_values(row, 71.0)
+    assert values["dev/score"] == values["dev/f1"] == 70.0
+    assert values["dev/best"] == 71.0
+    assert values["train/examples_seen"] == 64
+    assert epoch_values({"epoch": 0, "step": 0, "score": 1.0, "parts": {}}, 1.0)["epoch"] == 0
+
+
+def test_history_forgets_half_a_line_and_keeps_the_later_of_two(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    assert history.epochs() == {}
+    for epoch, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
+        history.add({"epoch": epoch, "values": {"x": value}})
+    with history.path.open("a") as file:
+        file.write('{"epoch": 3, "val')
+    assert history.epochs() == {1: {"x": 1.0}, 2: {"x": 2.5}}
+    history.begin(anew=True)
+    assert history.epochs() == {}
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (6, 10), (10, 6)])
+def test_effective_rank_is_the_participation_ratio(shape: tuple[int, int]) -> None:
+    D = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    s = np.linalg.svd(D.numpy(), compute_uv=False)
+    expected = (s**2).sum() ** 2 / (s**4).sum()
+    assert signals.effective_rank(D).item() == pytest.approx(expected, rel=1e-10)
+    assert signals.effective_rank(1e-12 * D).item() == pytest.approx(expected, rel=1e-10)
+    assert signals.effective_rank(torch.eye(5)).item() == pytest.approx(5)
+    assert signals.effective_rank(torch.zeros(3, 4)).item() == 0
+
+
+def test_updates_by_place_against_numpy() -> None:
+    model = tiny_t5()
+    surgery.insert(model, Kronecker, target_modules=["q", "v"], kron_factors=[[8, 4], [8, 16]], scaling=2.0)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".B"):
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    values = signals.updates(model)
+    branch = next(module for module in model.modules() if isinstance(module, Kronecker))
+    s = 2.0 * np.outer(
+        *(np.linalg.svd(p.detach().numpy().astype(float), compute_uv=False) for p in (branch.A, branch.B))
+    )
+    assert values["update_norm/encoder/0/SelfAttention/q"] == pytest.approx(np.sqrt((s**2).sum()), rel=1e-5)
+    assert values["update_rank/encoder/0/SelfAttention/q"] == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-4)
+    assert len(values) == 2 * (2 * 6 + 1)  # norm and rank of q and v in six attention blocks, and their means
+
+
+def test_rank_one_and_what_is_no_matrix() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=["q"], rank=1)
+    for name, parameter in model.named_parameters():
+        if name.endswith(".B"):
+            torch.nn.init.ones_(parameter)
+    assert signals.updates(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
+    other = tiny_t5()
+    surgery.insert(other, ParallelAdapter, target_modules=["DenseReluDense"], bottleneck_dim=2)
+    assert signals.updates(other) == {}
+
+
+def test_gradient_norms_by_kind() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=["q", "v"], rank=2)
+    assert signals.gradient_norms(model) == {}
+    model(**batch()).loss.backward()
+    norms = signals.gradient_norms(model)
+    assert norms.keys() == {"A", "B", "layer_norm"}
+    expected = sum(
+        float(p.grad.double().pow(2).sum())
+        for n, p in model.named_parameters()
+        if n.endswith(".B") and p.grad is not None
+    )
+    assert float(norms["B"]) == pytest.approx(expected**0.5, rel=1e-5)
+    assert float(norms["A"]) == 0  # B is zero at the start
