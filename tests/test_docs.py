@@ -1,0 +1,69 @@
+"""The documents say what is so: their code runs, their drawings are current, their pages are complete."""
+
+import json
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tiny_t5 import METHODS
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+
+
+def code_blocks(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def test_surgery_in_fifteen_lines() -> None:
+    (script,) = code_blocks(DOCS / "surgery.md", "python")
+    assert len([line for line in script.splitlines() if line]) <= 15
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    (comment,) = re.findall(r"# (Count\(.*\))", script)
+    assert done.stdout.strip() == comment
+
+
+def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
+    """Do what docs/adding-a-method.md says, in a copy of the project."""
+    for folder in ("src/krona", "conf", "sweeps", "tests"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "sample", "report", "tasks")
+        kept = ignored if folder == "tests" else shutil.ignore_patterns("__pycache__", "*.safetensors")
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=kept)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    page = DOCS / "adding-a-method.md"
+    names = re.findall(r"^\*\*\d\. `(.*?)`\*\*", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert len(names) == 2
+    for name, content in zip(names, code_blocks(page, "python") + code_blocks(page, "yaml"), strict=True):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    rows = {row["method"]: row for row in json.loads(run("krona.cli", "params", "--json"))}
+    assert set(rows) == {*METHODS, "block_diagonal"}
+    assert rows["block_diagonal"]["trainable_params"] == 72 * 2 * 768 + 47_616
+    passed = run("pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")
+    assert re.search(r"\b1[0-9] passed", passed)
+
+
+def test_every_method_has_a_page_and_a_current_drawing(tmp_path: Path) -> None:
+    runpy.run_path(str(DOCS / "methods" / "draw.py"))["main"](tmp_path)
+    for name in METHODS:
+        page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
+        assert f"({name}.svg)" in page
+        drawn = (DOCS / "methods" / f"{name}.svg").read_text(encoding="utf-8")
+        assert drawn == (tmp_path / f"{name}.svg").read_text(encoding="utf-8"), "run python docs/methods/draw.py"
+        for heading in re.findall(r"fidelity\.md#([\w-]+)\)", page):
+            titles = re.findall(r"^#+ (.*)$", (DOCS / "fidelity.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+            assert heading in anchors, (name, heading)
