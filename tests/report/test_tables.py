@@ -241,3 +241,10 @@ def test_table_2_takes_the_benches_where_they_are(tmp_path):
     assert report.tables[0].cell("krona", "launches").value == 0
     assert report.tables[0].cell("pa", "latency").command == "python bench.py bench=latency"
     assert "training.json is not a bench's result" in report.problems[0]
+
+
+def test_a_method_without_a_common_seed_is_not_called_worse_silently(tmp_path):
+    results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 1, skill=0.5)]
+    table = tables(tmp_path, results, table="1").tables[0]
+    assert table.cell("lora", "rte").p is None
+    assert any(note.startswith("1 cells could not be tested") for note in table.notes)

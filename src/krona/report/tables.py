@@ -145,6 +145,12 @@ def _chance_notes(table: Table, tasks: list[str]) -> list[str]:
         notes.append("One seed each: no interval over seeds can be given.")
     elif len(sizes) > 1:
         notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds; the paired test uses those that both methods have.")
+    columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
+    untested = sum(not cell.best and cell.p is None for column in columns for cell in column)
+    if untested:
+        notes.append(
+            f"{untested} cells could not be tested against their column's best: no seed or no test set in common."
+        )
     if any(cell.test_interval is None for cell in cells):
         notes.append(
             "Without stored predictions, or on test sets that differ between seeds, no test-set interval is given."
@@ -190,15 +196,26 @@ def paper_table(layout: Layout) -> Table | None:
         layout.name, layout.title, "The paper's numbers (T5-base, GLUE, single runs)", layout.axis, columns, []
     )
     for key, values in paper.rows.items():
-        table.rows.append(Row(key, layout.labels.get(key, key), {name: Cell(value) for name, value in values.items()}))
+        table.rows.append(
+            Row(
+                key,
+                layout.labels.get(key, key),
+                {name: _printed(layout, name, value) for name, value in values.items()},
+            )
+        )
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             table.notes.append(
                 f"{layout.labels.get(row, row)}'s printed average {paper.rows[row]['avg']:.2f} is {value} by its row."
             )
     if "avg" in paper.columns and all(task in paper.columns for task in TASKS):
-        table.notes.append("The other averages come out of their rows to 0.01; ties are cut, not rounded.")
+        which = "other" if table.notes else "paper's"
+        table.notes.append(f"The {which} averages come out of their rows to 0.01; ties are cut, not rounded.")
     return table
+
+
+def _printed(layout: Layout, column: str, value: float) -> Cell:
+    return Cell(value, digits=0 if layout.quantity == "cost" else -3 if column == "params" else 2)
 
 
 def _paper_order(key: str) -> tuple[int, Any]:
