@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from krona.report.layouts import factor_shape
 from krona.report.model import AVERAGE, Cell, Report, Table
-from krona.report.ranks import update_rank
+from krona.report.ranks import update_rank, used_shape
 from krona.report.selection import Run
 
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
@@ -74,7 +73,7 @@ def _table(table: Table, number: dict[int, int]) -> dict[str, Any]:
         rows.append(
             {
                 "label": row.label, "differs": row.differs,
-                "shape": factor_shape(first) if first else None,
+                "shape": used_shape(first.result) if first else None,
                 "rank": update_rank(first.result) if first else None,
                 "params": first.result.trainable_params if first else None,
                 "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},

@@ -33,7 +33,9 @@ def _column_fits(layout: Layout, run: Run) -> bool:
 def _table(layout: Layout, section: Section, runs: list[Run]) -> Table:
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
-    tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=whole)
+    # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
+    all_tasks = whole and (section.comparable or section.kind != "glue")
+    tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group(runs, layout, whole=whole)
     if layout.quantity != "score":
         table = costs.time_table(layout, section, groups, tasks)

@@ -1,0 +1,44 @@
+"""The rank of an update and the shape of A, from what a result says."""
+
+import pytest
+
+from krona.report.ranks import update_rank, used_shape
+from report.generate import make_result
+
+FITTED = "factors (32, 24) of the paper become (16, 12) on layers 192 → 192"
+
+
+@pytest.mark.parametrize(
+    ("shape", "rank"),
+    [((2, 384), 4), ((3, 256), 9), ((192, 4), 16), ((12, 64), 144), ((48, 16), 256), ((32, 24), 576), ((24, 32), 576)],
+)
+def test_the_papers_shapes(shape, rank):
+    a1, a2 = shape
+    result = make_result("krona", change={"method.kron_factors": [[a1, a2], [768 // a1, 768 // a2]]})
+    assert update_rank(result) == rank
+    assert used_shape(result) == f"{a1}x{a2}"
+
+
+def test_a_fitted_shape_counts_as_it_was_used():
+    result = make_result("krona", backbone="nano")
+    result.notes.append(FITTED)
+    assert (used_shape(result), update_rank(result)) == ("16x12", 12 * 12)
+    result.notes.clear()
+    result.provenance["branch_config"] = {"kron_factors": [[16, 12], [12, 16]]}
+    assert (used_shape(result), update_rank(result)) == ("16x12", 12 * 12)
+
+
+def test_lora_has_its_rank_and_what_is_no_matrix_has_none():
+    assert update_rank(make_result("lora")) == 1
+    assert update_rank(make_result("full")) is None
+    assert used_shape(make_result("lora")) is None
+    result = make_result("krona_b")
+    result.config["method"]["non_linearity"] = "silu"
+    assert update_rank(result) is None
+    assert update_rank(make_result("krona", change={"method.kron_factors": [[32, 24]]})) is None, "B is not known"
+
+
+def test_what_the_run_recorded_goes_first():
+    result = make_result("krona")
+    result.provenance["update_rank"] = 7
+    assert update_rank(result) == 7
