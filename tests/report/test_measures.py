@@ -67,6 +67,13 @@ def test_many_distinct_numbers_are_merged_and_stay_close():
     )
 
 
+@pytest.mark.parametrize("predictions", [["0", "1", "1"], ["0", "", "11"], ["0", " ", "x"], ["0", "é", "1 "]])
+def test_one_character_labels_and_others_are_read_alike(predictions):
+    expected = [{"0": 0, "1": 1}.get(text.strip(), -1) for text in predictions]
+    assert encode(["0", "1", "1"], predictions, ["0", "1"]).given.tolist() == expected
+    assert encode(["10", "1", "1"], ["10", "2", "1"], ["1", "10"]).given.tolist() == [1, -1, 0]
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="2 targets and 1 predictions"):
         encode(["0", "1"], ["0"], ["0", "1"])

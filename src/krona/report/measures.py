@@ -47,10 +47,22 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
         truth, given = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
         return Answers(truth, given, classes=0)
     ids = {label: i for i, label in enumerate(labels)}
-    truth = np.array([ids.get(text.strip(), -1) for text in targets])
+    truth = _ids(targets, ids)
     if (truth < 0).any():
         raise ValueError(f"target {targets[int(np.argmin(truth))]!r} is none of the labels {', '.join(labels)}")
-    return Answers(truth, np.array([ids.get(text.strip(), -1) for text in predictions]), classes=len(labels))
+    return Answers(truth, _ids(predictions, ids), classes=len(labels))
+
+
+def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
+    """Labels to ids, -1 for others; where all are one character, as labels mostly are, by one look-up for all."""
+    joined = "".join(texts)
+    if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
+        return np.array([ids.get(text.strip(), -1) for text in texts])
+    table = np.full(128, -1)
+    for label, i in ids.items():
+        if len(label) == 1 and label.isascii():
+            table[ord(label)] = i
+    return np.asarray(table[np.frombuffer(joined.encode(), dtype=np.uint8)])
 
 
 @lru_cache(maxsize=4096)
