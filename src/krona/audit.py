@@ -94,9 +94,10 @@ def multiply_adds(model: nn.Module) -> int:
     """Multiply-adds of the branches' matrix products for one more token at every place."""
 
     def counted(adapted: Adapted, tokens: int) -> int:
-        products = Products()
+        products, of_base = Products(), Products()
         _run_alone(adapted, tokens, products)
-        return products.multiply_adds
+        _of_base(adapted, tokens, of_base)
+        return products.multiply_adds - of_base.multiply_adds
 
     # three tokens less two: what is built once a forward is not a token's cost
     return _over_places(model, lambda adapted: counted(adapted, 3) - counted(adapted, 2))
@@ -109,9 +110,10 @@ def launches(model: nn.Module) -> int:
     """
 
     def counted(adapted: Adapted) -> int:
-        dispatched = Dispatched()
+        dispatched, of_base = Dispatched(), Dispatched()
         _run_alone(adapted, 10, dispatched)
-        return dispatched.count
+        _of_base(adapted, 10, of_base)
+        return dispatched.count - of_base.count
 
     return _over_places(model, counted)
 
@@ -129,10 +131,11 @@ def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
 
 
 def _run_alone(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
-    """One forward of what stands at a place, under ``mode``, with a base that computes nothing."""
+    """One forward of what stands at a place, under ``mode``; a block that it stands at computes nothing."""
     d_in, d_out = surgery.widths(adapted.base)
     device = next(adapted.base.parameters()).device
-    alone = Adapted(_Silent(adapted.base, torch.empty(1, tokens, d_out, device=device)))
+    base = adapted.base if _is_layer(adapted.base) else _Silent(torch.empty(1, tokens, d_out, device=device))
+    alone = Adapted(base)
     alone.branches, alone.magnitudes = adapted.branches, adapted.magnitudes
     alone.places, alone.active = adapted.places, adapted.active
     x = torch.empty(1, tokens, d_in, device=device)
@@ -140,12 +143,24 @@ def _run_alone(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
         alone(x)
 
 
-class _Silent(nn.Module):
-    """Stands in for a base: its weight, and an output that costs nothing."""
+def _of_base(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
+    """The same of the base alone."""
+    if _is_layer(adapted.base):
+        x = torch.empty(1, tokens, surgery.widths(adapted.base)[0], device=next(adapted.base.parameters()).device)
+        with torch.no_grad(), mode:
+            adapted.base(x)
 
-    def __init__(self, base: nn.Module, output: Tensor) -> None:
+
+def _is_layer(module: nn.Module) -> bool:
+    """A linear layer or a LayerNorm: a branch may be computed in one step with it."""
+    return isinstance(module, nn.Linear) or type(module).__name__.endswith("Norm")
+
+
+class _Silent(nn.Module):
+    """Stands in for a block: an output that costs nothing."""
+
+    def __init__(self, output: Tensor) -> None:
         super().__init__()
-        self.weight, self.bias = getattr(base, "weight", None), getattr(base, "bias", None)
         self.output = output
 
     def forward(self, x: Tensor) -> Tensor:
