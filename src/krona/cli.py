@@ -20,9 +20,24 @@ def main() -> None:
     """The entry point: a mistake is one message on stderr and exit code 1."""
     try:
         app()
-    except KronaError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except Exception as error:
+        message = str(error) if isinstance(error, KronaError) else _composition_error(error)
+        if message is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
+
+
+def _composition_error(error: Exception) -> str | None:
+    """What Hydra does not like in what was typed; None where the error is not Hydra's."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if not isinstance(error, HydraException | OmegaConfBaseException):
+        return None
+    from krona.typed import message_of
+
+    return message_of(error, sys.argv[1:])
 
 
 @app.command()
@@ -98,14 +113,15 @@ def table(
     from krona.compose import OUTPUTS, PROJECT
     from krona.sweeps import for_profile, plan
 
+    there = sorted(path.stem.removeprefix("table") for path in (PROJECT / "sweeps").glob("table*.yaml"))
+    if str(number) not in there:
+        raise KronaError(f"table {number} can't be run: sweeps/ has the tables {', '.join(there)}")
     wanted = for_profile([f"sweeps=table{number}", *(overrides or [])])
     if dry_run:
         runs_status.show(plan(wanted, outputs=OUTPUTS), Console())
         return
     code = subprocess.run([sys.executable, str(PROJECT / "train.py"), "-m", *wanted], check=False).returncode
-    from krona.report.build import build_report
-
-    print(build_report(OUTPUTS, table=str(number), sweep=None, format=form, out=None))
+    report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)
     sys.exit(code)
 
 
@@ -185,6 +201,40 @@ def shapes(
         print(audit.as_json(rows))
     else:
         tables.print_shapes(rows, d_in=d_in, d_out=d_out)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def tune(
+    overrides: Annotated[list[str], typer.Argument(help="as for train.py: method=krona task=rte")],
+    trials: Annotated[int, typer.Option(min=1, help="of the whole study; one that was stopped goes on")] = 10,
+    space: Annotated[Path | None, typer.Option(help="a YAML like sweeps/tune/default.yaml, which is the default")] = None,
+    study: Annotated[str | None, typer.Option(help="its name; left out: method-task-backbone")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="of the search; a run's own seed is seed=…")] = 0,
+) -> None:
+    """Search learning rate, scaling and factor shape on dev with Optuna; lagging trials are pruned at an epoch."""
+    from krona.tuning.command import tune_here
+
+    tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
+
+
+@app.command()
+def dashboard(
+    push: Annotated[bool, typer.Option("--push", help="save it at W&B; without it the spec goes to files")] = False,
+    project: Annotated[str, typer.Option(help="the project of W&B")] = "krona",
+    entity: Annotated[str | None, typer.Option(help="team or user; left out: the key's own")] = None,
+    folder: Annotated[Path | None, typer.Option(help="where the spec goes; left out: outputs/dashboard")] = None,
+) -> None:
+    """Build the W&B workspace and report, and check that runs log what they show."""
+    from krona.compose import OUTPUTS
+    from krona.dashboard import spec
+
+    if push:
+        made = spec.push(outputs=OUTPUTS, project=project, entity=entity)
+    else:
+        paths = spec.write(folder or OUTPUTS / "dashboard", outputs=OUTPUTS, project=project, entity=entity)
+        made = [str(path) for path in paths]
+    print("\n".join(made))
 
 
 if __name__ == "__main__":
