@@ -75,6 +75,8 @@ class Adapted(nn.Module):
         branches: Any = self.branches[self.active]
         if place.placement == "before":
             return self.base(through(branches, x, place.inner_residual), *args, **kwargs)
+        if self._in_one_step(place, branches):
+            return branches[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
         y = output[0] if isinstance(output, tuple) else output
         dtype = y.dtype
@@ -82,12 +84,24 @@ class Adapted(nn.Module):
             y = through(branches, y, place.inner_residual)
         else:
             for branch in branches:
-                y = y + branch(x)
+                y = branch.add_to(y, x) if hasattr(branch, "add_to") else y + branch(x)
             if self.active in self.magnitudes:
                 delta = sum(branch.delta().detach() for branch in branches)
                 y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)
         y = y.to(dtype)  # under autocast a branch's last step may be in fp32
         return (y, *output[1:]) if isinstance(output, tuple) else y
+
+    def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
+        """Whether the branch and the linear layer that it stands beside can be computed together (``beside``)."""
+        base = self.base
+        return (
+            type(base) is nn.Linear
+            and place.placement == "parallel"
+            and len(branches) == 1
+            and hasattr(branches[0], "beside")
+            and str(self.active) not in self.magnitudes
+            and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks)
+        )
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
         """What an adapter trains here, by public name within this place."""

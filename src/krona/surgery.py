@@ -34,6 +34,7 @@ from krona.errors import KronaError
 from krona.merging import merge, unmerge
 from krona.places import find_places, widths, widths_or_none
 from krona.trainable import Count, adapter_state, count, load_trainable_state, trainable_state
+from krona.training_step import quicken, slow_down
 
 __all__ = [
     "Adapted",
@@ -119,6 +120,7 @@ def insert(
         else:
             adapter.trained[trained_name] = original
     state.adapters[name] = adapter
+    quicken(model)
     activate(model, name)
 
 
@@ -174,6 +176,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         return
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad[parameter_name])
+    slow_down(model)
     del model.__dict__["krona"]
 
 

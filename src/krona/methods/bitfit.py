@@ -1,6 +1,7 @@
 """BitFit (Ben Zaken et al. 2022) on a backbone that has no biases: new ones, from zero (notes: 280,960 on T5-base)."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -21,6 +22,10 @@ class Bias(nn.Module):
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.bias)
+
+    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """``layer(x) + b``, the bias inside the layer's product."""
+        return F.linear(x, layer.weight, self.bias if layer.bias is None else layer.bias + self.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bias.expand(*x.shape[:-1], -1)  # (..., d_out)

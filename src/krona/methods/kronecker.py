@@ -10,26 +10,14 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.errors import KronaError
 from krona.methods.arguments import choice, finite, whole
+from krona.methods.kron_product import kron_add, kron_linear, kron_matmul
 from krona.methods.kron_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
 from krona.methods.non_linearity import non_linearity_named
-
-
-def kron_matmul(x: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """``x (A ⊗ B)`` without building the product: (..., a1·b1) → (..., a2·b2).
-
-    With a leading dimension on A and B, the sum over its terms: ``Σᵢ x (Aᵢ ⊗ Bᵢ)``.
-    """
-    if A.dim() == 3:
-        return torch.stack([kron_matmul(x, A_i, B_i) for A_i, B_i in zip(A, B, strict=True)]).sum(0)
-    (a1, a2), (b1, b2) = A.shape, B.shape
-    X = x.reshape(-1, a1, b1)
-    b_first, a_first = a1 * b2 * (b1 + a2), a2 * b1 * (a1 + b2)  # multiply-adds a token
-    Y = A.T @ (X @ B) if b_first <= a_first else (A.T @ X) @ B  # (N, a2, b2)
-    return Y.reshape(*x.shape[:-1], a2 * b2)
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:
@@ -106,16 +94,38 @@ class Kronecker(nn.Module):
             nn.init.ones_(self.residual_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.non_linearity is None and self.inner_bias is None:
-            y = kron_matmul(x, self.A, self.scaling * self.B)
-        else:
-            y = self._between(x)
+        y = kron_matmul(x, self.A, self._scaled_b()) if self._bare_product() else self._between(x)
         if self.bias is not None:
             y = y + self.scaling * self.bias
         if self.residual_scale is not None:
-            gate = self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
-            y = y + gate * x
+            y = y + self._gate() * x
         return y
+
+    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """``layer(x) + self(x)`` in one step, for a frozen layer."""
+        if not self._bare_product() or self.bias is not None or self.residual_scale is not None:
+            return F.linear(x, layer.weight, layer.bias) + self.forward(x)
+        return kron_linear(layer, x, self.A, self._scaled_b())
+
+    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
+        """``y + self(x)``, the product added as it is made."""
+        if not self._bare_product():
+            return y + self.forward(x)
+        if self.bias is not None:
+            y = y + self.scaling * self.bias
+        if self.residual_scale is not None:
+            y = torch.addcmul(y, x, self._gate())
+        return kron_add(y, x, self.A, self._scaled_b())
+
+    def _bare_product(self) -> bool:
+        return self.non_linearity is None and self.inner_bias is None
+
+    def _scaled_b(self) -> Tensor:
+        return self.B if self.scaling == 1.0 else self.scaling * self.B
+
+    def _gate(self) -> Tensor:
+        assert self.residual_scale is not None
+        return self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
 
     def _between(self, x: Tensor) -> Tensor:
         """``s · Aᵀ σ(X B + b_inner)``: what stands between the products fixes their order."""
@@ -143,8 +153,7 @@ class Kronecker(nn.Module):
         pairs = [(self.A, self.B)] if self.A.dim() == 2 else list(zip(self.A, self.B, strict=True))
         D = self.scaling * torch.stack([kron_product(A.T, B.T) for A, B in pairs]).sum(0)
         if self.residual_scale is not None:
-            gate = self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
-            D = D + gate * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
+            D = D + self._gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
         return D
 
     @staticmethod

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
-from krona.methods.kronecker import kron_matmul, kron_product
+from krona.methods.kron_product import kron_linear, kron_matmul
+from krona.methods.kronecker import kron_product
 
 
 class LoKr(nn.Module):
@@ -71,6 +72,11 @@ class LoKr(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         W1, W2 = self.factors()
         return kron_matmul(x, W1.T, self.scaling * W2.T)
+
+    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """``layer(x) + self(x)`` in one step, for a frozen layer."""
+        W1, W2 = self.factors()
+        return kron_linear(layer, x, W1.T, self.scaling * W2.T)
 
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
+from krona.methods.kron_product import low_rank_linear
 
 
 class LoRA(nn.Module):
@@ -32,6 +33,10 @@ class LoRA(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
+
+    def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
+        """``layer(x) + self(x)`` in one step, for a frozen layer."""
+        return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""

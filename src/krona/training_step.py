@@ -1,0 +1,111 @@
+"""The backbone's own share of a training step, made cheap: LayerNorms with a written-out gradient, dropout by words.
+
+Both compute what the library's modules compute. The LayerNorm's output is the same to the bit and its gradients to
+rounding; autograd takes the mean of squares apart into a dozen passes over the activations, here they are five, the
+weight's gradient among them. Dropout on a CPU draws one 16-bit lane a number from 64-bit words of torch's generator,
+where the library draws 64 bits or more each, in one thread: other masks from the same seed, the probability to 2⁻¹⁶.
+
+`quicken` swaps the classes of the modules in a model, `slow_down` gives them back. No weight, name or file changes.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+def quicken(model: nn.Module) -> None:
+    """Give a T5's LayerNorms and dropouts the faster form. Again is no harm."""
+    for module in model.modules():
+        if type(module).__name__ == "T5LayerNorm" and type(module).__module__.startswith("transformers."):
+            module.__dict__["swapped"] = type(module)
+            module.__class__ = RootMeanSquareNorm
+        elif type(module) is nn.Dropout:
+            module.__class__ = LaneDropout
+
+
+def slow_down(model: nn.Module) -> None:
+    """The library's own modules again."""
+    for module in model.modules():
+        if isinstance(module, RootMeanSquareNorm):
+            module.__class__ = module.__dict__.pop("swapped")
+        elif isinstance(module, LaneDropout):
+            module.__class__ = nn.Dropout  # type: ignore[assignment]
+
+
+class RootMeanSquareNorm(nn.Module):
+    """T5's LayerNorm: ``w ⊙ x / √(mean(x²) + ε)``, no mean taken off and no bias."""
+
+    weight: Tensor
+    variance_epsilon: float
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight
+        if (
+            torch.is_grad_enabled()
+            and (x.requires_grad or w.requires_grad)
+            and x.dtype == w.dtype == torch.float32
+            and not torch.compiler.is_compiling()
+        ):
+            y: Tensor = NormStep.apply(x, w, self.variance_epsilon)  # type: ignore[no-untyped-call]
+            return y
+        h = x * inverse_root_mean_square(x, self.variance_epsilon)
+        return w * (h.to(w.dtype) if w.dtype in (torch.float16, torch.bfloat16) else h)
+
+    def extra_repr(self) -> str:
+        return f"{self.weight.numel()}, eps={self.variance_epsilon}"
+
+
+def inverse_root_mean_square(x: Tensor, epsilon: float) -> Tensor:
+    """(..., 1), in fp32 as T5 has it."""
+    return torch.rsqrt(x.to(torch.float32).pow(2).mean(-1, keepdim=True) + epsilon)
+
+
+class NormStep(torch.autograd.Function):
+    """The norm with ``r = 1/√(mean(x²) + ε)`` kept: gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d and gw = Σₙ rₙ (g ⊙ x)ₙ."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
+        r = inverse_root_mean_square(x, epsilon)
+        ctx.save_for_backward(x, w, r)
+        return w * (x * r)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Any:
+        x, w, r = ctx.saved_tensors
+        shape, d = x.shape, x.shape[-1]
+        x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
+        t = g * x  # (N, d): both gradients are matrix-vector products of it
+        gw = r @ t if ctx.needs_input_grad[1] else None
+        if not ctx.needs_input_grad[0]:
+            return None, gw, None
+        along = (t @ w) * (r * r) * (-1 / d)  # (N): how much of x to take off
+        gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
+        return gx.view(shape), gw, None
+
+
+class LaneDropout(nn.Dropout):
+    """Dropout whose mask takes 16 bits a number; elsewhere than on a CPU, and in place, torch's own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if (
+            not self.training
+            or not 0 < self.p < 1
+            or self.inplace
+            or x.device.type != "cpu"
+            or torch.compiler.is_compiling()
+        ):
+            return super().forward(x)
+        return x * scaled_mask(x, self.p)
+
+
+def scaled_mask(x: Tensor, p: float) -> Tensor:
+    """0 with probability p, else 1/(1-p), of x's shape and dtype; p is rounded to a multiple of 2⁻¹⁶."""
+    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # of the 65,536 values of a lane
+    words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
+    lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
+    return torch.ge(lanes, dropped - 2**15, out=torch.empty_like(x, memory_format=torch.contiguous_format)).mul_(
+        2**16 / (2**16 - dropped)
+    )
