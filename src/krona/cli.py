@@ -105,6 +105,7 @@ def table(
     overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
     form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+    workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
     from rich.console import Console
@@ -120,7 +121,12 @@ def table(
     if dry_run:
         runs_status.show(plan(wanted, outputs=OUTPUTS), Console())
         return
-    code = subprocess.run([sys.executable, str(PROJECT / "train.py"), "-m", *wanted], check=False).returncode
+    if workers > 1:
+        from krona.workers import run_sweep
+
+        code = run_sweep(wanted, workers=workers, outputs=OUTPUTS, console=Console())
+    else:
+        code = subprocess.run([sys.executable, str(PROJECT / "train.py"), "-m", *wanted], check=False).returncode
     report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)
     sys.exit(code)
 
@@ -207,7 +213,7 @@ def shapes(
 def tune(
     overrides: Annotated[list[str], typer.Argument(help="as for train.py: method=krona task=rte")],
     trials: Annotated[int, typer.Option(min=1, help="of the whole study; one that was stopped goes on")] = 10,
-    space: Annotated[Path | None, typer.Option(help="a YAML like sweeps/tune/default.yaml, which is the default")] = None,
+    space: Annotated[Path | None, typer.Option(help="a YAML; left out: sweeps/tune/default.yaml")] = None,
     study: Annotated[str | None, typer.Option(help="its name; left out: method-task-backbone")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="of the search; a run's own seed is seed=…")] = 0,

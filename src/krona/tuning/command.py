@@ -1,0 +1,62 @@
+"""`krona tune` as it is typed: one worker or several, what was found, and the command that uses it."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from krona.compose import OUTPUTS, PROJECT
+from krona.entry import leave, quiet_libraries
+from krona.errors import KronaError
+from krona.jobs import Interrupted
+from krona.provenance import cpu_count
+from krona.tuning.plots import write_plots
+from krona.tuning.tune import tune
+
+SPACE = PROJECT / "sweeps" / "tune" / "default.yaml"
+
+
+def tune_here(
+    overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
+) -> None:
+    """Tune with ``workers`` processes on one study; the best trial, its command and the study's plots."""
+    quiet_libraries()
+    signal.signal(signal.SIGTERM, _interrupt)
+    console = Console(soft_wrap=True)
+    space = space or SPACE
+    if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
+        overrides = [*overrides, f"trainer.threads={max(1, cpu_count() // workers)}"]
+    others = [_start(overrides, trials, space, study, seed + 1000 * number) for number in range(1, workers)]
+    try:
+        best = tune(overrides, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        for other in others:
+            other.wait()
+    except (Interrupted, KeyboardInterrupt):
+        console.print("interrupted: the same command goes on where it stopped")
+        leave(130)
+    finally:
+        for other in others:
+            if other.poll() is None:
+                other.terminate()
+    if any(other.returncode for other in others):
+        raise KronaError("a worker failed; what it said stands above. The same command goes on")
+    typed = " ".join([*(item for item in overrides if not item.startswith("trainer.threads=")), *best.overrides])
+    lines = [f"best of {best.trials} trials: dev {best.score:.2f}, {best.run_id}", f"  python train.py {typed}"]
+    lines += [f"  {path}" for path in write_plots(best.study, outputs=OUTPUTS)]
+    for line in lines:
+        console.print(line, highlight=False, markup=False)
+
+
+def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "krona.cli", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
+    command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
+    return subprocess.Popen(command)
+
+
+def _interrupt(number: int, frame: Any) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    raise Interrupted(number)

@@ -1,0 +1,94 @@
+"""A search space from its YAML: axes over keys of the command line."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from krona.errors import KronaError
+
+Choice = float | int | str | bool
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key of the command line: a range of numbers, or choices."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Choice, ...] = ()
+    needs: str = ""  # the key that a config must have for this axis to mean something
+
+    def distribution(self) -> Any:
+        from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+        return CategoricalDistribution(self.choices) if self.choices else FloatDistribution(
+            self.low, self.high, log=self.log
+        )  # fmt: skip
+
+    def words(self) -> str:
+        return f"{self.key} {'|'.join(map(str, self.choices)) if self.choices else f'{self.low:g}…{self.high:g}'}"
+
+
+def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
+    """The axes of a YAML that ``config`` has keys for. What can't be one is said in one message."""
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, OmegaConfBaseException, yaml.YAMLError) as error:
+        first = str(error).splitlines()[0]
+        raise KronaError(f"the search space {path} can't be read: {first}") from error
+    axes = content.get("axes") if isinstance(content, dict) else None
+    if not isinstance(axes, dict) or not axes:
+        raise KronaError(f"the search space {path} has no axes: sweeps/tune/default.yaml shows how they are written")
+    read = [_axis(path, str(key), values) for key, values in axes.items()]
+    kept = tuple(axis for axis in read if _has(config, axis.needs or axis.key))
+    if not kept:
+        raise KronaError(f"no axis of {path} means something here: it has {', '.join(axis.key for axis in read)}")
+    return kept
+
+
+def _axis(path: Path, key: str, values: Any) -> Axis:
+    where = f"{path}, axis {key}"
+    known = {"low", "high", "log", "choices", "needs"}
+    if not isinstance(values, dict) or set(values) - known:
+        raise KronaError(f"{where}: expected low and high, or choices; it has {values!r}")
+    if "choices" in values:
+        choices = values["choices"]
+        if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
+            raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
+        return Axis(key, choices=tuple(choices), needs=str(values.get("needs", "")))
+    low, high, log = _number(values.get("low")), _number(values.get("high")), bool(values.get("log", False))
+    if low is None or high is None or low >= high or (log and low <= 0):
+        bounds = f"low={values.get('low')!r}, high={values.get('high')!r}"
+        raise KronaError(f"{where}: {bounds}: expected low < high{', above 0 with log' if log else ''}")
+    return Axis(key, low=low, high=high, log=log, needs=str(values.get("needs", "")))
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _has(config: Mapping[str, Any], key: str) -> bool:
+    value: Any = config
+    for part in key.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return True
+
+
+def as_json(axes: tuple[Axis, ...]) -> str:
+    """The space in one form, to tell one from another."""
+    return json.dumps([[axis.key, axis.low, axis.high, axis.log, list(axis.choices)] for axis in axes])
+
+
+def overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
+    """A trial's values as one types them."""
+    return [f"{axis.key}={params[axis.key]}" for axis in axes if axis.key in params]

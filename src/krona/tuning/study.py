@@ -1,0 +1,160 @@
+"""A study in its SQLite file: opened or gone on with, its dead trials put back, its best found."""
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from krona import ownership
+from krona.errors import KronaError
+from krona.trackers.tracker import plain_name
+
+OPENING_S = 20.0  # how long several workers may take to make one new file
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best trial of a study."""
+
+    study: str
+    overrides: tuple[str, ...]  # as one types them: optimizer.lr=0.003
+    score: float  # the dev score by which epochs are chosen
+    run_id: str
+    trials: int  # that count
+
+
+def study_path(outputs: Path, name: str) -> Path:
+    return outputs / "studies" / f"{name}.db"
+
+
+def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) -> Any:
+    """The study of this name, new or as it was left. One that searched another space or setting is an error."""
+    optuna = optuna_or_error()
+    plain_name("--study", name, forbidden="/\\#?%:'\" ")
+    path = study_path(outputs, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + OPENING_S
+    while True:
+        try:
+            study = optuna.create_study(
+                study_name=name,
+                storage=storage_of(path),
+                sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5),
+                pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+                direction="maximize",
+                load_if_exists=True,
+            )
+            break
+        except Exception as error:  # another worker is making the file's tables
+            if time.monotonic() > until:
+                raise KronaError(f"the study {path} can't be opened: {error}") from error
+            time.sleep(0.2)
+    for key, value, what in (("space", space, "search space"), ("base", base, "setting")):
+        known = study.user_attrs.get(key)
+        if known is None:
+            study.set_user_attr(key, value)
+        elif known != value:
+            raise KronaError(
+                f"the study {name} has another {what} ({path}): it has {known}, this command {value}. "
+                "--study=ANOTHER_NAME begins a new one"
+            )
+    return study
+
+
+def best_of_study(name: str, *, outputs: Path) -> Best:
+    """The best trial by its dev score, the earliest on ties.
+
+    Raises:
+        KronaError: there is no such study, or none of its trials has finished.
+    """
+    optuna = optuna_or_error()
+    path = study_path(outputs, name)
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.db"))) or "none yet"
+        raise KronaError(f"there is no study {name}; there are: {there}. krona tune makes one")
+    study = optuna.load_study(study_name=name, storage=storage_of(path))
+    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+    if not done:
+        raise KronaError(f"the study {name} has no finished trial yet: krona tune goes on with it")
+    trial = max(done, key=lambda trial: (trial.value, -trial.number))
+    return Best(
+        study=name,
+        overrides=tuple(trial.user_attrs["overrides"]),
+        score=float(trial.value),
+        run_id=str(trial.user_attrs["run_id"]),
+        trials=len(counted(study)),
+    )
+
+
+def counted(study: Any) -> list[Any]:
+    """The trials that count towards --trials: all but those that were put back or came too late."""
+    return [t for t in study.trials if t.state.name != "WAITING" and not t.user_attrs.get("void")]
+
+
+def void(study: Any, number: int) -> bool:
+    """Take a trial out of the count; false where another worker did."""
+    optuna = optuna_or_error()
+    storage, trial_id = study._storage, study.trials[number]._trial_id
+    try:
+        storage.set_trial_user_attr(trial_id, "void", True)
+        study.tell(number, state=optuna.trial.TrialState.FAIL)
+    except (ValueError, RuntimeError, optuna.exceptions.OptunaError):
+        return False
+    return True
+
+
+def put_back_dead(study: Any, outputs: Path) -> int:
+    """Trials whose process has died are tried again with the same values: their runs go on where they stopped."""
+    dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _dead(trial, outputs)]
+    back = [trial for trial in dead if void(study, trial.number)]
+    for trial in back:
+        if trial.params:
+            study.enqueue_trial(trial.params)
+    return len(back)
+
+
+def me() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def _dead(trial: Any, outputs: Path) -> bool:
+    """Whether nobody works on a trial any more."""
+    worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
+    age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
+    if worker.get("host") == socket.gethostname():
+        return worker["pid"] == os.getpid() or not _alive(int(worker["pid"]))
+    if age < ownership.LAPSE_S:
+        return False
+    run_id = trial.user_attrs.get("run_id")
+    return run_id is None or ownership.owner(outputs / run_id) is None
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def storage_of(path: Path) -> Any:
+    """The SQLite file of a study."""
+    optuna = optuna_or_error()
+    patient = {"connect_args": {"timeout": 60}}  # several workers write one file
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=patient)
+
+
+def optuna_or_error() -> Any:
+    """Optuna, said less loudly; the command that installs it where it is missing."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise KronaError("tuning needs Optuna, which is not installed: pip install -e '.[tune]'") from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

@@ -1,0 +1,161 @@
+"""The loop of `krona tune`: ask the study, run what it says as an ordinary run, tell it the dev score."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+
+from krona import check
+from krona.compose import CONF, PROJECT, composed
+from krona.errors import KronaError
+from krona.identity import canonical
+from krona.jobs import Interrupted, Job, identify, run_job
+from krona.tuning.space import Axis, as_json, overrides, read_space
+from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
+
+FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
+
+
+@dataclass
+class Tuning:
+    """A study as one command works on it."""
+
+    typed: Sequence[str]  # what the user typed: method=krona task=rte
+    axes: tuple[Axis, ...]
+    name: str
+    study: Any
+    outputs: Path
+    console: Console
+    failures: list[str] = field(default_factory=list)
+
+
+def tune(
+    typed: Sequence[str],
+    *,
+    trials: int,
+    outputs: Path,
+    space: Path,
+    console: Console,
+    name: str | None = None,
+    seed: int = 0,
+) -> Best:
+    """Go on with a study until ``trials`` of its trials count; its best.
+
+    The study is told the score by which epochs are chosen on dev; test is not looked at (``score_test=false``).
+
+    Raises:
+        KronaError: the command is wrong, or the study searched another space.
+        Interrupted: Ctrl-C; the same command goes on.
+    """
+    base = compose_run([*typed, "score_test=false"])
+    axes = read_space(space, base)
+    name = name or f"{base['method']['name']}-{base['task']['name']}-{base['backbone']['name']}"
+    study = open_study(outputs, name, space=as_json(axes), base=fingerprint(base, axes), seed=seed)
+    tuning = Tuning(typed, axes, name, study, outputs, console)
+    said = ", ".join(axis.words() for axis in axes)
+    console.print(f"study {name}: {said}", highlight=False, markup=False, soft_wrap=True)
+    while True:
+        back = put_back_dead(study, outputs)
+        if back:
+            console.print(f"  {back} unfinished trial(s) go on", highlight=False)
+        if len(counted(study)) >= trials:
+            break
+        trial = study.ask({axis.key: axis.distribution() for axis in axes})
+        trial.set_user_attr("worker", me())
+        if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was quicker
+            void(study, trial.number)
+            break
+        run_trial(tuning, trial)
+    return best_of_study(name, outputs=outputs)
+
+
+def run_trial(tuning: Tuning, trial: Any) -> None:
+    """One trial: a run that is pruned where its dev score lags behind the others' median."""
+    from optuna.trial import TrialState
+
+    own = overrides(tuning.axes, trial.params)
+    trial.set_user_attr("overrides", own)
+    pruned = False
+
+    def watch(learner: Any) -> None:
+        nonlocal pruned
+        trial.report(learner.best["choice"], step=len(learner.dev_curve))
+        if trial.should_prune():
+            pruned = True
+            raise Interrupted
+
+    tuning.console.print(f"trial {trial.number}: {' '.join(own)}", highlight=False, markup=False, soft_wrap=True)
+    try:
+        config = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
+        trial.set_user_attr("run_id", identify(check.settings(config)))
+        job = run_job(
+            config,
+            notes=[],
+            outputs=tuning.outputs,
+            project=PROJECT,
+            console=tuning.console,
+            multirun=False,
+            watch=watch,
+        )
+    except Interrupted:
+        if not pruned:
+            raise  # the trial stays as it is: the next command puts it back
+        tuning.study.tell(trial, state=TrialState.PRUNED)
+        tuning.console.print(f"trial {trial.number}: pruned", highlight=False)
+        return
+    except KronaError as error:
+        trial.set_user_attr("error", str(error))
+        tuning.study.tell(trial, state=TrialState.FAIL)
+        raise
+    _tell(tuning, trial, job)
+
+
+def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
+    from optuna.trial import TrialState
+
+    if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
+        error = job.error or job.state
+        trial.set_user_attr("error", error)
+        tuning.study.tell(trial, state=TrialState.FAIL)
+        tuning.console.print(f"trial {trial.number}: {job.state}: {error}", highlight=False, markup=False)
+        tuning.failures.append(error)
+        if len(tuning.failures) == len(counted(tuning.study)) >= FAILURES_IN_A_ROW:
+            raise KronaError(f"the first {len(tuning.failures)} trials all failed: {error}")
+        return
+    score = float(job.result.dev["choice"])
+    tuning.study.tell(trial, score)
+    best = tuning.study.best_trial
+    line = f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})"
+    tuning.console.print(line, highlight=False)
+
+
+def compose_run(typed: Sequence[str]) -> dict[str, Any]:
+    """The plain values that train.py would have with these arguments."""
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return composed(compose("config", overrides=list(typed))).config
+    except KronaError:
+        raise
+    except (OmegaConfBaseException, Exception) as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise KronaError(first) from error
+
+
+def fingerprint(config: dict[str, Any], axes: Sequence[Axis]) -> str:
+    """What the study holds fixed: method, task, backbone, seed and a hash of all that the axes do not set."""
+    kept = json.loads(json.dumps(canonical(config)))
+    for axis in axes:
+        *parents, last = (axis.needs or axis.key).split(".")
+        part = kept
+        for parent in parents:
+            part = part.get(parent, {})
+        part.pop(last, None)
+    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+    words = [config[group]["name"] for group in ("method", "task", "backbone")]
+    return f"{' '.join(words)} seed {config['seed']} [{digest}]"

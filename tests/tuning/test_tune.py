@@ -1,0 +1,183 @@
+"""A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from krona.compose import CONF
+from krona.errors import KronaError
+from krona.results import Result, read_results
+from krona.tuning.space import Axis, overrides, read_space
+from krona.tuning.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
+
+optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+
+from krona.tuning.plots import write_plots  # noqa: E402
+from krona.tuning.tune import tune  # noqa: E402
+
+SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
+SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]
+SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
+CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
+
+
+def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
+    from krona.entry import quiet_libraries
+
+    quiet_libraries()
+    with (outputs / "said.txt").open("a", encoding="utf-8") as file:
+        console = Console(file=file, width=200)
+        return tune([*SMALL, *typed], trials=trials, outputs=outputs, space=SPACE, console=console, **kwargs)
+
+
+def trials_of(outputs: Path, name: str) -> list[Any]:
+    return optuna.load_study(study_name=name, storage=storage_of(study_path(outputs, name))).trials
+
+
+def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
+    best = small(tmp_path, trials=1)
+    assert best.trials == 1
+    best = small(tmp_path, trials=2)
+    name = "krona-sample_sst2-nano"
+    trials = trials_of(tmp_path, name)
+    assert [trial.number for trial in trials] == [0, 1]
+    results = {r.run_id: r for r in read_results(tmp_path) if isinstance(r, Result)}
+    for trial in trials:
+        assert set(trial.params) == {"optimizer.lr", "method.scaling", "factors"}
+        result = results[trial.user_attrs["run_id"]]
+        assert result.test is None
+        assert result.dev is not None
+        assert result.dev["choice"] == trial.value
+        assert result.config["optimizer"]["lr"] == trial.params["optimizer.lr"]
+        assert result.config["sweep"] == name
+    assert best == best_of_study(name, outputs=tmp_path)
+    assert best.score == max(trial.value for trial in trials)
+    assert len(best.overrides) == 3
+    assert all(path.read_text().count("<svg") == 1 for path in write_plots(name, outputs=tmp_path))
+    with pytest.raises(KronaError, match=r"has another setting .*--study=ANOTHER_NAME begins a new one"):
+        small(tmp_path, "batch_size=8", trials=3)
+    other = tmp_path / "space.yaml"
+    other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")
+    with pytest.raises(KronaError, match="has another search space"):
+        tune([*SMALL], trials=3, outputs=tmp_path, space=other, console=Console(quiet=True))
+    assert len(trials_of(tmp_path, name)) == 2
+
+
+def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: bool(asked.append(trial.number)) or True)
+    with pytest.raises(KronaError, match="no finished trial yet"):
+        small(tmp_path, trials=1)
+    (trial,) = trials_of(tmp_path, "krona-sample_sst2-nano")
+    assert trial.state.name == "PRUNED"
+    assert list(trial.intermediate_values) == [1]
+    (result,) = (r for r in read_results(tmp_path) if isinstance(r, Result))
+    assert result.status == "interrupted"
+    assert asked == [0]
+
+
+def new_study(outputs: Path, name: str = "s") -> Any:
+    return open_study(outputs, name, space="[]", base="b", seed=0)
+
+
+def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
+    study = new_study(tmp_path)
+    axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    host = os.uname().nodename
+    dead, alive, elsewhere = (study.ask(axis) for _ in range(3))
+    dead.set_user_attr("worker", {"host": host, "pid": gone.pid})
+    alive.set_user_attr("worker", {"host": host, "pid": living.pid})
+    elsewhere.set_user_attr("worker", {"host": "another", "pid": 1})
+    try:
+        assert put_back_dead(study, tmp_path) == 1
+        assert put_back_dead(study, tmp_path) == 0
+    finally:
+        living.kill()
+        living.wait()
+    assert [trial.number for trial in counted(study)] == [1, 2]
+    again = study.ask(axis)
+    assert again.params == dead.params
+
+
+def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from krona.tuning.study import open_study\n"
+    code += "s = open_study(Path(sys.argv[1]), 's', space='[]', base='b', seed=0); s.tell(s.ask(), 1.0)"
+    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+    assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
+    assert [trial.value for trial in new_study(tmp_path).trials] == [1.0, 1.0]
+
+
+@pytest.mark.slow
+def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from rich.console import Console; from krona.tuning.tune import tune\n"
+    )
+    code += "from krona.entry import quiet_libraries; quiet_libraries()\n"
+    code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
+    command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]
+    worker = subprocess.Popen(command)
+    name, until = "krona-sample_sst2-nano", time.monotonic() + 200
+    while time.monotonic() < until:
+        time.sleep(0.5)
+        if study_path(tmp_path, name).exists() and len(trials_of(tmp_path, name)) >= 4:
+            break
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
+    subprocess.run(command, check=True, timeout=280)
+    trials = trials_of(tmp_path, name)
+    left = [trial for trial in trials if not trial.user_attrs.get("void")]
+    assert len(left) == 10
+    assert {trial.state.name for trial in left} <= {"COMPLETE", "PRUNED"}
+    assert len(trials) == 11  # the one that was killed, tried again with its own values
+    (killed,) = (trial for trial in trials if trial.user_attrs.get("void"))
+    assert killed.params in [trial.params for trial in left]
+
+
+def test_axes_that_mean_nothing_here_are_left_out() -> None:
+    assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
+    assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
+    axes = (Axis("optimizer.lr", low=1e-4, high=1.0), Axis("factors", choices=("paper/2x384",)))
+    params = {"optimizer.lr": 0.001, "factors": "paper/2x384"}
+    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=paper/2x384"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("nothing: 1", "has no axes"),
+        ("axes: {optimizer.lr: {low: 2, high: 1}}", "low=2, high=1: expected low < high"),
+        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "expected low < high, above 0 with log"),
+        ("axes: {optimizer.lr: {choices: []}}", "expected a list of numbers or names"),
+        ("axes: {optimizer.lr: {lo: 1}}", "expected low and high, or choices"),
+        ("axes: {method.alpha: {low: 0, high: 1}}", "no axis of"),
+        ("axes: [", "can't be read"),
+    ],
+)
+def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(content)
+    with pytest.raises(KronaError) as error:
+        read_space(path, CONFIG)
+    assert words in str(error.value)
+
+
+def test_missing_studies_and_wrong_names(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="there is no study s; there are: none yet"):
+        best_of_study("s", outputs=tmp_path)
+    with pytest.raises(KronaError, match="--study='a/b': / may not be in it"):
+        new_study(tmp_path, "a/b")
+    new_study(tmp_path)
+    with pytest.raises(KronaError, match="the study s has no finished trial yet"):
+        best_of_study("s", outputs=tmp_path)
+    assert json.loads(new_study(tmp_path).user_attrs["space"]) == []
