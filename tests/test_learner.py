@@ -239,9 +239,15 @@ def test_the_best_epoch_is_the_earliest_on_ties_and_comes_back(tmp_path: Path) -
 
 @pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5), (None, 6)])
 def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
-    tuned = learner(inserted("krona"), evaluate_dev=scores(50, 60, 60, 55, 59, 58), patience=patience)
+    tuned = learner(inserted("krona"), evaluate_dev=scores(50, 60, 60, 55, 59, 58), patience=patience, total_steps=18)
     fit(tuned, tmp_path, epochs=6)
     assert len(tuned.dev_curve) == epochs
+
+
+def test_steps_end_it_within_an_epoch(tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"), total_steps=5)
+    fit(tuned, tmp_path, epochs=6)
+    assert [row["step"] for row in tuned.dev_curve] == [3, 5]
 
 
 def test_a_loss_that_is_no_number_says_where(tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ class Learner(pl.LightningModule):
         scheduler.step()
         self._epoch_loss.append(loss)
         self._epoch_examples += rows
+        if self.global_step >= self.total_steps:  # trainer.max_steps may end it within an epoch
+            self.trainer.should_stop = True
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -145,7 +147,8 @@ class Learner(pl.LightningModule):
         return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
 
     def on_train_start(self) -> None:
-        self.trainer.should_stop = self.out_of_patience  # a run that was killed after its last epoch
+        # a run that was killed after its last epoch
+        self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
         """Add an epoch to the curve; the best keeps its weights, the earliest on ties."""

@@ -109,6 +109,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             os.fsync(written.fileno())
         part.chmod(0o644)
         part.replace(path)
+    except KronaError:
+        raise
     except Exception as error:  # for a full disk torch, pandas and safetensors have kinds of their own
         why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         raise KronaError(f"{path} could not be written: {why}. What stood there is as it was") from error

@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch.utils.data import DataLoader
 
 from krona import backbones, surgery, tasks
+from krona.adapter_file import save_adapter
 from krona.check import locate
 from krona.errors import KronaError
 from krona.insertion import insert_method
@@ -133,7 +134,7 @@ def run(
     # Result on disk
     still_ours()
     write_predictions(folder, splits, {name: score["predictions"] for name, score in scores.items()})
-    write_weights(folder, settings, backbone.model, used)
+    write_weights(folder, settings, backbone.model)
     result.best_epoch, result.dev_curve = learner.best["epoch"], learner.dev_curve
     result.dev = packed(splits.dev, scores["dev"])
     result.test = packed(splits.test, scores["test"]) if "test" in scores else None
@@ -208,9 +209,9 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback]) -> 
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
     return pl.Trainer(
         max_epochs=settings.trainer.max_epochs,
-        max_steps=settings.trainer.max_steps,
         precision=settings.trainer.precision,
         accelerator=settings.trainer.accelerator,
         devices=settings.trainer.devices,
@@ -297,13 +298,8 @@ def write_predictions(folder: Path, splits: Splits, predictions: dict[str, list[
     write_whole(folder / "predictions.jsonl", write)
 
 
-def write_weights(folder: Path, settings: Run, model: torch.nn.Module, used: dict[str, Any]) -> None:
+def write_weights(folder: Path, settings: Run, model: torch.nn.Module) -> None:
     """adapter.safetensors: what trained. Full fine-tuning's weights are the whole model: only with keep=all."""
-    from safetensors.torch import save_file
-
-    tensors = {name: p.detach().cpu().contiguous() for name, p in surgery.trainable_state(model).items()}
-    if not tensors or (settings.method.placement.get("train_backbone") and settings.keep != "all"):
-        return
-    method = {"branch": settings.method.branch, "branch_config": used, **settings.method.placement}
-    header = {"krona": json.dumps(method), "backbone": settings.backbone.name}
-    write_whole(folder / "adapter.safetensors", lambda part: save_file(tensors, part, metadata=header))
+    whole = bool(settings.method.placement.get("train_backbone"))
+    if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
+        save_adapter(model, folder / "adapter.safetensors")
