@@ -1,0 +1,84 @@
+"""Each of sweeps/wandb: the very command that W&B's agent would type, run once as the agent would run it."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from tests.typed_run import PROJECT, train
+from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
+
+from krona.results import Result, read_results
+from krona.trackers.values import epoch_values
+
+SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))
+SMALL = {"task": "sample_sst2"}  # what a test can't download is put in the place of
+QUICK = ["profile=demo", "data.train_rows=32", "batch_size=16", "trainer.max_epochs=1", "trainer.threads=1"]
+
+
+def read(path: Path) -> dict[str, Any]:
+    content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    return content
+
+
+def first_values(parameters: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """One point of the sweep, as the server would send it to an agent."""
+    point = {}
+    for key, spec in parameters.items():
+        if "value" in spec:
+            value = spec["value"]
+        elif "values" in spec:
+            value = spec["values"][-1]
+        else:
+            value = math.sqrt(spec["min"] * spec["max"])
+        point[key] = {"value": SMALL.get(key, value)}
+    return point
+
+
+def agent_command(sweep: dict[str, Any], point: dict[str, Any]) -> list[str]:
+    """The sweep's command with its macros filled in, by W&B's own functions."""
+    macros = create_sweep_command_args({"args": point})
+    macros |= {"env": ["/usr/bin/env"], "interpreter": ["python"], "program": [sweep["program"]]}
+    command: list[str] = []
+    for chunk in create_sweep_command(list(sweep["command"])):
+        name = chunk.removeprefix("${").removesuffix("}")
+        command += macros.get(name, [chunk])
+    return command
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_the_agents_command_runs(path: Path, tmp_path: Path, read_wandb: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweep = read(path)
+    point = first_values(sweep["parameters"])
+    command = agent_command(sweep, point)
+    assert command[:3] == ["/usr/bin/env", "python", "train.py"]
+    monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
+    monkeypatch.setenv("WANDB_RUN_ID", "agents-own-id")
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    done = train(outputs, *command[3:], *QUICK, cwd=PROJECT)
+    assert done.returncode == 0, done.stderr
+    (result,) = (r for r in read_results(outputs) if isinstance(r, Result))
+    assert result.test is None, "a search looks at dev only"
+    for key in ("optimizer.lr", "method.scaling", "seed"):
+        if key in point:
+            group, _, name = key.rpartition(".")
+            assert (result.config[group] if group else result.config)[name] == pytest.approx(point[key]["value"])
+    (file,) = (outputs / "wandb").glob("offline-run-*/run-*.wandb")
+    told = read_wandb(file, summary=True)
+    assert told["run_id"] == "agents-own-id"
+    assert told["summary"][sweep["metric"]["name"]] == result.dev["score"]  # type: ignore[index]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_sweep_searches_on_dev_by_a_metric_that_is_logged(path: Path) -> None:
+    sweep = read(path)
+    assert sweep["method"] in ("grid", "bayes", "random")
+    row = {"epoch": 1, "score": 1.0, "parts": {}}
+    assert sweep["metric"]["name"] in epoch_values(row, 1.0)
+    assert sweep["metric"]["name"].startswith("dev/")
+    assert sweep["metric"]["goal"] == "maximize"
+    assert sweep["parameters"]["score_test"] == {"value": False}
+    if sweep["method"] == "grid":
+        assert all("value" in spec or "values" in spec for spec in sweep["parameters"].values())
