@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format clean
+.PHONY: help setup demo table1-demo test test-slow check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -18,6 +18,10 @@ $(VENV)/.done: pyproject.toml
 
 demo: setup  ## KronA against LoRA and full fine-tuning on a sample task: two minutes, nothing downloaded
 	$(BIN)/python train.py -m profile=demo method=full,lora,krona task=sample_sst2
+
+table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, half an hour on two cores; page in outputs/
+	$(BIN)/krona table 1 profile=demo --workers 2
+	$(BIN)/krona report --table 1 --format html
 
 test: setup  ## the tests, at most ten minutes on two cores
 	$(BIN)/python -m pytest

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from krona.check import _method
+from krona import check
 from krona.insertion import insert_method
 from krona.settings import Method
 
@@ -62,7 +62,7 @@ def method_values(name: str, **overrides: Any) -> dict[str, Any]:
 
 def settings(name: str, **overrides: Any) -> Method:
     """The settings of a method's YAML, cut down where the tiny model is too small for the paper's sizes."""
-    return _method(method_values(name, **overrides))
+    return check.method(method_values(name, **overrides))
 
 
 def inserted(

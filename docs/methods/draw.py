@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from transformers import T5Config, T5ForConditionalGeneration
 
 from krona import surgery
-from krona.check import _method
+from krona import check
 from krona.insertion import insert_method
 
 HERE = Path(__file__).resolve().parent
@@ -72,7 +72,7 @@ def found(method: dict[str, Any]) -> Found:
     model = T5ForConditionalGeneration(
         T5Config(d_model=64, d_kv=16, d_ff=128, num_layers=1, num_heads=4, vocab_size=20, decoder_start_token_id=0)
     )
-    insert_method(model, _method(method), counterparts={})
+    insert_method(model, check.method(method), counterparts={})
     branches = {}
     for name, adapted in surgery.adapted_modules(model):
         there: Any = adapted.branches["default"]

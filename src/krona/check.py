@@ -20,7 +20,12 @@ from krona.tasks.names import did_you_mean
 from krona.tasks.task import Task
 
 TRAINS = ("train_layer_norms", "train_backbone")
-PLACEMENT_KEYS = ("target_modules", "placement", "inner_residual", "modules_per_target", "magnitude", *TRAINS)
+# what a method's YAML may say to `surgery.insert`; its name in the model and the copy for take_out are the run's affair
+PLACEMENT_KEYS = tuple(
+    name
+    for name, parameter in inspect.signature(surgery.insert).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("name", "reversible")
+)
 
 
 def settings(config: Mapping[str, Any]) -> s.Run:
@@ -51,7 +56,7 @@ def settings(config: Mapping[str, Any]) -> s.Run:
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 
 
-def _method(config: Mapping[str, Any]) -> s.Method:
+def method(config: Mapping[str, Any]) -> s.Method:
     values = dict(config)
     target = values.pop("_target_", None)
     own = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
@@ -144,7 +149,7 @@ def _build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
 
 
 _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
-    "method": _method,
+    "method": method,
     "task": Task.from_config,
     "backbone": partial(_build, s.Backbone, "backbone"),
     "data": partial(_build, s.Data, "data"),

@@ -1,0 +1,87 @@
+"""Several processes on one sweep: each takes the runs that nobody has, and one screen shows how far all are."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from krona import status
+from krona.compose import PROJECT
+from krona.errors import KronaError
+from krona.sweeps import Planned, plan
+
+POLL_S = 1.0
+
+
+def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console: Console) -> int:
+    """Run a sweep to its end in ``workers`` processes; 0 if all its runs are done, else 1.
+
+    The processes share the work through the runs' claims, as processes on other machines may. What a worker leaves
+    behind that dies, a further round takes up. Their own output is in ``outputs/sweeps/worker-N.log``.
+    """
+    runs = plan(overrides, outputs=outputs)
+    console.print(status.counts_line(runs), highlight=False, markup=False)
+    for _ in range(3):
+        open_runs = [run for run in runs if run.state in ("waiting", "interrupted", "running")]
+        if not open_runs:
+            break
+        runs = _round(runs, overrides, min(workers, len(open_runs)), outputs, console)
+    console.print(status.counts_line(runs), highlight=False, markup=False)
+    for run in runs:
+        if run.state in ("failed", "wrong"):
+            console.print(f"{run.run_id}: {run.error}", highlight=False, markup=False)
+    return 0 if all(run.state == "done" for run in runs) else 1
+
+
+def _round(
+    runs: list[Planned], overrides: Sequence[str], workers: int, outputs: Path, console: Console
+) -> list[Planned]:
+    logs = [outputs / "sweeps" / f"worker-{number}.log" for number in range(workers)]
+    logs[0].parent.mkdir(parents=True, exist_ok=True)
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    processes = []
+    for log in logs:
+        with log.open("w", encoding="utf-8") as file:
+            processes.append(
+                subprocess.Popen(
+                    [sys.executable, str(PROJECT / "train.py"), "-m", *overrides],
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env={"OMP_NUM_THREADS": threads, **os.environ},
+                )
+            )
+    try:
+        while any(process.poll() is None for process in processes):
+            time.sleep(POLL_S)
+            runs = _tell(runs, status.again(runs, outputs), console)
+    except BaseException:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+        raise
+    now = _tell(runs, status.again(runs, outputs), console)
+    if all(process.returncode not in (0, 1) for process in processes):
+        raise KronaError(f"the workers ended with {processes[0].returncode}: {logs[0]} says why")
+    return now
+
+
+def _tell(before: list[Planned], now: list[Planned], console: Console) -> list[Planned]:
+    """A line for each run that ended since."""
+    done = sum(run.state == "done" for run in before)
+    for old, new in zip(before, now, strict=True):
+        if new.state == old.state or new.state not in ("done", "failed"):
+            continue
+        result = new.result
+        if new.state == "failed" or result is None:
+            line = f"failed  {new.run_id}: {new.error}"
+        else:
+            done += 1
+            scores = [f"{name} {part['score']:.2f}" for name in ("dev", "test") if (part := getattr(result, name))]
+            line = f"{done}/{len(now)}  {new.run_id}  {'  '.join(scores)}  {status.duration(result.times['total'])}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return now
