@@ -12,8 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from transformers import T5Config, T5ForConditionalGeneration
 
-from krona import surgery
-from krona import check
+from krona import check, surgery
 from krona.insertion import insert_method
 
 HERE = Path(__file__).resolve().parent
