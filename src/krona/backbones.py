@@ -47,7 +47,7 @@ def load(settings: Backbone, *, seed: int) -> Loaded:
             untie_head(model)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"the tokenizer has {len(tokenizer)} pieces, the backbone {settings.name} embeds "
+            f"the tokenizer has {len(tokenizer)} pieces, the backbone {settings.path or settings.name} embeds "
             f"{model.config.vocab_size}: they do not belong together"
         )
     return Loaded(model=model, tokenizer=tokenizer)

@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona import tuned
 from krona.errors import KronaError
+from krona.tasks.names import did_you_mean
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
@@ -72,10 +73,11 @@ def composed(cfg: DictConfig) -> Composed:
     values = {str(key): value for key, value in config.items()}
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
-    choices = dict(hydra.runtime.choices) if hydra is not None else {}
+    chosen = dict(hydra.runtime.choices) if hydra is not None else {}
+    require_choices(chosen)
     if typed("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
-    return Composed(config=values, notes=recipe_notes(values, choices, overrides))
+    return Composed(config=values, notes=recipe_notes(values, chosen, overrides))
 
 
 def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
@@ -93,6 +95,14 @@ def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
 def typed(key: str, overrides: list[str]) -> bool:
     """Whether one of a job's overrides sets ``key``."""
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
+
+
+def require_choices(chosen: dict[str, Any]) -> None:
+    """Raise for a name that an optional group does not have: Hydra would go on without it, in silence."""
+    for group in ("factors", "variant", "sweeps"):
+        name = chosen.get(group)
+        if name is not None and name not in choices(group):
+            raise KronaError(f"{group}={name}: no such {group}; {did_you_mean(str(name), choices(group))}")
 
 
 def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:

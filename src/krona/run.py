@@ -53,6 +53,7 @@ def run(
     # Data
     splits = load_splits(settings)
     backbone = backbones.load(settings.backbone, seed=settings.seed)
+    require_labels(settings, splits, backbone.tokenizer)
     tokens = tokenise_splits(settings, splits, backbone.tokenizer, cache=folder.parent / ".cache" / "tokens")
     result.splits = {name: split_facts(getattr(splits, name), tokens[name]) for name in SPLITS}
     result.provenance |= {"data_kind": splits.kind}
@@ -165,6 +166,18 @@ def load_splits(settings: Run) -> Splits:
         revision=data.revision,
         prefix=settings.method.task_prefix,
     )
+
+
+def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
+    """Raise where a label does not come back from the tokenizer: it could never be predicted."""
+    for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
+        back = tokenizer.decode(tokenizer(label)["input_ids"], skip_special_tokens=True).strip()
+        if back != label:
+            raise KronaError(
+                f"the tokenizer of {settings.backbone.tokenizer or settings.backbone.path or settings.backbone.name} "
+                f"can't write the label {label!r} of {settings.task.name}: it comes back as {back!r}. Is its "
+                "tokenizer.json (or spiece.model) there and whole? backbone.tokenizer=FOLDER names another"
+            )
 
 
 def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Path) -> dict[str, Tokenised]:
