@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from krona.errors import KronaError
@@ -58,6 +59,7 @@ class Adapted(nn.Module):
         self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
         self.places: dict[str, Place] = {}
         self.active: str | None = None
+        self.prepared: Any = None  # a `krona.preparing.Prepared`, for inference
         self.merged = False  # the active adapter is in the base's weight
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -72,6 +74,10 @@ class Adapted(nn.Module):
         place = self.places.get(self.active) if self.active is not None else None
         if self.active is None or place is None or self.merged:
             return self.base(x, *args, **kwargs)
+        if self.prepared is not None and self._at_inference(x):
+            step = self.prepared.refresh(self)
+            if step is not None:
+                return step(x, *args, **kwargs)
         branches: Any = self.branches[self.active]
         if place.placement == "before":
             return self.base(through(branches, x, place.inner_residual), *args, **kwargs)
@@ -90,6 +96,9 @@ class Adapted(nn.Module):
                 y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)
         y = y.to(dtype)  # under autocast a branch's last step may be in fp32
         return (y, *output[1:]) if isinstance(output, tuple) else y
+
+    def _at_inference(self, x: Tensor) -> bool:
+        return not (self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
 
     def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
         """Whether the branch and the linear layer that it stands beside can be computed together (``beside``)."""

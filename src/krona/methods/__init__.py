@@ -14,7 +14,8 @@ It answers up to three questions:
     raises a KronaError that says why where a switch of the branch makes the update something else.
 
 For speed alone, and with the same result, it may offer ``beside(layer, x)``, which is ``layer(x) + self(x)`` for the
-linear layer that it stands beside, and ``add_to(y, x)``, which is ``y + self(x)``.
+linear layer that it stands beside, and ``add_to(y, x)``, which is ``y + self(x)``. ``parts()`` says what it is made
+of, for `krona.preparing`.
 
 And it may state two facts: ``shared``, names of parameters that all its places have in common (Compacter's rule), and
 ``update_rank``, the highest rank that its update can have (for the table of `krona params`).

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from krona.errors import KronaError
 from krona.methods.arguments import whole
 from krona.methods.non_linearity import non_linearity_named
+from krona.methods.parts import Bottleneck
 
 
 class Compacter(nn.Module):
@@ -73,6 +74,10 @@ class Compacter(nn.Module):
         W_down, W_up = self.weights()
         z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
         return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)
+
+    def parts(self) -> Bottleneck:
+        W_down, W_up = self.weights()
+        return Bottleneck(W_down, self.down_bias, self.non_linearity, W_up, self.up_bias)
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:

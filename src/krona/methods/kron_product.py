@@ -44,7 +44,7 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
         else:
             y = _second_product(None, _first_product(x2, A, B, order), A, B, order)
     else:
-        for factor in _wide(A, B, order):
+        for factor in wide_factors(A, B, order):
             x2 = x2 @ factor
         y = x2
     return y.reshape(*x.shape[:-1], A.shape[2] * B.shape[2])
@@ -59,7 +59,7 @@ def kron_add(y: Tensor, x: Tensor, A: Tensor, B: Tensor, *, order: Order | None 
     if order in ("b_first", "a_first"):
         out: Tensor = FactoredUpdate.apply(x2, A, B, y2, None, None, order, False)  # type: ignore[no-untyped-call]
     else:
-        *first, last = _wide(A, B, order)
+        *first, last = wide_factors(A, B, order)
         for factor in first:
             x2 = x2 @ factor
         out = torch.addmm(y2, x2, last)
@@ -80,7 +80,7 @@ def kron_linear(
     if order == "built":
         order = "b_first"  # built is what merging does
     if order in ("b_wide", "a_wide"):
-        U, V = _wide(A, B, order)
+        U, V = wide_factors(A, B, order)
         return low_rank_linear(layer, x, U, V)
     x2 = rows_of(x)
     if merge is None:
@@ -152,19 +152,19 @@ class FactoredUpdate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, A, B, between, weight = ctx.saved_tensors
-        (N, (T, a1, a2), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), _side_by_side(A, B, ctx.order)
+        (N, (T, a1, a2), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), side_by_side(A, B, ctx.order)
         g = g.contiguous()  # (N, d_out)
         G = g.view(N, a2, b2)
         base = g @ weight if weight is not None and ctx.needs_input_grad[0] else None  # (N, d_in)
         add = ctx.needs_input_grad[0] and not ctx.merge
         if ctx.order == "b_first":
             H, X = (wide_a @ G).view(N * a1, T * b2), x.view(N * a1, b1)
-            gx = _product_onto(base, H, wide_b.T) if add else base
+            gx = product_onto(base, H, wide_b.T) if add else base
             gB = (X.T @ H).view(b1, T, b2).transpose(0, 1)
             gA = _summed_products(between, G).view(a1, T, a2).transpose(0, 1)
         else:
             K = (G.view(N * a2, b2) @ wide_b.T).view(N, a2 * T, b1)
-            gx = _batched_onto(base, wide_a, K) if add else base
+            gx = batched_onto(base, wide_a, K) if add else base
             gB = (between.view(N * a2, T * b1).T @ G.view(N * a2, b2)).view(T, b1, b2)
             gA = _summed_products(x.view(N, a1, b1), K).view(a1, a2, T).permute(2, 0, 1)
         gx = None if gx is None else gx.reshape(x.shape)
@@ -223,7 +223,7 @@ def _frozen(layer: nn.Linear) -> bool:
     return not layer.weight.requires_grad and (layer.bias is None or not layer.bias.requires_grad)
 
 
-def _side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
+def side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
     """The terms in one pair of factors: b_first (a1·T, a2), (b1, T·b2); a_first (a1, a2·T), (T·b1, b2). One: views."""
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
     if order == "b_first":
@@ -233,7 +233,7 @@ def _side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
 
 def _first_product(x: Tensor, A: Tensor, B: Tensor, order: Order) -> Tensor:
     """b_first: X B, (N, a1·T, b2); a_first: Aᵀ X, (N, a2·T, b1)."""
-    (N, (T, a1, _), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), _side_by_side(A, B, order)
+    (N, (T, a1, _), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), side_by_side(A, B, order)
     if order == "b_first":
         return (x.view(N * a1, b1) @ wide_b).view(N, a1 * T, b2)
     return wide_a.T @ x.view(N, a1, b1)
@@ -243,13 +243,13 @@ def _second_product(
     y: Tensor | None, between: Tensor, A: Tensor, B: Tensor, order: Order, *, in_place: bool = False
 ) -> Tensor:
     """``y`` (N, d_out) or nothing, and the other factor's product of what `_first_product` gave: (N, d_out)."""
-    (N, (T, _, a2), (_, b1, b2)), (wide_a, wide_b) = (len(between), A.shape, B.shape), _side_by_side(A, B, order)
+    (N, (T, _, a2), (_, b1, b2)), (wide_a, wide_b) = (len(between), A.shape, B.shape), side_by_side(A, B, order)
     if order == "b_first":
-        return _batched_onto(y, wide_a.T, between, in_place=in_place).reshape(N, a2 * b2)
-    return _product_onto(y, between.view(N * a2, T * b1), wide_b, in_place=in_place).reshape(N, a2 * b2)
+        return batched_onto(y, wide_a.T, between, in_place=in_place).reshape(N, a2 * b2)
+    return product_onto(y, between.view(N * a2, T * b1), wide_b, in_place=in_place).reshape(N, a2 * b2)
 
 
-def _batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
+def batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
     """``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r)."""
     if y is None:
         return M @ Z
@@ -257,7 +257,7 @@ def _batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = Fa
     return Y.baddbmm_(many, Z) if in_place else torch.baddbmm(Y, many, Z)
 
 
-def _product_onto(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
+def product_onto(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
     """``y + Z M``: Z (rows, q), M (q, r)."""
     if y is None:
         return Z @ M
@@ -274,7 +274,7 @@ def _summed_products(P: Tensor, Q: Tensor) -> Tensor:
     return P.transpose(0, 1).reshape(p, N * q) @ Q.transpose(0, 1).reshape(r, N * q).T
 
 
-def _wide(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
+def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
     """The one or two matrices of an order without batched products."""
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
     if order == "built":

@@ -18,6 +18,7 @@ from krona.methods.arguments import choice, finite, whole
 from krona.methods.kron_product import kron_add, kron_linear, kron_matmul
 from krona.methods.kron_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
 from krona.methods.non_linearity import non_linearity_named
+from krona.methods.parts import KroneckerParts
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:
@@ -116,6 +117,14 @@ class Kronecker(nn.Module):
         if self.residual_scale is not None:
             y = torch.addcmul(y, x, self._gate())
         return kron_add(y, x, self.A, self._scaled_b())
+
+    def parts(self) -> KroneckerParts:
+        (T, a1, a2), (b1, b2) = (-1, *self.A.shape[-2:]), self.B.shape[-2:]
+        A, B = self.A.view(T, a1, a2), self.B.view(T, b1, b2)
+        inner = None if self.inner_bias is None else self.inner_bias.view(T, b2)
+        bias = None if self.bias is None else self.scaling * self.bias
+        gate = None if self.residual_scale is None else self._gate()
+        return KroneckerParts(self.scaling * A, B, inner, self.non_linearity, bias, gate)
 
     def _bare_product(self) -> bool:
         return self.non_linearity is None and self.inner_bias is None

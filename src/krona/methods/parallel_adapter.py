@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
 from krona.methods.non_linearity import non_linearity_named
+from krona.methods.parts import Bottleneck
 
 
 class ParallelAdapter(nn.Module):
@@ -42,3 +43,7 @@ class ParallelAdapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = self.non_linearity(F.linear(x, self.down.T, self.down_bias))  # (..., bottleneck_dim)
         return self.scaling * F.linear(z, self.up.T, self.up_bias)  # (..., d_out)
+
+    def parts(self) -> Bottleneck:
+        s = self.scaling
+        return Bottleneck(self.down, self.down_bias, self.non_linearity, s * self.up, s * self.up_bias)

@@ -1,0 +1,212 @@
+"""The prepared form of each kind of place (`krona.preparing`): a function of the place's inputs, weights made ready."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from krona.adapted import Adapted
+from krona.methods.kron_plan import Order, costs_of, predicted_costs
+from krona.methods.kron_product import batched_onto, product_onto, side_by_side, wide_factors
+from krona.methods.parts import Bottleneck, KroneckerParts
+
+Step = Callable[..., Any]
+ALIGNED = 16  # hidden units: a product's columns come in multiples of this
+
+
+def step_for(adapted: Adapted) -> Step | None:
+    """The step that replaces a place's forward, or None where the plain modules are what there is."""
+    name = adapted.active
+    if name is None or name not in adapted.places or adapted.merged or name in adapted.magnitudes:
+        return None
+    place, branches = adapted.places[name], list[Any](adapted.branches[name].children())
+    parts = [branch.parts() for branch in branches if hasattr(branch, "parts")]
+    if len(parts) < len(branches) or _unusual(adapted):
+        return None
+    with torch.no_grad():
+        if place.placement == "parallel":
+            if all(isinstance(part, Bottleneck) for part in parts):
+                return _beside_relu_ffn(adapted.base, parts) or _bottlenecks_beside(adapted.base, parts)
+            if all(isinstance(part, KroneckerParts) for part in parts):
+                return _kronecker_beside(adapted.base, parts)
+        elif place.placement == "sequential" and len(parts) == 1 and isinstance(parts[0], Bottleneck):
+            return _bottleneck_after(adapted.base, parts[0], residual=place.inner_residual)
+    return None
+
+
+def _unusual(adapted: Adapted) -> bool:
+    """Hooks, tensors without a version counter, or weights of several dtypes: left to the plain modules."""
+    weights = list(adapted.parameters())
+    return (
+        any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
+        or any(weight.is_inference() for weight in weights)
+        or len({(weight.dtype, weight.device) for weight in weights}) > 1
+    )
+
+
+def _bottleneck_after(base: nn.Module, part: Bottleneck, *, residual: bool) -> Step:
+    down, down_bias, up = _with_constant(part)
+
+    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = base(x, *args, **kwargs)
+        y = output[0] if isinstance(output, tuple) else output
+        y2 = y.reshape(-1, y.shape[-1])
+        z = part.non_linearity(torch.addmm(down_bias, y2, down))  # (N, r + 1)
+        out = (torch.addmm(y2, z, up) if residual else z @ up).view(y.shape)
+        return (out, *output[1:]) if isinstance(output, tuple) else out
+
+    return step
+
+
+def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None:
+    if len({part.non_linearity for part in parts}) > 1:
+        return None
+    ready = [_with_constant(part) for part in parts]
+    down, down_bias, up = (
+        torch.cat([r[0] for r in ready], 1),
+        torch.cat([r[1] for r in ready]),
+        torch.cat([r[2] for r in ready]),
+    )
+    non_linearity = parts[0].non_linearity
+
+    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = base(x, *args, **kwargs)
+        y = output[0] if isinstance(output, tuple) else output
+        z = non_linearity(torch.addmm(down_bias, x.reshape(-1, x.shape[-1]), down))
+        out = torch.addmm(y.reshape(-1, y.shape[-1]), z, up).view(y.shape)
+        return (out, *output[1:]) if isinstance(output, tuple) else out
+
+    return step
+
+
+def _with_constant(part: Bottleneck) -> tuple[Tensor, Tensor, Tensor]:
+    """Down (d, r+1), its bias, up (r+1, d): a unit that is always σ(1) carries the output bias."""
+    one = part.down_bias.new_ones(1)
+    constant = part.non_linearity(one)
+    down = torch.cat([part.down, torch.zeros_like(part.down[:, :1])], 1)
+    return down, torch.cat([part.down_bias, one]), torch.cat([part.up, (part.up_bias / constant)[None]])
+
+
+def _beside_relu_ffn(base: Any, parts: list[Bottleneck]) -> Step | None:
+    """ReLU bottlenecks beside a ReLU FFN: more hidden units of it."""
+    if not _is_plain_ffn(base) or not hasattr(base, "wi") or not isinstance(base.act, nn.ReLU):
+        return None
+    if any(part.non_linearity is not F.relu for part in parts):
+        return None
+    ready = [_with_constant(part) for part in parts]
+    d, hidden = base.wi.in_features, base.wi.out_features
+    more = sum(len(bias) for _, bias, _ in ready)
+    width = -(-(hidden + more) // ALIGNED) * ALIGNED
+    wi, bias, wo = (
+        base.wi.weight.new_zeros(width, d),
+        base.wi.weight.new_zeros(width),
+        base.wo.weight.new_zeros(d, width),
+    )
+    wi[:hidden], wo[:, :hidden] = base.wi.weight, base.wo.weight
+    at = hidden
+    for down, down_bias, up in ready:
+        end = at + len(down_bias)
+        wi[at:end], bias[at:end], wo[:, at:end] = down.T, down_bias, up.T
+        at = end
+
+    def step(x: Tensor) -> Tensor:
+        return F.linear(F.linear(x, wi, bias).relu_(), wo)
+
+    return step
+
+
+def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
+    """All Kronecker modules of a place as one; what stands between the products must be the same in all."""
+    if len({(part.A.shape, part.B.shape, part.non_linearity, part.inner_bias is None) for part in parts}) > 1:
+        return None
+    A, B = torch.cat([part.A for part in parts]), torch.cat([part.B for part in parts])  # (T, a1, a2), (T, b1, b2)
+    biases, gates = [p.bias for p in parts if p.bias is not None], [p.gate for p in parts if p.gate is not None]
+    bias = torch.stack(biases).sum(0) if biases else None
+    gate = torch.stack(gates).sum(0) if gates else None
+    between = None
+    if parts[0].non_linearity is not None or parts[0].inner_bias is not None:
+        inner = None if parts[0].inner_bias is None else torch.cat([p.inner_bias for p in parts]).reshape(-1)  # type: ignore[misc]
+        between = (inner, parts[0].non_linearity)
+    ffn = _is_plain_ffn(base)
+    matrix: list[Tensor] = []
+    orders: tuple[Order, ...] = ("b_first", "a_first")
+    wide = {order: side_by_side(A, B, order) for order in orders}
+
+    def first(x2: Tensor) -> Tensor | None:
+        """What wo's product is added to: bias and residual."""
+        if gate is None:
+            return bias
+        return torch.addcmul(bias, x2, gate) if bias is not None else x2 * gate
+
+    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        x2 = x.reshape(-1, x.shape[-1]).contiguous()
+        order: Order = "b_first" if between is not None else _form(A, B, len(x2), x.device.type)
+        start: Tensor | None
+        if order == "built":
+            if not matrix:
+                matrix.append(_matrix(A, B, gate))
+            start = x2 @ matrix[0] if bias is None else torch.addmm(bias, x2, matrix[0])
+        else:
+            start = first(x2)
+        output: Any = None
+        if ffn:
+            h = _hidden(base, x).reshape(len(x2), -1)
+            y2 = h @ base.wo.weight.T if start is None else torch.addmm(start, h, base.wo.weight.T)
+        else:
+            output = base(x, *args, **kwargs)
+            y = output[0] if isinstance(output, tuple) else output
+            y2 = y.reshape(len(x2), -1) + start if start is not None else y.reshape(len(x2), -1).clone()
+        if order != "built":
+            y2 = _factored(y2, x2, wide[order], order, between=between)
+        out = y2.view(*x.shape[:-1], y2.shape[-1])
+        return (out, *output[1:]) if isinstance(output, tuple) else out
+
+    return step
+
+
+def _factored(
+    y: Tensor,
+    x: Tensor,
+    wide: tuple[Tensor, Tensor],
+    order: Order,
+    *,
+    between: tuple[Tensor | None, Callable[[Tensor], Tensor] | None] | None,
+) -> Tensor:
+    """``x (A ⊗ B)`` added into y (N, d_out), the terms side by side; an inner bias (T·b2) and σ after X B."""
+    (wide_a, wide_b), N = wide, len(x)
+    if order == "a_first":
+        V = wide_a.T @ x.view(N, len(wide_a), x.shape[1] // len(wide_a))  # (N, a2·T, b1)
+        return product_onto(y, V.view(-1, len(wide_b)), wide_b, in_place=True).view(y.shape)
+    X, (inner_bias, function) = x.view(-1, len(wide_b)), between or (None, None)
+    Z = X @ wide_b if inner_bias is None else torch.addmm(inner_bias, X, wide_b)  # (N·a1, T·b2)
+    Z = Z if function is None else function(Z)
+    many = Z.view(N, len(wide_a), Z.numel() // max(1, N * len(wide_a)))  # (N, a1·T, b2)
+    return batched_onto(y, wide_a.T, many, in_place=True).view(y.shape)
+
+
+def _form(A: Tensor, B: Tensor, rows: int, device: str) -> Order:
+    """Two products from factors, or one with the matrix, which is built already."""
+    (T, *shape_a), (_, *shape_b), c = A.shape, B.shape, costs_of(device)
+    costs = predicted_costs(tuple(shape_a), tuple(shape_b), rows=rows, device=device, terms=T)
+    costs["built"] = c.plain(rows, shape_a[0] * shape_b[0], shape_a[1] * shape_b[1])  # once for all forwards
+    orders: list[Order] = ["b_first", "a_first", "built"]
+    return min(orders, key=lambda order: costs[order])
+
+
+def _matrix(A: Tensor, B: Tensor, gate: Tensor | None) -> Tensor:
+    (matrix,) = wide_factors(A, B, "built")
+    return matrix if gate is None else matrix + gate * torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+
+
+def _is_plain_ffn(base: Any) -> bool:
+    """T5's FFN whose linear layers are its own, without biases."""
+    names = [name for name in ("wi", "wi_0", "wi_1", "wo") if hasattr(base, name)]
+    plain = all(type(getattr(base, name)) is nn.Linear and getattr(base, name).bias is None for name in names)
+    return plain and "wo" in names and hasattr(base, "act") and set(names) in ({"wi", "wo"}, {"wi_0", "wi_1", "wo"})
+
+
+def _hidden(ffn: Any, x: Tensor) -> Tensor:
+    h: Tensor = ffn.act(ffn.wi(x)) if hasattr(ffn, "wi") else ffn.act(ffn.wi_0(x)) * ffn.wi_1(x)
+    return h
