@@ -56,6 +56,7 @@ class WeightsAndBiases:
 
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for a server that hangs, at exit
         import wandb
 
         self.about = about

@@ -27,7 +27,9 @@ def _history(name: str, trials: list[Any], done: list[Any]) -> Any:
     axes = figure.add_subplot()
     axes.scatter([t.number for t in done], [t.value for t in done], s=18, label="finished")
     pruned = [t for t in trials if t.state.name == "PRUNED" and t.value is not None]
-    axes.scatter([t.number for t in pruned], [t.value for t in pruned], s=18, marker="x", color="grey", label="pruned")
+    if pruned:
+        places = [t.number for t in pruned], [t.value for t in pruned]
+        axes.scatter(*places, s=18, marker="x", color="grey", label="pruned")
     best, steps = float("-inf"), []
     for trial in done:
         best = max(best, trial.value)
@@ -40,6 +42,7 @@ def _history(name: str, trials: list[Any], done: list[Any]) -> Any:
 
 def _axes(name: str, done: list[Any]) -> Any:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
     from optuna.distributions import CategoricalDistribution
 
     keys = list(done[0].params)
@@ -51,9 +54,12 @@ def _axes(name: str, done: list[Any]) -> Any:
             names = [str(choice).rsplit("/", 1)[-1] for choice in distribution.choices]
             places = [distribution.choices.index(t.params[key]) for t in done]
             axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+            axes.set_xlim(-0.5, len(names) - 0.5)
         else:
             places = [t.params[key] for t in done]
             axes.set_xscale("log" if distribution.log else "linear")
+            axes.set_xlim(distribution.low / 1.1 if distribution.log else distribution.low, distribution.high * 1.1)
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.scatter(places, [t.value for t in done], s=18, c=[t.number for t in done])
         axes.set(xlabel=key, ylabel="dev score" if number == 1 else "")
     figure.suptitle(f"{name}: later trials are lighter")
