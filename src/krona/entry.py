@@ -119,6 +119,8 @@ def quiet_libraries() -> None:
     """Silence what is understood, one by one; everything else is still heard."""
     # Lightning greets with the devices that it found and a tip: provenance has the device.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    # Lightning repeats a SIGTERM: this module's own handler says what it means.
+    logging.getLogger("pytorch_lightning.trainer.connectors.signal_connector").setLevel(logging.WARNING)
     # Lightning advises more loader workers; collating these short rows takes less than starting one.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning finds the run's folder not empty: it holds the claim and the log.

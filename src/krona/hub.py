@@ -41,11 +41,13 @@ def offline() -> Iterator[None]:
     import datasets.config
     from huggingface_hub import constants
 
-    before = datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE
+    before, shown = (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE), datasets.logging.get_verbosity()
     datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
+    datasets.logging.set_verbosity_error()  # it warns of each use of its cache: that is what was asked for
     try:
         yield
     finally:
+        datasets.logging.set_verbosity(shown)
         datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
 
 

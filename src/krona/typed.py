@@ -11,6 +11,7 @@ from krona.errors import KronaError
 from krona.tasks.names import did_you_mean
 
 OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
+WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
@@ -32,7 +33,17 @@ def prepared(arguments: Sequence[str]) -> list[str]:
             ready.append(item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # plain values
-    return ready
+    return flags_first(ready)
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Flags before overrides: Hydra's parser takes overrides from one place only."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for item in arguments:
+        takes_it = bool(flags) and flags[-1] in WITH_A_VALUE and "=" not in item
+        (flags if item.startswith("-") or takes_it else overrides).append(item)
+    return [*flags, *overrides]
 
 
 def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
