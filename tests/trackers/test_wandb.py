@@ -1,18 +1,22 @@
 """W&B runs as W&B's own reader finds them: offline, resumed, and online against a server on 127.0.0.1."""
 
 import json
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import wandb
 from tests.trackers.conftest import same_training
 from tests.trackers.one_run import one_run
 from tests.trackers.wandb_server import Mode, WandbServer
 
 from krona.jobs import Interrupted
 from krona.results import read_result
+from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
 
 QUICK = ["logger=wandb", "logger.wandb.timeout=2.0"]
@@ -29,6 +33,15 @@ def online(monkeypatch: pytest.MonkeyPatch) -> Callable[[WandbServer], None]:
         monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
 
     return set_key
+
+
+def sync(lines: list[str]) -> None:
+    """Type the command that the run's own line says."""
+    (said,) = (line for line in lines if "wandb sync" in line)
+    words = re.search(r"wandb (sync (?:--include-online )?\S+) uploads", said)
+    assert words is not None
+    command = [sys.executable, "-m", "wandb", *words[1].split()]
+    subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=60)
 
 
 def stop_after(epoch: int) -> Callable[[Any], None]:
@@ -115,11 +128,11 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
     with WandbServer() as server:
         online(server)
         with pytest.raises(Interrupted):
-            one_run(tmp_path, *QUICK, watch=stop_after(2))
+            one_run(tmp_path, "logger=wandb", watch=stop_after(2))
         run = server.run(plain.name)
         assert [row["epoch"] for row in run["history"].values()] == [1, 2]
         assert run["exit_code"] == 130
-        job, lines = one_run(tmp_path, *QUICK, "logger.wandb.log_adapter=true")
+        job, lines = one_run(tmp_path, "logger=wandb", "logger.wandb.log_adapter=true")
         assert any("wandb: online, http" in line for line in lines)
     same_training(plain, job.folder)
     assert list(server.runs) == [plain.name]
@@ -138,7 +151,10 @@ def test_a_server_of_no_use_from_the_start(
     with WandbServer(mode) as server:
         online(server)
         job, lines = one_run(tmp_path, *QUICK)
+        server.mode = "answer"
+        sync(lines)
     same_training(plain, job.folder)
+    assert [row["epoch"] for row in server.run(job.run_id)["history"].values()] == [1, 2]
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 1
     assert "offline (the server was of no use: " in said[0]
@@ -148,19 +164,27 @@ def test_a_server_of_no_use_from_the_start(
 
 
 @pytest.mark.parametrize("mode", ["hang", "drop"])
-def test_the_network_goes_in_the_middle(mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any) -> None:
+def test_the_network_goes_in_the_middle(
+    mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights_and_biases, "UPLOAD", 0.2)
     with WandbServer() as server:
         online(server)
 
         def watch(learner: Any) -> None:
             server.mode = mode
 
-        job, lines = one_run(tmp_path, *QUICK, "logger.wandb.table_rows=0", watch=watch)
+        patient = ["logger=wandb", "logger.wandb.timeout=15.0", "logger.wandb.table_rows=0"]
+        job, lines = one_run(tmp_path, *patient, watch=watch)
+        wandb.teardown()
+        server.mode = "answer"
+        sync(lines)
     same_training(plain, job.folder)
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 2
     assert "online" in said[0]
-    assert "the server did not take everything in 6 s; wandb sync" in said[1]
+    assert "the server did not take everything in 3 s; wandb sync" in said[1]
+    assert [row["epoch"] for row in server.run(job.run_id)["history"].values()] == [1, 2]
     (path,) = wandb_files(tmp_path)
     assert [row["epoch"] for row in history_of(path)] == [1, 2]
 

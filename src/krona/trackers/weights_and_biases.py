@@ -19,6 +19,7 @@ from krona.trackers.tracker import About, Ending, Value, plain_name, require
 from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run
+UPLOAD = 3.0  # so many timeouts the last upload may take
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
 
 
@@ -95,7 +96,7 @@ class WeightsAndBiases:
             "save_code": False,
             "init_timeout": self.timeout,
             "login_timeout": self.timeout,
-            "finish_timeout": 3 * self.timeout,
+            "finish_timeout": UPLOAD * self.timeout,
             "finish_timeout_raises": True,
         }
         settings = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
@@ -161,7 +162,7 @@ class WeightsAndBiases:
         try:
             run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
-            late = f"the server did not take everything in {3 * self.timeout:g} s"
+            late = f"the server did not take everything in {UPLOAD * self.timeout:g} s"
             return f"{late}; {sync_command(run)} uploads the rest{missing}"
         return f"not everything could be sent{missing}" if missing else None
 
@@ -179,7 +180,8 @@ class WeightsAndBiases:
 def sync_command(run: Any) -> str:
     """The command that uploads what a run has kept on disk."""
     folder = Path(run.dir).parent
-    return f"wandb sync {folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
+    online = "" if folder.name.startswith("offline") else "--include-online "  # W&B skips them without
+    return f"wandb sync {online}{folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
 
 
 def wandb_id(run_id: str) -> str:
