@@ -139,7 +139,8 @@ def _across(config: Mapping[str, Any]) -> list[str]:
     return []
 
 
-def _build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
+def build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
+    """A settings class from plain values; one error that says all that is wrong with them."""
     problems = _unknown(f"{where}.", values, {f.name for f in fields(cls)})
     problems += _missing(cls, f"{where}.", values)
     problems += _type_problems(cls, f"{where}.", values)
@@ -151,10 +152,10 @@ def _build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
 _PARTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "method": method,
     "task": Task.from_config,
-    "backbone": partial(_build, s.Backbone, "backbone"),
-    "data": partial(_build, s.Data, "data"),
+    "backbone": partial(build, s.Backbone, "backbone"),
+    "data": partial(build, s.Data, "data"),
     "optimizer": _optimizer,
-    "trainer": partial(_build, s.Trainer, "trainer"),
+    "trainer": partial(build, s.Trainer, "trainer"),
     "logger": _logger,
 }
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from krona import ledger
-from krona.compose import OUTPUTS, PROJECT, composed
+from krona.compose import OUTPUTS, PROJECT, choices, composed
 from krona.errors import KronaError
 from krona.jobs import Interrupted, Job, run_job
 from krona.summary import run_summary
@@ -63,6 +63,28 @@ def job(cfg: DictConfig) -> Job:
             raise SystemExit(done.error)
     ledger.note_job(done)
     return done
+
+
+def bench(cfg: DictConfig) -> None:
+    """What bench.py does with its config: measure, print, write and draw."""
+    from hydra import compose
+    from omegaconf import OmegaConf
+
+    from krona.bench.entry import run_bench
+
+    quiet_libraries()
+    config: Any = OmegaConf.to_container(cfg.bench, resolve=True)
+
+    def plain(overrides: list[str]) -> dict[str, Any]:
+        values: Any = OmegaConf.to_container(compose("config", overrides=overrides), resolve=False)
+        return {str(key): value for key, value in values.items()}
+
+    console = Console(soft_wrap=True)
+    console = console if console.is_terminal else Console(soft_wrap=True, width=180)  # a table whole in a file
+    try:
+        run_bench(config, compose=plain, methods=choices("method"), outputs=OUTPUTS, project=PROJECT, console=console)
+    except KronaError as error:
+        raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
 
 
 def launch(main: Callable[[], Any]) -> NoReturn:

@@ -33,6 +33,8 @@ NOT_IDENTITY = frozenset(
     }
 )
 
+OFF_IS_ABSENT = frozenset({"trainer.bucket_by_length"})  # switches that came later: off, a run is what it was before
+
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
     """``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``: total, the same for equal values however they are written."""
@@ -55,7 +57,7 @@ def canonical(value: Any, path: str = "") -> Any:
         return {
             str(key): canonical(item, inner[str(key)])
             for key, item in value.items()
-            if inner[str(key)] not in NOT_IDENTITY
+            if inner[str(key)] not in NOT_IDENTITY and not (inner[str(key)] in OFF_IS_ABSENT and item is False)
         }
     if isinstance(value, list | tuple):
         return [canonical(item, path) for item in value]

@@ -72,7 +72,7 @@ def run_job(
             return found
         fresh = begin_afresh(settings, folder)
         with (folder / "train.log").open("w" if fresh else "a", encoding="utf-8") as log:
-            return _run_claimed(settings, identity, folder, claim, notes, project, console, log, watch)
+            return _run_claimed(settings, identity, folder, claim, notes, project, console, log, watch, multirun)
     except OSError as error:
         raise KronaError(
             f"{folder}: {error.strerror or error}; the same command goes on when that is mended"
@@ -120,6 +120,7 @@ def _run_claimed(
     console: Console,
     log: TextIO,
     watch: Watch | None,
+    share: bool,
 ) -> Job:
     from krona.progress import Progress
     from krona.run import run  # transformers and Lightning: not before something runs
@@ -145,7 +146,7 @@ def _run_claimed(
     write_result(folder, result)
     try:
         with tracking(settings, result, folder, say=progress.say, watch=watch) as trackers:
-            run(settings, result, folder, progress=progress, trackers=trackers, still_ours=claim.check)
+            run(settings, result, folder, progress=progress, trackers=trackers, still_ours=claim.check, share=share)
     except ownership.ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt) as stop:

@@ -30,8 +30,11 @@ class EpochOrder(Sampler[int]):
     def __len__(self) -> int:
         return self.rows
 
+    def epoch_seed(self) -> int:
+        return mixed_seed(self.seed, self.epoch)
+
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
+        generator = torch.Generator().manual_seed(self.epoch_seed())
         return iter(torch.randperm(self.rows, generator=generator).tolist())
 
 
@@ -224,7 +227,7 @@ def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
 def predict(
     model: nn.Module, batches: DataLoader[Any], tokenizer: Any, *, max_new_tokens: int, device: torch.device
 ) -> list[str]:
-    """Greedy predictions as text, in the rows' order."""
+    """Greedy predictions as text, in the rows' order: batches of a sampler with an ``order`` are put back."""
     training = model.training
     model.eval()
     texts: list[str] = []
@@ -237,7 +240,11 @@ def predict(
         )
         texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     model.train(training)
-    return texts
+    order: list[int] | None = getattr(getattr(batches, "sampler", None), "order", None)
+    if order is None:
+        return texts
+    back = sorted(range(len(order)), key=order.__getitem__)  # where each row's prediction is
+    return [texts[place] for place in back]
 
 
 def scored(task: Task, split: Split, predictions: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from krona import backbones, surgery, tasks
 from krona.adapter_file import save_adapter
+from krona.batches import BucketedBatches, ShortToLong, source_lengths
 from krona.check import locate
 from krona.errors import KronaError
 from krona.insertion import insert_method
@@ -24,6 +25,7 @@ from krona.progress import Progress
 from krona.provenance import PeakMemory
 from krona.results import Result, now, outcomes, write_result, write_whole
 from krona.settings import Run
+from krona.sharing import kept, shared_backbone
 from krona.tasks import Split, Splits, Tokenised
 from krona.trackers.tracking import Trackers
 
@@ -38,10 +40,12 @@ def run(
     progress: Progress,
     trackers: Trackers,
     still_ours: Callable[[], None],
+    share: bool = False,
 ) -> None:
     """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
 
-    ``still_ours`` is called before each write and raises where another process has taken the run over.
+    ``still_ours`` is called before each write and raises where another process has taken the run over. ``share``: other
+    jobs of this process have the backbone and the data too (`krona.sharing`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
@@ -51,8 +55,8 @@ def run(
     pl.seed_everything(settings.seed, verbose=False)
 
     # Data
-    splits = load_splits(settings)
-    backbone = backbones.load(settings.backbone, seed=settings.seed)
+    splits = shared_splits(settings) if share else load_splits(settings)
+    backbone = (shared_backbone if share else backbones.load)(settings.backbone, seed=settings.seed)
     require_labels(settings, splits, backbone.tokenizer)
     tokens = tokenise_splits(settings, splits, backbone.tokenizer, cache=folder.parent / ".cache" / "tokens")
     result.splits = {name: split_facts(getattr(splits, name), tokens[name]) for name in SPLITS}
@@ -65,7 +69,7 @@ def run(
     # Backbone with the method inserted
     torch.manual_seed(settings.seed)  # the branches' start, whatever was drawn before
     used, notes = insert_method(
-        backbone.model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False
+        backbone.model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=share
     )
     result.notes += notes
     result.provenance["branch_config"] = used
@@ -168,6 +172,17 @@ def load_splits(settings: Run) -> Splits:
     )
 
 
+def shared_splits(settings: Run) -> Splits:
+    """The rows of a task as this process has read them before; they are only read."""
+    data = settings.data
+    content = tasks.data_fingerprint(
+        settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
+    )
+    key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
+    splits: Splits = kept("splits", 8).get(key, lambda: load_splits(settings))
+    return splits
+
+
 def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
     """Raise where a label does not come back from the tokenizer: it could never be predicted."""
     for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
@@ -194,15 +209,26 @@ def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Pat
 
 
 def loaders(settings: Run, tokens: dict[str, Tokenised], *, pad: int) -> tuple[DataLoader[Any], ...]:
-    """Batches padded to their longest: train in the epoch's order, dev and test in the data's."""
+    """Batches padded to their longest: train in the epoch's order, dev and test from short to long."""
     collate = partial(tasks.collate, pad_token_id=pad)
     workers = settings.trainer.num_workers
-    order = EpochOrder(len(tokens["train"]), seed=settings.seed)
-    train: DataLoader[Any] = DataLoader(
-        tokens["train"].rows, batch_size=settings.batch_size, sampler=order, collate_fn=collate, num_workers=workers
-    )
+    loading: dict[str, Any] = {"collate_fn": collate, "num_workers": workers}
+    if settings.trainer.bucket_by_length:
+        lengths = source_lengths(tokens["train"])
+        picked: dict[str, Any] = {
+            "batch_sampler": BucketedBatches(lengths, batch_size=settings.batch_size, seed=settings.seed)
+        }
+    else:
+        order = EpochOrder(len(tokens["train"]), seed=settings.seed)
+        picked = {"sampler": order, "batch_size": settings.batch_size}
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, **picked, **loading)
     dev, test = (
-        DataLoader(tokens[name].rows, settings.trainer.eval_batch_size, collate_fn=collate, num_workers=workers)
+        DataLoader(
+            tokens[name].rows,
+            settings.trainer.eval_batch_size,
+            sampler=ShortToLong(source_lengths(tokens[name])),
+            **loading,
+        )
         for name in ("dev", "test")
     )
     return train, dev, test

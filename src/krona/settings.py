@@ -81,6 +81,7 @@ class Trainer:
     num_workers: int = between(0)
     threads: int | None = between(1, default=None)
     eval_batch_size: int = between(1)
+    bucket_by_length: bool = False  # training batches of rows of about one length
 
 
 @dataclass(frozen=True, kw_only=True)

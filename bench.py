@@ -1,0 +1,15 @@
+"""Measure cost: python bench.py bench=training (latency, kronecker, pipeline, memory, sweep)"""
+
+import hydra
+from omegaconf import DictConfig
+
+from krona import entry
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="bench")
+def main(cfg: DictConfig) -> None:
+    entry.bench(cfg)
+
+
+if __name__ == "__main__":
+    entry.launch(main)

@@ -1,0 +1,149 @@
+"""bench=pipeline: real tokens a second of the whole training step, on GLUE's own rows, by how batches are made.
+
+Three ways: every row padded to 128; padding to the batch's longest, as runs have it; and batches of rows of about one
+length (``trainer.bucket_by_length``). A round is one batch of each; tokens and seconds are summed over rounds.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from krona import backbones, tasks
+from krona.batches import BucketedBatches, source_lengths
+from krona.bench.contestants import frozen_t5, training_step, with_method
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Bench, Entrant
+from krona.errors import KronaError
+from krona.learner import EpochOrder
+from krona.tasks import Task, Tokenised
+
+Row = dict[str, Any]
+PADDED = 128
+
+
+def measure(
+    bench: Bench,
+    entrant: Entrant,
+    sizes: Mapping[str, Any],
+    rows_of: Sequence[Task],
+    cache: Path,
+    say: Callable[[str], None],
+) -> list[Row]:
+    folder, tokenizer_folder = (Path(str(bench.options[key])).expanduser() for key in ("data", "tokenizer"))
+    for key, path in (("data", folder), ("tokenizer", tokenizer_folder)):
+        if not path.is_dir():
+            raise KronaError(
+                f"bench.options.{key}={path}: no such folder; GLUE's TSV files and a T5 tokenizer are needed"
+            )
+    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    model = with_method(frozen_t5(sizes, seed=bench.seed), entrant, seed=bench.seed)
+    rows: list[Row] = []
+    for task in rows_of:
+        say(task.name)
+        splits = tasks.load(
+            task, kind="tsv", path=str(folder), protocol="table1", train_rows=None, skip_bad_rows=False, seed=42,
+            name=None, revision=None, prefix=False,
+        )  # fmt: skip
+        tokens = tasks.tokenise(
+            splits.train,
+            tokenizer,
+            max_source_length=PADDED,
+            cache_dir=cache,
+            tokenizer_fingerprint=backbones.tokenizer_fingerprint(tokenizer),
+        )
+        rows += _one_task(bench, model, task.name, tokens, tokenizer.pad_token_id, len(rows_of), say)
+    return rows
+
+
+def _one_task(
+    bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, tasks_in_all: int, say: Callable[[str], None]
+) -> list[Row]:
+    lengths = source_lengths(tokens)
+    permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
+    again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
+    bucketed = _forever(lambda epoch: _bucketed_batches(lengths, bench, epoch))
+    ways = {
+        "padded to 128": _way(model, tokens, permuted, pad, length=PADDED),
+        "longest": _way(model, tokens, again, pad, length=None),
+        "bucketed": _way(model, tokens, bucketed, pad, length=None),
+    }
+    real: dict[str, list[int]] = {name: [] for name in ways}
+
+    def call(name: str) -> Callable[[], float]:
+        def one() -> float:
+            seconds, count = ways[name]()
+            real[name].append(count)
+            return seconds
+
+        return one
+
+    timed = timed_rounds(
+        {name: call(name) for name in ways},
+        rounds=bench.rounds,
+        warm_up=bench.warm_up,
+        minutes=bench.minutes / tasks_in_all,
+        mark_load=bench.load == "mark",
+        seed=bench.seed,
+        say=say,
+    )
+    rounds = len(timed.seconds["longest"])
+    speed = {name: sum(real[name][-rounds:]) / sum(timed.seconds[name]) for name in ways}
+    return [
+        {
+            "name": f"{task}/{name}",
+            "shape": None,
+            "median_s": timed.median(name),
+            "spread": timed.spread(name),
+            "ratio_to_full": None,
+            "real_tokens_per_s": speed[name],
+            "ratio_to_padded": speed[name] / speed["padded to 128"],
+            "rounds": rounds,
+            "disturbed_rounds": timed.disturbed,
+        }
+        for name in ways
+    ]
+
+
+def _plain_batches(rows: int, bench: Bench, epoch: int) -> Iterator[list[int]]:
+    sampler = EpochOrder(rows, seed=bench.seed)
+    sampler.set_epoch(epoch)
+    order = list(sampler)
+    return (order[at : at + bench.batch_size] for at in range(0, rows - bench.batch_size + 1, bench.batch_size))
+
+
+def _bucketed_batches(lengths: Sequence[int], bench: Bench, epoch: int) -> Iterator[list[int]]:
+    batches = BucketedBatches(lengths, batch_size=bench.batch_size, seed=bench.seed)
+    batches.sampler.set_epoch(epoch)
+    return (batch for batch in batches if len(batch) == bench.batch_size)
+
+
+def _forever(epoch_of: Callable[[int], Iterator[list[int]]]) -> Iterator[list[int]]:
+    epoch = 0
+    while True:
+        yield from epoch_of(epoch)
+        epoch += 1
+
+
+def _way(
+    model: Any, tokens: Tokenised, batches: Iterator[list[int]], pad: int, *, length: int | None
+) -> Callable[[], tuple[float, int]]:
+    """One step from rows on disk to new weights: (seconds, real source tokens)."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
+
+    def step() -> tuple[float, int]:
+        rows = next(batches)
+        start = time.perf_counter()
+        batch = tasks.collate([tokens[row] for row in rows], pad)
+        if length is not None:
+            missing = length - batch["input_ids"].shape[1]
+            batch["input_ids"] = torch.nn.functional.pad(batch["input_ids"], (0, missing), value=pad)
+            batch["attention_mask"] = torch.nn.functional.pad(batch["attention_mask"], (0, missing))
+        training_step(model, batch, from_embeddings=False)()
+        optimizer.step()
+        return time.perf_counter() - start, int(batch["attention_mask"].sum())
+
+    return step
