@@ -12,7 +12,8 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 import krona
 from krona import corpus, sample
 from krona.errors import KronaError
-from krona.pretrain import CHECKPOINT, Schedule, Sizes, make_batches, pretrain
+from krona.feed import make_batches
+from krona.pretrain import CHECKPOINT, Schedule, Sizes, pretrain
 from krona.vocabulary import corrupt, train_tokenizer
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
@@ -74,9 +75,8 @@ def test_examples_are_the_same_and_start_anywhere():
 
 def test_batches_start_anywhere():
     tokenizer = train_tokenizer(["the old dog sleeps in the garden at night"] * 3, size=600)
-    plan = Schedule(batch_size=4)
-    whole = list(islice(make_batches(tokenizer, plan, data_path=None, start=0), 40))
-    later = list(islice(make_batches(tokenizer, plan, data_path=None, start=21), 19))
+    whole = list(islice(make_batches(tokenizer, batch_size=4), 40))
+    later = list(islice(make_batches(tokenizer, batch_size=4, start=21), 19))
     assert all(torch.equal(a[key], b[key]) for a, b in zip(whole[21:], later, strict=True) for key in a)
 
 

@@ -20,7 +20,7 @@ Row = dict[str, str | int | float]
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 SPLIT_ROWS = {"train": 2000, "dev": 200, "test": 400}
-FINGERPRINT = "sample-1-61ab6e5a8b90"
+FINGERPRINT = "sample-1-315002c8a97a"
 """Names the data: a test compares it with `content_hash()`, so it cannot be forgotten when a generator changes."""
 
 MAKERS: dict[str, Callable[[Random], Row]] = {

@@ -12,28 +12,28 @@ from krona.sample.edits import another, changed, contradicted, entailed, open_qu
 Row = dict[str, str | int | float]
 
 
-def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> Clause:
-    """A hypothesis that the clause entails (0), leaves open (1) or contradicts (2)."""
+def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[str, Clause]:
+    """A hypothesis that the clause entails (0), leaves open (1) or contradicts (2), and the slot that decides it."""
     if label == 0:
-        return entailed(clause, rng, steps=rng.randint(1, steps))
+        return "", entailed(clause, rng, steps=rng.randint(1, steps))
     if label == 1:
         slot, other = open_question(clause, rng)
     else:
         slot, other = contradicted(clause, rng)
-    if slot == "negation":  # what follows from the denied clause could be compatible again: weaken before denying
-        return _denied_after(clause, rng, steps=steps - 1)
+    if slot == "negation":  # what follows from the denied clause may be compatible again: weaken before denying
+        return slot, _denied_after(clause, rng, steps=steps - 1)
     if slot == "roles":
-        return other
+        return slot, other
     # an edit elsewhere that follows from the new clause keeps the relation to the old one
-    return entailed(other, rng, steps=rng.randint(0, steps - 1), keep=slot)
+    return slot, entailed(other, rng, steps=rng.randint(0, steps - 1), keep=slot)
 
 
 def mnli(rng: Random) -> Row:
     """One premise and hypothesis: 0 entailment, 1 neutral, 2 contradiction."""
     label = rng.randrange(3)
     premise = draw_clause(rng, place=0.5, time=0.25, negated=0.3)
-    hypothesis = relate(premise, label, rng)
-    first, second = _say_both(premise, hypothesis, rng, passive=0.15)
+    _, hypothesis = relate(premise, label, rng)
+    first, second = say_both(premise, hypothesis, rng, passive=0.15)
     return {"premise": first, "hypothesis": second, "label": label}
 
 
@@ -43,10 +43,10 @@ def rte(rng: Random) -> Row:
     fact = draw_clause(rng, place=0.35, time=0.15, negated=0.15)
     aside = draw_clause(rng, shape=rng.choice(("alone", "thing")), place=0.3, time=0.0)
     relation = 0 if label == 0 else rng.choice((1, 2))
-    hypothesis = relate(fact, relation, rng)
+    _, hypothesis = relate(fact, relation, rng)
     if label == 1 and rng.random() < 0.25 and aside.subject.noun != fact.subject.noun:
         hypothesis = replace(aside, subject=fact.subject)  # true of the other one
-    first, second = _say_both(fact, hypothesis, rng, passive=0.2)
+    first, second = say_both(fact, hypothesis, rng, passive=0.2)
     facts = [first, say(aside)]
     rng.shuffle(facts)
     return {"sentence1": " ".join(facts), "sentence2": second, "label": label}
@@ -57,7 +57,7 @@ def mrpc(rng: Random) -> Row:
     label = rng.randrange(2)
     clause = draw_clause(rng, place=0.6, time=0.3)
     other = clause if label else changed(clause, rng)[1]
-    first, second = _say_both(clause, other, rng, passive=0.4, front=0.35, swap=0.5)
+    first, second = say_both(clause, other, rng, passive=0.4, front=0.35, swap=0.5)
     return {"sentence1": first, "sentence2": second, "label": label}
 
 
@@ -67,18 +67,25 @@ RELATED = 0.5  # share of its weight that a slot keeps when its word is replaced
 
 def stsb(rng: Random) -> Row:
     """Two events and how much of the first the second shares, 0.0 to 5.0."""
+    clause, other, score, _ = graded(rng)
+    first, second = say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
+    return {"sentence1": first, "sentence2": second, "label": score}
+
+
+def graded(rng: Random) -> tuple[Clause, Clause, float, list[str]]:
+    """Two events, the score of their likeness (0.0 to 5.0), and the slots in which they differ."""
     clause = draw_clause(rng, shape=rng.choice(("thing", "food", "person")), place=1.0, time=0.6)
     slots = [slot for slot in WEIGHTS if getattr(clause, slot)]
     total = sum(WEIGHTS[slot] for slot in slots)
     other, kept = clause, total
-    for slot in rng.sample(slots, rng.randint(0, len(slots))):
+    replaced = rng.sample(slots, rng.randint(0, len(slots)))
+    for slot in replaced:
         other, share = _replace_slot(other, slot, rng)
         kept -= WEIGHTS[slot] * (1.0 - share)
-    first, second = _say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
-    return {"sentence1": first, "sentence2": second, "label": round(5.0 * max(kept, 0.0) / total, 1)}
+    return clause, other, round(5.0 * max(kept, 0.0) / total, 1), [slot for slot in slots if slot in replaced]
 
 
-def _say_both(
+def say_both(
     first: Clause, second: Clause, rng: Random, *, passive: float = 0.2, front: float = 0.2, swap: float = 0.3
 ) -> tuple[str, str]:
     """Both in words of their own; never the same text twice where another wording exists."""

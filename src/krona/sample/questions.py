@@ -46,6 +46,12 @@ def slots_of(clause: Clause) -> list[str]:
 
 def qnli(rng: Random) -> Row:
     """A question and a sentence: 0 the sentence answers it, 1 it does not."""
+    question, sentence, answer = asked_and_told(rng)
+    return {"question": question, "sentence": sentence, "label": int(not answer)}
+
+
+def asked_and_told(rng: Random) -> tuple[str, str, str]:
+    """A question, a sentence, and the answer in the sentence (empty where it has none)."""
     label = rng.randrange(2)
     clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.5, time=0.35)
     slot = rng.choice(slots_of(clause))
@@ -61,7 +67,15 @@ def qnli(rng: Random) -> Row:
     if rng.random() < 0.4:
         aside = say(draw_clause(rng, shape="alone", place=0.0, time=0.0))
         sentence = f"{sentence} {aside}" if rng.random() < 0.5 else f"{aside} {sentence}"
-    return {"question": question, "sentence": sentence, "label": label}
+    return question, sentence, "" if label else filler(clause, slot)
+
+
+def filler(clause: Clause, slot: str) -> str:
+    """What answers the question for a slot: a noun, a place, a time or a count."""
+    if slot in ("place", "time"):
+        return str(getattr(clause, slot))
+    phrase = clause.subject if slot == "subject" or clause.object is None else clause.object
+    return phrase.count if slot == "count" else phrase.noun
 
 
 def qqp(rng: Random) -> Row:

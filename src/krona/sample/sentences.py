@@ -15,6 +15,8 @@ SINGULAR, PLURAL = 0, 1
 PRESENT = ("sleep", "dance", "wait", "work", "laugh", "fall", "hum", "whisper", "arrive")
 TRANSITIVE = ("lift", "find", "repair", "hide", "lose", "buy", "push", "pull")
 SELF = {"female": "herself", "male": "himself", "many": "themselves"}
+DENIERS = ("nobody", "no critic", "hardly anyone")
+NEGATED = ("is not", "is never", "is far from", "is anything but", "is hardly", "was not at all")
 ADVERBS = ("often", "rarely", "quietly", "always", "never", "usually")
 
 
@@ -45,24 +47,17 @@ def sst2(rng: Random) -> Row:
     return {"sentence": finish(text), "label": label}
 
 
-def opinion(rng: Random, positive: int) -> str:
-    """A clause of that valence, by a plain word or by a negated opposite."""
-    turned = rng.random() < 0.5
-    plain = bool(positive) != turned  # the valence of the word itself
+def opinion(rng: Random, positive: int, *, turned: float = 0.3) -> str:
+    """A clause of that valence: by a plain word, or (`turned`: how often) by a negated opposite."""
+    negated = rng.random() < turned
+    plain = bool(positive) != negated  # the valence of the word itself
     aspect = rng.choice(lx.ASPECTS)
     if rng.random() < 0.3:
         verb = rng.choice(lx.LIKED if plain else lx.DISLIKED)
-        who = (
-            rng.choice(("nobody", "no critic", "hardly anyone"))
-            if turned
-            else rng.choice(("everyone", "I", "the critics"))
-        )
+        who = rng.choice(DENIERS if negated else ("everyone", "I", "the critics"))
         return f"{who} {verb} the {aspect}"
     word = rng.choice(lx.GOOD if plain else lx.BAD)
-    if turned:
-        how = rng.choice(("is not", "is never", "is far from", "is anything but", "is hardly", "was not at all"))
-    else:
-        how = rng.choice(("is", "is truly", "is very", "is rather", "was always", "seems quite"))
+    how = rng.choice(NEGATED if negated else ("is", "is truly", "is very", "is rather", "was always", "seems quite"))
     return f"the {aspect} {how} {word}"
 
 
