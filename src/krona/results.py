@@ -111,7 +111,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.replace(path)
     except KronaError:
         raise
-    except Exception as error:  # for a full disk torch, pandas and safetensors have kinds of their own
+    except Exception as error:  # for a full disk torch and safetensors have kinds of their own
         why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
         raise KronaError(f"{path} could not be written: {why}. What stood there is as it was") from error
     finally:

@@ -1,5 +1,6 @@
 """One run, top to bottom: data → backbone → method inserted → trainer → predictions → scores → result on disk."""
 
+import csv
 import json
 import time
 from collections.abc import Callable
@@ -7,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -319,8 +319,15 @@ def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]
 
 def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
     """metrics.csv: a row an epoch."""
-    flat = [{**{k: v for k, v in row.items() if k != "parts"}, **row["parts"]} for row in curve]
-    write_whole(folder / "metrics.csv", lambda part: pd.DataFrame(flat).to_csv(part, index=False))
+    rows = [{**{key: value for key, value in row.items() if key != "parts"}, **row["parts"]} for row in curve]
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+            table.writeheader()
+            table.writerows(rows)
+
+    write_whole(folder / "metrics.csv", write)
 
 
 def write_predictions(folder: Path, splits: Splits, predictions: dict[str, list[str]]) -> None:
