@@ -88,7 +88,8 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     said = ""
     while text not in said:
         line = process.stdout.readline()
-        assert line, f"it ended without {text!r}: {said}"
+        if not line:
+            pytest.fail(f"it ended without {text!r}: {said} {process.communicate(timeout=60)}")
         said += line
     return said
 

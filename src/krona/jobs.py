@@ -1,5 +1,6 @@
 """One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded."""
 
+import signal
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -149,9 +150,10 @@ def _run_claimed(
             run(settings, result, folder, progress=progress, trackers=trackers, still_ours=claim.check, share=share)
     except ownership.ClaimLostError:
         raise
-    except (Interrupted, KeyboardInterrupt) as stop:
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
         _finish(result, folder, claim, "interrupted", None)
-        raise Interrupted(*stop.args) from None
+        # Lightning ends a run by a SystemExit where a SIGTERM came while Python could raise nothing
+        raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
     except Exception as error:
         log.write(traceback.format_exc())
         message = str(error) if isinstance(error, KronaError) else f"{type(error).__name__}: {_first_line(error)}"
