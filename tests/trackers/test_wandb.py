@@ -107,7 +107,7 @@ def test_history_has_gradients_and_updates(tmp_path: Path, history_of: Any) -> N
 
 
 def test_no_tracker_changes_a_bit(tmp_path: Path, plain: Path) -> None:
-    job, _ = one_run(tmp_path, "logger=all")
+    job, _ = one_run(tmp_path, "logger=[wandb,tensorboard]")
     same_training(plain, job.folder)
 
 
@@ -144,7 +144,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
     assert any(name.startswith("media/table/test/predictions") for name in run["files"])
 
 
-@pytest.mark.parametrize("mode", ["refuse", "hang", "drop"])
+@pytest.mark.parametrize("mode", ["refuse", "hang", pytest.param("drop", marks=pytest.mark.slow)])
 def test_a_server_of_no_use_from_the_start(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any
 ) -> None:
@@ -163,7 +163,7 @@ def test_a_server_of_no_use_from_the_start(
     assert [row["epoch"] for row in history_of(path)] == [1, 2]
 
 
-@pytest.mark.parametrize("mode", ["hang", "drop"])
+@pytest.mark.parametrize("mode", [pytest.param("hang", marks=pytest.mark.slow), "drop"])
 def test_the_network_goes_in_the_middle(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

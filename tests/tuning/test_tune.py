@@ -1,6 +1,5 @@
 """A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
 
-import json
 import os
 import signal
 import subprocess
@@ -85,7 +84,7 @@ def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pyte
 
 
 def new_study(outputs: Path, name: str = "s") -> Any:
-    return open_study(outputs, name, space="[]", base="b", seed=0)
+    return open_study(outputs, name, space="x 0…1", base="b", seed=0)
 
 
 def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
@@ -112,7 +111,7 @@ def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
 
 def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from krona.tuning.study import open_study\n"
-    code += "s = open_study(Path(sys.argv[1]), 's', space='[]', base='b', seed=0); s.tell(s.ask(), 1.0)"
+    code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0); s.tell(s.ask(), 1.0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
     assert [trial.value for trial in new_study(tmp_path).trials] == [1.0, 1.0]
@@ -180,4 +179,4 @@ def test_missing_studies_and_wrong_names(tmp_path: Path) -> None:
     new_study(tmp_path)
     with pytest.raises(KronaError, match="the study s has no finished trial yet"):
         best_of_study("s", outputs=tmp_path)
-    assert json.loads(new_study(tmp_path).user_attrs["space"]) == []
+    assert new_study(tmp_path).user_attrs["space"] == "x 0…1"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
 from krona.check import locate
@@ -104,7 +105,8 @@ def tracking(
         config=flat_config(settings.config, result.run_id) if settings.trackers else {},
         resumed=(folder / "last.ckpt").is_file(),
     )
-    guarded = [Guarded(name, build(name, values), say=say) for name, values in settings.trackers.items()]
+    chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes one tells
+    guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, watch=watch)
     ending: Ending = "interrupted"
     try:

@@ -1,5 +1,6 @@
 """`krona tune` as it is typed: one worker or several, what was found, and the command that uses it."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from krona.provenance import cpu_count
 from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
 
+WORKER = "KRONA_TUNE_WORKER"  # set for the processes that share a study with the one that was typed
 SPACE = PROJECT / "sweeps" / "tune" / "default.yaml"
 
 
@@ -42,6 +44,8 @@ def tune_here(
         for other in others:
             if other.poll() is None:
                 other.terminate()
+    if WORKER in os.environ:
+        return  # the process that started this one says what was found
     if any(other.returncode for other in others):
         raise KronaError("a worker failed; what it said stands above. The same command goes on")
     typed = " ".join([*(item for item in overrides if not item.startswith("trainer.threads=")), *best.overrides])
@@ -54,7 +58,7 @@ def tune_here(
 def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "krona.cli", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
     command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
-    return subprocess.Popen(command)
+    return subprocess.Popen(command, env={**os.environ, WORKER: "1"})
 
 
 def _interrupt(number: int, frame: Any) -> NoReturn:

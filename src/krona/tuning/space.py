@@ -1,6 +1,5 @@
 """A search space from its YAML: axes over keys of the command line."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +33,10 @@ class Axis:
         )  # fmt: skip
 
     def words(self) -> str:
-        return f"{self.key} {'|'.join(map(str, self.choices)) if self.choices else f'{self.low:g}…{self.high:g}'}"
+        """The axis as the user reads it, and as one study's is told from another's."""
+        if self.choices:
+            return f"{self.key} {'|'.join(map(str, self.choices))}"
+        return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
@@ -84,9 +86,9 @@ def _has(config: Mapping[str, Any], key: str) -> bool:
     return True
 
 
-def as_json(axes: tuple[Axis, ...]) -> str:
-    """The space in one form, to tell one from another."""
-    return json.dumps([[axis.key, axis.low, axis.high, axis.log, list(axis.choices)] for axis in axes])
+def in_words(axes: tuple[Axis, ...]) -> str:
+    """The space in one line: two of the same line are the same."""
+    return ", ".join(axis.words() for axis in axes)
 
 
 def overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:

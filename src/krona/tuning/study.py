@@ -59,7 +59,7 @@ def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) ->
             study.set_user_attr(key, value)
         elif known != value:
             raise KronaError(
-                f"the study {name} has another {what} ({path}): it has {known}, this command {value}. "
+                f"the study {name} has another {what} ({path}): its own is {known}; this command's {value}. "
                 "--study=ANOTHER_NAME begins a new one"
             )
     return study

@@ -16,7 +16,7 @@ from krona.compose import CONF, PROJECT, composed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
-from krona.tuning.space import Axis, as_json, overrides, read_space
+from krona.tuning.space import Axis, in_words, overrides, read_space
 from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
@@ -56,10 +56,9 @@ def tune(
     base = compose_run([*typed, "score_test=false"])
     axes = read_space(space, base)
     name = name or f"{base['method']['name']}-{base['task']['name']}-{base['backbone']['name']}"
-    study = open_study(outputs, name, space=as_json(axes), base=fingerprint(base, axes), seed=seed)
+    study = open_study(outputs, name, space=in_words(axes), base=fingerprint(base, axes), seed=seed)
     tuning = Tuning(typed, axes, name, study, outputs, console)
-    said = ", ".join(axis.words() for axis in axes)
-    console.print(f"study {name}: {said}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"study {name}: {in_words(axes)}", highlight=False, markup=False, soft_wrap=True)
     while True:
         back = put_back_dead(study, outputs)
         if back:
