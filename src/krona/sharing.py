@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from krona import backbones
+from krona.backbone_source import fingerprint
 from krona.settings import Backbone
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -46,7 +47,7 @@ def shared_backbone(settings: Backbone, *, seed: int) -> backbones.Loaded:
     """A backbone with modules of its own over weights that this process has loaded before."""
     drawn = None if settings.pretrained else seed
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    key = (backbones.fingerprint(settings), settings.name, sizes, settings.tied_head, drawn)
+    key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn)
     loaded: backbones.Loaded = kept("backbone", 1).get(key, lambda: backbones.load(settings, seed=seed))
     return backbones.Loaded(model=with_own_modules(loaded.model), tokenizer=loaded.tokenizer)
 
