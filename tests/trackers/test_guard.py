@@ -61,8 +61,10 @@ def said() -> list[str]:
 @pytest.fixture
 def hanging(said: list[str]) -> Iterator[Guarded]:
     tracker = Unruly(hangs_at="epoch")
-    yield Guarded("slow", tracker, say=said.append, limit_s=0.2)
+    guarded = Guarded("slow", tracker, say=said.append, limit_s=0.2)
+    yield guarded
     tracker.released.set()
+    guarded.thread.join(10)  # or it draws random numbers in the next test
 
 
 def all_calls(guarded: Guarded) -> None:

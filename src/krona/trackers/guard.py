@@ -27,7 +27,8 @@ class Guarded:
         self.name, self.tracker, self.say, self.limit_s = name, tracker, say, limit_s
         self.alive = True
         self._calls: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
-        threading.Thread(target=self._work, name=f"tracker {name}", daemon=True).start()
+        self.thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+        self.thread.start()
 
     def open(self, about: About) -> None:
         self._told(self._call("start", lambda: self.tracker.open(about)))
