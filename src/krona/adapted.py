@@ -55,6 +55,7 @@ class Adapted(nn.Module):
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base
+        self.training = base.training  # a model in eval mode stays in it
         self.branches = nn.ModuleDict()  # adapter → its branches here
         self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
         self.places: dict[str, Place] = {}
@@ -120,7 +121,7 @@ class Adapted(nn.Module):
             yield from self.magnitudes[adapter].named_parameters()
 
     def put_in(self, adapter: str, branches: nn.ModuleList, place: Place, magnitude: Magnitude | None) -> None:
-        self.branches[adapter] = branches
+        self.branches[adapter] = branches.train(self.training)
         self.places[adapter] = place
         if magnitude is not None:
             self.magnitudes[adapter] = magnitude

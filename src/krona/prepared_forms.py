@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from krona.adapted import Adapted
 from krona.methods.kron_plan import Order, costs_of, predicted_costs
-from krona.methods.kron_product import batched_onto, product_onto, side_by_side, wide_factors
+from krona.methods.kron_product import batched_onto, product_onto, rows_of, side_by_side, wide_factors
 from krona.methods.parts import Bottleneck, KroneckerParts
 
 Step = Callable[..., Any]
@@ -152,12 +152,12 @@ def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
             start = first(x2)
         output: Any = None
         if ffn:
-            h = _hidden(base, x).reshape(len(x2), -1)
+            h = rows_of(_hidden(base, x))
             y2 = h @ base.wo.weight.T if start is None else torch.addmm(start, h, base.wo.weight.T)
         else:
             output = base(x, *args, **kwargs)
             y = output[0] if isinstance(output, tuple) else output
-            y2 = y.reshape(len(x2), -1) + start if start is not None else y.reshape(len(x2), -1).clone()
+            y2 = rows_of(y) + start if start is not None else rows_of(y).clone()
         if order != "built":
             y2 = _factored(y2, x2, wide[order], order, between=between)
         out = y2.view(*x.shape[:-1], y2.shape[-1])
@@ -177,9 +177,10 @@ def _factored(
     """``x (A ⊗ B)`` added into y (N, d_out), the terms side by side; an inner bias (T·b2) and σ after X B."""
     (wide_a, wide_b), N = wide, len(x)
     if order == "a_first":
-        V = wide_a.T @ x.view(N, len(wide_a), x.shape[1] // len(wide_a))  # (N, a2·T, b1)
-        return product_onto(y, V.view(-1, len(wide_b)), wide_b, in_place=True).view(y.shape)
-    X, (inner_bias, function) = x.view(-1, len(wide_b)), between or (None, None)
+        X = x.view(N, len(wide_a), x.shape[1] // len(wide_a))
+        V = batched_onto(None, wide_a.T, X)  # (N, a2·T, b1)
+        return product_onto(y, V.view(V.numel() // len(wide_b), len(wide_b)), wide_b, in_place=True).view(y.shape)
+    X, (inner_bias, function) = x.view(x.numel() // len(wide_b), len(wide_b)), between or (None, None)
     Z = X @ wide_b if inner_bias is None else torch.addmm(inner_bias, X, wide_b)  # (N·a1, T·b2)
     Z = Z if function is None else function(Z)
     many = Z.view(N, len(wide_a), Z.numel() // max(1, N * len(wide_a)))  # (N, a1·T, b2)

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from krona import backbones, surgery, tasks
 from krona.adapter_file import save_adapter
+from krona.allocator import keep_freed_memory
 from krona.batches import BucketedBatches, ShortToLong, source_lengths
 from krona.check import locate
 from krona.errors import KronaError
@@ -47,6 +48,7 @@ def run(
     ``still_ours`` is called before each write and raises where another process has taken the run over. ``share``: other
     jobs of this process have the backbone and the data too (`krona.sharing`).
     """
+    keep_freed_memory()
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
     if settings.trainer.threads is not None:

@@ -24,7 +24,8 @@ def measure(
     bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any], say: Callable[[str], None]
 ) -> list[Row]:
     """Rows for batch 1 × 10 (the paper's) and for a larger batch."""
-    backbone: Any = frozen_t5(sizes, seed=bench.seed).eval()
+    backbone: Any = frozen_t5(sizes, seed=bench.seed)
+    backbone.eval()
     models, forms = {"backbone": twin(backbone)}, {"backbone": "bare"}
     for entrant in entrants:
         plain = with_method(backbone, entrant, seed=bench.seed)

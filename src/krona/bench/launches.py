@@ -14,9 +14,9 @@ VIEWS = {
 }  # fmt: skip
 
 
-class _Counting(TorchDispatchMode):
+class _Counting(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -31,4 +31,5 @@ def launches(call: Callable[[], Any]) -> Counter[str]:
     """Operations by name; ``.total()`` of them is the number of launches."""
     with _Counting() as counting:
         call()
-    return counting.counts
+    counts: Counter[str] = counting.counts
+    return counts

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from krona.allocator import keep_freed_memory
 from krona.errors import KronaError
 
 STAT = Path("/proc/stat")  # busy and stolen time of all cores; absent elsewhere than on Linux
@@ -67,6 +68,7 @@ def pin_threads(threads: int | None) -> int:
             f"bench.threads={chosen}: this process may use {cores} cores; more threads wait for each other"
         )
     torch.set_num_threads(chosen)
+    keep_freed_memory()  # as runs do
     return chosen
 
 

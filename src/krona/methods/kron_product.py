@@ -158,7 +158,7 @@ class FactoredUpdate(torch.autograd.Function):
         base = g @ weight if weight is not None and ctx.needs_input_grad[0] else None  # (N, d_in)
         add = ctx.needs_input_grad[0] and not ctx.merge
         if ctx.order == "b_first":
-            H, X = (wide_a @ G).view(N * a1, T * b2), x.view(N * a1, b1)
+            H, X = batched_onto(None, wide_a, G).view(N * a1, T * b2), x.view(N * a1, b1)
             gx = product_onto(base, H, wide_b.T) if add else base
             gB = (X.T @ H).view(b1, T, b2).transpose(0, 1)
             gA = _summed_products(between, G).view(a1, T, a2).transpose(0, 1)
@@ -216,7 +216,7 @@ def _checked(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Tens
 
 def rows_of(x: Tensor) -> Tensor:
     """(..., d) → (N, d), a view where x lies row after row."""
-    return x.reshape(-1, x.shape[-1]).contiguous()
+    return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
 
 
 def _frozen(layer: nn.Linear) -> bool:
@@ -236,7 +236,7 @@ def _first_product(x: Tensor, A: Tensor, B: Tensor, order: Order) -> Tensor:
     (N, (T, a1, _), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), side_by_side(A, B, order)
     if order == "b_first":
         return (x.view(N * a1, b1) @ wide_b).view(N, a1 * T, b2)
-    return wide_a.T @ x.view(N, a1, b1)
+    return batched_onto(None, wide_a.T, x.view(N, a1, b1))
 
 
 def _second_product(
@@ -250,10 +250,11 @@ def _second_product(
 
 
 def batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
-    """``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r)."""
+    """``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r). Not by ``@``, which copies Z to make one product of all."""
+    many = M.expand(len(Z), *M.shape)
     if y is None:
-        return M @ Z
-    Y, many = y.view(len(Z), M.shape[0], Z.shape[2]), M.expand(len(Z), *M.shape)
+        return torch.bmm(many, Z)
+    Y = y.view(len(Z), M.shape[0], Z.shape[2])
     return Y.baddbmm_(many, Z) if in_place else torch.baddbmm(Y, many, Z)
 
 
@@ -269,7 +270,7 @@ def _summed_products(P: Tensor, Q: Tensor) -> Tensor:
     """``Σₙ Pₙ Qₙᵀ`` of (N, p, q) and (N, r, q): (p, r)."""
     (N, p, q), r = P.shape, Q.shape[1]
     if p * r <= q * (p + r):  # the products of single tokens are smaller than copies of P and Q
-        each = (P @ Q.transpose(1, 2)).view(N, p * r)
+        each = torch.bmm(P, Q.transpose(1, 2)).view(N, p * r)
         return (each.new_ones(N) @ each).view(p, r)  # a matrix-vector product: the kernel of sum(0) takes longer
     return P.transpose(0, 1).reshape(p, N * q) @ Q.transpose(0, 1).reshape(r, N * q).T
 
