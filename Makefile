@@ -24,10 +24,10 @@ table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, ha
 	$(BIN)/krona report --table 1 --format html
 
 test: setup  ## the tests, at most ten minutes on two cores
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: setup  ## the tests that take longer
-	$(BIN)/python -m pytest -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
 
 check: setup  ## lint, types, layers, and every shipped config against its signatures
 	$(BIN)/ruff check
