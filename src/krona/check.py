@@ -16,7 +16,7 @@ from typing import Any, get_args, get_origin
 from krona import settings as s
 from krona import surgery
 from krona.errors import KronaError
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 from krona.tasks.task import Task
 
 TRAINS = ("train_layer_norms", "train_backbone")

@@ -12,7 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona import tuned
 from krona.errors import KronaError
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"

@@ -11,8 +11,8 @@ from krona.bench import output
 from krona.bench.machine import machine_facts, pin_threads, require_quiet
 from krona.bench.settings import Bench, Entrant
 from krona.errors import KronaError
+from krona.names import did_you_mean
 from krona.tasks import Task
-from krona.tasks.names import did_you_mean
 
 Row = dict[str, Any]
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.errors import KronaError
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 from krona.tasks.task import BadRowError
 
 Row = Mapping[str, Any]

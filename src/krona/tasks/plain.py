@@ -5,7 +5,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from krona.errors import KronaError
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 
 TEXTS = ("name", "template", "split", "label_column")
 TEXTS_OR_NULL = ("sample", "hub_name")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from krona.errors import KronaError
+from krona.names import did_you_mean
 from krona.tasks.files import Located, Row, read_rows, read_tsv
-from krona.tasks.names import did_you_mean
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
 KINDS = ("hub", "tsv", "sample")

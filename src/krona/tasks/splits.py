@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from krona.errors import KronaError
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 from krona.tasks.sources import Part, Reading, read_parts
 from krona.tasks.task import Task
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from krona.errors import KronaError
 from krona.metrics.scores import CLASS_METRICS, METRICS
-from krona.tasks.names import did_you_mean
+from krona.names import did_you_mean
 from krona.tasks.plain import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
