@@ -1,0 +1,75 @@
+"""Rounds: shuffled, quiet or run again, and no number from a machine under load."""
+
+import itertools
+
+import pytest
+
+from krona.bench import machine
+from krona.bench.machine import Clock, others_share, pin_threads, require_quiet
+from krona.bench.rounds import Timed, timed_rounds
+from krona.errors import KronaError
+
+
+def clocks(shares: list[float]) -> object:
+    """Two moments a round, a second apart, in which others work for these shares of a second."""
+    busy, moments = 0.0, []
+    for second, share in enumerate(shares):
+        moments.append(Clock(2.0 * second, float(second), busy, 0.0))
+        busy += 1.0 + share
+        moments.append(Clock(2.0 * second + 1, second + 1.0, busy, 0.0))
+    return itertools.chain(moments, itertools.repeat(moments[-1])).__next__
+
+
+def test_each_contestant_once_a_round_in_changing_order() -> None:
+    calls: list[str] = []
+    contestants = {name: (lambda name=name: calls.append(name)) for name in "abc"}
+    timed = timed_rounds(contestants, rounds=6, warm_up=0, minutes=1, clock=clocks([0.0] * 6))
+    rounds = [calls[at : at + 3] for at in range(0, 18, 3)]
+    assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
+    assert len({tuple(order) for order in rounds}) > 1
+    assert [len(timed.seconds[name]) for name in "abc"] == [6, 6, 6]
+
+
+def test_a_disturbed_round_is_run_again() -> None:
+    times = iter([1.0, 50.0, 1.0, 1.0])
+    timed = timed_rounds({"a": lambda: next(times)}, rounds=3, warm_up=0, minutes=1, clock=clocks([0.0, 0.9, 0.0, 0.0]))
+    assert timed.seconds["a"] == [1.0, 1.0, 1.0]
+    assert timed.disturbed == 1
+
+
+def test_load_is_an_error_and_no_number() -> None:
+    with pytest.raises(KronaError, match=r"under load: others took cores in \d+ of \d+ rounds.*bench\.load=mark"):
+        timed_rounds({"a": lambda: 1.0}, rounds=5, warm_up=0, minutes=0.0, clock=clocks([0.9] * 500))
+
+
+def test_marked_load_is_kept_and_counted() -> None:
+    contestants = {"a": lambda: 1.0}
+    timed = timed_rounds(contestants, rounds=3, warm_up=0, minutes=1, mark_load=True, clock=clocks([0.9, 0.0, 0.0]))
+    assert timed.disturbed == 1
+    assert timed.seconds["a"] == [1.0] * 3
+
+
+def test_ratios_are_taken_within_rounds() -> None:
+    timed = Timed({"a": [1.1, 2.2, 11.0], "b": [1.0, 2.0, 10.0]})
+    assert timed.ratio("a", "b") == pytest.approx(1.1)
+    assert timed.median("a") == 2.2
+    assert timed.spread("b") == pytest.approx(2.25)
+
+
+def test_others_share_counts_stolen_time_and_not_ours() -> None:
+    before = Clock(0.0, 5.0, 100.0, 3.0)
+    assert others_share(before, Clock(10.0, 25.0, 120.0, 3.0)) == 0.0
+    assert others_share(before, Clock(10.0, 15.0, 115.0, 4.0)) == pytest.approx(0.6)
+
+
+def test_a_machine_under_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "read_clock", clocks([1.5]))
+    with pytest.raises(KronaError, match=r"under load: others take 1\.50 of \d+ cores"):
+        require_quiet(seconds=0)
+    monkeypatch.setattr(machine, "read_clock", clocks([0.01]))
+    require_quiet(seconds=0)
+
+
+def test_more_threads_than_cores() -> None:
+    with pytest.raises(KronaError, match=r"bench\.threads=4096: this process may use \d+ cores"):
+        pin_threads(4096)
