@@ -71,7 +71,7 @@ def timed_rounds(
         share = others_share(before, clock())
         if share > QUIET:
             timed.disturbed += 1
-            say(f"  others took {share:.2f} cores in this round{'' if mark_load else ': it is run again'}")
+            say(f"  others took {share:.2f} cores in this round: it is run again")
             if not mark_load:
                 continue
         for name, seconds in row.items():
