@@ -13,7 +13,7 @@ import krona
 from krona import corpus, sample
 from krona.errors import KronaError
 from krona.feed import make_batches
-from krona.pretrain import CHECKPOINT, Schedule, Sizes, pretrain
+from krona.pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
 from krona.vocabulary import corrupt, train_tokenizer
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
@@ -150,7 +150,7 @@ def test_the_nano_backbone_is_a_small_real_t5():
     model = T5ForConditionalGeneration.from_pretrained(NANO, dtype=torch.float32)
     attention = [m for m in model.modules() if type(m).__name__ == "T5Attention"]
     assert {tuple(getattr(m, name).weight.shape) for m in attention for name in "qkvo"} == {(192, 192)}
-    assert model.config.dropout_rate == 0.1
+    assert model.config.dropout_rate == FINE_TUNING_DROPOUT > 0
     assert model.lm_head.weight is model.shared.weight
     assert f"`{sample.FINGERPRINT}`" in (NANO / "README.md").read_text()
 

@@ -80,10 +80,17 @@ TWO = (
 
 def prompt(rng: Random, query: str, *texts: str) -> str:
     """The texts with cues before them, and the query before or after."""
-    cues = rng.choice(TWO) if len(texts) == 2 else (rng.choice(ONE),)
-    marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
-    if rng.random() < 0.3:
+    style = rng.random()
+    if style < 0.3:  # no cues
         marked = " ".join(texts)
+    elif style < 0.6:  # any word, with a number or not: "item37: … garden12: …"
+        number = rng.randint(10, 98)
+        words = rng.choices(("item", "part", "entry", "box", *lx.PARENTS), k=len(texts))
+        cues = [f"{word}{number + at if style < 0.5 else ''}" for at, word in enumerate(words)]
+        marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
+    else:
+        cues = list(rng.choice(TWO) if len(texts) == 2 else (rng.choice(ONE),))
+        marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
     return f"{query} {marked}" if rng.random() < 0.5 else f"{marked} {query}"
 
 
