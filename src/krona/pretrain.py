@@ -132,7 +132,7 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> list[torch.optim.Optimi
     # T5 does not scale its attention: queries start smaller by sqrt(d_kv), and so must their steps be
     queries = [weight for name, weight in inner.items() if name.endswith(".q.weight")]
     others = [weight for name, weight in inner.items() if not name.endswith(".q.weight")]
-    muon = [{"params": others}, {"params": queries, "lr": plan.lr / 6}]
+    muon: list[dict[str, Any]] = [{"params": others}, {"params": queries, "lr": plan.lr / 6}]
     optimizers: list[torch.optim.Optimizer] = [
         torch.optim.Muon(muon, lr=plan.lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(rest, lr=plan.embedding_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
@@ -182,7 +182,10 @@ def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
 def _save_checkpoint(
     out: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], step: int, spent: float, curve: list[Any]
 ) -> None:
-    state = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    state: dict[str, Any] = {
+        "model": model.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
     state |= {"step": step, "spent": spent, "curve": curve}
     part = out / f"{CHECKPOINT}.part"
     torch.save(state, part)
