@@ -117,7 +117,7 @@ def test_method_below_recipe_below_profile_below_what_is_typed() -> None:
     assert run("~recipe").optimizer.lr == 1e-3  # the method's own
     assert run().optimizer.lr == 2e-3  # the recipe's
     demo = run("profile=demo")
-    assert (demo.optimizer.lr, demo.optimizer.warmup_steps, demo.trainer.max_epochs) == (1e-2, 30, 6)
+    assert (demo.optimizer.lr, demo.optimizer.warmup_steps, demo.trainer.max_epochs) == (1e-2, 30, 5)
     assert (demo.backbone.name, demo.data.kind, demo.task.name) == ("nano", "sample", "sample_rte")
     assert run("profile=demo", "optimizer.lr=5e-4").optimizer.lr == 5e-4
     assert run("profile=demo", "task=sample_sst2").task.name == "sample_sst2"

@@ -41,7 +41,9 @@ def groups() -> list[str]:
 
 def choices(group: str) -> list[str]:
     """The names that a group offers."""
-    folder = PROJECT / group if group == "sweeps" else CONF / group
+    if group == "sweeps":  # its folders hold what krona tune and W&B's agents read
+        return sorted(path.stem for path in (PROJECT / group).glob("*.yaml"))
+    folder = CONF / group
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
