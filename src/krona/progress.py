@@ -11,6 +11,7 @@ from rich.progress import Progress as Bar
 from krona.learner import Learner
 from krona.results import Result
 from krona.settings import Run
+from krona.summary import rate
 
 REFRESH_S = 0.5  # the loss is read from the device no more often than this
 
@@ -77,7 +78,7 @@ class Progress(pl.Callback):
             self._task,
             completed=trainer.global_step,
             description=f"loss {float(loss):.4f}  lr {schedule.get_last_lr()[0]:.2e}  "
-            f"{self._examples / (now - self._began):,.0f} examples/s",
+            f"{rate(self._examples / (now - self._began))}",
         )
 
     def epoch(self, learner: Learner) -> None:
@@ -86,7 +87,7 @@ class Progress(pl.Callback):
         parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"
         self.say(
             f"  epoch {row['epoch']:>2}/{self._epochs}  loss {row['loss']:.4f}  dev {row['score']:.2f}{parts}  "
-            f"lr {row['lr']:.2e}  {row['examples_per_s']:,.0f} examples/s{best}"
+            f"lr {row['lr']:.2e}  {rate(row['examples_per_s'])}{best}"
         )
 
     def close(self) -> None:

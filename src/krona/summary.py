@@ -22,11 +22,16 @@ def run_summary(job: Job, console: Console) -> None:
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %)",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
-        f"{result.times['examples_per_s']:,.0f} examples/s), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
+        f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
         f"{job.folder / 'result.json'}",
     ]
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def rate(examples_per_s: float) -> str:
+    """``202 examples/s``, ``0.46 examples/s``."""
+    return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"
 
 
 def _score(result: Result, split: str) -> str:
