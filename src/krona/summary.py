@@ -1,13 +1,14 @@
 """What stands on the screen at the end: one run's outcome, or a sweep's table."""
 
 from collections import Counter
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from krona.jobs import Job, State
-from krona.results import Result
+from krona.results import Result, unpack_outcomes
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 
@@ -18,12 +19,13 @@ def run_summary(job: Job, console: Console) -> None:
     if result is None or result.dev is None:
         return
     lines = [
-        f"test {_score(result, 'test')}" if result.test else "test not scored (score_test=false)",
+        f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %)",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
         f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
         f"{job.folder / 'result.json'}",
+        f"next: krona report --where task={result.task}   (or krona diff {result.run_id} ANOTHER_RUN)",
     ]
     for line in lines:
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
@@ -34,10 +36,18 @@ def rate(examples_per_s: float) -> str:
     return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"
 
 
-def _score(result: Result, split: str) -> str:
-    scored = getattr(result, split)
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in scored["parts"].items())
-    return f"{scored['score']:.2f} ({parts}) on {result.splits[split]['rows']:,} rows of {heading(result)}"
+def _test_score(result: Result, test: dict[str, Any]) -> str:
+    """The score with the test set's own bootstrap interval: what it owes to which examples are in the set."""
+    from krona.report.measures import encode
+    from krona.report.selection import label_ids, metrics_of
+    from krona.report.statistics import bootstrap, interval_of
+
+    task = result.config["task"]
+    answers = encode(*unpack_outcomes(test["outcomes"]), label_ids(task))
+    low, high = interval_of(bootstrap([answers], metrics_of(task)))
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
+    rows = f"{result.splits['test']['rows']:,} rows of {heading(result)}"
+    return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"
 
 
 def heading(result: Result) -> str:

@@ -190,9 +190,7 @@ def _typed(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> t
 def _answers(result: Result) -> dict[str, Answers]:
     """Each split's predictions as numbers; ValueError where they do not give the stored scores."""
     task = result.config["task"]
-    labels = task.get("labels")
-    ids = labels.values() if isinstance(labels, Mapping) else range(len(labels or ()))
-    names = None if labels is None else [str(i) for i in sorted(ids)]
+    names = label_ids(task)
     answers = {}
     for split in ("dev", "test"):
         part = getattr(result, split)
@@ -206,6 +204,14 @@ def _answers(result: Result) -> dict[str, Answers]:
         mean = sum(part["parts"][name] for name in names_of_score) / len(names_of_score)
         _same(f"{split}.score", part["score"], mean, "parts")
     return answers
+
+
+def label_ids(task: Mapping[str, Any]) -> list[str] | None:
+    """A task's targets in the order of their ids; None for a regression."""
+    labels = task.get("labels")
+    if labels is None:
+        return None
+    return [str(i) for i in sorted(labels.values() if isinstance(labels, Mapping) else range(len(labels)))]
 
 
 def metrics_of(task: Mapping[str, Any]) -> list[str]:
