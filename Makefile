@@ -17,7 +17,7 @@ $(VENV)/.done: pyproject.toml
 	@touch $@
 
 demo: setup  ## KronA against LoRA and full fine-tuning on a sample task: two minutes, nothing downloaded
-	$(BIN)/python train.py -m profile=demo method=full,lora,krona task=sample_sst2
+	$(BIN)/python train.py -m profile=demo method=full,lora,krona task=sample_cola
 
 table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, half an hour on two cores; page in outputs/
 	$(BIN)/krona table 1 profile=demo --workers 2
