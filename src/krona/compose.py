@@ -11,12 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from krona import tuned
+from krona.backbone_source import NANO
 from krona.errors import KronaError
 from krona.names import did_you_mean
 
 PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
-NANO = Path(__file__).resolve().parent / "nano"
 
 OUTPUTS = PROJECT / "outputs"
 TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the sweep's best rate

@@ -120,7 +120,7 @@ def _own(token: str) -> str:
 
 def _lapsed(path: Path) -> bool:
     holder = _read(path)
-    if holder.get("host") == socket.gethostname() and not _alive(holder.get("pid")):
+    if holder.get("host") == socket.gethostname() and not alive(holder.get("pid")):
         return True
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
@@ -133,7 +133,8 @@ def _lapsed(path: Path) -> bool:
         probe.unlink(missing_ok=True)
 
 
-def _alive(pid: Any) -> bool:
+def alive(pid: Any) -> bool:
+    """Whether a process of this number is on this machine."""
     if not isinstance(pid, int):
         return False
     try:

@@ -126,21 +126,11 @@ def _dead(trial: Any, outputs: Path) -> bool:
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
     if worker.get("host") == socket.gethostname():
-        return worker["pid"] == os.getpid() or not _alive(int(worker["pid"]))
+        return worker["pid"] == os.getpid() or not ownership.alive(int(worker["pid"]))
     if age < ownership.LAPSE_S:
         return False
     run_id = trial.user_attrs.get("run_id")
     return run_id is None or ownership.owner(outputs / run_id) is None
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def storage_of(path: Path) -> Any:
