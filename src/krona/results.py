@@ -46,6 +46,18 @@ class Result:
     peak_memory: dict[str, int] = field(default_factory=dict)  # host, and device where there is one
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def epochs(self) -> int:
+        """How many epochs the run has in all: fewer than ``max_epochs`` where ``max_steps`` ends it first."""
+        epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
+        return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
+
+    @property
+    def reached(self) -> str:
+        """How far a run is that has not finished: ``epoch 2 of 20``, or ``before the end of its first epoch``."""
+        epoch = int(self.progress.get("epoch") or 0)
+        return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
+
     def problems(self) -> list[str]:
         """What is wrong with this result, in words; empty where nothing is."""
         found = []
