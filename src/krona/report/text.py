@@ -92,12 +92,6 @@ def unfinished_lines(report: Report) -> list[str]:
     """Failed, interrupted and running runs, each with its reason and its place."""
     lines = []
     for run in report.unfinished:
-        result, progress = run.result, run.result.progress
-        where = (
-            f"epoch {progress.get('epoch', 0)} of {progress.get('epochs', '?')}"
-            if progress
-            else "before its first epoch"
-        )
-        reason = result.error or where
-        lines.append(f"{result.run_id}: {result.status}: {reason}")
+        result = run.result
+        lines.append(f"{result.run_id}: {result.status}: {result.error or result.reached}")
     return lines
