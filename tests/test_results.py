@@ -135,5 +135,7 @@ def test_how_far_a_run_is() -> None:
     config = {"trainer": {"max_epochs": 20, "max_steps": -1}}
     assert result(config=config).reached == "before the end of its first epoch"
     assert result(config=config, progress={"epoch": 2, "step": 50, "steps": 500}).reached == "epoch 2 of 20"
-    cut = result(config=config, progress={"epoch": 1, "step": 25, "steps": 60})  # max_steps=60: the third epoch is short
+    cut = result(
+        config=config, progress={"epoch": 1, "step": 25, "steps": 60}
+    )  # max_steps=60: the third epoch is short
     assert (cut.reached, cut.epochs) == ("epoch 1 of 3", 3)

@@ -26,8 +26,18 @@ def insert_method(
     notes: list[str] = []
     if method.fit_factors == "nearest" and "kron_factors" in config and hasattr(branch, "fit_to_layer"):
         config["kron_factors"], notes = _fitted(model, branch, method, counterparts)
+    widths = _widths(model, method) if "kron_factors" in config else set()
     surgery.insert(model, branch, reversible=reversible, **method.placement, **config)
+    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # only A was given: B follows from the layer
+        ((a1, a2),), ((d_in, d_out),) = config["kron_factors"], widths
+        config["kron_factors"] = [[a1, a2], [d_in // a1, d_out // a2]]
     return config, notes
+
+
+def _widths(model: nn.Module, method: Method) -> set[tuple[int, int]]:
+    """(d_in, d_out) of the places that the method's branches go to."""
+    places = surgery.find_places(model, method.placement["target_modules"])
+    return {surgery.widths(model.get_submodule(place)) for place in places}
 
 
 def _fitted(
@@ -35,8 +45,7 @@ def _fitted(
 ) -> tuple[list[list[int]], list[str]]:
     """The paper's factors on these layers: unchanged where they fit, else their counterpart, which is said."""
     wanted = [list(shape) for shape in method.branch_config["kron_factors"]]
-    places = surgery.find_places(model, method.placement["target_modules"])
-    widths = {surgery.widths(model.get_submodule(place)) for place in places}
+    widths = _widths(model, method)
     if len(widths) > 1:
         layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(widths))
         raise KronaError(

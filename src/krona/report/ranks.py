@@ -1,47 +1,63 @@
-"""The rank of a method's update, from its configuration."""
+"""The shape of A that a run really had, and the rank of its update, from what its result says."""
 
 import re
+from typing import Any
 
 from krona.results import Result
 
-FITTED = re.compile(r"become \((\d+), (\d+)\) on layers (\d+) → (\d+)")
+Shape = tuple[int, int]
+FITTED = re.compile(
+    r"become \((\d+), (\d+)\) on layers (\d+) → (\d+)"
+)  # in the notes of results without `branch_config`
 
 
 def used_shape(result: Result) -> str | None:
-    """The shape of A on this backbone's layers, as 16x12; a shape of the paper that did not fit has become another."""
-    factors = result.config["method"].get("kron_factors")
-    if not factors:
-        return None
-    shapes = _fitted(result) or (result.provenance.get("branch_config") or {}).get("kron_factors") or factors
-    return "x".join(str(side) for side in shapes[0])
+    """The shape of A on this backbone's layers, as 16x12."""
+    used = _used(result)
+    return _as_text(used[0]) if used else None
+
+
+def asked_shape(result: Result) -> str | None:
+    """The shape of A that was asked for, where the layers made another of it: 32x24."""
+    used, asked = _used(result), _shapes(result.config["method"].get("kron_factors"))
+    return _as_text(asked[0]) if used and asked and asked[0] != used[0] else None
 
 
 def update_rank(result: Result) -> int | None:
-    """The most that the update's rank can be: of A ⊗ B, min(a1, a2) · min(b1, b2); of LoRA, its rank.
+    """The most that the update's rank can be: of A ⊗ B, min(a1, a2) · min(b1, b2), times its terms; of LoRA, its rank.
 
     None where the update is no matrix (a non-linearity between two products), or where B's shape is not known.
     """
     method = result.config["method"]
-    if isinstance(result.provenance.get("update_rank"), int):
-        return int(result.provenance["update_rank"])
-    factors = method.get("kron_factors")
-    if method.get("non_linearity"):
+    if method.get("non_linearity") or method.get("magnitude"):
         return None
-    if factors:
-        used = (result.provenance.get("branch_config") or {}).get("kron_factors") or factors
-        shapes = _fitted(result) or [tuple(shape) for shape in used]
-        if len(shapes) < 2:
+    if method.get("kron_factors"):
+        used = _used(result)
+        if len(used) < 2:
             return None
-        (a1, a2), (b1, b2) = shapes[0], shapes[1]
-        return int(min(a1, a2) * min(b1, b2) * int(method.get("terms") or 1))
+        (a1, a2), (b1, b2) = used
+        full = min(a1 * b1, a2 * b2)
+        products = int(method.get("terms") or 1) * int(method.get("modules_per_target") or 1)
+        return full if method.get("residual") else min(full, products * min(a1, a2) * min(b1, b2))
     rank = method.get("rank")
-    return int(rank) if isinstance(rank, int) and result.method in ("lora", "dora") else None
+    return int(rank) if isinstance(rank, int) and result.method == "lora" else None
 
 
-def _fitted(result: Result) -> list[tuple[int, int]] | None:
-    """The shapes on this backbone's layers, where the run says that it fitted them."""
+def _used(result: Result) -> list[Shape]:
+    """The shapes of A and B as they were inserted; of A alone, where the layers have several widths; else none."""
+    recorded = (result.provenance.get("branch_config") or {}).get("kron_factors")
+    if recorded:
+        return _shapes(recorded)
     for note in result.notes:
         if found := FITTED.search(note):
             a1, a2, d_in, d_out = map(int, found.groups())
             return [(a1, a2), (d_in // a1, d_out // a2)]
-    return None
+    return _shapes(result.config["method"].get("kron_factors"))
+
+
+def _shapes(factors: Any) -> list[Shape]:
+    return [(int(a), int(b)) for a, b in factors or []]
+
+
+def _as_text(shape: Shape) -> str:
+    return f"{shape[0]}x{shape[1]}"

@@ -1,0 +1,23 @@
+"""What a method's settings become on a backbone's layers, as results record it."""
+
+import pytest
+
+from krona.insertion import insert_method
+from tiny_t5 import settings, tiny_t5
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"), [([[4, 8]], [[4, 8], [16, 8]]), ([[2, 32], [32, 2]], [[2, 32], [32, 2]])]
+)
+def test_b_is_recorded_where_only_a_was_typed(typed: list[list[int]], recorded: list[list[int]]) -> None:
+    method = settings("krona", kron_factors=typed, fit_factors="exact")
+    used, notes = insert_method(tiny_t5(), method, counterparts={})
+    assert used["kron_factors"] == recorded
+    assert notes == []
+    assert method.branch_config["kron_factors"] == typed
+
+
+def test_with_layers_of_several_widths_only_a_is_recorded() -> None:
+    method = settings("krona", kron_factors=[[4, 8]], fit_factors="exact", target_modules=["q", "wi"])
+    used, _ = insert_method(tiny_t5(), method, counterparts={})
+    assert used["kron_factors"] == [[4, 8]]
