@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import one_job
 from krona.batches import WINDOW, BucketedBatches, ShortToLong
+from krona.evaluation import predict
 from krona.identity import run_id
-from krona.learner import predict
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
 
@@ -59,13 +59,13 @@ def test_short_to_long_and_predictions_in_the_rows_order(monkeypatch: pytest.Mon
 
     batches = Batches([{"input_ids": torch.tensor([[row]]), "attention_mask": torch.ones(1, 1)} for row in sampler])
     batches.sampler = sampler
-    monkeypatch.setattr("krona.learner.greedy", lambda model, ids, mask, max_new_tokens: ids)
+    monkeypatch.setattr("krona.evaluation.greedy", lambda model, ids, mask, max_new_tokens: ids)
 
     class Tokenizer:
         def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool) -> list[str]:
             return [f"row {row}" for (row,) in ids.tolist()]
 
-    texts = predict(torch.nn.Linear(1, 1), batches, Tokenizer(), max_new_tokens=1, device=torch.device("cpu"))
+    texts = predict(torch.nn.Linear(1, 1), batches, Tokenizer(), max_new_tokens=1)
     assert texts == ["row 0", "row 1", "row 2", "row 3"]
 
 

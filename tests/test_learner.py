@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.utils.data import DataLoader
 
 from krona import entry, surgery
+from krona.batches import EpochOrder, mixed_seed
 from krona.errors import KronaError
-from krona.learner import EpochOrder, Learner, micro_batches, mixed_seed, summed_loss
+from krona.learner import Learner, micro_batches, summed_loss
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
 ROWS = 10
@@ -51,7 +53,7 @@ def scores(*values: float) -> Any:
     """A dev split that scores these, one an epoch."""
     left = iter(values)
 
-    def evaluate() -> dict[str, Any]:
+    def evaluate(model: nn.Module) -> dict[str, Any]:
         value = next(left)
         return {"score": value, "choice": value, "parts": {"accuracy": value}, "predictions": []}
 
@@ -85,6 +87,7 @@ def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4)
         enable_model_summary=False,
         use_distributed_sampler=False,
         default_root_dir=folder,
+        plugins=[LightningEnvironment()],
     )
     trainer.fit(learner, DataLoader(rows(), batch_size=batch_size, sampler=order))  # type: ignore[arg-type]
 

@@ -252,12 +252,11 @@ def test_frozen_weights_are_the_backbones_to_the_bit(
     import torch
     from safetensors.torch import load_file
 
-    from krona import run as run_module
-    from krona import surgery
+    from krona import run_files, surgery
 
     kept = []
-    real = run_module.write_weights
-    monkeypatch.setattr(run_module, "write_weights", lambda *given: (kept.append(given[2]), real(*given)))
+    real = run_files.write_weights
+    monkeypatch.setattr(run_files, "write_weights", lambda *given: (kept.append(given[2]), real(*given)))
     run({**values, "seed": 1}, tmp_path)
     (model,) = kept
     before = load_file(tiny_folder / "model.safetensors")

@@ -6,10 +6,35 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from krona.learner import EpochOrder
 from krona.tasks import Tokenised
 
 WINDOW = 50  # batches among whose rows lengths are sorted: enough for even batches, little enough to stay random
+
+
+class EpochOrder(Sampler[int]):
+    """The order of an epoch's rows: a permutation that depends on the seed and the epoch alone."""
+
+    def __init__(self, rows: int, *, seed: int) -> None:
+        self.rows, self.seed, self.epoch = rows, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch, a resumed one included."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def epoch_seed(self) -> int:
+        return mixed_seed(self.seed, self.epoch)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.epoch_seed())
+        return iter(torch.randperm(self.rows, generator=generator).tolist())
+
+
+def mixed_seed(seed: int, count: int) -> int:
+    """One seed from two numbers, far apart for neighbours (64-bit golden-ratio hashing)."""
+    return (seed * 0x9E3779B97F4A7C15 + (count + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 
 
 class BucketedBatches(Sampler[list[int]]):

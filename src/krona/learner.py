@@ -1,46 +1,18 @@
 """The LightningModule: T5's loss over label tokens, the optimiser, dev scores and trainable-only checkpoints."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Sampler
 
-from krona import metrics, surgery
-from krona.decoding import greedy
+from krona import surgery
+from krona.batches import mixed_seed
 from krona.errors import KronaError
-from krona.tasks import Split, Task, Tokenised
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
-
-
-class EpochOrder(Sampler[int]):
-    """The order of an epoch's rows: a permutation that depends on the seed and the epoch alone."""
-
-    def __init__(self, rows: int, *, seed: int) -> None:
-        self.rows, self.seed, self.epoch = rows, seed, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before each epoch, a resumed one included."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def epoch_seed(self) -> int:
-        return mixed_seed(self.seed, self.epoch)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.epoch_seed())
-        return iter(torch.randperm(self.rows, generator=generator).tolist())
-
-
-def mixed_seed(seed: int, count: int) -> int:
-    """One seed from two numbers, far apart for neighbours (64-bit golden-ratio hashing)."""
-    return (seed * 0x9E3779B97F4A7C15 + (count + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 
 
 class Learner(pl.LightningModule):
@@ -63,7 +35,7 @@ class Learner(pl.LightningModule):
         micro_batch_size: int | None,
         seed: int,
         patience: int | None,
-        evaluate_dev: Callable[[], dict[str, Any]],
+        evaluate_dev: Callable[[nn.Module], dict[str, Any]],
         after_epoch: Callable[["Learner"], None],
     ) -> None:
         super().__init__()
@@ -77,11 +49,45 @@ class Learner(pl.LightningModule):
         self.patience = patience
         self.evaluate_dev, self.after_epoch = evaluate_dev, after_epoch
         self.dev_curve: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None  # of the best epoch: epoch, choice, dev, weights
+        self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # of training and evaluation, in the process that this one goes on from
         self.examples_seen = 0
-        self._epoch_loss: list[Tensor] = []
+        # of the epoch that runs
+        self._epoch_loss: list[Tensor] = []  # of each step, on its device
+        self._epoch_examples, self._epoch_began = 0, 0.0
+        self._lr = 0.0  # the last step's
+
+    def configure_optimizers(self) -> Any:
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = self.build_optimizer(trainable)
+        warmup, total = self.warmup_steps, self.total_steps
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return step / warmup
+            return max(0.0, (total - step) / max(1, total - warmup))
+
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["krona"].items():
+            setattr(self, name, value)
+        self.seconds_before = sum(self.seconds.values())
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        try:
+            surgery.load_trainable_state(self.model, state_dict)
+        except KronaError as error:
+            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
+        return nn.modules.module._IncompatibleKeys([], [])
+
+    def on_train_start(self) -> None:
+        # a run that was killed after its last epoch
+        self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
@@ -113,6 +119,7 @@ class Learner(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
+        # only here, because to look at a loss in its step would make the host wait for the device each time
         losses = torch.stack(self._epoch_loss).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
@@ -122,10 +129,8 @@ class Learner(pl.LightningModule):
             )
         seconds = time.perf_counter() - self._epoch_began
         self.examples_seen += self._epoch_examples
-        began = time.perf_counter()
-        dev = self.evaluate_dev()
         self.seconds["train"] += seconds
-        self.seconds["evaluate"] += time.perf_counter() - began
+        dev = self.timed_evaluation(self.evaluate_dev)
         self.record(
             {
                 "epoch": self.current_epoch + 1,
@@ -142,16 +147,31 @@ class Learner(pl.LightningModule):
         self.after_epoch(self)
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """What trains, and nothing else: a checkpoint of kilobytes."""
+        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["krona"] = {
+            "dev_curve": self.dev_curve,
+            "best": self.best,
+            "seconds": self.seconds,
+            "examples_seen": self.examples_seen,
+        }
+
+    def timed_evaluation(self, evaluate: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
+        """Score a split with the model as it is; the seconds count as evaluation."""
+        began = time.perf_counter()
+        score = evaluate(self.model)
+        self.seconds["evaluate"] += time.perf_counter() - began
+        return score
+
     @property
     def out_of_patience(self) -> bool:
         """Whether the last ``patience`` epochs brought no better dev score."""
         if self.patience is None or self.best is None:
             return False
         return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
-
-    def on_train_start(self) -> None:
-        # a run that was killed after its last epoch
-        self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
         """Add an epoch to the curve; the best keeps its weights, the earliest on ties."""
@@ -164,45 +184,6 @@ class Learner(pl.LightningModule):
         """Put the best epoch's weights back."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
-
-    def configure_optimizers(self) -> Any:
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = self.build_optimizer(trainable)
-        warmup, total = self.warmup_steps, self.total_steps
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return step / warmup
-            return max(0.0, (total - step) / max(1, total - warmup))
-
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor),
-        }
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What trains, and nothing else: a checkpoint of kilobytes."""
-        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
-
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        try:
-            surgery.load_trainable_state(self.model, state_dict)
-        except KronaError as error:
-            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
-        return nn.modules.module._IncompatibleKeys([], [])
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["krona"] = {
-            "dev_curve": self.dev_curve,
-            "best": self.best,
-            "seconds": self.seconds,
-            "examples_seen": self.examples_seen,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        for name, value in checkpoint["krona"].items():
-            setattr(self, name, value)
-        self.seconds_before = sum(self.seconds.values())
 
 
 def summed_loss(model: Any, batch: Batch) -> Tensor:
@@ -222,42 +203,3 @@ def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
     """A batch in parts of at most ``rows`` rows."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}
-
-
-def predict(
-    model: nn.Module, batches: DataLoader[Any], tokenizer: Any, *, max_new_tokens: int, device: torch.device
-) -> list[str]:
-    """Greedy predictions as text, in the rows' order: batches of a sampler with an ``order`` are put back."""
-    training = model.training
-    model.eval()
-    texts: list[str] = []
-    for batch in batches:
-        ids = greedy(
-            model,
-            batch["input_ids"].to(device),
-            batch["attention_mask"].to(device),
-            max_new_tokens=max_new_tokens,
-        )
-        texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
-    model.train(training)
-    order: list[int] | None = getattr(getattr(batches, "sampler", None), "order", None)
-    if order is None:
-        return texts
-    back = sorted(range(len(order)), key=order.__getitem__)  # where each row's prediction is
-    return [texts[place] for place in back]
-
-
-def scored(task: Task, split: Split, predictions: Sequence[str]) -> dict[str, Any]:
-    """Scores of a split (0-100): the table's ``score``, the ``choice`` that picks the epoch, their parts."""
-    parts = metrics.load(task)(split.targets, predictions)
-    return {
-        "score": task.table_score(parts),
-        "choice": task.choice(parts),
-        "parts": parts,
-        "predictions": list(predictions),
-    }
-
-
-def longest_target(tokenised: Sequence[Tokenised]) -> int:
-    """Tokens of the longest label, the end of sequence among them."""
-    return max(len(labels) for split in tokenised for labels in split.rows["labels"])

@@ -13,12 +13,11 @@ import torch
 from transformers import AutoTokenizer
 
 from krona import backbones, tasks
-from krona.batches import BucketedBatches, source_lengths
+from krona.batches import BucketedBatches, EpochOrder, source_lengths
 from krona.bench.contestants import frozen_t5, training_step, with_method
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Entrant
 from krona.errors import KronaError
-from krona.learner import EpochOrder
 from krona.tasks import Task, Tokenised
 
 Row = dict[str, Any]

@@ -13,6 +13,7 @@ class LoRA(nn.Module):
     """``s · x A B`` with ``A: (d_in, rank)`` and ``B: (rank, d_out)``.
 
     ``A`` starts Kaiming-uniform (a = √5: bound 1/√d_in), ``B`` at zero, so training starts at the backbone.
+    ``scaling`` is s itself, where other code has s = α / rank: α = rank, so 1, is the paper's.
     Parameters: rank · (d_in + d_out). Rank of the update: rank.
     """
 
@@ -35,7 +36,10 @@ class LoRA(nn.Module):
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer."""
+        """``layer(x) + self(x)`` in one step, for a frozen layer: `krona.adapted` takes it instead of `forward`.
+
+        Its written-out gradient adds the branch's products to the layer's own: no pass over the output to sum two.
+        """
         return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
     def delta(self) -> Tensor:

@@ -1,0 +1,71 @@
+"""A split scored by a model: greedy predictions as text, back in the rows' order, against the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from krona import metrics
+from krona.decoding import greedy
+from krona.tasks import Split, Task, Tokenised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What scores a model on one split."""
+
+    task: Task
+    split: Split
+    batches: DataLoader[Any]
+    tokenizer: Any
+    max_new_tokens: int
+
+    def __call__(self, model: nn.Module) -> dict[str, Any]:
+        """``score``, ``choice``, ``parts`` and ``predictions``, as `scored` has them."""
+        texts = predict(model, self.batches, self.tokenizer, max_new_tokens=self.max_new_tokens)
+        return scored(self.task, self.split, texts)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: DataLoader[Any], tokenizer: Any, *, max_new_tokens: int) -> list[str]:
+    """Greedy predictions as text, in the rows' order: batches of a sampler with an ``order`` are put back."""
+    training, device = model.training, next(model.parameters()).device
+    model.eval()
+    texts: list[str] = []
+    for batch in batches:
+        ids = greedy(
+            model,
+            batch["input_ids"].to(device),
+            batch["attention_mask"].to(device),
+            max_new_tokens=max_new_tokens,
+        )
+        texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    model.train(training)
+    order: list[int] | None = getattr(getattr(batches, "sampler", None), "order", None)
+    if order is None:
+        return texts
+    back = sorted(range(len(order)), key=order.__getitem__)  # where each row's prediction is
+    return [texts[place] for place in back]
+
+
+def scored(task: Task, split: Split, predictions: Sequence[str]) -> dict[str, Any]:
+    """Scores of a split, 0-100.
+
+    ``score`` is the number that the paper's tables show for the task (MRPC: F1). ``choice`` is what picks the best
+    epoch on dev: the mean of all the task's metrics (MRPC: F1 and accuracy). ``parts`` are those metrics by name.
+    """
+    parts = metrics.load(task)(split.targets, predictions)
+    return {
+        "score": task.table_score(parts),
+        "choice": task.choice(parts),
+        "parts": parts,
+        "predictions": list(predictions),
+    }
+
+
+def longest_target(tokenised: Sequence[Tokenised]) -> int:
+    """Tokens of the longest label, the end of sequence among them."""
+    return max(len(labels) for split in tokenised for labels in split.rows["labels"])
