@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from krona.errors import KronaError
+from krona.invocation import as_typed
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,7 +25,7 @@ def main() -> None:
         message = str(error) if isinstance(error, KronaError) else _composition_error(error)
         if message is None:
             raise
-        print(f"error: {message}", file=sys.stderr)
+        print(as_typed(f"error: {message}"), file=sys.stderr)
         sys.exit(1)
 
 
@@ -73,7 +74,8 @@ def pretrain(
 
 @app.command()
 def status(
-    sweep: Annotated[str | None, typer.Argument(help="a sweep by name; left out: every run in outputs/")] = None,
+    name: Annotated[str | None, typer.Argument(help="a sweep by name; left out: every run in outputs/")] = None,
+    sweep: Annotated[str | None, typer.Option(help="the same as an option")] = None,
     where: Annotated[list[str] | None, typer.Option("--where", help="method=krona, task=rte, state=failed …")] = None,
     follow: Annotated[bool, typer.Option("--watch", help="follow until everything is done")] = False,
 ) -> None:
@@ -83,20 +85,25 @@ def status(
     from krona import status as runs_status
     from krona.compose import OUTPUTS
 
+    if name is not None and sweep is not None and name != sweep:
+        raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
+    sweep = name or sweep
     if sweep is None:
         runs = runs_status.all_runs(OUTPUTS)
     else:
         from krona.sweeps import plan, remembered
 
         runs = plan(remembered(OUTPUTS / "sweeps", sweep), outputs=OUTPUTS)
+    if not runs:
+        raise KronaError(f"no run in {OUTPUTS} yet: python train.py profile=demo makes one")
     runs = runs_status.selected(runs, where or [])
     if not runs:
-        raise KronaError(f"no run in {OUTPUTS} fits: python train.py profile=demo makes one")
+        raise KronaError(f"no run has {' and '.join(where or [])}")
     console = Console()
     if follow:
         runs_status.watch(runs, lambda current: runs_status.again(current, OUTPUTS), console)
     else:
-        runs_status.show(runs, console)
+        runs_status.show(runs, console, outputs=OUTPUTS)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -119,7 +126,7 @@ def table(
         raise KronaError(f"table {number} can't be run: sweeps/ has the tables {', '.join(there)}")
     wanted = for_profile([f"sweeps=table{number}", *(overrides or [])])
     if dry_run:
-        runs_status.show(plan(wanted, outputs=OUTPUTS), Console())
+        runs_status.show(plan(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
         return
     if workers > 1:
         from krona.workers import run_sweep

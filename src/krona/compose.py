@@ -1,24 +1,27 @@
 """The edge to Hydra: a composed DictConfig becomes plain values, and what was typed is told from what was chosen."""
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from krona import tuned
 from krona.backbone_source import NANO
 from krona.errors import KronaError
+from krona.invocation import PROJECT as PROJECT
 from krona.names import did_you_mean
 
-PROJECT = Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 
-OUTPUTS = PROJECT / "outputs"
+OUTPUTS = Path(os.environ.get("KRONA_OUTPUTS") or PROJECT / "outputs").absolute()  # of a cluster, a shared folder
 TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the sweep's best rate
 
 
@@ -36,7 +39,7 @@ def _budget_shapes(_root_: DictConfig) -> str:
 
 def groups() -> list[str]:
     """The groups of conf/, and sweeps/ beside it."""
-    return [*sorted(path.name for path in CONF.iterdir() if path.is_dir()), "sweeps"]
+    return [*sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"), "sweeps"]
 
 
 def choices(group: str) -> list[str]:
@@ -47,7 +50,19 @@ def choices(group: str) -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
+def put_aside_other_launchers() -> None:
+    """Let conf/hydra/launcher/ be what its names mean.
+
+    Where Hydra's own launchers are installed too, Hydra takes theirs of the same name for a schema of ours.
+    """
+    Plugins.instance()  # they are registered now, and not again
+    stored: Any = ConfigStore.instance().repo.get("hydra", {})
+    for name in choices("hydra/launcher"):
+        stored.get("launcher", {}).pop(f"{name}.yaml", None)
+
+
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
+OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
 OmegaConf.register_new_resolver("tuned_lr", _tuned_lr, replace=True)
 OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
@@ -104,7 +119,13 @@ def require_choices(chosen: dict[str, Any]) -> None:
     for group in ("factors", "variant", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
-            raise KronaError(f"{group}={name}: no such {group}; {did_you_mean(str(name), choices(group))}")
+            raise KronaError(no_such(group, str(name)))
+
+
+def no_such(group: str, name: str) -> str:
+    """That a group has no such name, and what it has."""
+    more = ". Another shape of A: method.kron_factors=[[a1,a2]], B follows from the layer" if group == "factors" else ""
+    return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
 
 
 def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:

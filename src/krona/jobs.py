@@ -36,6 +36,7 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
+    overrides: tuple[str, ...] = ()  # of a multirun's job: its place on the axes
 
 
 def run_job(

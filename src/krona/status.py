@@ -1,55 +1,74 @@
 """`krona status`: how far runs are, of a sweep or of the whole outputs folder."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from krona.errors import KronaError
-from krona.results import Result, read_results
+from krona.index import summaries
+from krona.invocation import below
+from krona.names import did_you_mean
+from krona.results import Result
+from krona.screen import duration, say, table, width_of
 from krona.sweeps import Planned, State, state_of
 
 WATCH_S = 2.0
+SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
+KEYS = ("method", "task", "seed", "state", "run")
 
 
 def all_runs(outputs: Path) -> list[Planned]:
-    """Every run of a folder with its state; results that can't be read come as failed, with why."""
+    """Every run of a folder with its state; results that can't be read come as wrong, with why."""
     found = []
-    for item in read_results(outputs):
-        if isinstance(item, Result):
-            folder = outputs / item.run_id
-            if item.status == "done":
-                found.append(Planned((), item.run_id, "done", item))
-            else:
-                found.append(Planned((), item.run_id, *state_of(folder)))
+    for item in summaries(outputs):
+        if not isinstance(item, Result):
+            folder = re.search(r"([^/]+)/result\.json", str(item))
+            found.append(Planned((), folder[1] if folder else "?", "wrong", error=str(item)))
+        elif item.status == "done":
+            found.append(Planned((), item.run_id, "done", item))
         else:
-            found.append(Planned((), str(item), "wrong", error=str(item)))
+            found.append(Planned((), item.run_id, *state_of(outputs / item.run_id)))
     return found
 
 
 def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
-    """The runs for which every ``key=value`` holds: method, task, seed, state, or a part of the run's id as ``run``."""
+    """The runs for which every ``key=value[,value]`` holds: method, task, seed, state, or a part of the run's id.
+
+    Raises:
+        KronaError: a key that is none of these, or a value that no run has, with the nearest that there is.
+    """
     kept = list(runs)
     for condition in where:
         key, equals, value = condition.partition("=")
-        if not equals or key not in ("method", "task", "seed", "state", "run"):
-            raise KronaError(f"--where {condition}: expected method=, task=, seed=, state= or run=")
-        kept = [run for run in kept if _holds(run, key, value)]
+        if not equals or key not in KEYS:
+            raise KronaError(f"--where {condition}: write key=value; {did_you_mean(key, KEYS)}")
+        there = list(dict.fromkeys(_value(run, key) for run in runs))
+        for wanted in value.split(","):
+            if not any(_holds(entry, key, wanted) for entry in there):
+                names = sorted(entry for entry in there if entry)
+                raise KronaError(f"--where {key}={wanted}: no run has it; {did_you_mean(wanted, names)}")
+        kept = [run for run in kept if any(_holds(_value(run, key), key, wanted) for wanted in value.split(","))]
     return kept
 
 
-def _holds(run: Planned, key: str, value: str) -> bool:
-    if key == "run":
-        return value in run.run_id
-    if key == "state":
-        return run.state == value
-    return run.result is not None and str(getattr(run.result, key)) == value
+def _holds(entry: str, key: str, wanted: str) -> bool:
+    return wanted in entry if key == "run" else entry == wanted
+
+
+def _value(run: Planned, key: str) -> str:
+    """What a condition is held against; of a run that has not begun, what its overrides say."""
+    if key in ("run", "state"):
+        return run.run_id if key == "run" else run.state
+    if run.result is not None:
+        return str(getattr(run.result, key))
+    return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key, "")
 
 
 def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
@@ -60,26 +79,45 @@ def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
     ]
 
 
-def show(runs: Sequence[Planned], console: Console, *, limit: int = 50) -> None:
-    """A table and a line of counts; with more than ``limit`` runs the done ones are only counted."""
-    console.print(_table(runs, limit))
-    console.print(counts_line(runs), highlight=False, markup=False, soft_wrap=True)
-    for run in runs:
-        if run.state in ("failed", "wrong") and run.error:
-            console.print(f"{run.run_id}: {run.error}", highlight=False, markup=False, soft_wrap=True)
+def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
+    """A table, a line of counts, and what failed with the way out. In a pipe each run is one line."""
+    width = width_of(console)
+    say(console, _table(runs, width, SHOWN if width is not None else len(runs)))
+    say(console, "")
+    say(console, counts_line(runs))
+    for line in _problems(runs, outputs):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:
-    """Follow until nothing is running or waiting any more, or Ctrl-C."""
+    """Follow until nothing is running or waiting any more, or Ctrl-C; without a terminal, a line for each change."""
     current = list(runs)
-    with Live(console=console, auto_refresh=False) as live:
+    if not console.is_terminal or console.is_dumb_terminal:
+        _tell_changes(current, refresh, console)
+        return
+    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            live.update(_table(current, 50), refresh=True)
+            rows = max(3, (console.height - 6) // (1 if console.width >= 100 else 2))
+            live.update(Group(_table(current, console.width, rows), "", counts_line(current)), refresh=True)
             if not any(run.state in ("running", "waiting", "interrupted") for run in current):
                 break
             time.sleep(WATCH_S)
             current = refresh(current)
-    console.print(counts_line(current), highlight=False, markup=False)
+
+
+def _tell_changes(
+    current: list[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console
+) -> None:
+    said = ""
+    while True:
+        line = counts_line(current)
+        if line.split(";")[0] != said.split(";")[0]:
+            say(console, line)
+            said = line
+        if not any(run.state in ("running", "waiting", "interrupted") for run in current):
+            break
+        time.sleep(WATCH_S)
+        current = refresh(current)
 
 
 def counts_line(runs: Sequence[Planned]) -> str:
@@ -102,13 +140,6 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
     return sum(_cost(run, times, mean) for run in todo)
 
 
-def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
 def _cost(run: Planned, times: dict[tuple[str, str], float], mean: float) -> float:
     chosen = dict(item.split("=", 1) for item in run.overrides if "=" in item)
     whole = times.get((chosen.get("method", ""), chosen.get("task", "")), mean)
@@ -117,30 +148,38 @@ def _cost(run: Planned, times: dict[tuple[str, str], float], mean: float) -> flo
     return whole * (1 - done)
 
 
-def _table(runs: Sequence[Planned], limit: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    table.add_column("state")
-    for name in ("progress", "dev", "test", "time"):
-        table.add_column(name, justify="right")
+def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
     shown = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
-    for run in shown:
-        table.add_row(*_row(run))
+    rows = [_row(run) for run in shown]
+    text = table(
+        ("run", "state", "progress", "dev", "test", "time"), rows, width=width, left=("run", "state", "progress")
+    )
     if len(shown) < len(runs):
-        table.caption = f"{len(runs) - len(shown)} more, not shown"
-    return table
+        text.append(f"\n… and {len(runs) - len(shown)} more", style="dim")
+    return text
 
 
-def _row(run: Planned) -> list[str]:
-    colour = COLOURS.get(run.state)
-    state = f"[{colour}]{run.state}[/]" if colour else run.state
+def _row(run: Planned) -> list[str | Text]:
+    state = Text(run.state, style=COLOURS.get(run.state, ""))
     result = run.result
     if result is None:
         return [run.run_id, state, "", "", "", ""]
-    progress = result.progress
-    far = f"{progress['step']}/{progress['steps']}" if progress else ""
+    far = "" if result.status == "done" else result.reached
     dev = result.dev["score"] if result.dev else (result.dev_curve[-1]["score"] if result.dev_curve else None)
     test = result.test["score"] if result.test else None
     scores = ["" if score is None else f"{score:.2f}" for score in (dev, test)]
     total = result.times.get("total")
     return [run.run_id, state, far, *scores, "" if total is None else duration(total)]
+
+
+def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
+    """What went wrong, a line each, and how to run it anew or drop it."""
+    bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
+    lines = [f"{run.run_id}: {run.error}" for run in bad]
+    if any(run.state == "failed" for run in bad):
+        lines.append("a failed run: its command runs it anew (under -m with retry=failed)")
+    kept = [outputs / run.run_id for run in bad if (outputs / run.run_id).is_dir()]
+    if kept:
+        lines.append("to drop " + ("it" if len(kept) == 1 else "them") + f": rm -r {' '.join(map(below, kept[:3]))}")
+        lines[-1] += f" … ({len(kept) - 3} more)" if len(kept) > 3 else ""
+    return lines

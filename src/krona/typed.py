@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.compose import TUNED, choices, groups
+from krona.compose import TUNED, choices, groups, no_such
 from krona.errors import KronaError
-from krona.names import did_you_mean
 
 OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
@@ -58,7 +57,7 @@ def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
     text = str(error)
     if option := re.search(r"Could not find '(\w+)/(.+?)'", text):
         group, name = option.groups()
-        return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}"
+        return no_such(group, name)
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(key[1], arguments) or f"{key[1]} is no setting"
     if isinstance(cause, OverrideParseException):

@@ -12,6 +12,7 @@ from rich.console import Console
 from krona import status
 from krona.compose import PROJECT
 from krona.errors import KronaError
+from krona.screen import duration
 from krona.sweeps import Planned, plan
 
 POLL_S = 1.0
@@ -82,6 +83,6 @@ def _tell(before: list[Planned], now: list[Planned], console: Console) -> list[P
         else:
             done += 1
             scores = [f"{name} {part['score']:.2f}" for name in ("dev", "test") if (part := getattr(result, name))]
-            line = f"{done}/{len(now)}  {new.run_id}  {'  '.join(scores)}  {status.duration(result.times['total'])}"
+            line = f"{done}/{len(now)}  {new.run_id}  {'  '.join(scores)}  {duration(result.times['total'])}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     return now

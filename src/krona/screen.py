@@ -1,0 +1,78 @@
+"""Tables for a screen: aligned where they fit, a record a row where they don't, and a line a row in a pipe."""
+
+from collections.abc import Collection, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+Cell = str | Text
+GAP = "  "
+
+
+def width_of(console: Console) -> int | None:
+    """The columns of a terminal; None for a pipe or a file, where nothing is folded."""
+    return console.width if console.is_terminal else None
+
+
+def table(
+    headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
+) -> Text:
+    """Rows under their headings. A column without entries is left out; those not in ``left`` are aligned right.
+
+    Wider than ``width``, each row becomes a record: its first cell on a line of its own, the others named below it.
+    """
+    cells = [[Text.assemble(cell) for cell in row] for row in rows]
+    used = [i for i in range(len(headings)) if i == 0 or any(row[i].plain for row in cells)]
+    names = [headings[i] for i in used]
+    cells = [[row[i] for i in used] for row in cells]
+    widths = [max([cell_len(name), *(row[i].cell_len for row in cells)]) for i, name in enumerate(names)]
+    natural = sum(widths) + len(GAP) * (len(widths) - 1)
+    if width is not None and natural > width:
+        return _records(names, cells, width)
+    right = [name not in left for name in names]
+    lines = [_line([Text(name, style="bold") for name in names], widths, right)]
+    lines.append(Text("─" * natural, style="dim"))
+    lines += [_line(row, widths, right) for row in cells]
+    return Text("\n").join(lines)
+
+
+def duration(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def say(console: Console, line: Cell) -> None:
+    """One line as it is: no markup, no highlighting, not wrapped in a pipe."""
+    console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -> Text:
+    line = Text()
+    for i, (cell, width, flush_right) in enumerate(zip(cells, widths, right, strict=True)):
+        space = " " * (width - cell.cell_len)
+        last = i == len(cells) - 1
+        line.append(GAP if i else "")
+        line.append(Text.assemble(space, cell) if flush_right else Text.assemble(cell, "" if last else space))
+    return line
+
+
+def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -> Text:
+    lines = []
+    for first, *others in rows:
+        lines.append(first)
+        line = Text(GAP)
+        for name, cell in zip(names[1:], others, strict=True):
+            if not cell.plain:
+                continue
+            part = Text.assemble((f"{name} ", "dim"), cell)
+            if line.cell_len > len(GAP) and line.cell_len + len(GAP) + part.cell_len > width:
+                lines.append(line)
+                line = Text(GAP)
+            line.append(GAP if line.cell_len > len(GAP) else "")
+            line.append(part)
+        if line.plain.strip():
+            lines.append(line)
+    return Text("\n").join(lines)
