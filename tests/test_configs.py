@@ -14,7 +14,7 @@ GIVEN = {  # what a choice leaves to its user
     "backbone=hub": ["backbone.name=somebody/some-t5"],
     "data=tsv": ["data.path=FOLDER"],
 }
-OTHERS = ("recipe", "bench")  # recipes are composed with their method; benchmarks have a command of their own
+OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
 
 
 @pytest.fixture(autouse=True, scope="module")

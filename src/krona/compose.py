@@ -47,7 +47,8 @@ def choices(group: str) -> list[str]:
     if group == "sweeps":  # its folders hold what krona tune and W&B's agents read
         return sorted(path.stem for path in (PROJECT / group).glob("*.yaml"))
     folder = CONF / group
-    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    hydras = ["basic"] if group == "hydra/launcher" else []  # one after the other, in this process
+    return hydras + sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def put_aside_other_launchers() -> None:
@@ -57,8 +58,8 @@ def put_aside_other_launchers() -> None:
     """
     Plugins.instance()  # they are registered now, and not again
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
-    for name in choices("hydra/launcher"):
-        stored.get("launcher", {}).pop(f"{name}.yaml", None)
+    for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
+        stored.get("launcher", {}).pop(path.name, None)
 
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)

@@ -20,8 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from krona import ledger
-from krona.compose import OUTPUTS, PROJECT, choices, composed
+from krona.compose import OUTPUTS, PROJECT, choices, composed, put_aside_other_launchers
 from krona.errors import KronaError
+from krona.invocation import as_typed
 from krona.jobs import Interrupted, Job, run_job
 from krona.summary import run_summary
 from krona.typed import message_of, prepared
@@ -30,9 +31,11 @@ from krona.typed import message_of, prepared
 def job(cfg: DictConfig) -> Job:
     """What train.py does with one composed config: run it, and never raise for a failed job of a multirun."""
     quiet_libraries()
-    multirun = HydraConfig.get().mode == RunMode.MULTIRUN
+    hydra = HydraConfig.get()
+    multirun = hydra.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True)
     try:
+        ledger.require_outputs()
         config = composed(cfg)
         done = run_job(
             config.config,
@@ -45,13 +48,13 @@ def job(cfg: DictConfig) -> Job:
     except KronaError as error:
         if not multirun:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
-        overrides = " ".join(HydraConfig.get().overrides.task)
+        overrides = " ".join(hydra.overrides.task)
         done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=str(error))
     except Exception as error:  # a fault of ours: the other jobs go on all the same
         if not multirun:
             raise
         traceback.print_exc()
-        overrides = " ".join(HydraConfig.get().overrides.task)
+        overrides = " ".join(hydra.overrides.task)
         done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=f"{type(error).__name__}: {error}")
     if done.state == "skipped":
         console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
@@ -61,7 +64,8 @@ def job(cfg: DictConfig) -> Job:
         run_summary(done, console)
         if done.state in ("failed", "elsewhere"):
             raise SystemExit(done.error)
-    ledger.note_job(done)
+    else:
+        ledger.note_job(done, number=hydra.job.num, overrides=hydra.overrides.task)
     return done
 
 
@@ -96,6 +100,7 @@ def launch(main: Callable[[], Any]) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.argv[1:] = prepared(arguments)
+        put_aside_other_launchers()
         main()
     except (Interrupted, KeyboardInterrupt) as error:
         number = error.args[0] if error.args else signal.SIGINT
@@ -104,17 +109,17 @@ def launch(main: Callable[[], Any]) -> NoReturn:
     except (KronaError, HydraException, OmegaConfBaseException) as error:
         if trace:
             raise
-        print(f"error: {message_of(error, arguments)}", file=sys.stderr)
+        print(as_typed(f"error: {message_of(error, arguments)}"), file=sys.stderr)
         leave(1)
     except SystemExit as error:
         if isinstance(error.code, str):
-            print(f"error: {error.code}", file=sys.stderr)
+            print(as_typed(f"error: {error.code}"), file=sys.stderr)
             leave(1)
         leave(error.code or 0)
     except Exception as error:
         if trace or not _by_hydra(error):
             raise
-        print(f"error: {message_of(error, arguments)}", file=sys.stderr)
+        print(as_typed(f"error: {message_of(error, arguments)}"), file=sys.stderr)
         leave(1)
     leave(0)
 

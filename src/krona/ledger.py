@@ -1,11 +1,14 @@
-"""Hydra's callback around a multirun: each job leaves a line, and one table and an exit code come at the end.
+"""Hydra's callback around a multirun: each job leaves a note, and one table and an exit code come at the end.
 
-A line a job in a file, not in memory, because jobs may run in other processes and on other machines.
+A note is a file of its own, because jobs may run in other processes and on other machines, and appending to one file
+is not safe on a network file system.
 """
 
 import json
 import os
+import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,24 +16,48 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from krona import sweeps
+from krona import closing_table, sweeps
 from krona.errors import KronaError
 from krona.jobs import Job
-from krona.results import read_result
-from krona.summary import sweep_table
+from krona.results import read_result, write_whole
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-VARIABLE = "KRONA_LEDGER"  # where this multirun's lines go; inherited by the processes that it starts
+VARIABLE = "KRONA_LEDGER"  # where this multirun's notes go; inherited by the processes that it starts
 
 
-def note_job(job: Job) -> None:
-    """Add a job's line to the ledger of the multirun that it belongs to, if it does."""
-    path = os.environ.get(VARIABLE)
-    if path is None:
+def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
+    """Note what became of a multirun's job, for the table at its end; nothing where nobody waits for that."""
+    folder = _folder()
+    if folder is None or not folder.is_dir():
         return
-    line = json.dumps({"run_id": job.run_id, "state": job.state, "error": job.error, "folder": str(job.folder)})
-    with open(path, "a", encoding="utf-8") as file:  # one short write with O_APPEND: whole lines from every process
-        file.write(line + "\n")
+    note = {
+        "number": number,
+        "overrides": list(overrides),
+        "run_id": job.run_id,
+        "state": job.state,
+        "error": job.error,
+        "folder": str(job.folder),
+    }
+    write_whole(folder / f"{number}.json", lambda part: part.write_text(json.dumps(note), encoding="utf-8"))
+
+
+def require_outputs() -> None:
+    """End the multirun where its outputs folder is gone: further runs would be written to where nobody looks."""
+    folder = _folder()
+    if folder is not None and not folder.parent.is_dir():
+        raise SystemExit(_gone(folder.parent))  # an Exception would be one job's
+
+
+def _gone(folder: Path) -> str:
+    return (
+        f"{folder} is gone since the sweep began (a shared folder that is no longer mounted?): it ends here, and the "
+        "same command goes on when the folder is back"
+    )
+
+
+def _folder() -> Path | None:
+    path = os.environ.get(VARIABLE)
+    return None if path is None else Path(path)
 
 
 class Ledger(Callback):
@@ -39,7 +66,9 @@ class Ledger(Callback):
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        os.environ[VARIABLE] = str(folder / f"jobs-{uuid.uuid4().hex[:8]}.jsonl")
+        notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
+        notes.mkdir()
+        os.environ[VARIABLE] = str(notes)
         overrides = list(config.hydra.overrides.task)
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
             node = config.hydra.sweeper.params
@@ -54,23 +83,29 @@ class Ledger(Callback):
             sweeps.remember(folder, config.sweep, overrides)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        path = Path(os.environ.pop(VARIABLE))
-        if not path.exists():
-            return
-        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        path.unlink()
-        jobs = [
-            Job(
-                run_id=line["run_id"],
-                state=line["state"],
-                folder=Path(line["folder"]),
-                error=line["error"],
-                result=read_result(Path(line["folder"]) / "result.json")
-                if (Path(line["folder"]) / "result.json").is_file()
-                else None,
-            )
-            for line in lines
-        ]
-        sweep_table(jobs, Console())
+        notes = Path(os.environ.pop(VARIABLE))
+        if not notes.is_dir():
+            raise SystemExit(_gone(notes.parent))
+        lines = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("[0-9]*.json")]
+        shutil.rmtree(notes, ignore_errors=True)
+        jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
+        closing_table.show(jobs, Console(), sweep=config.sweep)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
+
+
+def _job(line: dict[str, Any]) -> Job:
+    folder = Path(line["folder"])
+    path = folder / "result.json"
+    try:
+        result = read_result(path) if path.is_file() else None
+    except KronaError:  # the job's own error says what is wrong with it
+        result = None
+    return Job(
+        run_id=line["run_id"],
+        state=line["state"],
+        folder=folder,
+        error=line["error"],
+        result=result,
+        overrides=tuple(line["overrides"]),
+    )

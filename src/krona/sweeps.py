@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from krona import check, ownership
-from krona.compose import CONF, Composed, composed
+from krona.compose import CONF, Composed, composed, put_aside_other_launchers
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.results import Result, read_result
@@ -41,6 +41,7 @@ def hydra_session() -> Iterator[None]:
     """Hydra outside ``@hydra.main``: conf/ to compose from, and whatever was set before put back."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
+    put_aside_other_launchers()
     try:
         with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
             yield

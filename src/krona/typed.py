@@ -22,6 +22,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         key = item.lstrip("+~").split("=", 1)[0]
         if key == "sweeps" and not multirun and not item.startswith("~"):
             raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+        if key == "hydra/launcher" and not multirun:
+            raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
         if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
         if item == "recipe=null":
@@ -55,7 +57,7 @@ def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
     if isinstance(cause, KronaError):
         return str(cause)
     text = str(error)
-    if option := re.search(r"Could not find '(\w+)/(.+?)'", text):
+    if option := re.search(r"Could not find '(hydra/launcher|\w+)/(.+?)'", text):
         group, name = option.groups()
         return no_such(group, name)
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):

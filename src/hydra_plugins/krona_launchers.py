@@ -1,0 +1,49 @@
+"""Hydra's door to `krona.launchers`: conf/hydra/launcher/*.yaml name this class."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+
+class Elsewhere(Launcher):
+    """Runs a multirun's jobs where ``engine`` says, each to its end, whatever becomes of the others."""
+
+    def __init__(self, engine: str, **settings: Any) -> None:
+        self.engine = engine
+        self.settings = settings
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: Callable[[DictConfig], Any], config: DictConfig
+    ) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
+        from krona.launchers.launching import launch
+        from krona.launchers.task import Task
+
+        tasks = [
+            Task(
+                hydra_context=self.hydra_context,
+                config=self.config,
+                function=self.task_function,
+                overrides=tuple(overrides),
+                number=number,
+                singletons=Singleton.get_state(),
+            )
+            for number, overrides in enumerate(job_overrides, start=initial_job_idx)
+        ]
+        settings = {
+            name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
+            for name, value in self.settings.items()
+        }
+        returns = []
+        for job in launch(self.engine, tasks, settings):
+            returned = JobReturn()
+            returned.status, returned.return_value = JobStatus.COMPLETED, job
+            returns.append(returned)
+        return returns
