@@ -163,18 +163,19 @@ def report(
 def diff(
     a: Annotated[str, typer.Argument(help="a run: its id, the beginning of it, or its folder; or a method")],
     b: Annotated[str, typer.Argument(help="the other one")],
-    limit: Annotated[int, typer.Option(min=0, help="changed examples to show")] = 20,
+    examples: Annotated[int, typer.Option(min=0, help="how many of the examples with another answer to show")] = 5,
     outputs: Annotated[Path | None, typer.Option(help="where the runs are; left out: outputs/")] = None,
 ) -> None:
     """Two runs side by side: settings, scores, a paired test, the examples that changed. Or two methods, by task."""
-    import shutil
+    from rich.console import Console
 
     from krona.compose import OUTPUTS
     from krona.report import diff_text
     from krona.report.compare import compare
+    from krona.screen import width_of
 
-    width = shutil.get_terminal_size((100, 24)).columns
-    print(diff_text.render(compare(outputs or OUTPUTS, a, b), width=width, limit=limit), end="")
+    found = compare(outputs or OUTPUTS, a, b)
+    print(diff_text.render(found, width=width_of(Console()), examples=examples), end="")
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

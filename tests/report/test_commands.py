@@ -42,7 +42,7 @@ def test_the_page_goes_beside_the_runs_and_its_path_is_printed(outputs, tmp_path
 
 def test_diff_of_runs_and_of_methods(outputs):
     runs = sorted(path.name for path in outputs.iterdir() if path.is_dir())
-    text = typed("diff", runs[0], runs[-1], "--outputs", outputs, "--limit", "1")
+    text = typed("diff", runs[0], runs[-1], "--outputs", outputs, "--examples", "1")
     assert "Paired test" in text
     methods = typed("diff", "krona", "lora", "--outputs", outputs)
     assert methods.startswith("GLUE on t5_base")

@@ -42,12 +42,56 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
     _, b = unpack_outcomes(lora.test["outcomes"])
     changed = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
     assert {change.id for change in found.changes} == {f"test-{i}" for i in changed}
-    assert [c.verdict for c in found.changes].count("lost") == found.only_a
+    assert [c.verdict for c in found.changes].count("only A right") == found.only_a
+    assert [c.verdict for c in found.changes].count("only B right") == found.only_b
     assert all(c.source == f"sentence: number {c.id.removeprefix('test-')} of rte" for c in found.changes)
-    text = render(found, width=90, limit=2)
+    text = render(found, width=90, examples=2)
     assert "Exact McNemar" in text
-    assert f"… and {len(changed) - 2} more" in text
+    assert f"… and {len(changed) - 2} more: --examples {len(changed)} shows all" in text
     assert max(map(len, text.splitlines())) <= 90
+    assert len([line for line in render(found).splitlines() if " is right; A says " in line]) == 5
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 160])
+def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
+    found = diff(*(tmp_path / result.run_id for result in pair))
+    lines = render(found, width=width).splitlines()[2:]  # ids stay whole: the terminal folds them
+    assert max(map(len, lines)) <= width
+    assert any("only A right" in line for line in lines)
+
+
+def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
+    krona, lora = pair
+    folder = tmp_path / lora.run_id
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    _, a = unpack_outcomes(krona.test["outcomes"])
+    targets, _ = unpack_outcomes(lora.test["outcomes"])
+    row = next(i for i, (x, t) in enumerate(zip(a, targets, strict=True)) if x == t == "1")
+    for line in lines:
+        if line["id"] == f"test-{row}":
+            line["prediction"] = "maybe"
+    (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = render(diff(tmp_path / krona.run_id, folder), width=None, examples=1000)
+    assert f"only A right  test-{row}: yes is right; A says yes, B says 'maybe' (no label)" in text
+
+
+def test_a_tiny_p_is_never_printed_as_zero(tmp_path):
+    results = [make_result("krona", "rte", skill=1.3, rows=600), make_result("lora", "rte", skill=0.1, rows=600)]
+    write_all(tmp_path, results, predictions=True)
+    found = diff(*(tmp_path / result.run_id for result in results))
+    assert found.mcnemar < 0.00005
+    assert "Exact McNemar: p < 0.0001." in render(found)
+    assert "0.0000" not in render(found)
+
+
+def test_what_stands_for_nothing_is_in_words(tmp_path):
+    changes = [{"trainer.max_steps": steps, "data.train_rows": rows} for steps, rows in ((-1, None), (300, 100))]
+    results = [make_result(change=change) for change in changes]
+    write_all(tmp_path, results)
+    text = render(diff(*(tmp_path / result.run_id for result in results)))
+    assert "no limit" in text
+    assert "none" in text
+    assert "null" not in text
 
 
 def test_a_regression_shows_the_change_of_error(tmp_path):

@@ -11,10 +11,12 @@ from krona.report.selection import Run, of_result
 from krona.report.statistics import mcnemar, swap_test
 from krona.results import read_result
 
+ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
+
 
 @dataclass(frozen=True)
 class Change:
-    """An example with two answers. ``verdict``: gained, lost or both wrong; of a number, the change of its error."""
+    """An example with two answers. ``verdict``: which side is right; of a number, the change of its error."""
 
     id: str
     source: str
@@ -127,7 +129,7 @@ def _add_changes(found: Diff) -> None:
         if x["prediction"].strip() != y["prediction"].strip():
             verdict = _error_change(x, y) if regression else _verdict(x, y)
             found.changes.append(Change(key, x["source"], x["target"], x["prediction"], y["prediction"], verdict))
-    order = {"lost": 0, "gained": 1, "both wrong": 2}
+    order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
     found.changes.sort(key=lambda c: (order.get(c.verdict, 0), -_size(c.verdict), _natural(c.id)))
     if one.keys() != two.keys():
         found.without_texts = f"only {len(one.keys() & two.keys())} examples are in both predictions.jsonl"
@@ -152,7 +154,7 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
 
 def _verdict(x: dict[str, Any], y: dict[str, Any]) -> str:
     a, b = (row["prediction"].strip() == row["target"].strip() for row in (x, y))
-    return "both wrong" if not a and not b else "lost" if a else "gained"
+    return NEITHER if not a and not b else ONLY_A if a else ONLY_B
 
 
 def _error_change(x: dict[str, Any], y: dict[str, Any]) -> str:
