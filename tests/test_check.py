@@ -193,17 +193,3 @@ def test_a_part_of_a_batch_is_no_larger_than_the_batch(configs: dict[str, Any]) 
     assert checked(configs["krona"], {"batch_size": 8, "micro_batch_size": 8}).micro_batch_size == 8
     with pytest.raises(KronaError, match="micro_batch_size=9 is larger than batch_size=8"):
         checked(configs["krona"], {"batch_size": 8, "micro_batch_size": 9})
-
-
-@pytest.mark.parametrize(
-    ("value", "hint", "right"),
-    [
-        (1, int, True), (True, int, False), (1, float, True), (True, float, False), (1.0, int, False),
-        (None, int | None, True), ("a", list[str], False), (["a"], list[str], True), (["a", 1], list[str], False),
-        ([1, 2], tuple[int, int], True), ([1, 2, 3], tuple[int, int], False), ([1, 2, 3], tuple[int, ...], True),
-        ({}, dict[str, int], True), ([], dict[str, int], False), (True, bool, True), (1, bool, False),
-        (True, object, True), (False, None | int, False),
-    ],
-)  # fmt: skip
-def test_values_against_annotations(value: Any, hint: Any, right: bool) -> None:
-    assert check.fits(value, hint) is right
