@@ -1,8 +1,10 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,7 +110,8 @@ def test_a_killed_owner_is_followed_at_once(tmp_path: Path) -> None:
     mine.release()
 
 
-def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path) -> None:
+def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
     write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S - 10)
     assert claim(tmp_path) is None
     write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S + 10)
@@ -118,7 +121,88 @@ def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path) -> None:
     mine.release()
 
 
-def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_dead_owner_lapses_whatever_its_clock_said(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_living_owner_keeps_its_claim_whatever_its_clock_says(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that takes the beats' times from the machines, whose clocks differ by an hour."""
+    monkeypatch.setattr(ownership, "WATCH_S", 20.0)
+    path = write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(0.05):
+            os.utime(path, (time.time() - hours * 3600,) * 2)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    began = time.monotonic()
+    assert claim(tmp_path) is None
+    assert time.monotonic() - began < 10  # the first beat that is seen settles it
+    stopped.set()
+    heart.join()
+    assert json.loads(path.read_text())["token"] == "theirs"
+
+
+def test_a_requeued_slurm_job_follows_itself_at_once_from_another_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_claim(tmp_path, host="another-machine", pid=1)
+    claimed = json.loads(path.read_text())
+    path.write_text(json.dumps({**claimed, "slurm": ["77", 0]}))
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert claim(tmp_path) is None  # another job's
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    mine = claim(tmp_path)
+    assert mine is not None
+    assert (owner(tmp_path) or {})["slurm"] == ["77", 1]
+    path.write_text(json.dumps({**claimed, "slurm": ["77", 1]}))
+    assert claim(tmp_path) is None  # another process of this very job
+    path.unlink()
+    mine.release()
+
+
+@pytest.mark.parametrize("number", ownership.NO_LINKS)
+def test_a_file_system_without_hard_links(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_link)
+    mine = claim(tmp_path)
+    assert mine is not None
+    assert claim(tmp_path) is None
+    mine.check()
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_is_told_and_not_made_again(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    mine = claim(shared / "run")
+    assert mine is not None
+    shutil.rmtree(shared)
+    with pytest.raises(ClaimLostError, match=r"run is gone \(a shared folder"):
+        mine.check()
+    mine.release()
+    assert not shared.exists()
+
+
+def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
     write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=ownership.LAPSE_S + 10)
     mine = claim(tmp_path)
     assert mine is not None
@@ -151,7 +235,8 @@ def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}'])
-def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path) -> None:
+def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
     path = tmp_path / "claim.json"
     path.write_text(content)
     assert claim(tmp_path) is None
