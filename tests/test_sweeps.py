@@ -1,4 +1,4 @@
-"""Sweeps are lists of runs: what they expand to, what is typed over them, how far each run is, and recipe=tuned."""
+"""Sweeps are lists of runs: what they expand to, what is typed over them, and how far each run is."""
 
 import json
 import os
@@ -7,13 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from krona import check, sweeps, tuned
-from krona.compose import CONF, PROJECT, TUNED
+from krona import check, sweeps
+from krona.compose import CONF, PROJECT
 from krona.errors import KronaError
-from krona.jobs import identify
 from krona.results import Result, outcomes, write_result
 from krona.status import counts_line, seconds_left, selected
-from krona.typed import prepared
 
 RUNS = {
     "table1": 72,
@@ -25,6 +23,7 @@ RUNS = {
     "table7": 16,
     "table9": 7,
     "factor_shapes": 16,
+    "ranks": 10,
     "seeds": 5,
     "learning_rates": 54,
 }
@@ -137,43 +136,6 @@ def test_a_sweep_is_remembered_by_its_name(tmp_path: Path) -> None:
     assert sweeps.remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
     with pytest.raises(KronaError, match="table1"):
         sweeps.remembered(tmp_path, "tabel1")
-
-
-def trial(outputs: Path, lr: float, dev: float, *, seed: int = 0, method: str = "krona") -> None:
-    with sweeps.hydra_session():
-        overrides = ["profile=demo", f"method={method}", f"optimizer.lr={lr}", f"seed={seed}"]
-        config = sweeps.compose_job([*overrides, "score_test=false", "sweep=learning_rates"]).config
-    run_id = identify(check.settings(config))
-    result = finished(run_id, dev=dev, seed=seed, config=config)
-    result.test = None
-    write_result(outputs / run_id, result)
-
-
-def best(outputs: Path, *overrides: str) -> float:
-    with sweeps.hydra_session():
-        config = sweeps.compose_job(["profile=demo", *overrides]).config
-    return tuned.best_lr(config, outputs=outputs)
-
-
-def test_tuned_takes_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
-    for lr, dev in ((1e-3, 60.0), (3e-3, 71.0), (1e-2, 71.0)):
-        trial(tmp_path, lr, dev)
-    trial(tmp_path, 3e-2, 99.0, method="lora")  # another method's
-    assert best(tmp_path, "seed=5") == 3e-3
-    with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
-        best(tmp_path, "batch_size=16")  # other settings: these trials say nothing about them
-
-
-def test_tuned_wants_the_same_number_of_trials_for_each_rate(tmp_path: Path) -> None:
-    trial(tmp_path, 1e-3, 60.0)
-    trial(tmp_path, 3e-3, 70.0)
-    trial(tmp_path, 3e-3, 70.0, seed=1)
-    with pytest.raises(KronaError, match="unequal"):
-        best(tmp_path)
-
-
-def test_recipe_tuned_stands_for_the_sweeps_best_rate() -> None:
-    assert prepared(["-m", "recipe=tuned"]) == ["-m", TUNED]
 
 
 def test_composing_leaves_the_random_numbers_alone() -> None:
