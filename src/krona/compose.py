@@ -22,13 +22,14 @@ from krona.names import did_you_mean
 CONF = PROJECT / "conf"
 
 OUTPUTS = Path(os.environ.get("KRONA_OUTPUTS") or PROJECT / "outputs").absolute()  # of a cluster, a shared folder
-TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the sweep's best rate
+TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
 
 
 def _tuned_lr(_root_: DictConfig) -> float:
     config = OmegaConf.to_container(_root_, resolve=False)
     assert isinstance(config, dict)
-    return tuned.best_lr({str(key): value for key, value in config.items()}, outputs=OUTPUTS)
+    found = tuned.best({str(key): value for key, value in config.items()}, outputs=OUTPUTS)
+    return float(found.values["optimizer.lr"])
 
 
 def _budget_shapes(_root_: DictConfig) -> str:
@@ -95,7 +96,21 @@ def composed(cfg: DictConfig) -> Composed:
     require_choices(chosen)
     if typed("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
+    if TUNED in overrides:
+        return Composed(config=values, notes=[take_tuned(values, overrides)])
     return Composed(config=values, notes=recipe_notes(values, chosen, overrides))
+
+
+def take_tuned(config: dict[str, Any], overrides: list[str]) -> str:
+    """Put in what a study found best, unless it was typed; a line that says what was taken and where it comes from."""
+    found = tuned.best(config, outputs=OUTPUTS)
+    shape_typed = typed("factors", overrides) or typed("method.kron_factors", overrides)
+    for key, value in found.values.items():
+        shape = key in tuned.STANDS_FOR["factors"]
+        if not (shape_typed if shape else typed(key, overrides)):
+            group, inner = key.split(".", 1)
+            config[group][inner] = value
+    return found.said
 
 
 def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
@@ -132,8 +147,6 @@ def no_such(group: str, name: str) -> str:
 def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:
     """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
     choice = choices.get("recipe")
-    if TUNED in overrides:
-        return [f"recipe=tuned took lr {config['optimizer']['lr']:g}, the best on dev of sweeps=learning_rates"]
     if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():
         return []
     if typed("recipe", overrides):

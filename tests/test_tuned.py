@@ -1,0 +1,125 @@
+"""recipe=tuned: what is taken, from which search, what it says, and that no method had fewer trials."""
+
+from pathlib import Path
+
+import pytest
+
+from krona import check, sweeps, tuned
+from krona.compose import TUNED, take_tuned
+from krona.errors import KronaError
+from krona.jobs import identify
+from krona.results import Result, outcomes, write_result
+from krona.typed import prepared
+
+
+def config_of(*overrides: str) -> dict[str, object]:
+    with sweeps.hydra_session():
+        return sweeps.compose_job(["profile=demo", *overrides]).config
+
+
+def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
+    """A finished run that looked at dev alone."""
+    config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
+    run_id = identify(check.settings(config))
+    names = [config[group]["name"] for group in ("method", "task")]  # type: ignore[index]
+    result = Result(run_id, "done", names[0], names[1], config["seed"], config)  # type: ignore[arg-type]
+    given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
+    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["1"] * 100, given)}
+    result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
+    write_result(outputs / run_id, result)
+    return run_id
+
+
+def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
+    for lr, dev in devs.items():
+        trial(outputs, dev, f"method={method}", f"optimizer.lr={lr}")
+
+
+def best(outputs: Path, *overrides: str) -> tuned.Tuned:
+    return tuned.best(config_of(*overrides), outputs=outputs)
+
+
+def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
+    found = best(tmp_path, "method=krona", "seed=5")
+    assert found.values == {"optimizer.lr": 3e-3}
+    assert found.said == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
+    with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
+        best(tmp_path, "method=krona", "batch_size=16")  # other settings: these trials say nothing about them
+
+
+def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
+    assert best(tmp_path, "method=krona").said.endswith("it is the largest that was tried")
+
+
+def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
+    trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")
+    with pytest.raises(KronaError, match="unequal"):
+        best(tmp_path, "method=krona")
+
+
+def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
+    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
+    assert best(tmp_path, "method=krona").values == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
+    with pytest.raises(KronaError, match=r"lora has 2 runs of sweeps=learning_rates, krona has 3; the same number"):
+        best(tmp_path, "method=lora")
+    trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
+    with pytest.raises(KronaError, match="lora has 2"):
+        best(tmp_path, "method=lora")
+
+
+def test_recipe_tuned_stands_for_the_best_of_a_search() -> None:
+    assert prepared(["-m", "recipe=tuned"]) == ["-m", TUNED]
+
+
+# ---- studies -----------------------------------------------------------------------------------------------------
+
+OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=paper/2x384")
+
+
+def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN) -> None:
+    """A study of finished trials; the first has ``own`` values."""
+    optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+    from krona.tuning.study import open_study
+
+    name = f"{method}-sample_rte-nano"
+    opened = open_study(outputs, name, space="a space", base="a base", seed=0)
+    for number, score in enumerate(dev):
+        overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
+        run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
+        frozen = optuna.trial.create_trial(value=score, user_attrs={"overrides": list(overrides), "run_id": run_id})
+        opened.add_trial(frozen)
+
+
+def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path, monkeypatch) -> None:
+    rates(tmp_path, "krona", {1e-3: 60})
+    study(tmp_path, "krona", 80, 70)
+    found = best(tmp_path, "method=krona", "seed=3")
+    assert found.said == (
+        "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=paper/2x384, the best of 2 trials on dev "
+        "(80.00), study krona-sample_rte-nano"
+    )
+    monkeypatch.setattr("krona.compose.OUTPUTS", tmp_path)
+    config = config_of("method=krona", "method.scaling=8.0")
+    assert take_tuned(config, ["method.scaling=8.0"]) == found.said
+    assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]  # type: ignore[index]
+    assert config["optimizer"]["lr"] == 0.004  # type: ignore[index]
+    assert config["method"]["scaling"] == 8.0, "what is typed stays"  # type: ignore[index]
+
+
+def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80)
+    rates(tmp_path, "krona", {1e-3: 60})
+    with pytest.raises(KronaError, match="no study of them"):
+        best(tmp_path, "method=krona", "batch_size=16")
+
+
+def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, 60)
+    study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
+    assert "of 3 trials" in best(tmp_path, "method=krona").said
+    with pytest.raises(KronaError, match=r"lora has 2 trials in its study, krona has 3; .*--trials 3 goes on with it"):
+        best(tmp_path, "method=lora")
