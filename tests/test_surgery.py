@@ -209,6 +209,16 @@ def test_merge_in_bf16_sums_in_fp32_and_casts_last() -> None:
     assert adapted.base.weight is own
 
 
+@pytest.mark.parametrize("placement", ["parallel", "sequential", "before"])
+def test_several_branches_of_a_place_merge_in_their_order(placement: Any) -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=["o"], rank=2, placement=placement, modules_per_target=2)
+    disturb(model, by=0.3)
+    beside = logits(model)
+    surgery.merge(model)
+    assert (logits(model) - beside).abs().max() < 1e-5 * beside.abs().max()
+
+
 def test_merging_is_never_a_side_effect() -> None:
     model = inserted("krona")
     disturb(model)

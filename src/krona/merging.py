@@ -68,7 +68,9 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
             "that could hold it (section 3.3). Keep it beside the block"
         )
     W = base.weight.to(torch.promote_types(base.weight.dtype, torch.float32))
-    branches: Any = adapted.branches[name]
+    branches = list(adapted.branches[name].children())
+    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
+        branches.reverse()
     for branch in branches:
         D = delta_of(label, copy.deepcopy(branch).to(W.dtype))
         if how.placement == "parallel":
