@@ -1,13 +1,17 @@
 """What trackers are told: keys, the history file, gradient norms and effective ranks against NumPy."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from tests.tiny_t5 import batch, tiny_t5
+from tests.tiny_t5 import batch, disturb, tiny_t5
 
 from krona import surgery
+from krona.adapted import adapted_modules
+from krona.methods.bitfit import Bias
+from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
@@ -83,16 +87,82 @@ def test_updates_by_place_against_numpy() -> None:
     assert len(values) == 2 * (2 * 6 + 1)  # norm and rank of q and v in six attention blocks, and their means
 
 
-def test_rank_one_and_what_is_no_matrix() -> None:
+def test_rank_one() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=["q"], rank=1)
     for name, parameter in model.named_parameters():
         if name.endswith(".B"):
             torch.nn.init.ones_(parameter)
     assert signals.updates(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
-    other = tiny_t5()
-    surgery.insert(other, ParallelAdapter, target_modules=["DenseReluDense"], bottleneck_dim=2)
-    assert signals.updates(other) == {}
+
+
+@pytest.mark.parametrize(
+    ("branch", "arguments"),
+    [
+        (LoRA, {"target_modules": ["q"], "rank": 2, "magnitude": True}),
+        (IA3, {"target_modules": ["q", "wo"], "placement": ["sequential", "before"], "inner_residual": False}),
+        (Kronecker, {"target_modules": ["q"], "kron_factors": [[8, 4]], "bias": 2, "modules_per_target": 2}),
+        *(
+            (LoRA, {"target_modules": ["o"], "rank": 2, "placement": placement, "modules_per_target": 2})
+            for placement in ("sequential", "before")
+        ),
+    ],
+)
+def test_the_update_is_what_the_layer_does_less_what_its_weight_does(branch: Any, arguments: dict[str, Any]) -> None:
+    model = tiny_t5()
+    surgery.insert(model, branch, **arguments)
+    disturb(model, by=0.3)
+    values = signals.updates(model)
+    places = [(name, module) for name, module in adapted_modules(model)]
+    assert len([key for key in values if key.startswith("update_norm/")]) == len(places) + 1
+    for name, module in places:
+        nothing = torch.zeros(1, module.base.in_features)
+        D = (module(torch.eye(module.base.in_features)) - module(nothing)).T - module.base.weight
+        s = np.linalg.svd(D.detach().double().numpy(), compute_uv=False)
+        place = signals.short_name(name)
+        assert values[f"update_norm/{place}"] == pytest.approx(np.sqrt((s**2).sum()), rel=1e-4)
+        assert values[f"update_rank/{place}"] == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-3)
+    assert any(key.startswith("weight_norm/") for key in values) == ("bias" in arguments)
+
+
+def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
+    model = tiny_t5()
+    surgery.insert(
+        model, Kronecker, target_modules=["DenseReluDense"], kron_factors=[[8, 4]], bias=1, residual="scale",
+        modules_per_target=2,
+    )  # fmt: skip
+    assert signals.updates(model)["update_rank/mean"] == pytest.approx(64)  # at the start it is 2 · 1
+    disturb(model, by=0.3)
+    values = signals.updates(model)
+    _, module = next(adapted_modules(model))
+    inputs = torch.eye(64)
+    D = sum(branch(inputs) - branch(torch.zeros(1, 64)) for branch in module.branches["default"])
+    assert values["update_norm/encoder/0/DenseReluDense"] == pytest.approx(D.norm().item(), rel=1e-4)
+    bias = torch.cat([branch.bias for branch in module.branches["default"]])
+    assert values["weight_norm/encoder/0/DenseReluDense/bias"] == pytest.approx(bias.norm().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("branch", "arguments", "kinds"),
+    [
+        (ParallelAdapter, {"bottleneck_dim": 2}, {"down", "down_bias", "up", "up_bias"}),
+        (Kronecker, {"kron_factors": [[8, 4]], "non_linearity": "relu"}, {"A", "B"}),
+        (Bias, {}, {"bias"}),
+    ],
+)
+def test_what_is_no_matrix_has_the_norms_of_its_parameters(
+    branch: Any, arguments: dict[str, Any], kinds: set[str]
+) -> None:
+    model = tiny_t5()
+    surgery.insert(model, branch, target_modules=["DenseReluDense"], **arguments)
+    disturb(model, by=0.3)
+    values = signals.updates(model)
+    assert {key.rsplit("/", 1)[-1] for key in values} == kinds
+    assert all(key.startswith("weight_norm/") for key in values)
+    _, module = next(adapted_modules(model))
+    for kind in kinds:
+        expected = module.branches["default"][0].get_parameter(kind).norm().item()
+        assert values[f"weight_norm/encoder/0/DenseReluDense/{kind}"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_norms_by_kind() -> None:

@@ -13,6 +13,9 @@ It answers up to three questions:
     only where the update is linear in ``x``: the (d_out, d_in) matrix that a merge adds to the layer's weight. It
     raises a KronaError that says why where a switch of the branch makes the update something else.
 
+Trackers follow the size and rank of ``delta()``. A branch that is linear but for a bias may offer ``linear_part()``
+for them: the same matrix, where ``delta()`` must refuse.
+
 For speed alone, and with the same result, it may offer ``beside(layer, x)``, which is ``layer(x) + self(x)`` for the
 linear layer that it stands beside, and ``add_to(y, x)``, which is ``y + self(x)``. ``parts()`` says what it is made
 of, for `krona.preparing`.

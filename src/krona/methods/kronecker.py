@@ -153,12 +153,16 @@ class Kronecker(nn.Module):
 
     def delta(self) -> Tensor:
         """(d_out, d_in): s · Aᵀ ⊗ Bᵀ, what merging adds to a weight (Eq. 4); with a residual, + s_res · I."""
+        if self.bias is not None and self.non_linearity is None:
+            raise KronaError("a bias makes the update more than a matrix, and T5's layers have none: method.bias=0")
+        return self.linear_part()
+
+    def linear_part(self) -> Tensor:
+        """(d_out, d_in): the update but for its biases, s · Aᵀ ⊗ Bᵀ and s_res · I."""
         if self.non_linearity is not None:
             raise KronaError(
                 "a non-linearity between the products makes the update no matrix: method.non_linearity=null"
             )
-        if self.bias is not None:
-            raise KronaError("a bias makes the update more than a matrix, and T5's layers have none: method.bias=0")
         pairs = [(self.A, self.B)] if self.A.dim() == 2 else list(zip(self.A, self.B, strict=True))
         D = self.scaling * torch.stack([kron_product(A.T, B.T) for A, B in pairs]).sum(0)
         if self.residual_scale is not None:
