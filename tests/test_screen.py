@@ -1,0 +1,53 @@
+"""Tables on screens of any width, and in a pipe."""
+
+import io
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from krona.screen import say, table, width_of
+
+HEADINGS = ("run", "state", "progress", "dev")
+ROWS = [
+    ["krona-sample_rte-nano-32x24-s0-1f3a5c7e9b", Text("done", style="green"), "", "71.01"],
+    ["lora-sample_rte-nano-s0-0123456789", "running", "epoch 2 of 5", "9.30"],
+]
+
+
+def lines(width: int | None) -> list[str]:
+    return table(HEADINGS, ROWS, width=width, left=("run", "state", "progress")).plain.splitlines()
+
+
+@pytest.mark.parametrize("width", [None, 80])
+def test_a_line_a_row_where_it_fits(width: int | None) -> None:
+    heading, rule, first, second = lines(width)
+    assert set(rule) == {"─"}
+    assert first.split() == ["krona-sample_rte-nano-32x24-s0-1f3a5c7e9b", "done", "71.01"]
+    assert second.endswith("  epoch 2 of 5   9.30")
+    assert heading.index("state") == first.index("done") == second.index("running")
+    assert len(first) == len(second) == len(rule)
+
+
+@pytest.mark.parametrize("width", [20, 60])
+def test_a_record_a_row_where_it_does_not(width: int) -> None:
+    shown = lines(width)
+    assert [row[0] for row in ROWS] == [line for line in shown if not line.startswith(" ")]
+    assert max(len(line) for line in shown if line.startswith(" ")) <= max(width, len("  progress epoch 2 of 5"))
+    assert "progress epoch 2 of 5" in "\n".join(shown)
+    assert "progress" not in "\n".join(shown[: shown.index(ROWS[1][0])])  # what a row lacks is not named
+
+
+def test_a_column_without_entries_is_left_out() -> None:
+    shown = table(HEADINGS, [["a", "", "", "1"]], width=None).plain
+    assert "progress" not in shown
+    assert "dev" in shown
+
+
+def test_a_pipe_gets_no_colour_and_no_folding() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=20)
+    assert width_of(console) is None
+    say(console, table(HEADINGS, ROWS, width=width_of(console)))
+    assert "\x1b" not in out.getvalue()
+    assert len(out.getvalue().splitlines()) == 4
