@@ -8,11 +8,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import BatchSampler, DataLoader
 
 import one_job
-from krona.batches import WINDOW, BucketedBatches, ShortToLong
-from krona.evaluation import predict
+from krona.batches import WINDOW, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong
+from krona.evaluation import Evaluation
 from krona.identity import run_id
+from krona.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
 
@@ -51,22 +53,39 @@ def test_batches_hold_little_padding_and_come_in_no_order_of_length() -> None:
 
 
 def test_short_to_long_and_predictions_in_the_rows_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    sampler = ShortToLong([5, 2, 9, 2])
-    assert list(sampler) == [1, 3, 0, 2]
-
-    class Batches(list[Any]):
-        pass
-
-    batches = Batches([{"input_ids": torch.tensor([[row]]), "attention_mask": torch.ones(1, 1)} for row in sampler])
-    batches.sampler = sampler
+    sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
+    assert list(sampler) == [[1, 3], [0, 4], [2]]
+    rows = [{"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1)} for row in range(5)]
     monkeypatch.setattr("krona.evaluation.greedy", lambda model, ids, mask, max_new_tokens: ids)
+    monkeypatch.setattr("krona.evaluation.scored", lambda task, split, texts: {"predictions": texts})
 
     class Tokenizer:
         def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool) -> list[str]:
-            return [f"row {row}" for (row,) in ids.tolist()]
+            return [f" row {row} " for (row,) in ids.tolist()]
 
-    texts = predict(torch.nn.Linear(1, 1), batches, Tokenizer(), max_new_tokens=1)
-    assert texts == ["row 0", "row 1", "row 2", "row 3"]
+    split: Any = range(5)
+    evaluate = Evaluation(
+        task=split,
+        split=split,
+        batches=DataLoader(rows, batch_sampler=sampler),  # type: ignore[arg-type]
+        tokenizer=Tokenizer(),
+        max_new_tokens=1,
+        ranks=Ranks(),
+    )
+    assert evaluate(torch.nn.Linear(1, 1)) == {"predictions": [f"row {row}" for row in range(5)]}
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(1, 60), batch_size=st.integers(1, 9), size=st.integers(1, 5))
+def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int, size: int) -> None:
+    ranks = [Ranks(rank, size) for rank in range(size)]
+    whole = list(BatchSampler(EpochOrder(rows, seed=1), batch_size, drop_last=False))
+    shares = [list(ShareOfBatches(BatchSampler(EpochOrder(rows, seed=1), batch_size, False), one)) for one in ranks]
+    for number, batch in enumerate(whole):
+        assert sorted(row for share in shares for row in share[number]) == sorted(batch)
+        assert max(len(share[number]) for share in shares) - min(len(share[number]) for share in shares) <= 1
+    evaluated = [ShortToLong(LENGTHS[:rows], batch_size=batch_size, ranks=one).order for one in ranks]
+    assert sorted(row for order in evaluated for row in order) == list(range(rows))
 
 
 def test_a_run_with_buckets_and_one_that_was_killed(tiny_folder: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from krona import entry, surgery
 from krona.batches import EpochOrder, mixed_seed
 from krona.errors import KronaError
 from krona.learner import Learner, micro_batches, summed_loss
+from krona.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
 ROWS = 10
@@ -70,7 +71,9 @@ def learner(model: nn.Module, **changes: Any) -> Watched:
         "seed": 0,
         "patience": None,
         "evaluate_dev": scores(*range(100)),
+        "after_backward": lambda learner: None,
         "after_epoch": lambda learner: None,
+        "ranks": Ranks(),
     }
     return Watched(model, **{**arguments, **changes})
 

@@ -1,11 +1,12 @@
 """Which rows make a batch: an epoch's order, batches of about one length, and evaluation from short to long."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import Sampler
 
+from krona.ranks import Ranks
 from krona.tasks import Tokenised
 
 WINDOW = 50  # batches among whose rows lengths are sorted: enough for even batches, little enough to stay random
@@ -63,17 +64,52 @@ class BucketedBatches(Sampler[list[int]]):
             yield batches[number]
 
 
-class ShortToLong(Sampler[int]):
-    """All rows, by length: an evaluation's batches hold little padding. ``order`` puts predictions back."""
+class Batches(Protocol):
+    """What picks an epoch's batches: torch's BatchSampler, or `BucketedBatches`."""
 
-    def __init__(self, lengths: Sequence[int]) -> None:
-        self.order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    sampler: Any  # has set_epoch
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+
+class ShareOfBatches(Sampler[list[int]]):
+    """One rank's rows of every batch: those of all ranks together are the batch, none of them twice.
+
+    Where the ranks don't divide a batch, some have a row fewer in it; in a last batch that is small, none at all.
+    """
+
+    def __init__(self, batches: Batches, ranks: Ranks) -> None:
+        self.batches, self.ranks = batches, ranks
+        self.sampler = batches.sampler  # under this name Lightning finds it to set the epoch
 
     def __len__(self) -> int:
-        return len(self.order)
+        return len(self.batches)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.order)
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self.batches:
+            yield batch[self.ranks.rank :: self.ranks.size]
+
+
+class ShortToLong(Sampler[list[int]]):
+    """All rows by length, so that an evaluation's batches hold little padding; each rank takes every size-th batch.
+
+    ``order`` are this rank's rows as they come, to put predictions back.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:
+        rows = sorted(range(len(lengths)), key=lengths.__getitem__)
+        size = max(1, min(batch_size, -(-len(rows) // ranks.size)))  # few rows: no rank is without any
+        batches = [rows[at : at + size] for at in range(0, len(rows), size)]
+        self.batches = batches[ranks.rank :: ranks.size]
+        self.order = [row for batch in self.batches for row in batch]
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        return iter(self.batches)
 
 
 def source_lengths(tokens: Tokenised) -> list[int]:

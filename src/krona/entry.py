@@ -24,6 +24,7 @@ from krona.compose import OUTPUTS, PROJECT, choices, composed, put_aside_other_l
 from krona.errors import KronaError
 from krona.invocation import as_typed
 from krona.jobs import Interrupted, Job, run_job
+from krona.ranks import my_rank, require_one_launch
 from krona.summary import run_summary
 from krona.typed import message_of, prepared
 
@@ -33,7 +34,7 @@ def job(cfg: DictConfig) -> Job:
     quiet_libraries()
     hydra = HydraConfig.get()
     multirun = hydra.mode == RunMode.MULTIRUN
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
         ledger.require_outputs()
         config = composed(cfg)
@@ -64,7 +65,7 @@ def job(cfg: DictConfig) -> Job:
         run_summary(done, console)
         if done.state in ("failed", "elsewhere"):
             raise SystemExit(done.error)
-    else:
+    elif my_rank() == 0:
         ledger.note_job(done, number=hydra.job.num, overrides=hydra.overrides.task)
     return done
 
@@ -99,6 +100,7 @@ def launch(main: Callable[[], Any]) -> NoReturn:
     signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
+        require_one_launch(arguments)
         sys.argv[1:] = prepared(arguments)
         put_aside_other_launchers()
         main()

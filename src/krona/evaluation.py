@@ -1,4 +1,4 @@
-"""A split scored by a model: greedy predictions as text, back in the rows' order, against the labels."""
+"""A split scored by a model: greedy predictions as text, each rank's put together, against the labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from krona import metrics
+from krona.batches import ShortToLong
 from krona.decoding import greedy
+from krona.ranks import Ranks
 from krona.tasks import Split, Task, Tokenised
 
 
@@ -19,19 +21,25 @@ class Evaluation:
 
     task: Task
     split: Split
-    batches: DataLoader[Any]
+    batches: DataLoader[Any]  # of a `ShortToLong`
     tokenizer: Any
     max_new_tokens: int
+    ranks: Ranks
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """``score``, ``choice``, ``parts`` and ``predictions``, as `scored` has them."""
+        """``score``, ``choice``, ``parts`` and ``predictions``, as `scored` has them: the same on every rank."""
+        order: Any = self.batches.batch_sampler
+        assert isinstance(order, ShortToLong)
         texts = predict(model, self.batches, self.tokenizer, max_new_tokens=self.max_new_tokens)
-        return scored(self.task, self.split, texts)
+        found = [pair for pairs in self.ranks.gather(list(zip(order.order, texts, strict=True))) for pair in pairs]
+        by_row = dict(found)
+        assert len(by_row) == len(found) == len(self.split)  # no row lost, none counted twice
+        return scored(self.task, self.split, [by_row[row] for row in range(len(by_row))])
 
 
 @torch.no_grad()
 def predict(model: nn.Module, batches: DataLoader[Any], tokenizer: Any, *, max_new_tokens: int) -> list[str]:
-    """Greedy predictions as text, in the rows' order: batches of a sampler with an ``order`` are put back."""
+    """Greedy predictions as text, in the order in which the rows come."""
     training, device = model.training, next(model.parameters()).device
     model.eval()
     texts: list[str] = []
@@ -44,11 +52,7 @@ def predict(model: nn.Module, batches: DataLoader[Any], tokenizer: Any, *, max_n
         )
         texts += [text.strip() for text in tokenizer.batch_decode(ids, skip_special_tokens=True)]
     model.train(training)
-    order: list[int] | None = getattr(getattr(batches, "sampler", None), "order", None)
-    if order is None:
-        return texts
-    back = sorted(range(len(order)), key=order.__getitem__)  # where each row's prediction is
-    return [texts[place] for place in back]
+    return texts
 
 
 def scored(task: Task, split: Split, predictions: Sequence[str]) -> dict[str, Any]:

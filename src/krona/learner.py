@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from krona import surgery
 from krona.batches import mixed_seed
 from krona.errors import KronaError
+from krona.ranks import Ranks
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
 
@@ -18,8 +19,12 @@ Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -1
 class Learner(pl.LightningModule):
     """Tune what trains in ``model``; after each epoch score dev and keep the weights of the best.
 
-    The backward pass is written out (manual optimisation) so that a batch can be split for memory and still give
-    the whole batch's gradient: each part's loss is a sum over its label tokens, divided by those of the whole batch.
+    The backward pass is written out (manual optimisation) so that a batch can be split, for memory and over ranks, and
+    still give the whole batch's gradient: each part's loss is a sum over its label tokens, divided by those of the
+    whole batch, and gradients add up.
+
+    ``after_backward`` is called in each step when they have, before they are clipped; ``after_epoch`` when dev is
+    scored.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -36,7 +41,9 @@ class Learner(pl.LightningModule):
         seed: int,
         patience: int | None,
         evaluate_dev: Callable[[nn.Module], dict[str, Any]],
+        after_backward: Callable[["Learner"], None],
         after_epoch: Callable[["Learner"], None],
+        ranks: Ranks,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -47,7 +54,9 @@ class Learner(pl.LightningModule):
         self.micro_batch_size = micro_batch_size
         self.seed = seed
         self.patience = patience
-        self.evaluate_dev, self.after_epoch = evaluate_dev, after_epoch
+        self.evaluate_dev = evaluate_dev
+        self.after_backward, self.after_epoch = after_backward, after_epoch
+        self.ranks = ranks
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -94,19 +103,23 @@ class Learner(pl.LightningModule):
         self._epoch_loss, self._epoch_examples, self._epoch_began = [], 0, time.perf_counter()
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        torch.manual_seed(mixed_seed(self.seed, self.global_step))  # dropout: the same after a resume
+        # dropout: the same after a resume, another on each rank
+        torch.manual_seed(mixed_seed(self.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()
         scheduler: Any = self.lr_schedulers()
         rows = len(batch["labels"])
         tokens = (batch["labels"] != -100).sum()
+        self.ranks.add_up([tokens])
         loss = torch.zeros((), device=self.device)
         optimizer.zero_grad()
-        for part in micro_batches(batch, self.micro_batch_size or rows):
+        for part in micro_batches(batch, self.micro_batch_size or max(1, rows)):
             part_loss = summed_loss(self.model, part) / tokens
             self.manual_backward(part_loss)
             loss += part_loss.detach()
+        self.ranks.add_up([*self.gradients(), loss])
+        self.after_backward(self)
         if self.gradient_clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.gradient_clip, gradient_clip_algorithm="norm")
         optimizer.step()
@@ -128,7 +141,8 @@ class Learner(pl.LightningModule):
                 "a lower optimizer.lr or method.scaling, or trainer.precision=32-true"
             )
         seconds = time.perf_counter() - self._epoch_began
-        self.examples_seen += self._epoch_examples
+        examples = sum(self.ranks.gather(self._epoch_examples))
+        self.examples_seen += examples
         self.seconds["train"] += seconds
         dev = self.timed_evaluation(self.evaluate_dev)
         self.record(
@@ -139,7 +153,7 @@ class Learner(pl.LightningModule):
                 "lr": self._lr,
                 "score": dev["score"],
                 "parts": dev["parts"],
-                "examples_per_s": self._epoch_examples / seconds,
+                "examples_per_s": examples / seconds,
                 "examples_seen": self.examples_seen,
             },
             dev,
@@ -158,6 +172,14 @@ class Learner(pl.LightningModule):
             "seconds": self.seconds,
             "examples_seen": self.examples_seen,
         }
+
+    def gradients(self) -> list[Tensor]:
+        """The gradient of each parameter that trains, zero where this rank has no rows."""
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        if self.ranks.size > 1:
+            for parameter in trainable:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        return [p.grad for p in trainable if p.grad is not None]
 
     def timed_evaluation(self, evaluate: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
         """Score a split with the model as it is; the seconds count as evaluation."""

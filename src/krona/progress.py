@@ -67,7 +67,8 @@ class Progress(pl.Callback):
     ) -> None:
         if self._bar is None:
             return
-        self._examples += len(batch["labels"])
+        assert isinstance(pl_module, Learner)
+        self._examples += len(batch["labels"]) * pl_module.ranks.size  # this rank's share, within a row
         now = time.perf_counter()
         if now - self._shown < REFRESH_S:
             return

@@ -3,8 +3,12 @@
 So a mistake leaves nothing behind, and what can't be had without a network is said within seconds and in one message.
 """
 
+from typing import Any
+
 from krona import backbone_source, hub
 from krona.errors import KronaError
+from krona.provenance import cpu_count
+from krona.ranks import processes_of_run
 from krona.settings import Run, Trainer
 from krona.tasks.sources import check_kind, own_files, tsv_files
 
@@ -15,17 +19,21 @@ WAYS_OUT = (
 )
 
 
-def require(settings: Run) -> None:
-    """Raise `KronaError`, one line for each thing that is missing or does not fit."""
+def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Raise `KronaError`, one line for each thing that is missing or does not fit.
+
+    ``from_hub=False`` leaves out what only the Hub can give. Returns what `insert_method` would: the branch's arguments
+    as they will be used, and what to know of them; nothing where the backbone's shape is the Hub's to tell.
+    """
     problems = []
-    for check in (_data, _backbone, _device, _hub):
+    for check in (_data, _backbone, _device, *((_hub,) if from_hub else ())):
         try:
             check(settings)
         except KronaError as error:
             problems.append(str(error))
     if problems:
         raise KronaError("\n".join(problems))
-    _fit(settings)
+    return _fit(settings)
 
 
 def _data(settings: Run) -> None:
@@ -67,23 +75,37 @@ def _hub(settings: Run) -> None:
 
 
 def _device(settings: Run) -> None:
-    kind, count = _devices(settings.trainer)
-    wanted = settings.trainer.devices
-    if isinstance(wanted, int) and not isinstance(wanted, bool) and (wanted > count or wanted < 1):
+    kind, count = devices_here(settings.trainer)
+    wanted, processes = devices_wanted(settings.trainer), processes_of_run()
+    if wanted > count and processes == 1:  # srun may show each of its processes its own device only
+        what = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
-            f"trainer.devices={wanted}: this machine has {count} {kind} device{'s' * (count != 1)}; "
-            "trainer.devices=1 takes one"
+            f"trainer.devices={wanted}: this machine has {count} {what}{'s' * (count != 1)}; "
+            f"trainer.devices={count} takes all"
         )
-    if count > 1 and wanted != 1:
-        raise KronaError(f"trainer.devices={wanted}: a run takes one device; run several side by side with -m")
+    share, left = divmod(settings.batch_size, devices := max(wanted, processes))
+    if left:
+        near = [f"{n * devices}" for n in (share, share + 1) if n]
+        raise KronaError(
+            f"batch_size={settings.batch_size}: {devices} devices don't divide it; "
+            f"batch_size={' or '.join(near)} they do"
+        )
 
 
-def _devices(trainer: Trainer) -> tuple[str, int]:
-    """The kind of device that a run would take, and how many of it are here."""
+def devices_wanted(trainer: Trainer) -> int:
+    """How many devices of a node a run takes."""
+    if trainer.devices != "auto":
+        return trainer.devices
+    kind, count = devices_here(trainer)
+    return 1 if kind == "cpu" else count
+
+
+def devices_here(trainer: Trainer) -> tuple[str, int]:
+    """The kind of device that a run would take, and how many of it are here: of a CPU, its cores."""
     import torch
 
     mps = int(torch.backends.mps.is_available())
-    here = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": 1}
+    here = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
     if trainer.accelerator in ("auto", "gpu"):
         kind = next((name for name in ("cuda", "mps") if here[name]), "cpu" if trainer.accelerator == "auto" else "gpu")
     else:
@@ -97,12 +119,12 @@ def _devices(trainer: Trainer) -> tuple[str, int]:
     return kind, count
 
 
-def _fit(settings: Run) -> None:
+def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     """Put the method into the backbone's mere shape: factors and places that don't fit are said before any work."""
     if backbone_source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
-        return  # the shape is the Hub's to tell
+        return {}, []
     from krona import backbones
     from krona.insertion import insert_method
 
     model = backbones.meta_model(settings.backbone)
-    insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)
+    return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from krona import backbones, surgery
 from krona.allocator import keep_freed_memory
 from krona.check import locate
-from krona.cluster import cluster_environment
 from krona.insertion import insert_method
 from krona.learner import Learner
 from krona.progress import Progress
-from krona.provenance import PeakMemory
+from krona.provenance import PeakMemory, cpu_count
+from krona.ranks import Ranks
 from krona.results import Result, now
 from krona.run_files import RunFiles, WholeCheckpoints, packed
 from krona.run_rows import Rows, load_splits, prepare_rows, shared_splits
@@ -35,6 +36,7 @@ def run(
     progress: Progress,
     trackers: Trackers,
     still_ours: Callable[[], None],
+    ranks: Ranks,
     share: bool = False,
 ) -> None:
     """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
@@ -42,19 +44,20 @@ def run(
     ``progress`` and ``trackers`` listen in two ways: to Lightning's steps as callbacks of the trainer, and after each
     epoch, when dev is scored and ``result`` written, by a call of ours: Lightning's own end of an epoch comes to its
     callbacks before the learner's, so without the score. ``still_ours`` is called before each write and raises where
-    another process has taken the run over. ``share``: other jobs of this process have the backbone and the data too
+    another process has taken the run over. ``ranks``: the processes that do this run together, each with all of these
+    arguments; the first writes. ``share``: other jobs of this process have the backbone and the data too
     (`krona.sharing`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-    prepare_process(settings, result)
-    files = RunFiles(folder=folder, still_ours=still_ours)
+    prepare_process(settings, result, ranks)
+    files = RunFiles(folder=folder, still_ours=still_ours, ranks=ranks)
 
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)
     backbone = (shared_backbone if share else backbones.load)(settings.backbone, seed=settings.seed)
     model, cache = backbone.model, folder.parent / ".cache" / "tokens"
-    rows = prepare_rows(settings, result, splits, backbone.tokenizer, cache=cache)
+    rows = prepare_rows(settings, result, splits, backbone.tokenizer, cache=cache, ranks=ranks)
     steps = total_steps(settings, len(rows.train))
     result.notes += schedule_notes(settings, steps, len(rows.train))
 
@@ -71,9 +74,17 @@ def run(
         progress.epoch(learner)
         trackers.epoch(learner)
 
-    learner = build_learner(settings, model, rows, steps=steps, after_epoch=after_epoch)
-    trainer = build_trainer(settings, folder, [progress, trackers])
-    train(trainer, learner, rows, checkpoint=files.checkpoint)
+    learner = build_learner(
+        settings,
+        model,
+        rows,
+        steps=steps,
+        after_backward=trackers.after_backward,
+        after_epoch=after_epoch,
+        ranks=ranks,
+    )
+    trainer = build_trainer(settings, folder, [progress, trackers], ranks)
+    train(trainer, learner, rows, checkpoint=files.checkpoint())
 
     # The best epoch on dev is the model; test is looked at once, and not at all in a search for hyper-parameters
     learner.restore_best()
@@ -98,12 +109,14 @@ def run(
     files.write_end(settings, result, model, predictions)
 
 
-def prepare_process(settings: Run, result: Result) -> None:
+def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
     """Memory, threads and random numbers of the process that runs it."""
     keep_freed_memory()
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
-    result.provenance["threads"] = torch.get_num_threads()
+    elif ranks.size > 1:
+        torch.set_num_threads(max(1, cpu_count() // ranks.local_size))
+    result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
     pl.seed_everything(settings.seed, verbose=False)
 
 
@@ -120,7 +133,14 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
 
 
 def build_learner(
-    settings: Run, model: nn.Module, rows: Rows, *, steps: int, after_epoch: Callable[[Learner], None]
+    settings: Run,
+    model: nn.Module,
+    rows: Rows,
+    *,
+    steps: int,
+    after_backward: Callable[[Learner], None],
+    after_epoch: Callable[[Learner], None],
+    ranks: Ranks,
 ) -> Learner:
     optimizer = settings.optimizer
     return Learner(
@@ -133,11 +153,14 @@ def build_learner(
         seed=settings.seed,
         patience=settings.trainer.patience,
         evaluate_dev=rows.dev,
+        after_backward=after_backward,
         after_epoch=after_epoch,
+        ranks=ranks,
     )
 
 
-def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks) -> pl.Trainer:
+    """Lightning's loop on this rank's one device: what the ranks have in common is the learner's and `Ranks`' work."""
     checkpoint = ModelCheckpoint(
         dirpath=folder,
         filename="last",
@@ -150,10 +173,10 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback]) -> 
         max_epochs=settings.trainer.max_epochs,
         precision=settings.trainer.precision,
         accelerator=settings.trainer.accelerator,
-        devices=settings.trainer.devices,
-        strategy=settings.trainer.strategy,
-        callbacks=[*callbacks, checkpoint],
-        plugins=[WholeCheckpoints(), cluster_environment()],
+        devices=1 if ranks.device is None else [ranks.device],
+        callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,
+        enable_checkpointing=ranks.first,
+        plugins=[WholeCheckpoints(), LightningEnvironment()],  # named, it looks for no cluster's
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -18,6 +18,7 @@ from torch import nn
 from krona import surgery
 from krona.adapter_file import save_adapter
 from krona.errors import KronaError
+from krona.ranks import Ranks
 from krona.results import Result, outcomes, write_result, write_whole
 from krona.settings import Run
 from krona.tasks import Split
@@ -25,19 +26,30 @@ from krona.tasks import Split
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The folder of a run. ``still_ours`` is called before each write; it raises where another has taken the run."""
+    """The folder of a run, which the first of its ranks writes into.
+
+    ``still_ours`` is called before each write; it raises where another process has taken the run.
+    """
 
     folder: Path
     still_ours: Callable[[], None]
+    ranks: Ranks
 
-    @property
     def checkpoint(self) -> Path | None:
-        """The last epoch's checkpoint, where there is one to go on from."""
+        """The last epoch's checkpoint, where there is one to go on from: on every rank, or on none."""
         path = self.folder / "last.ckpt"
-        return path if path.is_file() else None
+        there = self.ranks.gather(path.is_file())
+        if len(set(there)) > 1:
+            raise KronaError(
+                f"{path} is there for {sum(there)} of the run's {len(there)} processes: outputs/ has to lie on a file "
+                "system that all its nodes share"
+            )
+        return path if there[0] else None
 
     def write_epoch(self, result: Result) -> None:
         """How far the run is: metrics.csv and result.json."""
+        if not self.ranks.first:
+            return
         self.still_ours()
         write_metrics(self.folder, result.dev_curve)
         write_result(self.folder, result)
@@ -46,6 +58,8 @@ class RunFiles:
         self, settings: Run, result: Result, model: nn.Module, predictions: Mapping[str, tuple[Split, list[str]]]
     ) -> None:
         """All that a done run has; result.json last: what says that the run is done finds the rest there."""
+        if not self.ranks.first:
+            return
         self.still_ours()
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
             write_metrics(self.folder, result.dev_curve)

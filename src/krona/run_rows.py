@@ -5,12 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
+from torch.utils.data import BatchSampler, DataLoader
 
 from krona import backbones, tasks
-from krona.batches import BucketedBatches, EpochOrder, ShortToLong, source_lengths
+from krona.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.errors import KronaError
 from krona.evaluation import Evaluation, longest_target
+from krona.ranks import Ranks
 from krona.results import Result
 from krona.settings import Run
 from krona.sharing import kept
@@ -28,8 +29,8 @@ class Rows:
     test: Evaluation
 
 
-def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path) -> Rows:
-    """Tokenise the splits and batch them; ``result`` is told of what they are."""
+def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path, ranks: Ranks) -> Rows:
+    """Tokenise the splits and batch this rank's share of them; ``result`` is told of what they are."""
     require_labels(settings, splits, tokenizer)
     tokens = tokenise_splits(settings, splits, tokenizer, cache=cache)
     result.provenance["data_kind"] = splits.kind
@@ -54,15 +55,18 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
             split=getattr(splits, name),
             batches=DataLoader(
                 tokens[name].rows,
-                settings.trainer.eval_batch_size,
-                sampler=ShortToLong(source_lengths(tokens[name])),
+                batch_sampler=ShortToLong(
+                    source_lengths(tokens[name]), batch_size=settings.trainer.eval_batch_size, ranks=ranks
+                ),
                 **loading,
             ),
             tokenizer=tokenizer,
             max_new_tokens=longest_target(list(tokens.values())),
+            ranks=ranks,
         )
 
-    train: DataLoader[Any] = DataLoader(tokens["train"].rows, **picking(settings, tokens["train"]), **loading)
+    batches = ShareOfBatches(training_batches(settings, tokens["train"]), ranks)
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
     return Rows(train=train, dev=evaluation("dev"), test=evaluation("test"))
 
 
@@ -118,12 +122,11 @@ def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Pat
     }
 
 
-def picking(settings: Run, tokens: Tokenised) -> dict[str, Any]:
-    """How a training batch's rows are picked, as arguments of a DataLoader."""
+def training_batches(settings: Run, tokens: Tokenised) -> Batches:
+    """The rows of an epoch's batches, the same on every rank."""
     if settings.trainer.bucket_by_length:
-        batches = BucketedBatches(source_lengths(tokens), batch_size=settings.batch_size, seed=settings.seed)
-        return {"batch_sampler": batches}
-    return {"sampler": EpochOrder(len(tokens), seed=settings.seed), "batch_size": settings.batch_size}
+        return BucketedBatches(source_lengths(tokens), batch_size=settings.batch_size, seed=settings.seed)
+    return BatchSampler(EpochOrder(len(tokens), seed=settings.seed), settings.batch_size, drop_last=False)
 
 
 def truncation_notes(settings: Run, tokens: dict[str, Tokenised]) -> list[str]:

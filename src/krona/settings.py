@@ -76,8 +76,8 @@ class Trainer:
     patience: int | None = between(1, default=None)
     precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: int | str = 1
-    strategy: str = "auto"
+    devices: int | Literal["auto"] = between(1, default=1)  # of each node; auto: a GPU run takes all there are
+    strategy: Literal["auto", "ddp"] = "auto"  # several devices: each holds the model and takes its share of the rows
     num_workers: int = between(0)
     threads: int | None = between(1, default=None)
     eval_batch_size: int = between(1)

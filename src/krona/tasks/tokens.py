@@ -126,12 +126,16 @@ def _write_arrow(split: Split, tokenizer: Any, *, max_source_length: int, file: 
 
 
 def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad_token_id: int) -> "dict[str, torch.Tensor]":
-    """Rows → input_ids and attention_mask (B, longest source), labels (B, longest target) padded with -100."""
+    """Rows → input_ids and attention_mask (B, longest source), labels (B, longest target) padded with -100.
+
+    No rows, as one of several devices may have of a last batch, are tensors of none.
+    """
     import torch
 
     def padded(key: str, fill: int) -> torch.Tensor:
-        width = max(len(row[key]) for row in rows)
-        return torch.tensor([[*row[key], *[fill] * (width - len(row[key]))] for row in rows])
+        width = max((len(row[key]) for row in rows), default=0)
+        padded_rows = [[*row[key], *[fill] * (width - len(row[key]))] for row in rows]
+        return torch.tensor(padded_rows, dtype=torch.long).view(len(rows), width)
 
     lengths = torch.tensor([len(row["input_ids"]) for row in rows])
     input_ids = padded("input_ids", pad_token_id)  # (B, S)

@@ -50,10 +50,10 @@ class Trackers(pl.Callback):
             for tracker in self.guarded:
                 tracker.epoch(row["epoch"], values)
 
-    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def after_backward(self, learner: Learner) -> None:
         """The gradients of an epoch's last step, before clipping; they stay on their device."""
-        if self.guarded and trainer.is_last_batch:
-            self._gradients = signals.gradient_norms(pl_module)
+        if self.guarded and learner.trainer.is_last_batch:
+            self._gradients = signals.gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
         """Tell of the epoch that the learner has just recorded."""

@@ -1,0 +1,146 @@
+"""What a job is, and what its run's folder says of it: done, failed before, another's, or to be run.
+
+A run that is done is shown and not run again; one that was interrupted goes on; what is run is claimed first.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from krona import backbone_source, check, ownership, tasks
+from krona.errors import KronaError
+from krona.identity import run_id
+from krona.provenance import code_version
+from krona.ranks import Ranks
+from krona.requirements import require
+from krona.results import Result, read_result
+from krona.settings import Run
+
+FILES = ("last.ckpt", "adapter.safetensors", "predictions.jsonl", "metrics.csv", "result.json")  # of a run's folder
+State = Literal["done", "skipped", "failed", "elsewhere"]
+
+
+class Interrupted(BaseException):
+    """Ctrl-C or SIGTERM: the run stops where it is and goes on with the same command."""
+
+
+@dataclass
+class Job:
+    """What became of one job."""
+
+    run_id: str
+    state: State
+    folder: Path
+    result: Result | None = None
+    error: str | None = None
+    messages: list[str] = field(default_factory=list)
+    overrides: tuple[str, ...] = ()  # of a multirun's job: its place on the axes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a job is to do and where, as plain values; the rest follows from them."""
+
+    config: Mapping[str, Any]
+    notes: list[str]
+    outputs: Path
+    project: Path
+    multirun: bool
+
+    @cached_property
+    def settings(self) -> Run:
+        return check.settings(self.config)
+
+    @cached_property
+    def run_id(self) -> str:
+        return identify(self.settings)
+
+    @property
+    def folder(self) -> Path:
+        return self.outputs / self.run_id
+
+
+def identify(settings: Run) -> str:
+    """The run's id, from its config, its data's content and its backbone's."""
+    data = settings.data
+    return run_id(
+        settings.config,
+        data_fingerprint=tasks.data_fingerprint(
+            settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
+        ),
+        backbone_fingerprint=backbone_source.fingerprint(settings.backbone),
+    )
+
+
+def done_notes(result: Result, project: Path) -> list[str]:
+    """What to know of a run that is done: since when, and whether the code has changed since."""
+    notes = [f"done already ({result.provenance.get('finished', '?')}); overwrite=true runs it anew"]
+    code, then = code_version(project)["git_code"], result.provenance.get("git_code")
+    if code is not None and code != then:
+        notes.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
+    return notes
+
+
+@contextmanager
+def claimed(order: Order, ranks: Ranks) -> Iterator[ownership.Claim | Job]:
+    """The claim on a run's folder, the other ranks told to begin; or, where there is nothing to do, what is known."""
+    claim, found = None, None
+    try:
+        try:
+            found = known(order)
+            if found is None:
+                require(order.settings)
+                claim = ownership.claim(order.folder)
+                found = known(order) if claim is not None else _elsewhere(order)  # another may just have finished it
+            if found is None:
+                begin_afresh(order.settings, order.folder)
+        finally:
+            ranks.gather(claim is not None and found is None)
+        if found is not None:
+            yield found
+        elif claim is not None:
+            yield claim
+    except OSError as error:
+        raise KronaError(
+            f"{order.folder}: {error.strerror or error}; the same command goes on when that is mended"
+        ) from error
+    finally:
+        if claim is not None:
+            claim.release()
+
+
+def known(order: Order) -> Job | None:
+    """What is known of a run from its folder, where that settles it: it is done, or it failed in an earlier sweep."""
+    path, settings = order.folder / "result.json", order.settings
+    if settings.overwrite or not path.is_file():
+        return None
+    try:
+        earlier = read_result(path)
+    except KronaError as error:
+        raise KronaError(f"{error}. Take the file away, or overwrite=true runs it anew") from error
+    if earlier.status == "done":
+        return Job(order.run_id, "skipped", order.folder, earlier, messages=done_notes(earlier, order.project))
+    if earlier.status == "failed" and order.multirun and settings.retry != "failed":
+        return Job(order.run_id, "failed", order.folder, earlier, f"{earlier.error} (retry=failed tries again)")
+    return None
+
+
+def _elsewhere(order: Order) -> Job:
+    holder = ownership.owner(order.folder) or {}
+    where = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    return Job(order.run_id, "elsewhere", order.folder, None, f"{order.run_id} is being run by {where}")
+
+
+def begin_afresh(settings: Run, folder: Path) -> None:
+    """Clear what a claimed folder has from before, its log too, unless the run goes on from it."""
+    for name in FILES:
+        for part in folder.glob(f".{name}.*"):  # half-written by a process that was killed
+            part.unlink()
+    path = folder / "result.json"
+    goes_on = path.is_file() and not settings.overwrite and read_result(path).status in ("running", "interrupted")
+    if not goes_on:
+        for name in (*FILES, "train.log"):
+            (folder / name).unlink(missing_ok=True)
