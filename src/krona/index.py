@@ -185,12 +185,13 @@ def _digest(body: bytes) -> str:
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Hundreds of thousands of live objects, none of them garbage: the collector would walk them again and again."""
+    """Millions of objects that all stay: the collector would walk them again and again, now and later."""
     enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        gc.freeze()
         if enabled:
             gc.enable()
 

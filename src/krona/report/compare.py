@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from krona.errors import KronaError
+from krona.index import summaries
 from krona.report.diff import Diff, diff, find_run
 from krona.report.method_diff import MethodDiff, diff_methods
-from krona.results import Result, read_results
+from krona.results import Result
 
 
 def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:
@@ -13,7 +14,7 @@ def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:
 
     Raises KronaError for a name that is neither, for one of each, and for a beginning that fits several runs.
     """
-    methods = {found.method for found in read_results(outputs) if isinstance(found, Result)}
+    methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
     known = [name in methods for name in (a, b)]
     if all(known):
         return diff_methods(outputs, a, b)

@@ -97,6 +97,14 @@ def measure(metric: str, answers: Answers, levels: Floats | None = None) -> Meas
     return Measure(np.hstack([truth * said, truth, said]), _f1)
 
 
+def measures_of(metric: str, runs: Sequence[Answers], levels: Floats | None = None) -> list[Measure]:
+    """The metric of each run; the mean of all of them is the runs' mean. For accuracy, which is linear, one of all."""
+    measures = [measure(metric, run, levels) for run in runs]
+    if metric != "accuracy":
+        return measures
+    return [Measure(np.mean([one.features for one in measures], axis=0), measures[0].value)]
+
+
 def score(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """Each metric, 0-100; equal to `krona.metrics.scores.score`."""
     measures = {metric: measure(metric, answers) for metric in metrics}
@@ -117,14 +125,16 @@ def ranks(values: Floats) -> Floats:
 
 def spearman_by_weight(answers: Answers, weights: Floats) -> Floats:
     """Spearman's of test sets drawn with repetition, 0-100: ``weights`` (draws, n) says how often each example came."""
-    columns = []
+    ranked, moments = [], []
+    middle = (weights.sum(1, keepdims=True) + 1) / 2
     for values in (answers.truth, answers.given):
         levels, where = np.unique(values, return_inverse=True)
         counts = weights @ _one_hot(where, len(levels))
-        columns.append(_mid_ranks(counts)[:, where] - (weights.sum(1, keepdims=True) + 1) / 2)
-    x, y = columns
-    moments = [(weights * a * b).sum(1) for a, b in ((x, y), (x, x), (y, y))]
-    return _ratio(moments[0], np.sqrt(moments[1] * moments[2]))
+        by_level = _mid_ranks(counts) - middle  # (draws, levels)
+        moments.append((counts * by_level**2).sum(1))
+        ranked.append(by_level[:, where])
+    together = np.einsum("dn,dn,dn->d", weights, *ranked)
+    return _ratio(together, np.sqrt(moments[0] * moments[1]))
 
 
 def _one_hot(ids: NDArray[Any], n: int) -> Floats:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from krona.report.measures import Answers, Floats, levels_of, measure, spearman_by_weight
+from krona.report.measures import Answers, Floats, Measure, levels_of, measures_of, spearman_by_weight
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -45,26 +45,26 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     interval of these says how much the score owes to which examples are in the test set, nothing about seeds.
     """
     rng = np.random.default_rng(seed)
-    linear = [(run, name) for name in metrics if name != "spearman" for run in runs]
+    by_metric = [measures_of(name, runs) for name in metrics if name != "spearman"]
+    measures = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
     ranked = [run for run in runs if "spearman" in metrics]
-    measures = [measure(name, run) for run, name in linear]
     total = np.zeros(draws)
     n = len(runs[0])
     if ranked:  # ranks need the examples themselves
         for rows in _chunks(draws, n * 4):
             weights = _drawn(seed, rows.start, rows.stop - rows.start, n)
-            total[rows] += sum(spearman_by_weight(run, weights) for run in ranked)
-            for m in measures:
-                total[rows] += m.value(weights @ m.features)
-        return total / (len(runs) * len(metrics))
+            total[rows] += sum(spearman_by_weight(run, weights) for run in ranked) / len(runs)
+            for m, share in measures:
+                total[rows] += share * m.value(weights @ m.features)
+        return total / len(metrics)
     # Examples that count the same are interchangeable: only how often each kind comes is drawn.
-    kinds, counts = np.unique(np.hstack([m.features for m in measures]), axis=0, return_counts=True)
-    ends = np.cumsum([m.features.shape[1] for m in measures])[:-1]
+    kinds, counts = np.unique(np.hstack([m.features for m, _ in measures]), axis=0, return_counts=True)
+    ends = np.cumsum([m.features.shape[1] for m, _ in measures])[:-1]
     for rows in _chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
         parts = np.split(came @ kinds, ends, axis=1)
-        total[rows] = sum(m.value(part) for m, part in zip(measures, parts, strict=True))
-    return total / (len(runs) * len(metrics))
+        total[rows] = sum(share * m.value(part) for (m, share), part in zip(measures, parts, strict=True))
+    return total / len(metrics)
 
 
 @dataclass(frozen=True)
@@ -89,16 +89,19 @@ def swap_test(
         raise ValueError("a paired test needs the same seeds and the same test set on both sides")
     rng = np.random.default_rng(seed)
     levels = levels_of([*a, *b]) if "spearman" in metrics else None
-    pairs = [(measure(m, x, levels), measure(m, y, levels)) for m in metrics for x, y in zip(a, b, strict=True)]
-    change = np.hstack([y.features - x.features for x, y in pairs])
+    pairs: list[tuple[Measure, Measure, float]] = []
+    for name in metrics:
+        both = list(zip(measures_of(name, a, levels), measures_of(name, b, levels), strict=True))
+        pairs += [(x, y, 1 / len(both)) for x, y in both]
+    change = np.hstack([y.features - x.features for x, y, _ in pairs])
     change = change[np.any(change != 0, axis=1)]
-    ends = np.cumsum([x.features.shape[1] for x, _ in pairs])[:-1]
+    ends = np.cumsum([x.features.shape[1] for x, _, _ in pairs])[:-1]
     sums_a, sums_b = (np.hstack([pair[side].features.sum(0) for pair in pairs]) for side in (0, 1))
 
     def difference(moved: Floats) -> Floats:
         sides = (np.split(sums, ends, axis=-1) for sums in (sums_a + moved, sums_b - moved))
-        gaps = [x.value(one) - x.value(two) for (x, _), one, two in zip(pairs, *sides, strict=True)]
-        return np.asarray(sum(gaps) / len(gaps))
+        gaps = [share * (x.value(one) - x.value(two)) for (x, _, share), one, two in zip(pairs, *sides, strict=True)]
+        return np.asarray(sum(gaps) / len(metrics))
 
     observed = float(difference(np.zeros_like(sums_a)))
     null = np.zeros(swaps)
@@ -134,7 +137,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
     """The distinct changes (K, F), and a drawer of how many examples of each are swapped, (rows, K)."""
-    if len(change) > 1_000 and change.shape[1] <= 64:
+    if change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)
         if 20 * len(kinds) < len(change):  # a binomial costs as much as some twenty random bits
             return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
