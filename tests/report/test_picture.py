@@ -35,3 +35,32 @@ def test_without_runs_it_says_so_and_names_are_text(tmp_path):
     assert "krona table 1" in "".join(drawn(tmp_path, table="1").itertext())
     write_all(tmp_path, [make_result("<b>&mine", "rte", 0)])
     assert "<b>&mine" in "".join(drawn(tmp_path).itertext())
+
+
+def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
+    results = []
+    for size, skill in ((1, 0.6), (4, 0.7), (16, 0.9)):
+        for method, change in (("lora", {"method.rank": size}), ("krona", {"method.terms": size})):
+            for seed in (0, 1):
+                one = make_result(method, "rte", seed, rows=60, sweep="ranks", skill=skill, change=change)
+                one.trainable_params = 47_616 + size * 110_592
+                results.append(one)
+    write_all(tmp_path, results)
+    root = drawn(tmp_path, sweep="ranks")
+    lines = [path.get("d") for path in root.findall(f"{SVG}path") if "stroke" in path.get("class")]
+    assert [line.count("L") for line in lines] == [2, 2], "a line of three sizes for each of two methods"
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert {"LoRA", "KronA", "158k", "490k", "1.82M"} <= set(words)
+    assert "logarithmic" in words[-1]
+    bars = [line for line in root.findall(f"{SVG}line") if "stroke" in line.get("class")]
+    assert len(bars) == 6, "an interval over seeds at each point"
+
+
+def test_a_row_far_below_the_others_does_not_squeeze_them(tmp_path):
+    write_all(tmp_path, grid(["lora", "krona"], ["rte"], [0], rows=60))
+    untuned = make_result("untuned", "rte", rows=60, skill=-2.0)
+    write_all(tmp_path, [untuned])
+    root = drawn(tmp_path)
+    assert len(root.findall(f"{SVG}circle[@class='mark']")) == 2
+    assert len(root.findall(f"{SVG}path[@class='mark']")) == 1, "an arrow towards it"
+    assert f"{untuned.test['score']:.2f}" in "".join(root.itertext())

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from krona import ownership
 from krona.report.build import collect
 from krona.report.layouts import layout_of
 from krona.report.paper import METHODS, TASKS, read_paper_table
@@ -139,13 +140,24 @@ def test_other_data_of_the_same_name_is_another_variant(tmp_path):
 def test_missing_failed_and_running_cells_say_so(tmp_path):
     results = [make_result("krona", "rte"), make_result("lora", "rte", status="failed")]
     results.append(make_result("pa", "rte", status="running"))
-    report = tables(tmp_path, results, table="1")
+    results.append(make_result("bitfit", "rte", status="running"))
+    held = ownership.claim(tmp_path / results[2].run_id)
+    try:
+        report = tables(tmp_path, results, table="1")
+        states = [run.status for run in report.unfinished]
+    finally:
+        held.release()
     table = report.tables[0]
     lora, pa, full = (table.cell(m, "rte") for m in ("lora", "pa", "full"))
     assert (lora.missing, lora.command) == ("failed", "krona table 1 method=lora task=rte retry=failed")
     assert pa.missing == "running, epoch 2 of 6"
     assert (full.missing, full.command) == ("no run", "krona table 1 method=full task=rte")
-    assert {run.result.status for run in report.unfinished} == {"failed", "running"}
+    assert sorted(states) == ["failed", "interrupted", "running"], "nobody works on bitfit"
+    assert table.cell("bitfit", "rte").missing == "interrupted"
+    (note,) = [note for note in table.notes if "finished run" in note]
+    assert note == (
+        "1 finished run of commit 0123456789, on cpu (x86_64). Not finished: 1 failed, 1 interrupted, 1 running."
+    )
     assert table.cell("krona", "avg").missing.startswith("without CoLA, MRPC")
 
 
@@ -155,6 +167,45 @@ def test_a_failed_run_that_knew_no_fingerprints_is_no_variant(tmp_path):
     table = tables(tmp_path, [make_result("krona", "rte", 0), failed], table="1").tables[0]
     assert len(table.cell("krona", "rte").runs) == 1
     assert table.cell("krona", "rte").missing is None
+
+
+def test_a_lone_row_is_the_best_of_nothing(tmp_path):
+    results = grid(["krona"], ["rte", "cola"], [0, 1], rows=60)
+    results.append(make_result("lora", "rte", rows=60))
+    table = tables(tmp_path, results, sweep="table1").tables[0]
+    lone, average = table.cell("krona", "cola"), table.cell("krona", "avg")
+    assert not lone.best
+    assert not average.best
+    assert table.cell("krona", "rte").best or table.cell("lora", "rte").best
+    assert not any("could not be tested" in note for note in table.notes)
+
+
+def test_shapes_are_named_as_they_were_used_with_the_papers_beside(tmp_path):
+    results = [make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano")]
+    results.append(make_result("krona", "sample_mnli", 0, sweep="table9", backbone="nano",
+                               change={"method.kron_factors": SHAPES[0]}))  # fmt: skip
+    for result, used in zip(results, ([[16, 12], [12, 16]], [[2, 96], [96, 2]]), strict=True):
+        result.provenance["branch_config"] = {"kron_factors": used}
+    rows = {row.key: row for row in tables(tmp_path, results, table="9").tables[0].rows}
+    assert (rows["32x24"].label, rows["32x24"].differs) == ("16x12", "the paper's 32x24")
+    assert (rows["48x16"].label, rows["48x16"].differs) == ("48x16", ""), "it has not run: what was used is not known"
+    (table,) = collect(tmp_path).tables
+    assert [row.differs for row in table.rows] == [
+        "kron_factors=2x96 (the paper's 2x384)", "kron_factors=16x12 (the paper's 32x24)",
+    ]  # fmt: skip
+    assert "Shapes of A on this backbone's layers, the paper's first: 2x384 → 2x96, 32x24 → 16x12." in table.notes
+
+
+def test_settings_are_told_in_words(tmp_path):
+    results = [make_result("krona", "rte", change={"trainer.max_steps": -1})]
+    results.append(make_result("lora", "rte", change={"trainer.max_steps": 300, "data.train_rows": 100}))
+    untrained = make_result("untuned", "rte", change={"trainer.max_epochs": 0})
+    untrained.trainable_params = 0
+    table = tables(tmp_path, [*results, untrained], sweep="table1").tables[0]
+    (note,) = [note for note in table.notes if note.startswith("Settings")]
+    assert "step limit none or 300" in note
+    assert "training rows 100 or all" in note
+    assert "epochs 6," in note, "those of what trains"
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):
@@ -247,4 +298,4 @@ def test_a_method_without_a_common_seed_is_not_called_worse_silently(tmp_path):
     results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 1, skill=0.5)]
     table = tables(tmp_path, results, table="1").tables[0]
     assert table.cell("lora", "rte").p is None
-    assert any(note.startswith("1 cells could not be tested") for note in table.notes)
+    assert any(note.startswith("1 cell could not be tested") for note in table.notes)

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from krona.errors import KronaError
+from krona.names import did_you_mean
 from krona.report import costs, latex, markdown, page, picture, spreadsheet, terminal
 from krona.report.layouts import Layout, layout_of
 from krona.report.model import Report, Table
 from krona.report.paper import FOLDER
 from krona.report.selection import Run, choose, load
+from krona.report.studies import studies_of
 from krona.report.tables import build_tables, paper_table
 from krona.results import write_whole
 
@@ -62,18 +64,22 @@ def collect(
 ) -> Report:
     """Everything that a format shows."""
     if table is not None and sweep is not None:
-        raise KronaError("table and sweep: name one of them; --filter sweep=NAME narrows a table")
+        raise KronaError("table and sweep: name one of them; --where sweep=NAME narrows a table")
     layout = layout_of(table, sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load(folders)
     runs = choose(_of_sweep(runs, sweep), filters)
-    layout = _scored(layout, runs)
-    report = Report(layout.title, build_tables(layout, runs), problems=problems)
+    studies, unread = studies_of(folders, runs)
+    problems += unread
+    if any(study.name == sweep for study in studies):
+        layout = replace(layout, title=f"Study {sweep}", command="krona tune")
+    report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
-    report.runs = [run for run in belonging if run.result.status == "done"]
-    report.unfinished = [run for run in belonging if run.result.status != "done"]
+    report.runs = [run for run in belonging if run.status == "done"]
+    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
+    report.unfinished = [run for run in belonging if run.status != "done" and run.result.run_id not in pruned]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
         report.empty = _empty(layout, report, folders)
@@ -86,27 +92,18 @@ def collect(
     return report
 
 
-def _scored(layout: Layout, runs: Sequence[Run]) -> Layout:
-    """Dev, where no run looked at test, as in a search for learning rates."""
-    done = [run for run in runs if run.result.status == "done"]
-    if layout.paper is None and done and all(run.score("test") is None for run in done):
-        return replace(layout, split="dev")
-    return layout
-
-
 def _of_sweep(runs: list[Run], sweep: str | None) -> list[Run]:
     if sweep is None:
         return runs
     found = [run for run in runs if run.sweep == sweep]
-    if not found:
-        names = ", ".join(sorted({run.sweep for run in runs if run.sweep})) or "none"
-        if (SWEEPS / f"{sweep}.yaml").is_file():
-            make = f"python train.py -m sweeps={sweep} makes some"
-        else:
-            known = ", ".join(sorted(path.stem for path in SWEEPS.glob("*.yaml")))
-            make = f"and there is no sweeps/{sweep}.yaml; there are {known}"
-        raise KronaError(f"no run belongs to a sweep {sweep!r} (sweeps with runs: {names}): {make}")
-    return found
+    if found:
+        return found
+    names = {run.sweep for run in runs if run.sweep}
+    if (SWEEPS / f"{sweep}.yaml").is_file():
+        others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
+        raise KronaError(f"--sweep {sweep}: none of its runs is here{others}; python train.py -m sweeps={sweep} …")
+    names |= {path.stem for path in SWEEPS.glob("*.yaml")}
+    raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
 
 
 def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> str:

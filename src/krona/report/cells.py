@@ -24,15 +24,15 @@ class Scored:
     draws: Floats | None = None  # the mean score on bootstrapped test sets
 
 
-def score_cell(runs: Sequence[Run], split: str) -> Scored | None:
-    """The finished runs of one method on one task; None where there are none."""
+def score_cell(runs: Sequence[Run], split: str, seeds: int | None = None) -> Scored | None:
+    """The finished runs of one method on one task; None where there are none. ``seeds``: whose predictions are read."""
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
     if not done:
         return None
     by_seed = {run.result.seed: float(run.score(split) or 0.0) for run in done}
     cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
     scored = Scored(cell, by_seed, {}, done[0].metrics)
-    answers = {run.result.seed: run.packed[split] for run in done if split in run.packed}
+    answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
     first = next(iter(answers.values()), None)
     if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
         scored.answers = answers
@@ -83,7 +83,7 @@ class PairedTests:
 
     def mark_best(self, column: Sequence[Scored], *, seed: int) -> None:
         """The highest mean of a task, and those that are not told apart from it, Holm over the column."""
-        if not column:
+        if len(column) < 2:  # a lone cell is the best of nothing
             return
         best = max(column, key=lambda one: one.cell.value or 0.0)
         best.cell.best = True
@@ -95,7 +95,7 @@ class PairedTests:
 
         ``parts[i]`` are the cells of ``averages[i]``, one a task, in the same order in each row.
         """
-        if not averages:
+        if len(averages) < 2:
             return
         top = max(range(len(averages)), key=lambda i: averages[i].cell.value or 0.0)
         averages[top].cell.best = True

@@ -12,7 +12,8 @@ from krona.report.grouping import Group
 from krona.report.layouts import Layout, row_order
 from krona.report.model import AVERAGE, Cell, Column, Row, Table
 from krona.report.paper import METHOD_LABELS, task_label
-from krona.report.selection import Run, Section
+from krona.report.sections import Section
+from krona.report.selection import Run
 from krona.report.statistics import t_interval
 
 REFERENCE = "full"
@@ -28,7 +29,7 @@ def seconds_a_step(run: Run) -> float | None:
 
 def mean_seconds(runs: Sequence[Run]) -> float | None:
     """The mean training time of the finished runs, seconds."""
-    known = [run.result.times["train"] for run in runs if run.result.status == "done" and run.result.times.get("train")]
+    known = [run.result.times["train"] for run in runs if run.status == "done" and run.result.times.get("train")]
     return float(np.mean(known)) if known else None
 
 
@@ -51,7 +52,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
 
 
 def _steps(runs: Sequence[Run]) -> list[tuple[Run, float]]:
-    done = [run for run in runs if run.result.status == "done"]
+    done = [run for run in runs if run.status == "done"]
     return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
 
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 from krona.report.layouts import Layout, row_order
 from krona.report.paper import task_label
+from krona.report.ranks import asked_shape, used_shape
 from krona.report.selection import Run
 
+UNSAID = {"method.terms": "1"}  # what a setting stands for where it is left out
+IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
+Variants = dict[tuple[str, ...], list[Run]]
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
 
 
@@ -21,12 +25,27 @@ class Group:
 
     @property
     def suffix(self) -> str:
-        return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in self.differs.items())
+        """The differing settings as a reader sees them; a shape as it was used."""
+        return ", ".join(
+            f"{key.removeprefix('method.')}={self._shown(key, value)}" for key, value in self.differs.items()
+        )
+
+    def _shown(self, key: str, value: str) -> str:
+        first = next((run for runs in self.runs.values() for run in runs), None)
+        if key != "method.kron_factors" or first is None:
+            return in_words(key, value)
+        used, asked = used_shape(first.result), asked_shape(first.result)
+        return f"{used} (the paper's {asked})" if asked else used or value
+
+
+def in_words(key: str, value: str) -> str:
+    """A setting's value as it is read: none for null, and for -1 steps."""
+    return IN_WORDS.get((key, value), "none" if value == "null" else value)
 
 
 def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
     """Rows in the table's order (without runs too if ``whole``), and a note for each cell of several variants."""
-    cells: dict[str, dict[str, dict[str, list[Run]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
         row = layout.row(run)
         if row is not None:
@@ -55,26 +74,24 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
     return groups, _shortened(notes)
 
 
-def _join_unknown(cells: dict[str, dict[str, dict[str, list[Run]]]]) -> None:
+def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
     """A run that ended before it knew its data's fingerprints belongs to the variant that its settings name."""
     for tasks in cells.values():
         for variants in tasks.values():
+            known: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
+            for name, runs in variants.items():
+                known[runs[0].asked].append(name)
             for name, runs in list(variants.items()):
-                content = runs[0].content
-                if None not in content.values():
+                if None not in runs[0].content.values():
                     continue
-                known = [other for other, found in variants.items() if other != name and _agree(runs[0], found[0])]
-                if known:
-                    variants[known[0]] += variants.pop(name)
-
-
-def _agree(unknown: Run, known: Run) -> bool:
-    return unknown.settings.items() <= known.settings.items()
+                fitting = [one for one in known[runs[0].asked] if one != name and one in variants and {*name} <= {*one}]
+                if fitting:
+                    variants[fitting[0]] += variants.pop(name)
 
 
 def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
     """Those with scores, and of these the ones that the table's own sweep made, if any (with seeds from elsewhere)."""
-    finished = [runs for runs in variants if any(run.result.status == "done" for run in runs)]
+    finished = [runs for runs in variants if any(run.status == "done" for run in runs)]
     variants = finished or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
@@ -87,7 +104,8 @@ def _split(row: str, several: dict[str, list[list[Run]]]) -> list[Group]:
     for task, variants in several.items():
         own = set(_differing([one[0] for one in variants]))
         for runs in variants:
-            values = {key: runs[0].settings.get(key, "not set") for key in keys if key in own}
+            said = {key: runs[0].setting(key) for key in keys if key in own}
+            values = {key: UNSAID.get(key, "not set") if value is None else value for key, value in said.items()}
             name = tuple(f"{key}={value}" for key, value in values.items())
             found.setdefault(name, Group(row, values)).runs[task] = runs
     return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]
@@ -104,8 +122,10 @@ def _natural(text: str) -> tuple[str, float, str]:
 
 def _differing(runs: Sequence[Run]) -> list[str]:
     """The settings in which these runs are not all equal."""
-    keys = dict.fromkeys(key for run in runs for key in run.settings)
-    return [k for k in keys if k not in HIDDEN and len({run.settings.get(k) for run in runs}) > 1]
+    parts = [set(run.variant) for run in runs]
+    odd = sorted(parts[0].union(*parts) - parts[0].intersection(*parts))
+    keys = dict.fromkeys(line.partition("=")[0] for part in odd for line in part.split("\n"))
+    return [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
 
 
 def _shortened(notes: list[str]) -> list[str]:

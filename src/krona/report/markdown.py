@@ -2,7 +2,7 @@
 
 import re
 
-from krona.report import text
+from krona.report import studies, text
 from krona.report.model import Cell, Report, Table
 
 
@@ -14,6 +14,9 @@ def render(report: Report) -> str:
         parts.append(_table(table))
     if any(table.section for table in report.tables):
         parts.append(_escape(text.LEGEND).replace(r"\*", "Bold with \\*:", 1).replace("; ~", "; bold with \\~:", 1))
+    for study in report.studies:
+        found = "\n".join(f"- {_escape(line)}" for line in studies.in_words(study))
+        parts.append(f"## Study {_escape(study.name)}\n\n{found}")
     for title, lines in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
         if lines:
             parts.append(f"## {title}\n\n" + "\n".join(f"- {_escape(line)}" for line in lines))

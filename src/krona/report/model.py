@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass, field
 
-from krona.report.selection import Run, Section
+from krona.report.sections import Section
+from krona.report.selection import Run
 from krona.report.statistics import Interval
+from krona.tuning.reading import Study
 
 AVERAGE = "avg"
 
@@ -80,5 +82,6 @@ class Report:
     tables: list[Table]
     runs: list[Run] = field(default_factory=list)  # all that the tables were made from
     unfinished: list[Run] = field(default_factory=list)  # failed, interrupted, running
+    studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
     problems: list[str] = field(default_factory=list)  # files that could not be used
     empty: str | None = None  # what to do where there is nothing to show

@@ -5,12 +5,12 @@ import json
 import re
 from pathlib import Path
 
-from krona.report import text
+from krona.report import studies, text
 from krona.report.model import Cell, Column, Report, Table
 from krona.report.page_data import page_data
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js")
+STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js", "page_studies.js")
 
 
 def render(report: Report, base: Path | None = None) -> str:
@@ -21,7 +21,7 @@ def render(report: Report, base: Path | None = None) -> str:
     body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
     if any(table.section for table in report.tables):
         body += [f'<p class="legend">{_escape(_LEGEND)}</p>', _PLOTS]
-    body += [_unfinished(report), _problems(report), _DIALOG]
+    body += [_studies(report), _unfinished(report), _problems(report), _DIALOG]
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -72,11 +72,13 @@ _DIALOG = """
 
 def _head(report: Report) -> str:
     done, others = len(report.runs), len(report.unfinished)
+    unfinished = text.unfinished_counts(report.unfinished)
     counts = [f"{done} finished run{'s' * (done != 1)}"]
-    counts += [f'<a href="#unfinished">{others} not finished</a>'] if others else []
+    counts += [f'<a href="#unfinished">{others} not finished</a> ({unfinished})'] if others else []
     counts += [f'<a href="#problems">{len(report.problems)} not usable</a>'] if report.problems else []
     links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
     links += '<a href="#plots">Pictures</a>' if any(t.section for t in report.tables) else ""
+    links += "".join(f'<a href="#study-{i}">Study {_escape(one.name)}</a>' for i, one in enumerate(report.studies))
     empty = f'<p class="caution">{_escape(report.empty)}</p>' if report.empty else ""
     return f"<header><h1>{_escape(report.title)}</h1><p>{' · '.join(counts)}</p><nav>{links}</nav>{empty}</header>\n"
 
@@ -112,7 +114,7 @@ def _section(number: int, table: Table) -> str:
 
 def _row(table_number: int, i: int, table: Table) -> str:
     row = table.rows[i]
-    differs = f"<small>{_escape(row.differs)}</small>" if row.differs else ""
+    differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
     cells = "".join(_cell(table_number, i, column, row.cells.get(column.key)) for column in table.columns)
     return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{label(row.label)}{differs}</th>{cells}</tr>'
 
@@ -140,17 +142,30 @@ def _cell(table_number: int, row: int, column: Column, cell: Cell | None) -> str
     )
 
 
+def _studies(report: Report) -> str:
+    sections = []
+    for i, study in enumerate(report.studies):
+        lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study))
+        pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
+        told = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
+        sections.append(
+            f'<section aria-labelledby="study-{i}"><h2 id="study-{i}">Study {_escape(study.name)}</h2>{lines}'
+            f'<div class="plots" id="study-{i}-plots"></div>{told if pruned else ""}</section>\n'
+        )
+    return "".join(sections)
+
+
 def _unfinished(report: Report) -> str:
     if not report.unfinished:
         return ""
     rows = []
     for run in report.unfinished:
-        result, progress = run.result, run.result.progress
-        where = f"{progress.get('epoch', 0)} of {progress.get('epochs', '?')}" if progress else "none"
-        cells = (result.status, result.method, result.task, str(result.seed), where, result.error or "", result.run_id)
+        result = run.result
+        place = (result.method, result.task, str(result.seed), result.reached)
+        cells = (run.status, *place, result.error or "", result.run_id)
         rows.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in cells) + "</tr>")
     heads = "".join(
-        f"<th scope='col'>{n}</th>" for n in ("Status", "Method", "Task", "Seed", "Epochs", "Reason", "Run")
+        f"<th scope='col'>{n}</th>" for n in ("Status", "Method", "Task", "Seed", "Reached", "Reason", "Run")
     )
     return (
         f'<section><h2 id="unfinished">Not finished</h2><div class="scroll" tabindex="0"><table class="plain">'

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from krona.report import studies
+from krona.report.crowd import MOST_RUNS, MOST_SEEDS
+from krona.report.grouping import in_words
 from krona.report.model import AVERAGE, Cell, Report, Table
 from krona.report.ranks import update_rank, used_shape
 from krona.report.selection import Run
@@ -17,7 +20,8 @@ ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, e
 
 def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     """runs, cells and plots' points; ``base`` is the folder that links to result.json start from."""
-    runs = _all_runs(report)
+    seeds = MOST_SEEDS if len(report.runs) > MOST_RUNS else None
+    runs = _all_runs(report, seeds)
     number = {id(run): i for i, run in enumerate(runs)}
     common, keys, variants, variant_of = _settings(runs)
     folders = list(dict.fromkeys(run.path.parent.parent for run in runs))
@@ -31,24 +35,29 @@ def page_data(report: Report, base: Path | None) -> dict[str, Any]:
         made = provenance.setdefault(_made(run), len(provenance))
         data["runs"].append(_run(run, folders.index(run.path.parent.parent), variant_of[id(run)], made))
     data["made"] = list(provenance)
-    data["tables"] = [_table(table, number) for table in report.tables]
+    data["tables"] = [_table(table, number, seeds) for table in report.tables]
+    data["studies"] = [studies.data_of(study) for study in report.studies]
     return data
 
 
-def _all_runs(report: Report) -> list[Run]:
-    shown = [run for table in report.tables for row in table.rows for cell in row.cells.values() for run in cell.runs]
-    return list({id(run): run for run in (*report.runs, *shown, *report.unfinished)}.values())
+def _all_runs(report: Report, seeds: int | None) -> list[Run]:
+    """With ``seeds``, only what the tables show, and so many of a cell."""
+    cells = [cell.runs for table in report.tables for row in table.rows for cell in row.cells.values()]
+    shown = [run for runs in cells for run in runs[:seeds]]
+    return list(
+        {id(run): run for run in (*(report.runs if seeds is None else ()), *shown, *report.unfinished)}.values()
+    )
 
 
 def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
     """The order is `page.js`'s."""
-    result = run.result
-    curve = [_short(entry.get("score")) for entry in result.dev_curve]
-    losses = [_short(entry.get("loss"), 4) for entry in result.dev_curve]
+    result, epochs = run.result, run.whole.dev_curve
+    curve = [_short(entry.get("score")) for entry in epochs]
+    losses = [_short(entry.get("loss"), 4) for entry in epochs]
     return [
         result.run_id, folder, variant, made, result.seed, _short(run.score("test")), _short(run.score("dev")),
         result.best_epoch, result.trainable_params, _short(result.times.get("train"), 1), curve, losses,
-        str(result.provenance.get("started", "")), result.notes, result.dev_curve[0].get("epoch") if curve else None,
+        str(result.provenance.get("started", "")), result.notes, epochs[0].get("epoch") if epochs else None,
     ]  # fmt: skip
 
 
@@ -63,7 +72,7 @@ def _made(run: Run) -> str:
     )
 
 
-def _table(table: Table, number: dict[int, int]) -> dict[str, Any]:
+def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str, Any]:
     tasks = [column for column in table.columns if column.kind == "task"]
     columns = [[column.key, column.label, column.kind] for column in table.columns]
     rows: list[dict[str, Any]] = []
@@ -83,7 +92,7 @@ def _table(table: Table, number: dict[int, int]) -> dict[str, Any]:
     return {
         "heading": table.heading, "title": table.title, "axis": table.axis, "columns": columns, "rows": rows,
         "split": split, "ours": table.section is not None,
-        "apart": {c.key: _apart(table, c.key, split) for c in tasks} if table.section else {},
+        "apart": {c.key: _apart(table, c.key, split, seeds) for c in tasks} if table.section else {},
     }  # fmt: skip
 
 
@@ -91,18 +100,19 @@ def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
     found = {
         "v": _short(cell.value), "t": _ends(cell.interval), "b": _ends(cell.test_interval), "p": _short(cell.p, 4),
         "paper": cell.paper if cell.comparable else None, "best": cell.best, "tied": cell.tied,
-        "missing": cell.missing, "command": cell.command, "runs": [number[id(run)] for run in cell.runs],
+        "missing": cell.missing, "command": cell.command,
+        "runs": [number[id(run)] for run in cell.runs if id(run) in number],
     }  # fmt: skip
     return {key: value for key, value in found.items() if value not in (None, False, [])}
 
 
-def _apart(table: Table, column: str, split: str) -> dict[str, Any]:
+def _apart(table: Table, column: str, split: str, most: int | None) -> dict[str, Any]:
     """How many predictions two rows differ in, mean over the seeds that both have: {"i j": [mean, of, seeds]}."""
     if column == AVERAGE:
         return {}
     by_row: list[dict[int, Any]] = []
     for row in table.rows:
-        runs = row.cells[column].runs if column in row.cells else []
+        runs = row.cells[column].runs[:most] if column in row.cells else []
         by_row.append({run.result.seed: run.packed[split].given for run in runs if split in run.packed})
     known = [i for i, seeds in enumerate(by_row) if seeds]
     best = [i for i in known if table.rows[i].cells[column].best]
@@ -122,14 +132,16 @@ def _apart(table: Table, column: str, split: str) -> dict[str, Any]:
 def _settings(runs: Sequence[Run]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
     """The commonest value of each key, and of each variant what it has instead."""
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
-    common = {key: Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0] for key in keys}
-    variants: dict[str, int] = {}
+    common = {
+        key: in_words(key, Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0]) for key in keys
+    }
+    variants: dict[tuple[str, ...], int] = {}
     listed: list[dict[int, str]] = []
     variant_of = {}
     for run in runs:
         if run.variant not in variants:
             variants[run.variant] = len(listed)
-            values = {i: run.settings.get(key, "") for i, key in enumerate(keys)}
+            values = {i: in_words(key, run.settings.get(key, "")) for i, key in enumerate(keys)}
             listed.append({i: value for i, value in values.items() if value != common[keys[i]]})
         variant_of[id(run)] = variants[run.variant]
     return common, keys, listed, variant_of

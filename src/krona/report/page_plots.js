@@ -1,6 +1,6 @@
 // Pictures, as SVG made here: points with intervals, and curves with a band from the lowest to the highest seed.
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { width: 460, height: 270, left: 46, right: 12, top: 10, bottom: 40 };
+const BOX = { width: 460, height: 270, left: 46, right: 20, top: 10, bottom: 40 };
 const MARKS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.6,-3.6h7.2v7.2h-7.2z", "M0,-4.6L4.4,3.4H-4.4z", "M0,-5L5,0L0,5L-5,0z"];
 const color = (i) => `var(--c${i % 12})`;
 const markOf = (i) => MARKS[i % 4];
@@ -12,8 +12,8 @@ function drawn(name, attributes = {}, ...children) {
   return made;
 }
 
-function ticks(low, high, count = 5) {
-  const rough = (high - low) / count || 1;
+function ticks(low, high, { count = 5, least = 0 } = {}) {
+  const rough = Math.max((high - low) / count || 1, least);
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough);
   const found = [];
@@ -22,16 +22,20 @@ function ticks(low, high, count = 5) {
 }
 
 function logTicks(low, high) {
-  const found = [];
-  for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) found.push(10 ** power);
-  const inside = found.filter((t) => t >= low * 0.999 && t <= high * 1.001);
-  return inside.length > 1 ? inside : [low, high];
+  const inside = (steps) => {
+    const found = [];
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) {
+      found.push(...steps.map((step) => Number((step * 10 ** power).toPrecision(3))));
+    }
+    return found.filter((t) => t >= low * 0.999 && t <= high * 1.001);
+  };
+  return [[1], [1, 3], [1, 2, 5]].map(inside).find((found) => found.length > 2) || [low, high];
 }
 
 const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toPrecision(3)}M` : x >= 1e3 ? `${+(x / 1e3).toPrecision(3)}k` : String(+x.toPrecision(3)));
 
 // A frame with axes; gives back the picture and the maps from values to places.
-function frame(title, xs, ys, { log = false, names = null, xLabel = "" } = {}) {
+function frame(title, xs, ys, { log = false, names = null, xLabel = "", whole = false } = {}) {
   const pad = (low, high, part) => [low - (high - low || 1) * part, high + (high - low || 1) * part];
   const warp = log ? Math.log10 : (x) => x;
   const [x0, x1] = names ? [-0.5, names.length - 0.5] : pad(warp(Math.min(...xs)), warp(Math.max(...xs)), 0.06);
@@ -45,7 +49,7 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "" } = {}) {
     svg.append(drawn("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: y(t), y2: y(t) }),
       drawn("text", { x: BOX.left - 6, y: y(t) + 4, "text-anchor": "end" }, short(t)));
   }
-  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, 6)).map((t) => [t, short(t)]);
+  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, { count: 6, least: whole ? 1 : 0 })).map((t) => [t, short(t)]);
   const skip = names ? Math.ceil(names.length / 9) : 1;
   marks.filter((_, i) => i % skip === 0).forEach(([at, text]) =>
     svg.append(drawn("text", { x: x(at), y: BOX.height - BOX.bottom + 16, "text-anchor": "middle" }, text)));
@@ -53,23 +57,29 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "" } = {}) {
   return { svg, x, y };
 }
 
-function figure(title, detail, picture) {
+function figure(title, detail, ...pictured) {
   const caption = node("figcaption", {}, title, " ", node("small", {}, detail));
-  return node("figure", {}, caption, picture);
+  return node("figure", {}, caption, ...pictured);
 }
 
-// points: {x, y, ends, row, column, table, label}; with `names`, x counts them.
+// points: {x, y, ends, row, column, table, label, hue, line}; with `names`, x counts them; those of one `line` are joined.
 function scatter(title, points, options) {
-  const ys = points.flatMap((p) => [p.y, ...(p.ends || [])]);
-  const { svg, x, y } = frame(title, points.map((p) => p.x), ys, options);
+  const [low, high] = shownRange(points);
+  const { svg, x, y: whereY } = frame(title, points.map((p) => p.x), [low, high], options);
+  const y = (value) => whereY(Math.min(high, Math.max(low, value)));
   const places = points.map((p) => x(p.x));
   const place = sideBySide(places, options.names ? (0.4 * (BOX.width - BOX.left - BOX.right)) / options.names.length : 18);
+  for (const line of new Set(points.map((p) => p.line).filter((name) => name !== undefined))) {
+    const along = points.map((p, i) => ({ p, at: place[i] })).filter(({ p }) => p.line === line).sort((a, b) => a.p.x - b.p.x);
+    const path = along.map(({ p, at }) => `${at},${y(p.y)}`).join("L");
+    svg.append(drawn("path", { d: `M${path}`, fill: "none", stroke: color(along[0].p.hue), "stroke-width": 1.6 }));
+  }
   points.forEach((p, i) => {
-    const stroke = { stroke: color(p.row), "stroke-width": 1.5, fill: "none" };
+    const stroke = { stroke: color(p.hue), "stroke-width": 1.5, fill: "none" };
     const group = drawn("g", { tabindex: 0, role: "button", "aria-label": `${p.label}: ${shown(p.y)}` });
     group.append(drawn("title", {}, `${p.label}: ${shown(p.y)}${p.ends ? ` (${range(p.ends)})` : ""}`));
     if (p.ends) group.append(drawn("path", { d: `M${place[i]},${y(p.ends[0])}V${y(p.ends[1])}`, ...stroke, opacity: 0.55 }));
-    group.append(drawn("path", { d: markOf(p.row), transform: `translate(${place[i]},${y(p.y)})`, fill: color(p.row) }));
+    group.append(drawn("path", { d: markOf(p.hue), transform: `translate(${place[i]},${y(p.y)})`, fill: color(p.hue) }));
     const open = () => openCell(p.table, p.row, p.column);
     group.addEventListener("click", open);
     group.addEventListener("keydown", (event) => {
@@ -78,6 +88,15 @@ function scatter(title, points, options) {
     svg.append(group);
   });
   return svg;
+}
+
+// All means, and intervals as far as they are not wider than all means together: a wider one is cut.
+function shownRange(points) {
+  const means = points.map((p) => p.y);
+  const ends = points.flatMap((p) => p.ends || []);
+  const [low, high] = [Math.min(...means), Math.max(...means)];
+  const room = high - low || 1;
+  return [Math.max(Math.min(low, ...ends), low - room), Math.min(Math.max(high, ...ends), high + room)];
 }
 
 // Points that would lie on one another stand side by side.
@@ -114,7 +133,7 @@ function curvePlot(title, series) {
   const drawnSeries = series.filter((one) => one.points.length);
   if (!drawnSeries.length) return node("p", {}, "No epochs are stored.");
   const all = drawnSeries.flatMap((one) => one.points);
-  const { svg, x, y } = frame(title, all.map((p) => p[0]), all.flatMap((p) => [p[2], p[3]]), { xLabel: "epoch" });
+  const { svg, x, y } = frame(title, all.map((p) => p[0]), all.flatMap((p) => [p[2], p[3]]), { xLabel: "epoch", whole: true });
   for (const { points, index, label } of drawnSeries) {
     const upper = points.map((p) => `${x(p[0])},${y(p[3])}`);
     const lower = points.map((p) => `${x(p[0])},${y(p[2])}`).reverse();
@@ -137,12 +156,26 @@ function meanTime(cell) {
   return times.length ? times.reduce((a, b) => a + b, 0) / times.length : null;
 }
 
+// A method of several sizes is a line of one colour; where there is none, each row has its own.
+function byParameters(rows, point) {
+  const sized = rows.filter(({ row }) => row.params);
+  const labels = [...new Set(sized.map(({ row }) => row.label))];
+  const sizes = (label) => new Set(sized.filter(({ row }) => row.label === label).map(({ row }) => row.params)).size;
+  if (new Set(sized.map(({ row }) => row.params)).size < 2) return [];
+  const lines = labels.filter((label) => sizes(label) > 1);
+  const points = sized.map((one) => ({ ...point(one, one.row.params),
+    ...(lines.length ? { hue: labels.indexOf(one.row.label) } : {}), ...(lines.includes(one.row.label) ? { line: one.row.label } : {}) }));
+  const made = scatter("Score against parameters", points, { log: true, xLabel: "trainable parameters" });
+  const shownLegend = lines.length ? [legend(labels.map((label, index) => ({ label, index })))] : [];
+  return [figure("Score against parameters", "logarithmic", made, ...shownLegend)];
+}
+
 function pictures(tableIndex, column) {
   const about = DATA.tables[tableIndex];
   const kind = about.columns.find((one) => one[0] === column)[2];
   const rows = about.rows.map((row, i) => ({ row, i, cell: row.cells[column] })).filter(({ cell }) => cell?.v !== undefined);
   const point = ({ row, i, cell }, x) =>
-    ({ x, y: cell.v, ends: cell.t || cell.b, row: i, column, table: tableIndex, label: rowName(row) });
+    ({ x, y: cell.v, ends: cell.t || cell.b, row: i, hue: i, column, table: tableIndex, label: rowName(row) });
   const made = [];
   const add = (title, detail, value, options) => {
     const points = rows.filter((one) => value(one) !== null && value(one) !== undefined).map((one) => point(one, value(one)));
@@ -160,7 +193,7 @@ function pictures(tableIndex, column) {
   }
   add("Score by shape of A", "in order of rank", ({ row }) => (row.shape ? shapes.indexOf(row.shape) : null),
     { names: shapes, xLabel: "shape of A" });
-  add("Score against parameters", "logarithmic", ({ row }) => row.params || null, { log: true, xLabel: "trainable parameters" });
+  made.push(...byParameters(rows, point));
   add("Score against training time", "mean over runs", ({ cell }) => meanTime(cell), { xLabel: "seconds of training" });
   add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
   const keys = rows.map(({ row, i }) => ({ label: rowName(row), index: i }));

@@ -26,7 +26,7 @@ def render(report: Report) -> str:
     blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
         writer.writerow(
-            map(_plain, ("not finished", *blank, run.result.status, run.result.error or "", run.result.run_id))
+            map(_plain, ("not finished", *blank, run.status, run.result.error or run.result.reached, run.result.run_id))
         )
     for problem in report.problems:
         writer.writerow(map(_plain, ("not used", *blank, problem, "", "")))

@@ -2,16 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from krona.report import costs
+from krona.report import costs, crowd
 from krona.report.cells import PairedTests, average, score_cell
 from krona.report.grouping import Group, group
 from krona.report.layouts import Layout, section_tasks
 from krona.report.model import AVERAGE, Cell, Column, Row, Table
+from krona.report.notes import about_chance, about_runs
 from krona.report.paper import ERRATA, TASKS, task_label, task_order
-from krona.report.ranks import update_rank
-from krona.report.selection import Run, Section
+from krona.report.ranks import asked_shape, update_rank, used_shape
+from krona.report.sections import Section
+from krona.report.selection import Run
 
 EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 
@@ -22,7 +25,30 @@ def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
     for run in runs:
         if layout.row(run) is not None and _column_fits(layout, run):
             by_section[run.section].append(run)
-    return [_table(layout, section, by_section[section]) for section in sorted(by_section, key=lambda s: s.order)]
+    crowded = sum(map(len, by_section.values())) > crowd.MOST_RUNS
+    room = crowd.MOST_CELLS // len(by_section) if crowded else None
+    tables = []
+    for section in sorted(by_section, key=lambda one: one.order):
+        split, looked, aside = scored_on(layout, by_section[section])
+        table = _table(replace(layout, split=split), section, looked, room)
+        table.notes += aside
+        tables.append(table)
+    return tables
+
+
+def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[str]]:
+    """The split of a section's scores, its runs that have them, and a note of those left out.
+
+    Dev where no run looked at test, as in a search for learning rates; else a search's runs are no part of the table.
+    """
+    looked = [run for run in runs if run.result.config.get("score_test", True)]
+    if layout.split != "test" or layout.quantity != "score" or len(looked) == len(runs):
+        return layout.split, runs, []
+    if not looked:
+        return "dev" if layout.paper is None else "test", runs, []
+    count, sweeps = len(runs) - len(looked), sorted({run.sweep for run in runs if run.sweep and run not in looked})
+    where = f": krona report --sweep {sweeps[0]}" if len(sweeps) == 1 else f" (sweeps {', '.join(sweeps)})"
+    return "test", looked, [f"{count} run{'s' * (count != 1)} on dev alone left out{where if sweeps else ''}."]
 
 
 def _column_fits(layout: Layout, run: Run) -> bool:
@@ -30,25 +56,33 @@ def _column_fits(layout: Layout, run: Run) -> bool:
     return not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
 
 
-def _table(layout: Layout, section: Section, runs: list[Run]) -> Table:
+def _table(layout: Layout, section: Section, runs: list[Run], room: int | None) -> Table:
+    """``room``: for how many cells there is room; None: for all."""
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
     # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group(runs, layout, whole=whole)
+    if room is not None:
+        rows = max(crowd.FEWEST_ROWS, room // max(1, len(tasks)))
+        groups, left = crowd.best_groups(groups, layout.split, rows=rows)
+        notes = left + notes
     if layout.quantity != "score":
         table = costs.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks)
+        table = _score_table(layout, section, groups, tasks, seeds=None if room is None else crowd.MOST_SEEDS)
         table.notes = [*layout.notes, *notes, *table.notes]
-    table.notes += [*_settings_note(runs), *_code_note(runs)]
+    table.notes += about_runs(layout, runs)
     return table
 
 
-def _score_table(layout: Layout, section: Section, groups: list[Group], tasks: list[str]) -> Table:
-    scored = [{task: score_cell(one.runs.get(task, []), layout.split) for task in tasks} for one in groups]
+def _score_table(
+    layout: Layout, section: Section, groups: list[Group], tasks: list[str], *, seeds: int | None
+) -> Table:
+    """``seeds``: so many of a cell are resampled and compared; None: all."""
+    scored = [{task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups]
     tests = PairedTests()
     for place, task in enumerate(tasks):
         tests.mark_best([cell for row in scored if (cell := row[task]) is not None], seed=place)
@@ -65,7 +99,7 @@ def _score_table(layout: Layout, section: Section, groups: list[Group], tasks: l
         table.columns.append(Column(AVERAGE, _average_label(section, tasks), "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
-        row = Row(f"{one.key} {one.suffix}".strip(), layout.labels.get(one.key, one.key), differs=one.suffix)
+        row = _named_row(layout, one)
         for task in tasks:
             found = scored[i][task]
             row.cells[task] = found.cell if found else _missing(layout, section, one, task)
@@ -75,10 +109,19 @@ def _score_table(layout: Layout, section: Section, groups: list[Group], tasks: l
         _add_paper(layout, section, one, row)
         table.rows.append(row)
     _add_extras(layout, section, groups, table)
-    table.notes = _chance_notes(table, tasks)
+    table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
     return table
+
+
+def _named_row(layout: Layout, one: Group) -> Row:
+    """A row that is a shape of the paper's is named by the shape that was used, with the paper's beside it."""
+    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
+    first = next((run for runs in one.runs.values() for run in runs), None)
+    if layout.by_shape and first is not None and asked_shape(first.result):
+        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
+    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
 
 
 def _average_label(section: Section, tasks: list[str]) -> str:
@@ -100,13 +143,12 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     for key, value in one.differs.items():
         if " " not in key:  # what is typed, not what a file holds
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
-    if any(run.result.status == "running" for run in runs):
-        progress = next(run.result.progress for run in runs if run.result.status == "running")
-        return Cell(missing=f"running, epoch {progress.get('epoch', 0)} of {progress.get('epochs', '?')}", runs=runs)
-    failed = next((run for run in runs if run.result.status == "failed"), None)
-    if failed is not None:
+    states = {run.status: run for run in runs}
+    if "running" in states:
+        return Cell(missing=f"running, {states['running'].result.reached}", runs=runs)
+    if "failed" in states:
         return Cell(missing="failed", command=" ".join([*words, "retry=failed"]), runs=runs)
-    if any(run.result.status == "done" for run in runs):
+    if "done" in states:
         return Cell(missing=f"no {layout.split} score", runs=runs)
     return Cell(missing="interrupted" if runs else "no run", command=" ".join(words), runs=runs)
 
@@ -135,51 +177,6 @@ def _extra(name: str, runs: list[Run]) -> Cell:
         value = costs.mean_seconds(runs)
     digits = {"params": -3, "rank": 0, "time": 0}[name]
     return Cell(missing="") if value is None else Cell(value, digits=digits)
-
-
-def _chance_notes(table: Table, tasks: list[str]) -> list[str]:
-    cells = [row.cells[task] for row in table.rows for task in tasks if row.cells[task].value is not None]
-    if not cells:
-        return []
-    notes = []
-    sizes = sorted({len(cell.seeds) for cell in cells})
-    if sizes == [1]:
-        notes.append("One seed each: no interval over seeds can be given.")
-    elif len(sizes) > 1:
-        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds; the paired test uses those that both methods have.")
-    columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
-    untested = sum(not cell.best and cell.p is None for column in columns for cell in column)
-    if untested:
-        notes.append(
-            f"{untested} cells could not be tested against their column's best: no seed or no test set in common."
-        )
-    if any(cell.test_interval is None for cell in cells):
-        notes.append(
-            "Without stored predictions, or on test sets that differ between seeds, no test-set interval is given."
-        )
-    return notes
-
-
-def _settings_note(runs: Sequence[Run]) -> list[str]:
-    """What the runs have in common that moves their numbers."""
-    words = []
-    for key, name in (
-        ("trainer.max_epochs", "epochs"), ("trainer.max_steps", "max steps"), ("batch_size", "batch"),
-        ("optimizer.warmup_steps", "warm-up"), ("data.train_rows", "training rows"), ("trainer.precision", "precision"),
-    ):  # fmt: skip
-        values = sorted({run.settings.get(key, "null") for run in runs})
-        if values not in (["null"], ["-1"]):
-            words.append(f"{name} {values[0] if len(values) == 1 else ' or '.join(values[:4])}")
-    return [f"Settings: {', '.join(words)}."] if words else []
-
-
-def _code_note(runs: Sequence[Run]) -> list[str]:
-    commits = sorted({str(run.result.provenance.get("git_commit"))[:10] for run in runs})
-    dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in runs)
-    devices = sorted({str(run.result.provenance.get("device")) for run in runs})
-    changed = f", {dirty} with uncommitted changes" if dirty else ""
-    code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
-    return [f"{len(runs)} run{'s' * (len(runs) != 1)} of {code}{changed}, on {', '.join(devices[:3])}."]
 
 
 def paper_table(layout: Layout) -> Table | None:

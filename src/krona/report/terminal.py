@@ -4,7 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from krona.report import text
+from krona.report import studies, text
 from krona.report.model import Cell, Column, Report, Row, Table
 
 
@@ -37,10 +37,17 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
     if any(table.section for table in report.tables):
         say()
         say(text.LEGEND, "dim")
-    for title, lines in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
+    for study in report.studies:
+        say()
+        say(f"Study {study.name}", "bold cyan")
+        for line in studies.in_words(study):
+            say(line)
+    unfinished = f"Not finished ({text.unfinished_counts(report.unfinished)})"
+    unusable = f"Could not be used ({len(report.problems)})"
+    for title, lines in ((unfinished, text.unfinished_lines(report)), (unusable, report.problems)):
         if lines:
             say()
-            say(f"{title} ({len(lines)})", "bold red")
+            say(title, "bold red")
             for line in lines[:20]:
                 say(f"- {line}")
             if len(lines) > 20:

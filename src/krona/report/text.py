@@ -1,8 +1,10 @@
 """How a cell reads in words and digits, the same in every format."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 
 from krona.report.model import Cell, Report, Table
+from krona.report.selection import Run
 
 LEGEND = (
     "Mean over seeds, ± Student's t (95 %); test: the test set's own bootstrap interval (95 %); "
@@ -10,6 +12,7 @@ LEGEND = (
     "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
 )
 NOTHING = "—"
+STATUSES = ("failed", "interrupted", "running")
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -89,9 +92,15 @@ def _joined(commands: list[str], absent: tuple[str, ...]) -> str:
 
 
 def unfinished_lines(report: Report) -> list[str]:
-    """Failed, interrupted and running runs, each with its reason and its place."""
+    """Failed, interrupted and running runs, each with how far it is and, if it failed, why."""
     lines = []
-    for run in report.unfinished:
-        result = run.result
-        lines.append(f"{result.run_id}: {result.status}: {result.error or result.reached}")
+    for run in sorted(report.unfinished, key=lambda run: STATUSES.index(run.status)):
+        why = f": {run.result.error}" if run.result.error else ""
+        lines.append(f"{run.result.run_id}: {run.status}, {run.result.reached}{why}")
     return lines
+
+
+def unfinished_counts(runs: Sequence[Run]) -> str:
+    """``1 failed, 2 running``; empty where all have finished."""
+    counts = Counter(run.status for run in runs if run.status != "done")
+    return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])

@@ -1,0 +1,91 @@
+"""What stands below a table: what its numbers rest on, what its runs have in common and where they come from."""
+
+from collections.abc import Sequence
+
+from krona.report.grouping import in_words
+from krona.report.layouts import Layout
+from krona.report.model import Table
+from krona.report.paper import METHOD_LABELS, task_label
+from krona.report.ranks import asked_shape, used_shape
+from krona.report.selection import Run
+from krona.report.text import unfinished_counts
+
+TUNED = "recipe=tuned took "
+MOST_TUNED = 12  # of such notes
+
+
+def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
+    """Settings, fitted shapes, what a search chose, code and machine of these runs."""
+    return [*_settings_note(runs), *_shapes_note(layout, runs), *_tuned_notes(runs), *_code_note(runs)]
+
+
+def _tuned_notes(runs: Sequence[Run]) -> list[str]:
+    """What each method took from its search."""
+    found = dict.fromkeys(
+        f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
+        f"{note.removeprefix(TUNED)}."
+        for run in runs
+        for note in run.result.notes
+        if note.startswith(TUNED)
+    )
+    left = [f"… and {len(found) - MOST_TUNED} more of these."] if len(found) > MOST_TUNED else []
+    return [*list(found)[:MOST_TUNED], *left]
+
+
+def about_chance(table: Table, tasks: list[str]) -> list[str]:
+    """How many seeds and which test sets the scores rest on, where that limits what they say."""
+    cells = [row.cells[task] for row in table.rows for task in tasks if row.cells[task].value is not None]
+    if not cells:
+        return []
+    notes = []
+    sizes = sorted({len(cell.seeds) for cell in cells})
+    if sizes == [1]:
+        notes.append("One seed each: no interval over seeds can be given.")
+    elif len(sizes) > 1:
+        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds; the paired test uses those that both methods have.")
+    columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
+    untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
+    if untested:
+        notes.append(
+            f"{untested} cell{'s' * (untested != 1)} could not be tested against the best of the column: no seed or no "
+            "test set in common."
+        )
+    if any(cell.test_interval is None for cell in cells):
+        notes.append(
+            "Without stored predictions, or on test sets that differ between seeds, no test-set interval is given."
+        )
+    return notes
+
+
+def _settings_note(runs: Sequence[Run]) -> list[str]:
+    """What the runs that train have in common that moves their numbers."""
+    training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
+    words = []
+    for key, name in (
+        ("trainer.max_epochs", "epochs"), ("trainer.max_steps", "step limit"), ("batch_size", "batch"),
+        ("optimizer.warmup_steps", "warm-up steps"), ("data.train_rows", "training rows"),
+        ("trainer.precision", "precision"),
+    ):  # fmt: skip
+        values = sorted({run.setting(key) or "null" for run in training})
+        if values not in (["null"], ["-1"]):
+            words.append(f"{name} {' or '.join(in_words(key, value) for value in values[:4])}")
+    return [f"Settings: {', '.join(words)}."] if words else []
+
+
+def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
+    """Which shapes of the paper's became which on these layers."""
+    pairs = {(asked_shape(run.result), used_shape(run.result)) for run in runs} if not layout.by_shape else set()
+    fitted = sorted(f"{asked} → {used}" for asked, used in pairs if asked)
+    return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
+
+
+def _code_note(runs: Sequence[Run]) -> list[str]:
+    done = [run for run in runs if run.status == "done"]
+    commits = sorted({str(run.result.provenance.get("git_commit") or "unknown")[:10] for run in done or runs})
+    dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
+    devices = sorted({str(run.result.provenance.get("device")) for run in done or runs})
+    changed = f", {dirty} with uncommitted changes" if dirty else ""
+    code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
+    finished = f"{len(done)} finished run{'s' * (len(done) != 1)} of {code}{changed}, on {', '.join(devices[:3])}."
+    others = unfinished_counts(runs)
+    return [f"{finished} Not finished: {others}." if others else finished]

@@ -1,0 +1,64 @@
+"""A search's study in a report: what it found, in words, and the points of its pictures."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from krona.errors import KronaError
+from krona.report.selection import Run
+from krona.tuning.reading import Study, Trial, read_studies
+
+STATES = ("finished", "pruned", "failed", "running")
+
+
+def studies_of(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Study], list[str]]:
+    """The studies that made some of these runs, and a sentence for each file that can't be read."""
+    made = {run.sweep for run in runs}
+    found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
+    problems = [str(one) for one in found if isinstance(one, KronaError)]
+    return [one for one in found if isinstance(one, Study) and one.name in made], problems
+
+
+def in_words(study: Study) -> list[str]:
+    """How many trials, the best and its values, what its axes account for."""
+    counts = Counter(trial.state for trial in study.trials)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{len(study.trials)} trials: {states}."]
+    if study.best is None:
+        return [*lines, "None has finished, so there is no best yet."]
+    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {values(study.best)}.")
+    if study.importances:
+        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
+        lines.append(f"What the best half of the trials owes to each axis (PED-ANOVA): {shares}.")
+    return lines
+
+
+def values(trial: Trial) -> str:
+    """``optimizer.lr=0.00312 factors=32x24``"""
+    return " ".join(f"{key}={_shown(value)}" for key, value in trial.params.items())
+
+
+def data_of(study: Study) -> dict[str, Any]:
+    """What the page's script draws: the axes, and of each trial its number, state, dev score and place on each axis."""
+    axes = [
+        {"key": axis.key, "log": axis.log, "names": list(axis.choices) or None, "range": [axis.low, axis.high]}
+        for axis in study.axes
+    ]
+    trials = [
+        [trial.number, trial.state, None if trial.value is None else round(trial.value, 2),
+         [_place(axis.choices, trial.params.get(axis.key)) for axis in study.axes]]
+        for trial in study.trials
+    ]  # fmt: skip
+    return {"name": study.name, "axes": axes, "trials": trials}
+
+
+def _place(choices: tuple[str, ...], value: Any) -> float | None:
+    """Where a value lies on its axis: a choice by its number."""
+    if value is None or (choices and str(value) not in choices):
+        return None
+    return choices.index(str(value)) if choices else float(f"{value:.4g}")
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
