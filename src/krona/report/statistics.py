@@ -96,7 +96,8 @@ def swap_test(
     change = np.hstack([y.features - x.features for x, y, _ in pairs])
     change = change[np.any(change != 0, axis=1)]
     ends = np.cumsum([x.features.shape[1] for x, _, _ in pairs])[:-1]
-    sums_a, sums_b = (np.hstack([pair[side].features.sum(0) for pair in pairs]) for side in (0, 1))
+    sums_a = np.hstack([x.features.sum(0) for x, _, _ in pairs])
+    sums_b = np.hstack([y.features.sum(0) for _, y, _ in pairs])
 
     def difference(moved: Floats) -> Floats:
         sides = (np.split(sums, ends, axis=-1) for sums in (sums_a + moved, sums_b - moved))
