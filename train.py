@@ -5,6 +5,7 @@ from omegaconf import DictConfig
 
 from krona import entry
 from krona.jobs import Job
+from krona.resolved import shown
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -13,4 +14,4 @@ def main(cfg: DictConfig) -> Job:
 
 
 if __name__ == "__main__":
-    entry.launch(main)
+    entry.launch(main, shown=shown)

@@ -205,4 +205,24 @@ def test_commands(run: Any) -> None:
     assert "0.1260 → 0.12" in printed
     shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
     assert len(shapes) == 16
-    assert "(32, 24)" in run("shapes", "768", "768").stdout
+
+
+def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
+    assert "  paper  " in run("params", "method=krona,lora").stdout.splitlines()[1]
+    other = run("params", "method=krona,lora", "--backbone", "t5_small").stdout
+    assert "paper" not in other
+
+
+def test_shapes_of_lora_rank_ones_size_come_first_and_alone(run: Any) -> None:
+    lines = run("shapes", "768", "768").stdout.splitlines()
+    assert lines[1].split() == ["A", "B", "parameters", "rank", "adds", "%", "of", "layer", "MNLI"]
+    assert max(map(len, lines[1:19])) <= 80
+    assert [line.split("  ")[-1] for line in lines if line.startswith("(32, 24)")] == ["86.31"]
+    assert sum("1,536 " in line for line in lines if line.strip().startswith("(")) == 16
+    assert "240 shapes with more or fewer parameters: --all" in lines[-1]
+    every = run("shapes", "768", "768", "--all").stdout.splitlines()
+    assert sum(line.strip().startswith("(") for line in every) == 256
+    assert [line.split() for line in every[:18] if "─" not in line] == [
+        line.split() for line in lines[:18] if "─" not in line
+    ]
+    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size: all are shown

@@ -207,8 +207,9 @@ class ShapeRow:
 
 
 def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:
-    """All pairs of a layer d_in → d_out with both sides of A and B at least 2, by parameters, then by rank.
+    """All pairs of a layer d_in → d_out with both sides of A and B at least 2.
 
+    Those with as many parameters as LoRA of rank 1 (d_in + d_out) come first; then by parameters, then by rank.
     ``budget`` leaves out the pairs with more parameters (LoRA of rank r has r · (d_in + d_out)).
 
     Raises:
@@ -236,7 +237,8 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
     if not rows:
         limit = "" if budget is None else f" with at most {budget} parameters"
         raise KronaError(f"no factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}")
-    return sorted(rows, key=lambda row: (row.parameters, -row.rank, row.kron_factors))
+    lora = d_in + d_out
+    return sorted(rows, key=lambda row: (row.parameters != lora, row.parameters, -row.rank, row.kron_factors))
 
 
 def as_json(rows: Iterable[MethodRow | ShapeRow]) -> str:

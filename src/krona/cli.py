@@ -204,9 +204,10 @@ def shapes(
     d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
     d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
     budget: Annotated[int | None, typer.Option(min=1, help="leave out shapes with more parameters")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="those of other sizes than LoRA rank 1's too")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """All factor shapes of a layer with parameters, rank and cost, the paper's marked: to choose factors= by."""
+    """Factor shapes of a layer with parameters, rank and cost, the paper's in bold: to choose factors= by."""
     from krona import audit
     from krona import params as tables
 
@@ -214,7 +215,9 @@ def shapes(
     if as_json:
         print(audit.as_json(rows))
     else:
-        tables.print_shapes(rows, d_in=d_in, d_out=d_out)
+        equal = [row for row in rows if row.parameters == d_in + d_out]
+        shown = rows if everything or budget is not None or not equal else equal
+        tables.print_shapes(shown, d_in=d_in, d_out=d_out, others=len(rows) - len(shown))
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

@@ -140,7 +140,11 @@ def require_choices(chosen: dict[str, Any]) -> None:
 
 def no_such(group: str, name: str) -> str:
     """That a group has no such name, and what it has."""
-    more = ". Another shape of A: method.kron_factors=[[a1,a2]], B follows from the layer" if group == "factors" else ""
+    more = ""
+    if group == "factors":
+        shape = re.fullmatch(r"(\d+)x(\d+)", name)
+        sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
+        more = f". Any other shape of A: method.kron_factors={sides}, B follows from the layer"
     return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
 
 

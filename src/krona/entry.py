@@ -92,8 +92,8 @@ def bench(cfg: DictConfig) -> None:
         raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
 
 
-def launch(main: Callable[[], Any]) -> NoReturn:
-    """Run a ``@hydra.main`` function as a person types it."""
+def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] | None = None) -> NoReturn:
+    """Run a ``@hydra.main`` function as a person types it; or print what ``shown`` makes of the arguments."""
     arguments = sys.argv[1:]
     trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing a trace of its own
@@ -101,8 +101,12 @@ def launch(main: Callable[[], Any]) -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         require_one_launch(arguments)
-        sys.argv[1:] = prepared(arguments)
+        sys.argv[1:] = ready = prepared(arguments)
         put_aside_other_launchers()
+        text = None if shown is None else shown(ready)
+        if text is not None:
+            print(text, end="")
+            leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
         number = error.args[0] if error.args else signal.SIGINT

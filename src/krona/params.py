@@ -1,19 +1,23 @@
 """`krona params` and `krona shapes`: the audit's tables for people, and the methods composed from conf/ for them."""
 
+import re
 from collections.abc import Iterable, Sequence
 
 import hydra
 from hydra.errors import HydraException
-from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from krona import audit, check
 from krona.backbones import meta_model
 from krona.compose import CONF, composed
 from krona.errors import KronaError
+from krona.names import did_you_mean
 from krona.report.paper import read_paper_table
+from krona.screen import say, table, width_of
 from krona.settings import Backbone, Method
+
+PAPERS = "t5_base"  # the backbone that the paper's numbers are for
 
 
 def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[audit.MethodRow], list[str]]:
@@ -43,7 +47,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[audit.Metho
             except KronaError as error:
                 if "backbone." in str(error):  # the same for every method
                     raise
-                left_out.append(f"{name}: {str(error).split('(there')[0].rstrip(': ')}")
+                left_out.append(f"{name}: {re.sub(r':? ?[(]?there are.*', '', str(error))}")
     if not rows:
         raise KronaError("\n".join(left_out))
     return rows, left_out
@@ -51,8 +55,8 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[audit.Metho
 
 def _require(group: str, name: str) -> None:
     if not (CONF / group / f"{name}.yaml").is_file():
-        there = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
-        raise KronaError(f"there is no conf/{group}/{name}.yaml; there are: {there}")
+        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        raise KronaError(f"there is no conf/{group}/{name}.yaml; {did_you_mean(name, there)}")
 
 
 def method_names() -> list[str]:
@@ -63,47 +67,60 @@ def method_names() -> list[str]:
 
 
 def print_rows(rows: Iterable[audit.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    caption = (
-        "%: of the backbone before insertion; paper: its Params column; rank: the highest that the update of one layer "
-        "can have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every "
-        f"place; launches: kernels that one forward gains. The last two unmerged. {audit.PRINTING_RULE}."
-    )
-    table = Table(title=f"What trains, on {backbone}", caption=caption, box=box.SIMPLE_HEAD, collapse_padding=True)
-    table.add_column("method", no_wrap=True)
-    for heading in ("trainable", "%", "paper", "rank", "file", "M adds", "launches"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for row in rows:
-        table.add_row(
+    """The table of methods; beside the paper's percentages on its own backbone."""
+    console, on_the_papers = Console(), backbone == PAPERS
+    cells = [
+        (
             row.method,
             f"{row.trainable_params:,}",
             f"{row.trainable_percent:.4f}",
-            "" if row.paper_percent is None else f"{row.paper_percent:g}",
+            f"{row.paper_percent:g}" if on_the_papers and row.paper_percent is not None else "",
             "" if row.update_rank is None else str(row.update_rank),
             _bytes(row.file_bytes),
             f"{row.multiply_adds / 1e6:.2f}",
             str(row.launches),
         )
-    console = Console()
-    console.print(table)
-    for line in left_out:
-        console.print(f"left out: {line}", style="dim", highlight=False)
-
-
-def print_shapes(rows: Sequence[audit.ShapeRow], *, d_in: int, d_out: int) -> None:
-    table = Table(
-        title=f"Factor shapes of a layer {d_in} → {d_out}",
-        caption=f"LoRA of rank 1 has {d_in + d_out:,} parameters. Shapes with a side of 1 are left out.",
-        box=box.SIMPLE_HEAD,
+        for row in rows
+    ]
+    headings = ("method", "trainable", "%", "paper", "rank", "file", "M adds", "launches")
+    say(console, Text(f"What trains, on {backbone}", style="bold"))
+    say(console, table(headings, cells, width=width_of(console), left=("method",)))
+    say(console, "")
+    paper = f"paper: its Params column ({audit.PRINTING_RULE}); " if on_the_papers else ""
+    say(
+        console,
+        f"%: of the backbone before insertion; {paper}rank: the highest that the update of one layer can have; file: "
+        "the adapter's; M adds: million multiply-adds of the branches' products, one token at every place; launches: "
+        "kernels that one forward gains. The last two unmerged.",
     )
-    for heading in ("A", "B", "parameters", "rank", "multiply-adds", "% of layer's", "Table 9, MNLI"):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        a, b = (f"({p}, {q})" for p, q in row.kron_factors)
-        paper = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
-        style = "bold" if paper else None
-        cost = f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}"
-        table.add_row(a, b, f"{row.parameters:,}", str(row.rank), *cost, paper, style=style)
-    Console().print(table)
+    for line in left_out:
+        say(console, Text(f"left out: {line}", style="dim"))
+
+
+def print_shapes(rows: Sequence[audit.ShapeRow], *, d_in: int, d_out: int, others: int = 0) -> None:
+    """The table of shapes; ``others``: how many more there are."""
+    console = Console()
+    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in rows]
+    headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
+    say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
+    say(console, table(headings, cells, width=width_of(console)))
+    say(console, "")
+    say(
+        console,
+        f"LoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds a token, "
+        "and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
+    )
+    if others:
+        say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
+
+
+def _shape_cells(row: audit.ShapeRow) -> list[str]:
+    a, b = (f"({p}, {q})" for p, q in row.kron_factors)
+    paper = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
+    return [
+        *(a, b, f"{row.parameters:,}", str(row.rank)),
+        *(f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}", paper),
+    ]
 
 
 def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Method, Backbone]:

@@ -56,6 +56,7 @@ def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -
         last = i == len(cells) - 1
         line.append(GAP if i else "")
         line.append(Text.assemble(space, cell) if flush_right else Text.assemble(cell, "" if last else space))
+    line.rstrip()
     return line
 
 

@@ -18,6 +18,7 @@ from krona import check, ownership
 from krona.compose import CONF, Composed, composed, put_aside_other_launchers
 from krona.errors import KronaError
 from krona.jobs import identify
+from krona.names import did_you_mean
 from krona.results import Result, read_result
 from krona.typed import prepared
 
@@ -132,7 +133,7 @@ def remembered(folder: Path, sweep: str) -> list[str]:
     """The command that a sweep was started with last."""
     path = folder / f"{sweep}.json"
     if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none yet"
-        raise KronaError(f"no sweep {sweep!r} was started here; there are: {there}")
+        there = sorted(p.stem for p in folder.glob("*.json"))
+        raise KronaError(f"no sweep {sweep!r} was started here; {did_you_mean(sweep, there)}")
     content: dict[str, Any] = json.loads(path.read_text())
     return [str(item) for item in content["overrides"]]

@@ -2,20 +2,25 @@
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.compose import TUNED, choices, groups, no_such
 from krona.errors import KronaError
+from krona.names import did_you_mean
 
 OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
+CFG = ("job", "hydra", "all")
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
+    _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
     ready = []
     for item in arguments:
@@ -35,6 +40,20 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # plain values
     return flags_first(ready)
+
+
+def _check_options(arguments: Sequence[str]) -> None:
+    """Raise for an option that Hydra does not have: its own message is a page long."""
+    known = [name for action in get_args_parser()._actions for name in action.option_strings]
+    for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = item.partition("=")
+        if not item.startswith("-"):
+            continue
+        if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
+            raise KronaError(f"{name} is no option; {did_you_mean(name, [o for o in known if o.startswith('--')])}")
+        value = value if equals else following
+        if name in ("--cfg", "-c") and value not in CFG:
+            raise KronaError(f"{f'{name} {value}'.strip()}: what to show? {did_you_mean(value, CFG)}")
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
