@@ -30,7 +30,7 @@ SlurmctldHost=$(hostname)(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$here/munge/socket
+AuthInfo=socket=$here/munge/socket,cred_expire=10
 CredType=cred/munge
 StateSaveLocation=$here/state
 SlurmdSpoolDir=$here/spool
@@ -53,8 +53,8 @@ ReturnToService=2
 KillWait=10
 BatchStartTimeout=30
 SchedulerParameters=bf_interval=2,sched_interval=2,sched_min_interval=0,requeue_setup_env_fail
-NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
-PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+NodeName=$(hostname) NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
+PartitionName=work Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 CONF
 }
@@ -74,7 +74,7 @@ start() {
     slurmd -c
     for _ in $(seq 60); do
         if sinfo --noheader --format=%T 2>/dev/null | grep -q idle; then
-            echo "SLURM runs on $(nproc) cores: export SLURM_CONF=$SLURM_CONF"
+            echo "SLURM runs on $(nproc --all) cores: export SLURM_CONF=$SLURM_CONF"
             return
         fi
         sleep 1

@@ -18,8 +18,9 @@ def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
 
     ``ended`` is called for each, one at a time. An interrupt is passed on to the processes and waited for.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = min(cores if n_jobs < 0 else n_jobs, len(tasks))
+    import joblib.externals.loky  # noqa: F401 - before the threads, which would import it all at once
+
+    count, cores = shares(n_jobs, tasks)
     lock = threading.Lock()
     waiting = iter(tasks)
 
@@ -32,7 +33,7 @@ def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
             return None if stopped.is_set() else next(waiting, None)
 
     stopped = threading.Event()
-    slots = [Slot(environment(slot, threads=max(1, cores // count))) for slot in range(count)]
+    slots = [Slot(environment(slot, threads=cores)) for slot in range(count)]
     threads = [threading.Thread(target=slot.run, args=(iter(following, None), tell), daemon=True) for slot in slots]
     for thread in threads:
         thread.start()
@@ -47,6 +48,13 @@ def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
         for thread in threads:
             thread.join()
         raise
+
+
+def shares(n_jobs: int, tasks: Sequence[Task]) -> tuple[int, int]:
+    """How many jobs run at a time (of -1: one a core), and how many of this machine's cores are each one's."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count = min(cores if n_jobs < 0 else max(1, n_jobs), len(tasks))
+    return count, max(1, cores // count)
 
 
 class Slot:

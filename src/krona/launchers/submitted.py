@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shutil
 import signal
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.launchers import slurm
+from krona.launchers.processes import shares
 from krona.launchers.task import Requeued, Task
 
 POLL_S = 1.0
@@ -45,6 +47,8 @@ class Submitted:
         if error is not None:
             return f"{_last_line(str(error))} ({paths.stderr})"
         job: Job = self.job.result()
+        if job.state != "failed":
+            shutil.rmtree(paths.folder, ignore_errors=True)  # its logs; the run has its own
         return job
 
 
@@ -52,6 +56,8 @@ def run_local(tasks: Sequence[Task], *, settings: Mapping[str, Any], ended: Ende
     """Run all tasks on this machine, ``n_jobs`` at a time. An interrupt is passed on to them and waited for."""
     import submitit
 
+    count, cores = shares(settings["n_jobs"], tasks)
+    threads = os.environ.get("OMP_NUM_THREADS", cores)
     executor = submitit.LocalExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
     executor.update_parameters(
         timeout_min=settings["timeout_min"],
@@ -61,9 +67,10 @@ def run_local(tasks: Sequence[Task], *, settings: Mapping[str, Any], ended: Ende
     waiting, running = deque(tasks), list[Submitted]()
     try:
         while waiting or running:
-            while waiting and len(running) < settings["n_jobs"]:
+            while waiting and len(running) < count:
                 task = waiting.popleft()
-                running.append(Submitted(task, executor.submit(Requeued(task))))
+                with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
+                    running.append(Submitted(task, executor.submit(Requeued(task))))
             time.sleep(POLL_S)
             for place in list(running):
                 outcome = place.outcome(gone=place.job.done(), settle=POLL_S)

@@ -69,6 +69,7 @@ class Requeued:
             nonlocal code
             try:
                 requeue(number, frame)
+                return  # of several ranks the first asks, and ends the others
             except SystemExit as end:
                 code = end.code  # it stands in the queue
             except Exception as error:

@@ -1,0 +1,80 @@
+"""Launchers at work: each job once, one that is killed takes no other with it, one whose time is over goes on."""
+
+import json
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+from one_job import typed
+from typed_run import start, train
+
+EIGHT = ["-m", "method=lora", "seed=0,1,2,3,4,5,6,7", "score_test=false"]
+
+
+def claims(outputs: Path) -> dict[str, int]:
+    """The runs that are claimed, with their process."""
+    found = {}
+    for path in outputs.glob("*/claim.json"):
+        try:
+            found[path.parent.name] = int(json.loads(path.read_text())["pid"])
+        except (OSError, ValueError):  # released, or half a look
+            continue
+    return found
+
+
+def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_folder: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    command = [*EIGHT, *typed(tiny_folder, tmp_path / "glue"), "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    process = start(outputs, *command)
+    while not (begun := claims(outputs)):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.kill(next(iter(begun.values())), signal.SIGKILL)
+    out, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (1, "")
+    assert "8 runs: 7 done, 1 failed" in out
+    assert re.search(r"seed=\d.*: process \d+ was killed \(out of memory\?\); the same command goes on", out)
+    done = {path: path.stat().st_mtime_ns for path in outputs.glob("*/predictions.jsonl")}
+    assert len(done) == 7
+    again = train(outputs, *command)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert "8 runs: 1 done, 7 done already" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert not list((outputs / "sweeps").glob("jobs-*"))
+
+
+def test_an_interrupt_reaches_joblibs_processes(tiny_folder: Path, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    small = typed(tiny_folder, tmp_path / "glue")
+    process = start(outputs, "-m", "method=lora", "seed=0,1", *small, "trainer.max_epochs=500", "hydra/launcher=joblib")
+    while len(list(outputs.glob("*/last.ckpt"))) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "interrupted: the same command goes on where it stopped\n")
+    statuses = [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")]
+    assert statuses == ["interrupted"] * 2
+    assert claims(outputs) == {}
+
+
+def test_a_run_whose_time_is_over_goes_on_by_itself_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
+    small = [*typed(tiny_folder, tmp_path / "glue"), "method=lora", "trainer.max_epochs=60"]
+    process = start(tmp_path / "told", "-m", *small, "hydra/launcher=submitit_local")
+    while not list((tmp_path / "told").glob("*/last.ckpt")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (pid,) = claims(tmp_path / "told").values()
+    os.kill(pid, signal.SIGUSR2)  # what submitit's controller does before the limit, and SLURM
+    out, err = process.communicate(timeout=200)
+    assert (process.returncode, err) == (0, ""), (out, err)
+    assert "1 runs: 1 done" in out
+    whole = train(tmp_path / "whole", *small)
+    assert whole.returncode == 0
+    (a,), (b,) = ((tmp_path / name).glob("lora-*") for name in ("told", "whole"))
+    assert "goes on after epoch" in (a / "train.log").read_text()
+    for name in ("adapter.safetensors", "predictions.jsonl"):
+        assert (a / name).read_bytes() == (b / name).read_bytes()
+    assert not list((tmp_path / "told" / "sweeps" / ".submitit").glob("*/*"))
