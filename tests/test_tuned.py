@@ -71,8 +71,17 @@ def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> N
         best(tmp_path, "method=lora")
 
 
-def test_recipe_tuned_stands_for_the_best_of_a_search() -> None:
+def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert prepared(["-m", "recipe=tuned"]) == ["-m", TUNED]
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
+    monkeypatch.setattr("krona.compose.OUTPUTS", tmp_path)
+    with sweeps.hydra_session():
+        (job,) = sweeps.expand(["profile=demo", "method=krona", TUNED])
+        composed = sweeps.compose_job(job)
+        with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates is done for lora"):
+            sweeps.compose_job(["profile=demo", "method=lora", TUNED])
+    assert composed.config["optimizer"]["lr"] == 3e-3
+    assert composed.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
 
 
 # ---- studies -----------------------------------------------------------------------------------------------------

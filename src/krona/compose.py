@@ -22,14 +22,7 @@ from krona.names import did_you_mean
 CONF = PROJECT / "conf"
 
 OUTPUTS = Path(os.environ.get("KRONA_OUTPUTS") or PROJECT / "outputs").absolute()  # of a cluster, a shared folder
-TUNED = "optimizer.lr=${tuned_lr:}"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
-
-
-def _tuned_lr(_root_: DictConfig) -> float:
-    config = OmegaConf.to_container(_root_, resolve=False)
-    assert isinstance(config, dict)
-    found = tuned.best({str(key): value for key, value in config.items()}, outputs=OUTPUTS)
-    return float(found.values["optimizer.lr"])
+TUNED = "optimizer.lr=tuned"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
 
 
 def _budget_shapes(_root_: DictConfig) -> str:
@@ -65,7 +58,6 @@ def put_aside_other_launchers() -> None:
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
-OmegaConf.register_new_resolver("tuned_lr", _tuned_lr, replace=True)
 OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
 
@@ -102,12 +94,12 @@ def composed(cfg: DictConfig) -> Composed:
 
 
 def take_tuned(config: dict[str, Any], overrides: list[str]) -> str:
-    """Put in what a study found best, unless it was typed; a line that says what was taken and where it comes from."""
+    """Put in what a search found best, unless it was typed; a line that says what was taken and where it comes from."""
     found = tuned.best(config, outputs=OUTPUTS)
     shape_typed = typed("factors", overrides) or typed("method.kron_factors", overrides)
     for key, value in found.values.items():
-        shape = key in tuned.STANDS_FOR["factors"]
-        if not (shape_typed if shape else typed(key, overrides)):
+        own = shape_typed if key in tuned.STANDS_FOR["factors"] else typed(key, overrides)
+        if key == "optimizer.lr" or not own:
             group, inner = key.split(".", 1)
             config[group][inner] = value
     return found.said

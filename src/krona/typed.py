@@ -33,7 +33,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
         if item == "recipe=null":
             ready.append("~recipe")
-        elif item == "recipe=tuned":  # the pair's recipe stays, its learning rate comes from the sweep
+        elif item == "recipe=tuned":  # the pair's recipe stays, its learning rate comes from a search
             ready.append(TUNED)
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
             ready.append(item)
