@@ -13,6 +13,7 @@ from krona.results import Result
 from krona.settings import Run
 from krona.summary import rate
 
+NARROW = 70  # columns; below, the bar's numbers would push each other off the line
 REFRESH_S = 0.5  # the loss is read from the device no more often than this
 
 
@@ -25,7 +26,6 @@ class Progress(pl.Callback):
         self._shown = 0.0
         self._examples = 0
         self._epochs = 0
-        self._parts: tuple[str, ...] = ()
 
     def say(self, text: str) -> None:
         """A line to the console and to the run's train.log."""
@@ -48,16 +48,13 @@ class Progress(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step:
             self.say(f"  goes on after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
-        if not self.console.is_terminal:
+        batches = max(1, int(trainer.num_training_batches))
+        self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end it earlier
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
             return
-        self._bar = Bar(
-            TextColumn("  {task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self.console,
-            transient=True,
-        )
+        wide = (TextColumn("  {task.description}"), BarColumn(bar_width=None))
+        columns = (*(wide if self.console.width >= NARROW else ()), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=self.console, transient=True)
         self._task = self._bar.add_task("training", total=self._steps, completed=trainer.global_step)
         self._bar.start()
         self._began, self._examples = time.perf_counter(), 0

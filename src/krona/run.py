@@ -207,9 +207,12 @@ def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]
     warmup = settings.optimizer.warmup_steps
     if not steps or warmup < 0.25 * steps:
         return []
-    share = min(100, round(100 * warmup / steps))
-    whose = ", as the paper has it" if warmup == 500 else ""
+    lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
+    if warmup >= steps:
+        what = f"is longer than training ({steps} steps): lr rises to {lr * (steps - 1) / warmup:.3g}, not to {lr:g}"
+    else:
+        what = f"takes {round(100 * warmup / steps)} % of training ({steps} steps)"
     return [
-        f"warm-up takes {warmup} of {steps} steps ({share} % of training, {steps_per_epoch} steps an epoch){whose}; "
+        f"the warm-up of {warmup} steps{whose} {what}; an epoch has {steps_per_epoch} steps; "
         "optimizer.warmup_steps= changes it"
     ]
