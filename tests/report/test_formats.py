@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
+from krona.report import text
 from krona.report.build import build_report
-from report.generate import make_result, write_all
+from report.generate import grid, make_result, write_all
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
@@ -41,6 +42,13 @@ def test_terminal_text_shows_both_intervals_and_the_difference(outputs):
     assert re.search(r"±\d", block)
     assert re.search(r"\d–\d", block)
     assert re.search(r"Δ[+−]?\d", block)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "shown"), [(-0.04, 1, "0.0"), (-6.14, 1, "−6.1"), (1234.5, 0, "1,234"), (0.07097, -3, "0.071")]
+)
+def test_numbers_have_a_typographic_minus_and_no_negative_zero(value, digits, shown):
+    assert text.number(value, digits) == shown
 
 
 def test_color_is_ansi(outputs):
@@ -98,3 +106,16 @@ def test_latex_compiles(outputs, tmp_path, table):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
     assert (tmp_path / "all.pdf").stat().st_size > 5_000
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.slow
+def test_latex_of_table_1_whole_fits_a_page(tmp_path):
+    write_all(tmp_path / "outputs", grid(["full", "krona_b_res"], seeds=[0, 1], rows=40))
+    build_report(tmp_path / "outputs", table="1", format="latex", out=tmp_path / "table.tex")
+    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}"
+    head += r"\usepackage[margin=2cm]{geometry}\begin{document}"
+    (tmp_path / "all.tex").write_text(head + r"\input{table}\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True)
+    assert "Overfull" not in done.stdout

@@ -43,15 +43,15 @@ def _table(table: Table) -> list[str]:
 
 
 def _rows(table: Table, row: Row) -> list[str]:
-    """The means; below them, small, the test set's interval and the paper's number, where there are any."""
+    """The means; below them, small, both intervals and the paper's number, where there are any."""
     cells = [row.cells.get(column.key, Cell()) for column in table.columns]
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
-    tests = [text.test_range(cell) for cell in cells]
+    spreads, tests = [text.spread(cell) for cell in cells], [text.test_range(cell) for cell in cells]
     papers = [
         f"{text.number(c.paper, min(2, c.digits))}" if c.comparable and c.paper is not None else "" for c in cells
     ]
-    for name, values in (("test set", tests), ("paper", papers)):
+    for name, values in (("seeds", spreads), ("test set", tests), ("paper", papers)):
         if any(values):
             small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
             lines.append(" & ".join([rf"\quad{{\scriptsize {name}}}", *small]) + r" \\")
@@ -61,9 +61,8 @@ def _rows(table: Table, row: Row) -> list[str]:
 def _mean(cell: Cell) -> str:
     shown = escape(text.value(cell))
     if cell.best or cell.tied:
-        shown = rf"\textbf{{{shown}}}" + ("$^{*}$" if cell.best else "")
-    spread = text.spread(cell)
-    return shown + (rf"{{\tiny\,{escape(spread)}}}" if spread else "")
+        return rf"\textbf{{{shown}}}" + (r"\rlap{$^{*}$}" if cell.best else "")
+    return shown
 
 
 def _caption(table: Table) -> str:
@@ -71,7 +70,7 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(
-            "Mean over seeds, ± Student's t (95 %); test set: its own bootstrap interval (95 %). Bold: the best"
+            "Mean over seeds; seeds: Student's t (95 %); test set: its own bootstrap interval (95 %). Bold: the best"
             " (starred) and those that a paired randomisation test does not tell apart from it."
         )
         words += [table.section.caution] if table.section.caution else []

@@ -50,7 +50,9 @@ def drawn(head: list[str], top: float, rows: Rows) -> str:
         parts += _line(i % len(svg.MARKS), places, y)
         named = svg.label(Row(name, name))
         parts.append(f'<text class="fill s{i % 4} bold" x="{right + 6}" y="{ends[i] + 4:.1f}">{named}</text>')
-    intervals = "; bars: over seeds (Student's t, 95 %)" if any(cell.interval for _, cell in points) else ""
+    bars = [end for _, cell in points for end in cell.interval or ()]
+    cut = ", cut at the edge" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
+    intervals = f"; bars: over seeds (Student's t, 95 %){cut}" if bars else ""
     below, end = svg.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.")
     return svg.frame(end + 4, [*parts, *below])
 

@@ -59,7 +59,7 @@ def lines_of(cell: Cell) -> list[str]:
     """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
     ends = cell.test_interval
     rows = [f"{text.value(cell)}{text.mark(cell)}", text.spread(cell)]
-    rows.append("" if ends is None else f"{ends[0]:.0f}–{ends[1]:.0f}")
+    rows.append("" if ends is None else "–".join(text.number(end, 0) for end in ends))
     gap = text.difference(cell)
     return [rows[0], *(row for row in (*rows[1:], f"Δ{gap}" if gap else "") if row)]
 

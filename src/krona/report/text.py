@@ -16,10 +16,9 @@ STATUSES = ("failed", "interrupted", "running")
 
 
 def number(value: float, digits: int = 2) -> str:
-    """``digits`` after the point; below 0, so many that count (0.0627, 0.071, 100)."""
-    if digits < 0:
-        return f"{value:.{-digits}g}"
-    return f"{value:,.{digits}f}" if digits == 0 else f"{value:.{digits}f}"
+    """``digits`` after the point; below 0, so many that count (0.0627, 0.071, 100). With the typographic minus."""
+    shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
+    return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
 
 
 def value(cell: Cell) -> str:
