@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from krona import params
 from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,6 +26,29 @@ def test_surgery_in_fifteen_lines() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     (comment,) = re.findall(r"# (Count\(.*\))", script)
     assert done.stdout.strip() == comment
+
+
+def test_the_readmes_table_is_what_krona_params_counts() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    written = {}
+    for line in re.findall(r"^\| \[`\w+`\].*$", text, flags=re.MULTILINE):
+        name, _, trains, percent, paper, layer_norms, *cost, _ = (cell.strip() for cell in line.strip("|").split("|"))
+        written[re.sub(r".*`(\w+)`.*", r"\1", name)] = (trains, float(percent), paper, layer_norms, *cost)
+    rows, left_out = params.rows("t5_base", [])
+    assert not left_out
+    for row in rows:
+        trains_layer_norms = {"full": "all", "bitfit": "no", "untuned": "no"}.get(row.method, "yes")
+        paper = "–" if row.paper_percent is None else f"{row.paper_percent:g}"
+        percent, adds = round(row.trainable_percent, 4), f"{row.multiply_adds / 1e6:.2f}"
+        counted = (f"{row.trainable_params:,}", percent, paper, trains_layer_norms, adds, str(row.launches))
+        assert written.pop(row.method) == counted
+    assert not written
+
+
+def test_the_readmes_and_docs_links_lead_somewhere() -> None:
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
