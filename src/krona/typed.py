@@ -22,6 +22,9 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
     _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
+    wanted = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
+    if len(wanted) > 1 or any("," in item for item in wanted):
+        raise KronaError(f"{' '.join(wanted)}: one sweep at a time, in a command of its own each; they may run at once")
     ready = []
     for item in arguments:
         key = item.lstrip("+~").split("=", 1)[0]
