@@ -25,6 +25,7 @@ RUNS = {
     "factor_shapes": 16,
     "ranks": 10,
     "seeds": 5,
+    "calibration": 2,
     "learning_rates": 54,
 }
 

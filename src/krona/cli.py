@@ -112,6 +112,11 @@ def table(
     overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
     form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and money")] = False,
+    card: Annotated[str | None, typer.Option(help="of conf/cards.yaml; left out: this machine")] = None,
+    price: Annotated[float | None, typer.Option(min=0, help="dollars an hour; left out: the card's")] = None,
+    efficiency: Annotated[float | None, typer.Option(help="assume this part of the card's data sheet")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="the plan with every run")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
@@ -119,14 +124,23 @@ def table(
 
     from krona import status as runs_status
     from krona.compose import OUTPUTS, PROJECT
-    from krona.sweeps import for_profile, plan
+    from krona.sweeps import for_profile
+    from krona.sweeps import plan as planned_runs
 
     there = sorted(path.stem.removeprefix("table") for path in (PROJECT / "sweeps").glob("table*.yaml"))
     if str(number) not in there:
         raise KronaError(f"table {number} can't be run: sweeps/ has the tables {', '.join(there)}")
     wanted = for_profile([f"sweeps=table{number}", *(overrides or [])])
+    if plan and not dry_run:
+        raise KronaError("--plan: with --dry-run, which starts nothing")
+    if plan:
+        from krona.planning import command
+
+        planned = command.plan_sweep(wanted, outputs=OUTPUTS, card=card, price=price, efficiency=efficiency)
+        command.show(planned, as_json=as_json)
+        return
     if dry_run:
-        runs_status.show(plan(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        runs_status.show(planned_runs(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
         return
     if workers > 1:
         from krona.workers import run_sweep

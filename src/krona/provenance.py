@@ -18,10 +18,17 @@ def provenance(project: Path) -> dict[str, Any]:
     return {
         **code_version(project),
         "versions": {"python": platform.python_version(), **_versions()},
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})",
+        "device": device_name(),
         "threads": torch.get_num_threads(),
         "host": platform.node(),
     }
+
+
+def device_name() -> str:
+    """The card as its driver names it, or the processor's kind."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 @cache

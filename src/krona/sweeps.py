@@ -35,6 +35,7 @@ class Planned:
     state: State
     result: Result | None = None
     error: str | None = None
+    config: dict[str, Any] | None = None  # None where it could not be composed, and of a run that no sweep names
 
 
 @contextmanager
@@ -89,11 +90,13 @@ def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
 
 
 def _planned(job: tuple[str, ...], outputs: Path) -> Planned:
+    config: dict[str, Any] | None = None
     try:
-        run_id = identify(check.settings(compose_job(job).config))
+        config = compose_job(job).config
+        run_id = identify(check.settings(config))
     except KronaError as error:
-        return Planned(job, " ".join(job), "wrong", error=str(error))
-    return Planned(job, run_id, *state_of(outputs / run_id))
+        return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
+    return Planned(job, run_id, *state_of(outputs / run_id), config=config)
 
 
 def state_of(folder: Path) -> tuple[State, Result | None, str | None]:
