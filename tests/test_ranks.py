@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from krona import rank_start
+from krona.adapter_file import read_header
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.ranks import RankLostError, Ranks, _buckets, joined, my_rank, processes_of_run, require_one_launch
@@ -68,6 +69,19 @@ def test_two_processes_end_where_one_does(overrides: list[str], tmp_path: Path) 
     assert two.result.provenance["devices"] == 2
     assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
     assert (two.folder / "train.log").read_text().count("  epoch  ") == 1  # one of them speaks
+
+
+def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: Path) -> None:
+    few = [*overrides, "data.train_rows=5", "trainer.max_epochs=2"]  # the second batch has one row: none for rank 1
+    one = run_with(few, tmp_path / "one")
+    sharded = ["trainer.strategy=fsdp", "micro_batch_size=1", "trainer.gradient_checkpointing=true"]
+    two = run_with([*few, *sharded], tmp_path / "two", TWO)
+    weights, others = (load_file(job.folder / "adapter.safetensors") for job in (one, two))
+    for name, tensor in weights.items():
+        torch.testing.assert_close(others[name], tensor, rtol=0, atol=1e-6)
+    assert predictions(one) == predictions(two)
+    headers = [read_header(job.folder / "adapter.safetensors") for job in (one, two)]
+    assert headers[0] == headers[1]  # the backbone is known by the same marks
 
 
 def test_the_same_weights_predict_the_same(overrides: list[str], tmp_path: Path) -> None:
@@ -170,6 +184,9 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
         (["trainer.devices=0"], "trainer.devices=0: expected at least 1"),
         ([TWO, "batch_size=5"], "batch_size=5: 2 devices don't divide it; batch_size=4 or 6 they do"),
         ([TWO, "batch_size=1"], "batch_size=1: 2 devices don't divide it; batch_size=2 they do"),
+        (["trainer.strategy=fsdp"], "one device has nobody to share with"),
+        ([TWO, "trainer.strategy=fsdp", "method=full"], "full freezes nothing, and only what is frozen is sharded"),
+        (["trainer.precision=bf16-frozen", "method=full"], "full freezes nothing, and what trains is kept in fp32"),
         (["trainer.strategy=deepspeed"], "trainer.strategy='deepspeed': expected"),
     ],
 )

@@ -27,18 +27,25 @@ SAMPLE = 64  # values of each frozen weight that go into the backbone's mark
 
 
 def save_adapter(
-    model: nn.Module, path: str | Path, *, name: str | None = None, notes: Mapping[str, str] | None = None
+    model: nn.Module,
+    path: str | Path,
+    *,
+    name: str | None = None,
+    notes: Mapping[str, str] | None = None,
+    backbone: Mapping[str, Any] | None = None,
 ) -> None:
     """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
 
-    ``notes`` are further header entries of the caller's (a run's id, a task).
+    Args:
+        notes: further header entries of the caller's (a run's id, a task).
+        backbone: its `marks`, taken before its weights were spread over processes.
     """
     name = _named(model, name)
     tensors = {key: p.detach().cpu().contiguous() for key, p in adapter_state(model, name).items()}
 
     def write(part: Path) -> None:
         try:
-            save_file(tensors, part, metadata=header(model, name, notes))
+            save_file(tensors, part, metadata=header(model, name, notes, backbone))
         except SafetensorError as error:
             raise KronaError(f"{path} could not be written: {error}") from error
 
@@ -98,7 +105,17 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     return entry, notes
 
 
-def header(model: nn.Module, name: str, notes: Mapping[str, str] | None = None) -> dict[str, str]:
+def marks(model: nn.Module, name: str | None = None) -> dict[str, Any]:
+    """What the backbone of an adapter is recognised by, as its file has it."""
+    return backbone_marks(model, trained=set(adapter_named(model, _named(model, name)).trained))
+
+
+def header(
+    model: nn.Module,
+    name: str,
+    notes: Mapping[str, str] | None = None,
+    backbone: Mapping[str, Any] | None = None,
+) -> dict[str, str]:
     """The file's metadata for one adapter."""
     adapter = adapter_named(model, name)
     entry = {
@@ -106,7 +123,7 @@ def header(model: nn.Module, name: str, notes: Mapping[str, str] | None = None) 
         "branch": None if adapter.branch is None else _path_of(adapter.branch),
         "branch_config": adapter.branch_config,
         "insertion": adapter.insertion,
-        "backbone": backbone_marks(model, trained=set(adapter.trained)),
+        "backbone": marks(model, name) if backbone is None else dict(backbone),
     }
     return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
 

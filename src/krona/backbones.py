@@ -21,14 +21,24 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone in fp32 and its tokenizer."""
+    """A backbone and its tokenizer."""
 
     model: T5ForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
 
 
-def load(settings: Backbone, *, seed: int) -> Loaded:
-    """Load a backbone. ``seed`` draws the random weights where ``pretrained`` is false.
+class LayerNormsInFp32(T5ForConditionalGeneration):  # type: ignore[no-untyped-call]
+    """A T5 whose LayerNorms are read in fp32 where the rest is bf16: they are small, and most methods train them."""
+
+    _keep_in_fp32_modules_strict = {"layer_norm"}  # noqa: RUF012
+
+
+def load(settings: Backbone, *, seed: int, bf16: bool = False) -> Loaded:
+    """Load a backbone, tensor by tensor into its place: no second copy of the weights is made.
+
+    Args:
+        seed: draws the random weights where ``pretrained`` is false.
+        bf16: all weights but the LayerNorms' are made in bf16; else all are fp32.
 
     Raises:
         KronaError: a folder that is not there or not a T5, a damaged file, no network.
@@ -39,10 +49,10 @@ def load(settings: Backbone, *, seed: int) -> Loaded:
         config = _config(settings, folder)
         tokenizer = _tokenizer(settings, folder)
         if settings.pretrained:
-            model = _pretrained(settings, folder)
+            model = _pretrained(settings, folder, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
-        model = T5ForConditionalGeneration(config)
+        model = _random(config, bf16=bf16)
         if not config.tie_word_embeddings or settings.tied_head is False:
             untie_head(model)
     if len(tokenizer) > model.config.vocab_size:
@@ -51,6 +61,19 @@ def load(settings: Backbone, *, seed: int) -> Loaded:
             f"{model.config.vocab_size}: they do not belong together"
         )
     return Loaded(model=model, tokenizer=tokenizer)
+
+
+def _random(config: T5Config, *, bf16: bool) -> T5ForConditionalGeneration:
+    kept = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16 if bf16 else kept)
+    try:
+        model = T5ForConditionalGeneration(config)
+    finally:
+        torch.set_default_dtype(kept)
+    for module in model.modules():
+        if bf16 and type(module).__name__ == "T5LayerNorm":
+            module.float()
+    return model
 
 
 def untie_head(model: T5ForConditionalGeneration) -> None:
@@ -102,16 +125,17 @@ def _hub(settings: Backbone) -> AbstractContextManager[Any]:
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
-def _pretrained(settings: Backbone, folder: Path | None) -> T5ForConditionalGeneration:
+def _pretrained(settings: Backbone, folder: Path | None, *, bf16: bool) -> T5ForConditionalGeneration:
     what = f"the weights of {settings.path or settings.name}"
     log: Any = transformers_logging  # untyped
-    load: Any = T5ForConditionalGeneration.from_pretrained
+    kind: Any = LayerNormsInFp32 if bf16 else T5ForConditionalGeneration
+    dtype = torch.bfloat16 if bf16 else torch.float32
     shown = log.get_verbosity()
     log.disable_progress_bar()
     log.set_verbosity_error()  # it reports keys that do not fit as a warning: here they are an error
     try:
-        model, keys = load(
-            _source(settings, folder), revision=settings.revision, dtype=torch.float32, output_loading_info=True
+        model, keys = kind.from_pretrained(
+            _source(settings, folder), revision=settings.revision, dtype=dtype, output_loading_info=True
         )
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error

@@ -160,6 +160,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # Lightning advises srun wherever it is installed; who starts a run's ranks is `krona.ranks`' to say.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
+    # torch warns of a block's output that is a view: T5 changes none of them in place.
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     # torch deprecates what Lightning's copy of its pytree code asks: nothing to do here.
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     # The frozen backbone stays in eval mode until on_train_epoch_start puts it in train mode.

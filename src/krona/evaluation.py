@@ -25,12 +25,15 @@ class Evaluation:
     tokenizer: Any
     max_new_tokens: int
     ranks: Ranks
+    bf16: bool = False  # under autocast, for weights that are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
         """``score``, ``choice``, ``parts`` and ``predictions``, as `scored` has them: the same on every rank."""
         order: Any = self.batches.batch_sampler
         assert isinstance(order, ShortToLong)
-        texts = predict(model, self.batches, self.tokenizer, max_new_tokens=self.max_new_tokens)
+        device = next(model.parameters()).device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+            texts = predict(model, self.batches, self.tokenizer, max_new_tokens=self.max_new_tokens)
         found = [pair for pairs in self.ranks.gather(list(zip(order.order, texts, strict=True))) for pair in pairs]
         by_row = dict(found)
         assert len(by_row) == len(found) == len(self.split)  # no row lost, none counted twice

@@ -27,6 +27,7 @@ NOT_IDENTITY = frozenset(
         "trainer.accelerator",
         "trainer.devices",
         "trainer.eval_batch_size",
+        "trainer.gradient_checkpointing",
         "trainer.num_workers",
         "trainer.strategy",
         "trainer.threads",

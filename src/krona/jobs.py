@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 
@@ -96,17 +96,21 @@ def _follow(order: Order, ranks: Ranks) -> Job:
 def _lead(order: Order, ranks: Ranks, console: Console, watch: Watch | None) -> Job:
     """The part of a process alone, or of the first rank."""
     with claimed(order, ranks) as claim:
-        return claim if isinstance(claim, Job) else _run_claimed(order, claim, ranks, console, watch)
+        if isinstance(claim, Job):
+            return claim
+        with (order.folder / "train.log").open("a", encoding="utf-8") as log:
+            return _run_claimed(order, claim, ranks, console, log, watch)
 
 
-def _run_claimed(order: Order, claim: ownership.Claim, ranks: Ranks, console: Console, watch: Watch | None) -> Job:
+def _run_claimed(
+    order: Order, claim: ownership.Claim, ranks: Ranks, console: Console, log: TextIO, watch: Watch | None
+) -> Job:
     """Run it; what becomes of it stands in its result.json, whatever that is."""
     from krona.progress import Progress
     from krona.run import run  # transformers and Lightning: not before something runs
     from krona.trackers.tracking import tracking
 
     identity, folder, settings, result = order.run_id, order.folder, order.settings, _begun(order)
-    log = (folder / "train.log").open("a", encoding="utf-8")
     progress = Progress(console, log)
     progress.say(f"{identity}")
     write_result(folder, result)
@@ -120,7 +124,7 @@ def _run_claimed(order: Order, claim: ownership.Claim, ranks: Ranks, console: Co
                 trackers=trackers,
                 still_ours=claim.check,
                 ranks=ranks,
-                share=order.multirun,
+                share=order.multirun and ranks.size == 1,  # a rank does this one run
             )
     except ownership.ClaimLostError:
         raise
@@ -140,7 +144,6 @@ def _run_claimed(order: Order, claim: ownership.Claim, ranks: Ranks, console: Co
         return Job(identity, "failed", folder, result, message)
     finally:
         progress.close()
-        log.close()
     return Job(identity, "done", folder, result)
 
 

@@ -24,7 +24,7 @@ class Learner(pl.LightningModule):
     whole batch, and gradients add up.
 
     ``after_backward`` is called in each step when they have, before they are clipped; ``after_epoch`` when dev is
-    scored.
+    scored. ``in_step``: the ranks have to go through the model equally often, those with fewer rows too.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -44,6 +44,7 @@ class Learner(pl.LightningModule):
         after_backward: Callable[["Learner"], None],
         after_epoch: Callable[["Learner"], None],
         ranks: Ranks,
+        in_step: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -56,7 +57,7 @@ class Learner(pl.LightningModule):
         self.patience = patience
         self.evaluate_dev = evaluate_dev
         self.after_backward, self.after_epoch = after_backward, after_epoch
-        self.ranks = ranks
+        self.ranks, self.in_step = ranks, in_step
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -114,7 +115,10 @@ class Learner(pl.LightningModule):
         self.ranks.add_up([tokens])
         loss = torch.zeros((), device=self.device)
         optimizer.zero_grad()
-        for part in micro_batches(batch, self.micro_batch_size or max(1, rows)):
+        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
+        if self.in_step:
+            parts += [no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
+        for part in parts:
             part_loss = summed_loss(self.model, part) / tokens
             self.manual_backward(part_loss)
             loss += part_loss.detach()
@@ -219,6 +223,12 @@ def summed_loss(model: Any, batch: Batch) -> Tensor:
     return nn.functional.cross_entropy(
         logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=-100, reduction="sum"
     )
+
+
+def no_rows(batch: Batch) -> Batch:
+    """A row without a label: nothing to learn from, but a way through the model."""
+    one = batch["labels"].new_ones(1, 1)
+    return {"input_ids": one, "attention_mask": one, "labels": -100 * one}
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:

@@ -26,7 +26,7 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
     as they will be used, and what to know of them; nothing where the backbone's shape is the Hub's to tell.
     """
     problems = []
-    for check in (_data, _backbone, _device, *((_hub,) if from_hub else ())):
+    for check in (_data, _backbone, _device, _frozen, *((_hub,) if from_hub else ())):
         try:
             check(settings)
         except KronaError as error:
@@ -90,6 +90,26 @@ def _device(settings: Run) -> None:
             f"batch_size={settings.batch_size}: {devices} devices don't divide it; "
             f"batch_size={' or '.join(near)} they do"
         )
+
+
+def _frozen(settings: Run) -> None:
+    if settings.trainer.precision == "bf16-frozen" and settings.method.placement.get("train_backbone"):
+        raise KronaError(
+            f"trainer.precision=bf16-frozen: {settings.method.name} freezes nothing, and what trains is kept in fp32: "
+            "trainer.precision=bf16-mixed"
+        )
+    if settings.trainer.strategy == "fsdp":
+        _sharding(settings)
+
+
+def _sharding(settings: Run) -> None:
+    if settings.method.placement.get("train_backbone"):
+        raise KronaError(
+            f"trainer.strategy=fsdp: {settings.method.name} freezes nothing, and only what is frozen is sharded: "
+            "trainer.strategy=ddp"
+        )
+    if max(devices_wanted(settings.trainer), processes_of_run()) == 1:
+        raise KronaError("trainer.strategy=fsdp: one device has nobody to share with: trainer.devices=2 or more")
 
 
 def devices_wanted(trainer: Trainer) -> int:

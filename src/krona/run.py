@@ -13,9 +13,11 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from krona import backbones, surgery
+from krona.adapter_file import marks
 from krona.allocator import keep_freed_memory
 from krona.check import locate
 from krona.insertion import insert_method
+from krona.large_backbones import recompute_blocks, shard_frozen, train_in_fp32
 from krona.learner import Learner
 from krona.progress import Progress
 from krona.provenance import PeakMemory, cpu_count
@@ -55,7 +57,8 @@ def run(
 
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)
-    backbone = (shared_backbone if share else backbones.load)(settings.backbone, seed=settings.seed)
+    load = shared_backbone if share else backbones.load
+    backbone = load(settings.backbone, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model, cache = backbone.model, folder.parent / ".cache" / "tokens"
     rows = prepare_rows(settings, result, splits, backbone.tokenizer, cache=cache, ranks=ranks)
     steps = total_steps(settings, len(rows.train))
@@ -63,6 +66,8 @@ def run(
 
     # The method, put into the backbone
     insert(settings, result, model, reversible=share)
+    known_by = marks(model)
+    make_room(settings, model, ranks)
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps)
 
@@ -106,7 +111,7 @@ def run(
     result.status = "done"
     result.provenance["finished"] = now()
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
-    files.write_end(settings, result, model, predictions)
+    files.write_end(settings, result, model, predictions, backbone=known_by)
 
 
 def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
@@ -130,6 +135,17 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
     result.provenance["branch_config"] = branch_config
     count = surgery.count(model)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
+
+
+def make_room(settings: Run, model: nn.Module, ranks: Ranks) -> None:
+    """What a large backbone needs, where the trainer says so."""
+    trainer = settings.trainer
+    if trainer.frozen_in_bf16:
+        train_in_fp32(model)
+    if trainer.gradient_checkpointing:
+        recompute_blocks(model)
+    if trainer.strategy == "fsdp":
+        shard_frozen(model, device=ranks.device)
 
 
 def build_learner(
@@ -156,6 +172,7 @@ def build_learner(
         after_backward=after_backward,
         after_epoch=after_epoch,
         ranks=ranks,
+        in_step=settings.trainer.strategy == "fsdp",
     )
 
 
@@ -168,10 +185,11 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ran
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
+    precision: Any = "bf16-mixed" if settings.trainer.frozen_in_bf16 else settings.trainer.precision
     # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
     return pl.Trainer(
         max_epochs=settings.trainer.max_epochs,
-        precision=settings.trainer.precision,
+        precision=precision,
         accelerator=settings.trainer.accelerator,
         devices=1 if ranks.device is None else [ranks.device],
         callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,

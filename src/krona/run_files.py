@@ -55,16 +55,25 @@ class RunFiles:
         write_result(self.folder, result)
 
     def write_end(
-        self, settings: Run, result: Result, model: nn.Module, predictions: Mapping[str, tuple[Split, list[str]]]
+        self,
+        settings: Run,
+        result: Result,
+        model: nn.Module,
+        predictions: Mapping[str, tuple[Split, list[str]]],
+        *,
+        backbone: Mapping[str, Any],
     ) -> None:
-        """All that a done run has; result.json last: what says that the run is done finds the rest there."""
+        """All that a done run has; result.json last: what says that the run is done finds the rest there.
+
+        ``backbone``: the marks by which an adapter's file knows it, from before its weights may have been sharded.
+        """
         if not self.ranks.first:
             return
         self.still_ours()
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
             write_metrics(self.folder, result.dev_curve)
         write_predictions(self.folder, predictions)
-        write_weights(self.folder, settings, model)
+        write_weights(self.folder, settings, model, backbone)
         write_result(self.folder, result)
         (self.folder / "last.ckpt").unlink(missing_ok=True)
 
@@ -95,11 +104,11 @@ def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[
     write_whole(folder / "predictions.jsonl", write)
 
 
-def write_weights(folder: Path, settings: Run, model: nn.Module) -> None:
+def write_weights(folder: Path, settings: Run, model: nn.Module, backbone: Mapping[str, Any]) -> None:
     """adapter.safetensors: what trained. Full fine-tuning's weights are the whole model: only with keep=all."""
     whole = bool(settings.method.placement.get("train_backbone"))
     if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
-        save_adapter(model, folder / "adapter.safetensors")
+        save_adapter(model, folder / "adapter.safetensors", backbone=backbone)
 
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:

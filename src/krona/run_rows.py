@@ -31,6 +31,7 @@ class Rows:
 
 def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path, ranks: Ranks) -> Rows:
     """Tokenise the splits and batch this rank's share of them; ``result`` is told of what they are."""
+    scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
     require_labels(settings, splits, tokenizer)
     tokens = tokenise_splits(settings, splits, tokenizer, cache=cache)
     result.provenance["data_kind"] = splits.kind
@@ -56,13 +57,14 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
             batches=DataLoader(
                 tokens[name].rows,
                 batch_sampler=ShortToLong(
-                    source_lengths(tokens[name]), batch_size=settings.trainer.eval_batch_size, ranks=ranks
+                    source_lengths(tokens[name]), batch_size=settings.trainer.eval_batch_size, ranks=scoring
                 ),
                 **loading,
             ),
             tokenizer=tokenizer,
             max_new_tokens=longest_target(list(tokens.values())),
-            ranks=ranks,
+            ranks=scoring,
+            bf16=settings.trainer.frozen_in_bf16,
         )
 
     batches = ShareOfBatches(training_batches(settings, tokens["train"]), ranks)

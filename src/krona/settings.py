@@ -74,14 +74,19 @@ class Trainer:
     max_epochs: int = between(0)
     max_steps: int = between(-1)
     patience: int | None = between(1, default=None)
-    precision: Literal["32-true", "bf16-mixed", "bf16-true"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
+    gradient_checkpointing: bool = False  # a block's activations are computed again in the backward pass
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
     devices: int | Literal["auto"] = between(1, default=1)  # of each node; auto: a GPU run takes all there are
-    strategy: Literal["auto", "ddp"] = "auto"  # several devices: each holds the model and takes its share of the rows
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # of several devices; fsdp: each holds a part of what is frozen
     num_workers: int = between(0)
     threads: int | None = between(1, default=None)
     eval_batch_size: int = between(1)
     bucket_by_length: bool = False  # training batches of rows of about one length
+
+    @property
+    def frozen_in_bf16(self) -> bool:
+        return self.precision == "bf16-frozen"
 
 
 @dataclass(frozen=True, kw_only=True)

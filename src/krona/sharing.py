@@ -43,12 +43,12 @@ def kept(kind: str, limit: int) -> Kept:
     return Kept(limit)
 
 
-def shared_backbone(settings: Backbone, *, seed: int) -> backbones.Loaded:
+def shared_backbone(settings: Backbone, *, seed: int, bf16: bool) -> backbones.Loaded:
     """A backbone with modules of its own over weights that this process has loaded before."""
     drawn = None if settings.pretrained else seed
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn)
-    loaded: backbones.Loaded = kept("backbone", 1).get(key, lambda: backbones.load(settings, seed=seed))
+    key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn, bf16)
+    loaded: backbones.Loaded = kept("backbone", 1).get(key, lambda: backbones.load(settings, seed=seed, bf16=bf16))
     return backbones.Loaded(model=with_own_modules(loaded.model), tokenizer=loaded.tokenizer)
 
 
