@@ -42,8 +42,8 @@ def _data(settings: Run) -> None:
     if task.kind == "own":
         for part, file in own_files(task, data.path).items():
             if not file.is_file():
-                where = "it starts at data.path" if data.path else "relative paths start at the working directory"
-                raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file ({where})")
+                way_out = f"data.path={data.path} does not hold it" if data.path else "data.path=FOLDER says where it lies"
+                raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
     elif task.kind == "glue" and data.kind == "tsv":
         tsv_files(task, data.path)
 

@@ -144,12 +144,6 @@ def _layout(task: Task) -> TsvLayout:
 def _own_parts(reading: Reading, path: str | None) -> dict[str, Part]:
     columns = (*reading.task.columns, reading.task.label_column)
     files = own_files(reading.task, path)
-    for file in files.values():
-        if not file.exists():
-            here = "" if file.is_absolute() else f" in {Path.cwd()}"
-            raise KronaError(
-                f"task {reading.task.name}: {file}: no such file{here}. data.path=FOLDER says where the task's files lie"
-            )
     return {part: reading.part(part, str(file), read_rows(file, columns)) for part, file in files.items()}
 
 
