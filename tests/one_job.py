@@ -35,6 +35,12 @@ def config(*overrides: str) -> dict[str, Any]:
         return sweeps.compose_job(overrides).config
 
 
+def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
+    """The composed config of each job of a multirun."""
+    with sweeps.hydra_session():
+        return [sweeps.compose_job(job).config for job in sweeps.expand(overrides)]
+
+
 def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tuple[Job, str]:
     """Run a composed config; what became of it and what it said."""
     entry.quiet_libraries()
@@ -52,6 +58,12 @@ def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int]
     if kill is not None:
         _kill_at(*kill)
     run(values, Path(outputs))
+
+
+def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, said: Any) -> None:
+    """For a process of its own: begin with the others, and do of a sweep's jobs what nobody does; say what became."""
+    together.wait()
+    said.put([run(values, Path(outputs), multirun=True)[0].state for values in jobs])
 
 
 def _kill_at(what: str, number: int) -> None:

@@ -132,10 +132,11 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
 
 def _by_hydra(error: Exception) -> bool:
     """Whether Hydra itself raised it: it says what it does not like in what was typed, as a ValueError or worse."""
-    frame = error.__traceback__
-    while frame is not None and frame.tb_next is not None:
+    module, frame = "", error.__traceback__
+    while frame is not None:
+        name = str(frame.tb_frame.f_globals.get("__name__", ""))
+        module = module if name in ("pathlib", "os") else name  # what it asked of the disk
         frame = frame.tb_next
-    module = frame.tb_frame.f_globals.get("__name__", "") if frame is not None else ""
     return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")
 
 

@@ -7,6 +7,7 @@ is not safe on a network file system.
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from krona.results import read_result, write_whole
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # where this multirun's notes go; inherited by the processes that it starts
+KEPT_S = 30 * 86400.0  # what an interrupted multirun leaves
 
 
 def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
@@ -43,9 +45,9 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
 
 def require_outputs() -> None:
     """End the multirun where its outputs folder is gone: further runs would be written to where nobody looks."""
-    folder = _folder()
-    if folder is not None and not folder.parent.is_dir():
-        raise SystemExit(_gone(folder.parent))  # an Exception would be one job's
+    notes = _folder()
+    if notes is not None and not notes.is_dir():  # Hydra makes the folders above it again
+        raise SystemExit(_gone(notes.parent))  # an Exception would be one job's
 
 
 def _gone(folder: Path) -> str:
@@ -66,6 +68,9 @@ class Ledger(Callback):
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may go on
+            if time.time() - left.stat().st_mtime > KEPT_S:
+                shutil.rmtree(left, ignore_errors=True)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
         notes.mkdir()
         os.environ[VARIABLE] = str(notes)

@@ -42,9 +42,9 @@ class Claim:
         self._heart.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` where the claim is no longer this process's, or its folder is gone."""
+        """Raise `ClaimLostError` where the claim is no longer this process's, or is gone with its folder."""
         owner = _read(self.path)
-        if not self.path.parent.is_dir():
+        if not owner:
             raise ClaimLostError(
                 f"{self.path.parent} is gone (a shared folder that is no longer mounted?): the run stops here and "
                 "writes nothing; the same command goes on when the folder is back"
