@@ -71,6 +71,8 @@ def collect(
     runs = choose(_of_sweep(runs, sweep), filters)
     studies, unread = studies_of(folders, runs)
     problems += unread
+    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
+    runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
@@ -78,8 +80,7 @@ def collect(
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
-    pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
-    report.unfinished = [run for run in belonging if run.status != "done" and run.result.run_id not in pruned]
+    report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
         report.empty = _empty(layout, report, folders)

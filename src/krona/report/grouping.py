@@ -1,5 +1,6 @@
 """Runs to rows: seeds of one configuration make a cell; what differs in anything else gets a row of its own."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from krona.report.ranks import asked_shape, used_shape
 from krona.report.selection import Run
 
 UNSAID = {"method.terms": "1"}  # what a setting stands for where it is left out
+LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
 Variants = dict[tuple[str, ...], list[Run]]
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
@@ -39,7 +41,9 @@ class Group:
 
 
 def in_words(key: str, value: str) -> str:
-    """A setting's value as it is read: none for null, and for -1 steps."""
+    """A setting's value as it is read: none for null, and for -1 steps; a long fraction with four digits."""
+    if LONG.fullmatch(value):
+        return f"{float(value):.4g}"
     return IN_WORDS.get((key, value), "none" if value == "null" else value)
 
 

@@ -66,7 +66,7 @@ def _settings_note(runs: Sequence[Run]) -> list[str]:
         ("optimizer.warmup_steps", "warm-up steps"), ("data.train_rows", "training rows"),
         ("trainer.precision", "precision"),
     ):  # fmt: skip
-        values = sorted({run.setting(key) or "null" for run in training})
+        values = sorted({run.setting(key) or "null" for run in training}, key=lambda value: (len(value), value))
         if values not in (["null"], ["-1"]):
             words.append(f"{name} {' or '.join(in_words(key, value) for value in values[:4])}")
     return [f"Settings: {', '.join(words)}."] if words else []

@@ -1,0 +1,104 @@
+"""A study of `krona tune` in the report: what is said, what is drawn, and a file that holds none."""
+
+import json
+import re
+
+import pytest
+
+from krona.report.build import build_report, collect
+from krona.report.studies import data_of, in_words
+from report.browser import BROWSER, DRIVER, chromium
+from report.generate import make_result, write_all
+
+optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+
+NAME = "krona-rte-t5_base"
+SHAPES = ["paper/32x24", "paper/2x384", "paper/12x64"]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """Twelve trials, the last two pruned after an epoch; a better dev score at a higher rate."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+    from optuna.trial import TrialState, create_trial
+
+    from krona.tuning.study import open_study
+
+    folder = tmp_path_factory.mktemp("outputs")
+    study = open_study(folder, NAME, space="a space", base="a base", seed=0)
+    axes = {"optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True), "factors": CategoricalDistribution(SHAPES)}
+    for number in range(12):
+        lr, shape = 1e-4 * 1.7 ** (number + 1.123456789), SHAPES[number % 3]
+        a1, a2 = map(int, shape.removeprefix("paper/").split("x"))
+        change = {
+            "optimizer.lr": lr,
+            "method.kron_factors": [[a1, a2], [768 // a1, 768 // a2]],
+            "data.train_rows": number,
+        }
+        done = number < 10
+        one = make_result("krona", "rte", sweep=NAME, change=change, status="done" if done else "interrupted", rows=40)
+        one.config["score_test"], one.test = False, None
+        write_all(folder, [one])
+        study.add_trial(create_trial(
+            state=TrialState.COMPLETE if done else TrialState.PRUNED, value=50.0 + number if done else None,
+            params={"optimizer.lr": lr, "factors": shape}, distributions=axes, intermediate_values={1: 40.0 + number},
+            user_attrs={"overrides": [f"optimizer.lr={lr}", f"factors={shape}"], "run_id": one.run_id},
+        ))  # fmt: skip
+    write_all(folder, [make_result("lora", "rte", rows=40)])
+    return folder
+
+
+def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
+    (study,) = collect(outputs, sweep=NAME).studies
+    counts, best, shares = in_words(study)
+    assert counts == "12 trials: 10 finished, 2 pruned."
+    assert re.fullmatch(r"Best dev score 59\.00, trial 9: optimizer\.lr=0\.0\d+ factors=32x24\.", best)
+    assert re.search(r"optimizer\.lr \d+ %", shares)
+    drawn = data_of(study)
+    assert [axis["names"] for axis in drawn["axes"]] == [None, ["32x24", "2x384", "12x64"]]
+    assert drawn["trials"][11][1:3] == ["pruned", 51.0]
+    assert drawn["trials"][4][3][1] == 1, "its shape by its place on the axis"
+
+
+def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
+    report = collect(outputs, sweep=NAME)
+    assert report.title == f"Study {NAME}"
+    assert report.unfinished == [], "pruned is no run that waits to be finished"
+    assert len(report.tables[0].rows) == 10
+    assert all(len(row.differs.split("optimizer.lr=")[1]) < 10 for row in report.tables[0].rows), "rates are cut short"
+    everything = collect(outputs)
+    assert [study.name for study in everything.studies] == [NAME]
+    assert "10 runs on dev alone left out: krona report --sweep krona-rte-t5_base." in everything.tables[0].notes
+    assert collect(outputs, sweep="table1").studies == []
+    for format in ("terminal", "md", "html"):
+        assert "12 trials: 10 finished, 2 pruned." in build_report(outputs, format=format)
+
+
+def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(tmp_path):
+    write_all(tmp_path, [make_result("lora", "rte", rows=40)])
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "mine.db").write_text("no database")
+    report = collect(tmp_path)
+    (problem,) = report.problems
+    assert "mine.db holds no study that can be read" in problem
+    assert len(report.runs) == 1
+
+
+@pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+@pytest.mark.slow
+def test_its_pictures_in_chromium(outputs, tmp_path):
+    page = tmp_path / "study.html"
+    build_report(outputs, sweep=NAME, format="html", out=page)
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert len(json.loads(data[1])["studies"][0]["trials"]) == 12
+    with chromium(tmp_path / "profile") as browser:
+        browser.open(page)
+        titles = browser.run(
+            "return [...document.querySelectorAll('#study-0-plots figcaption')].map((one) => one.innerText)"
+        )
+        assert [title.split("\n")[0] for title in titles] == [
+            "Dev score by trial", "Dev score along optimizer.lr", "Dev score along factors",
+        ]  # fmt: skip
+        marks = "return document.querySelectorAll('#study-0-plots figure:first-child path title').length"
+        assert browser.run(marks) == 12
+        assert browser.console() == []
