@@ -74,7 +74,7 @@ def find_run(outputs: Path, name: str) -> Path:
 
 def _run(path: Path) -> Run:
     file = path if path.name == "result.json" else path / "result.json"
-    return of_result(read_result(file), file)
+    return of_result(read_result(file), str(file))
 
 
 def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, str]]:
