@@ -99,17 +99,9 @@ def run(
         scores["test"] = learner.timed_evaluation(rows.test)
 
     # Result on disk
-    result.best_epoch, result.dev_curve, result.progress = learner.best["epoch"], learner.dev_curve, {}
-    result.dev = packed(rows.dev.split, scores["dev"])
-    result.test = packed(rows.test.split, scores["test"]) if "test" in scores else None
-    result.times |= {
-        **learner.seconds,
-        "total": learner.seconds_before + time.perf_counter() - began,
-        "examples_per_s": learner.examples_seen / learner.seconds["train"] if learner.seconds["train"] else 0.0,
-    }
+    conclude(result, rows, learner, scores)
+    result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
-    result.status = "done"
-    result.provenance["finished"] = now()
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
     files.write_end(settings, result, model, predictions, backbone=known_by)
 
@@ -213,6 +205,18 @@ def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path
     learner.to(device)
     dev = rows.dev(learner.model)
     learner.record({"epoch": 0, "step": 0, "score": dev["score"], "parts": dev["parts"]}, dev)
+
+
+def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any]) -> None:
+    """Put into ``result`` what a run that is done has found."""
+    assert learner.best is not None
+    result.best_epoch, result.dev_curve, result.progress = learner.best["epoch"], learner.dev_curve, {}
+    result.dev = packed(rows.dev.split, scores["dev"])
+    result.test = packed(rows.test.split, scores["test"]) if "test" in scores else None
+    train_s = learner.seconds["train"]
+    result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
+    result.status = "done"
+    result.provenance["finished"] = now()
 
 
 def total_steps(settings: Run, steps_per_epoch: int) -> int:
