@@ -64,10 +64,10 @@ def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> N
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
     rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
     assert best(tmp_path, "method=krona").values == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
-    with pytest.raises(KronaError, match=r"lora has 2 runs of sweeps=learning_rates, krona has 3; the same number"):
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*sweeps=learning_rates method=lora"):
         best(tmp_path, "method=lora")
     trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
-    with pytest.raises(KronaError, match="lora has 2"):
+    with pytest.raises(KronaError, match="lora had 2"):
         best(tmp_path, "method=lora")
 
 
@@ -99,7 +99,9 @@ def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN) -
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
-        frozen = optuna.trial.create_trial(value=score, user_attrs={"overrides": list(overrides), "run_id": run_id})
+        frozen = optuna.trial.create_trial(
+            value=score, user_attrs={"worker": {}, "overrides": list(overrides), "run_id": run_id}
+        )
         opened.add_trial(frozen)
 
 
@@ -130,5 +132,16 @@ def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) 
     study(tmp_path, "krona", 80, 70, 60)
     study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
     assert "of 3 trials" in best(tmp_path, "method=krona").said
-    with pytest.raises(KronaError, match=r"lora has 2 trials in its study, krona has 3; .*--trials 3 goes on with it"):
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*krona tune method=lora .* --trials 3"):
         best(tmp_path, "method=lora")
+
+
+def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, 60)
+    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*krona tune method=lora"):
+        best(tmp_path, "method=lora")
+    rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
+    assert best(tmp_path, "method=lora").values == {"optimizer.lr": 3e-3}
+    with pytest.raises(KronaError, match=r"krona had 3 trials, lora had 4; .*krona tune method=krona .* --trials 4"):
+        best(tmp_path, "method=krona")

@@ -3,7 +3,7 @@
 Fair to all methods of a comparison: one that had fewer trials than another on the same task is refused.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +54,6 @@ def _of_study(config: Mapping[str, Any], outputs: Path) -> Tuned | None:
     folder, name = outputs / "studies", f"{method}-{task}-{backbone}"
     if not (folder / f"{name}.db").is_file():
         return None
-    from krona.tuning.reading import Study, read_study
     from krona.tuning.study import best_of_study
 
     found = best_of_study(name, outputs=outputs)
@@ -63,11 +62,7 @@ def _of_study(config: Mapping[str, Any], outputs: Path) -> Tuned | None:
     made_with = read_result(outputs / found.run_id / "result.json").config
     if comparable(made_with, without=keys) != comparable(config, without=keys):
         return None
-    ending = f"-{task}-{backbone}"
-    read = [read_study(path) for path in sorted(folder.glob(f"*{ending}.db"))]
-    trials = {one.name.removesuffix(ending): len(one.trials) for one in read if isinstance(one, Study)}
-    again = f"krona tune method={method} task={task} … --trials {max(trials.values())}"
-    _same_number({**trials, method: found.trials}, method, "trials in its study", f"{again} goes on with it")
+    _same_number({**_swept(config, outputs), **_studied(config, outputs), method: found.trials}, config, studied=True)
     values = {key: _at(made_with, key) for key in dict.fromkeys((*keys, "optimizer.lr"))}
     took = " ".join(found.overrides)
     said = f"recipe=tuned took {took}, the best of {found.trials} trials on dev ({found.score:.2f}), study {name}"
@@ -84,11 +79,10 @@ def _at(config: Mapping[str, Any], key: str) -> Any:
 
 def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
     """The rate with the best mean dev score over seeds; a tie goes to the smaller."""
-    trials = [one for one in summaries(outputs) if isinstance(one, Result) and _is_trial(one)]
     method, task = config["method"]["name"], config["task"]["name"]
     wanted = comparable(config)
     scores: dict[float, list[float]] = defaultdict(list)
-    for trial in trials:
+    for trial in _trials(outputs):
         if comparable(trial.config) == wanted:
             scores[float(trial.config["optimizer"]["lr"])].append(float(trial.dev["choice"]))  # type: ignore[index]
     again = f"python train.py -m sweeps={SWEEP} method={method} task={task} …"
@@ -103,25 +97,16 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
             f"recipe=tuned: the rates of {method} on {task} have unequal numbers of seeds ({counts}): run "
             f"sweeps={SWEEP} to its end"
         )
-    of_method = {name: len(runs) for name, runs in _by_method(trials, config).items()}
-    of_method[method] = sum(counts.values())
-    _same_number(of_method, method, f"runs of sweeps={SWEEP}", f"{again} makes the missing ones")
+    studied = _studied(config, outputs)
+    others = {**_swept(config, outputs), **studied, method: sum(counts.values())}
+    _same_number(others, config, studied=max(others, key=lambda name: others[name]) in studied)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
     return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
 
 
-def _is_trial(result: Result) -> bool:
-    return result.status == "done" and result.dev is not None and result.config.get("sweep") == SWEEP
-
-
-def _by_method(trials: Sequence[Result], config: Mapping[str, Any]) -> dict[str, list[Result]]:
-    """The trials of each method on this task, these data and this backbone."""
-    shared = [canonical(config[group], group) for group in ("task", "data", "backbone")]
-    found = defaultdict(list)
-    for trial in trials:
-        if [canonical(trial.config[group], group) for group in ("task", "data", "backbone")] == shared:
-            found[trial.method].append(trial)
-    return found
+def _trials(outputs: Path) -> list[Result]:
+    found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
+    return [one for one in found if one.config.get("sweep") == SWEEP]
 
 
 def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
@@ -132,11 +117,43 @@ def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     return said + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
 
 
-def _same_number(trials: Mapping[str, int], method: str, what: str, way_out: str) -> None:
+# ---- the same number of trials for each method -------------------------------------------------------------------
+
+
+def _swept(config: Mapping[str, Any], outputs: Path) -> dict[str, int]:
+    """How many runs of the sweep each method has on this task, these data and this backbone."""
+    groups = ("task", "data", "backbone")
+    shared = [canonical(config[group], group) for group in groups]
+    return Counter(
+        trial.method
+        for trial in _trials(outputs)
+        if [canonical(trial.config[group], group) for group in groups] == shared
+    )
+
+
+def _studied(config: Mapping[str, Any], outputs: Path) -> dict[str, int]:
+    """How many trials each method's study on this task and this backbone has."""
+    ending = f"-{config['task']['name']}-{config['backbone']['name']}"
+    paths = sorted((outputs / "studies").glob(f"*{ending}.db"))
+    if not paths:
+        return {}
+    from krona.tuning.reading import Study, read_study
+
+    read = [read_study(path) for path in paths]
+    return {one.name.removesuffix(ending): len(one.trials) for one in read if isinstance(one, Study)}
+
+
+def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, studied: bool) -> None:
     """A method that had fewer trials than another would be compared at a disadvantage."""
-    most = max(trials, key=lambda name: (trials[name], name == method))
-    if trials[method] < trials[most]:
-        raise KronaError(
-            f"recipe=tuned: {method} has {trials[method]} {what}, {most} has {trials[most]}; the same number for each "
-            f"method makes a fair comparison: {way_out}"
-        )
+    method, task = config["method"]["name"], config["task"]["name"]
+    most = max(trials.values())
+    if trials[method] == most:
+        return
+    other = next(name for name in trials if trials[name] == most)
+    way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
+    if studied:
+        way_out = f"krona tune method={method} task={task} … --trials {most} makes as many"
+    raise KronaError(
+        f"recipe=tuned: {method} had {trials[method]} trials, {other} had {most}; a fair comparison wants the same number"
+        f" for each method: {way_out}"
+    )

@@ -42,7 +42,7 @@ def outputs(tmp_path_factory):
         study.add_trial(create_trial(
             state=TrialState.COMPLETE if done else TrialState.PRUNED, value=50.0 + number if done else None,
             params={"optimizer.lr": lr, "factors": shape}, distributions=axes, intermediate_values={1: 40.0 + number},
-            user_attrs={"overrides": [f"optimizer.lr={lr}", f"factors={shape}"], "run_id": one.run_id},
+            user_attrs={"worker": {}, "overrides": [f"optimizer.lr={lr}", f"factors={shape}"], "run_id": one.run_id},
         ))  # fmt: skip
     write_all(folder, [make_result("lora", "rte", rows=40)])
     return folder

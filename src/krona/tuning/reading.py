@@ -68,7 +68,7 @@ def read_study(path: Path) -> Study | KronaError:
     except Exception as error:  # SQLite, SQLAlchemy and Optuna each have their own
         first = str(error).strip().split("\n")[0]
         return KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}")
-    axes = [_axis(key, kind) for key, kind in (trials[0].distributions if trials else {}).items()]
+    axes = [_axis(key, kind) for key, kind in max((t.distributions for t in trials), key=len, default={}).items()]
     return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(optuna, study))
 
 
