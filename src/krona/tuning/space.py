@@ -25,12 +25,12 @@ class Axis:
     choices: tuple[Choice, ...] = ()
     needs: str = ""  # the key that a config must have for this axis to mean something
 
-    def distribution(self) -> Any:
-        from optuna.distributions import CategoricalDistribution, FloatDistribution
-
-        return CategoricalDistribution(self.choices) if self.choices else FloatDistribution(
-            self.low, self.high, log=self.log
-        )  # fmt: skip
+    def suggest(self, trial: Any) -> None:
+        """Let the study choose this axis' value in a trial; one that was put back has its own already."""
+        if self.choices:
+            trial.suggest_categorical(self.key, self.choices)
+        else:
+            trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def words(self) -> str:
         """The axis as the user reads it, and as one study's is told from another's."""

@@ -91,8 +91,11 @@ def best_of_study(name: str, *, outputs: Path) -> Best:
 
 
 def counted(study: Any) -> list[Any]:
-    """The trials that count towards --trials: all but those that were put back or came too late."""
-    return [t for t in study.trials if t.state.name != "WAITING" and not t.user_attrs.get("void")]
+    """The trials that count towards --trials: all but those that were put back, came too late or are nobody's.
+
+    A process that was killed as it asked for a trial has left one without a worker.
+    """
+    return [t for t in study.trials if "worker" in t.user_attrs and not t.user_attrs.get("void")]
 
 
 def void(study: Any, number: int) -> bool:

@@ -65,8 +65,10 @@ def tune(
             console.print(f"  {back} unfinished trial(s) go on", highlight=False)
         if len(counted(study)) >= trials:
             break
-        trial = study.ask({axis.key: axis.distribution() for axis in axes})
-        trial.set_user_attr("worker", me())
+        trial = study.ask()
+        trial.set_user_attr("worker", me())  # before anything else: a trial of nobody's counts for nothing
+        for axis in axes:
+            axis.suggest(trial)
         if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was quicker
             void(study, trial.number)
             break
