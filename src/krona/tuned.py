@@ -153,7 +153,5 @@ def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, studie
     way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
     if studied:
         way_out = f"krona tune method={method} task={task} … --trials {most} makes as many"
-    raise KronaError(
-        f"recipe=tuned: {method} had {trials[method]} trials, {other} had {most}; a fair comparison wants the same number"
-        f" for each method: {way_out}"
-    )
+    numbers = f"{method} had {trials[method]} trials, {other} had {most}"
+    raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")
