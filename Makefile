@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow check format clean
+.PHONY: help setup demo table1-demo test test-slow test-slurm check format clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -28,6 +28,12 @@ test: setup  ## the tests, at most ten minutes on two cores
 
 test-slow: setup  ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+
+test-slurm: export KRONA_SLURM ?= /var/lib/krona-slurm
+test-slurm: setup  ## sweeps on a real SLURM of one node, set up for that from the distribution's packages; as root
+	tests/slurm/setup.sh start
+	SLURM_CONF=$$KRONA_SLURM/slurm.conf OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm; \
+	code=$$?; tests/slurm/setup.sh stop; exit $$code
 
 check: setup  ## lint, types, layers, and every shipped config against its signatures
 	$(BIN)/ruff check

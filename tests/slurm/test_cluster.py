@@ -1,0 +1,147 @@
+"""Sweeps on a real SLURM (tests/slurm/setup.sh): `make test-slurm`, never part of the default tests."""
+
+import json
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from one_job import typed
+from typed_run import start, train
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
+FOUR = ["-m", "method=lora,krona", "seed=0,1"]
+LONG = "trainer.max_epochs=150"  # a quarter of a minute
+SLURM = [
+    "hydra/launcher=submitit_slurm",
+    "hydra.launcher.gpus_per_node=0",
+    "hydra.launcher.cpus_per_task=1",
+    "hydra.launcher.mem_gb=2",
+]
+SAME = ("adapter.safetensors", "predictions.jsonl")
+
+
+def asked(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+
+
+def epochs(folder: Path) -> int:
+    path = folder / "result.json"
+    return len(json.loads(path.read_text())["dev_curve"]) if path.is_file() else 0
+
+
+def running(outputs: Path) -> list[Path]:
+    """The runs that have begun and have an epoch behind them."""
+    return [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
+
+
+def the_same(one: Path, other: Path) -> None:
+    a, b = (json.loads((folder / "result.json").read_text()) for folder in (one, other))
+    assert (a["dev"], a["test"], a["best_epoch"]) == (b["dev"], b["test"], b["best_epoch"])
+    assert a["provenance"]["threads"] == b["provenance"]["threads"] == 1
+    for name in SAME:
+        assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
+
+
+def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(small: list[str], tmp_path: Path) -> None:
+    outputs = tmp_path / "slurm"
+    process = start(outputs, *FOUR, *small, LONG, *SLURM)
+    wait_for(lambda: len(running(outputs)) > 0, process)
+    urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
+    if int(asked("nproc", "--all")) > 2:  # on a larger node nobody has to make place for one core
+        urgent[2:3] = ["--exclusive"]
+    asked(*urgent)
+    wait_for(lambda: "goes on after epoch" in "".join(map(Path.read_text, outputs.glob("*/train.log"))), process)
+    wait_for(lambda: len(running(outputs)) > 0, process)
+    last = asked("squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--format=%i").split()[-1]
+    asked("scontrol", "requeue", last)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (0, ""), out
+    assert "4 runs: 4 done" in out
+    logs = [path.read_text() for path in outputs.glob("*/train.log")]
+    assert sum(log.count("goes on after epoch") for log in logs) >= 1
+    here = train(tmp_path / "here", *FOUR, *small, LONG)
+    assert here.returncode == 0, here.stderr
+    folders = sorted(path.parent for path in outputs.glob("*/result.json"))
+    assert len(folders) == 4
+    for folder in folders:
+        the_same(folder, tmp_path / "here" / folder.name)
+
+
+def test_a_job_that_is_cancelled_takes_no_other_with_it(small: list[str], tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    process = start(outputs, "-m", "method=lora", "seed=0,1,2", *small, "trainer.max_epochs=100", *SLURM)
+    wait_for(lambda: len(running(outputs)) > 0, process)
+    one = asked("squeue", "--me", "--array", "--noheader", "--states=R", "--format=%i").split()[0]
+    asked("scancel", one)
+    out, err = process.communicate(timeout=300)
+    assert (process.returncode, err) == (1, ""), err
+    assert "3 runs: 2 done, 1 failed" in out
+    assert re.search(rf"job {one} ended without an outcome \(killed\?\): \S+_log\.err has its last words", out)
+    again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, "trainer.max_epochs=100")
+    assert again.returncode == 0
+    assert "3 runs: 1 done, 2 done already" in again.stdout
+
+
+def test_a_run_that_reaches_its_limit_goes_on_by_itself(small: list[str], tmp_path: Path) -> None:
+    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45"]
+    done = train(tmp_path / "outputs", "-m", "method=lora", *small, "trainer.max_epochs=1200", *SLURM, *limit)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    (log,) = (tmp_path / "outputs").glob("lora-*/train.log")
+    assert "goes on after epoch" in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("partition=wrok", "hydra.launcher.partition=wrok: this cluster has no such partition; did you mean 'work'?"),
+        ("gpus_per_node=8", "SLURM takes no job: "),
+        ("mem_gb=100000", "SLURM takes no job: "),
+    ],
+)
+def test_what_the_cluster_does_not_have_is_one_message(
+    setting: str, words: str, small: list[str], tmp_path: Path
+) -> None:
+    done = train(tmp_path / "outputs", "-m", "method=lora", "seed=0,1", *small, *SLURM, f"hydra.launcher.{setting}")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"error: {words}")
+    assert "Traceback" not in done.stdout
+    assert asked("squeue", "--me", "--noheader") == ""
+
+
+def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no_less(
+    small: list[str], tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    command = ["-m", "method=lora", "seed=0,1", *small, "trainer.max_epochs=60", *SLURM]
+    process = start(outputs, *command)
+    wait_for(lambda: len(running(outputs)) > 0, process)
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert re.search(r"^\d runs stay in SLURM's queue: squeue --me shows them, scancel \d+ ends them$", err, re.M)
+    deadline = time.monotonic() + 120
+    while asked("squeue", "--me", "--noheader"):
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert "2 runs: 2 done already" in train(outputs, *command).stdout
+
+
+if "SLURM_CONF" not in os.environ:
+    pytestmark.append(pytest.mark.skip(reason="make test-slurm sets one up"))
