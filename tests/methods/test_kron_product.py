@@ -11,17 +11,18 @@ from torch import Tensor, nn
 
 from krona.bench.launches import launches
 from krona.errors import KronaError
-from krona.methods import kron_product
+from krona.methods import kron_gradients, kron_product
 from krona.methods.kron_plan import ORDERS, Order, merging_pays, plan, predicted_costs
 from krona.methods.kron_product import kron_add, kron_linear, kron_matmul, low_rank_linear
 
 SIDE = st.integers(1, 5)
-SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2)]
+SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: A's gradient by copies
 
 
 @pytest.fixture(autouse=True)
 def few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kron_product, "FEW_ROWS", 1)
+    monkeypatch.setattr(kron_gradients, "BLOCK", 40)  # two or three tokens a block, the last one smaller
 
 
 def factors(
@@ -121,9 +122,10 @@ def test_no_gradient_for_a_frozen_weight_and_none_for_an_input_without_one() -> 
     total = out.sum()
     products = launches(total.backward)
     assert layer.weight.grad is None
-    # gradients of A and B: two batched products, a plain one and the sum over tokens; none through the layer
-    assert products["mm"] + products["addmm"] + products["mv"] == 2
-    assert products["bmm"] == 2
+    # four blocks of two tokens. Gradients of A and B: two batched products (a later block's added to the first one's),
+    # a plain one, and the sum over tokens once; none through the layer
+    assert (products["addmm_"], products["bmm"], products["baddbmm_"]) == (4, 5, 3)
+    assert products["mm"] + products["mv"] == 1
 
 
 def test_shapes_that_do_not_fit() -> None:
