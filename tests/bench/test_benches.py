@@ -1,7 +1,7 @@
-"""Each bench on a tiny model through the door of bench.py: rows and files, never times."""
+"""Training, latency and the Kronecker product on a tiny model through the door of bench.py: rows, never times."""
 
 import importlib.util
-import json
+import io
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +9,53 @@ import pytest
 import torch
 from rich.console import Console
 
-from krona.bench import contestants, entry, kronecker, latency
+from bench.door import compose, run
+from krona.bench import contestants, entry, kronecker, latency, machine
 from krona.bench.launches import launches
 from krona.bench.settings import Bench
 from krona.errors import KronaError
-from tiny_t5 import METHODS, method_values
-
-SIZES = {"d_model": 64, "d_kv": 16, "d_ff": 96, "num_layers": 2, "num_heads": 4, "vocab_size": 700}
-PROJECT = Path(__file__).parents[2]
-
-
-def compose(overrides: list[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {"backbone": {"sizes": SIZES}}
-    for override in overrides:
-        key, value = override.split("=", 1)
-        if key == "method":
-            values["method"] = method_values(value)
-        elif key == "method.kron_factors":
-            values["method"] |= {"kron_factors": json.loads(value), "fit_factors": "exact"}
-    return values
-
-
-def run(tmp_path: Path, **config: Any) -> dict[str, Any]:
-    whole = {"rounds": 3, "warm_up": 0, "minutes": 1.0, "load": "mark", "batch_size": 2, "length": 6, "peft": False}
-    file = entry.run_bench(
-        whole | {"options": {}} | config,
-        compose=compose,
-        methods=METHODS,
-        outputs=tmp_path,
-        project=PROJECT,
-        console=Console(quiet=True),
-    )
-    assert {path.suffix for path in (tmp_path / "bench").iterdir()} == {".json", ".png", ".svg"}
-    content: dict[str, Any] = json.loads(file.read_text())
-    assert content.keys() == {"name", "rows", "machine", "settings"}
-    assert {"processor", "cores", "threads", "torch"} <= content["machine"].keys()
-    assert all({"name", "shape", "median_s", "spread", "ratio_to_full"} <= row.keys() for row in content["rows"])
-    return content
+from tiny_t5 import METHODS, tiny_t5
 
 
 def test_training(tmp_path: Path) -> None:
     methods = ["full", "untuned", "layer_norm", "lora", "krona"]
     content = run(tmp_path, name="training", methods=methods, options={"shapes": [[4, 8], [8, 8]]})
-    names = [row["name"] for row in content["rows"]]
-    assert names[:3] == ["floor", "floor/quick", "floor + layer_norm"]
-    assert set(names[3:]) == {*methods, "krona 4x8", "krona 8x8"}
     rows = {row["name"]: row for row in content["rows"]}
-    assert rows["floor"]["ratio_to_floor"] == 1
+    assert rows.keys() == {"floor", "floor + layer_norm", "floor/library", *methods, "krona 4x8", "krona 8x8"}
+    assert rows["floor"]["ratio_to_floor"] == rows["floor/library"]["ratio_to_library_floor"] == 1
     assert rows["full"]["ratio_to_full"] == 1
     assert rows["krona"]["paper"] == 0.75
     assert rows["krona 4x8"]["shape"] == "4x8"
-    assert rows["floor"]["trainable"] == rows["untuned"]["trainable"] == 0
+    assert rows["floor"]["trainable"] == rows["floor/library"]["trainable"] == rows["untuned"]["trainable"] == 0
+    assert rows["floor + layer_norm"]["trainable"] == rows["layer_norm"]["trainable"] > 0
     assert rows["lora"]["with_optimizer_s"] > rows["lora"]["median_s"]
+
+
+def test_a_row_has_the_shape_that_was_fitted(tmp_path: Path) -> None:
+    (row,) = [row for row in run(tmp_path, name="training", methods=["krona"])["rows"] if row["name"] == "krona"]
+    a1, a2 = map(int, row["shape"].split("x"))
+    assert 64 % a1 == 64 % a2 == 0 != 64 % 24  # the YAML's (32, 24) does not fit 64 → 64
+
+
+def test_the_floor_has_the_modules_of_the_models_over_it() -> None:
+    backbone = tiny_t5().requires_grad_(False)
+    ours, library = contestants.with_our_modules(backbone), contestants.twin(backbone)
+    tuned = contestants.with_layer_norms(backbone)
+    kinds = [{type(module).__name__ for module in model.modules()} for model in (ours, tuned, library)]
+    assert kinds[0] == kinds[1] != kinds[2]
+    assert {"RootMeanSquareNorm", "LaneDropout"} <= kinds[0]
+    shared = {id(parameter) for parameter in backbone.parameters()}
+    assert {id(parameter) for model in (ours, library) for parameter in model.parameters()} == shared
+
+
+def test_a_frozen_model_gives_its_input_s_gradient_and_none_else() -> None:
+    model = contestants.with_our_modules(tiny_t5().requires_grad_(False))
+    seen: list[torch.Tensor] = []
+    model.encoder.block[0].register_full_backward_hook(lambda module, inputs, outputs: seen.extend(inputs))
+    batch = contestants.random_batch(rows=2, length=5, vocabulary=50, seed=0)
+    contestants.training_step(model, batch, from_embeddings=True)()
+    assert seen[0].shape == (2, 5, 64)
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_every_method_of_conf_takes_part() -> None:
@@ -70,19 +65,34 @@ def test_every_method_of_conf_takes_part() -> None:
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
-    content = run(tmp_path, name="training", methods=["lora"], peft=True)
+    content = run(tmp_path, name="training", methods=["lora", "krona"], peft=True)
     rows = {row["name"]: row for row in content["rows"]}
-    assert {"peft/lora", "peft/lokr"} <= rows.keys()
+    assert {"peft/lora", "peft/lokr", "peft/lora/library", "peft/lokr/library"} <= rows.keys()
     assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]  # its LayerNorms train too
-    assert rows["peft/lora"]["ratio_to_peft_lora"] == 1
+    assert rows["peft/lora"]["ratio_to_peft_lora"] == rows["peft/lokr"]["ratio_to_peft_lokr"] == 1
+    content = run(tmp_path, name="latency", methods=["lora"], peft=True, options={"large_rounds": 1})
+    assert {"peft/lora", "peft/lokr"} <= {row["name"] for row in content["rows"]}
 
 
-def test_peft_not_installed_leaves_its_rows_out_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    said: list[str] = []
-    entry._say_where_no_peft(said.append)
-    assert said == ["peft is not installed: its rows are left out (pip install peft)"]
-    assert contestants.peft_twins(torch.nn.Linear(1, 1)) == {}
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+def test_peft_s_models_share_the_backbone_and_run_the_same_modules() -> None:
+    backbone = tiny_t5().requires_grad_(False)
+    shared = {id(parameter) for parameter in backbone.parameters()}
+    for build in contestants.peft_twins(backbone).values():
+        model = build()
+        own = [name for name, parameter in model.named_parameters() if id(parameter) not in shared]
+        assert own
+        assert all("lo" in name or "layer_norm" in name for name in own)
+        assert {name for name, parameter in model.named_parameters() if parameter.requires_grad} == set(own)
+
+
+def test_peft_not_installed_leaves_its_rows_out_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contestants, "peft_is_installed", lambda: False)
+    monkeypatch.setattr(entry, "peft_is_installed", lambda: False)
+    said = Console(file=io.StringIO(), width=300)
+    content = run(tmp_path, name="training", methods=["lora"], peft=True, console=said)
+    assert [row["name"] for row in content["rows"]] == ["floor", "floor + layer_norm", "floor/library", "lora"]
+    assert "peft is not installed: its rows are left out (pip install peft)" in said.file.getvalue()
 
 
 def test_latency(tmp_path: Path) -> None:
@@ -94,36 +104,64 @@ def test_latency(tmp_path: Path) -> None:
     assert rows["krona", 1]["launches_added"] == rows["full", 1]["launches_added"] == 0
     assert rows["pa", 1]["form"] == "prepared"
     assert rows["pa", 1]["launches_added"] == 0 < rows["pa/plain", 1]["launches_added"]
-    assert rows["krona_b", 2]["launches_added"] < rows["krona_b/plain", 2]["launches_added"]
+    assert rows["krona_b", 1]["launches_added"] < rows["krona_b/plain", 1]["launches_added"]
+    assert ("krona_b", 2) in rows
+    assert ("krona_b/plain", 2) not in rows
     assert len(rows["pa", 1]["repeats"]) == 3
 
 
-def test_kronecker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kronecker, "layers_of", lambda **_: [("paper", 12, 12, (3, 4)), ("oblong", 12, 24, (4, 4))])
-    options = {"shapes": [], "more_shapes": 0, "oblong_shapes": 0, "rows": [70]}
+def test_kronecker(tmp_path: Path) -> None:
+    options = {"shapes": [[3, 4]], "more_shapes": 1, "oblong_shapes": 2, "rows": [70, 90], "width": 12, "inner": 24}
     content = run(tmp_path, name="kronecker", methods=["krona"], options=options)
     planned = [row for row in content["rows"] if row["name"] == "krona"]
-    assert [row["d_out"] for row in planned] == [12, 24]
-    assert all(row["planned"] and row["best"] and row["ratio_to_best"] for row in planned)
+    assert [(row["d_in"], row["d_out"]) for row in planned[::2]] == [(12, 12), (12, 12), (12, 24), (24, 12)]
+    assert [row["tokens"] for row in planned] == [70, 90] * 4
+    ratios = ("floor", "full", "lora", "best", "built")
+    assert all(row[f"ratio_to_{name}"] > 0 for row in planned for name in ratios)
+    assert all(row["planned"] and row["best"] for row in planned)
 
 
 def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
-    paper = [(32, 24), (2, 384)]
-    layers = kronecker.layers_of(paper=paper, square=20, oblong=10, seed=0)
-    assert layers == kronecker.layers_of(paper=paper, square=20, oblong=10, seed=0)
-    assert [kind for kind, *_ in layers].count("square") == 20
-    assert sum(d_in != d_out for _, d_in, d_out, _ in layers) == 10
-    assert all(d_in % a1 == 0 and d_out % a2 == 0 for _, d_in, d_out, (a1, a2) in layers)
+    options = kronecker.Options(shapes=[[32, 24], [2, 384]])
+    layers = kronecker.layers_of(options, seed=0)
+    assert layers == kronecker.layers_of(options, seed=0) != kronecker.layers_of(options, seed=1)
+    assert [layer.kind for layer in layers].count("square") == 20
+    assert sum(layer.d_in != layer.d_out for layer in layers) == 10
+    assert all(layer.d_in % layer.shape[0] == layer.d_out % layer.shape[1] == 0 for layer in layers)
     assert len(set(layers)) == 32
 
 
-def test_a_method_that_does_not_exist_and_a_bench_that_does_not() -> None:
-    with pytest.raises(KronaError, match=r"bench\.methods: no method 'kronna' in conf/method"):
-        run(Path(), name="training", methods=["kronna"])
-    with pytest.raises(KronaError, match=r"bench\.name=speed"):
-        run(Path(), name="speed")
-    with pytest.raises(KronaError, match=r"bench\.rounds=0"):
-        run(Path(), name="training", rounds=0)
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"name": "training", "methods": ["kronna"]}, r"bench\.methods: no method 'kronna'.* did you mean 'krona'"),
+        ({"name": "speed"}, r"bench\.name=speed: a YAML of conf/bench names training, "),
+        ({"name": "training", "rounds": 0}, r"bench\.rounds=0: expected at least 1"),
+        ({"name": "training", "options": {"shape": [[2, 2]]}}, r"bench\.options\.shape is no setting: did you mean"),
+        ({"name": "training", "options": {"shapes": [[5, 7]]}}, r"kron_factors \(5, 7\).*layer is 64 → 64"),
+        ({"name": "kronecker", "options": {"shapes": [[5, 7]]}}, r"kron_factors \(5, 7\).*layer is 768 → 768"),
+        ({"name": "kronecker", "options": {"rows": [512, 0]}}, r"bench\.options\.rows=\[512, 0\]: 0 is too small"),
+        ({"name": "latency", "options": {"source": 0}}, r"bench\.options\.source.*0 is too small"),
+    ],
+)
+def test_what_no_bench_takes(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=message):
+        run(tmp_path, **{"methods": ["krona"], **config})
+    assert not (tmp_path / "bench").exists()
+
+
+def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_num_threads()
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    said = Console(file=io.StringIO(), width=300)
+    try:
+        content = run(tmp_path, name="training", methods=["lora"], console=said)
+        assert content["machine"]["threads"] == 1
+        assert "one thread: " in said.file.getvalue()
+        with pytest.raises(KronaError, match=r"bench\.threads=2: this process may use 1 cores"):
+            run(tmp_path, name="training", methods=["lora"], threads=2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_views_are_no_launches() -> None:

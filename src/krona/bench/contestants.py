@@ -10,15 +10,19 @@ import torch
 from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from krona import surgery
 from krona.bench.settings import Entrant
+from krona.errors import KronaError
 from krona.insertion import insert_method
 from krona.training_step import quicken
 
 Batch = dict[str, Tensor]
 
 
-def frozen_t5(sizes: Mapping[str, Any], *, seed: int) -> T5ForConditionalGeneration:
+def frozen_t5(sizes: Mapping[str, Any] | None, *, seed: int) -> T5ForConditionalGeneration:
     """A T5 of these sizes with random weights, nothing of it trainable."""
+    if not sizes:
+        raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes; t5_base, for one, has")
     torch.manual_seed(seed)
     model = T5ForConditionalGeneration(T5Config(**{"decoder_start_token_id": 0, **sizes}))
     return model.requires_grad_(False)
@@ -37,11 +41,25 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
     return tuned
 
 
-def with_quick_modules(model: nn.Module) -> Any:
-    """A twin, frozen, whose LayerNorms and dropouts are ours: the floor under what this project times."""
-    quick = twin(model)
-    quicken(quick)
-    return quick
+def shape_in(model: nn.Module) -> str | None:
+    """The shape of A that a method has in this model, which may be another than the paper's; None without one."""
+    state = model.__dict__.get("krona")
+    factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
+    return "x".join(map(str, factors[0])) if factors else None
+
+
+def with_our_modules(model: nn.Module) -> Any:
+    """A frozen twin whose LayerNorms and dropouts are this project's, as in every model that a method is in."""
+    ours = twin(model)
+    quicken(ours)
+    return ours
+
+
+def with_layer_norms(model: nn.Module) -> Any:
+    """The same, its LayerNorm weights trained and no more."""
+    tuned = twin(model)
+    surgery.insert(tuned)
+    return tuned
 
 
 def moved(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
@@ -53,9 +71,13 @@ def moved(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
                 parameter.add_(by * torch.randn(parameter.shape, generator=generator))
 
 
+def peft_is_installed() -> bool:
+    return importlib.util.find_spec("peft") is not None
+
+
 def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
     """peft's LoRA of rank 1 and its LoKr of KronA's size on q and v, LayerNorms trained; empty without peft."""
-    if importlib.util.find_spec("peft") is None:
+    if not peft_is_installed():
         return {}
     from peft import LoKrConfig, LoraConfig, get_peft_model
 

@@ -6,63 +6,112 @@ modules where neither applies. `<method>/plain` are the plain modules.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from krona import preparing, surgery
-from krona.bench.contestants import frozen_t5, moved, peft_twins, twin, with_method
+from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
 from krona.bench.launches import launches
-from krona.bench.rounds import Timed, timed_rounds
-from krona.bench.settings import Bench, Entrant
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Bench, Entrant, counts
 from krona.errors import KronaError
 
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """source and decoder: tokens of the paper's forward; large_rounds: of the larger batch, forms that ship only."""
+
+    backbone: str = "t5_base"
+    source: int = 10
+    decoder: int = 10
+    large_rounds: int = 3
+
+
+@dataclass(frozen=True)
+class Point:
+    """One size of input, and how long it is timed."""
+
+    batch_size: int
+    source: int
+    decoder: int
+    rounds: int
+    warm_up: int
+    minutes: float
+
+
 def measure(
-    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any], say: Callable[[str], None]
+    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any] | None, say: Callable[[str], None]
 ) -> list[Row]:
-    """Rows for batch 1 × 10 (the paper's) and for a larger batch."""
+    """Rows for batch 1 × 10 (the paper's), all forms, and for a larger batch, the forms that ship."""
+    options = bench.own(Options)
+    counts("source, decoder, large_rounds", [options.source, options.decoder, options.large_rounds])
     backbone: Any = frozen_t5(sizes, seed=bench.seed)
     backbone.eval()
     models, forms = {"backbone": twin(backbone)}, {"backbone": "bare"}
     for entrant in entrants:
-        plain = with_method(backbone, entrant, seed=bench.seed)
-        moved(plain, seed=bench.seed)
-        models[entrant.name], forms[entrant.name] = shipped(plain)
-        if forms[entrant.name] != "plain":
-            again = with_method(backbone, entrant, seed=bench.seed)
-            moved(again, seed=bench.seed)
-            models[f"{entrant.name}/plain"], forms[f"{entrant.name}/plain"] = again, "plain"
+        tuned = with_method(backbone, entrant, seed=bench.seed)
+        moved(tuned, seed=bench.seed)
+        models[entrant.name], forms[entrant.name] = shipped(tuned)
+        if forms[entrant.name] == "prepared":
+            plain = with_method(backbone, entrant, seed=bench.seed)
+            moved(plain, seed=bench.seed)
+            models[f"{entrant.name}/plain"], forms[f"{entrant.name}/plain"] = plain, "plain"
+    ship = dict(models)
     if bench.peft:
-        for name, build in peft_twins(backbone).items():
-            models[name], forms[name] = build(), "plain"
-    shapes = {entrant.name: entrant.shape for entrant in entrants}
+        models |= {name: build() for name, build in peft_twins(backbone).items()}
+        forms |= {name: "plain" for name in models if name not in forms}
+    paper = Point(1, options.source, options.decoder, bench.rounds, bench.warm_up, 0.8 * bench.minutes)
+    large = Point(bench.batch_size, bench.length, options.decoder, options.large_rounds, 0, 0.2 * bench.minutes)
+    return [
+        *_at_point(bench, paper, models, forms, say),
+        *_at_point(bench, large, {n: m for n, m in ship.items() if not n.endswith("/plain")}, forms, say),
+    ]
 
-    rows = []
-    options = bench.options
-    paper = (1, int(options["source"]), int(options["decoder"]), bench.rounds, bench.warm_up, 0.7)
-    large = (bench.batch_size, bench.length, int(options["decoder"]), int(options["large_rounds"]), 1, 0.3)
-    for batch_size, source, decoder, rounds, warm_up, share in (paper, large):
-        say(f"batch {batch_size} × {source}")
-        inputs = _inputs(batch_size, source, decoder, vocabulary=backbone.config.vocab_size, seed=bench.seed)
-        calls = {name: _forward(model, inputs) for name, model in models.items()}
-        counts = {name: launches(call).total() for name, call in calls.items()}
-        timed = timed_rounds(
-            calls,
-            rounds=rounds,
-            warm_up=warm_up,
-            minutes=share * bench.minutes,
-            mark_load=bench.load == "mark",
-            seed=bench.seed,
-            say=say,
-        )
-        rows += [
-            _row(name, timed, counts, forms[name], shapes.get(name.split("/")[0]), (batch_size, source, decoder))
-            for name in models
-        ]
-    return rows
+
+def _at_point(
+    bench: Bench,
+    at: Point,
+    models: Mapping[str, Any],
+    forms: Mapping[str, str],
+    say: Callable[[str], None],
+) -> list[Row]:
+    say(f"batch {at.batch_size} × {at.source}")
+    inputs = _inputs(at, vocabulary=models["backbone"].config.vocab_size, seed=bench.seed)
+    calls = {name: _forward(model, inputs) for name, model in models.items()}
+    counted = {name: launches(call).total() for name, call in calls.items()}  # warms up too
+    timed = timed_rounds(
+        calls,
+        rounds=at.rounds,
+        warm_up=at.warm_up,
+        minutes=at.minutes,
+        mark_load=bench.load == "mark",
+        seed=bench.seed,
+        say=say,
+    )
+    return [
+        {
+            "name": name,
+            "shape": shape_in(models[name]),
+            "form": forms[name],
+            "batch_size": at.batch_size,
+            "source": at.source,
+            "decoder": at.decoder,
+            "median_s": timed.median(name),
+            "spread": timed.spread(name),
+            "ratio_to_full": timed.ratio(name, "full") if "full" in timed.seconds else None,
+            "ratio_to_backbone": timed.ratio(name, "backbone"),
+            "launches": counted[name],
+            "launches_added": counted[name] - counted["backbone"],
+            "repeats": [_median_of_third(timed.seconds[name], part) for part in range(3)],
+            "rounds": len(timed.seconds[name]),
+            "disturbed_rounds": timed.disturbed,
+        }
+        for name in models
+    ]
 
 
 def shipped(model: Any) -> tuple[Any, str]:
@@ -96,12 +145,12 @@ def constant_that_explains(rows: Sequence[Row], printed: Mapping[str, float]) ->
     return 1 / slope, max(abs(a * slope - b) for a, b in pairs)
 
 
-def _inputs(batch_size: int, source: int, decoder: int, *, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
+def _inputs(at: Point, *, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return {
-        "input_ids": torch.randint(2, vocabulary, (batch_size, source), generator=generator),
-        "attention_mask": torch.ones(batch_size, source, dtype=torch.long),
-        "decoder_input_ids": torch.randint(2, vocabulary, (batch_size, decoder), generator=generator),
+        "input_ids": torch.randint(2, vocabulary, (at.batch_size, at.source), generator=generator),
+        "attention_mask": torch.ones(at.batch_size, at.source, dtype=torch.long),
+        "decoder_input_ids": torch.randint(2, vocabulary, (at.batch_size, at.decoder), generator=generator),
     }
 
 
@@ -113,29 +162,6 @@ def _forward(model: Any, inputs: dict[str, torch.Tensor]) -> Callable[[], None]:
         model(**inputs, use_cache=False)
 
     return call
-
-
-def _row(
-    name: str, timed: Timed, counts: Mapping[str, int], form: str, shape: str | None, sizes: tuple[int, int, int]
-) -> Row:
-    batch_size, source, decoder = sizes
-    return {
-        "name": name,
-        "shape": shape,
-        "form": form,
-        "batch_size": batch_size,
-        "source": source,
-        "decoder": decoder,
-        "median_s": timed.median(name),
-        "spread": timed.spread(name),
-        "ratio_to_full": timed.ratio(name, "full") if "full" in timed.seconds else None,
-        "ratio_to_backbone": timed.ratio(name, "backbone"),
-        "launches": counts[name],
-        "launches_added": counts[name] - counts["backbone"],
-        "repeats": [_median_of_third(timed.seconds[name], part) for part in range(3)],
-        "rounds": len(timed.seconds[name]),
-        "disturbed_rounds": timed.disturbed,
-    }
 
 
 def _median_of_third(values: Sequence[float], part: int) -> float:

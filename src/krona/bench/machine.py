@@ -59,9 +59,14 @@ def require_quiet(*, seconds: float = 1.0) -> None:
         )
 
 
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
 def pin_threads(threads: int | None) -> int:
     """Fix the number of threads for the whole bench; returns it."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    cores = usable_cores()
     chosen = cores if threads is None else threads
     if chosen > cores:
         raise KronaError(

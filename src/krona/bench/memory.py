@@ -1,97 +1,166 @@
-"""bench=memory: peak memory and time of a training step as batch, length and model grow; a fresh process a figure.
+"""bench=memory: peak memory and time of a training step as batch, length, model and adapters grow.
 
-The peak counts everything that a run holds: weights, gradients, activations and the optimiser's states, over what the
-process held before the model was built.
+Each figure comes from a process of its own. The peak counts everything that a run holds: weights, gradients,
+activations and the optimiser's states, over what the process held before the model was built. ``adapters`` of a method
+may lie in the model, one of them active: the others cost what they weigh, and no time.
 """
 
 import multiprocessing
-import resource
-import sys
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from krona.bench.contestants import frozen_t5, random_batch, training_step, with_method
+from krona.bench.contestants import frozen_t5, random_batch, training_step
+from krona.bench.machine import QUIET, others_share, read_clock
 from krona.bench.settings import Bench, Entrant
 from krona.errors import KronaError
+from krona.insertion import insert_method
+from krona.provenance import PeakMemory
 
 Row = dict[str, Any]
-Sizes = Mapping[str, Any]
+Sizes = Mapping[str, Any] | None
+KEYS = ("backbone", "batch_size", "length", "adapters")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """at: [backbone, batch, length, adapters], where every method is measured; grid: more such points, where those of
+    ``growing`` are."""
+
+    at: list[int | str]
+    grid: list[list[int | str]] = field(default_factory=list)
+    growing: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    backbone: str
+    batch_size: int
+    length: int
+    adapters: int
+
+    @classmethod
+    def from_list(cls, values: Sequence[Any]) -> "Point":
+        whole = [isinstance(value, int) and value >= 1 for value in values[1:]]
+        if len(values) != len(KEYS) or not isinstance(values[0], str) or not all(whole):
+            raise KronaError(
+                f"bench.options: {list(values)} is no point; expected [backbone, batch, length, adapters], such as "
+                "[t5_base, 8, 64, 1], numbers of at least 1"
+            )
+        return cls(**dict(zip(KEYS, values, strict=True)))
+
+    def __str__(self) -> str:
+        return f"{self.backbone}, {self.batch_size} × {self.length}, adapters: {self.adapters}"
+
+
+def points_of(options: Options) -> list[Point]:
+    return list(dict.fromkeys(Point.from_list(values) for values in (options.at, *options.grid)))
 
 
 def measure(
     bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Sizes], say: Callable[[str], None]
 ) -> list[Row]:
-    """``sizes``: backbone → its sizes; each method at each point of ``bench.options['grid']``."""
-    points = [(str(name), int(batch), int(length)) for name, batch, length in bench.options["grid"]]
+    """``sizes``: backbone → its sizes."""
+    options = bench.own(Options)
+    first, *rest = points_of(options)
+    cases = [(first, entrant) for entrant in entrants]
+    cases += [(point, entrant) for point in rest for entrant in entrants if entrant.name in options.growing]
     rows: list[Row] = []
     deadline = time.perf_counter() + 60 * bench.minutes
-    for backbone, batch_size, length in points:
-        for entrant in entrants:
-            if time.perf_counter() > deadline:
-                say(f"left out for time: {entrant.name} on {backbone}, {batch_size} × {length}")
-                continue
-            say(f"{entrant.name} on {backbone}, {batch_size} × {length}")
-            peak, seconds = _in_fresh_process(sizes[backbone], entrant, batch_size, length, bench.seed)
-            rows.append(
-                {
-                    "name": entrant.name,
-                    "shape": entrant.shape,
-                    "backbone": backbone,
-                    "batch_size": batch_size,
-                    "length": length,
-                    "median_s": seconds,
-                    "spread": 0.0,
-                    "peak_memory": peak,
-                }
-            )
-    full = {(r["backbone"], r["batch_size"], r["length"]): r for r in rows if r["name"] == "full"}
+    for point, entrant in cases:
+        if time.perf_counter() > deadline:
+            say(f"left out for time: {entrant.name} on {point}")
+            continue
+        say(f"{entrant.name} on {point}")
+        rows.append(_row(bench, entrant, point, sizes[point.backbone], deadline, say))
+    full = {tuple(row[key] for key in KEYS): row for row in rows if row["name"] == "full"}
     for row in rows:
-        other = full.get((row["backbone"], row["batch_size"], row["length"]))
+        other = full.get((row["backbone"], row["batch_size"], row["length"], 1))
         row["ratio_to_full"] = row["peak_memory"] / other["peak_memory"] if other else None
     return rows
 
 
-def _in_fresh_process(sizes: Sizes, entrant: Entrant, batch_size: int, length: int, seed: int) -> tuple[int, float]:
+def _row(
+    bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, deadline: float, say: Callable[[str], None]
+) -> Row:
+    """One figure; on a disturbed machine it is measured again, or marked."""
+    disturbed = 0
+    while True:
+        before = read_clock()
+        peak, seconds = _in_fresh_process(bench, entrant, point, sizes)
+        share = others_share(before, read_clock())
+        disturbed += share > QUIET
+        if share <= QUIET or bench.load == "mark":
+            break
+        if time.perf_counter() > deadline:
+            raise KronaError(
+                f"the machine is under load: others took {share:.2f} cores while {entrant.name} was measured. Wait "
+                "until they are done; bench.load=mark measures all the same and marks the result as disturbed"
+            )
+        say(f"  others took {share:.2f} cores: it is run again")
+    median = statistics.median(seconds)
+    return {
+        "name": entrant.name,
+        "shape": entrant.shape,
+        **{key: getattr(point, key) for key in KEYS},
+        "median_s": median,
+        "spread": (max(seconds) - min(seconds)) / 2 / median,
+        "peak_memory": peak,
+        "rounds": len(seconds),
+        "disturbed_rounds": disturbed,
+    }
+
+
+def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, sizes: Sizes) -> tuple[int, list[float]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    arguments = (theirs, dict(sizes), entrant, batch_size, length, seed, torch.get_num_threads())
-    process = context.Process(target=_child, args=arguments)
+    process = context.Process(target=_child, args=(theirs, bench, entrant, point, sizes, torch.get_num_threads()))
     process.start()
     theirs.close()
     try:
-        answer: tuple[int, float] = ours.recv()
+        answer: tuple[int, list[float]] | str = ours.recv()
     except EOFError:
-        process.join()
-        raise KronaError(
-            f"{entrant.name} at {batch_size} × {length} ended with code {process.exitcode}: likely out of memory; "
-            "bench.options.grid with smaller points"
-        ) from None
+        answer = "it ended without a word, likely out of memory: smaller points in bench.options.grid"
     process.join()
+    if isinstance(answer, str):
+        raise KronaError(f"{entrant.name} on {point} (exit code {process.exitcode}): {answer}")
     return answer
 
 
-def _child(pipe: Any, sizes: Sizes, entrant: Entrant, batch_size: int, length: int, seed: int, threads: int) -> None:
+def _child(pipe: Any, bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, threads: int) -> None:
+    try:
+        pipe.send(_peak_and_seconds(bench, entrant, point, sizes, threads))
+    except KronaError as error:
+        pipe.send(str(error))
+
+
+def _peak_and_seconds(
+    bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, threads: int
+) -> tuple[int, list[float]]:
     torch.set_num_threads(threads)
-    before = peak_bytes()
-    model = with_method(frozen_t5(sizes, seed=seed), entrant, seed=seed)
-    batch = random_batch(rows=batch_size, length=length, vocabulary=model.config.vocab_size, seed=seed)
+    memory = PeakMemory()
+    memory.reset()
+    before = memory.read()["host"]
+    model = frozen_t5(sizes, seed=bench.seed)
+    for number in range(point.adapters):  # the last one is active
+        method = entrant.method
+        named = replace(method, placement={**method.placement, "name": f"adapter_{number}"})
+        insert_method(model, named, counterparts={}, reversible=point.adapters > 1)
+    batch = random_batch(
+        rows=point.batch_size, length=point.length, vocabulary=model.config.vocab_size, seed=bench.seed
+    )
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
     step = training_step(model, batch, from_embeddings=not trainable)
     seconds = []
-    for _ in range(3):
+    for _ in range(bench.warm_up + bench.rounds):
         start = time.perf_counter()
         step()
         if optimizer is not None:
             optimizer.step()
         seconds.append(time.perf_counter() - start)
-    pipe.send((peak_bytes() - before, min(seconds)))
-
-
-def peak_bytes() -> int:
-    """The most that this process has held."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+    return memory.read()["host"] - before, seconds[bench.warm_up :]

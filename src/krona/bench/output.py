@@ -12,6 +12,7 @@ from rich.table import Table
 from krona.results import write_whole
 
 Row = dict[str, Any]
+COLOURS = {"krona": "tab:blue", "lora": "tab:gray", "krona/built": "tab:orange"}
 
 
 def write_json(
@@ -38,13 +39,16 @@ def print_table(console: Console, title: str, rows: Sequence[Row], columns: Mapp
     for position, heading in enumerate(columns.values()):
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*(_cell(key, row.get(key)) for key in columns))
+        table.add_row(*(cell(key, row.get(key)) for key in columns))
     console.print(table)
 
 
-def _cell(key: str, value: Any) -> str:
+def cell(key: str, value: Any) -> str:
+    """A value of a row as the table shows it."""
     if value is None:
         return "–"
+    if key == "peak_memory":
+        return f"{value / 2**20:,.0f}"
     if isinstance(value, float):
         if key.endswith("_s"):
             return f"{1000 * value:,.1f} ms"
@@ -52,44 +56,94 @@ def _cell(key: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def draw_bars(folder: Path, name: str, rows: Sequence[Row], key: str, *, title: str, line: float = 1.0) -> None:
-    """Bars of one ratio, a line at what it is measured against."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
+def draw_bars(folder: Path, name: str, rows: Sequence[Row], key: str, *, title: str, x: str) -> None:
+    """A bar a row with its spread, a line at 1: what it is measured against."""
     shown = [row for row in rows if row.get(key) is not None]
-    figure = Figure(figsize=(8, 0.32 * len(shown) + 1.2), layout="constrained")
+    figure = _figure(8, 0.28 * len(shown) + 1.3)
     axes = figure.subplots()
+    places = range(len(shown))
     values = [row[key] for row in shown]
     spreads = [row[key] * row.get("spread", 0.0) for row in shown]
     colours = ["tab:gray" if _beside(row["name"]) else "tab:blue" for row in shown]
-    axes.barh([_label(row) for row in shown], values, xerr=spreads, color=colours, height=0.7)
-    axes.axvline(line, color="black", linewidth=0.8)
+    axes.barh(places, values, xerr=spreads, color=colours, height=0.7, error_kw={"linewidth": 0.8})
+    axes.set_yticks(places, [_label(row) for row in shown], fontsize=8)
+    axes.axvline(1.0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_xlim(left=max(0.0, min([*values, line]) - 0.1))
-    axes.set_title(title, loc="left", fontsize=10)
-    axes.spines[["top", "right"]].set_visible(False)
-    for suffix in ("png", "svg"):
-        figure.savefig(folder / f"{name}.{suffix}", dpi=150)
+    axes.set_xlim(left=max(0.0, min([*values, 1.0]) - 0.1))
+    _finish(axes, title=title, x=x)
+    _save(figure, folder, name)
 
 
-def draw_lines(folder: Path, name: str, series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> None:
-    """A line a contestant."""
+def draw_dots(
+    folder: Path, name: str, panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, title: str, x: str
+) -> None:
+    """Panels side by side, a line a layer, a dot a contestant, on a scale of ratios."""
+    lines = max(len(layers) for layers in panels.values())
+    figure = _figure(4.2 * len(panels) + 1.4, 0.22 * lines + 1.6)
+    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (panel, layers) in zip(every, panels.items(), strict=True):
+        for contestant, colour in COLOURS.items():
+            at = [(layers[layer][contestant], line) for line, layer in enumerate(layers) if contestant in layers[layer]]
+            axes.plot(*zip(*at, strict=True), "o", color=colour, markersize=4, label=contestant)
+        axes.set_yticks(range(len(layers)), list(layers), fontsize=7)
+        axes.set_xscale("log")
+        axes.set_xticks(ticks := [1, 1.2, 1.5, 2, 3, 5], [f"{tick:g}" for tick in ticks])
+        axes.minorticks_off()
+        axes.axvline(1.0, color="black", linewidth=0.8)
+        axes.grid(axis="y", linewidth=0.3)
+        _finish(axes, title=panel, x=x)
+    every[0].invert_yaxis()
+    every[-1].legend(fontsize=8, loc="lower right")
+    figure.suptitle(title, fontsize=10)
+    _save(figure, folder, name)
+
+
+def draw_panels(
+    folder: Path, name: str, panels: Mapping[str, Mapping[str, Sequence[tuple[Any, float]]]], *, title: str, y: str
+) -> None:
+    """A panel a quantity that grows, a line a method; numbers in order, names in that of the rows."""
+    figure = _figure(3.0 * max(1, len(panels)) + 1.6, 3.6)
+    every = figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
+    names = list(dict.fromkeys(method for series in panels.values() for method in series))
+    for axes, (label, series) in zip(every, panels.items(), strict=False):
+        marks = sorted({mark for points in series.values() for mark, _ in points}, key=_growing(series))
+        for method, points in series.items():
+            by_mark = sorted((marks.index(mark), value) for mark, value in points)
+            axes.plot(*zip(*by_mark, strict=True), marker="o", markersize=4, color=f"C{names.index(method)}")
+        axes.set_xticks(range(len(marks)), [str(mark) for mark in marks], fontsize=8)
+        _finish(axes, title=label, x="")
+    every[0].set_ylabel(y)
+    every[0].set_ylim(bottom=0)
+    for number, method in enumerate(names):
+        every[-1].plot([], [], marker="o", markersize=4, color=f"C{number}", label=method)
+    figure.legend(*every[-1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
+    _save(figure, folder, name)
+
+
+def _growing(series: Mapping[str, Sequence[tuple[Any, float]]]) -> Any:
+    """The order of what grows: a number's own, a model's by the memory that it takes."""
+    size = {mark: value for points in series.values() for mark, value in points}
+    return lambda mark: mark if isinstance(mark, int) else size[mark]
+
+
+def _figure(width: float, height: float) -> Any:
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for label, points in series.items():
-        axes.plot(*zip(*sorted(points), strict=True), marker="o", label=label)
-    axes.set_xlabel(x)
-    axes.set_ylabel(y)
-    axes.legend(fontsize=8, frameon=False)
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _finish(axes: Any, *, title: str, x: str) -> None:
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(x, fontsize=8)
+    axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _save(figure: Any, folder: Path, name: str) -> None:
     for suffix in ("png", "svg"):
         figure.savefig(folder / f"{name}.{suffix}", dpi=150)
 

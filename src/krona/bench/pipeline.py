@@ -6,6 +6,7 @@ length (``trainer.bucket_by_length``). A round is one batch of each; tokens and 
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +23,73 @@ from krona.tasks import Task, Tokenised
 
 Row = dict[str, Any]
 PADDED = 128
+PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """data: GLUE's folder, as ``data.path`` of a run; tokenizer: a T5 tokenizer's folder."""
+
+    data: str | None = None
+    tokenizer: str | None = None
+    backbone: str = "t5_base"
+    tasks: list[str] = field(default_factory=lambda: ["cola", "sst2", "rte"])
 
 
 def measure(
     bench: Bench,
     entrant: Entrant,
-    sizes: Mapping[str, Any],
+    sizes: Mapping[str, Any] | None,
     rows_of: Sequence[Task],
     cache: Path,
     say: Callable[[str], None],
 ) -> list[Row]:
-    folder, tokenizer_folder = (Path(str(bench.options[key])).expanduser() for key in ("data", "tokenizer"))
-    for key, path in (("data", folder), ("tokenizer", tokenizer_folder)):
-        if not path.is_dir():
-            raise KronaError(
-                f"bench.options.{key}={path}: no such folder; GLUE's TSV files and a T5 tokenizer are needed"
-            )
+    """Three rows a task. ``cache``: where token ids are kept, as runs keep them."""
+    options = bench.own(Options)
+    data, tokenizer_folder = _folder("data", options.data), _folder("tokenizer", options.tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
+    read = {task.name: _tokens(task, data, tokenizer, cache) for task in rows_of}
+    for name, tokens in read.items():
+        if len(tokens) < bench.batch_size:
+            raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(tokens)} rows, less than a batch")
     model = with_method(frozen_t5(sizes, seed=bench.seed), entrant, seed=bench.seed)
     rows: list[Row] = []
-    for task in rows_of:
-        say(task.name)
-        splits = tasks.load(
-            task, kind="tsv", path=str(folder), protocol="table1", train_rows=None, skip_bad_rows=False, seed=42,
-            name=None, revision=None, prefix=False,
-        )  # fmt: skip
-        tokens = tasks.tokenise(
-            splits.train,
-            tokenizer,
-            max_source_length=PADDED,
-            cache_dir=cache,
-            tokenizer_fingerprint=backbones.tokenizer_fingerprint(tokenizer),
-        )
-        rows += _one_task(bench, model, task.name, tokens, tokenizer.pad_token_id, len(rows_of), say)
+    for name, tokens in read.items():
+        say(name)
+        rows += _one_task(bench, model, name, tokens, tokenizer.pad_token_id, bench.minutes / len(read), say)
     return rows
 
 
+def _folder(key: str, path: str | None) -> Path:
+    if path is None or not Path(path).expanduser().is_dir():
+        raise KronaError(
+            f"bench.options.{key}={path or 'null'}: no such folder; this bench reads GLUE's own files and a T5 "
+            "tokenizer: bench.options.data=FOLDER bench.options.tokenizer=FOLDER"
+        )
+    return Path(path).expanduser()
+
+
+def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
+    return tasks.tokenise(
+        tasks.load(task, kind="tsv", path=str(data)).train,
+        tokenizer,
+        max_source_length=PADDED,
+        cache_dir=cache,
+        tokenizer_fingerprint=backbones.tokenizer_fingerprint(tokenizer),
+    )
+
+
 def _one_task(
-    bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, tasks_in_all: int, say: Callable[[str], None]
+    bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, minutes: float, say: Callable[[str], None]
 ) -> list[Row]:
     lengths = source_lengths(tokens)
     permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     bucketed = _forever(lambda epoch: _bucketed_batches(lengths, bench, epoch))
     ways = {
-        "padded to 128": _way(model, tokens, permuted, pad, length=PADDED),
-        "longest": _way(model, tokens, again, pad, length=None),
-        "bucketed": _way(model, tokens, bucketed, pad, length=None),
+        PADDED_WAY: _way(model, tokens, permuted, pad, length=PADDED),
+        LONGEST: _way(model, tokens, again, pad, length=None),
+        BUCKETED: _way(model, tokens, bucketed, pad, length=None),
     }
     real: dict[str, list[int]] = {name: [] for name in ways}
 
@@ -84,13 +105,13 @@ def _one_task(
         {name: call(name) for name in ways},
         rounds=bench.rounds,
         warm_up=bench.warm_up,
-        minutes=bench.minutes / tasks_in_all,
+        minutes=minutes,
         mark_load=bench.load == "mark",
         seed=bench.seed,
         say=say,
     )
-    rounds = len(timed.seconds["longest"])
-    speed = {name: sum(real[name][-rounds:]) / sum(timed.seconds[name]) for name in ways}
+    rounds = len(timed.seconds[LONGEST])
+    speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
     return [
         {
             "name": f"{task}/{name}",
@@ -99,7 +120,7 @@ def _one_task(
             "spread": timed.spread(name),
             "ratio_to_full": None,
             "real_tokens_per_s": speed[name],
-            "ratio_to_padded": speed[name] / speed["padded to 128"],
+            "ratio_to_padded": speed[name] / speed[PADDED_WAY],
             "rounds": rounds,
             "disturbed_rounds": timed.disturbed,
         }

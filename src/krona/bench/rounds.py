@@ -16,6 +16,7 @@ class Timed:
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     disturbed: int = 0  # rounds in which others took cores: left out, or kept where load was to be marked
+    kept: list[int] = field(default_factory=list)  # which call of a contestant each round was, the first one being 0
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -44,23 +45,23 @@ def timed_rounds(
     clock: Callable[[], Clock] = read_clock,
     say: Callable[[str], None] = lambda _: None,
 ) -> Timed:
-    """Time ``rounds`` quiet rounds, or as many as ``minutes`` allow (three at least).
+    """Time ``rounds`` quiet rounds, or as many as ``minutes`` allow after the warm-up (three at least).
 
     A contestant that returns a number has timed itself; else its call is timed.
 
     Raises:
         KronaError: fewer than three quiet rounds in the time: others ran on the machine.
     """
-    order, shuffled = list(contestants), random.Random(seed)
+    order, shuffled, began = list(contestants), random.Random(seed), time.perf_counter()
     for _ in range(warm_up):
         for name in order:
             contestants[name]()
     timed = Timed({name: [] for name in order})
-    began, kept = time.perf_counter(), 0
-    while kept < rounds:
-        spent = time.perf_counter() - began
-        tried = kept + (0 if mark_load else timed.disturbed)
-        if tried >= 3 and spent + spent / tried > 60 * minutes:
+    warm, tried = time.perf_counter(), 0
+    while len(timed.kept) < rounds:
+        now = time.perf_counter()
+        if tried >= 3 and now - began + (now - warm) / tried > 60 * minutes:
+            say(f"  {len(timed.kept)} of {rounds} rounds: more do not fit into {minutes:.1f} minutes")
             break
         shuffled.shuffle(order)
         before, row = clock(), {}
@@ -68,19 +69,19 @@ def timed_rounds(
             start = time.perf_counter()
             own = contestants[name]()
             row[name] = time.perf_counter() - start if own is None else own
-        share = others_share(before, clock())
+        share, tried = others_share(before, clock()), tried + 1
         if share > QUIET:
             timed.disturbed += 1
-            say(f"  others took {share:.2f} cores in this round: it is run again")
+            say(f"  others took {share:.2f} cores in this round: it is {'marked' if mark_load else 'run again'}")
             if not mark_load:
                 continue
         for name, seconds in row.items():
             timed.seconds[name].append(seconds)
-        kept += 1
-    if kept < min(rounds, 3):
+        timed.kept.append(warm_up + tried - 1)
+    if len(timed.kept) < min(rounds, 3):
         raise KronaError(
-            f"the machine is under load: others took cores in {timed.disturbed} of {timed.disturbed + kept} rounds, "
-            f"and {kept} quiet ones make no number. Wait until they are done; bench.load=mark measures all the same "
-            "and marks the result as disturbed"
+            f"the machine is under load: others took cores in {timed.disturbed} of {tried} rounds, and "
+            f"{len(timed.kept)} quiet ones make no number. Wait until they are done; bench.load=mark measures all the "
+            "same and marks the result as disturbed"
         )
     return timed

@@ -1,16 +1,20 @@
 """A bench's settings: the keys of `conf/bench/`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from krona import check
+from krona.errors import KronaError
 from krona.settings import Method, between
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """rounds: of all contestants. minutes: rounds end early where they would take longer. load: refuse a disturbed
-    machine, or measure and mark. methods: names of conf/method, null: all."""
+    """rounds: of all contestants. minutes: warm-up and rounds; rounds end early where they would take longer. load:
+    refuse a disturbed machine, or measure and mark. methods: names of conf/method, null: all."""
 
     name: str
     rounds: int = between(1)
@@ -25,6 +29,11 @@ class Bench:
     length: int = between(1, default=64)
     options: Mapping[str, Any] = field(default_factory=dict)  # the bench's own
 
+    def own(self, kind: type[T]) -> T:
+        """`options` as the bench's own settings class. Raises `KronaError` for what it does not know or take."""
+        options: T = check.build(kind, "bench.options", self.options)
+        return options
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
@@ -33,3 +42,11 @@ class Entrant:
     name: str
     method: Method
     shape: str | None = None  # of A, where it was typed or is the method's
+
+
+def counts(key: str, values: Sequence[int]) -> list[int]:
+    """The values of a list in ``bench.options``, all of them at least 1."""
+    for value in values:
+        if value < 1:
+            raise KronaError(f"bench.options.{key}={list(values)}: {value} is too small, each must be at least 1")
+    return list(values)

@@ -1,7 +1,13 @@
-"""bench=training: forward and backward of each method over the floor, a frozen backbone's gradient of its input."""
+"""bench=training: forward and backward of each method over the floor, a frozen backbone's gradient of its input.
+
+All contestants run the same code but for their branches: this project's LayerNorms and dropout (`krona.training_step`)
+stand in the floor and in peft's models too. Rows that end in ``/library`` have the library's own modules instead: what
+a user of peft has, and what the project saves besides. No ratio but ``ratio_to_library_floor`` is over one of those.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -10,40 +16,49 @@ from krona.bench.contestants import (
     frozen_t5,
     peft_twins,
     random_batch,
+    shape_in,
     training_step,
     twin,
+    with_layer_norms,
     with_method,
-    with_quick_modules,
+    with_our_modules,
 )
 from krona.bench.rounds import Timed, timed_rounds
 from krona.bench.settings import Bench, Entrant
-from krona.training_step import slow_down
+from krona.training_step import quicken
 
 Row = dict[str, Any]
-FLOORS = {
-    "floor": "the library's frozen backbone, gradient of the input",
-    "floor/quick": "the same with this project's LayerNorms and dropout",
-    "floor + layer_norm": "the library's modules, LayerNorm weights trained",
-}
+RATIOS = {
+    "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
+    "peft_lokr": "peft/lokr",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """shapes: of A, a row of krona for each."""
+
+    backbone: str = "t5_base"
+    shapes: list[list[int]] = field(default_factory=list)
 
 
 def measure(
-    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any], say: Callable[[str], None]
+    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any] | None, say: Callable[[str], None]
 ) -> list[Row]:
-    """A row a contestant: seconds of a step, its ratio to both floors, the optimiser's step beside it."""
+    """A row a contestant: seconds of a step, its ratios, the optimiser's step beside it."""
     backbone = frozen_t5(sizes, seed=bench.seed)
     batch = random_batch(
         rows=bench.batch_size, length=bench.length, vocabulary=backbone.config.vocab_size, seed=bench.seed
     )
-    models: dict[str, Any] = {"floor": twin(backbone), "floor/quick": with_quick_modules(backbone)}
-    by_name = {entrant.name: entrant for entrant in entrants}
-    if "layer_norm" in by_name:
-        models["floor + layer_norm"] = with_method(backbone, by_name["layer_norm"], seed=bench.seed)
-        slow_down(models["floor + layer_norm"])
-    for name, entrant in by_name.items():
-        models[name] = with_method(backbone, entrant, seed=bench.seed)
-    if bench.peft:
-        models |= {name: build() for name, build in peft_twins(backbone).items()}
+    models: dict[str, Any] = {
+        "floor": with_our_modules(backbone),
+        "floor + layer_norm": with_layer_norms(backbone),
+        "floor/library": twin(backbone),
+    }
+    models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in entrants}
+    for name, build in peft_twins(backbone).items() if bench.peft else ():
+        models[name], models[f"{name}/library"] = build(), build()
+        quicken(models[name])
 
     optimizer_seconds: dict[str, list[float]] = {name: [] for name in models}
     calls = {
@@ -61,7 +76,7 @@ def measure(
         seed=bench.seed,
         say=say,
     )
-    return [_row(name, timed, by_name.get(name), model, optimizer_seconds[name]) for name, model in models.items()]
+    return [_row(name, timed, model, optimizer_seconds[name]) for name, model in models.items()]
 
 
 def _trains(model: Any) -> bool:
@@ -87,20 +102,15 @@ def _timed_call(step: Callable[[], None], model: Any, optimizer_seconds: list[fl
     return call
 
 
-def _row(name: str, timed: Timed, entrant: Entrant | None, model: Any, optimizer_seconds: list[float]) -> Row:
+def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) -> Row:
     optimizer = sorted(optimizer_seconds)[len(optimizer_seconds) // 2] if optimizer_seconds else 0.0
-    others = {
-        f"ratio_to_{key}": other for key, other in (("full", "full"), ("lora", "lora"), ("peft_lora", "peft/lora"))
-    }
     return {
         "name": name,
-        "shape": entrant.shape if entrant else None,
+        "shape": shape_in(model),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "median_s": timed.median(name),
         "spread": timed.spread(name),
-        "ratio_to_floor": timed.ratio(name, "floor"),
-        "ratio_to_quick_floor": timed.ratio(name, "floor/quick"),
-        **{key: timed.ratio(name, other) if other in timed.seconds else None for key, other in others.items()},
+        **{f"ratio_to_{key}": timed.ratio(name, to) if to in timed.seconds else None for key, to in RATIOS.items()},
         "with_optimizer_s": timed.median(name) + optimizer,
         "rounds": len(timed.seconds[name]),
         "disturbed_rounds": timed.disturbed,

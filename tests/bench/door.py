@@ -1,0 +1,56 @@
+"""The door of bench.py on a tiny model: a config of plain values in, the JSON's content out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from krona.bench import entry
+from tasks import glue_files
+from tiny_t5 import METHODS, method_values
+
+SIZES = {
+    "d_model": 64,
+    "d_kv": 16,
+    "d_ff": 96,
+    "num_layers": 2,
+    "num_heads": 4,
+    "vocab_size": 2048,
+}  # the nano tokenizer's
+PROJECT = Path(__file__).parents[2]
+
+
+def compose(overrides: list[str]) -> dict[str, Any]:
+    """What train.py's config says to these overrides, for a backbone of `SIZES` by any name."""
+    values: dict[str, Any] = {"backbone": {"sizes": SIZES}}
+    for override in overrides:
+        key, value = override.split("=", 1)
+        if key == "method":
+            values["method"] = method_values(value)
+        elif key == "task":
+            values["task"] = glue_files.config(value)
+        elif key.startswith("method."):
+            values["method"][key.removeprefix("method.")] = yaml.safe_load(value)
+    return values
+
+
+def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = None, **config: Any) -> dict[str, Any]:
+    """Run a bench that may be disturbed; its files are checked, its content returned."""
+    whole = {"rounds": 3, "warm_up": 0, "minutes": 1.0, "load": "mark", "batch_size": 2, "length": 6, "peft": False}
+    file = entry.run_bench(
+        whole | {"options": {}} | config,
+        compose=compose,
+        methods=METHODS,
+        outputs=outputs,
+        project=project,
+        console=console or Console(quiet=True),
+    )
+    assert {path.suffix for path in (outputs / "bench").iterdir()} == {".json", ".png", ".svg"}
+    content: dict[str, Any] = json.loads(file.read_text())
+    assert content.keys() == {"name", "rows", "machine", "settings"}
+    assert {"processor", "cores", "threads", "torch"} <= content["machine"].keys()
+    common = {"name", "shape", "median_s", "spread", "ratio_to_full", "rounds", "disturbed_rounds"}
+    assert all(common <= row.keys() for row in content["rows"])
+    return content

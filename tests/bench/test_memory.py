@@ -1,0 +1,59 @@
+"""bench=memory: every method at one point, some at others, each in a process of its own."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.door import run
+from krona.bench import memory
+from krona.bench.settings import Bench
+from krona.bench.show import _growth
+from krona.errors import KronaError
+
+AT = ["t5_tiny", 2, 4, 1]
+
+
+def test_rows(tmp_path: Path) -> None:
+    options = {"at": AT, "growing": ["full"], "grid": [["t5_tiny", 2, 4, 2]]}
+    content = run(tmp_path, name="memory", methods=["full", "lora"], rounds=1, options=options)
+    assert [(row["name"], row["adapters"]) for row in content["rows"]] == [("full", 1), ("lora", 1), ("full", 2)]
+    for row in content["rows"]:
+        assert (row["backbone"], row["batch_size"], row["length"]) == ("t5_tiny", 2, 4)
+        assert row["peak_memory"] > 0
+    assert content["rows"][0]["ratio_to_full"] == 1
+
+
+def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_child", exit)
+    bench, point = Bench(name="memory", rounds=1), memory.Point.from_list(AT)
+    with pytest.raises(KronaError, match=r"exit code .*likely out of memory"):
+        memory._in_fresh_process(bench, Any, point, {})  # type: ignore[arg-type]
+
+
+def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(memory, "_in_fresh_process", lambda *_: (1, [1.0]))
+    monkeypatch.setattr(memory, "others_share", lambda *_: 0.7)
+    bench = Bench(name="memory", rounds=1, minutes=0.001, options={"at": AT})
+    entrant: Any = type("Entrant", (), {"name": "lora", "shape": None})
+    with pytest.raises(KronaError, match=r"under load: others took 0\.70 cores while lora was measured"):
+        memory.measure(bench, [entrant], {"t5_tiny": {}}, said.append)
+    assert said[1] == "  others took 0.70 cores: it is run again"
+
+
+@pytest.mark.parametrize("point", [["t5_base", 8, 64], ["t5_base", 0, 64, 1], [8, 8, 64, 1], ["t5_base", 8, 64, "4"]])
+def test_a_point_of_another_form(point: list[Any], tmp_path: Path) -> None:
+    with pytest.raises(
+        KronaError, match=r"bench\.options: \[.*is no point; expected \[backbone, batch, length, adapters"
+    ):
+        run(tmp_path, name="memory", methods=["lora"], options={"at": AT, "grid": [point]})
+
+
+def test_a_panel_has_what_differs_in_one_thing() -> None:
+    def row(**changes: Any) -> dict[str, Any]:
+        start = {"name": "lora", "backbone": "base", "batch_size": 8, "length": 64, "adapters": 1, "peak_memory": 2**30}
+        return start | changes
+
+    rows = [row(), row(name="pa"), row(batch_size=16, peak_memory=2**31), row(batch_size=16, length=32)]
+    assert _growth(rows) == {"batch": {"lora": [(8, 1.0), (16, 2.0)]}}
