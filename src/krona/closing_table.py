@@ -43,8 +43,10 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> 
         console,
         f"{len(jobs)} runs: " + ", ".join(f"{counts[state]} {WORDS[state]}" for state in WORDS if counts[state]),
     )
-    for line in (*_warnings(jobs), *_failures(jobs), f"next: {as_typed(next_command(jobs, sweep))}"):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    for line in (*_warnings(jobs), *_failures(jobs)):
+        say(console, line)
+    command = as_typed(next_command(jobs, sweep))
+    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def next_command(jobs: Sequence[Job], sweep: str | None) -> str:

@@ -77,7 +77,8 @@ def identify(settings: Run) -> str:
 
 def done_notes(result: Result, project: Path) -> list[str]:
     """What to know of a run that is done: since when, and whether the code has changed since."""
-    notes = [f"done already ({result.provenance.get('finished', '?')}); overwrite=true runs it anew"]
+    finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
+    notes = [f"done already ({finished}); overwrite=true runs it anew"]
     code, then = code_version(project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         notes.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")

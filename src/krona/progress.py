@@ -10,6 +10,7 @@ from rich.progress import Progress as Bar
 
 from krona.learner import Learner
 from krona.results import Result
+from krona.screen import say
 from krona.settings import Run
 from krona.summary import rate
 
@@ -29,7 +30,7 @@ class Progress(pl.Callback):
 
     def say(self, text: str) -> None:
         """A line to the console and to the run's train.log."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        say(self.console, text)
         if self.train_log is not None:
             self.train_log.write(text + "\n")
             self.train_log.flush()

@@ -8,6 +8,7 @@ from krona.invocation import as_typed
 from krona.jobs import Job
 from krona.labels import no_label_line
 from krona.results import Result, unpack_outcomes
+from krona.screen import say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 
@@ -23,13 +24,14 @@ def run_summary(job: Job, console: Console) -> None:
         f"({result.trainable_percent:.4g} %)",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
         f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
-        f"{job.folder / 'result.json'}",
-        as_typed(f"next: krona report --where task={result.task}   (or krona diff {result.run_id} ANOTHER_RUN)"),
     ]
     if warning := no_label_line(result):
         lines.insert(1, warning)
     for line in lines:
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"  {line}")
+    command = as_typed(f"krona report --where task={result.task}   (or krona diff {result.run_id} ANOTHER_RUN)")
+    for whole in (f"{job.folder / 'result.json'}", f"next: {command}"):  # to be copied
+        console.print(f"  {whole}", highlight=False, markup=False, soft_wrap=True)
 
 
 def rate(examples_per_s: float) -> str:

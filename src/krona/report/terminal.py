@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from krona.invocation import as_typed
 from krona.report import studies, text
 from krona.report.model import Cell, Column, Report, Row, Table
 
@@ -20,7 +21,7 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
     )
 
     def say(line: str = "", style: str = "") -> None:
-        console.print(Text(line, style=style))
+        console.print(Text(as_typed(line), style=style))
 
     say(report.title, "bold")
     if report.empty:
