@@ -24,6 +24,8 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     The processes share the work through the runs' claims, as processes on other machines may. What a worker leaves
     behind that dies, a further round takes up. Their own output is in ``outputs/sweeps/worker-N.log``.
     """
+    if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
+        raise KronaError(f"--workers {workers} and {launcher}: both say who shares the runs; leave one of them out")
     runs = plan(overrides, outputs=outputs)
     console.print(status.counts_line(runs), highlight=False, markup=False)
     for _ in range(3):

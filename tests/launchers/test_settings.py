@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from hydra.core.config_store import ConfigStore
+from rich.console import Console
 
 from krona import sweeps
 from krona.compose import CONF, choices, put_aside_other_launchers
@@ -16,6 +17,7 @@ from krona.errors import KronaError
 from krona.launchers import slurm
 from krona.launchers.launching import PACKAGES, require_package
 from krona.typed import prepared
+from krona.workers import run_sweep
 from typed_run import train
 
 SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_slurm.yaml").read_text())
@@ -42,7 +44,7 @@ def test_what_is_typed_wins() -> None:
 
 def test_the_needs_of_the_tables_are_those_of_names_that_exist() -> None:
     assert set(SLURM["by_task"]) <= set(choices("task"))
-    assert "t5_large" in set(SLURM["by_backbone"]) & set(choices("backbone"))
+    assert set(SLURM["by_backbone"]) <= set(choices("backbone"))
 
 
 def test_sbatch_is_asked_for_nothing_that_is_not_needed() -> None:
@@ -122,6 +124,11 @@ def test_an_unknown_launcher_is_one_line(tmp_path: Path) -> None:
 def test_a_launcher_without_a_multirun_is_refused() -> None:
     with pytest.raises(KronaError, match=r"python train\.py -m … hydra/launcher=joblib"):
         prepared(["profile=demo", "hydra/launcher=joblib"])
+
+
+def test_two_who_share_the_runs_out_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib: both say who shares the runs"):
+        run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2, outputs=tmp_path, console=Console())
 
 
 def test_hydras_own_launchers_of_the_same_names_step_aside(recwarn: pytest.WarningsRecorder) -> None:

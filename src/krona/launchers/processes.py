@@ -1,5 +1,6 @@
 """Several jobs at a time in joblib's processes. A process that is killed takes its own job with it and no other."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -33,7 +34,7 @@ def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
             return None if stopped.is_set() else next(waiting, None)
 
     stopped = threading.Event()
-    slots = [Slot(environment(slot, threads=cores)) for slot in range(count)]
+    slots = [Slot(environment(slot, threads=cores), stopped) for slot in range(count)]
     threads = [threading.Thread(target=slot.run, args=(iter(following, None), tell), daemon=True) for slot in slots]
     for thread in threads:
         thread.start()
@@ -60,8 +61,8 @@ def shares(n_jobs: int, tasks: Sequence[Task]) -> tuple[int, int]:
 class Slot:
     """A place for one process, and for the next where it is killed."""
 
-    def __init__(self, env: dict[str, str]) -> None:
-        self.env = env
+    def __init__(self, env: dict[str, str], stopped: threading.Event) -> None:
+        self.env, self.stopped = env, stopped
         self.pid: int | None = None
 
     def run(self, tasks: Iterator[Task], ended: Ended) -> None:
@@ -74,10 +75,12 @@ class Slot:
                 if executor is None:
                     executor = ProcessPoolExecutor(max_workers=1, env=self.env, initializer=begin)
                     self.pid = executor.submit(os.getpid).result()
+                if self.stopped.is_set():
+                    break
                 outcome: Job | str = executor.submit(task).result()
             except BrokenProcessPool:
                 outcome = f"process {self.pid} was killed (out of memory?); the same command goes on where it stopped"
-                executor = None
+                executor = self.pid = None
             except BaseException as error:  # from the process; the sweep goes on, and the error is this job's
                 outcome = str(error) or type(error).__name__
             ended(task, outcome)
@@ -86,7 +89,8 @@ class Slot:
 
     def terminate(self) -> None:
         if self.pid is not None:
-            os.kill(self.pid, signal.SIGTERM)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGTERM)
 
 
 def begin() -> None:
