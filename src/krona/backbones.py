@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
 from transformers.utils import logging as transformers_logging
 
@@ -134,8 +135,12 @@ def _pretrained(settings: Backbone, folder: Path | None, *, bf16: bool) -> T5For
     log.disable_progress_bar()
     log.set_verbosity_error()  # it reports keys that do not fit as a warning: here they are an error
     try:
+        tensors = _tensors_of(folder) if bf16 and folder is not None else {}
+        source: dict[str, Any] = {"revision": settings.revision}
+        if tensors:
+            source = {"config": _config(settings, folder), "state_dict": tensors}
         model, keys = kind.from_pretrained(
-            _source(settings, folder), revision=settings.revision, dtype=dtype, output_loading_info=True
+            None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True
         )
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error
@@ -150,6 +155,16 @@ def _pretrained(settings: Backbone, folder: Path | None, *, bf16: bool) -> T5For
             )
     assert isinstance(model, T5ForConditionalGeneration)
     return model
+
+
+def _tensors_of(folder: Path) -> dict[str, Any]:
+    """The tensors of a folder's safetensors files, each read when its turn comes.
+
+    Mapped into memory, as the library does it, the whole of a file in fp32 would count as this process's memory while
+    it is copied to bf16.
+    """
+    files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
+    return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118
 
 
 def _tokenizer(settings: Backbone, folder: Path | None) -> PreTrainedTokenizerBase:
