@@ -56,6 +56,14 @@ def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     assert len(bars) == 6, "an interval over seeds at each point"
 
 
+def test_an_average_has_as_many_seeds_as_its_task_with_the_fewest(tmp_path):
+    write_all(tmp_path, [*grid(["lora", "krona"], ["rte", "cola"], [0, 1], rows=60), make_result("krona", "rte", 2)])
+    root = drawn(tmp_path)
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert words[0].startswith("Mean of 2")
+    assert words[1].startswith("2 seeds.")
+
+
 def test_a_row_far_below_the_others_does_not_squeeze_them(tmp_path):
     write_all(tmp_path, grid(["lora", "krona"], ["rte"], [0], rows=60))
     untuned = make_result("untuned", "rte", rows=60, skill=-2.0)

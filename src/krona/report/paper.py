@@ -22,6 +22,10 @@ METHOD_LABELS = {
     "krona_b_res": "KronA^B_res",
     "layer_norm": "LayerNorms only",
     "untuned": "Untuned",
+    "dora": "DoRA",
+    "krona_dora": "KronA with DoRA",
+    "lokr": "LoKr",
+    "ia3": "(IA)³",
 }
 METHODS = tuple(METHOD_LABELS)[:9]
 PARAMS_FOOTNOTE = "The paper's Params of KronA^B and KronA^B_res depend on one or two biases a module."

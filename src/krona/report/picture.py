@@ -1,5 +1,7 @@
 """One SVG of a table for a README or a talk: a line a method, or score by parameters where methods have sizes."""
 
+from collections import defaultdict
+
 from krona.report import picture_sizes, svg, text
 from krona.report.model import AVERAGE, Cell, Column, Report, Row, Table
 
@@ -30,12 +32,20 @@ def _column(table: Table) -> Column | None:
 
 def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tuple[list[str], float]:
     """The title and what must be known of the numbers, and where the picture may begin."""
-    seeds = sorted({len(cell.seeds) for cell in cells})
+    seeds = sorted({_fewest_seeds(cell) for cell in cells})
     count = f"{seeds[0]} seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     told = " Bold: the best, and what is not told apart from it." if bold and any(cell.best for cell in cells) else ""
     caution = table.section.caution if table.section else None
     below, y = svg.lines(46, f"{count[0].upper()}{count[1:]}.{told} {caution or ''}".strip())
     return [svg.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
+
+
+def _fewest_seeds(cell: Cell) -> int:
+    """Of the tasks of an average, the one with the fewest seeds counts."""
+    by_task = defaultdict(set)
+    for run in cell.runs:
+        by_task[run.result.task].add(run.result.seed)
+    return min(map(len, by_task.values()))
 
 
 def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
@@ -80,7 +90,7 @@ def _row(row: Row, cell: Cell, y: float, x: object) -> list[str]:
 def _range(cells: list[Cell]) -> tuple[float, float]:
     """Test intervals and means fit; a wide interval over two seeds is cut, and so is one row far below the others."""
     values = sorted(cell.value for cell in cells if cell.value is not None)
-    if len(values) > 2 and values[1] - values[0] > values[-1] - values[1]:
+    if len(values) > 2 and values[1] - values[0] > 1.5 * (values[-1] - values[1]):
         cells = [cell for cell in cells if cell.value != values[0]]
     ends = [end for cell in cells for end in (*(cell.test_interval or ()), cell.value, cell.paper) if end is not None]
     return min(ends), max(ends)
