@@ -2,6 +2,7 @@
 
 import pytest
 
+from krona.planning import measured
 from krona.planning.lengths import Lengths
 from krona.planning.speed import Load, Speed, fit
 from krona.planning.work import Sizes, forward, memory, step
@@ -76,3 +77,14 @@ def test_a_method_that_takes_more_is_known_by_its_own_factor() -> None:
 def test_a_batch_in_parts_passes_the_blocks_as_often() -> None:
     parts = Load(**{**vars(load(10)), "micro_batch_size": 4})
     assert parts.training()[0] == 3 * load(10).training()[0]
+
+
+def test_runs_of_the_planned_backbone_go_before_others() -> None:
+    wanted = measured.Wanted(card=None, device="cpu", threads=1, precision="32-true", backbone="t5_base")
+    own, other = ran(load(5), Speed(1e6, 0.01)), ran(load(50, epochs=4), Speed(5e6, 0.01))
+    other[1].config["backbone"]["name"] = "nano"
+    speed, said = measured._fitted([own, other], wanted, "here")
+    assert speed.training(own[0]) == pytest.approx(own[1].times["train"])
+    assert "1 run here" in said[0]
+    _, said = measured._fitted([other], wanted, "here")
+    assert "of nano, not of t5_base" in said[1]

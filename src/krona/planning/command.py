@@ -33,7 +33,13 @@ def plan_sweep(
     composed = [run.config for run in runs if run.config is not None]
     trainer = composed[0]["trainer"] if composed else {}
     threads = trainer.get("threads") or cpu_count()
-    wanted = Wanted(card=chosen, device=device, threads=threads, precision=str(trainer.get("precision", "32-true")))
+    wanted = Wanted(
+        card=chosen,
+        device=device,
+        threads=threads,
+        precision=str(trainer.get("precision", "32-true")),
+        backbone=str(composed[0]["backbone"]["name"]) if composed else "",
+    )
     workloads = Workloads()
     if efficiency is not None and chosen is not None:
         speed, said = assumed_speed(chosen, wanted.precision, efficiency)

@@ -24,6 +24,7 @@ class Wanted:
     device: str
     threads: int
     precision: str
+    backbone: str  # its runs go before others': what a core makes of a product depends on its width
 
     @property
     def name(self) -> str:
@@ -40,11 +41,11 @@ def speed_of(
     card, known = wanted.card, list(results)
     here = _runs(wanted, known, workloads, partial(_is_meant, wanted=wanted, cards=cards))
     if here:
-        return _fitted(here, f"on {wanted.name}")
+        return _fitted(here, wanted, f"on {wanted.name}")
     for other in cards.values() if card is not None else ():
         there = _runs(wanted, known, workloads, partial(_is_meant, wanted=replace(wanted, card=other), cards=cards))
         if card is not None and there:
-            speed, said = _fitted(there, f"on {other.name}")
+            speed, said = _fitted(there, wanted, f"on {other.name}")
             factor = card.peak(wanted.precision) / other.peak(wanted.precision)
             scaled = f"Scaled to {card.name} by the data sheets' {wanted.precision}: × {factor:.2g}; launches stay."
             return speed.on(factor), [*said, scaled]
@@ -67,12 +68,21 @@ def _is_meant(where: str, *, wanted: Wanted, cards: Mapping[str, Card]) -> bool:
     return where == wanted.device if wanted.card is None else card_named(where, cards) == wanted.card
 
 
-def _fitted(ran: Ran, where: str) -> tuple[Speed, list[str]]:
-    speed = fit(ran)
-    runs = f"{len(ran)} run{'s' * (len(ran) != 1)}"
+def _fitted(ran: Ran, wanted: Wanted, where: str) -> tuple[Speed, list[str]]:
+    own = [(load, result) for load, result in ran if _backbone(result) == wanted.backbone]
+    speed = fit(own or ran)
+    runs = f"{len(own or ran)} run{'s' * (len(own or ran) != 1)}"
     rates = f"{speed.rate / 1e12:.3g} TFLOP/s and {1e3 * speed.per_block:.2g} ms a block and step"
     alone = "" if speed.per_block else " (one size of batch: all time taken for operations)"
-    return speed, [f"Speed from {runs} {where}: {rates}{alone}."]
+    said = [f"Speed from {runs} {where}: {rates}{alone}."]
+    if not own:
+        others = ", ".join(sorted({_backbone(result) for _, result in ran}))
+        said.append(f"They are of {others}, not of {wanted.backbone}: another width has been 40 % off.")
+    return speed, said
+
+
+def _backbone(result: Result) -> str:
+    return str(result.config["backbone"]["name"])
 
 
 def _runs(wanted: Wanted, results: Iterable[Result], workloads: Workloads, fits: Callable[[str], bool]) -> Ran:
