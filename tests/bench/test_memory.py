@@ -16,12 +16,24 @@ AT = ["t5_tiny", 2, 4, 1]
 
 def test_rows(tmp_path: Path) -> None:
     options = {"at": AT, "growing": ["full"], "grid": [["t5_tiny", 2, 4, 2]]}
-    content = run(tmp_path, name="memory", methods=["full", "lora"], rounds=1, options=options)
-    assert [(row["name"], row["adapters"]) for row in content["rows"]] == [("full", 1), ("lora", 1), ("full", 2)]
-    for row in content["rows"]:
+    content = run(tmp_path, name="memory", methods=["full"], rounds=1, options=options)
+    one, two = content["rows"]
+    assert [(row["name"], row["adapters"]) for row in (one, two)] == [("full", 1), ("full", 2)]
+    for row in (one, two):
         assert (row["backbone"], row["batch_size"], row["length"]) == ("t5_tiny", 2, 4)
-        assert row["peak_memory"] > 0
-    assert content["rows"][0]["ratio_to_full"] == 1
+    assert one["ratio_to_full"] == 1
+    assert 0 < one["peak_memory"]
+    assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]
+
+
+def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_in_fresh_process", lambda bench, entrant, point, sizes: (point.batch_size, [1.0]))
+    options = {"at": AT, "growing": ["lora"], "grid": [["t5_tiny", 8, 4, 1], AT]}
+    entrants: Any = [type("Entrant", (), {"name": name, "shape": None}) for name in ("full", "lora")]
+    bench = Bench(name="memory", rounds=1, load="mark", options=options)
+    rows = memory.measure(bench, entrants, {"t5_tiny": {}}, lambda _: None)
+    assert [(row["name"], row["batch_size"]) for row in rows] == [("full", 2), ("lora", 2), ("lora", 8)]
+    assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
 
 
 def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:

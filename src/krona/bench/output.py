@@ -50,26 +50,24 @@ def cell(key: str, value: Any) -> str:
     if key == "peak_memory":
         return f"{value / 2**20:,.0f}"
     if isinstance(value, float):
-        if key.endswith("_s"):
+        if key.endswith("_s") and not key.endswith("_per_s"):
             return f"{1000 * value:,.1f} ms"
         return f"{100 * value:.1f} %" if key == "spread" else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def draw_bars(folder: Path, name: str, rows: Sequence[Row], key: str, *, title: str, x: str) -> None:
-    """A bar a row with its spread, a line at 1: what it is measured against."""
+def draw_ratios(folder: Path, name: str, rows: Sequence[Row], key: str, *, title: str, x: str) -> None:
+    """A dot a row with its spread, a line at 1: what it is measured against. No bars: the axis begins near 1."""
     shown = [row for row in rows if row.get(key) is not None]
     figure = _figure(8, 0.28 * len(shown) + 1.3)
     axes = figure.subplots()
-    places = range(len(shown))
-    values = [row[key] for row in shown]
-    spreads = [row[key] * row.get("spread", 0.0) for row in shown]
-    colours = ["tab:gray" if _beside(row["name"]) else "tab:blue" for row in shown]
-    axes.barh(places, values, xerr=spreads, color=colours, height=0.7, error_kw={"linewidth": 0.8})
-    axes.set_yticks(places, [_label(row) for row in shown], fontsize=8)
+    for place, row in enumerate(shown):
+        colour, spread = "tab:gray" if _beside(row["name"]) else "tab:blue", row[key] * row.get("spread", 0.0)
+        axes.errorbar(row[key], place, xerr=spread, fmt="o", color=colour, markersize=4, linewidth=0.8)
+    axes.set_yticks(range(len(shown)), [_label(row) for row in shown])
     axes.axvline(1.0, color="black", linewidth=0.8)
+    axes.grid(axis="y", linewidth=0.3)
     axes.invert_yaxis()
-    axes.set_xlim(left=max(0.0, min([*values, 1.0]) - 0.1))
     _finish(axes, title=title, x=x)
     _save(figure, folder, name)
 
@@ -79,21 +77,23 @@ def draw_dots(
 ) -> None:
     """Panels side by side, a line a layer, a dot a contestant, on a scale of ratios."""
     lines = max(len(layers) for layers in panels.values())
-    figure = _figure(4.2 * len(panels) + 1.4, 0.22 * lines + 1.6)
-    every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    ratios = [ratio for layers in panels.values() for layer in layers.values() for ratio in layer.values()]
+    ticks = [1, 1.2, 1.5, 2, 3, 5] if max(ratios) < 8 * min(ratios) else [0.1, 1, 10]
+    figure = _figure(4.2 * len(panels) + 2.4, 0.22 * lines + 1.6)
+    every = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
     for axes, (panel, layers) in zip(every, panels.items(), strict=True):
         for contestant, colour in COLOURS.items():
             at = [(layers[layer][contestant], line) for line, layer in enumerate(layers) if contestant in layers[layer]]
             axes.plot(*zip(*at, strict=True), "o", color=colour, markersize=4, label=contestant)
         axes.set_yticks(range(len(layers)), list(layers), fontsize=7)
         axes.set_xscale("log")
-        axes.set_xticks(ticks := [1, 1.2, 1.5, 2, 3, 5], [f"{tick:g}" for tick in ticks])
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
         axes.axvline(1.0, color="black", linewidth=0.8)
         axes.grid(axis="y", linewidth=0.3)
         _finish(axes, title=panel, x=x)
     every[0].invert_yaxis()
-    every[-1].legend(fontsize=8, loc="lower right")
+    figure.legend(*every[-1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
     figure.suptitle(title, fontsize=10)
     _save(figure, folder, name)
 
@@ -111,6 +111,7 @@ def draw_panels(
             by_mark = sorted((marks.index(mark), value) for mark, value in points)
             axes.plot(*zip(*by_mark, strict=True), marker="o", markersize=4, color=f"C{names.index(method)}")
         axes.set_xticks(range(len(marks)), [str(mark) for mark in marks], fontsize=8)
+        axes.margins(x=0.12)
         _finish(axes, title=label, x="")
     every[0].set_ylabel(y)
     every[0].set_ylim(bottom=0)
@@ -149,7 +150,8 @@ def _save(figure: Any, folder: Path, name: str) -> None:
 
 
 def _beside(name: str) -> bool:
-    return "/" in name or name.startswith(("floor", "backbone"))
+    """What stands beside the forms that ship."""
+    return name.startswith(("floor", "backbone", "peft")) or name.endswith(("/plain", "/library", "/padded to 128"))
 
 
 def _label(row: Row) -> str:

@@ -40,7 +40,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "ratio_to_process": "/ process",
     },
 }  # fmt: skip
-BARS = {
+RATIOS = {
     "training": ("ratio_to_floor", "forward and backward over the floor"),
     "latency": ("ratio_to_backbone", "batch 1: forward over the bare backbone's"),
     "pipeline": ("ratio_to_padded", "real tokens a second over padding to 128"),
@@ -63,9 +63,9 @@ def show(name: str, rows: Sequence[Row], *, folder: Path, table_2: Path, console
     elif name == "kronecker":
         output.draw_dots(folder, name, _dots(rows), title=title, x="forward and backward over the frozen layer's")
     else:
-        key, what = BARS[name]
+        key, what = RATIOS[name]
         drawn = [row for row in rows if name != "latency" or row["batch_size"] == 1]
-        output.draw_bars(folder, name, drawn, key, title=title, x=what)
+        output.draw_ratios(folder, name, drawn, key, title=title, x=what)
 
 
 def _said_of(name: str, rows: Sequence[Row], table_2: Path, disturbed: bool) -> list[str]:

@@ -1,0 +1,70 @@
+"""What is printed of a row, and that no two labels of a plot lie on each other."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rich.console import Console
+
+from krona.bench import output
+from krona.bench.kronecker import Options, layers_of
+from krona.bench.show import show
+
+
+def test_cells() -> None:
+    assert output.cell("median_s", 0.0123) == "12.3 ms"
+    assert output.cell("real_tokens_per_s", 1234.5) == "1,234"
+    assert output.cell("spread", 0.015) == "1.5 %"
+    assert output.cell("peak_memory", 3 * 2**30) == "3,072"
+    assert output.cell("ratio_to_floor", None) == "–"
+    assert output.cell("ratio_to_floor", 1.0384) == "1.038"
+
+
+def kronecker_rows() -> list[dict[str, Any]]:
+    """As many layers as the bench has by default."""
+    layers = layers_of(Options(shapes=[[32, 24], [2, 384], [192, 4]]), seed=0)
+    ratios = {"lora": 1.1, "krona": 1.25, "krona/built": 2.4}
+    return [
+        {
+            "name": name, "shape": f"{layer.shape[0]}x{layer.shape[1]}", "kind": layer.kind, "d_in": layer.d_in,
+            "d_out": layer.d_out, "tokens": tokens, "median_s": 0.01, "spread": 0.01, "ratio_to_floor": ratio,
+            "ratio_to_lora": ratio / 1.1, "ratio_to_best": 1.0, "ratio_to_built": ratio / 2.4,
+        }
+        for layer in layers for tokens in (512, 3200) for name, ratio in ratios.items()
+    ]  # fmt: skip
+
+
+def training_rows() -> list[dict[str, Any]]:
+    names = ["floor", "floor + layer_norm", "floor/library", *(f"method_{number}" for number in range(24))]
+    return [{"name": name, "shape": None, "median_s": 1.0, "spread": 0.01, "ratio_to_floor": 1.02} for name in names]
+
+
+def memory_rows() -> list[dict[str, Any]]:
+    points = [("t5_base", 8, 64, 1), ("t5_base", 16, 64, 1), ("t5_base", 8, 128, 1), ("t5_large", 8, 64, 1)]
+    keys = ("backbone", "batch_size", "length", "adapters")
+    return [
+        {"name": name, "median_s": 1.0, "spread": 0.1, "peak_memory": 2**30, **dict(zip(keys, point, strict=True))}
+        for name in ("full", "krona_b_res")
+        for point in points
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows"), [("kronecker", kronecker_rows()), ("training", training_rows()), ("memory", memory_rows())]
+)
+def test_no_label_lies_on_another(
+    name: str, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(output, "_save", lambda figure, *_: figures.append(figure))
+    table_2 = tmp_path / "none.csv"
+    show(name, rows, folder=tmp_path, table_2=table_2, console=Console(quiet=True), disturbed=False)
+    (figure,) = figures
+    FigureCanvasAgg(figure).draw()
+    texts = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]
+    texts += [part for axes in figure.axes for part in (axes.title, axes._left_title, axes.xaxis.label)]
+    boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
+    assert len(boxes) > 8
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
