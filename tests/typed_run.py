@@ -27,5 +27,8 @@ def train(
     outputs: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     process = start(outputs, *arguments, env=env, cwd=cwd)
-    out, err = process.communicate(timeout=200)
+    try:
+        out, err = process.communicate(timeout=200)
+    finally:
+        process.kill()  # where it came to no end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)

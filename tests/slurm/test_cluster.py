@@ -15,7 +15,8 @@ from typed_run import start, train
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
 FOUR = ["-m", "method=lora,krona", "seed=0,1"]
-LONG = "trainer.max_epochs=150"  # a quarter of a minute
+EPOCHS = "trainer.max_epochs=150"  # a quarter of a minute on a quiet core
+LONG = "trainer.max_epochs=400"  # half a minute on a quiet core
 SLURM = [
     "hydra/launcher=submitit_slurm",
     "hydra.launcher.gpus_per_node=0",
@@ -60,7 +61,7 @@ def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[s
 
 def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "slurm"
-    process = start(outputs, *FOUR, *small, LONG, *SLURM)
+    process = start(outputs, *FOUR, *small, *SLURM, EPOCHS)
     wait_for(lambda: len(running(outputs)) > 0, process)
     urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
     if int(asked("nproc", "--all")) > 2:  # on a larger node nobody has to make place for one core
@@ -75,7 +76,7 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(sma
     assert "4 runs: 4 done" in out
     logs = [path.read_text() for path in outputs.glob("*/train.log")]
     assert sum(log.count("goes on after epoch") for log in logs) >= 1
-    here = train(tmp_path / "here", *FOUR, *small, LONG)
+    here = train(tmp_path / "here", *FOUR, *small, EPOCHS)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
     assert len(folders) == 4
@@ -85,7 +86,7 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(sma
 
 def test_a_job_that_is_cancelled_takes_no_other_with_it(small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
-    process = start(outputs, "-m", "method=lora", "seed=0,1,2", *small, "trainer.max_epochs=100", *SLURM)
+    process = start(outputs, "-m", "method=lora", "seed=0,1,2", *small, *SLURM, "trainer.max_epochs=60")
     wait_for(lambda: len(running(outputs)) > 0, process)
     one = asked("squeue", "--me", "--array", "--noheader", "--states=R", "--format=%i").split()[0]
     asked("scancel", one)
@@ -93,17 +94,25 @@ def test_a_job_that_is_cancelled_takes_no_other_with_it(small: list[str], tmp_pa
     assert (process.returncode, err) == (1, ""), err
     assert "3 runs: 2 done, 1 failed" in out
     assert re.search(rf"job {one} ended without an outcome \(killed\?\): \S+_log\.err has its last words", out)
-    again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, "trainer.max_epochs=100")
+    again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, "trainer.max_epochs=60")
     assert again.returncode == 0
     assert "3 runs: 1 done, 2 done already" in again.stdout
 
 
 def test_a_run_that_reaches_its_limit_goes_on_by_itself(small: list[str], tmp_path: Path) -> None:
-    limit = ["hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=45"]
-    done = train(tmp_path / "outputs", "-m", "method=lora", *small, "trainer.max_epochs=1200", *SLURM, *limit)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    (log,) = (tmp_path / "outputs").glob("lora-*/train.log")
-    assert "goes on after epoch" in log.read_text()
+    outputs = tmp_path / "outputs"
+    process = start(outputs, "-m", "method=lora", *small, LONG, *SLURM, "hydra.launcher.signal_delay_s=120")
+    wait_for(lambda: len(running(outputs)) > 0, process)
+    (number,) = asked("squeue", "--me", "--noheader", "--format=%i").split()
+    elapsed = int(asked("squeue", "--me", "--noheader", "--format=%M").strip().split(":")[0])
+    asked("scontrol", "update", f"JobId={number}", f"TimeLimit={elapsed + 2}")  # so it is told to stop, soon
+    (folder,) = running(outputs)
+    wait_for(lambda: json.loads((folder / "result.json").read_text())["status"] == "interrupted", process)
+    wait_for(lambda: asked("squeue", "--me", "--noheader", "--format=%T").split() == ["PENDING"], process)
+    asked("scontrol", "update", f"JobId={number}", "TimeLimit=60")
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, err) == (0, ""), out
+    assert "goes on after epoch" in (folder / "train.log").read_text()
 
 
 @pytest.mark.parametrize(
