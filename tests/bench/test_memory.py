@@ -1,6 +1,8 @@
 """bench=memory: every method at one point, some at others, each in a process of its own."""
 
+import multiprocessing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,36 +24,54 @@ def test_rows(tmp_path: Path) -> None:
     for row in (one, two):
         assert (row["backbone"], row["batch_size"], row["length"]) == ("t5_tiny", 2, 4)
     assert one["ratio_to_full"] == 1
-    assert 0 < one["peak_memory"]
+    assert one["peak_memory"] > 0
     assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]
 
 
 def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_in_fresh_process", lambda bench, entrant, point, sizes: (point.batch_size, [1.0]))
     options = {"at": AT, "growing": ["lora"], "grid": [["t5_tiny", 8, 4, 1], AT]}
-    entrants: Any = [type("Entrant", (), {"name": name, "shape": None}) for name in ("full", "lora")]
+    entrants: Any = [SimpleNamespace(name=name, shape=None) for name in ("full", "lora")]
     bench = Bench(name="memory", rounds=1, load="mark", options=options)
     rows = memory.measure(bench, entrants, {"t5_tiny": {}}, lambda _: None)
     assert [(row["name"], row["batch_size"]) for row in rows] == [("full", 2), ("lora", 2), ("lora", 8)]
     assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
 
 
+class Dead:
+    """A process that ends before it says anything, as one does whose memory is gone."""
+
+    exitcode = -9
+
+    def __init__(self, *, target: Any, args: tuple[Any, ...]) -> None:
+        self.pipe = args[0]
+
+    def start(self) -> None:
+        self.pipe.close()
+
+    def join(self) -> None:
+        pass
+
+
 def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_child", exit)
-    bench, point = Bench(name="memory", rounds=1), memory.Point.from_list(AT)
-    with pytest.raises(KronaError, match=r"exit code .*likely out of memory"):
-        memory._in_fresh_process(bench, Any, point, {})  # type: ignore[arg-type]
+    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Dead)
+    monkeypatch.setattr(memory.multiprocessing, "get_context", lambda _: context)
+    entrant: Any = SimpleNamespace(name="lora")
+    with pytest.raises(KronaError, match=r"lora on t5_tiny, 2 × 4.* \(exit code -9\): .* likely out of memory"):
+        memory._in_fresh_process(Bench(name="memory", rounds=1), entrant, memory.Point.from_list(AT), {})
 
 
 def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
+    seconds = iter([0.0, 1.0, 2.0, 100.0])  # the deadline is after a minute: one more try
+    monkeypatch.setattr(memory, "time", SimpleNamespace(perf_counter=seconds.__next__))
     monkeypatch.setattr(memory, "_in_fresh_process", lambda *_: (1, [1.0]))
     monkeypatch.setattr(memory, "others_share", lambda *_: 0.7)
-    bench = Bench(name="memory", rounds=1, minutes=0.001, options={"at": AT})
-    entrant: Any = type("Entrant", (), {"name": "lora", "shape": None})
+    bench = Bench(name="memory", rounds=1, minutes=1.0, options={"at": AT})
+    entrant: Any = SimpleNamespace(name="lora", shape=None)
     with pytest.raises(KronaError, match=r"under load: others took 0\.70 cores while lora was measured"):
         memory.measure(bench, [entrant], {"t5_tiny": {}}, said.append)
-    assert said[1] == "  others took 0.70 cores: it is run again"
+    assert said[1:] == ["  others took 0.70 cores: it is run again"]
 
 
 @pytest.mark.parametrize("point", [["t5_base", 8, 64], ["t5_base", 0, 64, 1], [8, 8, 64, 1], ["t5_base", 8, 64, "4"]])
