@@ -10,7 +10,7 @@ from krona.invocation import as_typed
 from krona.jobs import Job, State
 from krona.labels import no_label_line
 from krona.results import Result
-from krona.screen import duration, say, table, width_of
+from krona.screen import duration, runs_in_words, say, table, width_of
 from krona.summary import heading
 
 WORDS: dict[State, str] = {
@@ -39,10 +39,8 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> 
         if job.result is not None:
             console.print(str(job.folder / "result.json"), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
-    say(
-        console,
-        f"{len(jobs)} runs: " + ", ".join(f"{counts[state]} {WORDS[state]}" for state in WORDS if counts[state]),
-    )
+    ended = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
+    say(console, f"{runs_in_words(len(jobs))}: {ended}")
     for line in (*_warnings(jobs), *_failures(jobs)):
         say(console, line)
     command = as_typed(next_command(jobs, sweep))
