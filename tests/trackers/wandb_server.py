@@ -41,6 +41,14 @@ class WandbServer:
     def run(self, name: str) -> dict[str, Any]:
         return self.runs.setdefault(name, {"config": {}, "summary": {}, "history": {}, "exit_code": None, "files": {}})
 
+    def epochs(self, name: str) -> list[float]:
+        """The epochs of a run's history, by step as W&B keys it: a line that came twice must be the same."""
+        by_step: dict[int, dict[str, Any]] = {}
+        for line in self.run(name)["history"].values():
+            told = {key: value for key, value in line.items() if not key.startswith("_")}
+            assert by_step.setdefault(line["_step"], told) == told
+        return [by_step[step]["epoch"] for step in sorted(by_step)]
+
     def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         """The data that a GraphQL operation is answered with."""
         if operation == "UpsertBucket":

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from krona.errors import KronaError
+from krona.invocation import below
 from krona.trackers.guard import one_line
 from krona.trackers.tracker import About, Ending, Value, plain_name, require
 from krona.trackers.values import predictions
@@ -181,7 +182,7 @@ def sync_command(run: Any) -> str:
     """The command that uploads what a run has kept on disk."""
     folder = Path(run.dir).parent
     online = "" if folder.name.startswith("offline") else "--include-online "  # W&B skips them without
-    return f"wandb sync {online}{folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder}"
+    return f"wandb sync {online}{below(folder)}"
 
 
 def wandb_id(run_id: str) -> str:

@@ -13,6 +13,7 @@ from rich.console import Console
 from krona.compose import OUTPUTS, PROJECT
 from krona.entry import leave, quiet_libraries
 from krona.errors import KronaError
+from krona.invocation import as_typed
 from krona.jobs import Interrupted
 from krona.provenance import cpu_count
 from krona.tuning.plots import write_plots
@@ -49,7 +50,10 @@ def tune_here(
     if any(other.returncode for other in others):
         raise KronaError("a worker failed; what it said stands above. The same command goes on")
     typed = " ".join([*(item for item in overrides if not item.startswith("trainer.threads=")), *best.overrides])
-    lines = [f"best of {best.trials} trials: dev {best.score:.2f}, {best.run_id}", f"  python train.py {typed}"]
+    lines = [
+        f"best of {best.trials} trials: dev {best.score:.2f}, {best.run_id}",
+        as_typed(f"  python train.py {typed}"),
+    ]
     lines += [f"  {path}" for path in write_plots(best.study, outputs=OUTPUTS)]
     for line in lines:
         console.print(line, highlight=False, markup=False)
