@@ -9,7 +9,7 @@ from krona.report.grouping import Group
 MOST_RUNS = 5_000  # more of them, and a report shows the best rows
 MOST_CELLS = 240  # of such a report's tables together: each is resampled and compared with others
 FEWEST_ROWS = 3  # of each table, however many tables there are
-MOST_SEEDS = 5  # of a cell, for its test set's interval and the paired tests; its mean is over all
+MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
 
 
 def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
