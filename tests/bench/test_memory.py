@@ -18,7 +18,7 @@ AT = ["t5_tiny", 2, 4, 1]
 
 def test_rows(tmp_path: Path) -> None:
     options = {"at": AT, "growing": ["full"], "grid": [["t5_tiny", 2, 4, 2]]}
-    content = run(tmp_path, name="memory", methods=["full"], rounds=1, options=options)
+    content = run(tmp_path, name="memory", methods=["full"], rounds=1, minutes=10.0, options=options)
     one, two = content["rows"]
     assert [(row["name"], row["adapters"]) for row in (one, two)] == [("full", 1), ("full", 2)]
     for row in (one, two):
