@@ -98,12 +98,13 @@ def test_only_what_changes_results_is_part_of_what_a_run_is() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(2000)
 def test_t5_large_in_bf16_needs_its_weights_and_a_third(tmp_path: Path) -> None:
     few = ["task=sample_rte", "batch_size=8", "data.train_rows=16", "trainer.max_epochs=1", "score_test=false"]
     large = ["backbone=t5_large", "backbone.pretrained=false", "trainer.eval_batch_size=8"]
     room = ["trainer.precision=bf16-frozen", "trainer.gradient_checkpointing=true"]
     for name, more in (("nano", []), ("large", [*large, *room])):
-        done = train(tmp_path / name, "profile=demo", *few, *more)
+        done = train(tmp_path / name, "profile=demo", *few, *more, timeout_s=900)
         assert done.returncode == 0, done.stderr
     peaks = []
     for folder in ("nano", "large"):

@@ -24,11 +24,15 @@ def start(
 
 
 def train(
-    outputs: Path, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    outputs: Path,
+    *arguments: str,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    timeout_s: float = 200,
 ) -> subprocess.CompletedProcess[str]:
     process = start(outputs, *arguments, env=env, cwd=cwd)
     try:
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=timeout_s)
     finally:
         process.kill()  # where it came to no end
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
