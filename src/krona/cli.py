@@ -87,18 +87,7 @@ def status(
 
     if name is not None and sweep is not None and name != sweep:
         raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
-    sweep = name or sweep
-    if sweep is None:
-        runs = runs_status.all_runs(OUTPUTS)
-    else:
-        from krona.sweeps import plan, remembered
-
-        runs = plan(remembered(OUTPUTS / "sweeps", sweep), outputs=OUTPUTS)
-    if not runs:
-        raise KronaError(f"no run in {OUTPUTS} yet: python train.py profile=demo makes one")
-    runs = runs_status.selected(runs, where or [])
-    if not runs:
-        raise KronaError(f"no run has {' and '.join(where or [])}")
+    runs = runs_status.chosen(name or sweep, where or [], OUTPUTS)
     console = Console()
     if follow:
         runs_status.watch(runs, lambda current: runs_status.again(current, OUTPUTS), console)

@@ -16,12 +16,23 @@ from krona.invocation import below
 from krona.names import did_you_mean
 from krona.results import Result
 from krona.screen import duration, runs_in_words, say, table, width_of
-from krona.sweeps import Planned, State, state_of
+from krona.sweeps import Planned, State, plan, remembered, state_of
 
 WATCH_S = 2.0
 SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 KEYS = ("method", "task", "seed", "state", "run")
+
+
+def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
+    """The runs of a sweep that was started here, or all; those that fit. Raises KronaError where there are none."""
+    runs = all_runs(outputs) if sweep is None else plan(remembered(outputs / "sweeps", sweep), outputs=outputs)
+    if not runs:
+        raise KronaError(f"no run in {outputs} yet: python train.py profile=demo makes one")
+    runs = selected(runs, where)
+    if not runs:
+        raise KronaError(f"no run has {' and '.join(where)}")
+    return runs
 
 
 def all_runs(outputs: Path) -> list[Planned]:
