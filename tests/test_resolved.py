@@ -74,3 +74,12 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     job("profile=demo")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
+    assert yaml.safe_load(job("method=krona", "method.terms=2"))["method"]["terms"] == 2
+    assert yaml.safe_load(job("method.bias=1"))["method"]["bias"] == 1
+    assert prepared(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
+    assert prepared(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
+    with pytest.raises(KronaError, match="did you mean 'terms'"):
+        job("method=krona", "method.term=2")

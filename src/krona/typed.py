@@ -4,11 +4,12 @@ import re
 from collections.abc import Sequence
 from itertools import zip_longest
 
+import yaml
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.compose import TUNED, choices, groups, no_such
+from krona.compose import CONF, TUNED, choices, groups, no_such
 from krona.errors import KronaError
 from krona.names import did_you_mean
 
@@ -39,10 +40,20 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         elif item == "recipe=tuned":  # the pair's recipe stays, its learning rate comes from a search
             ready.append(TUNED)
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
-            ready.append(item)
+            ready.append(f"++{item}" if left_at_its_default(key, arguments) and item.startswith(key) else item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # plain values
     return flags_first(ready)
+
+
+def left_at_its_default(key: str, arguments: Sequence[str]) -> bool:
+    """Whether a key of the method stands in its signature alone, not in its YAML: Hydra adds such a key only by ++."""
+    group, _, name = key.partition(".")
+    if group != "method" or not name:
+        return False
+    chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
+    files = [CONF / "method" / f"{method}.yaml" for method in chosen.split(",")]
+    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files if file.is_file()) or not chosen
 
 
 def _check_options(arguments: Sequence[str]) -> None:

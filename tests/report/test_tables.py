@@ -294,6 +294,17 @@ def test_table_2_takes_the_benches_where_they_are(tmp_path):
     assert "training.json is not a bench's result" in report.problems[0]
 
 
+def test_a_bench_without_full_has_launches_and_no_ratio(tmp_path):
+    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
+    (tmp_path / "bench").mkdir()
+    row = '{"name": "krona", "ratio_to_full": null, "launches_added": 0}'
+    (tmp_path / "bench" / "latency.json").write_text(f'{{"rows": [{row}], "machine": {{"device": "a GPU"}}}}')
+    report = collect(tmp_path, table="2")
+    assert report.tables[0].cell("krona", "latency").missing == "measured without full"
+    assert report.tables[0].cell("krona", "launches").value == 0
+    assert not report.problems
+
+
 def test_a_method_without_a_common_seed_is_not_called_worse_silently(tmp_path):
     results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 1, skill=0.5)]
     table = tables(tmp_path, results, table="1").tables[0]

@@ -63,7 +63,8 @@ def read_bench(path: Path) -> dict[str, Any] | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for row in content["rows"]:
-            float(row["ratio_to_full"]), str(row["name"])
+            ratio = row["ratio_to_full"]  # null where full was not among the contestants
+            str(row["name"]), None if ratio is None else float(ratio)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise KronaError(
             f"{path} is not a bench's result: {type(error).__name__}: {error}; run bench.py anew"
@@ -99,6 +100,8 @@ def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: s
     paper = layout.paper.value(name, column) if layout.paper else None
     if found is None:
         return Cell(paper=paper, missing="not measured", command=f"python bench.py bench={kind}")
+    if found["ratio_to_full"] is None:
+        return Cell(paper=paper, missing="measured without full", command=f"python bench.py bench={kind}")
     return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
 
 
