@@ -132,9 +132,10 @@ def _place() -> tuple[int, int, str] | None:
     elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # srun's; SLURM_NTASKS is set in a batch script too
         from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-        slurm = SLURMEnvironment(auto_requeue=False)  # requeueing is `krona.launchers`' work
-        rank, size = slurm.global_rank(), slurm.world_size()
-        address = f"tcp://{slurm.main_address}:{slurm.main_port}"
+        rank, size = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"])
+        host = SLURMEnvironment.resolve_root_node_address(os.environ.get("SLURM_STEP_NODELIST", "127.0.0.1"))
+        port = int(os.environ.get("MASTER_PORT", 15000 + int(os.environ.get("SLURM_JOB_ID", "0")[-4:])))
+        address = f"tcp://{host}:{port}"
     else:
         return None
     return (rank, size, address) if size > 1 else None

@@ -70,7 +70,7 @@ def test_a_run_whose_time_is_over_goes_on_by_itself_to_the_same_bits(tiny_folder
     os.kill(pid, signal.SIGUSR2)  # what submitit's controller does before the limit, and SLURM
     out, err = process.communicate(timeout=200)
     assert (process.returncode, err) == (0, ""), (out, err)
-    assert "1 runs: 1 done" in out
+    assert "1 run: 1 done" in out
     whole = train(tmp_path / "whole", *small)
     assert whole.returncode == 0
     (a,), (b,) = ((tmp_path / name).glob("lora-*") for name in ("told", "whole"))
