@@ -8,13 +8,13 @@ paper's seven shapes and at seeded others. Orders that the model predicts to cos
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.bench.rounds import Timed, timed_rounds
+from krona.bench.rounds import Timed, rounds_of
 from krona.bench.settings import Bench, counts
 from krona.methods.kron_plan import Order, merging_pays, plan, predicted_costs
 from krona.methods.kron_product import kron_linear, low_rank_linear
@@ -92,15 +92,7 @@ def _one_layer(bench: Bench, at: Layer, *, tokens: int, minutes: float, say: Cal
     costs = predicted_costs(at.shape, at.shape_b, rows=tokens, training=True)
     orders: list[Order] = [o for o, cost in costs.items() if o != "built" and cost < LEFT_OUT * min(costs.values())]
     calls = _contestants(at, tokens, orders, seed=bench.seed)
-    timed = timed_rounds(
-        calls,
-        rounds=bench.rounds,
-        warm_up=bench.warm_up,
-        minutes=minutes,
-        mark_load=bench.load == "mark",
-        seed=bench.seed,
-        say=say,
-    )
+    timed = rounds_of(replace(bench, minutes=minutes), calls, say=say)
     best = min((name for name in calls if name.startswith("krona/")), key=timed.median)
     planned = plan(at.shape, at.shape_b, rows=tokens, training=True)
     if planned in ("b_first", "a_first") and merging_pays(at.shape, at.shape_b, rows=tokens, order=planned):

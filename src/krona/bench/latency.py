@@ -6,7 +6,7 @@ modules where neither applies. `<method>/plain` are the plain modules.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ import torch
 from krona import preparing, surgery
 from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
 from krona.bench.launches import launches
-from krona.bench.rounds import timed_rounds
+from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant, counts
 from krona.errors import KronaError
 
@@ -83,15 +83,7 @@ def _at_point(
     inputs = _inputs(at, vocabulary=models["backbone"].config.vocab_size, seed=bench.seed)
     calls = {name: _forward(model, inputs) for name, model in models.items()}
     counted = {name: launches(call).total() for name, call in calls.items()}  # warms up too
-    timed = timed_rounds(
-        calls,
-        rounds=at.rounds,
-        warm_up=at.warm_up,
-        minutes=at.minutes,
-        mark_load=bench.load == "mark",
-        seed=bench.seed,
-        say=say,
-    )
+    timed = rounds_of(replace(bench, rounds=at.rounds, warm_up=at.warm_up, minutes=at.minutes), calls, say=say)
     return [
         {
             "name": name,

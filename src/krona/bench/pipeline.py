@@ -6,7 +6,7 @@ length (``trainer.bucket_by_length``). A round is one batch of each; tokens and 
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from krona import backbones, tasks
 from krona.batches import BucketedBatches, EpochOrder, source_lengths
 from krona.bench.contestants import frozen_t5, training_step, with_method
-from krona.bench.rounds import timed_rounds
+from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant
 from krona.errors import KronaError
 from krona.tasks import Task, Tokenised
@@ -101,15 +101,7 @@ def _one_task(
 
         return one
 
-    timed = timed_rounds(
-        {name: call(name) for name in ways},
-        rounds=bench.rounds,
-        warm_up=bench.warm_up,
-        minutes=minutes,
-        mark_load=bench.load == "mark",
-        seed=bench.seed,
-        say=say,
-    )
+    timed = rounds_of(replace(bench, minutes=minutes), {name: call(name) for name in ways}, say=say)
     rounds = len(timed.seconds[LONGEST])
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
     return [

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from krona.bench.machine import QUIET, Clock, others_share, read_clock
+from krona.bench.settings import Bench
 from krona.errors import KronaError
 
 
@@ -32,6 +33,21 @@ class Timed:
     def ratio(self, name: str, to: str) -> float:
         """Median over rounds of one's time over another's in the same round: a slow minute cancels out."""
         return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
+
+
+def rounds_of(
+    bench: Bench, contestants: Mapping[str, Callable[[], float | None]], *, say: Callable[[str], None]
+) -> Timed:
+    """`timed_rounds` as a bench's settings have them."""
+    return timed_rounds(
+        contestants,
+        rounds=bench.rounds,
+        warm_up=bench.warm_up,
+        minutes=bench.minutes,
+        mark_load=bench.load == "mark",
+        seed=bench.seed,
+        say=say,
+    )
 
 
 def timed_rounds(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from krona.bench.rounds import timed_rounds
+from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench
 from krona.errors import KronaError
 from krona.results import read_result
@@ -35,16 +35,12 @@ def measure(bench: Bench, project: Path, say: Callable[[str], None]) -> list[Row
     common = [*options.overrides, f"sweep={SWEEP}", "overwrite=true"]
     seeds = ",".join(str(seed) for seed in range(options.jobs))
     try:
-        timed = timed_rounds(
+        timed = rounds_of(
+            bench,
             {
                 "process": lambda: _run(project, [*common, "seed=0"]),
                 "sweep": lambda: _run(project, ["-m", *common, f"seed={seeds}"]),
             },
-            rounds=bench.rounds,
-            warm_up=bench.warm_up,
-            minutes=bench.minutes,
-            mark_load=bench.load == "mark",
-            seed=bench.seed,
             say=say,
         )
         start_up = _run(project, ["--cfg", "job", *common])

@@ -23,7 +23,7 @@ from krona.bench.contestants import (
     with_method,
     with_our_modules,
 )
-from krona.bench.rounds import Timed, timed_rounds
+from krona.bench.rounds import Timed, rounds_of
 from krona.bench.settings import Bench, Entrant
 from krona.training_step import quicken
 
@@ -67,15 +67,7 @@ def measure(
         )
         for name, model in models.items()
     }
-    timed = timed_rounds(
-        calls,
-        rounds=bench.rounds,
-        warm_up=bench.warm_up,
-        minutes=bench.minutes,
-        mark_load=bench.load == "mark",
-        seed=bench.seed,
-        say=say,
-    )
+    timed = rounds_of(bench, calls, say=say)
     return [_row(name, timed, model, optimizer_seconds[name]) for name, model in models.items()]
 
 
