@@ -14,7 +14,8 @@ from rich.console import Console
 from krona.compose import CONF
 from krona.errors import KronaError
 from krona.results import Result, read_results
-from krona.tuning.space import Axis, overrides, read_space
+from krona.tuning.axis import Axis
+from krona.tuning.space import overrides, read_space
 from krona.tuning.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")

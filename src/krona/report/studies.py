@@ -7,6 +7,7 @@ from typing import Any
 
 from krona.errors import KronaError
 from krona.report.selection import Run
+from krona.tuning.axis import Choice
 from krona.tuning.reading import Study, Trial, read_studies
 
 STATES = ("finished", "pruned", "failed", "running")
@@ -53,7 +54,7 @@ def data_of(study: Study) -> dict[str, Any]:
     return {"name": study.name, "axes": axes, "trials": trials}
 
 
-def _place(choices: tuple[str, ...], value: Any) -> float | None:
+def _place(choices: tuple[Choice, ...], value: Any) -> float | None:
     """Where a value lies on its axis: a choice by its number."""
     if value is None or (choices and str(value) not in choices):
         return None

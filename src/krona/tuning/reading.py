@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.errors import KronaError
+from krona.tuning.axis import Axis
 from krona.tuning.study import counted, optuna_or_error, storage_of
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
@@ -23,17 +24,6 @@ class Trial:
     epochs: int  # that were reported
     run_id: str
     error: str | None = None
-
-
-@dataclass(frozen=True)
-class Axis:
-    """What was searched along: a range from ``low`` to ``high``, or ``choices``."""
-
-    key: str
-    low: float = 0.0
-    high: float = 0.0
-    log: bool = False
-    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

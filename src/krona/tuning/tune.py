@@ -16,7 +16,8 @@ from krona.compose import CONF, PROJECT, composed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
-from krona.tuning.space import Axis, in_words, overrides, read_space
+from krona.tuning.axis import Axis
+from krona.tuning.space import in_words, overrides, read_space
 from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
