@@ -3,14 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 
-import hydra
 from hydra.errors import HydraException
 from rich.console import Console
 from rich.text import Text
 
-from krona import audit, check
+from krona import audit, check, sweeps
 from krona.backbones import meta_model
-from krona.compose import CONF, composed
+from krona.compose import CONF
 from krona.errors import KronaError
 from krona.names import did_you_mean
 from krona.report.paper import read_paper_table
@@ -36,7 +35,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[audit.Metho
         rest.append("~recipe")  # the method's own row, not that of the default task
     rows: list[audit.MethodRow] = []
     left_out: list[str] = []
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with sweeps.hydra_session():
         model = None
         for name in names:
             try:
@@ -126,11 +125,9 @@ def _shape_cells(row: audit.ShapeRow) -> list[str]:
 def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Method, Backbone]:
     typed = [f"++{o}" if _is_value(o) else o for o in overrides]  # ++: a setting that the YAML leaves at its default
     try:
-        config = composed(hydra.compose("config", [f"method={name}", f"backbone={backbone}", *typed])).config
+        config = sweeps.compose_job([f"method={name}", f"backbone={backbone}", *typed]).config
     except HydraException as error:
         raise KronaError(str(error).splitlines()[0]) from error
-    if any(o.startswith("method.kron_factors=") for o in overrides):
-        config["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
     settings = check.settings(config)
     return settings.method, settings.backbone
 
