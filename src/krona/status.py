@@ -16,7 +16,7 @@ from krona.invocation import below
 from krona.names import did_you_mean
 from krona.results import Result
 from krona.screen import duration, runs_in_words, say, table, width_of
-from krona.sweeps import Planned, State, plan, remembered, state_of
+from krona.sweeps import OPEN, Planned, State, plan, remembered, state_of
 
 WATCH_S = 2.0
 SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
@@ -110,7 +110,7 @@ def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[P
         while True:
             rows = max(3, (console.height - 6) // (1 if console.width >= 100 else 2))
             live.update(Group(_table(current, console.width, rows), "", counts_line(current)), refresh=True)
-            if not any(run.state in ("running", "waiting", "interrupted") for run in current):
+            if not any(run.state in OPEN for run in current):
                 break
             time.sleep(WATCH_S)
             current = refresh(current)
@@ -125,7 +125,7 @@ def _tell_changes(
         if line.split(";")[0] != said.split(";")[0]:
             say(console, line)
             said = line
-        if not any(run.state in ("running", "waiting", "interrupted") for run in current):
+        if not any(run.state in OPEN for run in current):
             break
         time.sleep(WATCH_S)
         current = refresh(current)
@@ -142,7 +142,7 @@ def counts_line(runs: Sequence[Planned]) -> str:
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
     """What the runs that are not done will take: each like the done ones of its task and method, or of all."""
-    todo = [run for run in runs if run.state in ("waiting", "running", "interrupted")]
+    todo = [run for run in runs if run.state in OPEN]
     done = [run.result for run in runs if run.state == "done" and run.result is not None]
     times = {(r.method, r.task): r.times.get("total", 0.0) for r in done}
     if not todo or not times:

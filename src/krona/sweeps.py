@@ -23,6 +23,7 @@ from krona.results import Result, read_result
 from krona.typed import prepared
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
+OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # not at their end yet
 MANY = 10_000  # a sweep of more runs is most likely a slip
 
 

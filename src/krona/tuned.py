@@ -62,7 +62,8 @@ def _of_study(config: Mapping[str, Any], outputs: Path) -> Tuned | None:
     made_with = read_result(outputs / found.run_id / "result.json").config
     if comparable(made_with, without=keys) != comparable(config, without=keys):
         return None
-    _same_number({**_swept(config, outputs), **_studied(config, outputs), method: found.trials}, config, studied=True)
+    swept = _swept(config, _trials(outputs))
+    _same_number({**swept, **_studied(config, outputs), method: found.trials}, config, studied=True)
     values = {key: _at(made_with, key) for key in dict.fromkeys((*keys, "optimizer.lr"))}
     took = " ".join(found.overrides)
     said = f"recipe=tuned took {took}, the best of {found.trials} trials on dev ({found.score:.2f}), study {name}"
@@ -82,7 +83,8 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
     method, task = config["method"]["name"], config["task"]["name"]
     wanted = comparable(config)
     scores: dict[float, list[float]] = defaultdict(list)
-    for trial in _trials(outputs):
+    trials = _trials(outputs)
+    for trial in trials:
         if comparable(trial.config) == wanted:
             scores[float(trial.config["optimizer"]["lr"])].append(float(trial.dev["choice"]))  # type: ignore[index]
     again = f"python train.py -m sweeps={SWEEP} method={method} task={task} …"
@@ -98,7 +100,7 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
             f"sweeps={SWEEP} to its end"
         )
     studied = _studied(config, outputs)
-    others = {**_swept(config, outputs), **studied, method: sum(counts.values())}
+    others = {**_swept(config, trials), **studied, method: sum(counts.values())}
     _same_number(others, config, studied=max(others, key=lambda name: others[name]) in studied)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
     return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
@@ -120,14 +122,12 @@ def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
 # ---- the same number of trials for each method -------------------------------------------------------------------
 
 
-def _swept(config: Mapping[str, Any], outputs: Path) -> dict[str, int]:
+def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
     """How many runs of the sweep each method has on this task, these data and this backbone."""
     groups = ("task", "data", "backbone")
     shared = [canonical(config[group], group) for group in groups]
     return Counter(
-        trial.method
-        for trial in _trials(outputs)
-        if [canonical(trial.config[group], group) for group in groups] == shared
+        trial.method for trial in trials if [canonical(trial.config[group], group) for group in groups] == shared
     )
 
 

@@ -13,7 +13,7 @@ from krona import status
 from krona.compose import PROJECT
 from krona.errors import KronaError
 from krona.screen import duration
-from krona.sweeps import Planned, plan
+from krona.sweeps import OPEN, Planned, plan
 
 POLL_S = 1.0
 
@@ -29,7 +29,7 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     runs = plan(overrides, outputs=outputs)
     console.print(status.counts_line(runs), highlight=False, markup=False)
     for _ in range(3):
-        open_runs = [run for run in runs if run.state in ("waiting", "interrupted", "running")]
+        open_runs = [run for run in runs if run.state in OPEN]
         if not open_runs:
             break
         runs = _round(runs, overrides, min(workers, len(open_runs)), outputs, console)

@@ -8,20 +8,19 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.launchers import slurm
-from krona.launchers.processes import shares
+from krona.launchers.processes import Ended, shares
 from krona.launchers.task import Requeued, Task
 
 POLL_S = 1.0
 LOOK_S = 15.0  # between two questions to SLURM
 SETTLE_S = 20.0  # an outcome's file may come later than the end of its job, on a shared folder
-Ended = Callable[[Task, Job | str], None]  # a job, or why there is none
 
 
 @dataclass

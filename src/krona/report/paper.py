@@ -28,7 +28,6 @@ METHOD_LABELS = {
     "ia3": "(IA)³",
 }
 METHODS = tuple(METHOD_LABELS)[:9]
-PARAMS_FOOTNOTE = "The paper's Params of KronA^B and KronA^B_res depend on one or two biases a module."
 
 # Averages that do not come out of their rows (to 0.01), by table and row: what the row gives.
 ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
