@@ -26,7 +26,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
     """What train.py's config says to these overrides, for a backbone of `SIZES` by any name."""
     values: dict[str, Any] = {"backbone": {"sizes": SIZES}}
     for override in overrides:
-        key, value = override.split("=", 1)
+        key, _, value = override.partition("=")
         if key == "method":
             values["method"] = method_values(value)
         elif key == "task":

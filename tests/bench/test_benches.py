@@ -63,6 +63,17 @@ def test_every_method_of_conf_takes_part() -> None:
     assert [entrant.name for entrant in entry.entrants_of(bench, compose, METHODS)] == METHODS
 
 
+def test_a_method_takes_part_as_its_own_yaml_has_it() -> None:
+    asked: list[list[str]] = []
+
+    def listening(overrides: list[str]) -> dict[str, Any]:
+        asked.append(overrides)
+        return compose(overrides)
+
+    entry.entrants_of(Bench(name="training", rounds=1, methods=["krona_b_res"]), listening, METHODS)
+    assert all("~recipe" in overrides for overrides in asked)  # the default task's row has a bias more
+
+
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
     content = run(tmp_path, name="training", methods=["lora", "krona"], peft=True)
