@@ -89,13 +89,13 @@ def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatc
 OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=paper/2x384")
 
 
-def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN) -> None:
+def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
     """A study of finished trials; the first has ``own`` values."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
     from krona.tuning.study import open_study
 
-    name = f"{method}-sample_rte-nano"
-    opened = open_study(outputs, name, space="a space", base="a base", seed=0)
+    name = name or f"{method}-sample_rte-nano"
+    opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)
     for number, score in enumerate(dev):
         overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
         run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
@@ -144,4 +144,68 @@ def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> N
     rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
     assert best(tmp_path, "method=lora").values == {"optimizer.lr": 3e-3}
     with pytest.raises(KronaError, match=r"krona had 3 trials, lora had 4; .*krona tune method=krona .* --trials 4"):
+        best(tmp_path, "method=krona")
+
+
+def test_a_study_of_any_name_is_found_by_its_settings(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, name="krona-wide")
+    study(tmp_path, "lora", 90, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"), name="another")
+    assert best(tmp_path, "method=krona").said.endswith("the best of 2 trials on dev (80.00), study krona-wide")
+    assert best(tmp_path, "method=lora").said.endswith("study another")
+
+
+def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
+    wide = ("optimizer.lr=0.005", "method.scaling=4.0")
+    study(tmp_path, "krona", 80, 70)
+    study(tmp_path, "krona", 75, own=wide, name="krona-wide")
+    with pytest.raises(KronaError) as raised:
+        best(tmp_path, "method=krona")
+    assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trials, dev 75.00)" in str(raised.value)
+    assert "recipe=tuned/krona-sample_rte-nano takes the first" in str(raised.value)
+    found = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
+    assert found.values["method.scaling"] == 4.0
+    with pytest.raises(KronaError, match="no such study; did you mean 'krona-wide'"):
+        tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona_wide"])
+    with pytest.raises(KronaError, match="recipe=tuned/krona-wide: none of these is a study of lora on sample_rte"):
+        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-wide"])
+
+
+def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
+    own = ("optimizer.lr=0.004", "method.scaling=2.0")
+    study(tmp_path, "krona", 80, 70, 60, own=own, name="krona-long")
+    study(tmp_path, "lora", 80, own=own, name="lora-short")
+    study(tmp_path, "krona", 70, own=("optimizer.lr=0.006",), name="krona-short")
+    both = ["krona-short", "lora-short"]
+    for method in ("krona", "lora"):
+        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).said
+    with pytest.raises(
+        KronaError, match=r"lora had 1 trials, krona had 3; .*krona tune .* --study lora-short --trials 3"
+    ):
+        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-long", "lora-short"])
+
+
+def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert prepared(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
+    study(tmp_path, "krona", 80, name="krona-wide")
+    study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
+    monkeypatch.setattr("krona.compose.OUTPUTS", tmp_path)
+    with sweeps.hydra_session():
+        (job,) = sweeps.expand(["profile=demo", "method=krona", *prepared(["recipe=tuned/krona-wide"])])
+        composed = sweeps.compose_job(job)
+    assert composed.config["optimizer"]["lr"] == 0.004
+    assert composed.notes[0].endswith("study krona-wide")
+
+
+def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
+    monkeypatch.setattr("krona.compose.OUTPUTS", tmp_path)
+    config = config_of("method=krona")
+    take_tuned(config, [])
+    assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)  # type: ignore[index]
+
+
+def test_a_study_without_a_finished_trial_is_gone_on_with(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60})
+    study(tmp_path, "krona", name="begun")
+    with pytest.raises(KronaError, match="the study begun has no finished trial yet: krona tune goes on with it"):
         best(tmp_path, "method=krona")

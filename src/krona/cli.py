@@ -1,6 +1,5 @@
 """The command `krona`: everything beside a run itself. Each command is a thin door to the module that does the work."""
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -112,14 +111,11 @@ def table(
     from rich.console import Console
 
     from krona import status as runs_status
-    from krona.compose import OUTPUTS, PROJECT
-    from krona.sweeps import for_profile
-    from krona.sweeps import plan as planned_runs
+    from krona import sweeps
+    from krona.compose import OUTPUTS
+    from krona.workers import run_sweep
 
-    there = sorted(path.stem.removeprefix("table") for path in (PROJECT / "sweeps").glob("table*.yaml"))
-    if str(number) not in there:
-        raise KronaError(f"table {number} can't be run: sweeps/ has the tables {', '.join(there)}")
-    wanted = for_profile([f"sweeps=table{number}", *(overrides or [])])
+    wanted = sweeps.of_table(number, overrides or [])
     if plan and not dry_run:
         raise KronaError("--plan: with --dry-run, which starts nothing")
     if plan:
@@ -129,14 +125,9 @@ def table(
         command.show(planned, as_json=as_json)
         return
     if dry_run:
-        runs_status.show(planned_runs(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        runs_status.show(sweeps.plan(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
         return
-    if workers > 1:
-        from krona.workers import run_sweep
-
-        code = run_sweep(wanted, workers=workers, outputs=OUTPUTS, console=Console())
-    else:
-        code = subprocess.run([sys.executable, str(PROJECT / "train.py"), "-m", *wanted], check=False).returncode
+    code = run_sweep(wanted, workers=workers, outputs=OUTPUTS, console=Console())
     report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)
     sys.exit(code)
 
@@ -218,9 +209,7 @@ def shapes(
     if as_json:
         print(audit.as_json(rows))
     else:
-        equal = [row for row in rows if row.parameters == d_in + d_out]
-        shown = rows if everything or budget is not None or not equal else equal
-        tables.print_shapes(shown, d_in=d_in, d_out=d_out, others=len(rows) - len(shown))
+        tables.print_shapes(rows, d_in=d_in, d_out=d_out, everything=everything or budget is not None)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -228,7 +217,7 @@ def tune(
     overrides: Annotated[list[str], typer.Argument(help="as for train.py: method=krona task=rte")],
     trials: Annotated[int, typer.Option(min=1, help="of the whole study; one that was stopped goes on")] = 10,
     space: Annotated[Path | None, typer.Option(help="a YAML; left out: sweeps/tune/default.yaml")] = None,
-    study: Annotated[str | None, typer.Option(help="its name; left out: method-task-backbone")] = None,
+    study: Annotated[str | None, typer.Option(help="NAME in recipe=tuned/NAME; or method-task-backbone")] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="of the search; a run's own seed is seed=…")] = 0,
 ) -> None:
@@ -250,11 +239,9 @@ def dashboard(
     from krona.dashboard import spec
 
     if push:
-        made = spec.push(outputs=OUTPUTS, project=project, entity=entity)
+        print(*spec.push(outputs=OUTPUTS, project=project, entity=entity), sep="\n")
     else:
-        paths = spec.write(folder or OUTPUTS / "dashboard", outputs=OUTPUTS, project=project, entity=entity)
-        made = [str(path) for path in paths]
-    print("\n".join(made))
+        print(*spec.write(folder or OUTPUTS / "dashboard", outputs=OUTPUTS, project=project, entity=entity), sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,10 @@
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ CONF = PROJECT / "conf"
 
 OUTPUTS = Path(os.environ.get("KRONA_OUTPUTS") or PROJECT / "outputs").absolute()  # of a cluster, a shared folder
 TUNED = "optimizer.lr=tuned"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
+STUDIES = "/"  # between its studies' names, which have none: recipe=tuned/ONE/ANOTHER
 
 
 def _budget_shapes(_root_: DictConfig) -> str:
@@ -88,20 +92,21 @@ def composed(cfg: DictConfig) -> Composed:
     require_choices(chosen)
     if typed("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
-    if TUNED in overrides:
-        return Composed(config=values, notes=[take_tuned(values, overrides)])
+    studies = next((item.split(STUDIES)[1:] for item in overrides if item.split(STUDIES)[0] == TUNED), None)
+    if studies is not None:
+        return Composed(config=values, notes=[take_tuned(values, overrides, studies)])
     return Composed(config=values, notes=recipe_notes(values, chosen, overrides))
 
 
-def take_tuned(config: dict[str, Any], overrides: list[str]) -> str:
+def take_tuned(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
     """Put in what a search found best, unless it was typed; a line that says what was taken and where it comes from."""
-    found = tuned.best(config, outputs=OUTPUTS)
+    found = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_typed = typed("factors", overrides) or typed("method.kron_factors", overrides)
     for key, value in found.values.items():
         own = shape_typed if key in tuned.STANDS_FOR["factors"] else typed(key, overrides)
         if key == "optimizer.lr" or not own:
-            group, inner = key.split(".", 1)
-            config[group][inner] = value
+            *parents, last = key.split(".")
+            reduce(getitem, parents, config)[last] = value
     return found.said
 
 

@@ -6,6 +6,8 @@ Fair to all methods of a comparison: one that had fewer trials than another on t
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.index import summaries
+from krona.names import did_you_mean
 from krona.results import Result, read_result
 
 SWEEP = "learning_rates"
@@ -27,58 +30,131 @@ class Tuned:
     said: str
 
 
-def best(config: Mapping[str, Any], *, outputs: Path) -> Tuned:
+def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
     """The best that the search found among runs that differ from ``config`` in nothing but what it varied and the seed.
 
+    ``studies`` names those that may be taken, of this method and of those that it is compared with; none: all.
+
     Raises:
-        KronaError: no such search is done, or another method's had more trials.
+        KronaError: no such search is done, several studies fit, or another method's search had more trials.
     """
-    return _of_study(config, outputs) or _of_sweep(config, outputs)
+    found = _studies(config, outputs, studies)
+    own = _own(config, found)
+    if own is not None:
+        swept = {} if studies else _swept(config, _trials(outputs))
+        return _of_study(own, config, {**swept, **_most(found)})
+    if studies:
+        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_wanted(config)}")
+    return _of_sweep(config, outputs, _most(found))
 
 
 def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
     """A config without what the search varies and without what says how it was chosen."""
-    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra")}
+    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
     for name in ("method.fit_factors", "optimizer.lr", *without):
-        group, key = name.split(".", 1)
-        kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
+        group, _, key = name.partition(".")
+        if key:
+            kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
     return canonical(kept)
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs, of any methods, have the same task, data and backbone."""
+    return all(canonical(one[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone"))
+
+
+def _wanted(config: Mapping[str, Any]) -> str:
+    return f"{config['method']['name']} on {config['task']['name']} with these settings"
 
 
 # ---- a study of `krona tune` -------------------------------------------------------------------------------------
 
 
-def _of_study(config: Mapping[str, Any], outputs: Path) -> Tuned | None:
-    """The best trial of the study named after method, task and backbone; None where there is none of these settings."""
-    method, task, backbone = (config[group]["name"] for group in ("method", "task", "backbone"))
-    folder, name = outputs / "studies", f"{method}-{task}-{backbone}"
-    if not (folder / f"{name}.db").is_file():
-        return None
-    from krona.tuning.study import best_of_study
+@dataclass(frozen=True)
+class _Study:
+    """A study's best trial: what it set, and the whole config of its run."""
 
-    found = best_of_study(name, outputs=outputs)
-    searched = [item.partition("=")[0] for item in found.overrides]
-    keys = [key for item in searched for key in STANDS_FOR.get(item, (item,))]
-    made_with = read_result(outputs / found.run_id / "result.json").config
-    if comparable(made_with, without=keys) != comparable(config, without=keys):
-        return None
-    swept = _swept(config, _trials(outputs))
-    _same_number({**swept, **_studied(config, outputs), method: found.trials}, config, studied=True)
-    values = {key: _at(made_with, key) for key in dict.fromkeys((*keys, "optimizer.lr"))}
-    took = " ".join(found.overrides)
-    said = f"recipe=tuned took {took}, the best of {found.trials} trials on dev ({found.score:.2f}), study {name}"
+    name: str
+    overrides: tuple[str, ...]  # as one types them
+    score: float  # on dev
+    trials: int
+    config: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.config["method"]["name"])
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The keys of a config that the search set."""
+        typed = [item.partition("=")[0] for item in self.overrides]
+        return tuple(key for item in typed for key in STANDS_FOR.get(item, (item,)))
+
+
+def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[_Study]:
+    """The studies on the config's task, data and backbone, of all methods; with ``names``, of these alone.
+
+    Raises:
+        KronaError: there is no study of such a name, or one of the config's own method has no finished trial yet.
+    """
+    there = sorted(path.stem for path in (outputs / "studies").glob("*.db"))
+    for name in names:
+        if name not in there:
+            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, there)}")
+    if not there:
+        return []
+    from krona.tuning.study import best_of_study, is_of
+
+    method, place = config["method"]["name"], (config["task"]["name"], config["backbone"]["name"])
+    found = []
+    for name in names or there:
+        try:
+            best = best_of_study(name, outputs=outputs)
+        except KronaError:
+            if is_of(name, method, *place, outputs=outputs):
+                raise
+            continue
+        made_with = read_result(outputs / best.run_id / "result.json").config
+        if _alike(made_with, config):
+            found.append(_Study(name, best.overrides, best.score, best.trials, made_with))
+    return found
+
+
+def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
+    """The study of the config's method and settings. Raises KronaError where it is not the only one."""
+    fitting = [
+        one
+        for one in found
+        if one.method == config["method"]["name"]
+        and comparable(one.config, without=one.varied) == comparable(config, without=one.varied)
+    ]
+    if len(fitting) > 1:
+        each = "; ".join(f"{one.name} ({one.trials} trials, dev {one.score:.2f})" for one in fitting)
+        raise KronaError(
+            f"recipe=tuned: {len(fitting)} studies are of {_wanted(config)}: {each}. recipe=tuned/{fitting[0].name} "
+            "takes the first; of a comparison name each method's: recipe=tuned/ONE/ANOTHER"
+        )
+    return fitting[0] if fitting else None
+
+
+def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int]) -> Tuned:
+    _same_number({**others, own.method: own.trials}, config, study=own.name)
+    keys = dict.fromkeys((*own.varied, "optimizer.lr"))
+    values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
+    took = " ".join(own.overrides)
+    said = f"recipe=tuned took {took}, the best of {own.trials} trials on dev ({own.score:.2f}), study {own.name}"
     return Tuned(values, said)
 
 
-def _at(config: Mapping[str, Any], key: str) -> Any:
-    group, inner = key.split(".", 1)
-    return config[group][inner]
+def _most(found: Sequence[_Study]) -> dict[str, int]:
+    """How many trials each method's longest study has."""
+    return {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
 
 
 # ---- sweeps=learning_rates ---------------------------------------------------------------------------------------
 
 
-def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
+def _of_sweep(config: Mapping[str, Any], outputs: Path, studied: Mapping[str, int]) -> Tuned:
     """The rate with the best mean dev score over seeds; a tie goes to the smaller."""
     method, task = config["method"]["name"], config["task"]["name"]
     wanted = comparable(config)
@@ -90,7 +166,7 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
     again = f"python train.py -m sweeps={SWEEP} method={method} task={task} …"
     if not scores:
         raise KronaError(
-            f"recipe=tuned: no run of sweeps={SWEEP} is done for {method} on {task} with these settings, and no study "
+            f"recipe=tuned: no run of sweeps={SWEEP} is done for {_wanted(config)}, and no study "
             f"of them: {again} makes the first, krona tune method={method} task={task} … the second"
         )
     counts = {lr: len(found) for lr, found in scores.items()}
@@ -99,9 +175,9 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path) -> Tuned:
             f"recipe=tuned: the rates of {method} on {task} have unequal numbers of seeds ({counts}): run "
             f"sweeps={SWEEP} to its end"
         )
-    studied = _studied(config, outputs)
     others = {**_swept(config, trials), **studied, method: sum(counts.values())}
-    _same_number(others, config, studied=max(others, key=lambda name: others[name]) in studied)
+    default = f"{method}-{task}-{config['backbone']['name']}"
+    _same_number(others, config, study=default if max(others, key=lambda name: others[name]) in studied else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
     return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
 
@@ -119,39 +195,27 @@ def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     return said + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
 
 
+def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
+    """How many runs of the sweep each method has on this task, these data and this backbone."""
+    return Counter(trial.method for trial in trials if _alike(trial.config, config))
+
+
 # ---- the same number of trials for each method -------------------------------------------------------------------
 
 
-def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
-    """How many runs of the sweep each method has on this task, these data and this backbone."""
-    groups = ("task", "data", "backbone")
-    shared = [canonical(config[group], group) for group in groups]
-    return Counter(
-        trial.method for trial in trials if [canonical(trial.config[group], group) for group in groups] == shared
-    )
+def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
+    """A method that had fewer trials than another would be compared at a disadvantage.
 
-
-def _studied(config: Mapping[str, Any], outputs: Path) -> dict[str, int]:
-    """How many trials each method's study on this task and this backbone has."""
-    ending = f"-{config['task']['name']}-{config['backbone']['name']}"
-    paths = sorted((outputs / "studies").glob(f"*{ending}.db"))
-    if not paths:
-        return {}
-    from krona.tuning.reading import Study, read_study
-
-    read = [read_study(path) for path in paths]
-    return {one.name.removesuffix(ending): len(one.trials) for one in read if isinstance(one, Study)}
-
-
-def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, studied: bool) -> None:
-    """A method that had fewer trials than another would be compared at a disadvantage."""
-    method, task = config["method"]["name"], config["task"]["name"]
+    ``study``: the one that makes the missing trials; None: the sweep does.
+    """
+    method, task, backbone = (config[group]["name"] for group in ("method", "task", "backbone"))
     most = max(trials.values())
     if trials[method] == most:
         return
     other = next(name for name in trials if trials[name] == most)
     way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
-    if studied:
-        way_out = f"krona tune method={method} task={task} … --trials {most} makes as many"
+    if study is not None:
+        named = f" --study {study}" if study != f"{method}-{task}-{backbone}" else ""
+        way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
     numbers = f"{method} had {trials[method]} trials, {other} had {most}"
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")

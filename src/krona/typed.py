@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.compose import CONF, TUNED, choices, groups, no_such
+from krona.compose import CONF, STUDIES, TUNED, choices, groups, no_such
 from krona.errors import KronaError
 from krona.names import did_you_mean
 
@@ -37,8 +37,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
         if item == "recipe=null":
             ready.append("~recipe")
-        elif item == "recipe=tuned":  # the pair's recipe stays, its learning rate comes from a search
-            ready.append(TUNED)
+        elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays, its learning rate comes from a search
+            ready.append(item.replace("recipe=tuned", TUNED, 1))
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
             ready.append(f"++{item}" if left_at_its_default(key, arguments) and item.startswith(key) else item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:

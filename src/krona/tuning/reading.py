@@ -8,7 +8,7 @@ from typing import Any
 
 from krona.errors import KronaError
 from krona.tuning.axis import Axis
-from krona.tuning.study import counted, optuna_or_error, storage_of
+from krona.tuning.study import counted, optuna_or_error, stored_study
 
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
@@ -50,16 +50,12 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 def read_study(path: Path) -> Study | KronaError:
     """The study in one SQLite file, or why it can't be read."""
     try:
-        optuna = optuna_or_error()
-        study = optuna.load_study(study_name=path.stem, storage=storage_of(path))
-        trials = counted(study)
+        study = stored_study(path)
     except KronaError as error:
-        return KronaError(f"{path}: {error}")
-    except Exception as error:  # SQLite, SQLAlchemy and Optuna each have their own
-        first = str(error).strip().split("\n")[0]
-        return KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}")
+        return error
+    trials = counted(study)
     axes = [_axis(key, kind) for key, kind in max((t.distributions for t in trials), key=len, default={}).items()]
-    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(optuna, study))
+    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(study))
 
 
 def _trial(trial: Any) -> Trial:
@@ -87,8 +83,9 @@ def _plain(value: Any) -> Any:
     return value.rsplit("/", 1)[-1] if isinstance(value, str) else value
 
 
-def _importances(optuna: Any, study: Any) -> dict[str, float]:
+def _importances(study: Any) -> dict[str, float]:
     """How much of the spread of dev scores each axis accounts for; too few finished trials say nothing."""
+    optuna = optuna_or_error()
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     if len(done) < 4 or len({trial.value for trial in done}) < 2:
         return {}

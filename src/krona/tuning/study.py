@@ -71,12 +71,11 @@ def best_of_study(name: str, *, outputs: Path) -> Best:
     Raises:
         KronaError: there is no such study, or none of its trials has finished.
     """
-    optuna = optuna_or_error()
     path = study_path(outputs, name)
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.db"))) or "none yet"
         raise KronaError(f"there is no study {name}; there are: {there}. krona tune makes one")
-    study = optuna.load_study(study_name=name, storage=storage_of(path))
+    study = stored_study(path)
     done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
     if not done:
         raise KronaError(f"the study {name} has no finished trial yet: krona tune goes on with it")
@@ -88,6 +87,23 @@ def best_of_study(name: str, *, outputs: Path) -> Best:
         run_id=str(trial.user_attrs["run_id"]),
         trials=len(counted(study)),
     )
+
+
+def stored_study(path: Path) -> Any:
+    """The study in an SQLite file, to be read. Raises KronaError where it holds none."""
+    try:
+        return optuna_or_error().load_study(study_name=path.stem, storage=storage_of(path))
+    except KronaError as error:
+        raise KronaError(f"{path}: {error}") from error
+    except Exception as error:  # SQLite, SQLAlchemy and Optuna each have their own
+        first = str(error).strip().split("\n")[0]
+        raise KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}") from error
+
+
+def is_of(name: str, method: str, task: str, backbone: str, *, outputs: Path) -> bool:
+    """Whether a study searches for this method on this task and backbone (`krona.tuning.tune.fingerprint`)."""
+    study = stored_study(study_path(outputs, name))
+    return str(study.user_attrs.get("base", "")).startswith(f"{method} {task} {backbone} seed ")
 
 
 def counted(study: Any) -> list[Any]:
