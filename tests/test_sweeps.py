@@ -79,10 +79,10 @@ def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
 
 
 def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> None:
-    assert sweeps.for_profile(["sweeps=table9", "profile=demo"])[-1] == "task=sample_mnli"
-    typed = ["sweeps=table9", "profile=demo", "task=sample_rte"]
-    assert sweeps.for_profile(typed) == typed
-    assert sweeps.for_profile(["sweeps=table1"]) == ["sweeps=table1"]
+    assert sweeps.of_table(9, ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
+    typed = ["profile=demo", "task=sample_rte"]
+    assert sweeps.of_table(9, typed) == ["sweeps=table9", *typed]
+    assert sweeps.of_table(1, []) == ["sweeps=table1"]
 
 
 def finished(run_id: str, *, lr: float = 1e-3, seed: int = 0, dev: float = 50.0, config: object = None) -> Result:

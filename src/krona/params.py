@@ -96,10 +96,12 @@ def print_rows(rows: Iterable[audit.MethodRow], left_out: Sequence[str], *, back
         say(console, Text(f"left out: {line}", style="dim"))
 
 
-def print_shapes(rows: Sequence[audit.ShapeRow], *, d_in: int, d_out: int, others: int = 0) -> None:
-    """The table of shapes; ``others``: how many more there are."""
+def print_shapes(rows: Sequence[audit.ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
+    """The table of shapes; not ``everything``: those of LoRA's size, where there are any."""
     console = Console()
-    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in rows]
+    equal = [row for row in rows if row.parameters == d_in + d_out]
+    shown = rows if everything or not equal else equal
+    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in shown]
     headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
     say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
     say(console, table(headings, cells, width=width_of(console)))
@@ -109,7 +111,7 @@ def print_shapes(rows: Sequence[audit.ShapeRow], *, d_in: int, d_out: int, other
         f"LoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds a token, "
         "and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
     )
-    if others:
+    if others := len(rows) - len(shown):
         say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
 
 

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from krona import check, ownership
-from krona.compose import CONF, Composed, composed, put_aside_other_launchers
+from krona.compose import CONF, PROJECT, Composed, composed, put_aside_other_launchers
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.names import did_you_mean
@@ -116,15 +116,19 @@ def state_of(folder: Path) -> tuple[State, Result | None, str | None]:
     return ("failed" if result.status == "failed" else "interrupted"), result, result.error
 
 
-def for_profile(overrides: Sequence[str]) -> list[str]:
-    """A table's sweep with profile=demo runs on the sample tasks, where no task was typed."""
-    if "profile=demo" not in overrides or any(item.lstrip("+").startswith("task=") for item in overrides):
-        return list(overrides)
+def of_table(number: int, overrides: Sequence[str]) -> list[str]:
+    """The sweep of a table of the paper; with profile=demo it runs on the sample tasks, where no task was typed."""
+    name, there = f"table{number}", sorted(path.stem for path in (PROJECT / "sweeps").glob("table*.yaml"))
+    if name not in there:
+        tables = ", ".join(sweep.removeprefix("table") for sweep in there)
+        raise KronaError(f"table {number} can't be run: sweeps/ has the tables {tables}")
+    typed = [f"sweeps={name}", *overrides]
+    if "profile=demo" not in typed or any(item.lstrip("+").startswith("task=") for item in typed):
+        return typed
     with hydra_session():
-        name = next(item.split("=", 1)[1] for item in overrides if item.startswith("sweeps="))
-        cfg = compose("config", overrides=[f"sweeps={name}"], return_hydra_config=True)
+        cfg = compose("config", overrides=typed[:1], return_hydra_config=True)
         tasks = str(cfg.hydra.sweeper.params.task).split(",")
-    return [*overrides, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]
+    return [*typed, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]
 
 
 def remember(folder: Path, sweep: str, overrides: Sequence[str]) -> None:

@@ -21,9 +21,12 @@ POLL_S = 1.0
 def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console: Console) -> int:
     """Run a sweep to its end in ``workers`` processes; 0 if all its runs are done, else 1.
 
-    The processes share the work through the runs' claims, as processes on other machines may. What a worker leaves
-    behind that dies, a further round takes up. Their own output is in ``outputs/sweeps/worker-N.log``.
+    One has the terminal to itself. Several share the work through the runs' claims, as processes on other machines may.
+    What a worker leaves behind that dies, a further round takes up. Their own output is in
+    ``outputs/sweeps/worker-N.log``.
     """
+    if workers == 1:
+        return subprocess.run(_command(overrides), check=False).returncode
     if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
         raise KronaError(f"--workers {workers} and {launcher}: both say who shares the runs; leave one of them out")
     runs = plan(overrides, outputs=outputs)
@@ -40,6 +43,10 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     return 0 if all(run.state == "done" for run in runs) else 1
 
 
+def _command(overrides: Sequence[str]) -> list[str]:
+    return [sys.executable, str(PROJECT / "train.py"), "-m", *overrides]
+
+
 def _round(
     runs: list[Planned], overrides: Sequence[str], workers: int, outputs: Path, console: Console
 ) -> list[Planned]:
@@ -51,7 +58,7 @@ def _round(
         with log.open("w", encoding="utf-8") as file:
             processes.append(
                 subprocess.Popen(
-                    [sys.executable, str(PROJECT / "train.py"), "-m", *overrides],
+                    _command(overrides),
                     stdout=file,
                     stderr=subprocess.STDOUT,
                     env={"OMP_NUM_THREADS": threads, **os.environ},
