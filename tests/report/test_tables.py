@@ -111,6 +111,44 @@ def test_variants_get_rows_of_their_own(tmp_path):
     assert any("3 variants (method.kron_factors)" in note for note in table.notes)
 
 
+def dev_and_test_disagree(rows=300):
+    """A shape that is best on dev and one that is best on test."""
+    for_dev, for_test = (
+        make_result(
+            "krona", "rte", rows=rows, sweep="factor_shapes", skill=skill, change={"method.kron_factors": shape}
+        )
+        for skill, shape in ((0.6, SHAPES[0]), (0.95, SHAPES[1]))
+    )
+    for_dev.dev, for_test.dev = for_test.dev, for_dev.dev
+    return for_dev, for_test
+
+
+def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
+    for_dev, for_test = dev_and_test_disagree()
+    (table,) = tables(tmp_path, [for_dev, for_test], sweep="factor_shapes").tables
+    assert [(c.label, c.kind) for c in table.columns if "RTE" in c.label] == [
+        ("RTE dev", "task"),
+        ("RTE test", "beside"),
+    ]
+    best = {row.differs: row.cells["rte"].best for row in table.rows}
+    assert best == {"kron_factors=2x384": True, "kron_factors=12x64": False}
+    beside = [row.cells["rte test"] for row in table.rows]
+    assert [cell.value for cell in beside] == [for_dev.test["score"], for_test.test["score"]]
+    assert not any(cell.best or cell.tied for cell in beside)
+    assert any(note.startswith("Several settings of a method: the mark is by dev") for note in table.notes)
+    assert not any("do not look at the test set" in note for note in table.notes)
+
+
+def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_path):
+    for_dev, for_test = dev_and_test_disagree()
+    lora = make_result("lora", "rte", rows=300, sweep="factor_shapes", skill=0.4)
+    (table,) = tables(tmp_path, [for_dev, for_test, lora], sweep="factor_shapes").tables
+    values = {row.differs or row.key: row.cells["rte"] for row in table.rows}
+    assert max(values, key=lambda name: values[name].value) == "kron_factors=12x64"
+    assert [name for name, cell in values.items() if cell.best] == ["kron_factors=2x384"]
+    assert any("only the one that is best on dev can be marked" in note for note in table.notes)
+
+
 def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
     results = [make_result("krona", task) for task in ("rte", "cola", "mrpc")]
     results.append(make_result("krona", "rte", change={"optimizer.lr": 0.01}))

@@ -81,23 +81,28 @@ class PairedTests:
         except ValueError:  # another test set
             return None
 
-    def mark_best(self, column: Sequence[Scored], *, seed: int) -> None:
-        """The highest mean of a task, and those that are not told apart from it, Holm over the column."""
+    def mark_best(self, column: Sequence[Scored], *, fit: Sequence[Scored], seed: int) -> None:
+        """The highest mean of a task, and those that are not told apart from it, Holm over the column.
+
+        ``fit``: those of the column that may be the best.
+        """
         if len(column) < 2:  # a lone cell is the best of nothing
             return
-        best = max(column, key=lambda one: one.cell.value or 0.0)
+        best = max(fit, key=lambda one: one.cell.value or 0.0)
         best.cell.best = True
         tests = [(one, self.of(one, best, seed=seed)) for one in column if one is not best]
         _adjust([(one, test.p) for one, test in tests if test is not None])
 
-    def mark_best_average(self, averages: Sequence[Scored], parts: Sequence[Sequence[Scored]]) -> None:
+    def mark_best_average(
+        self, averages: Sequence[Scored], parts: Sequence[Sequence[Scored]], *, fit: Sequence[int]
+    ) -> None:
         """The same for averages: an example is swapped in its own task, the tasks' differences are averaged.
 
         ``parts[i]`` are the cells of ``averages[i]``, one a task, in the same order in each row.
         """
         if len(averages) < 2:
             return
-        top = max(range(len(averages)), key=lambda i: averages[i].cell.value or 0.0)
+        top = max(fit, key=lambda i: averages[i].cell.value or 0.0)
         averages[top].cell.best = True
         found = []
         for i, row in enumerate(parts):

@@ -44,7 +44,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """``kind``: task, average, params, rank, time (seconds or ratios), launches."""
+    """``kind``: task, beside (test beside dev), average, params, rank, time (seconds or ratios), launches."""
 
     key: str
     label: str
@@ -71,6 +71,7 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
+    split: str = "test"  # of its scores, but for columns beside them
 
     def cell(self, row: str, column: str) -> Cell:
         return next(one for one in self.rows if one.key == row).cells[column]

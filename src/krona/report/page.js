@@ -71,11 +71,11 @@ function apart(about, column, i, j) {
   return `Their predictions differ in ${count} of ${all} ${about.split} examples (${seeds} seed${seeds > 1 ? "s, mean" : ""}).`;
 }
 
-function summary(about, cell) {
+function summary(about, kind, cell) {
   const facts = [];
   if (cell.v !== undefined) facts.push(`Mean ${shown(cell.v)} over ${cell.runs?.length ?? 0} runs.`);
   if (cell.t) facts.push(`Over seeds (95 %, Student's t): ${range(cell.t)}.`);
-  if (cell.b) facts.push(`Over ${about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
+  if (cell.b) facts.push(`Over ${kind === "beside" ? "test" : about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
   if (cell.paper !== undefined) facts.push(`The paper: ${cell.paper}.`);
   if (cell.best) facts.push("Best of its column.");
   if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not told apart" : ""}.`);
@@ -92,7 +92,7 @@ function openCell(tableIndex, rowIndex, column) {
   const runs = (cell.runs || []).map((i) => DATA.runs[i]);
   const body = document.getElementById("details-body");
   document.getElementById("details-title").textContent = `${rowName(row)}, ${name}`;
-  body.replaceChildren(...summary(about, cell));
+  body.replaceChildren(...summary(about, kind, cell));
   const compared = node("div");
   const others = about.rows.map((one, i) => i).filter((i) => i !== rowIndex && about.rows[i].cells[column]?.runs);
   if (runs.length && kind === "task") {

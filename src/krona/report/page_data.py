@@ -88,11 +88,10 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
                 "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
             }
         )  # fmt: skip
-    split = "dev" if any("dev score" in note.lower() for note in table.notes) else "test"
     return {
         "heading": table.heading, "title": table.title, "axis": table.axis, "columns": columns, "rows": rows,
-        "split": split, "ours": table.section is not None,
-        "apart": {c.key: _apart(table, c.key, split, seeds) for c in tasks} if table.section else {},
+        "split": table.split, "ours": table.section is not None,
+        "apart": {c.key: _apart(table, c.key, seeds) for c in tasks} if table.section else {},
     }  # fmt: skip
 
 
@@ -106,14 +105,14 @@ def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
     return {key: value for key, value in found.items() if value not in (None, False, [])}
 
 
-def _apart(table: Table, column: str, split: str, most: int | None) -> dict[str, Any]:
+def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
     """How many predictions two rows differ in, mean over the seeds that both have: {"i j": [mean, of, seeds]}."""
     if column == AVERAGE:
         return {}
     by_row: list[dict[int, Any]] = []
     for row in table.rows:
         runs = row.cells[column].runs[:most] if column in row.cells else []
-        by_row.append({run.result.seed: run.packed[split].given for run in runs if split in run.packed})
+        by_row.append({run.result.seed: run.packed[table.split].given for run in runs if table.split in run.packed})
     known = [i for i, seeds in enumerate(by_row) if seeds]
     best = [i for i in known if table.rows[i].cells[column].best]
     found: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const BOX = { width: 460, height: 270, left: 46, right: 20, top: 10, bottom: 40 };
 const MARKS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.6,-3.6h7.2v7.2h-7.2z", "M0,-4.6L4.4,3.4H-4.4z", "M0,-5L5,0L0,5L-5,0z"];
+const SCORES = ["task", "beside", "average"]; // kinds of columns
 const color = (i) => `var(--c${i % 12})`;
 const markOf = (i) => MARKS[i % 4];
 
@@ -183,11 +184,11 @@ function pictures(tableIndex, column) {
   };
   const shapes = [...new Map(rows.filter(({ row }) => row.shape).map(({ row }) => [row.shape, row.rank ?? 0]))]
     .sort((a, b) => a[1] - b[1]).map(([shape]) => shape);
-  if (kind === "task" || kind === "average") {
+  if (kind === "task") {
     const series = [...rows].sort((a, b) => b.cell.v - a.cell.v).slice(0, 12).sort((a, b) => a.i - b.i)
       .map(({ row, i, cell }) => lineOf(row, i, cell.runs.map((k) => DATA.runs[k])));
     const detail = rows.length > 12 ? "mean, lowest and highest seed; the best 12 rows" : "mean, lowest and highest seed";
-    if (kind === "task" && series.some((one) => one.points.length)) {
+    if (series.some((one) => one.points.length)) {
       made.push(figure("Dev score by epoch", detail, curvePlot("Dev score by epoch", series)));
     }
   }
@@ -206,7 +207,7 @@ function startPictures() {
   const [pickTable, pickTask] = ["pick-table", "pick-task"].map((id) => document.getElementById(id));
   if (!pickTable) return;
   const columnsOf = (about) => about.columns.filter(([key, , kind]) =>
-    (kind === "task" || kind === "average") && about.rows.some((row) => row.cells[key]?.v !== undefined));
+    SCORES.includes(kind) && about.rows.some((row) => row.cells[key]?.v !== undefined));
   DATA.tables.forEach((about, i) => {
     if (about.ours && columnsOf(about).length) pickTable.append(new Option(about.heading, i));
   });

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 from krona.report import picture_sizes, svg, text
-from krona.report.model import AVERAGE, Cell, Column, Report, Row, Table
+from krona.report.model import Cell, Column, Report, Row, Table
 
 LEFT, RIGHT, STEP = 150, 120, 30
 
@@ -22,10 +22,10 @@ def render(report: Report) -> str:
 
 
 def _column(table: Table) -> Column | None:
-    columns = sorted(table.columns, key=lambda column: column.key != AVERAGE)
-    for column in columns:
+    order = ("average", "beside", "task")  # test where dev only chooses
+    for column in sorted((c for c in table.columns if c.kind in order), key=lambda one: order.index(one.kind)):
         cells = [row.cells.get(column.key) for row in table.rows]
-        if column.kind in ("task", "average") and any(cell and cell.value is not None for cell in cells):
+        if any(cell and cell.value is not None for cell in cells):
             return column
     return None
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from krona.report import costs, crowd
-from krona.report.cells import PairedTests, average, score_cell
+from krona.report import choice, costs, crowd
+from krona.report.cells import score_cell
 from krona.report.grouping import Group, group
 from krona.report.layouts import Layout, section_tasks
 from krona.report.model import AVERAGE, Cell, Column, Row, Table
@@ -64,6 +64,10 @@ def _table(layout: Layout, section: Section, runs: list[Run], room: int | None) 
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group(runs, layout, whole=whole)
+    if layout.quantity == "score" and layout.paper is None and layout.split == "test" and choice.is_choice(groups):
+        layout = replace(layout, split="dev", beside="test", notes=(choice.CHOSEN, *layout.notes))
+    elif layout.split == "test" and choice.has_several(groups):
+        notes = [choice.AMONG, *notes]
     if room is not None:
         rows = max(crowd.FEWEST_ROWS, room // max(1, len(tasks)))
         groups, left = crowd.best_groups(groups, layout.split, rows=rows)
@@ -83,16 +87,11 @@ def _score_table(
 ) -> Table:
     """``seeds``: so many of a cell are resampled and compared; None: all."""
     scored = [{task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups]
-    tests = PairedTests()
-    for place, task in enumerate(tasks):
-        tests.mark_best([cell for row in scored if (cell := row[task]) is not None], seed=place)
-    whole = [[cell for cell in row.values() if cell is not None] for row in scored]
+    averages = choice.marked(layout, groups, tasks, scored)
     with_average = layout.average and len(tasks) > 1
-    averages = {i: average(parts) for i, parts in enumerate(whole) if with_average and len(parts) == len(tasks)}
-    tests.mark_best_average(list(averages.values()), [whole[i] for i in averages])
 
-    table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section)
-    columns = [Column(task, task_label(task)) for task in tasks]
+    table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)
+    columns = [column for task in tasks for column in _columns(layout, task)]
     extras = [Column(name, EXTRAS[name], name) for name in layout.extras]
     table.columns = [c for c in extras if c.key == "params"] + columns
     if with_average:
@@ -103,6 +102,9 @@ def _score_table(
         for task in tasks:
             found = scored[i][task]
             row.cells[task] = found.cell if found else _missing(layout, section, one, task)
+            if layout.beside:
+                beside = score_cell(one.runs.get(task, []), layout.beside, seeds)
+                row.cells[f"{task} {layout.beside}"] = beside.cell if beside else Cell(missing="")
         if with_average:
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages[i].cell if i in averages else Cell(missing=f"without {', '.join(lacking)}")
@@ -110,9 +112,19 @@ def _score_table(
         table.rows.append(row)
     _add_extras(layout, section, groups, table)
     table.notes = about_chance(table, tasks)
-    if layout.split == "dev" and layout.paper is None:
+    if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
     return table
+
+
+def _columns(layout: Layout, task: str) -> list[Column]:
+    label = task_label(task)
+    if layout.beside is None:
+        return [Column(task, label)]
+    return [
+        Column(task, f"{label} {layout.split}"),
+        Column(f"{task} {layout.beside}", f"{label} {layout.beside}", "beside"),
+    ]
 
 
 def _named_row(layout: Layout, one: Group) -> Row:

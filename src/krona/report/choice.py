@@ -1,0 +1,59 @@
+"""Which row is marked as the best: among several settings of one method dev chooses, never test."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from krona.report.cells import PairedTests, Scored, average
+from krona.report.grouping import Group
+from krona.report.layouts import Layout
+
+CHOSEN = "Several settings of a method: the mark is by dev, which is what one chooses by; test stands beside it."
+AMONG = "Of a method's several rows only the one that is best on dev can be marked as the best."
+
+
+def is_choice(groups: Sequence[Group]) -> bool:
+    """Whether every row that ran is one of several settings of its method: a table to choose from."""
+    counts = Counter(one.key for one in groups if one.runs)
+    return bool(counts) and min(counts.values()) > 1
+
+
+def has_several(groups: Sequence[Group]) -> bool:
+    """Whether a method has several rows that ran."""
+    return max(Counter(one.key for one in groups if one.runs).values(), default=0) > 1
+
+
+def marked(
+    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, Scored | None]]
+) -> dict[int, Scored]:
+    """The averages of rows that have one; in each column the best is marked, and what is not told apart from it."""
+    tests = PairedTests()
+    for place, task in enumerate(tasks):
+        found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}
+        fit = [found[i] for i in _fit(groups, found, [task], layout.split)]
+        tests.mark_best(list(found.values()), fit=fit, seed=place)
+    if not layout.average or len(tasks) < 2:
+        return {}
+    whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
+    averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
+    places = list(averages)
+    fit_places = [places.index(i) for i in _fit(groups, places, tasks, layout.split)]
+    tests.mark_best_average(list(averages.values()), [whole[i] for i in places], fit=fit_places)
+    return averages
+
+
+def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
+    """Those of the rows at ``places`` that may be the best: on test only the one of each method that dev says is."""
+    if split != "test":
+        return list(places)
+    of_method = defaultdict(list)
+    for place in places:
+        of_method[groups[place].key].append(place)
+    return [max(rows, key=lambda place: _on_dev(groups[place], tasks)) for rows in of_method.values()]
+
+
+def _on_dev(one: Group, tasks: Sequence[str]) -> float:
+    """The mean over tasks of the mean over seeds; 0 where dev was not scored."""
+    scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
+    return float(np.mean([np.mean(found) for found in scores]))
