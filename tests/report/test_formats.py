@@ -24,11 +24,12 @@ def outputs(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("width", [24, 80, 160])
+@pytest.mark.parametrize("width", [20, 80, 160])
 def test_terminal_text_fits_its_width(outputs, width):
     text = build_report(outputs, table="1", width=width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
+    assert "KronA^B_res" in text, "no name is cut"
     words = " ".join(text.split())
     for part in ("GLUE on t5_base", "task=rte retry=failed", "loss is nan at step 12"):
         assert part in words

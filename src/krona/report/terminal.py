@@ -15,7 +15,6 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
     from rich.text import Text
 
     out = io.StringIO()
-    width = max(width, 24)
     console = Console(
         file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
     )
@@ -86,7 +85,7 @@ def _blocks(table: Table, width: int) -> list[list[Column]]:
 
 def _label_width(table: Table, width: int) -> int:
     labels = [line for row in table.rows for line in _label(row).split("\n")] + [table.axis]
-    return min(max(map(len, labels)), max(10, width // 3))
+    return min(max(map(len, labels)), max(11, width // 3))  # KronA^B_res whole
 
 
 def _width(table: Table, column: Column) -> int:
