@@ -1,6 +1,7 @@
 """Two runs and two methods, side by side."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from scipy import stats
@@ -58,6 +59,13 @@ def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
     lines = render(found, width=width).splitlines()[2:]  # ids stay whole: the terminal folds them
     assert max(map(len, lines)) <= width
     assert any("only A right" in line for line in lines)
+
+
+def test_a_long_example_says_that_it_is_cut(tmp_path, pair):
+    found = diff(*(tmp_path / result.run_id for result in pair))
+    found.changes[:] = [replace(change, source="sentence: " + "a word " * 40) for change in found.changes]
+    assert "a word …" in render(found, width=20)
+    assert "…" not in render(found, width=400, examples=len(found.changes))
 
 
 def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):

@@ -56,7 +56,7 @@ def _example(found: Diff, change: Change, width: int | None) -> list[str]:
     words = label_words(found.a.result.config["task"])
     truth, a, b = (in_words(text, words) for text in (change.target, change.a, change.b))
     head = f"{change.verdict}  {change.id}: {truth} is right; A says {a}, B says {b}"
-    return [*_wrapped(head, width), *_wrapped(change.source, width, "      ")[:6]]
+    return [*_wrapped(head, width), *_wrapped(change.source, width, "      ", most=6)]
 
 
 def render_methods(both: MethodDiff, *, width: int | None = 100) -> str:
@@ -129,11 +129,13 @@ def _columns(rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
     return lines
 
 
-def _wrapped(text: str, width: int | None, indent: str = "  ") -> list[str]:
+def _wrapped(text: str, width: int | None, indent: str = "  ", *, most: int | None = None) -> list[str]:
+    """Lines of at most ``width``; with ``most``, no more of them, an ellipsis where the rest would be."""
     if width is None:
         return [indent + text]
     narrow = indent if width > 2 * NARROWEST else indent[:1]
-    return textwrap.wrap(text, max(width, NARROWEST), initial_indent=narrow, subsequent_indent=narrow)
+    width = max(width, NARROWEST)
+    return textwrap.wrap(text, width, initial_indent=narrow, subsequent_indent=narrow, max_lines=most, placeholder=" …")
 
 
 def _number(value: float | None) -> str:
