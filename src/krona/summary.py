@@ -29,9 +29,13 @@ def run_summary(job: Job, console: Console) -> None:
         lines.insert(1, warning)
     for line in lines:
         say(console, f"  {line}")
-    command = as_typed(f"krona report --where task={result.task}   (or krona diff {result.run_id} ANOTHER_RUN)")
-    for whole in (f"{job.folder / 'result.json'}", f"next: {command}"):  # to be copied
-        console.print(f"  {whole}", highlight=False, markup=False, soft_wrap=True)
+    lines = [
+        str(job.folder / "result.json"),
+        as_typed(f"next: krona report --where task={result.task}"),
+        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN"),
+    ]
+    for line in lines:  # whole, to be copied
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def rate(examples_per_s: float) -> str:

@@ -1,6 +1,7 @@
 """A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -16,10 +17,11 @@ from krona.errors import KronaError
 from krona.results import Result, read_results
 from krona.tuning.axis import Axis
 from krona.tuning.space import overrides, read_space
-from krona.tuning.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
+from krona.tuning.study import Best, best_of_study, counted, open_study, put_back_dead, storage_of, study_path
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
+from krona.tuning import command as typed_command  # noqa: E402
 from krona.tuning.plots import write_plots  # noqa: E402
 from krona.tuning.tune import tune  # noqa: E402
 
@@ -182,3 +184,19 @@ def test_missing_studies_and_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="the study s has no finished trial yet"):
         best_of_study("s", outputs=tmp_path)
     assert new_study(tmp_path).user_attrs["space"] == "x 0…1"
+
+
+def test_the_command_at_the_end_is_one_that_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ("optimizer.lr=0.003", "factors=paper/2x384")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the test's own stay
+    monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: Best("s", own, 71.5, "krona-rte-1", 10))
+    monkeypatch.setattr(typed_command, "write_plots", lambda name, outputs: [])
+    typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
+    typed_command.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
+    best, line = capsys.readouterr().out.splitlines()
+    assert best == "best of 10 trials: dev 71.50, krona-rte-1"
+    words = shlex.split(line)
+    assert words[1].endswith("train.py")
+    assert words[2:] == [*typed, *own]

@@ -1,6 +1,7 @@
 """`krona tune` as it is typed: one worker or several, what was found, and the command that uses it."""
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -31,11 +32,12 @@ def tune_here(
     signal.signal(signal.SIGTERM, _interrupt)
     console = Console(soft_wrap=True)
     space = space or SPACE
+    shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
-        overrides = [*overrides, f"trainer.threads={max(1, cpu_count() // workers)}"]
-    others = [_start(overrides, trials, space, study, seed + 1000 * number) for number in range(1, workers)]
+        shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
+    others = [_start(shared, trials, space, study, seed + 1000 * number) for number in range(1, workers)]
     try:
-        best = tune(overrides, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     except (Interrupted, KeyboardInterrupt):
@@ -49,10 +51,9 @@ def tune_here(
         return  # the process that started this one says what was found
     if any(other.returncode for other in others):
         raise KronaError("a worker failed; what it said stands above. The same command goes on")
-    typed = " ".join([*(item for item in overrides if not item.startswith("trainer.threads=")), *best.overrides])
     lines = [
         f"best of {best.trials} trials: dev {best.score:.2f}, {best.run_id}",
-        as_typed(f"  python train.py {typed}"),
+        as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"),
     ]
     lines += [f"  {path}" for path in write_plots(best.study, outputs=OUTPUTS)]
     for line in lines:
