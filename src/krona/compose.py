@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import getitem
@@ -75,7 +75,14 @@ class Composed:
 
 
 def composed(cfg: DictConfig) -> Composed:
-    """The plain values of one job. Raises `KronaError` where a value that must be given is missing."""
+    """The plain values of the job that Hydra is at. Raises `KronaError` where a value that must be given is missing."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
+    return plain(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
+
+
+def plain(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
+    """The plain values of a job with these overrides, and each group's choice. Raises as `composed` does."""
     try:
         missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra"))
         if missing:
@@ -86,9 +93,6 @@ def composed(cfg: DictConfig) -> Composed:
         raise KronaError(str(error).splitlines()[0]) from error
     assert isinstance(config, dict)
     values = {str(key): value for key, value in config.items()}
-    hydra = HydraConfig.get() if HydraConfig.initialized() else None
-    overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
-    chosen = dict(hydra.runtime.choices) if hydra is not None else {}
     require_choices(chosen)
     if typed("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
@@ -127,7 +131,7 @@ def typed(key: str, overrides: list[str]) -> bool:
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 
-def require_choices(chosen: dict[str, Any]) -> None:
+def require_choices(chosen: Mapping[str, Any]) -> None:
     """Raise for a name that an optional group does not have: Hydra would go on without it, in silence."""
     for group in ("factors", "variant", "sweeps"):
         name = chosen.get(group)
@@ -145,7 +149,7 @@ def no_such(group: str, name: str) -> str:
     return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
 
 
-def recipe_notes(config: dict[str, Any], choices: dict[str, Any], overrides: list[str]) -> list[str]:
+def recipe_notes(config: dict[str, Any], choices: Mapping[str, Any], overrides: list[str]) -> list[str]:
     """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
     choice = choices.get("recipe")
     if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():

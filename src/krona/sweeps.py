@@ -15,7 +15,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from krona import check, ownership
-from krona.compose import CONF, PROJECT, Composed, composed, put_aside_other_launchers
+from krona.compose import CONF, PROJECT, Composed, put_aside_other_launchers
+from krona.composer import Composer
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.names import did_you_mean
@@ -56,11 +57,7 @@ def hydra_session() -> Iterator[None]:
 
 def compose_job(overrides: Sequence[str]) -> Composed:
     """One job's plain values; inside `hydra_session`."""
-    cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(cfg)
-    OmegaConf.set_struct(cfg, False)
-    del cfg["hydra"]
-    return composed(cfg)
+    return Composer().job(overrides)
 
 
 def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
@@ -87,13 +84,14 @@ def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
 def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
     """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size."""
     with hydra_session():
-        return [_planned(job, outputs) for job in expand(prepared(["-m", *overrides])[1:])]
+        composer = Composer()
+        return [_planned(job, outputs, composer) for job in expand(prepared(["-m", *overrides])[1:])]
 
 
-def _planned(job: tuple[str, ...], outputs: Path) -> Planned:
+def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned:
     config: dict[str, Any] | None = None
     try:
-        config = compose_job(job).config
+        config = composer.job(job).config
         run_id = identify(check.settings(config))
     except KronaError as error:
         return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
