@@ -76,6 +76,7 @@ TYPED = [
     (["data=tvs"], "did you mean 'tsv'?"),
     (["trainer=defalt"], "did you mean 'default'?"),
     (["logger=wanb"], "did you mean 'wandb'?"),
+    (["logger=[csv,mlfow]"], "logger=mlfow: no such logger; did you mean 'mlflow'?"),
     (["methd=krona"], "methd is no setting: did you mean 'method'?"),
     (["seeed=3"], "seeed is no setting: did you mean 'seed'?"),
     (["++typo=3"], "typo is no setting: there are backbone, batch_size"),

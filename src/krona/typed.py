@@ -90,7 +90,7 @@ def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
     if isinstance(cause, KronaError):
         return str(cause)
     text = str(error)
-    if option := re.search(r"Could not find '(hydra/launcher|\w+)/(.+?)'", text):
+    if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         group, name = option.groups()
         return no_such(group, name)
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):

@@ -115,6 +115,8 @@ def test_a_run_with_an_unruly_tracker_is_the_same(
 def test_what_is_not_installed_names_the_command() -> None:
     with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e '\.\[extra\]'"):
         require("no_such_module", logger="x", extra="extra")
+    with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e \.$"):
+        require("no_such_module", logger="x")
 
 
 @pytest.mark.parametrize(

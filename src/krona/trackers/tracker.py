@@ -46,10 +46,11 @@ class Tracker(Protocol):
         """Let go, whatever happened; a line where something is left to do."""
 
 
-def require(module: str, *, logger: str, extra: str) -> None:
+def require(module: str, *, logger: str, extra: str = "") -> None:
     """Raise `KronaError` with the command that installs what a logger needs, where it isn't there."""
     if importlib.util.find_spec(module) is None:
-        raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e '.[{extra}]'")
+        what = f"'.[{extra}]'" if extra else "."
+        raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {what}")
 
 
 def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:

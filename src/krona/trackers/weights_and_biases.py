@@ -46,7 +46,7 @@ class WeightsAndBiases:
         table_rows: int = 10_000,
         timeout: float = 20.0,
     ) -> None:
-        require("wandb", logger="wandb", extra="wandb")
+        require("wandb", logger="wandb")
         plain_name("logger.wandb.project", project, forbidden="/\\#?%:")
         plain_name("logger.wandb.entity", entity, forbidden="/\\#?%:")
         if timeout <= 0:
