@@ -109,6 +109,34 @@ def test_every_weight_that_changes_is_seen(name: str) -> None:
         assert close(prepared, plain)
 
 
+@pytest.mark.parametrize("name", UNMERGEABLE)
+def test_a_layer_of_the_ffn_that_is_exchanged_is_seen(name: str) -> None:
+    model = disturbed(name)
+    preparing.prepare(model)
+    before = logits(model)
+    place = next(place for where, place in surgery.adapted_modules(model) if "DenseReluDense" in where)
+    place.base.wo = torch.nn.Linear(place.base.wo.in_features, place.base.wo.out_features, bias=False)
+    prepared = logits(model)
+    preparing.release(model)
+    assert close(prepared, logits(model))
+    assert not close(prepared, before)
+
+
+@pytest.mark.parametrize("name", UNMERGEABLE)
+def test_a_hook_in_the_ffn_is_called(name: str) -> None:
+    model = disturbed(name)
+    preparing.prepare(model)
+    few = operations(model)
+    place = next(place for where, place in surgery.adapted_modules(model) if "DenseReluDense" in where)
+    seen: list[torch.Tensor] = []
+    hook = place.base.wo.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    logits(model)
+    assert len(seen) == 1
+    hook.remove()
+    logits(model)  # made ready anew
+    assert operations(model) == few
+
+
 def test_scale_tensor_and_adapter_that_change_are_seen() -> None:
     model = disturbed("krona_b")
     first = logits(model)

@@ -1,6 +1,7 @@
 """The prepared form of each kind of place (`krona.preparing`): a function of the place's inputs, weights made ready."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -50,15 +51,11 @@ def _unusual(adapted: Adapted) -> bool:
 def _bottleneck_after(base: nn.Module, part: Bottleneck, *, residual: bool) -> Step:
     down, down_bias, up = _with_constant(part)
 
-    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = base(x, *args, **kwargs)
-        y = output[0] if isinstance(output, tuple) else output
-        y2 = y.reshape(-1, y.shape[-1])
-        z = part.non_linearity(torch.addmm(down_bias, y2, down))  # (N, r + 1)
-        out = (torch.addmm(y2, z, up) if residual else z @ up).view(y.shape)
-        return (out, *output[1:]) if isinstance(output, tuple) else out
+    def finish(y: Tensor, x: Tensor) -> Tensor:
+        z = part.non_linearity(torch.addmm(down_bias, y, down))  # (N, r + 1)
+        return torch.addmm(y, z, up) if residual else z @ up
 
-    return step
+    return _step(base, finish)
 
 
 def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None:
@@ -71,15 +68,7 @@ def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None
         torch.cat([r[2] for r in ready]),
     )
     non_linearity = parts[0].non_linearity
-
-    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        output = base(x, *args, **kwargs)
-        y = output[0] if isinstance(output, tuple) else output
-        z = non_linearity(torch.addmm(down_bias, x.reshape(-1, x.shape[-1]), down))
-        out = torch.addmm(y.reshape(-1, y.shape[-1]), z, up).view(y.shape)
-        return (out, *output[1:]) if isinstance(output, tuple) else out
-
-    return step
+    return _step(base, lambda y, x: torch.addmm(y, non_linearity(torch.addmm(down_bias, x, down)), up))
 
 
 def _with_constant(part: Bottleneck) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,7 +111,8 @@ def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
     """All Kronecker modules of a place as one; what stands between the products must be the same in all."""
     if len({(part.A.shape, part.B.shape, part.non_linearity, part.inner_bias is None) for part in parts}) > 1:
         return None
-    A, B = torch.cat([part.A for part in parts]), torch.cat([part.B for part in parts])  # (T, a1, a2), (T, b1, b2)
+    A, B = torch.cat([part.A for part in parts]), torch.cat([part.B for part in parts])
+    T, shape_a, shape_b = len(A), tuple(A.shape[1:]), tuple(B.shape[1:])  # A (T, a1, a2), B (T, b1, b2)
     biases, gates = [p.bias for p in parts if p.bias is not None], [p.gate for p in parts if p.gate is not None]
     bias = torch.stack(biases).sum(0) if biases else None
     gate = torch.stack(gates).sum(0) if gates else None
@@ -130,68 +120,59 @@ def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
     if parts[0].non_linearity is not None or parts[0].inner_bias is not None:
         inner = None if parts[0].inner_bias is None else torch.cat([p.inner_bias for p in parts]).reshape(-1)  # type: ignore[misc]
         between = (inner, parts[0].non_linearity)
-    ffn = _is_plain_ffn(base)
     matrix: list[Tensor] = []
     orders: tuple[Order, ...] = ("b_first", "a_first")
-    wide = {order: side_by_side(A, B, order) for order in orders}
+    adding = {order: _adding(A, B, order, between=between, in_place=_is_plain_ffn(base)) for order in orders}
 
-    def first(x2: Tensor) -> Tensor | None:
-        """What wo's product is added to: bias and residual."""
-        if gate is None:
-            return bias
-        return torch.addcmul(bias, x2, gate) if bias is not None else x2 * gate
+    def order_for(x: Tensor) -> Order:
+        return "b_first" if between is not None else _form(shape_a, shape_b, T, len(x), x.device.type)
 
-    def step(x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        x2 = x.reshape(-1, x.shape[-1]).contiguous()
-        order: Order = "b_first" if between is not None else _form(A, B, len(x2), x.device.type)
-        start: Tensor | None
-        if order == "built":
+    def start(x: Tensor) -> Tensor | None:
+        """Bias, residual, and the matrix's product where there is one: what wo's product is added to."""
+        if order_for(x) == "built":
             if not matrix:
                 matrix.append(_matrix(A, B, gate))
-            start = x2 @ matrix[0] if bias is None else torch.addmm(bias, x2, matrix[0])
-        else:
-            start = first(x2)
-        output: Any = None
-        if ffn:
-            h = rows_of(_hidden(base, x))
-            y2 = h @ base.wo.weight.T if start is None else torch.addmm(start, h, base.wo.weight.T)
-        else:
-            output = base(x, *args, **kwargs)
-            y = output[0] if isinstance(output, tuple) else output
-            y2 = rows_of(y) + start if start is not None else rows_of(y).clone()
-        if order != "built":
-            y2 = _factored(y2, x2, wide[order], order, between=between)
-        out = y2.view(*x.shape[:-1], y2.shape[-1])
-        return (out, *output[1:]) if isinstance(output, tuple) else out
+            return x @ matrix[0] if bias is None else torch.addmm(bias, x, matrix[0])
+        if gate is None:
+            return bias
+        return x * gate if bias is None else torch.addcmul(bias, x, gate)
 
-    return step
+    def finish(y: Tensor, x: Tensor) -> Tensor:
+        order = order_for(x)
+        return y if order == "built" else adding[order](y, x)
+
+    return _step(base, finish, start)
 
 
-def _factored(
-    y: Tensor,
-    x: Tensor,
-    wide: tuple[Tensor, Tensor],
+def _adding(
+    A: Tensor,
+    B: Tensor,
     order: Order,
     *,
     between: tuple[Tensor | None, Callable[[Tensor], Tensor] | None] | None,
-) -> Tensor:
-    """``x (A ⊗ B)`` added into y (N, d_out), the terms side by side; an inner bias (T·b2) and σ after X B."""
-    (wide_a, wide_b), N = wide, len(x)
-    if order == "a_first":
-        X = x.view(N, len(wide_a), x.shape[1] // len(wide_a))
-        V = batched_onto(None, wide_a.T, X)  # (N, a2·T, b1)
-        return product_onto(y, V.view(V.numel() // len(wide_b), len(wide_b)), wide_b, in_place=True).view(y.shape)
-    X, (inner_bias, function) = x.view(x.numel() // len(wide_b), len(wide_b)), between or (None, None)
-    Z = X @ wide_b if inner_bias is None else torch.addmm(inner_bias, X, wide_b)  # (N·a1, T·b2)
-    Z = Z if function is None else function(Z)
-    many = Z.view(N, len(wide_a), Z.numel() // max(1, N * len(wide_a)))  # (N, a1·T, b2)
-    return batched_onto(y, wide_a.T, many, in_place=True).view(y.shape)
+    in_place: bool,
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """(y, x) → ``y + x (A ⊗ B)``, the terms side by side; an inner bias (T·b2) and σ after X B."""
+    (T, a1, a2), (_, b1, b2), (wide_a, wide_b) = A.shape, B.shape, side_by_side(A, B, order)
+    left, (inner_bias, function) = wide_a.T, between or (None, None)
+
+    def b_first(y: Tensor, x: Tensor) -> Tensor:
+        X, N = x.view(len(x) * a1, b1), len(x)
+        Z = X @ wide_b if inner_bias is None else torch.addmm(inner_bias, X, wide_b)  # (N·a1, T·b2)
+        Z = Z if function is None else function(Z)
+        return batched_onto(y, left, Z.view(N, a1 * T, b2), in_place=in_place).view(y.shape)
+
+    def a_first(y: Tensor, x: Tensor) -> Tensor:
+        V, N = batched_onto(None, left, x.view(len(x), a1, b1)), len(x)  # (N, a2·T, b1)
+        return product_onto(y, V.view(N * a2, T * b1), wide_b, in_place=in_place).view(y.shape)
+
+    return b_first if order == "b_first" else a_first
 
 
-def _form(A: Tensor, B: Tensor, rows: int, device: str) -> Order:
+@lru_cache(maxsize=4096)
+def _form(shape_a: tuple[int, ...], shape_b: tuple[int, ...], terms: int, rows: int, device: str) -> Order:
     """Two products from factors, or one with the matrix, which is built already."""
-    (T, *shape_a), (_, *shape_b), c = A.shape, B.shape, costs_of(device)
-    costs = predicted_costs(tuple(shape_a), tuple(shape_b), rows=rows, device=device, terms=T)
+    c, costs = costs_of(device), predicted_costs(shape_a, shape_b, rows=rows, device=device, terms=terms)
     costs["built"] = c.plain(rows, shape_a[0] * shape_b[0], shape_a[1] * shape_b[1])  # once for all forwards
     orders: list[Order] = ["b_first", "a_first", "built"]
     return min(orders, key=lambda order: costs[order])
@@ -209,6 +190,45 @@ def _is_plain_ffn(base: Any) -> bool:
     return plain and "wo" in names and hasattr(base, "act") and set(names) in ({"wi", "wo"}, {"wi_0", "wi_1", "wo"})
 
 
-def _hidden(ffn: Any, x: Tensor) -> Tensor:
-    h: Tensor = ffn.act(ffn.wi(x)) if hasattr(ffn, "wi") else ffn.act(ffn.wi_0(x)) * ffn.wi_1(x)
-    return h
+def _step(
+    base: nn.Module,
+    finish: Callable[[Tensor, Tensor], Tensor],
+    start: Callable[[Tensor], Tensor | None] = lambda x: None,
+) -> Step:
+    """``finish(base(x) + start(x), x)``, on rows (N, d). A plain FFN's products are done here, start inside the last.
+
+    At batch 1 the modules' Python takes longer than a branch's arithmetic, so none of it is left.
+    """
+    if _is_plain_ffn(base):
+        ffn = _ffn(base)
+
+        def through_ffn(x: Tensor) -> Tensor:
+            x2 = rows_of(x)
+            return finish(ffn(x2, start(x2)), x2).view(x.shape)
+
+        return through_ffn
+
+    def through_module(x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        output = base(x, *args, **kwargs)
+        y = output[0] if isinstance(output, tuple) else output
+        x2, y2 = rows_of(x), rows_of(y)
+        more = start(x2)
+        out = finish(y2 if more is None else y2 + more, x2).view(y.shape)
+        return (out, *output[1:]) if isinstance(output, tuple) else out
+
+    return through_module
+
+
+def _ffn(base: Any) -> Callable[[Tensor, Tensor | None], Tensor]:
+    """(x, start) → ``start + FFN(x)``, rows."""
+    wo, act = base.wo.weight.T, torch.relu_ if type(base.act) is nn.ReLU else base.act
+    names = ("wi",) if hasattr(base, "wi") else ("wi_0", "wi_1")
+    wi, *gated = (getattr(base, name).weight for name in names)
+
+    def ffn(x: Tensor, start: Tensor | None) -> Tensor:
+        h = act(F.linear(x, wi))
+        for weight in gated:
+            h = h * F.linear(x, weight)
+        return h @ wo if start is None else torch.addmm(start, h, wo)
+
+    return ffn

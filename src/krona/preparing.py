@@ -63,6 +63,7 @@ class Prepared:
     def __init__(self) -> None:
         self.step: Callable[..., Any] | None = None
         self.made_from: list[tuple[dict[str, Any], str, Any, int, int]] | None = None
+        self.hooks: list[dict[int, Any]] = []  # of the place's modules: with one, they run themselves
         self.state: tuple[Any, ...] = ()
 
     def __reduce__(self) -> Any:  # a copy of the model, or one from a file, makes its own
@@ -70,11 +71,16 @@ class Prepared:
 
     def refresh(self, adapted: Adapted) -> Callable[..., Any] | None:
         """The step for the place as it is now, made anew if anything that it was made from has changed."""
-        if self.made_from is None or self.state != (adapted.active, adapted.merged) or self._changed():
+        if self.made_from is None or self.state != self._state(adapted) or self._changed():
             self.step = step_for(adapted)
             self.made_from = [_noted(*slot) for slot in _slots(adapted)]
-            self.state = (adapted.active, adapted.merged)
+            modules = list(adapted.modules())
+            self.hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
+            self.state = self._state(adapted)
         return self.step
+
+    def _state(self, adapted: Adapted) -> tuple[Any, ...]:
+        return adapted.active, adapted.merged, any(self.hooks)
 
     def _changed(self) -> bool:
         assert self.made_from is not None
@@ -88,7 +94,8 @@ class Prepared:
 
 
 def _slots(adapted: Adapted) -> Iterator[Slot]:
-    """The weights of the place's base and branches, and the branches' plain settings."""
+    """The place's base, its weights, the branches' weights and their plain settings."""
+    yield from ((adapted.base._modules, key) for key in adapted.base._modules)
     for module in adapted.modules():
         if isinstance(module, nn.Linear) or module is adapted.base:
             yield from ((module._parameters, key) for key in module._parameters)
