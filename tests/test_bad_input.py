@@ -99,6 +99,7 @@ TYPED = [
     (["method.kron_factors=[[32,24"], "can't be read"),
     (["method.kron_factors=abc"], "method.kron_factors='abc': expected a list"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs: python train.py -m sweeps=table1"),
+    (["-m", "sweeps=tabel1"], "sweeps=tabel1: no such sweeps; did you mean 'table1'"),
     (["-m", "sweeps=table1,table4"], "sweeps=table1,table4: one sweep at a time"),
     (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4: one sweep at a time"),
     (["+sweeps=table1"], "python train.py -m +sweeps=table1"),

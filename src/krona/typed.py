@@ -9,7 +9,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.compose import CONF, STUDIES, TUNED, choices, groups, no_such
+from krona.compose import CONF, STUDIES, TUNED, choices, groups, no_such, require_choices
 from krona.errors import KronaError
 from krona.names import did_you_mean
 
@@ -26,6 +26,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     wanted = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
     if len(wanted) > 1 or any("," in item for item in wanted):
         raise KronaError(f"{' '.join(wanted)}: one sweep at a time, in a command of its own each; they may run at once")
+    if wanted and (name := wanted[0].partition("=")[2]) != "null":
+        require_choices({"sweeps": name})
     ready = []
     for item in arguments:
         key = item.lstrip("+~").split("=", 1)[0]

@@ -1,5 +1,7 @@
 """What is averaged and what never is, what is best, what is missing."""
 
+import shlex
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from krona import ownership
 from krona.report.build import collect
 from krona.report.layouts import layout_of
 from krona.report.paper import METHODS, TASKS, read_paper_table
+from krona.report.text import missing_lines
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -121,6 +124,17 @@ def dev_and_test_disagree(rows=300):
     )
     for_dev.dev, for_test.dev = for_test.dev, for_dev.dev
     return for_dev, for_test
+
+
+def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
+    results = [make_result("$(touch x); krona", "rte", kind="own"), make_result("lora", "rte; reboot", kind="own")]
+    (table,) = tables(tmp_path, results).tables
+    commands = [cell.command for row in table.rows for cell in row.cells.values() if cell.command]
+    assert [shlex.split(command)[2:] for command in commands] == [
+        ["method=lora", "task=rte"],
+        ["method=$(touch x); krona", "task=rte; reboot"],
+    ]
+    assert "'method=$(touch x); krona'" in " ".join(missing_lines(table))
 
 
 def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):

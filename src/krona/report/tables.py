@@ -1,5 +1,6 @@
 """From runs to tables: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
+import shlex
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
@@ -151,7 +152,7 @@ def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Why there is no number, and what to type for one."""
     runs = one.runs.get(task, [])
-    words = [layout.command, *section.typed, *layout.override(one.key), f"task={task}"]
+    words = [*layout.command.split(), *section.typed, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
         if " " not in key:  # what is typed, not what a file holds
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
@@ -159,10 +160,10 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     if "running" in states:
         return Cell(missing=f"running, {states['running'].result.reached}", runs=runs)
     if "failed" in states:
-        return Cell(missing="failed", command=" ".join([*words, "retry=failed"]), runs=runs)
+        return Cell(missing="failed", command=shlex.join([*words, "retry=failed"]), runs=runs)
     if "done" in states:
         return Cell(missing=f"no {layout.split} score", runs=runs)
-    return Cell(missing="interrupted" if runs else "no run", command=" ".join(words), runs=runs)
+    return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
 
 
 def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Table) -> None:

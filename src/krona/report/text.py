@@ -1,5 +1,6 @@
 """How a cell reads in words and digits, the same in every format."""
 
+import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -75,19 +76,19 @@ def missing_lines(table: Table) -> list[str]:
 
 def _joined(commands: list[str], absent: tuple[str, ...]) -> str:
     """One command for several rows where they differ in one word only, else the first of them and how many more."""
-    words = [command.split() for command in commands]
+    words = [shlex.split(command) for command in commands]
     for each in words:
         each[:] = [f"task={','.join(absent)}" if word == f"task={absent[0]}" else word for word in each]
     first = words[0]
     if any(len(each) != len(first) for each in words):
-        return f"{' '.join(first)} (and {len(words) - 1} like it)"
+        return f"{shlex.join(first)} (and {len(words) - 1} like it)"
     places = [i for i in range(len(first)) if len({each[i] for each in words}) > 1]
     if len(places) == 1 and all("=" in each[places[0]] for each in words):
         key = first[places[0]].partition("=")[0]
         first = [*first]
         first[places[0]] = f"{key}={','.join(each[places[0]].partition('=')[2] for each in words)}"
-        return " ".join(first)
-    return " ".join(first) if not places else f"{' '.join(first)} (and {len(words) - 1} like it)"
+        return shlex.join(first)
+    return shlex.join(first) if not places else f"{shlex.join(first)} (and {len(words) - 1} like it)"
 
 
 def unfinished_lines(report: Report) -> list[str]:
