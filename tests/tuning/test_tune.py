@@ -113,6 +113,19 @@ def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
     assert again.params == dead.params
 
 
+def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
+    axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    drawn = []
+    for _ in range(4):  # each as a new process
+        study = new_study(tmp_path)
+        trial = study.ask(axis)
+        study.tell(trial, 0.0)
+        drawn.append(trial.params["x"])
+    assert len(set(drawn)) == 4
+    (tmp_path / "again").mkdir()
+    assert new_study(tmp_path / "again").ask(axis).params["x"] == drawn[0], "--seed decides"
+
+
 def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
     code = "import sys; from pathlib import Path; from krona.tuning.study import open_study\n"
     code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0); s.tell(s.ask(), 1.0)"

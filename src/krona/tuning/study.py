@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from krona import ownership
@@ -43,7 +44,6 @@ def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) ->
             study = optuna.create_study(
                 study_name=name,
                 storage=storage_of(path),
-                sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=5),
                 pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
                 direction="maximize",
                 load_if_exists=True,
@@ -53,6 +53,9 @@ def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) ->
             if time.monotonic() > until:
                 raise KronaError(f"the study {path} can't be opened: {error}") from error
             time.sleep(0.2)
+    # a process that goes on must not draw again what the one before it drew
+    drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
+    study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
     for key, value, what in (("space", space, "search space"), ("base", base, "setting")):
         known = study.user_attrs.get(key)
         if known is None:
