@@ -126,6 +126,7 @@ def test_a_layer_of_the_ffn_that_is_exchanged_is_seen(name: str) -> None:
 def test_a_hook_in_the_ffn_is_called(name: str) -> None:
     model = disturbed(name)
     preparing.prepare(model)
+    logits(model)
     few = operations(model)
     place = next(place for where, place in surgery.adapted_modules(model) if "DenseReluDense" in where)
     seen: list[torch.Tensor] = []
