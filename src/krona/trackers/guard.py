@@ -4,7 +4,6 @@ A tracker's calls run in one thread of their own, and the run waits for each: a 
 its limit is the tracker's last, and one line says so. Around each call the random number streams are kept.
 """
 
-import logging
 import queue
 import random
 import threading
@@ -56,7 +55,7 @@ class Guarded:
         if not self.alive:
             return None
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with random_streams_kept(), logging_errors_unsaid():
+        with random_streams_kept():
             self._calls.put((call, answer))
             try:
                 value, error = answer.get(timeout=self.limit_s)
@@ -91,17 +90,6 @@ def random_streams_kept() -> Iterator[None]:
         torch.set_rng_state(cpu)
         if device:
             torch.cuda.set_rng_state_all(device)
-
-
-@contextmanager
-def logging_errors_unsaid() -> Iterator[None]:
-    """Python's logging prints a trace for every line that a tracker's own log file has no room for."""
-    said = logging.raiseExceptions
-    logging.raiseExceptions = False
-    try:
-        yield
-    finally:
-        logging.raiseExceptions = said
 
 
 def one_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ The W&B run has the run's own id. A resumed run tells of all its epochs again: o
 they are left out; offline a new file holds the whole history and takes the place of the unfinished one.
 """
 
+import logging
 import netrc
 import os
 import re
@@ -59,6 +60,8 @@ class WeightsAndBiases:
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for a server that hangs, at exit
+        # on a full disk each line of W&B's debug.log would be a trace, also after a call that came to no end in time
+        logging.raiseExceptions = False
         import wandb
 
         self.about = about
