@@ -62,6 +62,28 @@ def test_a_summary_has_all_but_outcomes_and_earlier_epochs(outputs: Path) -> Non
     assert found.test == {key: value for key, value in whole.test.items() if key != "outcomes"}
 
 
+def test_what_runs_share_is_stored_once_and_each_has_its_seed(outputs: Path) -> None:
+    summaries(outputs)
+    _, _, body = segments(outputs)[0].read_bytes().partition(b"\n")
+    assert len(json.loads(body)["configs"]) == 4, "two methods on two tasks, of three seeds"
+    assert sorted(one.config["seed"] for one in summaries(outputs) if isinstance(one, Result)) == 4 * [0] + 4 * [
+        1
+    ] + 4 * [2]
+
+
+def test_equal_parts_under_two_names_stay_two_settings(outputs: Path) -> None:
+    for run_id, change in (("krona-rte-a", {"data": {}, "trainer": {}}), ("krona-rte-b", {"data": {}, "trainer": []})):
+        result = make_result("krona", "rte", 0, rows=20)
+        result.run_id = run_id
+        result.config.update(change)
+        write_all(outputs, [result])
+        _set_age(outputs / run_id / "result.json", 60)
+    for _ in range(2):  # from the files, then from the index, where equal parts are one object
+        runs = {run.result.run_id: run for run in load([outputs])[0]}
+        assert {"data={}", "trainer={}"} <= set(runs["krona-rte-a"].variant)
+        assert {"data={}", "trainer="} <= set(runs["krona-rte-b"].variant)
+
+
 def test_a_file_edited_by_hand_is_noticed(outputs: Path) -> None:
     summaries(outputs)
     file = next(iter(sorted(outputs.glob("*/result.json"))))
@@ -105,7 +127,7 @@ def test_a_damaged_segment_is_put_aside_and_made_anew(outputs: Path, damage: str
             "cut": whole[:-10],
             "other byte": whole.replace(b'"krona"', b'"korna"', 1),
             "empty": b"",
-            "other version": whole.replace(b"krona index 1", b"krona index 0", 1),
+            "other version": whole.replace(b"krona index 2", b"krona index 1", 1),
             "no text": bytes(range(256)),
         }[damage]
     )

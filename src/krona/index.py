@@ -24,13 +24,14 @@ from krona.report.answers import answers_of
 from krona.results import SCHEMA, Result, read_result, write_whole
 
 FOLDER = ".index"
-FORMAT = f"krona index 1 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
+FORMAT = f"krona index 2 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
 WORTH = 100  # new summaries that are worth a segment
 BATCH = 10_000  # summaries a segment while many are made: an interrupted build goes on from there
 SEGMENTS = 12  # more of them are written anew as one
 SETTLED_S = 2.0  # a younger file may change once more within its time stamp's resolution
 NAMES = tuple(field.name for field in fields(Result))
-SHARED = ("config", "splits", "provenance")  # their parts are equal in many results and stored once
+SHARED = ("splits", "provenance")  # their parts are equal in many results and stored once; and whole configs, but for
+OWN = ("seed",)  # these keys
 
 Stamp = tuple[int, int]  # mtime in ns, size
 Entry = tuple[str, int, int, list[Any]]  # folder, its stamp, the summary's fields
@@ -107,41 +108,53 @@ def _stamps(outputs: Path) -> dict[str, Stamp]:
 
 
 class _Pieces:
-    """Parts that results share, each once; a summary holds ``[number]`` in a part's place."""
+    """What results share, each once: a part's place holds ``[number]``, a config's ``[number, what is its own]``."""
 
     def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
+        self.parts: dict[str, int] = {}
+        self.configs: dict[str, int] = {}
 
     def packed(self, result: Result) -> list[Any]:
         """The fields of a summary."""
-        return [self._apart(getattr(result, name)) if name in SHARED else getattr(result, name) for name in NAMES]
+        values = {name: getattr(result, name) for name in NAMES}
+        for name in SHARED:
+            values[name] = self._apart(values[name])
+        config = self._apart({key: value for key, value in result.config.items() if key not in OWN})
+        own = {key: value for key, value in result.config.items() if key in OWN}
+        values["config"] = [_number(config, self.configs), own]
+        return list(values.values())
 
-    def _apart(self, parts: dict[str, Any]) -> dict[str, Any]:
-        return {key: [self._number(value)] if isinstance(value, dict | list) else value for key, value in parts.items()}
-
-    def _number(self, value: Any) -> int:
-        return self.numbers.setdefault(json.dumps(value), len(self.numbers))
+    def _apart(self, whole: dict[str, Any]) -> dict[str, Any]:
+        return {k: [_number(v, self.parts)] if isinstance(v, dict | list) else v for k, v in whole.items()}
 
 
-def _unpacked(values: list[Any], pieces: Sequence[Any], shared: Sequence[int]) -> Result:
-    for place in shared:
-        values[place] = {k: pieces[v[0]] if v.__class__ is list else v for k, v in values[place].items()}
-    return Result(*values)
+def _number(value: Any, known: dict[str, int]) -> int:
+    return known.setdefault(json.dumps(value), len(known))
+
+
+def _together(whole: dict[str, Any], parts: Sequence[Any]) -> dict[str, Any]:
+    return {key: parts[value[0]] if value.__class__ is list else value for key, value in whole.items()}
 
 
 def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], int]:
     """The summaries that still hold, and the number of segments."""
     found: dict[str, Result] = {}
-    shared = [NAMES.index(name) for name in SHARED]
+    config, *shared = (NAMES.index(name) for name in ("config", *SHARED))
     paths = sorted(folder.glob("*.json"))
     for path in paths:
         content = _segment(path)
         if content is None:
             continue
-        pieces = content["pieces"]
+        parts = content["parts"]
+        configs = [_together(one, parts) for one in content["configs"]]
         for name, mtime, size, values in content["entries"]:
-            if stamps.get(name) == (mtime, size):
-                found[name] = _unpacked(values, pieces, shared)
+            if stamps.get(name) != (mtime, size):
+                continue
+            for place in shared:
+                values[place] = _together(values[place], parts)
+            number, own = values[config]
+            values[config] = {**configs[number], **own}
+            found[name] = Result(*values)
     return found, len(paths)
 
 
@@ -159,8 +172,9 @@ def _segment(path: Path) -> dict[str, Any] | None:
 
 def _add(folder: Path, entries: Sequence[Entry], pieces: _Pieces) -> bool:
     """Write a segment. False in a folder that may only be read, or on a full disk: the files are read every time."""
-    text = "[" + ",".join(pieces.numbers) + "]"  # they are JSON already
-    body = f'{{"pieces":{text},"entries":{json.dumps(entries, separators=(",", ":"))}}}'.encode()
+    parts, configs = (",".join(known) for known in (pieces.parts, pieces.configs))  # they are JSON already
+    text = json.dumps(entries, separators=(",", ":"))
+    body = f'{{"parts":[{parts}],"configs":[{configs}],"entries":{text}}}'.encode()
     head = f"{FORMAT} {_digest(body)}\n".encode()
     try:
         write_whole(folder / f"{uuid.uuid4().hex}.json", lambda part: part.write_bytes(head + body))

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from krona.metrics import scores
+from krona.report import statistics
 from krona.report.measures import encode
 from krona.report.statistics import bootstrap, holm, interval_of, mcnemar, p_value, swap_test, t_interval
 
@@ -102,6 +103,15 @@ def test_swap_test_against_all_swaps(metrics, labels, seeds):
     assert test.difference == pytest.approx(observed)
     assert test.p == pytest.approx((np.abs(null) >= abs(observed) - 1e-9).mean(), abs=0.02)
     assert test.null.std() == pytest.approx(null.std(), rel=0.05)
+
+
+def test_how_many_swaps_are_scored_at_once_changes_no_bit(monkeypatch):
+    rng = np.random.default_rng(0)
+    targets, *given = ([f"{value:.1f}" for value in rng.uniform(0, 5, 40)] for _ in range(5))
+    a, b = ([answers(targets, one, None) for one in side] for side in (given[:2], given[2:]))
+    whole = swap_test(a, b, ["pearson", "spearman"], swaps=300).null
+    monkeypatch.setattr(statistics, "BLOCK", 1)
+    assert np.array_equal(swap_test(a, b, ["pearson", "spearman"], swaps=300).null, whole)
 
 
 def test_swap_test_of_accuracy_agrees_with_mcnemar():

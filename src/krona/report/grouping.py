@@ -65,13 +65,14 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
                 plain.runs[task] = preferred[0]
             else:
                 several[task] = preferred
-        split = _split(row, several)
+        differing = {task: _differing([one[0] for one in variants]) for task, variants in several.items()}
+        split = _split(row, several, differing)
         if plain.runs or not split:
             groups.append(plain)
         groups += split
         label = layout.labels.get(row, row)
         for task, variants_of_task in several.items():
-            keys = ", ".join(_differing([one[0] for one in variants_of_task]))
+            keys = ", ".join(differing[task])
             notes.append(
                 f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged"
             )
@@ -101,14 +102,13 @@ def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
     return own or variants
 
 
-def _split(row: str, several: dict[str, list[list[Run]]]) -> list[Group]:
+def _split(row: str, several: dict[str, list[list[Run]]], differing: dict[str, list[str]]) -> list[Group]:
     """One group a combination of the differing settings, tasks with the same combination side by side."""
-    keys = list(dict.fromkeys(key for variants in several.values() for key in _differing([one[0] for one in variants])))
+    keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[str, ...], Group] = {}
     for task, variants in several.items():
-        own = set(_differing([one[0] for one in variants]))
         for runs in variants:
-            said = {key: runs[0].setting(key) for key in keys if key in own}
+            said = {key: runs[0].setting(key) for key in keys if key in differing[task]}
             values = {key: UNSAID.get(key, "not set") if value is None else value for key, value in said.items()}
             name = tuple(f"{key}={value}" for key, value in values.items())
             found.setdefault(name, Group(row, values)).runs[task] = runs

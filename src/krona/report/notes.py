@@ -74,8 +74,9 @@ def _settings_note(runs: Sequence[Run]) -> list[str]:
 
 def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
     """Which shapes of the paper's became which on these layers."""
-    pairs = {(asked_shape(run.result), used_shape(run.result)) for run in runs} if not layout.by_shape else set()
-    fitted = sorted(f"{asked} → {used}" for asked, used in pairs if asked)
+    if layout.by_shape:
+        return []
+    fitted = sorted({f"{asked} → {used_shape(run.result)}" for run in runs if (asked := asked_shape(run.result))})
     return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
 
 

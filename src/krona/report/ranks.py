@@ -19,8 +19,9 @@ def used_shape(result: Result) -> str | None:
 
 def asked_shape(result: Result) -> str | None:
     """The shape of A that was asked for, where the layers made another of it: 32x24."""
-    used, asked = _used(result), _shapes(result.config["method"].get("kron_factors"))
-    return _as_text(asked[0]) if used and asked and asked[0] != used[0] else None
+    asked = _shapes(result.config["method"].get("kron_factors"))
+    used = _used(result) if asked else []
+    return _as_text(asked[0]) if used and asked[0] != used[0] else None
 
 
 def update_rank(result: Result) -> int | None:

@@ -1,7 +1,7 @@
 """Runs for a report: read, checked against their own predictions, and told apart by all that is not a seed."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,25 @@ from krona.identity import NOT_IDENTITY, canonical
 from krona.index import summaries
 from krona.report.answers import answers_of, metrics_of, unusable
 from krona.report.measures import Answers
-from krona.report.sections import Section, section_of
+from krona.report.sections import Section, section_of, told_by
 from krona.results import Result, read_result
 
 MISSING = object()
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
+
+
+class Once:
+    """What is worked out once of parts that several runs share. It keeps the parts: an id must not become another's."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, tuple[Any, Any]] = {}
+
+    def of(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, which follows from ``key``, the ids of ``part`` in it."""
+        found = self.known.get(key)
+        if found is None:
+            found = self.known[key] = (part, make())
+        return found[1]
 
 
 @dataclass(eq=False)
@@ -27,7 +41,7 @@ class Run:
     result: Result  # a summary: without outcomes, and of the curve the last epoch
     section: Section
     place: str  # its result.json
-    words: dict[Any, tuple[Any, str]] = field(default_factory=dict)  # parts that several runs share, as text
+    once: Once = field(default_factory=Once)
 
     @property
     def path(self) -> Path:
@@ -51,12 +65,10 @@ class Run:
 
     def setting(self, key: str) -> str | None:
         """One of `settings`; None where the run has no such key."""
-        value: Any = self.result.config
-        for part in key.split("."):
-            value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
-        if value is MISSING or (isinstance(value, Mapping) and value):
-            return self.content.get(key)
-        return as_text(canonical(value, key))
+        first, *others = key.split(".")
+        top = self.result.config.get(first, MISSING)
+        text: str | None = self.once.of((key, id(top)), top, lambda: _text(key, top, others))
+        return self.content.get(key) if text is None else text
 
     @property
     def content(self) -> dict[str, str | None]:
@@ -76,17 +88,19 @@ class Run:
     def asked(self) -> tuple[str, ...]:
         """`variant` without the content of files."""
         config = self.result.config
+        ids = [part for key, value in config.items() if key not in NO_VARIANT for part in (key, id(value))]
+        found: tuple[str, ...] = self.once.of(("asked", *ids), config, self._parts)
+        return found
+
+    def _parts(self) -> tuple[str, ...]:
+        config = self.result.config
         keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
         return tuple(self._in_words(key, config[key]) for key in keys)
 
     def _in_words(self, key: str, value: Any) -> str:
-        shared = isinstance(value, Mapping | list)
-        known = id(value) if shared else (key, value.__class__, value)
-        found = self.words.get(known)
-        if found is None:
-            lines = sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key))
-            found = self.words[known] = (value, "\n".join(lines))  # the value too: its id must not become another's
-        return found[1]
+        same = id(value) if isinstance(value, Mapping | list) else value
+        found: str = self.once.of((key, value.__class__, same), value, lambda: _lines(key, value))
+        return found
 
     @property
     def sweep(self) -> str | None:
@@ -111,6 +125,19 @@ class Run:
         return metrics_of(self.result.config["task"])
 
 
+def _text(key: str, value: Any, path: Sequence[str]) -> str | None:
+    """What ``value`` has at ``path``, as text; None where it has nothing there, or has other keys below."""
+    for part in path:
+        value = value.get(part, MISSING) if isinstance(value, Mapping) else MISSING
+    if value is MISSING or (isinstance(value, Mapping) and value):
+        return None
+    return as_text(canonical(value, key))
+
+
+def _lines(key: str, value: Any) -> str:
+    return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
+
+
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
     """Dotted keys and values as text; shapes as 32x24."""
     if isinstance(value, Mapping) and value:
@@ -133,7 +160,7 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
     runs: dict[str, Run] = {}
     problems: list[str] = []
     clashes: set[str] = set()
-    words: dict[Any, tuple[Any, str]] = {}
+    once = Once()
     for folder in outputs:
         if not folder.is_dir():
             raise KronaError(f"{folder} is no folder: runs lie in outputs/<run id>/result.json")
@@ -143,7 +170,7 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 continue
             place = f"{folder}/{found.run_id}/result.json"
             try:
-                run = of_result(found, place, words)
+                run = of_result(found, place, once)
             except KronaError as error:
                 problems.append(str(error))
                 continue
@@ -154,10 +181,12 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
-def of_result(result: Result, place: str, words: dict[Any, tuple[Any, str]] | None = None) -> Run:
+def of_result(result: Result, place: str, once: Once | None = None) -> Run:
     """A run and the table that it belongs to. Raises KronaError where its config makes no sense."""
+    once = once or Once()
     try:
-        return Run(result, section_of(result), place, {} if words is None else words)
+        known, parts = told_by(result)
+        return Run(result, once.of(known, parts, lambda: section_of(result)), place, once)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(Path(place), error) from error
 
