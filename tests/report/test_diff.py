@@ -176,3 +176,14 @@ def test_an_edited_run_is_refused(tmp_path, pair):
     path.write_text(json.dumps(content))
     with pytest.raises(KronaError, match="edited by hand"):
         diff(path.parent, tmp_path / pair[1].run_id)
+
+
+def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
+    krona = [make_result("krona", "rte", seed, skill=skill) for seed, skill in ((0, 0.6), (1, 0.7), (2, 0.95))]
+    lora = [make_result("lora", "rte", seed, skill=0.75) for seed in (0, 1)]
+    write_all(tmp_path, [*krona, *lora])
+    (row,) = compare(tmp_path, "krona", "lora").tasks
+    assert row.seeds == 2
+    assert row.a == pytest.approx((krona[0].test["score"] + krona[1].test["score"]) / 2)
+    assert row.b == pytest.approx((lora[0].test["score"] + lora[1].test["score"]) / 2)
+    assert row.remark == "of 3 and 2 seeds those that both have"

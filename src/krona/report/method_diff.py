@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from krona.errors import KronaError
 from krona.report.cells import Scored, score_cell
@@ -12,7 +13,7 @@ from krona.report.statistics import holm, swap_test
 
 @dataclass(frozen=True)
 class TaskDiff:
-    """One task of two methods: means over seeds, the paired test over the seeds that both have, Holm over tasks."""
+    """One task of two methods: means and the paired test over the seeds that both have, Holm over tasks."""
 
     section: str
     task: str
@@ -52,7 +53,7 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
 
 
 def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> TaskDiff:
-    sides: list[Scored | None] = []
+    sides: list[list[Run]] = []
     remarks = []
     for name in (a, b):
         ours = [
@@ -63,14 +64,23 @@ def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> 
             remarks.append(f"{name} has {variants} variants: name two runs")
         elif not ours:
             remarks.append(f"no run of {name}")
-        sides.append(score_cell(ours, "test") if variants == 1 else None)
-    one, two = sides
-    values = [None if side is None else side.cell.value for side in sides]
-    if one is None or two is None:
-        return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
+        sides.append(ours if variants == 1 else [])
+    scored = [score_cell(side, "test") for side in sides]
+    if scored[0] is not None and scored[1] is not None:
+        return _compared(section, task, sides, (scored[0], scored[1]))
+    values = [None if side is None else side.cell.value for side in scored]
+    return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
+
+
+def _compared(section: str, task: str, sides: Sequence[Sequence[Run]], scored: tuple[Scored, Scored]) -> TaskDiff:
+    """Means and test over the seeds that both have: what is tested is the difference that is shown."""
+    one, two = scored
     seeds = sorted(set(one.answers) & set(two.answers))
+    means = [fmean(side.by_seed[seed] for seed in seeds or side.by_seed) for side in scored]
     try:
         test = swap_test([one.answers[s] for s in seeds], [two.answers[s] for s in seeds], one.metrics)
     except ValueError:
-        return TaskDiff(section, task, values[0], values[1], 0, None, "no seed of both on one test set")
-    return TaskDiff(section, task, values[0], values[1], len(seeds), test.p, "")
+        return TaskDiff(section, task, means[0], means[1], 0, None, "no seed of both on one test set")
+    counts = [len({run.result.seed for run in side}) for side in sides]
+    remark = "" if max(counts) == len(seeds) else f"of {counts[0]} and {counts[1]} seeds those that both have"
+    return TaskDiff(section, task, means[0], means[1], len(seeds), test.p, remark)
