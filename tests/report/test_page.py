@@ -7,7 +7,9 @@ import time
 
 import pytest
 
-from krona.report.build import build_report
+from krona.report.build import build_report, collect
+from krona.report.page_data import page_data
+from krona.results import outcomes
 from report.browser import BROWSER, DRIVER, chromium
 from report.generate import grid, make_result, write_all, write_thousand
 
@@ -50,6 +52,15 @@ def test_names_are_text_everywhere(folder):
     assert "<img" not in text
     data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
     assert json.loads(data[1])["tables"]
+
+
+def test_a_score_of_zero_is_a_score(tmp_path):
+    untuned = make_result("untuned", "rte", rows=60)
+    wrong = outcomes(["1"] * 60, ["0"] * 60)
+    untuned.test = {"score": 0.0, "choice": 0.0, "parts": {"accuracy": 0.0}, "outcomes": wrong}
+    write_all(tmp_path, [untuned])
+    (row,) = page_data(collect(tmp_path), None)["tables"][0]["rows"]
+    assert row["cells"]["rte"]["v"] == 0
 
 
 @needs_browser
@@ -139,6 +150,25 @@ class TestInChromium:
         assert light is not dark
         browser.screenshot(tmp_path / "page.png")
         assert (tmp_path / "page.png").stat().st_size > 20_000
+
+    def test_each_row_has_a_mark_of_its_own_up_to_48(self, browser, folder):
+        browser.open(folder / "report.html")
+        looks = "return new Set([...Array(48).keys()].map((i) => color(i) + markOf(i))).size"
+        assert browser.run(looks) == 48
+
+    def test_a_run_takes_one_line_on_a_narrow_screen(self, browser, folder):
+        browser.look(width=400)
+        browser.open(folder / "report.html")
+        browser.run("""document.querySelector('[data-cell="0,6,rte"]').click()""")
+        heights = browser.run("return [...document.querySelectorAll('#details td.id')].map((cell) => cell.clientHeight)")
+        assert len(heights) == 2
+        assert max(heights) < 40
+
+    def test_an_axis_has_at_least_three_marks(self, browser, folder):
+        browser.open(folder / "report.html")
+        for ends in ((0, 106), (-5, 85), (55, 61), (0.2, 0.9)):
+            assert len(browser.run("return ticks(...arguments)", *ends)) >= 3
+        assert len(browser.run("return logTicks(12000, 99300)")) >= 3
 
     def test_anchors_lead_to_their_sections(self, browser, folder):
         browser.open(folder / "report.html")

@@ -41,7 +41,7 @@ function settingsOf(run) {
 
 function table(heads, rows, caption) {
   const head = node("tr", {}, ...heads.map((text) => node("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => node("tr", {}, ...cells.map((cell) => node("td", {}, cell))));
+  const body = rows.map((cells) => node("tr", {}, ...cells.map((cell) => node("td", cell instanceof Node ? { class: "id" } : {}, cell))));
   const made = node("table", { class: "plain" }, node("thead", {}, head), node("tbody", {}, ...body));
   return node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, made);
 }

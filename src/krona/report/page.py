@@ -115,18 +115,19 @@ def _section(number: int, table: Table) -> str:
 def _row(table_number: int, i: int, table: Table) -> str:
     row = table.rows[i]
     differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
-    cells = "".join(_cell(table_number, i, column, row.cells.get(column.key)) for column in table.columns)
+    cells = "".join(_cell(table, (table_number, i), column, row.cells.get(column.key)) for column in table.columns)
     return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{label(row.label)}{differs}</th>{cells}</tr>'
 
 
-def _cell(table_number: int, row: int, column: Column, cell: Cell | None) -> str:
+def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | None) -> str:
     if cell is None or (cell.value is None and not cell.missing):
         return "<td></td>"
     parts = []
     if spread := text.spread(cell):
         parts.append(f'<small class="spread">{spread}</small>')
     if cell.test_interval:
-        parts.append(f'<small title="test set, 95 %">{text.test_range(cell)}</small>')
+        split = "test" if column.kind == "beside" else table.split
+        parts.append(f'<small title="{split} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:
         gap = text.difference(cell)
         printed = text.number(cell.paper, min(2, cell.digits))
@@ -137,9 +138,8 @@ def _cell(table_number: int, row: int, column: Column, cell: Cell | None) -> str
     inner = shown + "".join(parts)
     if not cell.runs and not cell.command:
         return f"<td{value}>{inner}</td>"
-    return (
-        f'<td{value}><button type="button" data-cell="{table_number},{row},{_escape(column.key)}">{inner}</button></td>'
-    )
+    number, row = place
+    return f'<td{value}><button type="button" data-cell="{number},{row},{_escape(column.key)}">{inner}</button></td>'
 
 
 def _studies(report: Report) -> str:
@@ -162,8 +162,8 @@ def _unfinished(report: Report) -> str:
     for run in report.unfinished:
         result = run.result
         place = (result.method, result.task, str(result.seed), result.reached)
-        cells = (run.status, *place, result.error or "", result.run_id)
-        rows.append("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in cells) + "</tr>")
+        cells = "".join(f"<td>{_escape(cell)}</td>" for cell in (run.status, *place, result.error or ""))
+        rows.append(f'<tr>{cells}<td class="id">{_escape(result.run_id)}</td></tr>')
     heads = "".join(
         f"<th scope='col'>{n}</th>" for n in ("Status", "Method", "Task", "Seed", "Reached", "Reason", "Run")
     )

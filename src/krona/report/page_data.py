@@ -102,7 +102,7 @@ def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
         "missing": cell.missing, "command": cell.command,
         "runs": [number[id(run)] for run in cell.runs if id(run) in number],
     }  # fmt: skip
-    return {key: value for key, value in found.items() if value not in (None, False, [])}
+    return {key: value for key, value in found.items() if value is not None and value is not False and value != []}
 
 
 def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:

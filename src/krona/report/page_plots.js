@@ -4,7 +4,7 @@ const BOX = { width: 460, height: 270, left: 46, right: 20, top: 10, bottom: 40 
 const MARKS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.6,-3.6h7.2v7.2h-7.2z", "M0,-4.6L4.4,3.4H-4.4z", "M0,-5L5,0L0,5L-5,0z"];
 const SCORES = ["task", "beside", "average"]; // kinds of columns
 const color = (i) => `var(--c${i % 12})`;
-const markOf = (i) => MARKS[i % 4];
+const markOf = (i) => MARKS[(i + Math.floor(i / 12)) % 4]; // the 13th row has the first's colour and another mark
 
 function drawn(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -16,7 +16,7 @@ function drawn(name, attributes = {}, ...children) {
 function ticks(low, high, { count = 5, least = 0 } = {}) {
   const rough = Math.max((high - low) / count || 1, least);
   const unit = 10 ** Math.floor(Math.log10(rough));
-  const step = [1, 2, 5, 10].map((k) => k * unit).find((k) => k >= rough);
+  const step = [1, 2, 2.5, 5, 10].map((k) => k * unit).find((k) => k >= rough);
   const found = [];
   for (let t = Math.ceil(low / step) * step; t <= high + step / 1e6; t += step) found.push(Number(t.toPrecision(10)));
   return found;
@@ -30,7 +30,7 @@ function logTicks(low, high) {
     }
     return found.filter((t) => t >= low * 0.999 && t <= high * 1.001);
   };
-  return [[1], [1, 3], [1, 2, 5]].map(inside).find((found) => found.length > 2) || [low, high];
+  return [[1], [1, 3], [1, 2, 5], [1, 2, 3, 5, 7]].map(inside).find((found) => found.length > 2) || [low, high];
 }
 
 const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toPrecision(3)}M` : x >= 1e3 ? `${+(x / 1e3).toPrecision(3)}k` : String(+x.toPrecision(3)));
@@ -140,9 +140,11 @@ function curvePlot(title, series) {
     const lower = points.map((p) => `${x(p[0])},${y(p[2])}`).reverse();
     const line = points.map((p) => `${x(p[0])},${y(p[1])}`).join("L");
     svg.append(drawn("path", { d: `M${[...upper, ...lower].join("L")}Z`, fill: color(index), opacity: 0.1 }));
-    const dash = ["", "6 3", "2 3"][Math.floor(index / 4) % 3];
+    const dash = ["", "6 3", "2 3", "8 3 2 3"][Math.floor(index / 4) % 4];
     svg.append(drawn("path", { d: `M${line}`, fill: "none", stroke: color(index), "stroke-width": 1.8, "stroke-dasharray": dash },
       drawn("title", {}, label)));
+    const [end, mean] = points[points.length - 1];
+    svg.append(drawn("path", { d: markOf(index), transform: `translate(${x(end)},${y(mean)})`, fill: color(index) }));
   }
   return svg;
 }
@@ -198,7 +200,7 @@ function pictures(tableIndex, column) {
   add("Score against training time", "mean over runs", ({ cell }) => meanTime(cell), { xLabel: "seconds of training" });
   add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
   const keys = rows.map(({ row, i }) => ({ label: rowName(row), index: i }));
-  const named = keys.length > 14 ? node("details", {}, node("summary", {}, `${keys.length} rows`), legend(keys)) : legend(keys);
+  const named = keys.length > 14 ? node("details", {}, node("summary", {}, `The marks of the ${keys.length} rows`), legend(keys)) : legend(keys);
   named.style.gridColumn = "1 / -1";
   document.getElementById("plot-area").replaceChildren(named, ...made);
 }
