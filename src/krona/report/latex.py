@@ -52,7 +52,7 @@ def _rows(table: Table, row: Row) -> list[str]:
     papers = [
         f"{text.number(c.paper, min(2, c.digits))}" if c.comparable and c.paper is not None else "" for c in cells
     ]
-    for name, values in (("seeds", spreads), ("test set", tests), ("paper", papers)):
+    for name, values in (("seeds", spreads), ("examples", tests), ("paper", papers)):
         if any(values):
             small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
             lines.append(" & ".join([rf"\quad{{\scriptsize {name}}}", *small]) + r" \\")
@@ -71,9 +71,11 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         words.append(
-            "Mean over seeds; seeds: Student's t (95 %); test set: its own bootstrap interval (95 %). Bold: the best"
+            "Mean over seeds; seeds: Student's t (95 %); examples: bootstrap of the scored set (95 %). Bold: the best"
             " (starred) and those that a paired randomisation test does not tell apart from it."
         )
+        if any(column.kind == "beside" for column in table.columns):
+            words.append("The best is chosen by dev; test stands beside it.")
         words += [table.section.caution] if table.section.caution else []
     return escape(" ".join(words))
 
