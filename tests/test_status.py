@@ -85,6 +85,20 @@ def test_filters_take_several_values_and_hold_for_runs_that_have_not_begun(outpu
     assert len(status.selected(runs, ["run=krona-"])) == 2
 
 
+@pytest.mark.parametrize("width", [20, 80, 160])
+def test_the_counts_stay_on_the_screen_that_is_watched(outputs: Path, width: int) -> None:
+    runs = [
+        *status.all_runs(outputs),
+        *(Planned((), f"krona-rte-t5_base-32x24-s{i}-0123456789", "waiting") for i in range(40)),
+    ]
+    console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
+    lines = console.render_lines(status.screen(runs, console), pad=False)
+    assert len(lines) < console.height
+    text = " ".join("".join(segment.text for segment in line) for line in lines)
+    assert "44 runs: 2 done, 1 interrupted, 40 waiting, 1 failed" in " ".join(text.split())
+    assert "s0-0123456789" in text.replace(" ", ""), "and as many runs as there is room for"
+
+
 def test_watching_without_a_terminal_is_a_line_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "WATCH_S", 0.0)
     done, waiting = Planned((), "a", "done"), Planned((), "b", "waiting")

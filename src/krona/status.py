@@ -108,12 +108,21 @@ def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[P
         return
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
-            rows = max(3, (console.height - 6) // (1 if console.width >= 100 else 2))
-            live.update(Group(_table(current, console.width, rows), "", counts_line(current)), refresh=True)
+            live.update(screen(current, console), refresh=True)
             if not any(run.state in OPEN for run in current):
                 break
             time.sleep(WATCH_S)
             current = refresh(current)
+
+
+def screen(runs: Sequence[Planned], console: Console) -> Group:
+    """The counts, and above them as many runs as the terminal has lines for."""
+    counts = Text(counts_line(runs))
+    room = console.height - len(console.render_lines(counts)) - 2  # a line between them, one for the cursor
+    limit = max(0, min(len(runs), room))
+    while limit and len(console.render_lines(_table(runs, console.width, limit))) > room:
+        limit -= 1
+    return Group(_table(runs, console.width, limit), "", counts)
 
 
 def _tell_changes(

@@ -64,7 +64,9 @@ def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
     assert best.score == max(trial.value for trial in trials)
     assert len(best.overrides) == 3
     assert all(path.read_text().count("<svg") == 1 for path in write_plots(name, outputs=tmp_path))
-    with pytest.raises(KronaError, match=r"has another setting .*--study=ANOTHER_NAME begins a new one"):
+    with pytest.raises(
+        KronaError, match=r"another setting .*: batch_size is 16, this command's 8\. --study=ANOTHER_NAME begins"
+    ):
         small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
     other.write_text("axes: {optimizer.lr: {low: 1e-4, high: 1e-3, log: true}}")

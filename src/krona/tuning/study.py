@@ -32,8 +32,13 @@ def study_path(outputs: Path, name: str) -> Path:
     return outputs / "studies" / f"{name}.db"
 
 
-def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) -> Any:
-    """The study of this name, new or as it was left. One that searched another space or setting is an error."""
+def open_study(
+    outputs: Path, name: str, *, space: str, base: str, settings: Mapping[str, str] | None = None, seed: int
+) -> Any:
+    """The study of this name, new or as it was left. One that searched another space or setting is an error.
+
+    ``settings``: all that ``base`` stands for, by dotted key, so that the error can name what differs.
+    """
     optuna = optuna_or_error()
     plain_name("--study", name, forbidden="/\\#?%:'\" ")
     path = study_path(outputs, name)
@@ -61,11 +66,23 @@ def open_study(outputs: Path, name: str, *, space: str, base: str, seed: int) ->
         if known is None:
             study.set_user_attr(key, value)
         elif known != value:
+            own = study.user_attrs.get("settings", {}) if key == "base" else {}
             raise KronaError(
-                f"the study {name} has another {what} ({path}): its own is {known}; this command's {value}. "
+                f"the study {name} has another {what} ({path}): {_differences(own, settings or {}, known, value)}. "
                 "--study=ANOTHER_NAME begins a new one"
             )
+    if settings is not None and "settings" not in study.user_attrs:
+        study.set_user_attr("settings", dict(settings))
     return study
+
+
+def _differences(own: Mapping[str, str], typed: Mapping[str, str], known: str, value: str) -> str:
+    """What a study has and what a command has: by key where the keys are known, as a whole otherwise."""
+    keys = [key for key in {**own, **typed} if own.get(key) != typed.get(key)]
+    if not own or not keys:
+        return f"its own is {known}; this command's {value}"
+    said = [f"{key} is {own.get(key, 'not set')}, this command's {typed.get(key, 'not set')}" for key in keys[:5]]
+    return "; ".join(said) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def best_of_study(name: str, *, outputs: Path) -> Best:

@@ -16,6 +16,7 @@ from krona.compose import CONF, PROJECT, composed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
+from krona.report.selection import flatten
 from krona.tuning.axis import Axis
 from krona.tuning.space import in_words, overrides, read_space
 from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
@@ -57,7 +58,10 @@ def tune(
     base = compose_run([*typed, "score_test=false"])
     axes = read_space(space, base)
     name = name or f"{base['method']['name']}-{base['task']['name']}-{base['backbone']['name']}"
-    study = open_study(outputs, name, space=in_words(axes), base=fingerprint(base, axes), seed=seed)
+    fixed = held_fixed(base, axes)
+    study = open_study(
+        outputs, name, space=in_words(axes), base=fingerprint(base, fixed), settings=dict(flatten(fixed)), seed=seed
+    )
     tuning = Tuning(typed, axes, name, study, outputs, console)
     console.print(f"study {name}: {in_words(axes)}", highlight=False, markup=False, soft_wrap=True)
     while True:
@@ -149,15 +153,20 @@ def compose_run(typed: Sequence[str]) -> dict[str, Any]:
         raise KronaError(first) from error
 
 
-def fingerprint(config: dict[str, Any], axes: Sequence[Axis]) -> str:
-    """What the study holds fixed: method, task, backbone, seed and a hash of all that the axes do not set."""
-    kept = json.loads(json.dumps(canonical(config)))
+def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """What decides a run and no axis sets: all trials of a study have it alike."""
+    kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:
         *parents, last = (axis.needs or axis.key).split(".")
         part = kept
         for parent in parents:
             part = part.get(parent, {})
         part.pop(last, None)
-    digest = hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=4).hexdigest()
+    return kept
+
+
+def fingerprint(config: dict[str, Any], fixed: dict[str, Any]) -> str:
+    """Method, task, backbone, seed and a hash of all that the study holds fixed."""
+    digest = hashlib.blake2b(json.dumps(fixed, sort_keys=True).encode(), digest_size=4).hexdigest()
     words = [config[group]["name"] for group in ("method", "task", "backbone")]
     return f"{' '.join(words)} seed {config['seed']} [{digest}]"
