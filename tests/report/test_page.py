@@ -160,7 +160,9 @@ class TestInChromium:
         browser.look(width=400)
         browser.open(folder / "report.html")
         browser.run("""document.querySelector('[data-cell="0,6,rte"]').click()""")
-        heights = browser.run("return [...document.querySelectorAll('#details td.id')].map((cell) => cell.clientHeight)")
+        heights = browser.run(
+            "return [...document.querySelectorAll('#details td.id')].map((cell) => cell.clientHeight)"
+        )
         assert len(heights) == 2
         assert max(heights) < 40
 
@@ -169,6 +171,13 @@ class TestInChromium:
         for ends in ((0, 106), (-5, 85), (55, 61), (0.2, 0.9)):
             assert len(browser.run("return ticks(...arguments)", *ends)) >= 3
         assert len(browser.run("return logTicks(12000, 99300)")) >= 3
+
+    def test_sixteen_shapes_are_all_named(self, browser, folder):
+        browser.open(folder / "report.html")
+        drawn = """const names = [...Array(16).keys()].map((i) => `${i}x384`);
+            const { svg } = frame("shapes", [0, 15], [0, 1], { names });
+            return [...svg.querySelectorAll("text")].filter((one) => names.includes(one.textContent)).length"""
+        assert browser.run(drawn) == 16
 
     def test_anchors_lead_to_their_sections(self, browser, folder):
         browser.open(folder / "report.html")

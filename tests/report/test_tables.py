@@ -112,6 +112,7 @@ def test_variants_get_rows_of_their_own(tmp_path):
     assert all(len(row.cells[task].runs) == 2 for row in table.rows for task in ("rte", "cola"))
     assert [row.cells["rank"].value for row in table.rows] == [4, 144, 576]
     assert any("3 variants (method.kron_factors)" in note for note in table.notes)
+    assert "Mean of 2 dev" in [column.label for column in table.columns]
 
 
 def dev_and_test_disagree(rows=300):

@@ -47,7 +47,7 @@ def render(report: Report, base: Path | None = None) -> str:
 
 
 _LEGEND = (
-    "Each cell: the mean over seeds with Student's t interval (95 %), and below it the test set's own bootstrap "
+    "Each cell: the mean over seeds with Student's t interval (95 %), and below it the scored set's own bootstrap "
     "interval (95 %), the paper's number and the difference. ★ best; bold with it, what a paired randomisation test on "
     "the task's own metric does not tell apart from it (10,000 swaps of examples, all seeds together, Holm over the "
     "column). "

@@ -13,7 +13,7 @@ function drawn(name, attributes = {}, ...children) {
   return made;
 }
 
-function ticks(low, high, { count = 5, least = 0 } = {}) {
+function ticks(low, high, { count = 6, least = 0 } = {}) {
   const rough = Math.max((high - low) / count || 1, least);
   const unit = 10 ** Math.floor(Math.log10(rough));
   const step = [1, 2, 2.5, 5, 10].map((k) => k * unit).find((k) => k >= rough);
@@ -41,8 +41,10 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "", whole = 
   const warp = log ? Math.log10 : (x) => x;
   const [x0, x1] = names ? [-0.5, names.length - 0.5] : pad(warp(Math.min(...xs)), warp(Math.max(...xs)), 0.06);
   const [y0, y1] = pad(Math.min(...ys), Math.max(...ys), 0.08);
+  const slanted = names !== null && names.length > 7; // so many do not fit side by side
+  const bottom = BOX.bottom + (slanted ? 34 : 0);
   const across = BOX.width - BOX.left - BOX.right;
-  const down = BOX.height - BOX.top - BOX.bottom;
+  const down = BOX.height - BOX.top - bottom;
   const x = (value) => BOX.left + ((warp(value) - x0) / (x1 - x0)) * across;
   const y = (value) => BOX.top + (1 - (value - y0) / (y1 - y0)) * down;
   const svg = drawn("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "group", "aria-label": title });
@@ -50,10 +52,13 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "", whole = 
     svg.append(drawn("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: y(t), y2: y(t) }),
       drawn("text", { x: BOX.left - 6, y: y(t) + 4, "text-anchor": "end" }, short(t)));
   }
-  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, { count: 6, least: whole ? 1 : 0 })).map((t) => [t, short(t)]);
-  const skip = names ? Math.ceil(names.length / 9) : 1;
-  marks.filter((_, i) => i % skip === 0).forEach(([at, text]) =>
-    svg.append(drawn("text", { x: x(at), y: BOX.height - BOX.bottom + 16, "text-anchor": "middle" }, text)));
+  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, { least: whole ? 1 : 0 })).map((t) => [t, short(t)]);
+  const skip = names ? Math.ceil(names.length / 20) : 1;
+  marks.filter((_, i) => i % skip === 0).forEach(([at, text]) => {
+    const place = `translate(${x(at)},${BOX.height - bottom + 16})`;
+    const turned = slanted ? { "text-anchor": "end", transform: `${place} rotate(-50)` } : { "text-anchor": "middle", transform: place };
+    svg.append(drawn("text", turned, text));
+  });
   svg.append(drawn("text", { x: BOX.left + across / 2, y: BOX.height - 6, "text-anchor": "middle" }, xLabel));
   return { svg, x, y };
 }

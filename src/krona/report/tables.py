@@ -96,7 +96,7 @@ def _score_table(
     extras = [Column(name, EXTRAS[name], name) for name in layout.extras]
     table.columns = [c for c in extras if c.key == "params"] + columns
     if with_average:
-        table.columns.append(Column(AVERAGE, _average_label(section, tasks), "average"))
+        table.columns.append(Column(AVERAGE, _average_label(layout, section, tasks), "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
         row = _named_row(layout, one)
@@ -137,9 +137,10 @@ def _named_row(layout: Layout, one: Group) -> Row:
     return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
 
 
-def _average_label(section: Section, tasks: list[str]) -> str:
+def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
     """Only all eight tasks of GLUE are its average."""
-    return "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
+    label = "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
+    return label if layout.beside is None else f"{label} {layout.split}"
 
 
 def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
