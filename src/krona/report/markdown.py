@@ -13,7 +13,7 @@ def render(report: Report) -> str:
     for table in report.tables:
         parts.append(_table(table))
     if any(table.section for table in report.tables):
-        parts.append(_escape(text.LEGEND).replace(r"\*", "Bold with \\*:", 1).replace("; ~", "; bold with \\~:", 1))
+        parts.append(_escape(text.LEGEND).replace(r"\*", "Bold with \\*:", 1).replace(r"; \~", r"; bold with \~:", 1))
     for study in report.studies:
         found = "\n".join(f"- {_escape(line)}" for line in studies.in_words(study))
         parts.append(f"## Study {_escape(study.name)}\n\n{found}")
@@ -31,20 +31,20 @@ def _table(table: Table) -> str:
     lines.append("|:--|" + "--:|" * len(table.columns))
     for row in table.rows:
         label = _label(row.label) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
-        cells = [_cell(row.cells.get(column.key, Cell())) for column in table.columns]
+        cells = [_cell(row.cells.get(column.key, Cell()), table.scored_on(column)) for column in table.columns]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
     lines += [f"- {_escape(note)}" for note in table.notes + text.missing_lines(table)]
     return "\n".join(lines).rstrip()
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell, split: str) -> str:
     shown = text.value(cell)
     if cell.best or cell.tied:
         shown = f"**{shown}**" + {"*": r"\*", "~": r"\~"}[text.mark(cell)]
     parts = [f"{shown} {text.spread(cell)}".strip()]
     if cell.test_interval:
-        parts.append(f"<sub>test {text.test_range(cell)}</sub>")
+        parts.append(f"<sub>{split} {text.test_range(cell)}</sub>")
     if cell.difference is not None and cell.paper is not None:
         parts.append(f"<sub>paper {text.number(cell.paper, min(2, cell.digits))} ({text.difference(cell)})</sub>")
     return "<br>".join(parts)

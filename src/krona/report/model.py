@@ -73,6 +73,10 @@ class Table:
     notes: list[str] = field(default_factory=list)
     split: str = "test"  # of its scores, but for columns beside them
 
+    def scored_on(self, column: Column) -> str:
+        """Which split a column's scores are of."""
+        return "test" if column.kind == "beside" else self.split
+
     def cell(self, row: str, column: str) -> Cell:
         return next(one for one in self.rows if one.key == row).cells[column]
 

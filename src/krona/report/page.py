@@ -126,8 +126,7 @@ def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | Non
     if spread := text.spread(cell):
         parts.append(f'<small class="spread">{spread}</small>')
     if cell.test_interval:
-        split = "test" if column.kind == "beside" else table.split
-        parts.append(f'<small title="{split} set, 95 %">{text.test_range(cell)}</small>')
+        parts.append(f'<small title="{table.scored_on(column)} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:
         gap = text.difference(cell)
         printed = text.number(cell.paper, min(2, cell.digits))

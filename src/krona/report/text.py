@@ -8,7 +8,7 @@ from krona.report.model import Cell, Report, Table
 from krona.report.selection import Run
 
 LEGEND = (
-    "Mean over seeds, ± Student's t (95 %); test: the test set's own bootstrap interval (95 %); "
+    "Mean over seeds, ± Student's t (95 %); test, dev: that set's own bootstrap interval (95 %); "
     "Δ: minus the paper's number. * best; ~ not told apart from it by a paired randomisation test on the task's own "
     "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
 )
