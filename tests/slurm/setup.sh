@@ -3,7 +3,7 @@
 # Needs neither systemd nor cgroups, so a container or a virtual machine will do.
 #
 #   tests/slurm/setup.sh start     install what is missing, write the configuration, start the daemons
-#   tests/slurm/setup.sh stop      end the daemons that start began
+#   tests/slurm/setup.sh stop      end all jobs and the daemons that start began
 #   tests/slurm/setup.sh status    what SLURM says of its node
 #
 # Everything is in KRONA_SLURM (default /var/lib/krona-slurm); an /etc/slurm of this machine is left alone.
@@ -85,6 +85,11 @@ start() {
 }
 
 stop() {
+    for _ in $(seq 30); do  # jobs that an interrupted test left would outlive the daemons
+        [ -n "$(squeue --noheader 2>/dev/null)" ] || break
+        scancel --state=PENDING,RUNNING,SUSPENDED 2>/dev/null || true
+        sleep 1
+    done
     for daemon in slurmd slurmctld munged; do
         file="$here/$daemon.pid"
         [ -s "$file" ] || continue

@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ SLURM = [
     "hydra.launcher.mem_gb=2",
 ]
 SAME = ("adapter.safetensors", "predictions.jsonl")
+Begin = Callable[..., subprocess.Popen[str]]
 
 
 def asked(*command: str) -> str:
@@ -54,14 +55,36 @@ def the_same(one: Path, other: Path) -> None:
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.fixture
+def begin() -> Iterator[Begin]:
+    """`start`; what it began has ended after the test, and so have its jobs: the next one finds an empty queue."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start_one(outputs: Path, *arguments: str) -> subprocess.Popen[str]:
+        begun.append(start(outputs, *arguments))
+        return begun[-1]
+
+    yield start_one
+    for process in begun:
+        process.kill()
+        process.communicate()
+    deadline = time.monotonic() + 60
+    while asked("squeue", "--me", "--noheader"):
+        asked("scancel", "--me")
+        assert time.monotonic() < deadline, "jobs that scancel does not end"
+        time.sleep(1)
+
+
 @pytest.fixture(scope="module")
 def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
 
 
-def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(small: list[str], tmp_path: Path) -> None:
+def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
+    begin: Begin, small: list[str], tmp_path: Path
+) -> None:
     outputs = tmp_path / "slurm"
-    process = start(outputs, *FOUR, *small, *SLURM, EPOCHS)
+    process = begin(outputs, *FOUR, *small, *SLURM, EPOCHS)
     wait_for(lambda: len(running(outputs)) > 0, process)
     urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
     if int(asked("nproc", "--all")) > 2:  # on a larger node nobody has to make place for one core
@@ -76,7 +99,7 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(sma
     assert "4 runs: 4 done" in out
     logs = [path.read_text() for path in outputs.glob("*/train.log")]
     assert sum(log.count("goes on after epoch") for log in logs) >= 1
-    here = train(tmp_path / "here", *FOUR, *small, EPOCHS)
+    here = train(tmp_path / "here", *FOUR, *small, EPOCHS, timeout_s=600)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
     assert len(folders) == 4
@@ -84,9 +107,9 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(sma
         the_same(folder, tmp_path / "here" / folder.name)
 
 
-def test_a_job_that_is_cancelled_takes_no_other_with_it(small: list[str], tmp_path: Path) -> None:
+def test_a_job_that_is_cancelled_takes_no_other_with_it(begin: Begin, small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
-    process = start(outputs, "-m", "method=lora", "seed=0,1,2", *small, *SLURM, "trainer.max_epochs=60")
+    process = begin(outputs, "-m", "method=lora", "seed=0,1,2", *small, *SLURM, "trainer.max_epochs=60")
     wait_for(lambda: len(running(outputs)) > 0, process)
     one = asked("squeue", "--me", "--array", "--noheader", "--states=R", "--format=%i").split()[0]
     asked("scancel", one)
@@ -99,9 +122,9 @@ def test_a_job_that_is_cancelled_takes_no_other_with_it(small: list[str], tmp_pa
     assert "3 runs: 1 done, 2 done already" in again.stdout
 
 
-def test_a_run_that_reaches_its_limit_goes_on_by_itself(small: list[str], tmp_path: Path) -> None:
+def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
-    process = start(outputs, "-m", "method=lora", *small, LONG, *SLURM, "hydra.launcher.signal_delay_s=120")
+    process = begin(outputs, "-m", "method=lora", *small, LONG, *SLURM, "hydra.launcher.signal_delay_s=120")
     wait_for(lambda: len(running(outputs)) > 0, process)
     (number,) = asked("squeue", "--me", "--noheader", "--format=%i").split()
     elapsed = int(asked("squeue", "--me", "--noheader", "--format=%M").strip().split(":")[0])
@@ -135,11 +158,11 @@ def test_what_the_cluster_does_not_have_is_one_message(
 
 
 def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no_less(
-    small: list[str], tmp_path: Path
+    begin: Begin, small: list[str], tmp_path: Path
 ) -> None:
     outputs = tmp_path / "outputs"
     command = ["-m", "method=lora", "seed=0,1", *small, "trainer.max_epochs=60", *SLURM]
-    process = start(outputs, *command)
+    process = begin(outputs, *command)
     wait_for(lambda: len(running(outputs)) > 0, process)
     process.terminate()
     _, err = process.communicate(timeout=60)

@@ -80,6 +80,7 @@ class Requeued:
         try:
             return self.task()
         except Interrupted:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM's, which comes with the requeueing: all is saved
             sys.exit(code)
 
     def checkpoint(self) -> Any:
