@@ -46,7 +46,12 @@ class Page:
     def look(self, *, width: int, height: int = 900, dark: bool = False) -> None:
         self._cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._cdp("Emulation.setEmulatedMedia", features=[scheme])
+        self._cdp("Emulation.setEmulatedMedia", media="", features=[scheme])
+
+    def printed(self, *, width: int) -> None:
+        """As on paper that is ``width`` CSS pixels wide, until the next `look`."""
+        self.look(width=width)
+        self._cdp("Emulation.setEmulatedMedia", media="print")
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
         data = self._cdp("Page.captureScreenshot", captureBeyondViewport=whole)["data"]

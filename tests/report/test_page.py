@@ -179,6 +179,15 @@ class TestInChromium:
             return [...svg.querySelectorAll("text")].filter((one) => names.includes(one.textContent)).length"""
         assert browser.run(drawn) == 16
 
+    def test_table_1_fits_a_sheet_of_paper(self, browser, folder):
+        browser.open(folder / "report.html")
+        assert "@page { size: landscape; margin: 12mm; }" in (folder / "report.html").read_text()
+        browser.printed(width=1031)  # A4 less the margins
+        widths = browser.run("return [...document.querySelectorAll('table[data-table]')].map((one) => one.offsetWidth)")
+        browser.look(width=1280)
+        assert len(widths) > 1
+        assert max(widths) <= 1031
+
     def test_anchors_lead_to_their_sections(self, browser, folder):
         browser.open(folder / "report.html")
         broken = """return [...document.querySelectorAll('a[href^="#"]')]
