@@ -17,7 +17,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from krona import closing_table, sweeps
+from krona import closing_table, sweep_runs, sweeps
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.results import read_result, write_whole
@@ -95,6 +95,12 @@ class Ledger(Callback):
         shutil.rmtree(notes, ignore_errors=True)
         jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
         closing_table.show(jobs, Console(), sweep=config.sweep)
+        if config.sweep is not None:
+            ids = [job.run_id for job in jobs if job.result is not None]
+            try:
+                sweep_runs.note(notes.parents[1], config.sweep, ids)
+            except KronaError as error:
+                raise SystemExit(str(error)) from error  # an Exception would only be a warning to Hydra
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 

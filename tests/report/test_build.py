@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from krona import sweep_runs
 from krona.errors import KronaError
 from krona.report.build import FORMATS, build_report, collect
 from krona.report.selection import choose, load
@@ -146,3 +147,17 @@ def test_the_reading_path_imports_nothing_slow(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
+
+
+def test_a_run_that_another_sweep_made_before_is_a_part_of_both(tmp_path):
+    mine, before = (
+        make_result("lora", "rte", sweep=sweep, change={"method.rank": rank})
+        for sweep, rank in (("ranks", 2), ("table1", 1))
+    )
+    write_all(tmp_path, [mine, before, make_result("krona", "rte")])
+    assert [run.result.run_id for run in collect(tmp_path, sweep="ranks").runs] == [mine.run_id]
+    sweep_runs.note(tmp_path, "ranks", [before.run_id])
+    sweep_runs.note(tmp_path, "ranks", [mine.run_id])
+    report = collect(tmp_path, sweep="ranks")
+    assert {run.result.run_id for run in report.runs} == {mine.run_id, before.run_id}
+    assert [row.differs for row in report.tables[0].rows] == ["rank=1", "rank=2"]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from krona import sweep_runs
 from krona.errors import KronaError
 from krona.names import did_you_mean
 from krona.report import costs, latex, markdown, page, picture, spreadsheet, terminal
@@ -68,7 +69,7 @@ def collect(
     layout = layout_of(table, sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load(folders)
-    runs = choose(_of_sweep(runs, sweep), filters)
+    runs = choose(_of_sweep(runs, sweep, folders), filters)
     studies, unread = studies_of(folders, runs)
     problems += unread
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
@@ -93,10 +94,12 @@ def collect(
     return report
 
 
-def _of_sweep(runs: list[Run], sweep: str | None) -> list[Run]:
+def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> list[Run]:
+    """The runs that the sweep made, and those that it found made already."""
     if sweep is None:
         return runs
-    found = [run for run in runs if run.sweep == sweep]
+    noted = set[str]().union(*(sweep_runs.noted(folder, sweep) for folder in folders))
+    found = [run for run in runs if run.sweep == sweep or run.result.run_id in noted]
     if found:
         return found
     names = {run.sweep for run in runs if run.sweep}

@@ -28,7 +28,7 @@ class Layout:
     extras: tuple[str, ...] = ()  # of params, rank, time
     by_shape: bool = False  # whether its rows are shapes of A
     paper: PaperTable | None = None
-    sweep: str | None = None  # runs of this sweep go before others of the same row and task
+    sweep: str | None = None  # of a table of the paper: runs of this sweep go before others of the same row and task
     notes: tuple[str, ...] = ()
 
 
@@ -40,7 +40,7 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
     title = f"Sweep {sweep}" if sweep else "All runs"
     command = f"python train.py -m sweeps={sweep}" if sweep else "python train.py"
     return Layout(
-        name=sweep or "runs", title=title, command=command, sweep=sweep, extras=("params", "rank", "time"),
+        name=sweep or "runs", title=title, command=command, extras=("params", "rank", "time"),
         **_BY_METHOD,
     )  # fmt: skip
 
