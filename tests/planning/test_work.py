@@ -5,7 +5,7 @@ import pytest
 from krona.planning import measured
 from krona.planning.lengths import Lengths
 from krona.planning.speed import Load, Speed, fit
-from krona.planning.work import Sizes, forward, memory, step
+from krona.planning.work import Sizes, elements, forward, memory, step
 from krona.results import Result
 from report.generate import make_result
 
@@ -28,6 +28,12 @@ def test_operations_of_a_forward_pass() -> None:
     cross = 2 * 2 * 16
     target = 2 * 6 * 16 + 2 * 2 * 32 + 2 * 2 * 8 * 4 + 2 * 4 * 10
     assert forward(TINY, rows=7, source=5, target=3) == 7 * (5 * (encoder + cross) + 3 * target)
+
+
+def test_numbers_between_products() -> None:
+    token = 6 * 4 + 4 * 4 + 2 * 8 + 2 * 5  # norms and residuals, attention, the FFN, a softmax over 5 tokens in 2 heads
+    decoder = 5 * 2 * 4 + 3 * (1.5 * token + 3 * 10)
+    assert elements(TINY, rows=7, source=5, target=3) == 7 * (5 * token + decoder)
 
 
 def test_frozen_weights_save_a_third_of_a_step() -> None:
@@ -64,6 +70,19 @@ def test_two_batches_tell_operations_from_what_a_step_costs_besides() -> None:
     assert found.training(other) == pytest.approx(true.training(other))
 
 
+def test_two_widths_tell_numbers_between_products_from_operations() -> None:
+    true = Speed(rate=1e6, per_block=0.01, per_element=3e-5)
+    wide, wider = (Sizes(**{**vars(TINY), "d_model": 4 * k, "d_kv": 2 * k, "d_ff": 8 * k}) for k in (3, 8))
+    known = [load(5), load(50, epochs=4), load(5, sizes=wide), load(50, epochs=4, sizes=wide)]
+    found = fit([ran(one, true) for one in known])
+    assert (found.rate, found.per_block, found.per_element) == pytest.approx((1e6, 0.01, 3e-5))
+    assert found.training(load(20, sizes=wider)) == pytest.approx(true.training(load(20, sizes=wider)))
+    alone = fit([ran(one, true) for one in known[:2]])
+    assert alone.per_element == 0
+    assert alone.training(load(20)) == pytest.approx(true.training(load(20)), rel=0.02)
+    assert alone.training(load(20, sizes=wider)) > 1.3 * true.training(load(20, sizes=wider))
+
+
 def test_one_batch_takes_all_time_for_operations() -> None:
     found = fit([ran(load(10), Speed(rate=1e6, per_block=0.0)), ran(load(10, epochs=4), Speed(1e6, 0.0))])
     assert (found.rate, found.per_block) == (pytest.approx(1e6), 0.0)
@@ -87,4 +106,13 @@ def test_runs_of_the_planned_backbone_go_before_others() -> None:
     assert speed.training(own[0]) == pytest.approx(own[1].times["train"])
     assert "1 run here" in said[0]
     _, said = measured._fitted([other], wanted, "here")
-    assert "of nano, not of t5_base" in said[1]
+    assert "of d_model 4, not of t5_base; runs of a second width" in said[1]
+
+
+def test_sizes_typed_over_a_backbones_own_make_it_another() -> None:
+    wanted = measured.Wanted(card=None, device="cpu", threads=1, precision="32-true", backbone="t5_base")
+    typed = ran(load(5), Speed(1e6, 0.01))
+    typed[1].config["backbone"]["sizes"] = {"d_model": 4}
+    assert "not of t5_base" in measured._fitted([typed], wanted, "here")[1][1]
+    wanted = measured.Wanted(**{**vars(wanted), "sizes": {"d_model": 4}})
+    assert len(measured._fitted([typed], wanted, "here")[1]) == 1

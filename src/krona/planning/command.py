@@ -39,6 +39,7 @@ def plan_sweep(
         threads=threads,
         precision=str(trainer.get("precision", "32-true")),
         backbone=str(composed[0]["backbone"]["name"]) if composed else "",
+        sizes=composed[0]["backbone"]["sizes"] if composed else None,
     )
     workloads = Workloads()
     if efficiency is not None and chosen is not None:

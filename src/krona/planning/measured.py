@@ -24,7 +24,8 @@ class Wanted:
     device: str
     threads: int
     precision: str
-    backbone: str  # its runs go before others': what a core makes of a product depends on its width
+    backbone: str  # its runs, of these sizes, go before others'
+    sizes: Mapping[str, Any] | None = None  # in the place of the backbone's own
 
     @property
     def name(self) -> str:
@@ -69,20 +70,24 @@ def _is_meant(where: str, *, wanted: Wanted, cards: Mapping[str, Card]) -> bool:
 
 
 def _fitted(ran: Ran, wanted: Wanted, where: str) -> tuple[Speed, list[str]]:
-    own = [(load, result) for load, result in ran if _backbone(result) == wanted.backbone]
+    own = [(load, result) for load, result in ran if _is_own(result.config["backbone"], wanted)]
     speed = fit(own or ran)
     runs = f"{len(own or ran)} run{'s' * (len(own or ran) != 1)}"
     rates = f"{speed.rate / 1e12:.3g} TFLOP/s and {1e3 * speed.per_block:.2g} ms a block and step"
+    between = f", {1e9 * speed.per_element:.2g} ns a number between products" if speed.per_element else ""
     alone = "" if speed.per_block else " (one size of batch: all time taken for operations)"
-    said = [f"Speed from {runs} {where}: {rates}{alone}."]
+    said = [f"Speed from {runs} {where}: {rates}{between}{alone}."]
     if not own:
-        others = ", ".join(sorted({_backbone(result) for _, result in ran}))
-        said.append(f"They are of {others}, not of {wanted.backbone}: another width has been 40 % off.")
+        widths = sorted({load.sizes.d_model for load, _ in ran})
+        way_out = (
+            "" if speed.per_element else "; runs of a second width would tell operations from what is between them"
+        )
+        said.append(f"They are of d_model {' and '.join(map(str, widths))}, not of {wanted.backbone}{way_out}.")
     return speed, said
 
 
-def _backbone(result: Result) -> str:
-    return str(result.config["backbone"]["name"])
+def _is_own(backbone: Mapping[str, Any], wanted: Wanted) -> bool:
+    return (backbone["name"], backbone.get("sizes")) == (wanted.backbone, wanted.sizes)
 
 
 def _runs(wanted: Wanted, results: Iterable[Result], workloads: Workloads, fits: Callable[[str], bool]) -> Ran:

@@ -1,7 +1,9 @@
 """How fast a card is at this work: fitted to runs that it has made.
 
-A step takes ``per_block`` for each block of the model, whatever is in the batch (launches, Python), and its operations
-at ``rate``. Two runs of different batches tell the two apart; with one, all of its time is taken for operations.
+A step takes ``per_block`` for each block of the model, whatever is in the batch (launches, Python), ``per_element`` for
+each number between the products, and its operations at ``rate``. Runs of different batches tell blocks from the rest,
+runs of models of different widths the numbers from the operations, of which a wider model has more to a number. What
+the runs do not tell apart is taken for operations.
 """
 
 from collections import defaultdict
@@ -13,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from krona.planning.lengths import Lengths
-from krona.planning.work import Sizes, forward, step
+from krona.planning.work import Sizes, elements, forward, step
 from krona.results import Result
 from krona.settings import Run
 
 FEWEST_STEPS = 5  # of a run that says something about speed
+APART = 1.2  # parts are told from operations by runs whose shares of them differ so much
+Parts = tuple[float, float, float]  # blocks that are passed, numbers between products, operations
 ASSUMED_PER_BLOCK = 4e-4  # s: about a hundred launches forward and back; only where nothing was measured
 
 
@@ -45,18 +49,21 @@ class Load:
         """Forward and backward passes of a step."""
         return -(-self.batch_size // (self.micro_batch_size or self.batch_size))
 
-    def training(self) -> tuple[float, float]:
-        """Blocks that are passed and operations, of the whole run."""
+    def training(self) -> Parts:
+        """Of the whole run; numbers twice, forward and back."""
         source = self.lengths.padded(self.micro_batch_size or self.batch_size)
         operations = step(self.sizes, rows=self.rows, source=source, all_train=self.all_train)
-        return self.steps * self.passes() * self.sizes.blocks, self.steps * operations
+        numbers = 2 * elements(self.sizes, rows=self.rows, source=source)
+        return self.steps * self.passes() * self.sizes.blocks, self.steps * numbers, self.steps * operations
 
-    def evaluating(self) -> tuple[float, float]:
+    def evaluating(self) -> Parts:
         """The same of dev after each epoch and of test once; batches are of like lengths, so hardly padded."""
         rows = self.evaluations * self.lengths.dev + self.test * self.lengths.test
         batches = self.evaluations * -(-self.lengths.dev // self.eval_batch_size)
         batches += self.test * -(-self.lengths.test // self.eval_batch_size)
-        return batches * self.sizes.blocks, forward(self.sizes, rows=rows, source=self.lengths.mean)
+        source = self.lengths.mean
+        numbers = elements(self.sizes, rows=rows, source=source)
+        return batches * self.sizes.blocks, numbers, forward(self.sizes, rows=rows, source=source)
 
 
 def load_of(settings: Run, sizes: Sizes, lengths: Lengths, *, all_train: bool, ran: Result | None = None) -> Load:
@@ -80,22 +87,25 @@ class Speed:
 
     rate: float  # operations a second
     per_block: float  # s
+    per_element: float = 0.0  # s
     evaluation: float = 1.0
     setup: float = 0.0  # s
     methods: Mapping[str, float] = field(default_factory=dict)
 
     def training(self, load: Load) -> float:
         """Seconds of the whole run's training."""
-        blocks, operations = load.training()
-        return self.methods.get(load.method, 1.0) * (blocks * self.per_block + operations / self.rate)
+        return self.methods.get(load.method, 1.0) * self._of(load.training())
 
     def evaluating(self, load: Load) -> float:
-        blocks, operations = load.evaluating()
-        return self.evaluation * (blocks * self.per_block + operations / self.rate)
+        return self.evaluation * self._of(load.evaluating())
+
+    def _of(self, parts: Parts) -> float:
+        blocks, numbers, operations = parts
+        return blocks * self.per_block + numbers * self.per_element + operations / self.rate
 
     def on(self, factor: float) -> "Speed":
-        """On a card that is so many times faster at operations; what a step takes besides stays."""
-        return replace(self, rate=self.rate * factor)
+        """On a card that is so many times faster at operations, and at what is between them; launches stay."""
+        return replace(self, rate=self.rate * factor, per_element=self.per_element / factor)
 
 
 def fit(ran: Iterable[tuple[Load, Result]]) -> Speed:
@@ -103,8 +113,7 @@ def fit(ran: Iterable[tuple[Load, Result]]) -> Speed:
     known = [(load, result) for load, result in ran if load.steps >= FEWEST_STEPS and result.times.get("train")]
     parts = np.array([load.training() for load, _ in known])
     seconds = np.array([result.times["train"] for _, result in known])
-    rate, per_block = _two(parts, seconds)
-    speed = Speed(rate, per_block)
+    speed = Speed(*_apart(parts, seconds))
     ratios: dict[str, list[float]] = defaultdict(list)
     for load, result in known:
         ratios[load.method].append(result.times["train"] / speed.training(load))
@@ -117,16 +126,20 @@ def fit(ran: Iterable[tuple[Load, Result]]) -> Speed:
     )
 
 
-def _two(parts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float]:
-    """Operations a second and seconds a block, by least squares of relative errors; neither below 0."""
+def _apart(parts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Operations a second, seconds a block and a number, by least squares of relative errors; none below 0."""
     from scipy.optimize import nnls
 
     relative = parts / seconds[:, None]
-    mixed = relative[:, 1] / relative[:, 0]
-    if mixed.max() > 1.2 * mixed.min():  # batches or models that differ
-        scale = relative.max(axis=0)  # 1e10 operations, a handful of blocks
-        (blocks, operations), _ = nnls(relative / scale, np.ones(len(seconds)))
-        if operations > 0:
-            return float(scale[1] / operations), float(blocks / scale[0])
-    of_operations = relative[:, 1]
-    return float((of_operations**2).sum() / of_operations.sum()), 0.0
+    shares = relative[:, :2] / relative[:, 2:]
+    told = [part for part in (0, 1) if shares[:, part].max() > APART * shares[:, part].min()][: len(seconds) - 1]
+    while told:
+        columns = [*told, 2]
+        scale = relative[:, columns].max(axis=0)  # 1e10 operations, a handful of blocks
+        found = nnls(relative[:, columns] / scale, np.ones(len(seconds)))[0] / scale
+        if found[-1] > 0:
+            costs = dict(zip(columns, map(float, found), strict=True))
+            return 1 / costs[2], costs.get(0, 0.0), costs.get(1, 0.0)
+        told.pop()
+    of_operations = relative[:, 2]
+    return float((of_operations**2).sum() / of_operations.sum()), 0.0, 0.0

@@ -60,13 +60,25 @@ def step(sizes: Sizes, *, rows: float, source: float, all_train: bool) -> float:
     return (3 if all_train else 2) * forward(sizes, rows=rows, source=source)
 
 
+def elements(sizes: Sizes, *, rows: float, source: float, target: float = TARGET) -> float:
+    """Numbers that a forward pass writes between its products: norms, residuals, dropout, softmax, the loss."""
+    of_source = sizes.encoder * _of_token(sizes, source) + sizes.decoder * 2 * sizes.inner
+    of_target = sizes.decoder * 1.5 * _of_token(sizes, source) + 3 * sizes.vocabulary
+    return rows * (source * of_source + target * of_target)
+
+
+def _of_token(sizes: Sizes, source: float) -> float:
+    """A token's in a block of the encoder."""
+    return 6 * sizes.d_model + 4 * sizes.inner + 2 * sizes.d_ff + sizes.heads * source
+
+
 def memory(sizes: Sizes, *, rows: float, source: float, trainable: int, precision: str) -> float:
     """Bytes at a step's peak: weights, what trains (its gradient and AdamW's moments), and what backward keeps."""
     frozen_bf16 = precision in ("bf16-frozen", "bf16-true")
     width = 4 if precision == "32-true" else 2  # of an activation
     weights = (2 if frozen_bf16 else 4) * (sizes.params - min(trainable, sizes.params)) + 4 * trainable
     states = (4 + PAIR_OF_MOMENTS) * trainable
-    per_token = 6 * sizes.d_model + 4 * sizes.inner + 2 * sizes.d_ff + sizes.heads * source
+    per_token = _of_token(sizes, source)
     if trainable >= sizes.params // 2:  # the inputs of linear layers too
         per_token += 2 * sizes.d_model + sizes.inner + sizes.d_ff
     kept = width * rows * source * (sizes.encoder * per_token + 2 * sizes.decoder * sizes.inner)
