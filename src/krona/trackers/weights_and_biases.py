@@ -22,6 +22,7 @@ from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run
 UPLOAD = 3.0  # so many timeouts the last upload may take
+NO_ROOM = 2**16  # bytes left on a disk that is full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
 
 
@@ -168,6 +169,9 @@ class WeightsAndBiases:
         except TimeoutError:
             late = f"the server did not take everything in {UPLOAD * self.timeout:g} s"
             return f"{late}; {sync_command(run)} uploads the rest{missing}"
+        folder = Path(run.dir).parent
+        if shutil.disk_usage(folder).free < NO_ROOM:  # W&B itself says so in a file, if there
+            return f"the disk is full: {below(folder)} lacks what came last; see {self.about.folder}"
         return f"not everything could be sent{missing}" if missing else None
 
     def _sync_command(self) -> str:
