@@ -46,3 +46,11 @@ def test_a_regression_and_a_run_that_has_no_scores() -> None:
     assert "10 of 10 test predictions are no number" in str(no_label_line(result))
     result.test = result.dev = None
     assert no_label_line(result) is None
+
+
+def test_no_rate_is_advised_where_nothing_trains() -> None:
+    result = make_result("untuned", "rte", rows=10)
+    assert result.test is not None
+    result.trainable_params = 0
+    result.test["outcomes"] = outcomes(["0"] * 10, ["true"] * 10)
+    assert str(no_label_line(result)).endswith("nothing was trained to answer")

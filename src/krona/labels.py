@@ -46,9 +46,14 @@ def no_label_line(result: Result) -> str | None:
     ((commonest, times),) = Counter(wrong).most_common(1)
     kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
     optimizer = result.config["optimizer"]
-    return (
+    said = (
         f"{len(wrong):,} of {len(predictions):,} {split} predictions are no {kind} and count as wrong ({times:,} are "
-        f"{commonest[:40]!r}). It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), "
-        f"more trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
+        f"{commonest[:40]!r})"
+    )
+    if not result.trainable_params:
+        return f"{said}: nothing was trained to answer"
+    return (
+        f"{said}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
+        f"trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
         f"(now {optimizer['warmup_steps']})"
     )
