@@ -22,8 +22,9 @@ from krona.tuning.study import Best, best_of_study, counted, open_study, put_bac
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
 from krona.tuning import command as typed_command  # noqa: E402
+from krona.tuning import tune as loop  # noqa: E402
 from krona.tuning.plots import write_plots  # noqa: E402
-from krona.tuning.tune import tune  # noqa: E402
+from krona.tuning.tune import compose_run, tune  # noqa: E402
 
 SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
 SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]
@@ -86,6 +87,47 @@ def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pyte
     (result,) = (r for r in read_results(tmp_path) if isinstance(r, Result))
     assert result.status == "interrupted"
     assert asked == [0]
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("factors=typo", "factors=typo: no such factors; "),
+        ("recipe=typo", "recipe=typo: there is no conf/recipe/typo.yaml; "),
+        ("recipe=tuned", "recipe=tuned takes what a search found, and krona tune is the search"),
+        ("recipe=tuned/mine", "recipe=tuned takes what a search found, and krona tune is the search"),
+        ("method.scalling=2", "method.scalling"),
+        ("seed=0,1", "2 runs, and a study tunes one"),
+    ],
+)
+def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(KronaError) as error:
+        small(tmp_path, typed, trials=1)
+    assert words in str(error.value)
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_trial_is_composed_as_train_py_does() -> None:
+    assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
+    typed = compose_run([*SMALL, "method.kron_factors=[[16,12]]", "method.bias=1", "factors=paper/2x384"])
+    method = typed.config["method"]
+    assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
+
+
+def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[list[str]] = []
+
+    def record(config: Any, *, notes: list[str], **rest: Any) -> Any:
+        told.append(notes)
+        raise KronaError("enough")
+
+    monkeypatch.setattr(loop, "run_job", record)
+    monkeypatch.setattr(loop, "identify", lambda settings: "id")  # the sizes alone decide here
+    with pytest.raises(KronaError, match="enough"):
+        tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
+    (notes,) = told
+    assert "no recipe ia3/rte" in notes[0]
+    assert study_path(tmp_path, "ia3-rte-t5-base").is_file()  # of google-t5/t5-base
 
 
 def new_study(outputs: Path, name: str = "s") -> Any:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from krona import check
-from krona.compose import CONF, PROJECT, composed
+from krona import check, sweeps
+from krona.compose import PROJECT, STUDIES, TUNED, Composed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
@@ -20,6 +20,7 @@ from krona.report.selection import flatten
 from krona.tuning.axis import Axis
 from krona.tuning.space import in_words, overrides, read_space
 from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
+from krona.typed import message_of, prepared
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
 
@@ -55,9 +56,10 @@ def tune(
         KronaError: the command is wrong, or the study searched another space.
         Interrupted: Ctrl-C; the same command goes on.
     """
-    base = compose_run([*typed, "score_test=false"])
+    base = compose_run([*typed, "score_test=false"]).config
+    check.settings(base)  # a wrong key begins no study
     axes = read_space(space, base)
-    name = name or f"{base['method']['name']}-{base['task']['name']}-{base['backbone']['name']}"
+    name = name or "-".join(base[group]["name"].rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
     fixed = held_fixed(base, axes)
     study = open_study(
         outputs, name, space=in_words(axes), base=fingerprint(base, fixed), settings=dict(flatten(fixed)), seed=seed
@@ -98,11 +100,11 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
 
     tuning.console.print(f"trial {trial.number}: {' '.join(own)}", highlight=False, markup=False, soft_wrap=True)
     try:
-        config = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
-        trial.set_user_attr("run_id", identify(check.settings(config)))
+        run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
+        trial.set_user_attr("run_id", identify(check.settings(run.config)))
         job = run_job(
-            config,
-            notes=[],
+            run.config,
+            notes=run.notes,
             outputs=tuning.outputs,
             project=PROJECT,
             console=tuning.console,
@@ -141,16 +143,18 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
     tuning.console.print(line, highlight=False)
 
 
-def compose_run(typed: Sequence[str]) -> dict[str, Any]:
-    """The plain values that train.py would have with these arguments."""
+def compose_run(typed: Sequence[str]) -> Composed:
+    """The plain values and notes that train.py would have with these arguments. Raises KronaError where it would."""
+    ready = prepared(typed)
+    if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
+        raise KronaError("recipe=tuned takes what a search found, and krona tune is the search: leave it out")
     try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            return composed(compose("config", overrides=list(typed))).config
-    except KronaError:
-        raise
-    except (OmegaConfBaseException, Exception) as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise KronaError(first) from error
+        with sweeps.hydra_session():
+            if len(jobs := sweeps.jobs_of({}, ready)) > 1:
+                raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
+            return sweeps.compose_job(ready)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise KronaError(message_of(error, ready)) from error
 
 
 def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
