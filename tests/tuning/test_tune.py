@@ -114,6 +114,19 @@ def test_a_trial_is_composed_as_train_py_does() -> None:
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
 
+def test_a_typed_shape_is_no_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(tuning: Any, trial: Any) -> None:
+        raise KronaError(" ".join(axis.key for axis in tuning.axes))
+
+    monkeypatch.setattr(loop, "run_trial", stop)
+    with pytest.raises(KronaError, match=r"^optimizer\.lr method\.scaling$"):
+        small(tmp_path, "method.kron_factors=[[16,12]]", trials=1)
+    space = tmp_path / "space.yaml"
+    space.write_text("axes: {factors: {choices: [paper/2x384], needs: method.kron_factors}}")
+    with pytest.raises(KronaError, match="nothing is left to search in"):
+        tune([*SMALL, "method.kron_factors=[[16,12]]"], trials=1, outputs=tmp_path, space=space, console=Console())
+
+
 def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[str]] = []
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from krona import check, sweeps
 from krona.compose import PROJECT, STUDIES, TUNED, Composed
+from krona.compose import typed as is_typed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
@@ -58,7 +59,9 @@ def tune(
     """
     base = compose_run([*typed, "score_test=false"]).config
     check.settings(base)  # a wrong key begins no study
-    axes = read_space(space, base)
+    axes = tuple(axis for axis in read_space(space, base) if not is_typed(axis.needs, list(typed)))
+    if not axes:
+        raise KronaError(f"{' '.join(typed)}: nothing is left to search in {space}")
     name = name or "-".join(base[group]["name"].rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
     fixed = held_fixed(base, axes)
     study = open_study(
