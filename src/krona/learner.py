@@ -155,8 +155,6 @@ class Learner(pl.LightningModule):
                 "step": self.global_step,
                 "loss": losses.mean().item(),
                 "lr": self._lr,
-                "score": dev["score"],
-                "parts": dev["parts"],
                 "examples_per_s": examples / seconds,
                 "examples_seen": self.examples_seen,
             },
@@ -200,8 +198,8 @@ class Learner(pl.LightningModule):
         return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
-        """Add an epoch to the curve; the best keeps its weights, the earliest on ties."""
-        self.dev_curve.append(epoch)
+        """Add an epoch and its dev scores to the curve; the best keeps its weights, the earliest on ties."""
+        self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
         if self.best is None or dev["choice"] > self.best["choice"]:
             weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
             self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}

@@ -203,8 +203,7 @@ def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path
         learner.to(device)  # Lightning leaves the model on the CPU
         return
     learner.to(device)
-    dev = rows.dev(learner.model)
-    learner.record({"epoch": 0, "step": 0, "score": dev["score"], "parts": dev["parts"]}, dev)
+    learner.record({"epoch": 0, "step": 0}, rows.dev(learner.model))
 
 
 def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from krona.settings import Run
 from krona.trackers import signals
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About, Ending
-from krona.trackers.values import History, epoch_values, flat_config, summary_values
+from krona.trackers.values import History, epoch_values, flat_config, summary_values, with_best
 
 Watch = Callable[[Learner], None]  # called after each epoch; what it raises stops the run
 
@@ -43,16 +43,17 @@ class Trackers(pl.Callback):
         """A resumed run tells of the epochs that lie behind it."""
         if not self.guarded or not isinstance(pl_module, Learner):
             return
-        known, best = self.history.epochs(), float("-inf")
-        for row in pl_module.dev_curve:
-            best = max(best, row["score"])
+        known = self.history.epochs()
+        for row, best in with_best(pl_module.dev_curve):
             values = known.get(row["epoch"]) or epoch_values(row, best)
             for tracker in self.guarded:
                 tracker.epoch(row["epoch"], values)
 
     def after_backward(self, learner: Learner) -> None:
         """The gradients of an epoch's last step, before clipping; they stay on their device."""
-        if self.guarded and learner.trainer.is_last_batch:
+        if not self.guarded:
+            return
+        if learner.trainer.is_last_batch or learner.global_step + 1 >= learner.total_steps:  # this step is not counted
             self._gradients = signals.gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
@@ -67,6 +68,7 @@ class Trackers(pl.Callback):
         row = learner.dev_curve[-1]
         values = epoch_values(row, learner.best["dev"]["score"])
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
+        self._gradients = {}  # of this epoch alone
         values |= signals.updates(learner.model)
         self._remember(lambda: self.history.add({"epoch": row["epoch"], "values": values}))
         for tracker in self.guarded:

@@ -1,7 +1,7 @@
 """What trackers are told, and under which keys: plain values, no torch. docs/tracking.md is about these."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,19 @@ def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
     named |= {"step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score"}
     values = {key: float(row[name]) for name, key in named.items() if name in row}
     return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
+
+
+def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
+    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``.
+
+    Rows of before ``choice`` was kept have its parts: it is their mean.
+    """
+    best: tuple[float, float] | None = None  # choice, score
+    for row in curve:
+        choice = row["choice"] if "choice" in row else sum(row["parts"].values()) / len(row["parts"])
+        if best is None or choice > best[0]:
+            best = (choice, row["score"])
+        yield row, best[1]
 
 
 def summary_values(result: Result) -> dict[str, Value]:

@@ -1,0 +1,105 @@
+"""What trackers hear of a run's epochs: the last step's gradients, and the best epoch's score, after a resume too."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.test_learner import fit, learner
+from tests.tiny_t5 import inserted
+
+from krona.learner import Learner
+from krona.trackers import signals
+from krona.trackers.guard import Guarded
+from krona.trackers.tracker import About
+from krona.trackers.tracking import Trackers
+
+
+class Heard:
+    """A tracker that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[int, dict[str, float]] = {}
+
+    def open(self, about: About) -> None: ...
+
+    def epoch(self, number: int, values: dict[str, float]) -> None:
+        self.epochs[number] = dict(values)
+
+    def end(self, summary: dict[str, Any]) -> None: ...
+
+    def close(self, ending: str) -> None: ...
+
+
+def trackers_of(folder: Path) -> tuple[Trackers, Heard]:
+    """A run's trackers, with one that keeps what it hears; ``folder`` holds its history."""
+    folder.mkdir()
+    about = About(run_id="r", folder=folder, method="krona", task="mrpc", sweep=None, config={}, resumed=False)
+    heard = Heard()
+    return Trackers([Guarded("heard", heard, say=print)], about=about, say=print), heard
+
+
+def gradients_heard(told: dict[str, float]) -> dict[str, float]:
+    return {key.removeprefix("grad_norm/"): value for key, value in told.items() if key.startswith("grad_norm/")}
+
+
+@pytest.mark.parametrize(("steps", "last"), [(6, [3, 6]), (5, [3, 5]), (2, [2])])
+def test_an_epoch_has_the_gradients_of_its_own_last_step(steps: int, last: list[int], tmp_path: Path) -> None:
+    trackers, heard = trackers_of(tmp_path / "run")
+    norms: list[dict[str, float]] = []
+
+    def after_backward(of: Learner) -> None:
+        norms.append({kind: float(norm) for kind, norm in signals.gradient_norms(of).items()})
+        trackers.after_backward(of)
+
+    tuned = learner(
+        inserted("krona"),
+        total_steps=steps,  # of an epoch's three: trainer.max_steps may end a run within one
+        warmup_steps=0,
+        after_backward=after_backward,
+        after_epoch=trackers.epoch,
+    )
+    fit(tuned, tmp_path)
+    trackers.close("done")
+    assert [row["step"] for row in tuned.dev_curve] == last
+    assert len({str(one) for one in norms}) == steps
+    assert [gradients_heard(told) for told in heard.epochs.values()] == [norms[step - 1] for step in last]
+
+
+def test_gradients_are_of_one_epoch_alone(tmp_path: Path) -> None:
+    trackers, heard = trackers_of(tmp_path / "run")
+    tuned = learner(inserted("krona"), after_backward=trackers.after_backward, after_epoch=trackers.epoch)
+    fit(tuned, tmp_path, epochs=1)
+    trackers.epoch(tuned)  # nothing was measured since
+    trackers.close("done")
+    assert gradients_heard(heard.epochs[1]) == {}
+
+
+# MRPC: the tables show F1, the mean of F1 and accuracy chooses
+EPOCHS = [(80.0, 70.0), (84.0, 60.0), (82.0, 69.0), (81.0, 70.0)]
+
+
+@pytest.mark.parametrize("with_choice", [True, False])
+def test_the_best_is_the_chosen_epochs_score_live_and_after_a_resume(with_choice: bool, tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1)
+    trackers, heard = trackers_of(tmp_path / "live")
+    live = learner(model)
+    for number, (f1, accuracy) in enumerate(EPOCHS, start=1):
+        parts = {"f1": f1, "accuracy": accuracy}
+        live.record(
+            {"epoch": number, "step": number},
+            {"score": f1, "choice": (f1 + accuracy) / 2, "parts": parts, "predictions": []},
+        )
+        trackers.epoch(live)
+    trackers.close("interrupted")
+    assert [told["dev/best"] for told in heard.epochs.values()] == [80.0, 80.0, 82.0, 82.0]
+
+    again, heard_again = trackers_of(tmp_path / "resumed")  # the first run had no tracker: no history is there
+    resumed = learner(model)
+    resumed.dev_curve = [
+        {key: value for key, value in row.items() if key != "choice" or with_choice} for row in live.dev_curve
+    ]
+    trainer: Any = None
+    again.on_train_start(trainer, resumed)
+    again.close("interrupted")
+    assert heard_again.epochs == heard.epochs
