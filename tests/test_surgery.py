@@ -328,8 +328,38 @@ def test_what_cannot_be_merged_says_why_and_what_to_do() -> None:
 def test_without_a_copy_nothing_can_be_taken_out() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=QV, reversible=False)
-    untouched(model, lambda: surgery.take_out(model), ["reversible=False"])
+    untouched(model, lambda: surgery.take_out(model), ["'default'", "reversible=False", "load the backbone again"])
+    untouched(model, lambda: surgery.activate(model, None), ["reversible=False", "load it again"])
     model(**batch()).loss.backward()
+
+
+@pytest.mark.parametrize(("first", "second"), [(False, True), (True, False), (False, False)])
+def test_beside_another_adapter_none_trains_the_backbone_without_a_copy(first: bool, second: bool) -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, name="a", reversible=first)
+    disturb(model)
+    words = ["'b'", "reversible=True"] if first else ["'a'", "'b'", "Load the backbone again", "reversible=True"]
+    for layer_norms in (True, False) if second else (True,):  # b stands on a's LayerNorms though it trains none itself
+        untouched(
+            model,
+            lambda layer_norms=layer_norms: surgery.insert(  # type: ignore[misc]
+                model, LoRA, target_modules=QV, name="b", reversible=second, train_layer_norms=layer_norms
+            ),
+            words,
+        )
+    assert list(model.__dict__["krona"].adapters) == ["a"]
+
+
+def test_without_a_copy_but_nothing_of_the_backbone_trained_all_comes_out() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=QV, name="a", reversible=False, train_layer_norms=False)
+    disturb(model)
+    surgery.insert(model, LoRA, target_modules=QV, name="b")
+    disturb(model)
+    surgery.activate(model, None)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
 
 
 def test_load_trainable_state_refuses_other_names_and_shapes() -> None:

@@ -28,7 +28,13 @@ class Adapter:
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the arguments of `surgery.insert` besides
+    reversible: bool = True  # of the backbone's weights that train a copy is kept
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
+
+    @property
+    def leaves_its_mark(self) -> bool:
+        """Whether the backbone's own weights train with it, and nothing keeps them as they were."""
+        return bool(self.trained) and not self.reversible
 
 
 @dataclass

@@ -33,7 +33,7 @@ from krona.building import Built, build
 from krona.errors import KronaError
 from krona.merging import merge, unmerge
 from krona.places import find_places, widths, widths_or_none
-from krona.trainable import Count, adapter_state, count, load_trainable_state, trainable_state
+from krona.trainable import Count, adapter_state, count, load_trainable_state, trainable_state, trained_names
 from krona.training_step import quicken, slow_down
 
 __all__ = [
@@ -57,6 +57,8 @@ __all__ = [
     "widths_or_none",
 ]
 
+NO_COPY = "adapter {!r} was inserted with reversible=False: the backbone's own weights train and no copy is kept"
+
 
 def insert(
     model: nn.Module,
@@ -77,17 +79,21 @@ def insert(
 
     Args:
         branch: called as ``branch(d_in, d_out, **branch_config)`` for each place; None puts in no branch.
+        target_modules: where: names of modules or patterns over them (`krona.places`).
         placement: one for all, or one for each of ``target_modules``.
         inner_residual: sequential and before are ``h + branch(h)``; false: ``branch(h)`` alone.
         modules_per_target: branches at each place (KronA^B has two to each FFN).
         magnitude: DoRA's magnitude over the branches of a linear layer.
         train_layer_norms: all LayerNorm weights train too (47,616 on T5-base; docs/fidelity.md: on).
         train_backbone: everything trains (full fine-tuning).
-        reversible: keep the weights that train as they were, for ``take_out`` (full: one more copy of the model).
+        name: what `activate`, `take_out` and the others call this adapter.
+        reversible: keep the weights that train as they were, for ``take_out`` and for other adapters in the model
+            (full: one more copy of the model).
+        branch_config: the branch's own arguments.
 
     Raises:
-        KronaError: a pattern that matches nothing, a branch that does not fit, a name in use. The model is
-            untouched then.
+        KronaError: a pattern that matches nothing, a branch that does not fit, a name in use, an adapter beside one
+            that keeps no copy of what it trains. The model is untouched then.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
@@ -102,23 +108,16 @@ def insert(
     }
     # all is built before the first is put in: an error leaves the model as it was
     built = [] if branch is None else build(model, branch, branch_config, **_placing(insertion))
+    trains = trained_names(model, train_layer_norms=train_layer_norms, train_backbone=train_backbone)
+    _check_company(name, state, leaves_its_mark=bool(trains) and not reversible)
     if not state.adapters:
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
-    adapter = Adapter(branch=branch, branch_config=dict(branch_config), insertion=insertion)
+    adapter = Adapter(branch=branch, branch_config=dict(branch_config), insertion=insertion, reversible=reversible)
     model.__dict__["krona"] = state
     model.requires_grad_(False)
     for at in reversed(built):  # the inner before the outer: names stay right
         _put_in(model, name, at)
-    owners = _parameter_owners(model)
-    for trained_name in trained_names(model, train_layer_norms=train_layer_norms, train_backbone=train_backbone):
-        owner, attribute = owners[trained_name][0]
-        original = state.originals.get(trained_name, owner._parameters[attribute])
-        assert original is not None
-        if reversible:
-            state.originals.setdefault(trained_name, original)
-            adapter.trained[trained_name] = nn.Parameter(original.detach().clone())
-        else:
-            adapter.trained[trained_name] = original
+    adapter.trained = _to_train(model, trains, state, reversible=reversible)
     state.adapters[name] = adapter
     quicken(model)
     activate(model, name)
@@ -129,6 +128,8 @@ def activate(model: nn.Module, name: str | None) -> None:
     state = state_of(model)
     if name is not None:
         adapter_named(model, name)
+    elif state.active is not None and state.adapters[state.active].leaves_its_mark:
+        raise KronaError(f"{NO_COPY.format(state.active)}: there is no bare backbone; load it again")
     if state.merged is not None and name != state.merged:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
     owners = _parameter_owners(model)
@@ -155,11 +156,8 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     state = state_of(model)
     leaving = [name] if name is not None else list(state.adapters)
     for adapter_name in leaving:
-        if adapter_named(model, adapter_name).trained and not state.originals:
-            raise KronaError(
-                f"adapter {adapter_name!r} was inserted with reversible=False: the backbone's own weights have trained "
-                "and no copy was kept; load the backbone again"
-            )
+        if adapter_named(model, adapter_name).leaves_its_mark:
+            raise KronaError(f"{NO_COPY.format(adapter_name)}: it can't be taken out; load the backbone again")
     if state.merged in leaving:
         unmerge(model)
     staying = state.active if state.active not in leaving else None
@@ -180,14 +178,6 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     del model.__dict__["krona"]
 
 
-def trained_names(model: nn.Module, *, train_layer_norms: bool, train_backbone: bool) -> list[str]:
-    """Public names of the backbone's own parameters that train; a tied weight once, by its first name."""
-    names = [public_name(name) for name, _ in model.named_parameters() if not of_an_adapter(name)]
-    if train_backbone:
-        return names
-    return [n for n in names if train_layer_norms and "layer_norm" in n.rsplit(".", 2)[-2]]
-
-
 def _placing(insertion: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in insertion.items() if not key.startswith("train_")}
 
@@ -199,6 +189,37 @@ def _check_name(name: str, state: Inserted) -> None:
         raise KronaError(f"{name!r} can't name an adapter: no dots, and no name of nn.ModuleDict's own")
     if state.merged is not None:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
+
+
+def _check_company(name: str, state: Inserted, *, leaves_its_mark: bool) -> None:
+    """Adapters of one model stand on the same backbone: beside another, none may train it without a copy."""
+    for other, adapter in state.adapters.items():
+        if adapter.leaves_its_mark:
+            raise KronaError(
+                f"{NO_COPY.format(other)}: {name!r} would stand on what it trained. Load the backbone again, and "
+                f"insert {other!r} with reversible=True where both shall be in it"
+            )
+        if leaves_its_mark:
+            raise KronaError(
+                f"{NO_COPY.format(name)}: {other!r}, which is in the model too, would stand on what it trains. Insert "
+                f"{name!r} with reversible=True, or take {other!r} out first"
+            )
+
+
+def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool) -> dict[str, nn.Parameter]:
+    """The backbone's weights that are to train, by name: copies, where the originals are kept in ``state``."""
+    owners = _parameter_owners(model)
+    trained: dict[str, nn.Parameter] = {}
+    for name in names:
+        owner, attribute = owners[name][0]
+        original = state.originals.get(name, owner._parameters[attribute])
+        assert original is not None
+        if reversible:
+            state.originals.setdefault(name, original)
+            trained[name] = nn.Parameter(original.detach().clone())
+        else:
+            trained[name] = original
+    return trained
 
 
 def _put_in(model: nn.Module, name: str, at: Built) -> None:

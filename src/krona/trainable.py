@@ -48,6 +48,14 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     return dict(owned.values()) | dict(adapter.trained)
 
 
+def trained_names(model: nn.Module, *, train_layer_norms: bool, train_backbone: bool) -> list[str]:
+    """Public names of the backbone's own parameters that train; a tied weight once, by its first name."""
+    names = [public_name(name) for name, _ in model.named_parameters() if not of_an_adapter(name)]
+    if train_backbone:
+        return names
+    return [n for n in names if train_layer_norms and "layer_norm" in n.rsplit(".", 2)[-2]]
+
+
 def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Copy tensors into what trains. Other keys or shapes are an error, and nothing is copied."""
     copy_into(trainable_state(model), tensors)
