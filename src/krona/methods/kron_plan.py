@@ -3,8 +3,8 @@
 A product (m, k) @ (k, n) is charged its multiply-adds m·k·n (n at least ``narrow``: fewer columns than a vector
 register holds are no faster), ``per_float`` for each number that it reads or writes, and ``per_launch``; one that is
 batched over tokens is charged ``batched`` times its multiply-adds. The unit is one multiply-add of a large product, so
-only ratios of a device's speeds go in. docs/performance.md derives the table and `python bench.py bench=kronecker`
-holds it against measurement.
+only ratios of a device's speeds go in. docs/performance.md derives this form; the four numbers of a CPU
+are fitted to what `python bench.py bench=kronecker` measures, those of a GPU come from a data sheet.
 """
 
 from collections.abc import Sequence

@@ -2,7 +2,8 @@
 
 Row-major reading of Eq. 2: for ``y = x (A ⊗ B)`` with ``A: (a1, a2)``, ``B: (b1, b2)``, ``a1·b1 = d_in`` and
 ``a2·b2 = d_out``, the input of one token is ``X = x.view(a1, b1)`` and the output ``Y = Aᵀ X B``, flattened.
-The product ``A ⊗ B`` itself is never built in training.
+A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it where that costs less
+(`krona.methods.kron_product`).
 """
 
 import math
