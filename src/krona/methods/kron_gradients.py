@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from krona.methods.kron_contractions import batched_onto, first_product, merged, second_product, side_by_side
 from krona.methods.kron_plan import Order
 
-BLOCK = 128 * 768  # numbers of the wider of x and g: 384 KiB
+BLOCK = 256 * 768  # numbers of the wider of x and g: 768 KiB
 
 
 class FactoredUpdate(torch.autograd.Function):
