@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from krona import status
+from krona.children import children, exit_code
 from krona.compose import PROJECT
 from krona.errors import KronaError
 from krona.screen import duration
@@ -23,10 +24,13 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
 
     One has the terminal to itself. Several share the work through the runs' claims, as processes on other machines may.
     What a worker leaves behind that dies, a further round takes up. Their own output is in
-    ``outputs/sweeps/worker-N.log``.
+    ``outputs/sweeps/worker-N.log``. An interrupt ends this process, by its own exit code, once the workers have ended.
     """
     if workers == 1:
-        return subprocess.run(_command(overrides), check=False).returncode
+        with children(tell=False) as alone:  # it says itself that it was interrupted
+            alone.append(subprocess.Popen(_command(overrides)))
+            alone[0].wait()
+        return exit_code(alone[0])
     if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
         raise KronaError(f"--workers {workers} and {launcher}: both say who shares the runs; leave one of them out")
     runs = plan(overrides, outputs=outputs)
@@ -53,27 +57,20 @@ def _round(
     logs = [outputs / "sweeps" / f"worker-{number}.log" for number in range(workers)]
     logs[0].parent.mkdir(parents=True, exist_ok=True)
     threads = str(max(1, (os.cpu_count() or 1) // workers))
-    processes = []
-    for log in logs:
-        with log.open("w", encoding="utf-8") as file:
-            processes.append(
-                subprocess.Popen(
-                    _command(overrides),
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env={"OMP_NUM_THREADS": threads, **os.environ},
+    with children(tell=True) as processes:
+        for log in logs:
+            with log.open("w", encoding="utf-8") as file:
+                processes.append(
+                    subprocess.Popen(
+                        _command(overrides),
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                        env={"OMP_NUM_THREADS": threads, **os.environ},
+                    )
                 )
-            )
-    try:
         while any(process.poll() is None for process in processes):
             time.sleep(POLL_S)
             runs = _tell(runs, status.again(runs, outputs), console)
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
-        raise
     now = _tell(runs, status.again(runs, outputs), console)
     if all(process.returncode not in (0, 1) for process in processes):
         raise KronaError(f"the workers ended with {processes[0].returncode}: {logs[0]} says why")

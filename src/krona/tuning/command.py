@@ -2,20 +2,18 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 from rich.console import Console
 
+from krona.children import children
 from krona.compose import OUTPUTS, PROJECT
-from krona.entry import leave, quiet_libraries
+from krona.entry import quiet_libraries
 from krona.errors import KronaError
 from krona.invocation import as_typed
-from krona.jobs import Interrupted
 from krona.provenance import cpu_count
 from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
@@ -29,24 +27,17 @@ def tune_here(
 ) -> None:
     """Tune with ``workers`` processes on one study; the best trial, its command and the study's plots."""
     quiet_libraries()
-    signal.signal(signal.SIGTERM, _interrupt)
     console = Console(soft_wrap=True)
     space = space or SPACE
     shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
-    others = [_start(shared, trials, space, study, seed + 1000 * number) for number in range(1, workers)]
-    try:
+    with children(tell=WORKER not in os.environ) as others:
+        for number in range(1, workers):
+            others.append(_start(shared, trials, space, study, seed + 1000 * number))
         best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
-    except (Interrupted, KeyboardInterrupt):
-        console.print("interrupted: the same command goes on where it stopped")
-        leave(130)
-    finally:
-        for other in others:
-            if other.poll() is None:
-                other.terminate()
     if WORKER in os.environ:
         return  # the process that started this one says what was found
     if any(other.returncode for other in others):
@@ -64,8 +55,3 @@ def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None
     command = [sys.executable, "-m", "krona.cli", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
     command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
     return subprocess.Popen(command, env={**os.environ, WORKER: "1"})
-
-
-def _interrupt(number: int, frame: Any) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
-    raise Interrupted(number)

@@ -1,0 +1,43 @@
+"""`krona tune` as it is typed: what it says at the end, and how it ends by a signal."""
+
+import shlex
+import signal
+from typing import Any
+
+import pytest
+
+from krona.jobs import Interrupted
+from krona.tuning.study import Best
+
+pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+
+from krona.tuning import command as typed_command
+
+
+def test_the_command_at_the_end_is_one_that_can_be_pasted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = ("optimizer.lr=0.003", "factors=paper/2x384")
+    monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: Best("s", own, 71.5, "krona-rte-1", 10))
+    monkeypatch.setattr(typed_command, "write_plots", lambda name, outputs: [])
+    typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
+    typed_command.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
+    best, line = capsys.readouterr().out.splitlines()
+    assert best == "best of 10 trials: dev 71.50, krona-rte-1"
+    words = shlex.split(line)
+    assert words[1].endswith("train.py")
+    assert words[2:] == [*typed, *own]
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143)])
+def test_an_interrupt_ends_the_command_by_its_own_exit_code(
+    stop: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        raise stop
+
+    monkeypatch.setattr(typed_command, "tune", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        typed_command.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
+    assert caught.value.code == code
+    assert capsys.readouterr().err == "interrupted: the same command goes on where it stopped\n"
