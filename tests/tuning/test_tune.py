@@ -1,7 +1,6 @@
 """A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -14,14 +13,11 @@ from rich.console import Console
 
 from krona.compose import CONF
 from krona.errors import KronaError
-from krona.results import Result, read_results
-from krona.tuning.axis import Axis
-from krona.tuning.space import overrides, read_space
-from krona.tuning.study import Best, best_of_study, counted, open_study, put_back_dead, storage_of, study_path
+from krona.results import read_result
+from krona.tuning.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
-from krona.tuning import command as typed_command  # noqa: E402
 from krona.tuning import tune as loop  # noqa: E402
 from krona.tuning.plots import write_plots  # noqa: E402
 from krona.tuning.tune import compose_run, tune  # noqa: E402
@@ -29,7 +25,6 @@ from krona.tuning.tune import compose_run, tune  # noqa: E402
 SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
 SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
-CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
 
 
 def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
@@ -52,7 +47,7 @@ def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
     name = "krona-sample_sst2-nano"
     trials = trials_of(tmp_path, name)
     assert [trial.number for trial in trials] == [0, 1]
-    results = {r.run_id: r for r in read_results(tmp_path) if isinstance(r, Result)}
+    results = {path.parent.name: read_result(path) for path in tmp_path.glob("*/result.json")}
     for trial in trials:
         assert set(trial.params) == {"optimizer.lr", "method.scaling", "factors"}
         result = results[trial.user_attrs["run_id"]]
@@ -84,7 +79,7 @@ def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pyte
     (trial,) = trials_of(tmp_path, "krona-sample_sst2-nano")
     assert trial.state.name == "PRUNED"
     assert list(trial.intermediate_values) == [1]
-    (result,) = (r for r in read_results(tmp_path) if isinstance(r, Result))
+    (result,) = (read_result(path) for path in tmp_path.glob("*/result.json"))
     assert result.status == "interrupted"
     assert asked == [0]
 
@@ -217,34 +212,6 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
     assert killed.params in [trial.params for trial in left]
 
 
-def test_axes_that_mean_nothing_here_are_left_out() -> None:
-    assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
-    assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
-    axes = (Axis("optimizer.lr", low=1e-4, high=1.0), Axis("factors", choices=("paper/2x384",)))
-    params = {"optimizer.lr": 0.001, "factors": "paper/2x384"}
-    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=paper/2x384"]
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("nothing: 1", "has no axes"),
-        ("axes: {optimizer.lr: {low: 2, high: 1}}", "low=2, high=1: expected low < high"),
-        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "expected low < high, above 0 with log"),
-        ("axes: {optimizer.lr: {choices: []}}", "expected a list of numbers or names"),
-        ("axes: {optimizer.lr: {lo: 1}}", "expected low and high, or choices"),
-        ("axes: {method.alpha: {low: 0, high: 1}}", "no axis of"),
-        ("axes: [", "can't be read"),
-    ],
-)
-def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:
-    path = tmp_path / "space.yaml"
-    path.write_text(content)
-    with pytest.raises(KronaError) as error:
-        read_space(path, CONFIG)
-    assert words in str(error.value)
-
-
 def test_missing_studies_and_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="there is no study s; there are: none yet"):
         best_of_study("s", outputs=tmp_path)
@@ -254,19 +221,3 @@ def test_missing_studies_and_wrong_names(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="the study s has no finished trial yet"):
         best_of_study("s", outputs=tmp_path)
     assert new_study(tmp_path).user_attrs["space"] == "x 0…1"
-
-
-def test_the_command_at_the_end_is_one_that_can_be_pasted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    own = ("optimizer.lr=0.003", "factors=paper/2x384")
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the test's own stay
-    monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: Best("s", own, 71.5, "krona-rte-1", 10))
-    monkeypatch.setattr(typed_command, "write_plots", lambda name, outputs: [])
-    typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
-    typed_command.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
-    best, line = capsys.readouterr().out.splitlines()
-    assert best == "best of 10 trials: dev 71.50, krona-rte-1"
-    words = shlex.split(line)
-    assert words[1].endswith("train.py")
-    assert words[2:] == [*typed, *own]

@@ -1,0 +1,41 @@
+"""The search space's YAML: its axes, and what is said of one that can't be read."""
+
+from pathlib import Path
+
+import pytest
+
+from krona.compose import CONF
+from krona.errors import KronaError
+from krona.tuning.axis import Axis
+from krona.tuning.space import overrides, read_space
+
+SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
+CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
+
+
+def test_axes_that_mean_nothing_here_are_left_out() -> None:
+    assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
+    assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
+    axes = (Axis("optimizer.lr", low=1e-4, high=1.0), Axis("factors", choices=("paper/2x384",)))
+    params = {"optimizer.lr": 0.001, "factors": "paper/2x384"}
+    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=paper/2x384"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("nothing: 1", "has no axes"),
+        ("axes: {optimizer.lr: {low: 2, high: 1}}", "low=2, high=1: expected low < high"),
+        ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "expected low < high, above 0 with log"),
+        ("axes: {optimizer.lr: {choices: []}}", "expected a list of numbers or names"),
+        ("axes: {optimizer.lr: {lo: 1}}", "expected low and high, or choices"),
+        ("axes: {method.alpha: {low: 0, high: 1}}", "no axis of"),
+        ("axes: [", "can't be read"),
+    ],
+)
+def test_a_wrong_space_is_one_message(content: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text(content)
+    with pytest.raises(KronaError) as error:
+        read_space(path, CONFIG)
+    assert words in str(error.value)
