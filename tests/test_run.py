@@ -1,6 +1,7 @@
 """One run end to end: what lies on disk, the same bits twice, and the same bits however it was killed."""
 
 import csv
+import io
 import json
 import multiprocessing
 import os
@@ -10,6 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from rich.console import Console
 from safetensors import safe_open
 
 from krona import ownership
@@ -109,6 +111,7 @@ def test_overwrite_runs_it_anew(values: dict[str, Any], done: Path, tmp_path: Pa
     folder.mkdir()
     for name in FILES:
         (folder / name).write_text("{") if name == "result.json" else (folder / name).write_text("from before")
+    (folder / "tracked.jsonl").write_text("from before")  # the run before had a tracker
     with pytest.raises(KronaError, match=r"is not a result.*overwrite=true runs it anew"):
         run(values, tmp_path)
     job, _ = run({**values, "overwrite": True}, tmp_path)
@@ -216,6 +219,34 @@ def test_who_lost_a_run_stops_before_it_writes(
     result = read_result(tmp_path / done.name / "result.json")
     assert (result.status, len(result.dev_curve)) == ("running", 1)
     assert json.loads((tmp_path / done.name / "claim.json").read_text())["token"] == "theirs"
+
+
+@pytest.mark.parametrize("lost", ["claim", "disk"])
+def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
+    lost: str, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from krona import entry, jobs
+    from krona.learner import Learner
+
+    def full(folder: Path, result: Any) -> Path:
+        raise KronaError("no space left")
+
+    def stop(self: Learner, batch: Any, batch_idx: int) -> None:
+        if lost == "disk":
+            monkeypatch.setattr(jobs, "write_result", full)
+        else:
+            (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
+    said = io.StringIO()
+    console = Console(file=said, width=300)
+    entry.quiet_libraries()
+    with pytest.raises(Interrupted) as caught:
+        jobs.run_job(values, notes=[], outputs=tmp_path, project=PROJECT, console=console, multirun=True)
+    assert caught.value.args == (signal.SIGINT,)
+    assert "its interrupt is not recorded" in said.getvalue()
+    assert {"claim": "taken over by process 7", "disk": "no space left"}[lost] in said.getvalue()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -20,6 +20,7 @@ from krona.rank_start import outcome_of_ranks
 from krona.ranks import RankLostError, Ranks, joined, processes_of_run
 from krona.requirements import devices_here, devices_wanted, require
 from krona.results import Result, now, read_result, write_result
+from krona.screen import say
 
 __all__ = ["Interrupted", "Job", "State", "Watch", "identify", "run_job"]
 
@@ -129,7 +130,7 @@ def _run_claimed(
     except ownership.ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
-        _finish(result, folder, claim, "interrupted", None)
+        _note_interrupt(result, folder, claim, console)
         # Lightning ends a run by a SystemExit where a SIGTERM came while Python could raise nothing
         raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
     except RankLostError as error:  # no fault of the run's: it goes on when it is typed again
@@ -137,7 +138,7 @@ def _run_claimed(
         return Job(identity, "failed", folder, result, str(error))
     except Exception as error:
         log.write(traceback.format_exc())
-        message = str(error) if isinstance(error, KronaError) else f"{type(error).__name__}: {_first_line(error)}"
+        message = _in_words(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
             message += f" (the trace is in {folder / 'train.log'})"
@@ -173,5 +174,16 @@ def _finish(result: Result, folder: Path, claim: ownership.Claim, status: Any, e
     write_result(folder, result)
 
 
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+def _note_interrupt(result: Result, folder: Path, claim: ownership.Claim, console: Console) -> None:
+    """Record an interrupt; where the claim is lost or the disk full, say so: it stops all the same."""
+    try:
+        _finish(result, folder, claim, "interrupted", None)
+    except Exception as error:
+        say(console, f"{result.run_id}: its interrupt is not recorded: {_in_words(error)}")
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, KronaError):
+        return str(error)
+    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    return f"{type(error).__name__}: {first}"

@@ -19,7 +19,14 @@ from krona.requirements import require
 from krona.results import Result, read_result
 from krona.settings import Run
 
-FILES = ("last.ckpt", "adapter.safetensors", "predictions.jsonl", "metrics.csv", "result.json")  # of a run's folder
+FILES = (  # of a run's folder
+    "last.ckpt",
+    "adapter.safetensors",
+    "predictions.jsonl",
+    "metrics.csv",
+    "tracked.jsonl",
+    "result.json",
+)
 State = Literal["done", "skipped", "failed", "elsewhere"]
 
 
