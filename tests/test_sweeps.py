@@ -1,8 +1,10 @@
 """Sweeps are lists of runs: what they expand to, what is typed over them, and how far each run is."""
 
+import errno
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,6 +139,27 @@ def test_a_sweep_is_remembered_by_its_name(tmp_path: Path) -> None:
     assert sweeps.remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
     with pytest.raises(KronaError, match="table1"):
         sweeps.remembered(tmp_path, "tabel1")
+
+
+@pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
+def test_a_damaged_command_of_a_sweep_names_the_way_out(content: str, tmp_path: Path) -> None:
+    (tmp_path / "table1.json").write_text(content)
+    with pytest.raises(KronaError, match=r"table1\.json does not hold a sweep's command .* typed again"):
+        sweeps.remembered(tmp_path, "table1")
+
+
+def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sweeps.remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> int:
+        path.write_bytes(b"{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(KronaError, match="could not be written: No space left"):
+        sweeps.remember(tmp_path, "table1", ["sweeps=table1", "seed=2"])
+    assert sweeps.remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table1.json"]
 
 
 def test_composing_leaves_the_random_numbers_alone() -> None:

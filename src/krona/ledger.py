@@ -85,7 +85,10 @@ class Ledger(Callback):
                 raise SystemExit(str(error)) from error  # an Exception would only be a warning to Hydra
             Console().print(f"{len(jobs):,} runs", highlight=False)
         if config.sweep is not None:
-            sweeps.remember(folder, config.sweep, overrides)
+            try:
+                sweeps.remember(folder, config.sweep, overrides)
+            except KronaError as error:
+                raise SystemExit(str(error)) from error  # as above
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         notes = Path(os.environ.pop(VARIABLE))

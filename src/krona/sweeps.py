@@ -20,7 +20,7 @@ from krona.composer import Composer
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.names import did_you_mean
-from krona.results import Result, read_result
+from krona.results import Result, read_result, write_whole
 from krona.typed import prepared
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
@@ -131,15 +131,24 @@ def of_table(number: int, overrides: Sequence[str]) -> list[str]:
 
 def remember(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Keep the command of a sweep, for `krona status SWEEP`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{sweep}.json").write_text(json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
+    text = json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n"
+    write_whole(folder / f"{sweep}.json", lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def remembered(folder: Path, sweep: str) -> list[str]:
-    """The command that a sweep was started with last."""
+    """The command that a sweep was started with last. Raises KronaError where none is known or its file is damaged."""
     path = folder / f"{sweep}.json"
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.json"))
         raise KronaError(f"no sweep {sweep!r} was started here; {did_you_mean(sweep, there)}")
-    content: dict[str, Any] = json.loads(path.read_text())
-    return [str(item) for item in content["overrides"]]
+    try:
+        overrides = json.loads(path.read_text(encoding="utf-8"))["overrides"]
+        if not isinstance(overrides, list):
+            raise TypeError(f"overrides is {overrides!r}, no list")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise KronaError(
+            f"{path} does not hold a sweep's command ({why}): the command itself, typed again, writes it anew "
+            "and passes over what is done"
+        ) from error
+    return [str(item) for item in overrides]
