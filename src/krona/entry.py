@@ -9,7 +9,7 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -36,38 +36,45 @@ def job(cfg: DictConfig) -> Job:
     multirun = hydra.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
-        ledger.require_outputs()
-        config = composed(cfg)
-        done = run_job(
-            config.config,
-            notes=config.notes,
-            outputs=OUTPUTS,
-            project=PROJECT,
-            console=console,
-            multirun=multirun,
-        )
+        done = _run(cfg, console, multirun=multirun)
     except KronaError as error:
         if not multirun:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
-        overrides = " ".join(hydra.overrides.task)
-        done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=str(error))
+        done = _not_run(hydra.overrides.task, str(error))
     except Exception as error:  # a fault of ours: the other jobs go on all the same
         if not multirun:
             raise
         traceback.print_exc()
-        overrides = " ".join(hydra.overrides.task)
-        done = Job(run_id=overrides or "job", state="failed", folder=OUTPUTS, error=f"{type(error).__name__}: {error}")
-    if done.state == "skipped":
-        console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
-    if done.state in ("failed", "elsewhere") and multirun:
-        console.print(f"  {done.state}: {done.error}", highlight=False, markup=False)
-    if not multirun:
-        run_summary(done, console)
-        if done.state in ("failed", "elsewhere"):
-            raise SystemExit(done.error)
-    elif my_rank() == 0:
+        done = _not_run(hydra.overrides.task, f"{type(error).__name__}: {error}")
+    _tell(done, console, multirun=multirun)
+    if multirun and my_rank() == 0:
         ledger.note_job(done, number=hydra.job.num, overrides=hydra.overrides.task)
     return done
+
+
+def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
+    ledger.require_outputs()
+    run = composed(cfg)
+    return run_job(run.config, notes=run.notes, outputs=OUTPUTS, project=PROJECT, console=console, multirun=multirun)
+
+
+def _not_run(overrides: Sequence[str], error: str) -> Job:
+    """A multirun's job that came to no run."""
+    return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
+
+
+def _tell(done: Job, console: Console, *, multirun: bool) -> None:
+    """Say what became of a job; a single one that came to nothing ends the program by its error."""
+    wrong = done.state in ("failed", "elsewhere")
+    if done.state == "skipped":
+        console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
+    if multirun:
+        if wrong:
+            console.print(f"  {done.state}: {done.error}", highlight=False, markup=False)
+        return
+    run_summary(done, console)
+    if wrong:
+        raise SystemExit(done.error)
 
 
 def bench(cfg: DictConfig) -> None:
