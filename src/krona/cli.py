@@ -76,7 +76,7 @@ def status(
     name: Annotated[str | None, typer.Argument(help="a sweep by name; left out: every run in outputs/")] = None,
     sweep: Annotated[str | None, typer.Option(help="the same as an option")] = None,
     where: Annotated[list[str] | None, typer.Option("--where", help="method=krona, task=rte, state=failed …")] = None,
-    follow: Annotated[bool, typer.Option("--watch", help="follow until everything is done")] = False,
+    follow: Annotated[bool, typer.Option("--watch", help="follow until nothing goes on")] = False,
 ) -> None:
     """What is done, running with its progress, waiting or failed, and the time left."""
     from rich.console import Console
@@ -99,12 +99,12 @@ def table(
     number: Annotated[int, typer.Argument(help="a table of the paper: 1, 2, 4 to 9")],
     overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
-    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv or html")] = "terminal",
+    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv, html or svg")] = "terminal",
     plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and money")] = False,
-    card: Annotated[str | None, typer.Option(help="of conf/cards.yaml; left out: this machine")] = None,
+    card: Annotated[str | None, typer.Option(help="with --plan: of conf/cards.yaml; left out: this machine")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="dollars an hour; left out: the card's")] = None,
     efficiency: Annotated[float | None, typer.Option(help="assume this part of the card's data sheet")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="the plan with every run")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with --plan: every run of it")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
@@ -118,6 +118,8 @@ def table(
     wanted = sweeps.of_table(number, overrides or [])
     if plan and not dry_run:
         raise KronaError("--plan: with --dry-run, which starts nothing")
+    if not plan and (as_json or (card, price, efficiency) != (None, None, None)):
+        raise KronaError("--json, --card, --price and --efficiency: with --dry-run --plan, which they are for")
     if plan:
         from krona.planning import command
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from krona import workers
 from krona.cli import app
 from krona.compose import CONF
 from krona.errors import KronaError
@@ -86,3 +87,16 @@ def test_it_is_printed_and_told_as_json() -> None:
 def test_a_plan_starts_nothing() -> None:
     result = CliRunner().invoke(app, ["table", "1", "--plan"])
     assert "--dry-run" in str(result.exception)
+
+
+@pytest.mark.parametrize("option", ["--json", "--card=h200", "--price=2", "--efficiency=0.4"])
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_what_belongs_to_a_plan_is_refused_without_one(
+    option: str, dry: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "run_sweep", lambda *args, **kwargs: pytest.fail("it trains"))
+    result = CliRunner().invoke(app, ["table", "1", *dry, option, "task=rte", "method=lora", "seed=0"])
+    assert isinstance(result.exception, KronaError)
+    assert str(result.exception).startswith(
+        "--json, --card, --price and --efficiency: with --dry-run --plan, which they are for"
+    )
