@@ -1,7 +1,9 @@
 """`krona status`: filters, a line a run in a pipe, and what to do with runs that failed."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -110,6 +112,42 @@ def test_watching_without_a_terminal_is_a_line_a_change(monkeypatch: pytest.Monk
         "2 runs: 1 done, 1 running",
         "2 runs: 2 done",
     ]
+
+
+def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(
+        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
+    )
+    broken, waiting = Planned((), "a", "interrupted"), Planned((), "b", "waiting")
+    looks: list[int] = []
+
+    def refresh(current: Sequence[Planned]) -> list[Planned]:
+        looks.append(len(looks))
+        assert len(looks) < 50, "it does not end"
+        return [broken, Planned((), "b", "running") if len(looks) == 3 else waiting]
+
+    out = io.StringIO()
+    status.watch([broken, waiting], refresh, Console(file=out, width=20))
+    assert out.getvalue().splitlines() == [
+        "2 runs: 1 interrupted, 1 waiting",
+        "2 runs: 1 running, 1 interrupted",
+        "2 runs: 1 interrupted, 1 waiting",
+        "nobody has run any of these for 60 s: their own command goes on with what is left",
+    ]
+    assert len(looks) == 9  # the third showed life, and six of ten seconds each none
+
+
+def test_watching_waits_for_runs_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 600))
+    monkeypatch.setattr(
+        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
+    )
+    waiting, done = Planned((), "a", "waiting"), Planned((), "a", "done")
+    states = iter([*[[waiting]] * 20, [done]])
+    out = io.StringIO()
+    status.watch([waiting], lambda current: next(states), Console(file=out, width=20))
+    assert out.getvalue().splitlines() == ["1 run: 1 waiting", "1 run: 1 done"]
 
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

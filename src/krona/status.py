@@ -3,7 +3,7 @@
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group
@@ -19,6 +19,7 @@ from krona.screen import duration, runs_in_words, say, table, width_of
 from krona.sweeps import OPEN, Planned, State, plan, remembered, state_of
 
 WATCH_S = 2.0
+IDLE_S = 60.0  # longer than it takes to get from one run to the next, or to start a process
 SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 KEYS = ("method", "task", "seed", "state", "run")
@@ -101,18 +102,44 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
 
 
 def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:
-    """Follow until nothing is running or waiting any more, or Ctrl-C; without a terminal, a line for each change."""
-    current = list(runs)
-    if not console.is_terminal or console.is_dumb_terminal:
-        _tell_changes(current, refresh, console)
-        return
-    with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
-            live.update(screen(current, console), refresh=True)
-            if not any(run.state in OPEN for run in current):
-                break
-            time.sleep(WATCH_S)
-            current = refresh(current)
+    """Follow until nothing is open any more, or nobody goes on with what was interrupted, or Ctrl-C.
+
+    Without a terminal, a line for each change.
+    """
+    current, said = list(runs), ""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            for current in _followed(runs, refresh):
+                live.update(screen(current, console), refresh=True)
+    else:
+        for current in _followed(runs, refresh):
+            line = counts_line(current)
+            if line.split(";")[0] != said.split(";")[0]:
+                say(console, line)
+                said = line
+    if any(run.state in OPEN for run in current):
+        say(console, f"nobody has run any of these for {IDLE_S:g} s: their own command goes on with what is left")
+
+
+def _followed(
+    runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]]
+) -> Iterator[list[Planned]]:
+    """The runs as they are, again and again, until none is open or, where some were interrupted, nobody goes on.
+
+    Runs of which none has begun may stand in a cluster's queue: they are waited for.
+    """
+    current, alive = list(runs), time.monotonic()
+    while True:
+        yield current
+        states = {run.state for run in current}
+        if states.isdisjoint(OPEN):
+            return
+        if "running" in states or "interrupted" not in states:
+            alive = time.monotonic()
+        elif time.monotonic() - alive >= IDLE_S:
+            return
+        time.sleep(WATCH_S)
+        current = refresh(current)
 
 
 def screen(runs: Sequence[Planned], console: Console) -> Group:
@@ -123,21 +150,6 @@ def screen(runs: Sequence[Planned], console: Console) -> Group:
     while limit and len(console.render_lines(_table(runs, console.width, limit))) > room:
         limit -= 1
     return Group(_table(runs, console.width, limit), "", counts)
-
-
-def _tell_changes(
-    current: list[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console
-) -> None:
-    said = ""
-    while True:
-        line = counts_line(current)
-        if line.split(";")[0] != said.split(";")[0]:
-            say(console, line)
-            said = line
-        if not any(run.state in OPEN for run in current):
-            break
-        time.sleep(WATCH_S)
-        current = refresh(current)
 
 
 def counts_line(runs: Sequence[Planned]) -> str:
