@@ -41,15 +41,8 @@ class MethodRow:
     launches: int  # kernels that one forward gains, views and copies of none left out, unmerged
 
 
-def parameter_table(
-    model: nn.Module, methods: Iterable[Method], *, counterparts: Mapping[str, Any] | None = None
-) -> list[MethodRow]:
-    """A row a method. ``model``: a T5 on the meta device (`krona.backbones.meta_model`); it is left as it was."""
-    return [method_row(model, method, counterparts=counterparts) for method in methods]
-
-
 def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
-    """One method's row."""
+    """One method's row. ``model``: a T5 on the meta device (`krona.backbones.meta_model`); it is left as it was."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)

@@ -13,7 +13,7 @@ def test_averages_come_out_of_their_rows_but_for_the_named_errata(number):
     table = read_paper_table(number)
     wrong = {}
     for row in table.rows:
-        average = table.recomputed_average(row)
+        average = sum(table.rows[row][task] for task in TASKS) / len(TASKS)
         if abs(average - table.value(row, "avg")) >= 0.0055:
             wrong[number, row] = average
     assert wrong == {key: pytest.approx(value) for key, value in ERRATA.items() if key[0] == number}

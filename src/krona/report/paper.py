@@ -45,12 +45,6 @@ class PaperTable:
     def value(self, row: str, column: str) -> float | None:
         return self.rows.get(row, {}).get(column)
 
-    def recomputed_average(self, row: str) -> float | None:
-        """The mean of the row's eight tasks; None where the table does not print them."""
-        values = [self.rows[row].get(task) for task in TASKS]
-        known = [value for value in values if value is not None]
-        return sum(known) / len(known) if len(known) == len(TASKS) else None
-
 
 def read_paper_table(number: str, folder: Path = FOLDER) -> PaperTable:
     """Table ``number`` of the paper; an unknown number or a damaged file is an error that says so."""
