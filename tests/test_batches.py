@@ -84,8 +84,16 @@ def test_ranks_share_every_batch_and_every_evaluation(rows: int, batch_size: int
     for number, batch in enumerate(whole):
         assert sorted(row for share in shares for row in share[number]) == sorted(batch)
         assert max(len(share[number]) for share in shares) - min(len(share[number]) for share in shares) <= 1
-    evaluated = [ShortToLong(LENGTHS[:rows], batch_size=batch_size, ranks=one).order for one in ranks]
-    assert sorted(row for order in evaluated for row in order) == list(range(rows))
+    evaluated = [ShortToLong(LENGTHS[:rows], batch_size=batch_size, ranks=one) for one in ranks]
+    assert sorted(row for one in evaluated for row in one.order) == list(range(rows))
+    assert all(len(batch) <= batch_size for one in evaluated for batch in one)
+    assert max(len(one) for one in evaluated) == -(-rows // (batch_size * size))  # the slowest has no batch too many
+    assert max(len(one) for one in evaluated) - min(len(one) for one in evaluated) <= 1
+
+
+def test_of_a_few_rows_a_rank_may_have_none() -> None:
+    shares = [ShortToLong([1, 2, 3, 4, 5], batch_size=100, ranks=Ranks(rank, 4)) for rank in range(4)]
+    assert [list(share) for share in shares] == [[[0, 1]], [[2, 3]], [[4]], []]
 
 
 def test_a_run_with_buckets_and_one_that_was_killed(tiny_folder: Path, tmp_path: Path) -> None:

@@ -95,12 +95,13 @@ class ShareOfBatches(Sampler[list[int]]):
 class ShortToLong(Sampler[list[int]]):
     """All rows by length, so that an evaluation's batches hold little padding; each rank takes every size-th batch.
 
+    No rank has more batches than it must, for the slowest is waited for; of a few rows some ranks may have none.
     ``order`` are this rank's rows as they come, to put predictions back.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:
         rows = sorted(range(len(lengths)), key=lengths.__getitem__)
-        size = max(1, min(batch_size, -(-len(rows) // ranks.size)))  # few rows: no rank is without any
+        size = max(1, min(batch_size, -(-len(rows) // ranks.size)))  # few rows: a batch a rank, or none
         batches = [rows[at : at + size] for at in range(0, len(rows), size)]
         self.batches = batches[ranks.rank :: ranks.size]
         self.order = [row for batch in self.batches for row in batch]
