@@ -27,7 +27,7 @@ def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor, *, max_new_tok
             cache=cache,
             use_cache=True,
         )
-        cache = step.cache if hasattr(step, "cache") else step.past_key_values
+        cache = step.cache
         token = step.logits[:, -1:].argmax(-1)  # (B, 1)
         token = token.masked_fill(ended, pad)
         tokens.append(token)
