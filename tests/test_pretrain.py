@@ -13,6 +13,7 @@ import krona
 from krona import corpus, sample
 from krona.errors import KronaError
 from krona.feed import make_batches
+from krona.passages import Document
 from krona.pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
 from krona.vocabulary import corrupt, train_tokenizer
 
@@ -29,7 +30,7 @@ def drawn():
 
 
 def sides(item):
-    return (item.text,) if isinstance(item, corpus.Document) else (item.source, item.target)
+    return (item.text,) if isinstance(item, Document) else (item.source, item.target)
 
 
 def test_the_mixture_shares_no_text_with_the_sample_tasks(drawn):

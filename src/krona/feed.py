@@ -13,6 +13,7 @@ from transformers import T5Tokenizer
 
 from krona import corpus
 from krona.errors import KronaError
+from krona.passages import Document
 from krona.vocabulary import EXTRA_IDS, corrupt
 
 WINDOW = 16  # batches that are drawn and sorted by length at a time
@@ -41,20 +42,18 @@ def make_batches(
             yield collate(coded[place * batch_size : (place + 1) * batch_size])
 
 
-def encode(
-    items: list[corpus.Example | corpus.Document], tokenizer: T5Tokenizer, rng: Random, max_length: int
-) -> list[Pair]:
+def encode(items: list[corpus.Example | Document], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Pair]:
     """Token ids of sources and targets; documents are corrupted here."""
     end = tokenizer.eos_token_id
     sentinels = [tokenizer.get_vocab()[f"<extra_id_{i}>"] for i in range(EXTRA_IDS)]
-    texts = [item.text if isinstance(item, corpus.Document) else item.source for item in items]
+    texts = [item.text if isinstance(item, Document) else item.source for item in items]
     targets = [item.target if isinstance(item, corpus.Example) else "" for item in items]
     sources: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     answers: list[list[int]] = tokenizer(targets, add_special_tokens=False)["input_ids"]
     pairs: list[Pair] = []
     for item, source, target in zip(items, sources, answers, strict=True):
         ids = source[: max_length - 1]
-        if isinstance(item, corpus.Document):
+        if isinstance(item, Document):
             ids, target = corrupt(ids, sentinels, rng)
         pairs.append(([*ids, end], [*target, end]))
     return pairs
@@ -69,7 +68,7 @@ def collate(pairs: list[Pair]) -> dict[str, torch.Tensor]:
     return {"input_ids": sources, "attention_mask": (sources != 0).long(), "labels": labels}
 
 
-def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[corpus.Example | corpus.Document]:
+def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[corpus.Example | Document]:
     """Endless examples from number `start` on: of the corpus, or lines of a text file."""
     if data_path is None:
         yield from corpus.examples(seed, start=start)
@@ -77,7 +76,7 @@ def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator
     lines = read_lines(data_path)
     for index in count(start):
         text = Random(f"line {seed} {index}").choice(lines)
-        yield corpus.Document(text, (text,))
+        yield Document(text, (text,))
 
 
 def read_lines(path: Path) -> list[str]:
