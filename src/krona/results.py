@@ -32,16 +32,18 @@ class Result:
     seed: int
     config: dict[str, Any]
     schema: int = SCHEMA
-    error: str | None = None
+    error: str | None = None  # why it failed; of an interrupted one, which of its processes was lost
     notes: list[str] = field(default_factory=list)  # what the run said that a reader of its score should know
-    splits: dict[str, dict[str, Any]] = field(default_factory=dict)  # train, dev, test: rows, fingerprint, truncated
+    # of train, dev and test: rows, fingerprint, skipped_rows, truncated
+    splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainable_params: int | None = None
     trainable_percent: float | None = None  # of the backbone before insertion
-    best_epoch: int | None = None  # the earliest with the best dev score; 0 is the untrained model
-    dev: dict[str, Any] | None = None  # score, parts, outcomes (of the best epoch)
+    best_epoch: int | None = None  # the earliest with the best dev choice; 0 is the untrained model
+    dev: dict[str, Any] | None = None  # of the best epoch: score, choice, parts, outcomes
     test: dict[str, Any] | None = None  # the same, looked at once
-    dev_curve: list[dict[str, Any]] = field(default_factory=list)  # an entry an epoch: epoch, step, loss, lr, dev
-    progress: dict[str, Any] = field(default_factory=dict)  # epoch, epochs, step, steps
+    # a row an epoch: epoch, step, loss, lr, score, choice, parts, examples_per_s, examples_seen
+    dev_curve: list[dict[str, Any]] = field(default_factory=list)
+    progress: dict[str, Any] = field(default_factory=dict)  # until it is done: epoch, step, steps in all
     times: dict[str, float] = field(default_factory=dict)  # setup, train, evaluate, total, examples_per_s
     peak_memory: dict[str, int] = field(default_factory=dict)  # host, and device where there is one
     provenance: dict[str, Any] = field(default_factory=dict)
