@@ -1,14 +1,21 @@
 """What trackers hear of a run's epochs: the last step's gradients, and the best epoch's score, after a resume too."""
 
+import re
+import sys
+import types
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 from tests.test_learner import fit, learner
 from tests.tiny_t5 import inserted
+from tests.trackers.one_run import one_run
 
+from krona.compose import CONF
 from krona.learner import Learner
+from krona.results import read_result
 from krona.trackers import signals
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About
@@ -103,3 +110,18 @@ def test_the_best_is_the_chosen_epochs_score_live_and_after_a_resume(with_choice
     again.on_train_start(trainer, resumed)
     again.close("interrupted")
     assert heard_again.epochs == heard.epochs
+
+
+def test_the_pages_tracker_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (CONF.parent / "docs" / "tracking.md").read_text(encoding="utf-8").split("## A tracker of your own")[1]
+    code, config = (re.search(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL).group(1) for kind in ("python", "yaml"))
+    module = types.ModuleType("krona.trackers.scores")
+    exec(code, module.__dict__)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    (values,) = yaml.safe_load(config).values()
+    assert values["_target_"] == f"{module.__name__}.Scores"
+    job, lines = one_run(tmp_path, *(f"++logger.scores.{key}={value}" for key, value in values.items()))
+    assert job.state == "done"
+    assert any("scores: scores in" in line for line in lines)
+    curve = [f"{row['epoch']} {row['score']:.2f}" for row in read_result(job.folder / "result.json").dev_curve]
+    assert (job.folder / "scores.txt").read_text().splitlines() == curve

@@ -37,7 +37,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Value]]:
 
 
 def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
-    """A row of the dev curve under the trackers' keys. ``dev/best`` is the score of the best epoch until now."""
+    """A row of the dev curve under the trackers' keys. ``dev/best``: the score of the epoch chosen until now."""
     named = {"epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen"}
     named |= {"step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score"}
     values = {key: float(row[name]) for name, key in named.items() if name in row}
