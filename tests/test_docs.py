@@ -7,10 +7,12 @@ import runpy
 import shutil
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from krona import params
-from krona.report.paper import read_paper_table
+from krona.report.paper import METHOD_LABELS, read_paper_table
+from krona.results import Result
 from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +47,52 @@ def test_the_readmes_table_is_what_krona_params_counts() -> None:
         counted = (f"{row.trainable_params:,}", percent, paper, trains_layer_norms, adds, str(row.launches))
         assert written.pop(row.method) == counted
     assert not written, "methods that are gone"
+
+
+def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
+    text = (DOCS / "fidelity.md").read_text(encoding="utf-8").split("## Table 2")[1].split("\n## ")[0]
+    table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
+    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
+    printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
+    paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
+    rows, _ = params.rows("t5_base", [])
+    launches = {METHOD_LABELS[row.method]: row.launches for row in rows if row.method in METHOD_LABELS}
+    for method in head[1:]:
+        assert printed[method] == round(paper[method] / 100 - 1, 2)
+        assert ratios[method] == round(authors[method] / 1150, 2)
+        assert ours[method] == launches[method] <= authors[method]
+    assert {*head[1:]} == {method for method, latency in paper.items() if latency > 100}
+
+
+def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
+    """tests/test_run.py holds results to the schema, which is closed but for the config."""
+    schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
+    page = (DOCS / "results-schema.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| (`.*?) \| (.*) \|$", page, flags=re.MULTILINE)
+    told = {name: set(re.findall(r"`(\w+)`", what)) for names, what in lines for name in re.findall(r"`(\w+)`", names)}
+    keys = {
+        **{name: schema["properties"][name]["properties"] for name in ("splits", "progress", "times", "peak_memory")},
+        "provenance": schema["properties"]["provenance"]["properties"],
+        "dev": schema["$defs"]["score"]["properties"],
+        "dev_curve": schema["$defs"]["epoch"]["properties"],
+    }
+    assert told.keys() == schema["properties"].keys() == {field.name for field in fields(Result)}
+    assert not [f"{name}.{key}" for name, known in keys.items() for key in known if key not in told[name]]
+    assert set(schema["$defs"]["split"]["properties"]) <= told["splits"]
+
+
+def test_files_are_as_short_as_contributors_are_told() -> None:
+    (most,) = re.findall(r"has at most (\d+) lines", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / "src").rglob("*.py")}
+    assert [name for name, count in lines.items() if count > int(most)] == ["lexicon.py"]
+
+
+def test_every_room_says_what_is_in_it() -> None:
+    rooms = [path for path in (ROOT / "src" / "krona").iterdir() if path.is_dir() and path.name != "__pycache__"]
+    assert len(rooms) > 10
+    for room in rooms:
+        page = room / "README.md" if room.name == "nano" else room / "__init__.py"
+        assert page.read_text(encoding="utf-8").startswith("# " if room.name == "nano" else '"""'), room
 
 
 def test_the_readmes_and_docs_links_lead_somewhere() -> None:

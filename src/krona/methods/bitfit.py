@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022) on a backbone that has no biases: new ones, from zero (notes: 280,960 on T5-base)."""
+"""BitFit (Ben Zaken et al. 2022) on a backbone without biases: new ones, from zero (docs/fidelity.md, BitFit)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""Scores from target and predicted strings, in 0-100 (notes of section 2: what a wrong string counts as).
+"""Scores from target and predicted strings, in 0-100; what a wrong string counts as (docs/fidelity.md, Data).
 
 Accuracy and F1: a prediction that is no label counts as the label that is not the target; with more than two
 classes it is simply wrong. Matthews: all such predictions are one class of their own. Pearson and Spearman: a

@@ -1,4 +1,4 @@
-"""Train, dev and test of a task (notes of section 2; the paper's D.1 and Table 1 disagree, hence two protocols).
+"""Train, dev and test of a task: two protocols, because D.1 and Table 1 disagree (docs/fidelity.md, Data).
 
 The data seed is fixed and never the training's seed: all runs of a task see the same three splits.
 """
