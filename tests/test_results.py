@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from krona.errors import KronaError
-from krona.results import Result, outcomes, read_result, read_results, unpack_outcomes, write_result, write_whole
+from krona.results import Result, outcomes, read_result, unpack_outcomes, write_result, write_whole
 
 
 def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Result:
@@ -83,17 +83,6 @@ def test_a_result_in_another_runs_folder_is_refused(tmp_path: Path) -> None:
     path = write_result(tmp_path / "copied", result())
     with pytest.raises(KronaError, match="its folder says copied"):
         read_result(path)
-
-
-def test_all_results_the_broken_as_their_errors(tmp_path: Path) -> None:
-    write_result(tmp_path / "b", result("b"))
-    write_result(tmp_path / "c", result("c"))
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "result.json").write_text("{")
-    (tmp_path / "sweeps").mkdir()
-    broken, *good = read_results(tmp_path)
-    assert isinstance(broken, KronaError)
-    assert [one.run_id for one in good if isinstance(one, Result)] == ["b", "c"]
 
 
 def test_outcomes_come_back() -> None:

@@ -10,7 +10,7 @@ import math
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -161,12 +161,3 @@ def read_result(path: Path) -> Result:
     if result.run_id != path.parent.name:
         raise KronaError(f"{path} says run_id {result.run_id}, its folder says {path.parent.name}")
     return result
-
-
-def read_results(outputs: Path) -> Iterator[Result | KronaError]:
-    """Every ``<run id>/result.json`` under ``outputs``, by name; one that can't be read comes as its error."""
-    for path in sorted(outputs.glob("*/result.json")):
-        try:
-            yield read_result(path)
-        except KronaError as error:
-            yield error
