@@ -17,6 +17,7 @@ from krona.identity import canonical
 from krona.index import summaries
 from krona.names import did_you_mean
 from krona.results import Result, read_result
+from krona.tuning.study import best_of_study, default_name, is_of
 
 SWEEP = "learning_rates"
 STANDS_FOR = {"factors": ("method.kron_factors", "method.fit_factors")}  # a group's choice: the keys that it sets
@@ -103,8 +104,6 @@ def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> 
             raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, there)}")
     if not there:
         return []
-    from krona.tuning.study import best_of_study, is_of
-
     method, place = config["method"]["name"], (config["task"]["name"], config["backbone"]["name"])
     found = []
     for name in names or there:
@@ -176,8 +175,8 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path, studied: Mapping[str, in
             f"sweeps={SWEEP} to its end"
         )
     others = {**_swept(config, trials), **studied, method: sum(counts.values())}
-    default = f"{method}-{task}-{config['backbone']['name']}"
-    _same_number(others, config, study=default if max(others, key=lambda name: others[name]) in studied else None)
+    longest = max(others, key=lambda name: others[name])
+    _same_number(others, config, study=default_name(config) if longest in studied else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
     return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
 
@@ -208,14 +207,14 @@ def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study:
 
     ``study``: the one that makes the missing trials; None: the sweep does.
     """
-    method, task, backbone = (config[group]["name"] for group in ("method", "task", "backbone"))
+    method, task = config["method"]["name"], config["task"]["name"]
     most = max(trials.values())
     if trials[method] == most:
         return
     other = next(name for name in trials if trials[name] == most)
     way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
     if study is not None:
-        named = f" --study {study}" if study != f"{method}-{task}-{backbone}" else ""
+        named = f" --study {study}" if study != default_name(config) else ""
         way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
     numbers = f"{method} had {trials[method]} trials, {other} had {most}"
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")

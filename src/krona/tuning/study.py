@@ -32,6 +32,11 @@ def study_path(outputs: Path, name: str) -> Path:
     return outputs / "studies" / f"{name}.db"
 
 
+def default_name(config: Mapping[str, Any]) -> str:
+    """What a study is called that was given no name: method, task and backbone, of a path its last part."""
+    return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
+
+
 def open_study(
     outputs: Path, name: str, *, space: str, base: str, settings: Mapping[str, str] | None = None, seed: int
 ) -> Any:

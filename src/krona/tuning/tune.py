@@ -20,7 +20,7 @@ from krona.jobs import Interrupted, Job, identify, run_job
 from krona.report.selection import flatten
 from krona.tuning.axis import Axis
 from krona.tuning.space import in_words, overrides, read_space
-from krona.tuning.study import Best, best_of_study, counted, me, open_study, put_back_dead, void
+from krona.tuning.study import Best, best_of_study, counted, default_name, me, open_study, put_back_dead, void
 from krona.typed import message_of, prepared
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
@@ -62,7 +62,7 @@ def tune(
     axes = tuple(axis for axis in read_space(space, base) if not is_typed(axis.needs, list(typed)))
     if not axes:
         raise KronaError(f"{' '.join(typed)}: nothing is left to search in {space}")
-    name = name or "-".join(base[group]["name"].rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
+    name = name or default_name(base)
     fixed = held_fixed(base, axes)
     study = open_study(
         outputs, name, space=in_words(axes), base=fingerprint(base, fixed), settings=dict(flatten(fixed)), seed=seed
