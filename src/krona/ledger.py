@@ -9,7 +9,8 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,15 @@ def _folder() -> Path | None:
     return None if path is None else Path(path)
 
 
+@contextmanager
+def _ending() -> Iterator[None]:
+    """What is wrong ends the multirun: an Exception would only be a warning to Hydra."""
+    try:
+        yield
+    except KronaError as error:
+        raise SystemExit(str(error)) from error
+
+
 class Ledger(Callback):
     """Opens the ledger before the first job and closes it after the last."""
 
@@ -79,16 +89,12 @@ class Ledger(Callback):
             node = config.hydra.sweeper.params
             params = OmegaConf.to_container(node, resolve=True) if node else {}
             assert isinstance(params, dict)
-            try:
+            with _ending():
                 jobs = sweeps.jobs_of({str(key): value for key, value in params.items()}, overrides)
-            except KronaError as error:
-                raise SystemExit(str(error)) from error  # an Exception would only be a warning to Hydra
             Console().print(f"{len(jobs):,} runs", highlight=False)
         if config.sweep is not None:
-            try:
+            with _ending():
                 sweeps.remember(folder, config.sweep, overrides)
-            except KronaError as error:
-                raise SystemExit(str(error)) from error  # as above
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         notes = Path(os.environ.pop(VARIABLE))
@@ -100,10 +106,8 @@ class Ledger(Callback):
         closing_table.show(jobs, Console(), sweep=config.sweep)
         if config.sweep is not None:
             ids = [job.run_id for job in jobs if job.result is not None]
-            try:
+            with _ending():
                 sweep_runs.note(notes.parents[1], config.sweep, ids)
-            except KronaError as error:
-                raise SystemExit(str(error)) from error  # an Exception would only be a warning to Hydra
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 
