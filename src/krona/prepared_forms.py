@@ -15,6 +15,7 @@ from krona.methods.kron_product import rows_of
 from krona.methods.parts import Bottleneck, KroneckerParts
 
 Step = Callable[..., Any]
+Finish = Callable[[Tensor, Tensor], Tensor]  # (y, x) → y with the branch in it
 ALIGNED = 16  # hidden units: a product's columns come in multiples of this
 
 
@@ -55,7 +56,7 @@ def _bottleneck_after(base: nn.Module, part: Bottleneck, *, residual: bool) -> S
         z = part.non_linearity(torch.addmm(down_bias, y, down))  # (N, r + 1)
         return torch.addmm(y, z, up) if residual else z @ up
 
-    return _step(base, finish)
+    return _step(base, lambda x: (None, finish))
 
 
 def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None:
@@ -68,7 +69,11 @@ def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None
         torch.cat([r[2] for r in ready]),
     )
     non_linearity = parts[0].non_linearity
-    return _step(base, lambda y, x: torch.addmm(y, non_linearity(torch.addmm(down_bias, x, down)), up))
+
+    def finish(y: Tensor, x: Tensor) -> Tensor:
+        return torch.addmm(y, non_linearity(torch.addmm(down_bias, x, down)), up)
+
+    return _step(base, lambda x: (None, finish))
 
 
 def _with_constant(part: Bottleneck) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,24 +129,20 @@ def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
     orders: tuple[Order, ...] = ("b_first", "a_first")
     adding = {order: _adding(A, B, order, between=between, in_place=_is_plain_ffn(base)) for order in orders}
 
-    def order_for(x: Tensor) -> Order:
-        return "b_first" if between is not None else _form(shape_a, shape_b, T, len(x), x.device.type)
-
-    def start(x: Tensor) -> Tensor | None:
-        """Bias, residual, and the matrix's product where there is one: what wo's product is added to."""
-        if order_for(x) == "built":
-            if not matrix:
-                matrix.append(_matrix(A, B, gate))
-            return x @ matrix[0] if bias is None else torch.addmm(bias, x, matrix[0])
+    def first(x: Tensor) -> Tensor | None:
         if gate is None:
             return bias
         return x * gate if bias is None else torch.addcmul(bias, x, gate)
 
-    def finish(y: Tensor, x: Tensor) -> Tensor:
-        order = order_for(x)
-        return y if order == "built" else adding[order](y, x)
+    def around(x: Tensor) -> tuple[Tensor | None, Finish]:
+        order: Order = "b_first" if between is not None else _form(shape_a, shape_b, T, len(x), x.device.type)
+        if order != "built":
+            return first(x), adding[order]
+        if not matrix:
+            matrix.append(_matrix(A, B, gate))
+        return x @ matrix[0] if bias is None else torch.addmm(bias, x, matrix[0]), lambda y, x: y
 
-    return _step(base, finish, start)
+    return _step(base, around)
 
 
 def _adding(
@@ -151,7 +152,7 @@ def _adding(
     *,
     between: tuple[Tensor | None, Callable[[Tensor], Tensor] | None] | None,
     in_place: bool,
-) -> Callable[[Tensor, Tensor], Tensor]:
+) -> Finish:
     """(y, x) → ``y + x (A ⊗ B)``, the terms side by side; an inner bias (T·b2) and σ after X B."""
     (T, a1, a2), (_, b1, b2), (wide_a, wide_b) = A.shape, B.shape, side_by_side(A, B, order)
     left, (inner_bias, function) = wide_a.T, between or (None, None)
@@ -190,21 +191,19 @@ def _is_plain_ffn(base: Any) -> bool:
     return plain and "wo" in names and hasattr(base, "act") and set(names) in ({"wi", "wo"}, {"wi_0", "wi_1", "wo"})
 
 
-def _step(
-    base: nn.Module,
-    finish: Callable[[Tensor, Tensor], Tensor],
-    start: Callable[[Tensor], Tensor | None] = lambda x: None,
-) -> Step:
-    """``finish(base(x) + start(x), x)``, on rows (N, d). A plain FFN's products are done here, start inside the last.
+def _step(base: nn.Module, around: Callable[[Tensor], tuple[Tensor | None, Finish]]) -> Step:
+    """``finish(base(x) + start, x)`` with start (or None) and finish of ``around(x)``, on rows (N, d).
 
-    At batch 1 the modules' Python takes longer than a branch's arithmetic, so none of it is left.
+    A plain FFN's products are done here, start inside the last: at batch 1 the modules' Python takes longer than a
+    branch's arithmetic, so none of it is left.
     """
     if _is_plain_ffn(base):
         ffn = _ffn(base)
 
         def through_ffn(x: Tensor) -> Tensor:
             x2 = rows_of(x)
-            return finish(ffn(x2, start(x2)), x2).view(x.shape)
+            start, finish = around(x2)
+            return finish(ffn(x2, start), x2).view(x.shape)
 
         return through_ffn
 
@@ -212,8 +211,8 @@ def _step(
         output = base(x, *args, **kwargs)
         y = output[0] if isinstance(output, tuple) else output
         x2, y2 = rows_of(x), rows_of(y)
-        more = start(x2)
-        out = finish(y2 if more is None else y2 + more, x2).view(y.shape)
+        start, finish = around(x2)
+        out = finish(y2 if start is None else y2 + start, x2).view(y.shape)
         return (out, *output[1:]) if isinstance(output, tuple) else out
 
     return through_module
