@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from krona import backbones, surgery
-from krona.adapter_file import load_adapter
 from krona.identity import run_id
 from krona.large_backbones import recompute_blocks, train_in_fp32
 from krona.learner import summed_loss
 from krona.results import read_result
 from krona.settings import Backbone
+from krona.surgery.adapter_file import load_adapter
 from one_job import config, run, typed
 from tiny_backbone import SIZES
 from tiny_t5 import batch, disturb, inserted

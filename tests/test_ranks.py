@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from krona import rank_start
-from krona.adapter_file import read_header
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.ranks import RankLostError, Ranks, _buckets, joined, my_rank, processes_of_run, require_one_launch
 from krona.results import read_result
+from krona.surgery.adapter_file import read_header
 from one_job import config, run, typed
 from tasks import glue_files
 from tiny_backbone import write_backbone

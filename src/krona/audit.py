@@ -15,13 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from krona import surgery
-from krona.adapted import Adapted
-from krona.adapter_file import file_bytes
 from krona.errors import KronaError
 from krona.insertion import insert_method
 from krona.methods.kron_shapes import fitting_shapes
 from krona.report.paper import read_paper_table
 from krona.settings import Method
+from krona.surgery.adapted import Adapted
+from krona.surgery.adapter_file import file_bytes
 
 PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
 

@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 
 from krona import backbones, surgery
-from krona.adapter_file import marks
 from krona.allocator import keep_freed_memory
+from krona.amounts import amount
 from krona.check import locate
 from krona.insertion import insert_method
 from krona.large_backbones import recompute_blocks, shard_frozen, train_in_fp32
@@ -27,6 +27,7 @@ from krona.run_files import RunFiles, WholeCheckpoints, packed
 from krona.run_rows import Rows, load_splits, prepare_rows, shared_splits
 from krona.settings import Run
 from krona.sharing import shared_backbone
+from krona.surgery.adapter_file import marks
 from krona.trackers.tracking import Trackers
 
 
@@ -230,10 +231,11 @@ def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]
         return []
     lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
     if warmup >= steps:
-        what = f"is longer than training ({steps} steps): lr rises to {lr * (steps - 1) / warmup:.3g}, not to {lr:g}"
+        reached = lr * (steps - 1) / warmup
+        what = f"is longer than training ({amount(steps, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
     else:
-        what = f"takes {round(100 * warmup / steps)} % of training ({steps} steps)"
+        what = f"takes {round(100 * warmup / steps)} % of training ({amount(steps, 'step')})"
     return [
-        f"the warm-up of {warmup} steps{whose} {what}; an epoch has {steps_per_epoch} steps; "
+        f"the warm-up of {amount(warmup, 'step')}{whose} {what}; an epoch has {amount(steps_per_epoch, 'step')}; "
         "optimizer.warmup_steps= changes it"
     ]

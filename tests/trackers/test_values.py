@@ -9,12 +9,12 @@ import torch
 from tests.tiny_t5 import batch, disturb, tiny_t5
 
 from krona import surgery
-from krona.adapted import adapted_modules
 from krona.methods.bitfit import Bias
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
+from krona.surgery.adapted import adapted_modules
 from krona.trackers import signals
 from krona.trackers.values import History, epoch_values, flat_config
 

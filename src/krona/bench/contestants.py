@@ -14,7 +14,7 @@ from krona import surgery
 from krona.bench.settings import Entrant
 from krona.errors import KronaError
 from krona.insertion import insert_method
-from krona.training_step import quicken
+from krona.surgery.training_step import quicken
 
 Batch = dict[str, Tensor]
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from krona import preparing, surgery
+from krona import surgery
 from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
 from krona.bench.launches import launches
 from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant, counts
 from krona.errors import KronaError
+from krona.surgery import preparing
 
 Row = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from krona.adapted import Adapted, adapted_modules, of_an_adapter, public_name
 from krona.errors import KronaError
+from krona.surgery.adapted import Adapted, adapted_modules, of_an_adapter, public_name
 
 
 def gradient_norms(model: nn.Module) -> dict[str, Tensor]:

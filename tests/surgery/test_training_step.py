@@ -6,7 +6,7 @@ from torch import nn
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from krona import surgery
-from krona.training_step import LaneDropout, RootMeanSquareNorm, quicken, scaled_mask, slow_down
+from krona.surgery.training_step import LaneDropout, RootMeanSquareNorm, quicken, scaled_mask, slow_down
 from tiny_t5 import batch, inserted, logits, tiny_t5
 
 

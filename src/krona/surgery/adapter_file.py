@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from krona import surgery
-from krona.adapted import adapter_named, of_an_adapter, public_name, state_of
 from krona.errors import KronaError
 from krona.results import write_whole
-from krona.trainable import adapter_state, copy_into
+from krona.surgery.adapted import adapter_named, of_an_adapter, public_name, state_of
+from krona.surgery.inserting import activate, insert, take_out
+from krona.surgery.trainable import adapter_state, copy_into, trained_names
 
 FORMAT = 1
 SAMPLE = 64  # values of each frozen weight that go into the backbone's mark
@@ -76,13 +76,13 @@ def load_adapter(
     _check_backbone(model, entry, path, other_backbone=other_backbone)
     tensors = _read(path, load_file)
     before = state_of(model).active if "krona" in model.__dict__ else None
-    surgery.insert(model, branch, name=name, **entry["insertion"], **entry["branch_config"])
+    insert(model, branch, name=name, **entry["insertion"], **entry["branch_config"])
     try:
         copy_into(adapter_state(model, name), tensors)
     except KronaError as error:
-        surgery.take_out(model, name)
+        take_out(model, name)
         if "krona" in model.__dict__:
-            surgery.activate(model, before)
+            activate(model, before)
         raise KronaError(f"{path}: {error}") from error
     return notes
 
@@ -173,7 +173,7 @@ def backbone_weights(model: nn.Module) -> dict[str, Tensor]:
 def _check_backbone(model: nn.Module, entry: Mapping[str, Any], path: Path, *, other_backbone: bool) -> None:
     wanted, insertion = entry["backbone"], entry["insertion"]
     flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone")}
-    own = backbone_marks(model, trained=set(surgery.trained_names(model, **flags)))
+    own = backbone_marks(model, trained=set(trained_names(model, **flags)))
     if own["shapes"] != wanted["shapes"]:
         raise KronaError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "

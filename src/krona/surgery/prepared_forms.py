@@ -1,4 +1,4 @@
-"""The prepared form of each kind of place (`krona.preparing`): a function of the place's inputs, weights made ready."""
+"""The prepared form of each kind of place (`krona.surgery.preparing`): a function of its inputs, weights made ready."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.adapted import Adapted
 from krona.methods.kron_contractions import batched_onto, product_onto, side_by_side, wide_factors
 from krona.methods.kron_plan import Order, costs_of, predicted_costs
 from krona.methods.kron_product import rows_of
 from krona.methods.parts import Bottleneck, KroneckerParts
+from krona.surgery.adapted import Adapted
 
 Step = Callable[..., Any]
 Finish = Callable[[Tensor, Tensor], Tensor]  # (y, x) → y with the branch in it

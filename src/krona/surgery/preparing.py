@@ -21,9 +21,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from krona.adapted import Adapted, adapted_modules
 from krona.errors import KronaError
-from krona.prepared_forms import step_for
+from krona.surgery.adapted import Adapted, adapted_modules
+from krona.surgery.prepared_forms import step_for
 
 Slot = tuple[dict[str, Any], str]  # where a weight or a setting is held
 

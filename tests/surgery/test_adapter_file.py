@@ -11,9 +11,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from krona import surgery
-from krona.adapter_file import file_bytes, load_adapter, read_header, save_adapter
 from krona.errors import KronaError
 from krona.methods.lora import LoRA
+from krona.surgery.adapter_file import file_bytes, load_adapter, read_header, save_adapter
 from tiny_t5 import disturb, inserted, logits, same_bits, snapshot, tiny_t5
 
 
@@ -55,7 +55,7 @@ def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full_disk(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("krona.adapter_file.save_file", full_disk)
+    monkeypatch.setattr("krona.surgery.adapter_file.save_file", full_disk)
     with pytest.raises(KronaError, match="No space left"):
         save_adapter(inserted("lora"), file)
     assert file.read_bytes() == before

@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from torch import nn
 
-from krona.adapted import Place, Placement, base_of
 from krona.errors import KronaError
 from krona.methods.arguments import choice, whole
 from krona.methods.magnitude import Magnitude
-from krona.places import match_places, widths
+from krona.surgery.adapted import Place, Placement, base_of
+from krona.surgery.places import match_places, widths
 
 
 @dataclass(frozen=True)

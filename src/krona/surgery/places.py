@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import nn
 
-from krona.adapted import base_of, of_an_adapter, public_name
 from krona.errors import KronaError
+from krona.surgery.adapted import base_of, of_an_adapter, public_name
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:

@@ -66,7 +66,7 @@ class Adapted(nn.Module):
         self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
         self.places: dict[str, Place] = {}
         self.active: str | None = None
-        self.prepared: Any = None  # a `krona.preparing.Prepared`, for inference
+        self.prepared: Any = None  # a `krona.surgery.preparing.Prepared`, for inference
         self.merged = False  # the active adapter is in the base's weight
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -96,8 +96,12 @@ class Adapted(nn.Module):
         if place.placement == "sequential":
             y = through(branches, y, place.inner_residual)
         else:
-            for branch in branches:
-                y = branch.add_to(y, x) if hasattr(branch, "add_to") else y + branch(x)
+            first, *others = branches
+            if hasattr(first, "add_to"):
+                y = first.add_to(y, x, *others)
+            else:
+                for branch in branches:
+                    y = y + branch(x)
             if self.active in self.magnitudes:
                 delta = sum(branch.delta().detach() for branch in branches)
                 y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)

@@ -6,9 +6,10 @@ import io
 import pytest
 import torch
 
-from krona import preparing, surgery
+from krona import surgery
 from krona.bench.launches import launches
 from krona.errors import KronaError
+from krona.surgery import preparing
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, tiny_t5
 
 UNMERGEABLE = ["pa", "adapter", "compacter", "krona_b", "krona_b_res"]

@@ -1,23 +1,12 @@
-"""Where branches go into a T5, what trains, and how everything comes out again: torch only.
-
-    from krona import surgery
-    from krona.methods.kronecker import Kronecker
-
-    surgery.insert(model, Kronecker, target_modules=["q", "v"], kron_factors=[[32, 24], [24, 32]])
-    print(surgery.count(model))            # Count(trainable=158208, backbone=222903552)
-    surgery.take_out(model)                # the model is bit for bit what it was
-
-Placement is data: ``target_modules`` are patterns over module names (`krona.places`), ``placement`` says how the
-branches stand at them (`krona.adapted`). Several adapters may be in one model, one of them active. Merging into the
-weights and its undoing are in `krona.merging`, what trains in `krona.trainable`, files in `krona.adapter_file`.
-"""
+"""Branches go into a model, one adapter of several is switched to, and all comes out again."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
-from krona.adapted import (
+from krona.errors import KronaError
+from krona.surgery.adapted import (
     Adapted,
     Adapter,
     Inserted,
@@ -29,33 +18,10 @@ from krona.adapted import (
     public_name,
     state_of,
 )
-from krona.building import Built, build
-from krona.errors import KronaError
-from krona.merging import merge, unmerge
-from krona.places import find_places, widths, widths_or_none
-from krona.trainable import Count, adapter_state, count, load_trainable_state, trainable_state, trained_names
-from krona.training_step import quicken, slow_down
-
-__all__ = [
-    "Adapted",
-    "Count",
-    "Placement",
-    "activate",
-    "adapted_modules",
-    "adapter_state",
-    "count",
-    "find_places",
-    "insert",
-    "load_trainable_state",
-    "merge",
-    "public_name",
-    "take_out",
-    "trainable_state",
-    "trained_names",
-    "unmerge",
-    "widths",
-    "widths_or_none",
-]
+from krona.surgery.building import Built, build
+from krona.surgery.merging import unmerge
+from krona.surgery.trainable import trained_names
+from krona.surgery.training_step import quicken, slow_down
 
 NO_COPY = "adapter {!r} was inserted with reversible=False: the backbone's own weights train and no copy is kept"
 
@@ -79,7 +45,7 @@ def insert(
 
     Args:
         branch: called as ``branch(d_in, d_out, **branch_config)`` for each place; None puts in no branch.
-        target_modules: where: names of modules or patterns over them (`krona.places`).
+        target_modules: where: names of modules or patterns over them (`krona.surgery.places`).
         placement: one for all, or one for each of ``target_modules``.
         inner_residual: sequential and before are ``h + branch(h)``; false: ``branch(h)`` alone.
         modules_per_target: branches at each place (KronA^B has two to each FFN).

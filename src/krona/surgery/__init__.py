@@ -1,0 +1,49 @@
+"""Where branches go into a T5, what trains, and how everything comes out again: torch only.
+
+    from krona import surgery
+    from krona.methods.kronecker import Kronecker
+
+    surgery.insert(model, Kronecker, target_modules=["q", "v"], kron_factors=[[32, 24], [24, 32]])
+    print(surgery.count(model))            # Count(trainable=158208, backbone=222903552)
+    surgery.take_out(model)                # the model is bit for bit what it was
+
+Placement is data: ``target_modules`` are patterns over module names (`krona.surgery.places`), ``placement`` says how
+the branches stand at them (`krona.surgery.adapted`). Several adapters may be in one model, one of them active.
+Insertion is in `krona.surgery.inserting`, merging into the weights and its undoing in `krona.surgery.merging`, what
+trains in `krona.surgery.trainable`, files in `krona.surgery.adapter_file`, weights made ready for inference in
+`krona.surgery.preparing`.
+"""
+
+from krona.surgery.adapted import Adapted, Placement, adapted_modules, public_name
+from krona.surgery.inserting import activate, insert, take_out
+from krona.surgery.merging import merge, unmerge
+from krona.surgery.places import find_places, widths, widths_or_none
+from krona.surgery.trainable import (
+    Count,
+    adapter_state,
+    count,
+    load_trainable_state,
+    trainable_state,
+    trained_names,
+)
+
+__all__ = [
+    "Adapted",
+    "Count",
+    "Placement",
+    "activate",
+    "adapted_modules",
+    "adapter_state",
+    "count",
+    "find_places",
+    "insert",
+    "load_trainable_state",
+    "merge",
+    "public_name",
+    "take_out",
+    "trainable_state",
+    "trained_names",
+    "unmerge",
+    "widths",
+    "widths_or_none",
+]
