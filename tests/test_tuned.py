@@ -160,7 +160,7 @@ def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
     study(tmp_path, "krona", 75, own=wide, name="krona-wide")
     with pytest.raises(KronaError) as raised:
         best(tmp_path, "method=krona")
-    assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trials, dev 75.00)" in str(raised.value)
+    assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
     assert "recipe=tuned/krona-sample_rte-nano takes the first" in str(raised.value)
     found = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
     assert found.values["method.scaling"] == 4.0
@@ -179,7 +179,7 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
     for method in ("krona", "lora"):
         assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).said
     with pytest.raises(
-        KronaError, match=r"lora had 1 trials, krona had 3; .*krona tune .* --study lora-short --trials 3"
+        KronaError, match=r"lora had 1 trial, krona had 3; .*krona tune .* --study lora-short --trials 3"
     ):
         tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-long", "lora-short"])
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from krona.amounts import amount
 from krona.invocation import as_typed
 from krona.jobs import Job, State
 from krona.labels import no_label_line
 from krona.results import Result
-from krona.screen import duration, runs_in_words, say, table, width_of
+from krona.screen import duration, say, table, width_of
 from krona.summary import heading
 
 WORDS: dict[State, str] = {
@@ -40,7 +41,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> 
             console.print(str(job.folder / "result.json"), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
     ended = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
-    say(console, f"{runs_in_words(len(jobs))}: {ended}")
+    say(console, f"{amount(len(jobs), 'run')}: {ended}")
     for line in (*_warnings(jobs), *_failures(jobs)):
         say(console, line)
     command = as_typed(next_command(jobs, sweep))
@@ -119,7 +120,7 @@ def _short(name: str, names: Sequence[str]) -> str:
 def _warnings(jobs: Sequence[Job]) -> list[str]:
     lines = [(job.run_id, no_label_line(job.result)) for job in jobs if job.result is not None]
     found = [f"{run_id}: {line}" for run_id, line in lines if line]
-    return found if len(found) <= 5 else [*found[:5], f"… and {len(found) - 5} more runs like these"]
+    return found if len(found) <= 5 else [*found[:5], f"… and {len(found) - 5} more like these"]
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:

@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from krona import closing_table, sweep_runs, sweeps
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.results import read_result, write_whole
@@ -91,7 +92,7 @@ class Ledger(Callback):
             assert isinstance(params, dict)
             with _ending():
                 jobs = sweeps.jobs_of({str(key): value for key, value in params.items()}, overrides)
-            Console().print(f"{len(jobs):,} runs", highlight=False)
+            Console().print(amount(len(jobs), "run"), highlight=False)
         if config.sweep is not None:
             with _ending():
                 sweeps.remember(folder, config.sweep, overrides)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from krona.amounts import amount
 from krona.learner import Learner
 from krona.results import Result
 from krona.screen import say
@@ -39,7 +40,7 @@ class Progress(pl.Callback):
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} parameters train "
-            f"({result.trainable_percent:.4g} % of {settings.backbone.name}); rows {rows}; {steps:,} steps of "
+            f"({result.trainable_percent:.4g} % of {settings.backbone.name}); rows {rows}; {amount(steps, 'step')} of "
             f"{settings.batch_size}, lr {settings.optimizer.lr:g}"
         )
         for note in result.notes:

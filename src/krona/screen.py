@@ -44,11 +44,6 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def runs_in_words(count: int) -> str:
-    """``1 run``, ``12 runs``."""
-    return f"{count:,} run{'s' * (count != 1)}"
-
-
 def say(console: Console, line: Cell) -> None:
     """One line as it is: no markup, no highlighting, not wrapped in a pipe."""
     console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)

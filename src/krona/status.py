@@ -10,12 +10,13 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.index import summaries
 from krona.invocation import below
 from krona.names import did_you_mean
 from krona.results import Result
-from krona.screen import duration, runs_in_words, say, table, width_of
+from krona.screen import duration, say, table, width_of
 from krona.sweeps import OPEN, Planned, State, plan, remembered, state_of
 
 WATCH_S = 2.0
@@ -156,7 +157,7 @@ def counts_line(runs: Sequence[Planned]) -> str:
     """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left``, from the times of those that are done."""
     counts = Counter(run.state for run in runs)
     order: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
-    line = f"{runs_in_words(len(runs))}: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
+    line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
     left = seconds_left(runs)
     return line if left is None else f"{line}; about {duration(left)} left in one process"
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
+from krona.amounts import amount
 from krona.invocation import as_typed
 from krona.jobs import Job
 from krona.labels import no_label_line
@@ -53,7 +54,7 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
     answers = encode(*unpack_outcomes(test["outcomes"]), label_ids(task))
     low, high = interval_of(bootstrap([answers], metrics_of(task)))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
-    rows = f"{result.splits['test']['rows']:,} rows of {heading(result)}"
+    rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
     return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.index import summaries
@@ -128,7 +129,7 @@ def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
         and comparable(one.config, without=one.varied) == comparable(config, without=one.varied)
     ]
     if len(fitting) > 1:
-        each = "; ".join(f"{one.name} ({one.trials} trials, dev {one.score:.2f})" for one in fitting)
+        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
         raise KronaError(
             f"recipe=tuned: {len(fitting)} studies are of {_wanted(config)}: {each}. recipe=tuned/{fitting[0].name} "
             "takes the first; of a comparison name each method's: recipe=tuned/ONE/ANOTHER"
@@ -140,8 +141,8 @@ def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int])
     _same_number({**others, own.method: own.trials}, config, study=own.name)
     keys = dict.fromkeys((*own.varied, "optimizer.lr"))
     values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
-    took = " ".join(own.overrides)
-    said = f"recipe=tuned took {took}, the best of {own.trials} trials on dev ({own.score:.2f}), study {own.name}"
+    took, trials = " ".join(own.overrides), amount(own.trials, "trial")
+    said = f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}"
     return Tuned(values, said)
 
 
@@ -188,7 +189,7 @@ def _trials(outputs: Path) -> list[Result]:
 
 def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     seeds = len(scores[lr])
-    said = f"recipe=tuned took lr {lr:g}, the best of {len(scores)} rates on dev ({fmean(scores[lr]):.2f}"
+    said = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
     said += f", mean over {seeds} seeds)" if seeds > 1 else ")"
     edge = "smallest" if lr == min(scores) else "largest" if lr == max(scores) else None
     return said + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
@@ -216,5 +217,5 @@ def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study:
     if study is not None:
         named = f" --study {study}" if study != default_name(config) else ""
         way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
-    numbers = f"{method} had {trials[method]} trials, {other} had {most}"
+    numbers = f"{method} had {amount(trials[method], 'trial')}, {other} had {most}"
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")

@@ -167,7 +167,9 @@ def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no
     process.terminate()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 143
-    assert re.search(r"^\d runs stay in SLURM's queue: squeue --me shows them, scancel \d+ ends them$", err, re.M)
+    assert re.search(
+        r"^left in SLURM's queue: \d runs? \(squeue --me shows, scancel \d+ ends what is left\)$", err, re.M
+    )
     deadline = time.monotonic() + 120
     while asked("squeue", "--me", "--noheader"):
         assert time.monotonic() < deadline

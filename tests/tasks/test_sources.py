@@ -80,7 +80,7 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
     ("old", "new", "message"),
     [
         ("\n4\t", "\n4\textra\t", ":6: 5 fields, but the file has 4 columns"),
-        ("\n4\t", "\n\n4\t", ":6: 1 fields, but the file has 4 columns"),
+        ("\n4\t", "\n\n4\t", ":6: 1 field, but the file has 4 columns"),
         ("ünder 4.\tentailment", "x\tperhaps", ":6: label 'perhaps' is not one of entailment (0), not_entailment (1)"),
     ],
 )

@@ -124,7 +124,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"metrics": ["f1"]}, "'f1' is for two classes, here are 3"),
         ({"labels": None}, "'accuracy' is for classes"),
         ({"labels": [True, False]}, "quote them"),
-        ({"labels": ["a"]}, "1 classes: at least two"),
+        ({"labels": ["a"]}, "at least two classes, labels names 1"),
         ({"labels": {"a": 0, "b": 0}}, "share one id"),
         ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
         ({"labels": 3}, "must be a list"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 
+from krona.amounts import amount
 from krona.bench import output
 from krona.bench.latency import constant_that_explains
 
@@ -98,7 +99,7 @@ def _dots(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, float]]]:
     for row in rows:
         if row["name"] in ("lora", "krona", "krona/built"):
             layer = f"{row['shape']}   {row['d_in']} → {row['d_out']}"
-            panel = panels.setdefault(f"{row['tokens']:,} rows", {})
+            panel = panels.setdefault(amount(row["tokens"], "row"), {})
             panel.setdefault(layer, {})[row["name"]] = row["ratio_to_floor"]
     return panels
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.launchers import slurm
@@ -104,7 +105,8 @@ def run_slurm(tasks: Sequence[Task], *, settings: Mapping[str, Any], typed: Coll
     except BaseException:
         arrays = " ".join(sorted({place.job.job_id.split("_")[0] for place in running}))
         print(
-            f"{len(running)} runs stay in SLURM's queue: squeue --me shows them, scancel {arrays} ends them",
+            f"left in SLURM's queue: {amount(len(running), 'run')} (squeue --me shows, scancel {arrays} ends "
+            "what is left)",
             file=sys.stderr,
         )
         raise

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from krona.amounts import amount
 from krona.compose import CONF
 from krona.errors import KronaError
 from krona.index import summaries
@@ -84,9 +85,9 @@ def _row(task: str, costs: Sequence[Cost]) -> tuple[str, ...]:
 
 def summary_lines(plan: Plan) -> list[str]:
     """The sums in words."""
-    done = f" ({plan.done} more are done)" if plan.done else ""
+    done = f" ({plan.done} more {'is' if plan.done == 1 else 'are'} done)" if plan.done else ""
     longest = max((cost.seconds for cost in plan.runs), default=0.0)
-    lines = [f"{len(plan.runs)} runs{done}: {plan.hours:,.1f} hours in all, the longest {duration(longest)}"]
+    lines = [f"{amount(len(plan.runs), 'run')}{done}: {plan.hours:,.1f} hours in all, the longest {duration(longest)}"]
     if plan.money is not None and plan.price is not None:
         lines[0] += f"; {plan.money:,.0f} dollars at {plan.price:g} an hour"
     of_card = "" if plan.memory_of_card is None else f" of {plan.memory_of_card / GIB:.0f}"

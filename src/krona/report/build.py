@@ -17,6 +17,7 @@ from krona.report.paper import FOLDER
 from krona.report.selection import Run, choose, load
 from krona.report.studies import studies_of
 from krona.report.tables import build_tables, paper_table
+from krona.report.text import unfinished_counts
 from krona.results import write_whole
 
 FORMATS = ("terminal", "md", "latex", "csv", "html", "svg")
@@ -112,7 +113,7 @@ def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> li
 
 def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> str:
     where = ", ".join(map(str, folders))
-    unfinished = f" {len(report.unfinished)} have not finished." if report.unfinished else ""
+    unfinished = f" Not finished: {unfinished_counts(report.unfinished)}." if report.unfinished else ""
     return f"No finished run under {where} belongs to this table.{unfinished} To make them: {layout.command}"
 
 

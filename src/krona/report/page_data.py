@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from krona.amounts import amount
 from krona.report import studies
 from krona.report.crowd import MOST_RUNS, MOST_SEEDS
 from krona.report.grouping import in_words
@@ -66,8 +67,9 @@ def _made(run: Run) -> str:
     found = run.result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     changed = " with uncommitted changes" if found.get("git_dirty") else ""
+    threads = f", {amount(found['threads'], 'thread')}" if found.get("threads") else ""
     return (
-        f"code {found.get('git_commit')}{changed}; {found.get('device')}, {found.get('threads')} threads; "
+        f"code {found.get('git_commit')}{changed}; {found.get('device')}{threads}; "
         f"backbone {found.get('backbone_fingerprint')}; {versions}"
     )
 

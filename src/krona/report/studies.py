@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.report.selection import Run
 from krona.tuning.axis import Choice
@@ -25,7 +26,7 @@ def in_words(study: Study) -> list[str]:
     """How many trials, the best and its values, what its axes account for."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"{len(study.trials)} trials: {states}."]
+    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
     if study.best is None:
         return [*lines, "None has finished, so there is no best yet."]
     lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {values(study.best)}.")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.names import did_you_mean
 from krona.tasks.task import BadRowError
@@ -95,7 +96,7 @@ def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Located]:
 
 def _as_row(names: Sequence[str], fields: Sequence[str]) -> Row | BadRowError:
     if len(fields) != len(names):
-        return BadRowError(f"{len(fields)} fields, but the file has {len(names)} columns")
+        return BadRowError(f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}")
     return dict(zip(names, fields, strict=True))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.names import did_you_mean
 from krona.tasks.files import Located, Row, read_rows, read_tsv
@@ -67,7 +68,7 @@ class Reading:
             sources.append(source)
             targets.append(target)
         if not ids:
-            why = f"none of its {count} rows can be used" if count else "it has columns and no rows"
+            why = f"none of its {amount(count, 'row')} can be used" if count else "it has columns and no rows"
             raise KronaError(f"{origin}: a split with no rows: {why}")
         return Part(ids, sources, targets, skipped)
 

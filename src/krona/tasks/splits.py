@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from krona.amounts import amount
 from krona.errors import KronaError
 from krona.names import did_you_mean
 from krona.tasks.sources import Part, Reading, read_parts
@@ -137,7 +138,7 @@ def _balanced(train: Part, rows: int, *, seed: int, by_label: bool) -> Part:
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise KronaError(f"data.train_rows={rows}: a split with no rows; it must be a whole number of at least 1")
     if rows > len(train):
-        raise KronaError(f"data.train_rows={rows}: train has only {len(train)} rows")
+        raise KronaError(f"data.train_rows={rows}: train has only {amount(len(train), 'row')}")
     queues: dict[str, list[int]] = defaultdict(list)
     for place in reversed(permutation(len(train), seed)):
         queues[train.targets[place] if by_label else ""].append(place)

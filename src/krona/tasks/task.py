@@ -109,7 +109,7 @@ class Task:
         if self.labels is None:
             return
         if len(self.labels) < 2:
-            raise KronaError(f"task {self.name}: labels names {len(self.labels)} classes: at least two")
+            raise KronaError(f"task {self.name}: at least two classes, labels names {len(self.labels)}")
         if len(set(self.labels.values())) < len(self.labels):
             raise KronaError(f"task {self.name}: two labels share one id: {dict(self.labels)}")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from krona.amounts import amount
 from krona.children import children
 from krona.compose import OUTPUTS, PROJECT
 from krona.entry import quiet_libraries
@@ -43,7 +44,7 @@ def tune_here(
     if any(other.returncode for other in others):
         raise KronaError("a worker failed; what it said stands above. The same command goes on")
     lines = [
-        f"best of {best.trials} trials: dev {best.score:.2f}, {best.run_id}",
+        f"best of {amount(best.trials, 'trial')}: dev {best.score:.2f}, {best.run_id}",
         as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"),
     ]
     lines += [f"  {path}" for path in write_plots(best.study, outputs=OUTPUTS)]
