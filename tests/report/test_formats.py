@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+import shlex
 import shutil
 import subprocess
 
@@ -15,6 +16,9 @@ from report.generate import grid, make_result, write_all
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
 
 
+ABSENT = "cola,mrpc,sst2,mnli,qnli,qqp"
+
+
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
@@ -24,10 +28,35 @@ def outputs(tmp_path_factory):
     return folder
 
 
+def is_command(line):
+    return line.startswith("    ") and "task=" in line
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_a_command_is_a_line_of_its_own_and_unbroken(outputs, width):
+    lines = build_report(outputs, table="1", width=width).splitlines()
+    commands = [shlex.split(line)[1:] for line in lines if is_command(line)]
+    assert ["table", "1", "method=pa", "task=rte", "retry=failed"] in commands
+    assert ["table", "1", "method=lora,krona_b_res", f"task={ABSENT}"] in commands
+    assert "`krona table 1 method=pa task=rte retry=failed`" in build_report(outputs, table="1", format="md")
+
+
+def test_where_nothing_is_there_the_command_that_makes_it_is_unbroken(tmp_path):
+    lines = build_report(tmp_path, table="1", width=40).splitlines()
+    assert any(line.startswith("    ") and line.endswith("krona table 1") for line in lines)
+
+
+def test_each_setting_of_a_row_is_a_line(tmp_path):
+    changes = ({"optimizer.lr": lr, "batch_size": size} for lr, size in ((1e-3, 16), (1e-4, 32)))
+    write_all(tmp_path, [make_result("krona", "rte", rows=40, change=change) for change in changes])
+    lines = [line.split()[0] for line in build_report(tmp_path, width=80).splitlines() if "=" in line]
+    assert lines[:2] == ["batch_size=16", "optimizer.lr=0.001"]
+
+
 @pytest.mark.parametrize("width", [20, 80, 160])
 def test_terminal_text_fits_its_width(outputs, width):
     text = build_report(outputs, table="1", width=width)
-    assert max(map(len, text.splitlines())) <= width
+    assert max(len(line) for line in text.splitlines() if not is_command(line)) <= width
     assert "\x1b" not in text
     assert "KronA^B_res" in text, "no name is cut"
     words = " ".join(text.split())

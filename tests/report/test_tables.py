@@ -9,7 +9,7 @@ from krona import ownership
 from krona.report.build import collect
 from krona.report.layouts import layout_of
 from krona.report.paper import METHODS, TASKS, read_paper_table
-from krona.report.text import missing_lines
+from krona.report.text import asides
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -135,7 +135,7 @@ def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
         ["method=lora", "task=rte"],
         ["method=$(touch x); krona", "task=rte; reboot"],
     ]
-    assert "'method=$(touch x); krona'" in " ".join(missing_lines(table))
+    assert "'method=$(touch x); krona'" in " ".join(command for _, command in asides(table))
 
 
 def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
@@ -171,7 +171,8 @@ def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
     by_label = {row.differs: row for row in table.rows}
     assert set(by_label) == {"", "optimizer.lr=0.001", "optimizer.lr=0.01"}
     assert by_label[""].cells["cola"].value is not None
-    assert by_label[""].cells["rte"].value is None
+    lacking = by_label[""].cells["rte"]
+    assert (lacking.value, lacking.missing, lacking.command) == (None, "in rows of its own", None)
     assert by_label["optimizer.lr=0.01"].cells["rte"].value is not None
 
 
@@ -188,6 +189,20 @@ def test_other_data_of_the_same_name_is_another_variant(tmp_path):
     other.splits["test"]["fingerprint"] = "changed"
     (table,) = tables(tmp_path, [one, other], sweep="table1").tables
     assert sorted(row.differs for row in table.rows) == ["test set=changed", "test set=mine-test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "typed"),
+    [
+        ("local", "backbone=local backbone.path=/t5"),
+        ("mine", "backbone=local backbone.path=/t5 backbone.name=mine"),
+        ("t5_small", "backbone=t5_small backbone.path=/t5"),
+    ],
+)
+def test_the_command_for_a_missing_run_names_its_backbone(tmp_path, name, typed):
+    results = grid(["krona", "lora"], ["rte", "cola"], [0], backbone=name, change={"backbone.path": "/t5"})
+    (table,) = tables(tmp_path, results[:3]).tables
+    assert table.cell("lora", "cola").command == f"python train.py {typed} method=lora task=cola"
 
 
 def test_missing_failed_and_running_cells_say_so(tmp_path):

@@ -111,10 +111,10 @@ def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> li
     raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
 
 
-def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> str:
+def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> tuple[str, str]:
     where = ", ".join(map(str, folders))
     unfinished = f" Not finished: {unfinished_counts(report.unfinished)}." if report.unfinished else ""
-    return f"No finished run under {where} belongs to this table.{unfinished} To make them: {layout.command}"
+    return f"No finished run under {where} belongs to this table.{unfinished} To make them:", layout.command
 
 
 def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:

@@ -24,6 +24,7 @@ class Group:
     key: str
     differs: dict[str, str] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=dict)
+    apart: frozenset[str] = frozenset()  # tasks whose runs have rows of their own, a setting each
 
     @property
     def suffix(self) -> str:
@@ -67,6 +68,7 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
                 several[task] = preferred
         differing = {task: _differing([one[0] for one in variants]) for task, variants in several.items()}
         split = _split(row, several, differing)
+        plain.apart = frozenset(several)
         if plain.runs or not split:
             groups.append(plain)
         groups += split
@@ -74,7 +76,7 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
         for task, variants_of_task in several.items():
             keys = ", ".join(differing[task])
             notes.append(
-                f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged"
+                f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged."
             )
     return groups, _shortened(notes)
 

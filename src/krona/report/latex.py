@@ -18,7 +18,7 @@ def render(report: Report) -> str:
     """Needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``; nothing else."""
     lines = [f"% {report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.".replace("\n", " ")]
     if report.empty:
-        lines.append(f"% {report.empty}".replace("\n", " "))
+        lines.append(f"% {' '.join(report.empty)}".replace("\n", " "))
     for table in report.tables:
         lines += ["", *_table(table)]
     for name, found in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
@@ -39,7 +39,8 @@ def _table(table: Table) -> list[str]:
     for row in table.rows:
         lines += _rows(table, row)
     lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(table)}}}", r"\end{table*}"]
-    lines += [f"% {note}".replace("\n", " ") for note in table.notes + text.missing_lines(table)]
+    notes = [*table.notes, *(" ".join(one).rstrip() for one in text.asides(table))]
+    lines += [f"% {note}".replace("\n", " ") for note in notes]
     return lines
 
 

@@ -9,7 +9,7 @@ from krona.report.model import Cell, Report, Table
 def render(report: Report) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
-        parts.append(_escape(report.empty))
+        parts.append(_with_command(*report.empty))
     for table in report.tables:
         parts.append(_table(table))
     if any(table.section for table in report.tables):
@@ -34,7 +34,8 @@ def _table(table: Table) -> str:
         cells = [_cell(row.cells.get(column.key, Cell()), table.scored_on(column)) for column in table.columns]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
-    lines += [f"- {_escape(note)}" for note in table.notes + text.missing_lines(table)]
+    lines += [f"- {_escape(note)}" for note in table.notes]
+    lines += [f"- {_with_command(*one)}" for one in text.asides(table)]
     return "\n".join(lines).rstrip()
 
 
@@ -53,6 +54,15 @@ def _cell(cell: Cell, split: str) -> str:
 def _label(label: str) -> str:
     """KronA^B_res with raised and lowered letters."""
     return re.sub(r"_(\w+)", r"<sub>\1</sub>", re.sub(r"\^(\w)", r"<sup>\1</sup>", _escape(label).replace("\\_", "_")))
+
+
+def _with_command(words: str, command: str) -> str:
+    """The command as code: in a text GitHub would make other quotes and dashes of it."""
+    if not command:
+        return _escape(words)
+    fence = "`" * (max(map(len, re.findall("`+", command)), default=0) + 1)
+    space = " " if "`" in command else ""
+    return f"{_escape(words)} {fence}{space}{command}{space}{fence}".replace("\n", " ")
 
 
 def _escape(value: str) -> str:

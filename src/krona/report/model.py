@@ -72,6 +72,7 @@ class Table:
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
     split: str = "test"  # of its scores, but for columns beside them
+    asides: list[tuple[str, str]] = field(default_factory=list)  # what is not shown, and the command that shows it
 
     def scored_on(self, column: Column) -> str:
         """Which split a column's scores are of."""
@@ -89,4 +90,4 @@ class Report:
     unfinished: list[Run] = field(default_factory=list)  # failed, interrupted, running
     studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
     problems: list[str] = field(default_factory=list)  # files that could not be used
-    empty: str | None = None  # what to do where there is nothing to show
+    empty: tuple[str, str] | None = None  # that there is nothing to show, and the command that makes it

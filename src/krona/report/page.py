@@ -79,7 +79,7 @@ def _head(report: Report) -> str:
     links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
     links += '<a href="#plots">Pictures</a>' if any(t.section for t in report.tables) else ""
     links += "".join(f'<a href="#study-{i}">Study {_escape(one.name)}</a>' for i, one in enumerate(report.studies))
-    empty = f'<p class="caution">{_escape(report.empty)}</p>' if report.empty else ""
+    empty = f'<p class="caution">{_with_command(*report.empty)}</p>' if report.empty else ""
     return f"<header><h1>{_escape(report.title)}</h1><p>{' · '.join(counts)}</p><nav>{links}</nav>{empty}</header>\n"
 
 
@@ -93,10 +93,10 @@ def _section(number: int, table: Table) -> str:
     )
     rows = "\n".join(_row(number, i, table) for i in range(len(table.rows)))
     notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
-    lacking = text.missing_lines(table)
+    lacking = text.asides(table)
     folded = (
-        f"<details><summary>What is missing, and how to make it</summary><ul>"
-        f"{''.join(f'<li>{_escape(line)}</li>' for line in lacking)}</ul></details>"
+        f"<details><summary>What is missing or left out, and what to type for it</summary><ul>"
+        f"{''.join(f'<li>{_with_command(*one)}</li>' for one in lacking)}</ul></details>"
         if lacking
         else ""
     )
@@ -186,6 +186,10 @@ def label(name: str) -> str:
         return _escape(name)
     word, above, below = found.groups()
     return f"{word}<sup>{above}</sup>" + (f"<sub>{below}</sub>" if below else "")
+
+
+def _with_command(words: str, command: str) -> str:
+    return f"{_escape(words)} <code>{_escape(command)}</code>" if command else _escape(words)
 
 
 def _escape(value: str) -> str:

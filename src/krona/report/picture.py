@@ -17,7 +17,7 @@ def render(report: Report) -> str:
             by_size = picture_sizes.several_sizes(rows)
             head, y = _head(table, column, [cell for _, cell in rows], bold=not by_size)
             return picture_sizes.drawn(head, y, rows) if by_size else _drawn(head, y, rows)
-    parts, bottom = svg.lines(40, report.empty or "No finished run.")
+    parts, bottom = svg.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
     return svg.frame(bottom + 20, parts)
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from krona.report.paper import FOLDER
 from krona.results import Result
 
 KINDS = ("glue", "sample", "own")
@@ -75,8 +76,10 @@ def _typed(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> t
     if (kind, backbone["name"]) == ("sample", "nano"):
         return ("profile=demo",)
     words = []
-    if _is_folder(backbone):
-        words += ["backbone=local", f"backbone.path={backbone['path']}"]
+    if backbone.get("path"):
+        shipped = (FOLDER.parents[1] / "conf" / "backbone" / f"{backbone['name']}.yaml").is_file()
+        words += [f"backbone={backbone['name'] if shipped else 'local'}", f"backbone.path={backbone['path']}"]
+        words += [] if shipped else [f"backbone.name={backbone['name']}"]
     elif "/" in str(backbone["name"]):
         words += ["backbone=hub", f"backbone.name={backbone['name']}"]
     elif backbone["name"] != "t5_base":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from krona.amounts import amount
 from krona.report import choice, costs, crowd
 from krona.report.cells import score_cell
 from krona.report.grouping import Group, group
@@ -32,13 +33,13 @@ def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
     for section in sorted(by_section, key=lambda one: one.order):
         split, looked, aside = scored_on(layout, by_section[section])
         table = _table(replace(layout, split=split), section, looked, room)
-        table.notes += aside
+        table.asides += aside
         tables.append(table)
     return tables
 
 
-def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[str]]:
-    """The split of a section's scores, its runs that have them, and a note of those left out.
+def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[tuple[str, str]]]:
+    """The split of a section's scores, its runs that have them, and of those left out a word and what shows them.
 
     Dev where no run looked at test, as in a search for learning rates; else a search's runs are no part of the table.
     """
@@ -48,8 +49,9 @@ def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[str
     if not looked:
         return "dev" if layout.paper is None else "test", runs, []
     count, sweeps = len(runs) - len(looked), sorted({run.sweep for run in runs if run.sweep and run not in looked})
-    where = f": krona report --sweep {sweeps[0]}" if len(sweeps) == 1 else f" (sweeps {', '.join(sweeps)})"
-    return "test", looked, [f"{count} run{'s' * (count != 1)} on dev alone left out{where if sweeps else ''}."]
+    of = f" (sweep{'s' * (len(sweeps) != 1)} {', '.join(sweeps)})" if sweeps else ""
+    command = shlex.join(["krona", "report", "--sweep", sweeps[0]]) if sweeps else ""
+    return "test", looked, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
 
 
 def _column_fits(layout: Layout, run: Run) -> bool:
@@ -152,6 +154,8 @@ def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
 
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Why there is no number, and what to type for one."""
+    if task in one.apart:
+        return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
     words = [*layout.command.split(), *section.typed, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():

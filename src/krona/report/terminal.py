@@ -22,9 +22,15 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
     def say(line: str = "", style: str = "") -> None:
         console.print(Text(as_typed(line), style=style))
 
+    def say_with_command(line: str, command: str, style: str = "") -> None:
+        """A command that is to be copied is a line of its own, however wide the terminal is."""
+        say(line, style)
+        if command:
+            console.print(Text(f"    {as_typed(command)}", style=style), soft_wrap=True)
+
     say(report.title, "bold")
     if report.empty:
-        say(report.empty)
+        say_with_command(*report.empty)
     for table in report.tables:
         say()
         say(table.heading, "bold cyan")
@@ -32,8 +38,10 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
             say(table.section.caution, "yellow")
         for columns in _blocks(table, width):
             console.print(_grid(table, columns, width))
-        for note in table.notes + text.missing_lines(table):
+        for note in table.notes:
             say(f"- {note}", "dim")
+        for line, command in text.asides(table):
+            say_with_command(f"- {line}", command, "dim")
     if any(table.section for table in report.tables):
         say()
         say(text.LEGEND, "dim")
@@ -65,7 +73,7 @@ def lines_of(cell: Cell) -> list[str]:
 
 
 def _label(row: Row) -> str:
-    return row.label + (f"\n{row.differs}" if row.differs else "")
+    return "\n".join([row.label, *(row.differs.split(", ") if row.differs else [])])  # a setting a line
 
 
 def _blocks(table: Table, width: int) -> list[list[Column]]:

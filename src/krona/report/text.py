@@ -4,6 +4,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from krona.amounts import amount
 from krona.report.model import Cell, Report, Table
 from krona.report.selection import Run
 
@@ -50,8 +51,8 @@ def difference(cell: Cell) -> str:
     return shown.replace("-", "−") if float(shown) else shown.lstrip("+-")
 
 
-def missing_lines(table: Table) -> list[str]:
-    """What is missing and the command that makes it; rows that lack the same tasks share a line."""
+def asides(table: Table) -> list[tuple[str, str]]:
+    """What the table does not show, each with the command that makes or shows it; rows that lack the same share one."""
     lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
     typed: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
     failures = []
@@ -61,34 +62,36 @@ def missing_lines(table: Table) -> list[str]:
         name = f"{row.label} ({row.differs})" if row.differs else row.label
         for key, cell in cells.items():
             if cell.missing not in ("no run", "not measured"):
-                failures.append(f"{name}, {labels[key]} — {cell.missing}. {cell.command}")
+                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
         absent = tuple(key for key, cell in cells.items() if cell.missing in ("no run", "not measured"))
         if absent:
             lacking[absent].append(name)
             typed[absent, ""].append(cells[absent[0]].command or "")
-    lines = []
+    found = []
     for absent, names in lacking.items():
         labels = {c.key: c.label for c in table.columns}
         what = f"{', '.join(names)} on {', '.join(labels[key] for key in absent)}"
-        lines.append(f"Missing: {what}. {_joined(typed[absent, ''], absent)}")
-    return lines + failures
+        command, others = _joined(typed[absent, ""], absent)
+        and_more = f" (and {amount(others, 'more command')} like this)" if others else ""
+        found.append((f"Missing: {what}{and_more}.", command))
+    return table.asides + found + failures
 
 
-def _joined(commands: list[str], absent: tuple[str, ...]) -> str:
+def _joined(commands: list[str], absent: tuple[str, ...]) -> tuple[str, int]:
     """One command for several rows where they differ in one word only, else the first of them and how many more."""
     words = [shlex.split(command) for command in commands]
     for each in words:
         each[:] = [f"task={','.join(absent)}" if word == f"task={absent[0]}" else word for word in each]
     first = words[0]
     if any(len(each) != len(first) for each in words):
-        return f"{shlex.join(first)} (and {len(words) - 1} like it)"
+        return shlex.join(first), len(words) - 1
     places = [i for i in range(len(first)) if len({each[i] for each in words}) > 1]
     if len(places) == 1 and all("=" in each[places[0]] for each in words):
         key = first[places[0]].partition("=")[0]
         first = [*first]
         first[places[0]] = f"{key}={','.join(each[places[0]].partition('=')[2] for each in words)}"
-        return shlex.join(first)
-    return shlex.join(first) if not places else f"{shlex.join(first)} (and {len(words) - 1} like it)"
+        return shlex.join(first), 0
+    return shlex.join(first), len(words) - 1 if places else 0
 
 
 def unfinished_lines(report: Report) -> list[str]:
