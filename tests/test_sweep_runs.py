@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose
 from omegaconf import OmegaConf
 
-from krona import ledger, sweep_runs
+from krona import ledger, sweep_runs, sweeps
 from krona.jobs import Job
 from krona.results import write_result
 from report.generate import make_result
@@ -31,3 +32,20 @@ def test_the_end_of_a_multirun_keeps_also_what_was_done_before(tmp_path: Path, m
     with pytest.raises(SystemExit):
         ledger.Ledger().on_multirun_end(OmegaConf.create({"sweep": "ranks"}))
     assert sweep_runs.noted(tmp_path, "ranks") == {result.run_id for result in results}
+
+
+def test_a_sweep_that_is_cut_off_has_from_its_start_what_others_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ledger.VARIABLE, "")  # is set by the ledger
+    typed = ["profile=demo", "sweep=ranks", "method=krona,lora,nosuch", "task=sample_rte"]
+    there, *_ = sweeps.plan(["profile=demo", "method=krona", "task=sample_rte"], outputs=tmp_path)
+    made = make_result("krona", "sample_rte", sweep="table1")
+    made.run_id = there.run_id
+    write_result(tmp_path / there.run_id, made)
+    with sweeps.hydra_session():
+        config = compose("config", overrides=["sweep=ranks"], return_hydra_config=True)
+        config.hydra.sweep.dir = str(tmp_path / "sweeps")
+        config.hydra.overrides.task = typed
+        ledger.Ledger().on_multirun_start(config)
+    assert sweep_runs.noted(tmp_path, "ranks") == {there.run_id}

@@ -86,6 +86,7 @@ class Ledger(Callback):
         notes.mkdir()
         os.environ[VARIABLE] = str(notes)
         overrides = list(config.hydra.overrides.task)
+        jobs: list[tuple[str, ...]] = []
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
             node = config.hydra.sweeper.params
             params = OmegaConf.to_container(node, resolve=True) if node else {}
@@ -96,6 +97,8 @@ class Ledger(Callback):
         if config.sweep is not None:
             with _ending():
                 sweeps.remember(folder, config.sweep, overrides)
+                made = sweeps.made_before(jobs, config.sweep, outputs=folder.parent)
+                sweep_runs.note(folder.parent, config.sweep, made)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         notes = Path(os.environ.pop(VARIABLE))

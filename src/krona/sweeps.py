@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,12 +12,15 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from krona import check, ownership
 from krona.compose import CONF, PROJECT, Composed, put_aside_other_launchers
 from krona.composer import Composer
 from krona.errors import KronaError
+from krona.index import summaries
 from krona.jobs import identify
 from krona.names import did_you_mean
 from krona.results import Result, read_result, write_whole
@@ -86,6 +89,19 @@ def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
     with hydra_session():
         composer = Composer()
         return [_planned(job, outputs, composer) for job in expand(prepared(["-m", *overrides])[1:])]
+
+
+def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
+    """The ids of those runs of a sweep that something else made; inside Hydra. They are a part of it from its start."""
+    results = (one for one in summaries(outputs) if isinstance(one, Result))
+    others = {one.run_id for one in results if one.config.get("sweep") != sweep}
+    if not others:
+        return []
+    composer, found = Composer(), []
+    for job in jobs:
+        with suppress(KronaError, HydraException, OmegaConfBaseException):  # is said when it is the job's turn
+            found.append(identify(check.settings(composer.job(job).config)))
+    return [run_id for run_id in found if run_id in others]
 
 
 def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned:
