@@ -60,8 +60,8 @@ def pretrain(
     """Make a small T5 from nothing, as the nano backbone was made. Interrupted, the same command goes on."""
     from dataclasses import replace
 
-    from krona.pretrain import Schedule
-    from krona.pretrain import pretrain as make
+    from krona.pretraining.pretrain import Schedule
+    from krona.pretraining.pretrain import pretrain as make
 
     schedule = replace(Schedule(), seed=seed)
     if steps is not None:

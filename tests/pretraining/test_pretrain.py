@@ -10,12 +10,13 @@ import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 import krona
-from krona import corpus, sample
+from krona import sample
 from krona.errors import KronaError
-from krona.feed import make_batches
-from krona.passages import Document
-from krona.pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
-from krona.vocabulary import corrupt, train_tokenizer
+from krona.pretraining import corpus
+from krona.pretraining.feed import make_batches
+from krona.pretraining.passages import Document
+from krona.pretraining.pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
+from krona.pretraining.vocabulary import corrupt, train_tokenizer
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
 NANO = Path(krona.__file__).parent / "nano"

@@ -1,6 +1,6 @@
 """Pretraining of the nano backbone: a real T5 small enough for a repository, on generated text or a user's.
 
-`pretrain(out)` trains tokenizer and model on `krona.corpus` (span corruption and a mixture of tasks); with
+`pretrain(out)` trains tokenizer and model on `krona.pretraining.corpus` (span corruption and a mixture of tasks); with
 `data_path` on the lines of a text file (span corruption alone). It stops at `steps` or `minutes`, writes a checkpoint
 as it goes and takes it up again when it is started anew.
 """
@@ -20,10 +20,11 @@ import torch
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 
-from krona import corpus, sample
+from krona import sample
 from krona.errors import KronaError
-from krona.feed import draw_items, make_batches, read_lines
-from krona.vocabulary import train_tokenizer
+from krona.pretraining import corpus
+from krona.pretraining.feed import draw_items, make_batches, read_lines
+from krona.pretraining.vocabulary import train_tokenizer
 
 CHECKPOINT = "pretrain.ckpt"
 TOKENIZER_TEXTS = 30_000
@@ -239,7 +240,7 @@ def _seen(data_path: Path | None) -> str:
         return f"It saw the lines of `{data_path}`, with spans left out."
     shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
     return (
-        f"It saw text of the sample world with spans left out, and tasks on it, by `krona.corpus` (of "
+        f"It saw text of the sample world with spans left out, and tasks on it, by `krona.pretraining.corpus` (of "
         f"{sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
         f"(`{sample.FINGERPRINT}`), GLUE's templates, and the labels as words."
     )

@@ -11,10 +11,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import T5Tokenizer
 
-from krona import corpus
 from krona.errors import KronaError
-from krona.passages import Document
-from krona.vocabulary import EXTRA_IDS, corrupt
+from krona.pretraining import corpus
+from krona.pretraining.passages import Document
+from krona.pretraining.vocabulary import EXTRA_IDS, corrupt
 
 WINDOW = 16  # batches that are drawn and sorted by length at a time
 Pair = tuple[list[int], list[int]]  # ids of source and target, ends of sequence included

@@ -14,7 +14,7 @@ from itertools import combinations, zip_longest
 from random import Random
 
 from krona import sample
-from krona.passages import Document, passage
+from krona.pretraining.passages import Document, passage
 from krona.sample import lexicon as lx
 from krona.sample import pairs, questions, sentences
 from krona.sample.clauses import Clause, draw_clause, say
