@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from krona.assignments import Interrupted
 from krona.entry import leave
-from krona.orders import Interrupted
 
 GRACE_S = 1.0
 Child = subprocess.Popen[bytes]

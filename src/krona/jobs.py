@@ -13,8 +13,8 @@ from typing import Any, TextIO
 from rich.console import Console
 
 from krona import backbone_source, ownership
+from krona.assignments import Assignment, Interrupted, Job, State, claimed, identify, known
 from krona.errors import KronaError
-from krona.orders import Interrupted, Job, Order, State, claimed, identify, known
 from krona.provenance import provenance
 from krona.rank_start import outcome_of_ranks
 from krona.ranks import RankLostError, Ranks, joined, processes_of_run
@@ -44,74 +44,74 @@ def run_job(
     Raises:
         KronaError: the config is wrong: nothing was started and nothing is written.
     """
-    order = Order(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
-    trainer = order.settings.trainer
+    given = Assignment(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
+    trainer = given.settings.trainer
     if processes_of_run() == 1:
-        return _by_ranks(order, watch) if devices_wanted(trainer) > 1 else _lead(order, Ranks(), console, watch)
+        return _by_ranks(given, watch) if devices_wanted(trainer) > 1 else _lead(given, Ranks(), console, watch)
     with joined(devices=devices_wanted(trainer), accelerator=devices_here(trainer)[0]) as ranks:
-        return _lead(order, ranks, console, watch) if ranks.first else _follow(order, ranks)
+        return _lead(given, ranks, console, watch) if ranks.first else _follow(given, ranks)
 
 
-def _by_ranks(order: Order, watch: Watch | None) -> Job:
+def _by_ranks(given: Assignment, watch: Watch | None) -> Job:
     """The job, done by other processes, one a device."""
-    found = known(order)
+    found = known(given)
     if found is not None:
         return found
-    require(order.settings)
+    require(given.settings)
     if watch is not None:
         raise KronaError("a trial is pruned in the process that runs it: trainer.devices=1, and several --workers")
-    words = {**asdict(order), "outputs": str(order.outputs), "project": str(order.project)}
-    outcome = outcome_of_ranks(words, devices=devices_wanted(order.settings.trainer))
+    words = {**asdict(given), "outputs": str(given.outputs), "project": str(given.project)}
+    outcome = outcome_of_ranks(words, devices=devices_wanted(given.settings.trainer))
     if "wrong" in outcome:
         raise KronaError(outcome["wrong"])
     if "signal" in outcome:
         raise Interrupted(outcome["signal"])
-    path = order.folder / "result.json"
+    path = given.folder / "result.json"
     result = read_result(path) if path.is_file() else None
-    return Job(order.run_id, outcome["state"], order.folder, result, outcome["error"], outcome["messages"])
+    return Job(given.run_id, outcome["state"], given.folder, result, outcome["error"], outcome["messages"])
 
 
-def _follow(order: Order, ranks: Ranks) -> Job:
+def _follow(given: Assignment, ranks: Ranks) -> Job:
     """The part of a rank that is not the first: the same run, and not a word of it."""
     if not ranks.gather(False)[0]:
-        return Job(order.run_id, "skipped", order.folder)
+        return Job(given.run_id, "skipped", given.folder)
     from krona.progress import Progress
     from krona.run import run
     from krona.trackers.tracking import tracking
 
-    settings, result = replace(order.settings, trackers={}), _begun(order)
+    settings, result = replace(given.settings, trackers={}), _begun(given)
     progress = Progress(Console(quiet=True))
-    with tracking(settings, result, order.folder, say=progress.say) as trackers:
+    with tracking(settings, result, given.folder, say=progress.say) as trackers:
         run(
             settings,
             result,
-            order.folder,
+            given.folder,
             progress=progress,
             trackers=trackers,
             still_ours=lambda: None,
             ranks=ranks,
         )
-    return Job(order.run_id, "done", order.folder, result)
+    return Job(given.run_id, "done", given.folder, result)
 
 
-def _lead(order: Order, ranks: Ranks, console: Console, watch: Watch | None) -> Job:
+def _lead(given: Assignment, ranks: Ranks, console: Console, watch: Watch | None) -> Job:
     """The part of a process alone, or of the first rank."""
-    with claimed(order, ranks) as claim:
+    with claimed(given, ranks) as claim:
         if isinstance(claim, Job):
             return claim
-        with (order.folder / "train.log").open("a", encoding="utf-8") as log:
-            return _run_claimed(order, claim, ranks, console, log, watch)
+        with (given.folder / "train.log").open("a", encoding="utf-8") as log:
+            return _run_claimed(given, claim, ranks, console, log, watch)
 
 
 def _run_claimed(
-    order: Order, claim: ownership.Claim, ranks: Ranks, console: Console, log: TextIO, watch: Watch | None
+    given: Assignment, claim: ownership.Claim, ranks: Ranks, console: Console, log: TextIO, watch: Watch | None
 ) -> Job:
     """Run it; what becomes of it stands in its result.json, whatever that is."""
     from krona.progress import Progress
     from krona.run import run  # transformers and Lightning: not before something runs
     from krona.trackers.tracking import tracking
 
-    identity, folder, settings, result = order.run_id, order.folder, order.settings, _begun(order)
+    identity, folder, settings, result = given.run_id, given.folder, given.settings, _begun(given)
     progress = Progress(console, log)
     progress.say(f"{identity}")
     write_result(folder, result)
@@ -125,7 +125,7 @@ def _run_claimed(
                 trackers=trackers,
                 still_ours=claim.check,
                 ranks=ranks,
-                share=order.multirun and ranks.size == 1,  # a rank does this one run
+                share=given.multirun and ranks.size == 1,  # a rank does this one run
             )
     except ownership.ClaimLostError:
         raise
@@ -148,18 +148,18 @@ def _run_claimed(
     return Job(identity, "done", folder, result)
 
 
-def _begun(order: Order) -> Result:
-    settings = order.settings
+def _begun(given: Assignment) -> Result:
+    settings = given.settings
     return Result(
-        run_id=order.run_id,
+        run_id=given.run_id,
         status="running",
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
         config=dict(settings.config),
-        notes=list(order.notes),
+        notes=list(given.notes),
         provenance={
-            **provenance(order.project),
+            **provenance(given.project),
             "backbone_fingerprint": backbone_source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import submitit
 
+from krona.assignments import Interrupted
 from krona.launchers.task import Requeued, interrupt
-from krona.orders import Interrupted
 
 
 def test_slurms_own_signal_only_ends_a_run_that_stands_in_the_queue_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ class Job:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class Assignment:
     """What a job is to do and where, as plain values; the rest follows from them."""
 
     config: Mapping[str, Any]
@@ -93,18 +93,18 @@ def done_notes(result: Result, project: Path) -> list[str]:
 
 
 @contextmanager
-def claimed(order: Order, ranks: Ranks) -> Iterator[ownership.Claim | Job]:
+def claimed(given: Assignment, ranks: Ranks) -> Iterator[ownership.Claim | Job]:
     """The claim on a run's folder, the other ranks told to begin; or, where there is nothing to do, what is known."""
     claim, found = None, None
     try:
         try:
-            found = known(order)
+            found = known(given)
             if found is None:
-                require(order.settings)
-                claim = ownership.claim(order.folder)
-                found = known(order) if claim is not None else _elsewhere(order)  # another may just have finished it
+                require(given.settings)
+                claim = ownership.claim(given.folder)
+                found = known(given) if claim is not None else _elsewhere(given)  # another may just have finished it
             if found is None:
-                begin_afresh(order.settings, order.folder)
+                begin_afresh(given.settings, given.folder)
         finally:
             ranks.gather(claim is not None and found is None)
         if found is not None:
@@ -113,16 +113,16 @@ def claimed(order: Order, ranks: Ranks) -> Iterator[ownership.Claim | Job]:
             yield claim
     except OSError as error:
         raise KronaError(
-            f"{order.folder}: {error.strerror or error}; the same command goes on when that is mended"
+            f"{given.folder}: {error.strerror or error}; the same command goes on when that is mended"
         ) from error
     finally:
         if claim is not None:
             claim.release()
 
 
-def known(order: Order) -> Job | None:
+def known(given: Assignment) -> Job | None:
     """What is known of a run from its folder, where that settles it: it is done, or it failed in an earlier sweep."""
-    path, settings = order.folder / "result.json", order.settings
+    path, settings = given.folder / "result.json", given.settings
     if settings.overwrite or not path.is_file():
         return None
     try:
@@ -130,16 +130,16 @@ def known(order: Order) -> Job | None:
     except KronaError as error:
         raise KronaError(f"{error}. Take the file away, or overwrite=true runs it anew") from error
     if earlier.status == "done":
-        return Job(order.run_id, "skipped", order.folder, earlier, messages=done_notes(earlier, order.project))
-    if earlier.status == "failed" and order.multirun and settings.retry != "failed":
-        return Job(order.run_id, "failed", order.folder, earlier, f"{earlier.error} (retry=failed tries again)")
+        return Job(given.run_id, "skipped", given.folder, earlier, messages=done_notes(earlier, given.project))
+    if earlier.status == "failed" and given.multirun and settings.retry != "failed":
+        return Job(given.run_id, "failed", given.folder, earlier, f"{earlier.error} (retry=failed tries again)")
     return None
 
 
-def _elsewhere(order: Order) -> Job:
-    holder = ownership.owner(order.folder) or {}
+def _elsewhere(given: Assignment) -> Job:
+    holder = ownership.owner(given.folder) or {}
     where = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-    return Job(order.run_id, "elsewhere", order.folder, None, f"{order.run_id} is being run by {where}")
+    return Job(given.run_id, "elsewhere", given.folder, None, f"{given.run_id} is being run by {where}")
 
 
 def begin_afresh(settings: Run, folder: Path) -> None:
