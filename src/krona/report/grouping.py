@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from krona.report.layouts import Layout, row_order
 from krona.report.paper import task_label
-from krona.report.ranks import asked_shape, used_shape
 from krona.report.selection import Run
+from krona.report.used_shapes import asked_shape, used_shape
 
 UNSAID = {"method.terms": "1"}  # what a setting stands for where it is left out
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")

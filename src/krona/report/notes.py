@@ -6,9 +6,9 @@ from krona.report.grouping import in_words
 from krona.report.layouts import Layout
 from krona.report.model import Table
 from krona.report.paper import METHOD_LABELS, task_label
-from krona.report.ranks import asked_shape, used_shape
 from krona.report.selection import Run
 from krona.report.text import unfinished_counts
+from krona.report.used_shapes import asked_shape, used_shape
 
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes

@@ -13,8 +13,8 @@ from krona.report import studies
 from krona.report.crowd import MOST_RUNS, MOST_SEEDS
 from krona.report.grouping import in_words
 from krona.report.model import AVERAGE, Cell, Report, Table
-from krona.report.ranks import update_rank, used_shape
 from krona.report.selection import Run
+from krona.report.used_shapes import update_rank, used_shape
 
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
 

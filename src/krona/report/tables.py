@@ -14,9 +14,9 @@ from krona.report.layouts import Layout, section_tasks
 from krona.report.model import AVERAGE, Cell, Column, Row, Table
 from krona.report.notes import about_chance, about_runs
 from krona.report.paper import ERRATA, TASKS, task_label, task_order
-from krona.report.ranks import asked_shape, update_rank, used_shape
 from krona.report.sections import Section
 from krona.report.selection import Run
+from krona.report.used_shapes import asked_shape, update_rank, used_shape
 
 EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.report.ranks import asked_shape, update_rank, used_shape
+from krona.report.used_shapes import asked_shape, update_rank, used_shape
 from report.generate import make_result
 
 FITTED = "factors (32, 24) of the paper become (16, 12) on layers 192 → 192"
