@@ -12,9 +12,9 @@ from torch.utils.data import BatchSampler, DataLoader
 
 import one_job
 from krona.batches import WINDOW, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong
+from krona.distributed.ranks import Ranks
 from krona.evaluation import Evaluation
 from krona.identity import run_id
-from krona.ranks import Ranks
 
 LENGTHS = random.Random(0).choices(range(3, 60), k=500)
 

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 
 from krona import entry, surgery
 from krona.batches import EpochOrder, mixed_seed
+from krona.distributed.ranks import Ranks
 from krona.errors import KronaError
 from krona.learner import Learner, micro_batches, summed_loss
-from krona.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
 ROWS = 10

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona import backbone_source, check, ownership, tasks
+from krona.distributed.ranks import Ranks
 from krona.errors import KronaError
 from krona.identity import run_id
 from krona.provenance import code_version
-from krona.ranks import Ranks
 from krona.requirements import require
 from krona.results import Result, read_result
 from krona.settings import Run

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import Sampler
 
-from krona.ranks import Ranks
+from krona.distributed.ranks import Ranks
 from krona.tasks import Tokenised
 
 WINDOW = 50  # batches among whose rows lengths are sorted: enough for even batches, little enough to stay random

@@ -21,10 +21,10 @@ from rich.console import Console
 
 from krona import ledger
 from krona.compose import OUTPUTS, PROJECT, choices, composed, put_aside_other_launchers
+from krona.distributed.ranks import my_rank, require_one_launch
 from krona.errors import KronaError
 from krona.invocation import as_typed
 from krona.jobs import Interrupted, Job, run_job
-from krona.ranks import my_rank, require_one_launch
 from krona.summary import run_summary
 from krona.typed import message_of, prepared
 
@@ -166,7 +166,7 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # Lightning finds the run's folder not empty: it holds the claim and the log.
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-    # Lightning advises srun wherever it is installed; who starts a run's ranks is `krona.ranks`' to say.
+    # Lightning advises srun wherever it is installed; who starts a run's ranks is `krona.distributed.ranks`' to say.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
     # torch warns of a block's output that is a view: T5 changes none of them in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from krona import metrics
 from krona.batches import ShortToLong
 from krona.decoding import greedy
-from krona.ranks import Ranks
+from krona.distributed.ranks import Ranks
 from krona.tasks import Split, Task, Tokenised
 
 

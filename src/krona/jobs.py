@@ -1,6 +1,7 @@
 """One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded.
 
-A job of several devices comes here in each of its ranks (`krona.ranks`): the first claims, writes and prints.
+A job of several devices comes here in each of its ranks (`krona.distributed.ranks`): the first claims, writes and
+prints.
 """
 
 import signal
@@ -14,10 +15,10 @@ from rich.console import Console
 
 from krona import backbone_source, ownership
 from krona.assignments import Assignment, Interrupted, Job, State, claimed, identify, known
+from krona.distributed.rank_start import outcome_of_ranks
+from krona.distributed.ranks import RankLostError, Ranks, joined, processes_of_run
 from krona.errors import KronaError
 from krona.provenance import provenance
-from krona.rank_start import outcome_of_ranks
-from krona.ranks import RankLostError, Ranks, joined, processes_of_run
 from krona.requirements import devices_here, devices_wanted, require
 from krona.results import Result, now, read_result, write_result
 from krona.screen import say

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from krona import surgery
 from krona.batches import mixed_seed
+from krona.distributed.ranks import Ranks
 from krona.errors import KronaError
-from krona.ranks import Ranks
 
 Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
 

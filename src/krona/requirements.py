@@ -6,9 +6,9 @@ So a mistake leaves nothing behind, and what can't be had without a network is s
 from typing import Any
 
 from krona import backbone_source, hub
+from krona.distributed.ranks import processes_of_run
 from krona.errors import KronaError
 from krona.provenance import cpu_count
-from krona.ranks import processes_of_run
 from krona.settings import Run, Trainer
 from krona.tasks.sources import check_kind, own_files, tsv_files
 

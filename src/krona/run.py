@@ -16,12 +16,12 @@ from krona import backbones, surgery
 from krona.allocator import keep_freed_memory
 from krona.amounts import amount
 from krona.check import locate
+from krona.distributed.large_backbones import recompute_blocks, shard_frozen, train_in_fp32
+from krona.distributed.ranks import Ranks
 from krona.insertion import insert_method
-from krona.large_backbones import recompute_blocks, shard_frozen, train_in_fp32
 from krona.learner import Learner
 from krona.progress import Progress
 from krona.provenance import PeakMemory, cpu_count
-from krona.ranks import Ranks
 from krona.results import Result, now
 from krona.run_files import RunFiles, WholeCheckpoints, packed
 from krona.run_rows import Rows, load_splits, prepare_rows, shared_splits

@@ -16,8 +16,8 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
+from krona.distributed.ranks import Ranks
 from krona.errors import KronaError
-from krona.ranks import Ranks
 from krona.results import Result, outcomes, write_result, write_whole
 from krona.settings import Run
 from krona.surgery.adapter_file import save_adapter

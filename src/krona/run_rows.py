@@ -9,9 +9,9 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from krona import backbones, tasks
 from krona.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
+from krona.distributed.ranks import Ranks
 from krona.errors import KronaError
 from krona.evaluation import Evaluation, longest_target
-from krona.ranks import Ranks
 from krona.results import Result
 from krona.settings import Run
 from krona.sharing import kept

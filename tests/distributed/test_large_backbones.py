@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from krona import backbones, surgery
+from krona.distributed.large_backbones import recompute_blocks, train_in_fp32
 from krona.identity import run_id
-from krona.large_backbones import recompute_blocks, train_in_fp32
 from krona.learner import summed_loss
 from krona.results import read_result
 from krona.settings import Backbone

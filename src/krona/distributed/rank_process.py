@@ -1,4 +1,4 @@
-"""A process that `krona.rank_start` started: one rank of one run. ``python -m krona.rank_process ORDER``."""
+"""One rank of a run, started by `krona.distributed.rank_start`: ``python -m krona.distributed.rank_process ORDER``."""
 
 import json
 import os
@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 from rich.console import Console
 
 from krona import entry
+from krona.distributed.ranks import my_rank
 from krona.errors import KronaError
 from krona.jobs import Interrupted, run_job
 from krona.launchers.task import interrupt
-from krona.ranks import my_rank
 
 
 def main() -> NoReturn:

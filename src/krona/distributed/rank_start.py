@@ -17,14 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from krona.ranks import LOST
+from krona.distributed.ranks import LOST
 
 LOOK_S = 0.1  # how often the ranks are looked at
 GRACE_S = 20.0  # for rank 0 to write down what happened, before it is ended
 
 
 def outcome_of_ranks(order: Mapping[str, Any], *, devices: int) -> dict[str, Any]:
-    """Do what ``order`` says (the arguments of `krona.rank_process`) in ``devices`` processes.
+    """Do what ``order`` says (the arguments of `krona.distributed.rank_process`) in ``devices`` processes.
 
     Returns rank 0's word: ``state``, ``error`` and ``messages`` of the job, or ``wrong``, the user's mistake, or
     ``signal``, what it was sent. A rank that was killed, or ended by an error of its own, ends the others; then
@@ -68,7 +68,7 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> "subprocess.Pope
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": uuid.uuid4().hex, "TORCHELASTIC_USE_AGENT_STORE": True,
     }  # fmt: skip
-    command = [sys.executable, "-m", "krona.rank_process", str(folder / "order.json")]
+    command = [sys.executable, "-m", "krona.distributed.rank_process", str(folder / "order.json")]
     output = None if rank == 0 else (folder / f"rank-{rank}.log").open("wb")
     try:
         return subprocess.Popen(

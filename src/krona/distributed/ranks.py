@@ -5,7 +5,8 @@ of what trains, label tokens, predictions. That is data parallelism as torch's D
 out, because what is exchanged is small (an adapter's gradients are kilobytes, once a step) and has to be exact: sums
 over the global batch, with ranks that have a row less in the last one, or none. A process alone is rank 0 of 1.
 
-Ranks are started by `krona.rank_start` (``trainer.devices=4``), by torchrun, or by srun, over several nodes too.
+Ranks are started by `krona.distributed.rank_start` (``trainer.devices=4``), by torchrun, or by srun, over several nodes
+too.
 """
 
 import os
@@ -69,7 +70,7 @@ class Ranks:
 
 
 def processes_of_run() -> int:
-    """As how many processes of one run torchrun, srun or `krona.rank_start` started this one; 1: alone."""
+    """As how many processes of one run torchrun, srun or `krona.distributed.rank_start` started this one; 1: alone."""
     place = _place()
     return 1 if place is None else place[1]
 

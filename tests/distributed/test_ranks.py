@@ -13,10 +13,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from krona import rank_start
+from krona.distributed import rank_start
+from krona.distributed.ranks import (
+    RankLostError,
+    Ranks,
+    _buckets,
+    joined,
+    my_rank,
+    processes_of_run,
+    require_one_launch,
+)
 from krona.errors import KronaError
 from krona.jobs import Job
-from krona.ranks import RankLostError, Ranks, _buckets, joined, my_rank, processes_of_run, require_one_launch
 from krona.results import read_result
 from krona.surgery.adapter_file import read_header
 from one_job import config, run, typed
@@ -212,7 +220,7 @@ def test_what_the_ranks_said_becomes_the_jobs_error(monkeypatch: pytest.MonkeyPa
 
 
 def test_messages_are_few_and_of_one_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.ranks.BUCKET", 10)
+    monkeypatch.setattr("krona.distributed.ranks.BUCKET", 10)
     tensors = [torch.zeros(4), torch.zeros(7), torch.zeros(2), torch.zeros(1, dtype=torch.bfloat16)]
     assert [len(bucket) for bucket in _buckets(tensors)] == [2, 1, 1]
     assert list(_buckets([])) == []
@@ -227,7 +235,7 @@ def by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_ranks_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.ranks.PATIENCE", timedelta(seconds=1))
+    monkeypatch.setattr("krona.distributed.ranks.PATIENCE", timedelta(seconds=1))
     by_torchrun(monkeypatch)
     with pytest.raises(RankLostError, match="another process of this run"), joined(devices=2, accelerator="cpu"):
         pass
