@@ -69,6 +69,30 @@ def test_every_order_and_its_gradients_in_float64(
         assert torch.autograd.gradcheck(function, (*inputs, A, B), fast_mode=True), name
 
 
+@pytest.mark.parametrize("order", [*ORDERS, None])
+@pytest.mark.parametrize("terms", [None, 2])
+@pytest.mark.parametrize("given", ["bias", "gate", "bias gate"])
+def test_bias_and_gate_added_with_the_product(given: str, terms: int | None, order: Order | None) -> None:
+    A, B = factors(4, 3, 3, 4, terms)
+    x, y = (torch.randn(2, 3, 12, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    more = {
+        name: torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for name, shape in (("bias", (12,)), ("gate", ()))
+        if name in given
+    }
+
+    def added(x: Tensor, y: Tensor, A: Tensor, B: Tensor, *values: Tensor) -> Tensor:
+        return kron_add(y, x, A, B, order=order, **dict(zip(more, values, strict=True)))
+
+    before, inputs = y.detach().clone(), (x, y, A, B, *more.values())
+    expected = y + x @ built(A, B) + more.get("bias", 0) + more.get("gate", 0) * x
+    torch.testing.assert_close(added(*inputs), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(added(*inputs), expected)
+    torch.testing.assert_close(y, before, rtol=0, atol=0)  # what the block gave out is not written to
+    assert torch.autograd.gradcheck(added, inputs, fast_mode=True)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     sides=st.tuples(SIDE, SIDE, SIDE, SIDE),
@@ -122,10 +146,10 @@ def test_no_gradient_for_a_frozen_weight_and_none_for_an_input_without_one() -> 
     total = out.sum()
     products = launches(total.backward)
     assert layer.weight.grad is None
-    # four blocks of two tokens. Gradients of A and B: two batched products (a later block's added to the first one's),
-    # a plain one, and the sum over tokens once; none through the layer
-    assert (products["addmm_"], products["bmm"], products["baddbmm_"]) == (4, 5, 3)
-    assert products["mm"] + products["mv"] == 1
+    # four blocks of two tokens, of each two batched products and two plain ones, and the sum over its tokens for A;
+    # none through the layer
+    assert (products["bmm"], products["mm"] + products["mv"]) == (8, 12)
+    assert products["addmm"] + products["addmm_"] + products["baddbmm_"] == 0
 
 
 def test_shapes_that_do_not_fit() -> None:

@@ -1,6 +1,7 @@
 """KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 2-6 and against numpy.kron."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -218,3 +219,24 @@ def test_a_residual_needs_a_square_layer_and_a_matrix_no_bias() -> None:
         Kronecker(12, 12, kron_factors=[[3, 4]], bias=1).delta()
     with pytest.raises(KronaError, match="non_linearity=null"):
         Kronecker(12, 12, kron_factors=[[3, 4]], non_linearity="silu").delta()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"bias": 1, "residual": "scale"}, {"terms": 2, "residual": "sigmoid"}, {"bias": 2}, {"non_linearity": "mish"}],
+    ids=str,
+)
+def test_branches_of_a_place_added_together_are_their_sum(arguments: dict[str, Any]) -> None:
+    factors = [[4, 3], [3, 4]]
+    branches = [filled(Kronecker(12, 12, kron_factors=factors, scaling=2.0, **arguments), seed) for seed in (3, 5, 7)]
+    x, y = (random(2, 5, 12, seed=seed).requires_grad_() for seed in (1, 2))
+    weights = [x, y, *(p for branch in branches for p in branch.parameters())]
+    first, *others = branches
+    together, apart = first.add_to(y, x, *others), y + sum(branch(x) for branch in branches)
+    torch.testing.assert_close(together, apart)
+    for got, wanted in zip(
+        torch.autograd.grad(together.square().sum(), weights),
+        torch.autograd.grad(apart.square().sum(), weights),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, wanted)

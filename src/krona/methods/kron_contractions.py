@@ -1,6 +1,7 @@
 """The products that a Kronecker product is made of, each one kernel: what `kron_product` and its gradients share.
 
-Shapes: N tokens, A (T, a1, a2), B (T, b1, b2) for a sum of T products.
+Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2), B (T, b1, b2), whose terms stand side
+by side as one pair of factors: what is computed for one is computed for all.
 """
 
 import torch
@@ -9,30 +10,41 @@ from torch import Tensor
 from krona.methods.kron_plan import Order
 
 
+def rows_of(x: Tensor) -> Tensor:
+    """(..., d) → (N, d), a view where x lies row after row."""
+    return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
+
+
 def side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """The terms in one pair of factors: b_first (a1·T, a2), (b1, T·b2); a_first (a1, a2·T), (T·b1, b2). One: views."""
+    """The terms as one pair: b_first (a1·T, a2), (b1, T·b2); a_first (a1, a2·T), (T·b1, b2). One pair is itself."""
+    if A.dim() == 2:
+        return A, B
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
     if order == "b_first":
         return A.transpose(0, 1).reshape(a1 * T, a2), B.transpose(0, 1).reshape(b1, T * b2)
     return A.permute(1, 2, 0).reshape(a1, a2 * T), B.reshape(T * b1, b2)
 
 
-def first_product(x: Tensor, A: Tensor, B: Tensor, order: Order) -> Tensor:
-    """b_first: X B, (N, a1·T, b2); a_first: Aᵀ X, (N, a2·T, b1)."""
-    (N, (T, a1, _), (_, b1, b2)), (wide_a, wide_b) = (len(x), A.shape, B.shape), side_by_side(A, B, order)
+def one_by_one(wide_a: Tensor, wide_b: Tensor, like: Tensor, order: Order) -> tuple[Tensor, Tensor]:
+    """`side_by_side` undone, as views; ``like``: A as it was."""
+    if like.dim() == 2:
+        return wide_a, wide_b
+    T, a1, a2 = like.shape
     if order == "b_first":
-        return (x.view(N * a1, b1) @ wide_b).view(N, a1 * T, b2)
-    return batched_onto(None, wide_a.T, x.view(N, a1, b1))
+        return wide_a.view(a1, T, a2).transpose(0, 1), wide_b.view(len(wide_b), T, -1).transpose(0, 1)
+    return wide_a.view(a1, a2, T).permute(2, 0, 1), wide_b.view(T, -1, wide_b.shape[1])
 
 
-def second_product(
-    y: Tensor | None, between: Tensor, A: Tensor, B: Tensor, order: Order, *, in_place: bool = False
+def product_onto_rows(
+    y: Tensor | None, x: Tensor, A: Tensor, B: Tensor, order: Order, *, in_place: bool = False
 ) -> Tensor:
-    """``y`` (N, d_out) or nothing, and the other factor's product of what `first_product` gave: (N, d_out)."""
-    (N, (T, _, a2), (_, b1, b2)), (wide_a, wide_b) = (len(between), A.shape, B.shape), side_by_side(A, B, order)
+    """``y + x (A ⊗ B)`` by b_first or a_first, x (N, d_in): (N, d_out)."""
+    (a1, a2), (b1, b2), (wide_a, wide_b), N = A.shape[-2:], B.shape[-2:], side_by_side(A, B, order), len(x)
     if order == "b_first":
-        return batched_onto(y, wide_a.T, between, in_place=in_place).reshape(N, a2 * b2)
-    return product_onto(y, between.view(N * a2, T * b1), wide_b, in_place=in_place).reshape(N, a2 * b2)
+        Z = (x.view(N * a1, b1) @ wide_b).view(N, len(wide_a), b2)  # X B, (N, a1·T, b2)
+        return batched_onto(y, wide_a.T, Z, in_place=in_place).view(N, a2 * b2)
+    V = batched_onto(None, wide_a.T, x.view(N, a1, b1)).view(N * a2, len(wide_b))  # Aᵀ X, (N·a2, T·b1)
+    return product_onto(y, V, wide_b, in_place=in_place).view(N, a2 * b2)
 
 
 def batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
@@ -54,6 +66,8 @@ def product_onto(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = Fal
 
 def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
     """The one or two matrices of an order without batched products."""
+    if A.dim() == 2:
+        A, B = A[None], B[None]
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
     if order == "built":
         return (torch.einsum("tik,tjl->ijkl", A, B).reshape(a1 * b1, a2 * b2),)
@@ -68,10 +82,10 @@ def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
 
 def merged(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in): whole rows at a time, A's and B's columns spread over them."""
-    (T, a1, a2), (_, b1, b2) = A.shape, B.shape
-    W = weight.view(a2, b2, a1 * b1)
-    rows_a = A.transpose(1, 2)[:, :, :, None].expand(T, a2, a1, b1).reshape(T, a2, 1, a1 * b1)
-    rows_b = B.transpose(1, 2)[:, :, None, :].expand(T, b2, a1, b1).reshape(T, 1, b2, a1 * b1)
-    for row_a, row_b in zip(rows_a, rows_b, strict=True):
-        W = torch.addcmul(W, row_a, row_b)
+    W = weight
+    for term_a, term_b in [(A, B)] if A.dim() == 2 else zip(A, B, strict=True):
+        (a1, a2), (b1, b2) = term_a.shape, term_b.shape
+        rows_a = term_a.T[:, :, None].expand(a2, a1, b1).reshape(a2, 1, a1 * b1)
+        rows_b = term_b.T[:, None, :].expand(b2, a1, b1).reshape(1, b2, a1 * b1)
+        W = torch.addcmul(W.view(a2, b2, a1 * b1), rows_a, rows_b)
     return W.view(weight.shape)

@@ -1,11 +1,10 @@
-"""Updates of a linear layer with their gradients written out: the Kronecker product's and a low-rank one's.
+"""Updates of a layer with their gradients written out: the Kronecker product's and a low-rank one's.
 
-Autograd's own sum a (N, a1, a2) array over tokens by a slow kernel, add the input's gradient in one more pass, and
-take what lies between the two products from memory. Here the backward pass goes block by block of tokens, so that a
-block of x and g and all that is made of it stay in a core's cache.
+Autograd's own sum a (N, a1, a2) array over tokens by a slow kernel, add the input's gradient in one more pass, keep
+what lies between two products in memory, and spend Python on every view. Here one node does it all and makes anew what
+lies between. Large inputs go block by block of tokens, so that a block and what is made of it stay in a core's cache.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,17 +12,45 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from krona.methods.kron_contractions import batched_onto, first_product, merged, second_product, side_by_side
+from krona.methods.kron_contractions import batched_onto, merged, one_by_one, product_onto_rows, rows_of, side_by_side
 from krona.methods.kron_plan import Order
 
-BLOCK = 256 * 768  # numbers of the wider of x and g: 768 KiB
+BLOCK = 512 * 768  # numbers of the wider of x and g
 
 
-class FactoredUpdate(torch.autograd.Function):
-    """``base + x (A ⊗ B)`` by b_first or a_first; the base is ``y``, ``x Wᵀ + b`` of a frozen layer, or nothing.
+class LayerWithUpdate(torch.autograd.Function):
+    """``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer, by b_first or a_first: x (..., d_in), W (d_out, d_in), b (d_out).
 
-    x (N, d_in), A (T, a1, a2), B (T, b1, b2), y (N, d_out), W (d_out, d_in), b (d_out). With ``merge`` the product goes
-    into the weight. Gradients for x, A, B and y.
+    With ``merge`` the product goes into the weight. Gradients for x, A and B.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, A: Tensor, B: Tensor, weight: Tensor, bias: Tensor | None, order: Order, merge: bool
+    ) -> Tensor:
+        x2 = rows_of(x)
+        if merge:
+            weight = merged(weight, A, B)
+        out = F.linear(x2, weight, bias)
+        if not merge:
+            product_onto_rows(out, x2, A, B, order, in_place=True)
+        ctx.save_for_backward(x2, A, B, weight)
+        ctx.order, ctx.merge, ctx.shape = order, merge, x.shape
+        return out.view(*x.shape[:-1], out.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Any:
+        (x, A, B, weight), g = ctx.saved_tensors, rows_of(g)
+        gx = g @ weight if ctx.needs_input_grad[0] else None
+        gA, gB = _gradients(x, g, A, B, ctx.order, None if ctx.merge else gx)
+        return None if gx is None else gx.view(ctx.shape), gA, gB, None, None, None, None
+
+
+class AddedUpdate(torch.autograd.Function):
+    """``y + bias + gate · x + x (A ⊗ B)``, or the product alone: x (..., d_in), y (..., d_out), bias (d_out), gate ().
+
+    Gradients for all that is given, the input's through gate and product in one pass.
     """
 
     @staticmethod
@@ -33,36 +60,35 @@ class FactoredUpdate(torch.autograd.Function):
         A: Tensor,
         B: Tensor,
         y: Tensor | None,
-        weight: Tensor | None,
         bias: Tensor | None,
+        gate: Tensor | None,
         order: Order,
-        merge: bool,
     ) -> Tensor:
-        between = None
-        if weight is not None and merge:
-            weight = merged(weight, A, B)
-            out = F.linear(x, weight, bias)
-        else:
-            between = first_product(x, A, B, order)  # kept: the second factor's gradient needs it
-            if weight is None:
-                out = second_product(y, between, A, B, order)
-            else:
-                out = F.linear(x, weight, bias)
-                second_product(out, between, A, B, order, in_place=True)
-        ctx.save_for_backward(x, A, B, between, weight)
-        ctx.order, ctx.merge = order, merge
-        return out
+        x2, start = rows_of(x), None
+        if y is not None:
+            start = rows_of(y)
+            if gate is not None:
+                start = torch.addcmul(start, x2, gate)
+            if bias is not None:
+                start = start + bias if gate is None else start.add_(bias)
+        ours = gate is not None or bias is not None  # and not the caller's y
+        out = product_onto_rows(start, x2, A, B, order, in_place=ours)
+        ctx.save_for_backward(x2, A, B, gate)
+        ctx.order, ctx.shape = order, x.shape
+        return out.view(*x.shape[:-1], out.shape[1])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        x, A, B, between, weight = ctx.saved_tensors
-        g, gx = g.contiguous(), None
-        if ctx.needs_input_grad[0]:
-            gx = g @ weight if weight is not None else torch.zeros_like(x)
-        gradients = _b_first_gradients if ctx.order == "b_first" else _a_first_gradients
-        gA, gB = gradients(x, g, A, B, between, None if ctx.merge else gx)
-        return gx, gA, gB, g if ctx.needs_input_grad[3] else None, None, None, None, None
+        x, A, B, gate = ctx.saved_tensors
+        need_x, _, _, need_y, need_bias, need_gate, _ = ctx.needs_input_grad
+        g2, gx = rows_of(g), None
+        if need_x:
+            gx = torch.empty_like(x) if gate is None else g2 * gate
+        gA, gB = _gradients(x, g2, A, B, ctx.order, gx, beta=0 if gate is None else 1)
+        g_bias = _sum_of_rows(g2) if need_bias else None
+        g_gate = torch.dot(g2.view(-1), x.view(-1)) if need_gate else None
+        return None if gx is None else gx.view(ctx.shape), gA, gB, g if need_y else None, g_bias, g_gate, None
 
 
 class LowRankUpdate(torch.autograd.Function):
@@ -83,67 +109,57 @@ class LowRankUpdate(torch.autograd.Function):
         return gx, x.T @ gz, z.T @ g, None, None
 
 
-def _b_first_gradients(
-    x: Tensor, g: Tensor, A: Tensor, B: Tensor, between: Tensor | None, gx: Tensor | None
+def _gradients(
+    x: Tensor, g: Tensor, A: Tensor, B: Tensor, order: Order, gx: Tensor | None, *, beta: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Of A and B; the input's is added to gx. ``between``: X B, or None to make it anew."""
-    (T, a1, a2), (_, b1, b2), (wide_a, wide_b) = A.shape, B.shape, side_by_side(A, B, "b_first")
-    gB, sums = B.new_zeros(b1, T * b2), _Sums(a1 * T, b2, a2, like=A)
-    for block in _blocks(x, g, narrow=sums.numbers):
-        X, G = x[block].view(-1, b1), g[block].view(-1, a2, b2)  # (n·a1, b1), (n, a2, b2)
-        H = batched_onto(None, wide_a, G).view(len(X), T * b2)
-        gB.addmm_(X.T, H)
-        if gx is not None:
-            gx[block].view(X.shape).addmm_(H, wide_b.T)
-        Z = torch.mm(X, wide_b, out=H) if between is None else between[block]  # H's memory is in the cache
-        sums.add(Z.view(len(G), a1 * T, b2), G)
-    return sums.total().view(a1, T, a2).transpose(0, 1), gB.view(b1, T, b2).transpose(0, 1)
+    """Of A and B, for x (N, d_in) and g (N, d_out); the input's through the product is added to ``beta · gx``."""
+    wide_a, wide_b = side_by_side(A, B, order)
+    of_rows = _b_first_gradients if order == "b_first" else _a_first_gradients
+    tokens = len(x) if x.device.type != "cpu" else max(1, BLOCK // max(x.shape[1], g.shape[1]))
+    if len(x) <= tokens:
+        return one_by_one(*of_rows(x, g, wide_a, wide_b, gx, beta), A, order)
+    starts = range(0, len(x), tokens)
+    blocks = [(x[at : at + tokens], g[at : at + tokens], None if gx is None else gx[at : at + tokens]) for at in starts]
+    (total_a, total_b), *others = (of_rows(X, G, wide_a, wide_b, GX, beta) for X, G, GX in blocks)
+    for gA, gB in others:
+        total_a, total_b = total_a.add_(gA), total_b.add_(gB)
+    return one_by_one(total_a, total_b, A, order)
+
+
+def _b_first_gradients(
+    x: Tensor, g: Tensor, wide_a: Tensor, wide_b: Tensor, gx: Tensor | None, beta: int
+) -> tuple[Tensor, Tensor]:
+    (rows, a2), (b1, columns) = wide_a.shape, wide_b.shape  # a1·T, a2; b1, T·b2
+    X, G = x.view(-1, b1), g.view(len(g), a2, -1)  # (N·a1, b1), (N, a2, b2)
+    H = batched_onto(None, wide_a, G).view(-1, columns)  # (N·a1, T·b2)
+    gB = X.T @ H
+    if gx is not None:
+        gx.view(X.shape).addmm_(H, wide_b.T, beta=beta)
+    Z = torch.mm(X, wide_b, out=H).view(len(g), rows, -1)  # X B, into memory that is in the cache
+    return _sum_of_products(Z, G), gB
 
 
 def _a_first_gradients(
-    x: Tensor, g: Tensor, A: Tensor, B: Tensor, between: Tensor | None, gx: Tensor | None
+    x: Tensor, g: Tensor, wide_a: Tensor, wide_b: Tensor, gx: Tensor | None, beta: int
 ) -> tuple[Tensor, Tensor]:
-    """The same where ``between`` is Aᵀ X."""
-    (T, a1, a2), (_, b1, b2), (wide_a, wide_b) = A.shape, B.shape, side_by_side(A, B, "a_first")
-    gB, sums = B.new_zeros(T * b1, b2), _Sums(a1, b1, a2 * T, like=A)
-    for block in _blocks(x, g, narrow=sums.numbers):
-        X, G = x[block].view(-1, a1, b1), g[block].view(-1, b2)  # (n, a1, b1), (n·a2, b2)
-        V = (batched_onto(None, wide_a.T, X) if between is None else between[block]).view(len(G), T * b1)
-        gB.addmm_(V.T, G)
-        K = torch.mm(G, wide_b.T, out=V if between is None else None).view(len(X), a2 * T, b1)
-        if gx is not None:
-            batched_onto(gx[block], wide_a, K, in_place=True)
-        sums.add(X, K)
-    return sums.total().view(a1, a2, T).permute(2, 0, 1), gB.view(T, b1, b2)
+    (a1, rows), (columns, b2) = wide_a.shape, wide_b.shape  # a1, a2·T; T·b1, b2
+    X, G = x.view(len(x), a1, -1), g.view(-1, b2)  # (N, a1, b1), (N·a2, b2)
+    V = batched_onto(None, wide_a.T, X).view(-1, columns)  # Aᵀ X, (N·a2, T·b1)
+    gB = V.T @ G
+    K = torch.mm(G, wide_b.T, out=V).view(len(x), rows, -1)  # (N, a2·T, b1)
+    if gx is not None:
+        gx.view(X.shape).baddbmm_(wide_a.expand(len(x), a1, rows), K, beta=beta)
+    return _sum_of_products(X, K), gB
 
 
-def _blocks(x: Tensor, g: Tensor, *, narrow: int) -> Iterator[slice]:
-    """Slices of tokens; all at once where memory is not a core's cache. ``narrow``: numbers that a token adds."""
-    tokens = max(1, BLOCK // max(x.shape[1], g.shape[1], narrow)) if x.device.type == "cpu" else len(x)
-    return (slice(at, at + tokens) for at in range(0, len(x), tokens))
+def _sum_of_products(P: Tensor, Q: Tensor) -> Tensor:
+    """``Σₙ Pₙ Qₙᵀ`` of (N, p, q), (N, r, q): (p, r). Each, then the sum; or one product of copies where smaller."""
+    (N, p, q), r = P.shape, Q.shape[1]
+    if p * r <= q * (p + r):
+        return _sum_of_rows(torch.bmm(P, Q.transpose(1, 2)).view(N, p * r)).view(p, r)
+    return P.transpose(0, 1).reshape(p, N * q) @ Q.transpose(0, 1).reshape(r, N * q).T
 
 
-class _Sums:
-    """``Σₙ Pₙ Qₙᵀ`` of (n, p, q) and (n, r, q), block by block: (p, r).
-
-    Product by product, added where the block before left its own, the tokens summed at the end; or as one product of
-    copies with the tokens side by side, where those are smaller.
-    """
-
-    def __init__(self, p: int, q: int, r: int, *, like: Tensor) -> None:
-        self.p, self.r, self.apart = p, r, p * r <= q * (p + r)
-        self.numbers = p * r if self.apart else q * (p + r)  # that a token adds
-        self.sums: Tensor | None = None if self.apart else like.new_zeros(1, p, r)  # (largest n or 1, p, r)
-
-    def add(self, P: Tensor, Q: Tensor) -> None:
-        if not self.apart:
-            P, Q = (side.transpose(0, 1).reshape(1, side.shape[1], -1) for side in (P, Q))
-        if self.sums is None:
-            self.sums = torch.bmm(P, Q.transpose(1, 2))
-        else:
-            self.sums[: len(P)].baddbmm_(P, Q.transpose(1, 2))
-
-    def total(self) -> Tensor:
-        assert self.sums is not None
-        each = self.sums.view(len(self.sums), self.p * self.r)
-        return (each.new_ones(len(each)) @ each).view(self.p, self.r)  # the kernel of sum(0) takes longer
+def _sum_of_rows(x: Tensor) -> Tensor:
+    """(N, d) → (d): a matrix-vector product, for the kernel of sum(0) takes longer."""
+    return x.new_ones(len(x)) @ x

@@ -78,7 +78,9 @@ def predicted_costs(
     b_first = c.plain(N * a1, b1, T * b2) + c.many(N, a2, a1 * T, b2)
     a_first = c.many(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
     built = T * c.laid_out(d_in, d_out) + c.plain(N, d_in, d_out)
-    if training:  # both intermediates' gradients, and those of A and B
+    if training:  # what lies between made again, its gradient, and those of A, B and x
+        b_first += c.plain(N * a1, b1, T * b2)
+        a_first += c.many(N, a2 * T, a1, b1)
         b_first += c.many(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
         b_first += c.plain(b1, N * a1, T * b2) + c.many(N, a1 * T, b2, a2) + c.per_float * N * a1 * T * a2
         a_first += c.plain(N * a2, b2, T * b1) + c.many(N, a1, a2 * T, b1)
@@ -110,15 +112,15 @@ def merging_pays(
     terms: int = 1,
     order: Order = "b_first",
 ) -> bool:
-    """Whether a weight with the product in it, built once a step, costs less than the two products that it saves.
+    """Whether a weight with the product in it, built once a step, costs less than the three products that it saves.
 
-    They are the second one of the forward pass and, in the backward pass, the one for the input's gradient.
+    They are both of the forward pass and, in the backward pass, the one for the input's gradient.
     """
     (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, costs_of(device)
     if order == "b_first":
-        saved = c.many(N, a2, a1 * T, b2) + c.plain(N * a1, T * b2, b1)
+        saved = c.plain(N * a1, b1, T * b2) + c.many(N, a2, a1 * T, b2) + c.plain(N * a1, T * b2, b1)
     else:
-        saved = c.plain(N * a2, T * b1, b2) + c.many(N, a1, a2 * T, b1)
+        saved = c.many(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2) + c.many(N, a1, a2 * T, b1)
     return T * (3 * c.per_float * a1 * b1 * a2 * b2 + 3 * c.per_launch) < saved
 
 

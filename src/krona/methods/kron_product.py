@@ -15,6 +15,8 @@ The gradients of the first two orders are written out (`krona.methods.kron_gradi
 (``torch.compile``, autocast, mixed dtypes, no gradient asked for) the plain products run.
 """
 
+import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -23,8 +25,8 @@ from torch import Tensor, nn
 
 from krona.errors import KronaError
 from krona.methods.arguments import choice
-from krona.methods.kron_contractions import first_product, second_product, wide_factors
-from krona.methods.kron_gradients import FactoredUpdate, LowRankUpdate
+from krona.methods.kron_contractions import product_onto_rows, rows_of, wide_factors
+from krona.methods.kron_gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate
 from krona.methods.kron_plan import ORDERS, Order, merging_pays, plan
 
 
@@ -34,35 +36,34 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
     Raises:
         KronaError: shapes that don't fit, integers, an order of no known name.
     """
-    A, B, order = _checked(x, A, B, order)
-    x2 = rows_of(x)
-    y: Tensor
-    if order in ("b_first", "a_first"):
-        if written_out(x, A, B):
-            y = FactoredUpdate.apply(x2, A, B, None, None, None, order, False)  # type: ignore[no-untyped-call]
-        else:
-            y = second_product(None, first_product(x2, A, B, order), A, B, order)
-    else:
-        for factor in wide_factors(A, B, order):
-            x2 = x2 @ factor
-        y = x2
-    return y.reshape(*x.shape[:-1], A.shape[2] * B.shape[2])
+    order, _ = _planned(x, A, B, order)
+    return _product(x, A, B, order, own_gradients=written_out(x, A, B))
 
 
-def kron_add(y: Tensor, x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) -> Tensor:
-    """``y + x (A ⊗ B)``, the addition inside the last product where the kernels have it."""
-    A, B, order = _checked(x, A, B, order)
-    if not written_out(x, A, B, y):
-        return y + kron_matmul(x, A, B, order=order)
-    x2, y2 = rows_of(x), rows_of(y)
-    if order in ("b_first", "a_first"):
-        out: Tensor = FactoredUpdate.apply(x2, A, B, y2, None, None, order, False)  # type: ignore[no-untyped-call]
-    else:
-        *first, last = wide_factors(A, B, order)
-        for factor in first:
-            x2 = x2 @ factor
-        out = torch.addmm(y2, x2, last)
-    return out.view(y.shape)
+def kron_add(
+    y: Tensor,
+    x: Tensor,
+    A: Tensor,
+    B: Tensor,
+    *,
+    bias: Tensor | None = None,
+    gate: Tensor | None = None,
+    order: Order | None = None,
+) -> Tensor:
+    """``y + bias + gate · x + x (A ⊗ B)``, the additions inside the product where the kernels have them.
+
+    y (..., d_out), bias (d_out), gate () for a product of equal widths.
+    """
+    order, _ = _planned(x, A, B, order)
+    own_gradients = written_out(x, A, B, y, *(t for t in (bias, gate) if t is not None))
+    if own_gradients and order in ("b_first", "a_first"):
+        out: Tensor = AddedUpdate.apply(x, A, B, y, bias, gate, order)  # type: ignore[no-untyped-call]
+        return out
+    if gate is not None:
+        y = torch.addcmul(y, x, gate)
+    if bias is not None:
+        y = y + bias
+    return y + _product(x, A, B, order, own_gradients=own_gradients)
 
 
 def kron_linear(
@@ -73,41 +74,38 @@ def kron_linear(
     With ``merge`` the product goes into a weight for this step: forward and the input's gradient cost what the layer
     alone costs, and factored contractions remain only for the gradients of A and B. None: where that pays.
     """
-    A, B, order = _checked(x, A, B, order)
-    if not _frozen(layer) or not written_out(x, A, B, layer.weight):
-        return F.linear(x, layer.weight, layer.bias) + kron_matmul(x, A, B, order=order)
+    order, pays = _planned(x, A, B, order)
+    weight, bias = layer.weight, layer.bias
+    if not _frozen(weight, bias) or not written_out(x, A, B, weight):
+        return F.linear(x, weight, bias) + _product(x, A, B, order, own_gradients=written_out(x, A, B))
+    if order in ("b_wide", "a_wide"):
+        return low_rank_linear(layer, x, *wide_factors(A, B, order))
     if order == "built":
         order = "b_first"  # built is what merging does
-    if order in ("b_wide", "a_wide"):
-        U, V = wide_factors(A, B, order)
-        return low_rank_linear(layer, x, U, V)
-    x2 = rows_of(x)
-    if merge is None:
-        merge = _merging_pays(
-            tuple(A.shape[1:]), tuple(B.shape[1:]), rows=len(x2), device=x.device.type, terms=len(A), order=order
-        )
-    out: Tensor = FactoredUpdate.apply(x2, A, B, None, layer.weight, layer.bias, order, merge)  # type: ignore[no-untyped-call]
-    return out.view(*x.shape[:-1], out.shape[-1])
+    merge = pays if merge is None else merge
+    out: Tensor = LayerWithUpdate.apply(x, A, B, weight, bias, order, merge)  # type: ignore[no-untyped-call]
+    return out
 
 
 def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor:
     """``layer(x) + x U V`` for a frozen layer: U (d_in, rank), V (rank, d_out). LoRA, and the wide orders."""
-    if not _frozen(layer) or not written_out(x, U, V, layer.weight):
-        return F.linear(x, layer.weight, layer.bias) + x @ U @ V
+    weight, bias = layer.weight, layer.bias
+    few = x.numel() < FEW_ROWS * x.shape[-1]
+    if few or not _frozen(weight, bias) or not written_out(x, U, V, weight):
+        return F.linear(x, weight, bias) + x @ U @ V
     x2 = rows_of(x)
-    out: Tensor = LowRankUpdate.apply(x2, U, V, layer.weight, layer.bias)  # type: ignore[no-untyped-call]
+    out: Tensor = LowRankUpdate.apply(x2, U, V, weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
-_planned, _merging_pays = lru_cache(maxsize=4096)(plan), lru_cache(maxsize=4096)(merging_pays)
-FEW_ROWS = 64  # at fewer a step's cost is Python's, and plain products take less of it
+FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
 
 
 def written_out(x: Tensor, *others: Tensor) -> bool:
     """Whether the written-out gradients apply: one is needed, and all is of one dtype, runs eagerly and has rows."""
     return (
         torch.is_grad_enabled()
-        and x.numel() >= FEW_ROWS * x.shape[-1]
+        and x.numel() > 0
         and (x.requires_grad or any(other.requires_grad for other in others))
         and all(other.dtype == x.dtype for other in others)
         and not torch.compiler.is_compiling()
@@ -115,35 +113,48 @@ def written_out(x: Tensor, *others: Tensor) -> bool:
     )
 
 
-def _checked(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Tensor, Tensor, Order]:
-    """A and B with a leading dimension of terms, and the order; an error where x does not fit."""
+def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bool) -> Tensor:
+    """``x (A ⊗ B)`` by a planned order."""
+    if order not in ("b_first", "a_first"):
+        for factor in wide_factors(A, B, order):
+            x = x @ factor
+        return x
+    if own_gradients:
+        out: Tensor = AddedUpdate.apply(x, A, B, None, None, None, order)  # type: ignore[no-untyped-call]
+        return out
+    y = product_onto_rows(None, rows_of(x), A, B, order)
+    return y.view(*x.shape[:-1], A.shape[-1] * B.shape[-1])
+
+
+def _planned(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
+    """The order for these shapes, and whether merging it into a weight pays; an error where x does not fit."""
+    if order is not None:
+        choice("order", order, ORDERS)
     if not x.is_floating_point():
         raise KronaError(f"a Kronecker product of {str(x.dtype).removeprefix('torch.')} inputs: expected floats")
-    if A.dim() == 2:
-        A, B = A[None], B[None]
-    if A.dim() != 3 or B.dim() != 3 or len(A) != len(B):
-        raise KronaError(
-            f"factors {tuple(A.shape)} and {tuple(B.shape)}: expected A (a1, a2), B (b1, b2) or as many of each"
-        )
-    if x.shape[-1] != A.shape[1] * B.shape[1]:
-        (_, a1, a2), (_, b1, b2) = A.shape, B.shape
-        raise KronaError(f"({a1}, {a2}) ⊗ ({b1}, {b2}) takes inputs {a1 * b1} wide, these are {tuple(x.shape)}")
+    look_up = _plan_for if torch.compiler.is_compiling() else _plan_once  # the compiler does not like caches
+    training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
+    return look_up(x.shape, A.shape, B.shape, x.device.type, training, order)
+
+
+def _plan_for(
+    x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool, order: Order | None
+) -> tuple[Order, bool]:
+    """`_planned` of shapes alone."""
+    if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
+        raise KronaError(f"factors {tuple(A)} and {tuple(B)}: expected A (a1, a2), B (b1, b2) or as many of each")
+    (a1, a2), (b1, b2), rows = A[-2:], B[-2:], math.prod(x[:-1])
+    if x[-1] != a1 * b1:
+        raise KronaError(f"({a1}, {a2}) ⊗ ({b1}, {b2}) takes inputs {a1 * b1} wide, these are {tuple(x)}")
+    terms = A[0] if len(A) == 3 else 1
     if order is None:
-        rows = x.numel() // x.shape[-1]
-        training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-        planned = plan if torch.compiler.is_compiling() else _planned  # the compiler does not like caches
-        order = planned(
-            tuple(A.shape[1:]), tuple(B.shape[1:]), rows=rows, device=x.device.type, terms=len(A), training=training
-        )
-    else:
-        choice("order", order, ORDERS)
-    return A, B, order
+        order = plan((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, training=training)
+    first: Order = "a_first" if order == "a_first" else "b_first"
+    return order, merging_pays((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, order=first)
 
 
-def rows_of(x: Tensor) -> Tensor:
-    """(..., d) → (N, d), a view where x lies row after row."""
-    return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
+_plan_once = lru_cache(maxsize=4096)(_plan_for)
 
 
-def _frozen(layer: nn.Linear) -> bool:
-    return not layer.weight.requires_grad and (layer.bias is None or not layer.bias.requires_grad)
+def _frozen(weight: Tensor, bias: Tensor | None) -> bool:
+    return not weight.requires_grad and (bias is None or not bias.requires_grad)

@@ -6,6 +6,7 @@ A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` o
 (`krona.methods.kron_product`).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Literal
@@ -96,9 +97,9 @@ class Kronecker(nn.Module):
             nn.init.ones_(self.residual_scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = kron_matmul(x, self.A, self._scaled_b()) if self._bare_product() else self._between(x)
+        y = kron_matmul(x, self.A, self._scaled(self.B)) if self._bare_product() else self._between(x)
         if self.bias is not None:
-            y = y + self.scaling * self.bias
+            y = y + self._scaled(self.bias)
         if self.residual_scale is not None:
             y = y + self._gate() * x
         return y
@@ -107,31 +108,37 @@ class Kronecker(nn.Module):
         """``layer(x) + self(x)`` in one step, for a frozen layer."""
         if not self._bare_product() or self.bias is not None or self.residual_scale is not None:
             return F.linear(x, layer.weight, layer.bias) + self.forward(x)
-        return kron_linear(layer, x, self.A, self._scaled_b())
+        return kron_linear(layer, x, self.A, self._scaled(self.B))
 
-    def add_to(self, y: Tensor, x: Tensor) -> Tensor:
-        """``y + self(x)``, the product added as it is made."""
+    def add_to(self, y: Tensor, x: Tensor, *others: "Kronecker") -> Tensor:
+        """``y + self(x) + Σ other(x)``: the branches of a place as one product of more terms, added as it is made."""
+        branches = (self, *others)
         if not self._bare_product():
-            return y + self.forward(x)
-        if self.bias is not None:
-            y = y + self.scaling * self.bias
-        if self.residual_scale is not None:
-            y = torch.addcmul(y, x, self._gate())
-        return kron_add(y, x, self.A, self._scaled_b())
+            for branch in branches:
+                y = y + branch(x)
+            return y
+        return kron_add(
+            y,
+            x,
+            _terms([branch.A for branch in branches]),
+            _terms([branch._scaled(branch.B) for branch in branches]),
+            bias=_total([branch._scaled(branch.bias) for branch in branches if branch.bias is not None]),
+            gate=_total([branch._gate() for branch in branches if branch.residual_scale is not None]),
+        )
 
     def parts(self) -> KroneckerParts:
         (T, a1, a2), (b1, b2) = (-1, *self.A.shape[-2:]), self.B.shape[-2:]
         A, B = self.A.view(T, a1, a2), self.B.view(T, b1, b2)
         inner = None if self.inner_bias is None else self.inner_bias.view(T, b2)
-        bias = None if self.bias is None else self.scaling * self.bias
+        bias = None if self.bias is None else self._scaled(self.bias)
         gate = None if self.residual_scale is None else self._gate()
-        return KroneckerParts(self.scaling * A, B, inner, self.non_linearity, bias, gate)
+        return KroneckerParts(self._scaled(A), B, inner, self.non_linearity, bias, gate)
 
     def _bare_product(self) -> bool:
         return self.non_linearity is None and self.inner_bias is None
 
-    def _scaled_b(self) -> Tensor:
-        return self.B if self.scaling == 1.0 else self.scaling * self.B
+    def _scaled(self, weight: Tensor) -> Tensor:
+        return weight if self.scaling == 1.0 else self.scaling * weight
 
     def _gate(self) -> Tensor:
         assert self.residual_scale is not None
@@ -147,7 +154,7 @@ class Kronecker(nn.Module):
                 Z = Z + (self.inner_bias[term] if self.inner_bias.dim() == 2 else self.inner_bias)
             if self.non_linearity is not None:
                 Z = self.non_linearity(Z)
-            Y = (self.scaling * A).T @ Z  # (N, a2, b2)
+            Y = self._scaled(A).T @ Z  # (N, a2, b2)
             total = Y if total is None else total + Y
         assert total is not None
         return total.reshape(*x.shape[:-1], -1)
@@ -188,6 +195,17 @@ class Kronecker(nn.Module):
             raise KronaError(f"no factors with every side ≥ 2 fit a layer {d_in} → {d_out}")
         (p, q) = near[0]
         return [[p, q], [d_in // p, d_out // q]]
+
+
+def _terms(factors: list[Tensor]) -> Tensor:
+    """Factors of several branches as one sum's: (T, …); one branch's are its own."""
+    if len(factors) == 1:
+        return factors[0]
+    return torch.stack(factors) if factors[0].dim() == 2 else torch.cat(factors)
+
+
+def _total(addends: list[Tensor]) -> Tensor | None:
+    return None if not addends else functools.reduce(torch.add, addends)
 
 
 def _update_rank(branch: Kronecker, shape_a: Shape, shape_b: Shape, terms: int) -> int | None:

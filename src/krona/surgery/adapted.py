@@ -96,8 +96,12 @@ class Adapted(nn.Module):
         if place.placement == "sequential":
             y = through(branches, y, place.inner_residual)
         else:
-            for branch in branches:
-                y = branch.add_to(y, x) if hasattr(branch, "add_to") else y + branch(x)
+            first, *others = branches
+            if hasattr(first, "add_to"):
+                y = first.add_to(y, x, *others)
+            else:
+                for branch in branches:
+                    y = y + branch(x)
             if self.active in self.magnitudes:
                 delta = sum(branch.delta().detach() for branch in branches)
                 y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)

@@ -8,9 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.kron_contractions import batched_onto, product_onto, side_by_side, wide_factors
+from krona.methods.kron_contractions import batched_onto, product_onto, rows_of, side_by_side, wide_factors
 from krona.methods.kron_plan import Order, costs_of, predicted_costs
-from krona.methods.kron_product import rows_of
 from krona.methods.parts import Bottleneck, KroneckerParts
 from krona.surgery.adapted import Adapted
 
