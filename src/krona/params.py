@@ -85,12 +85,12 @@ def print_rows(rows: Iterable[audit.MethodRow], left_out: Sequence[str], *, back
     say(console, Text(f"What trains, on {backbone}", style="bold"))
     say(console, table(headings, cells, width=width_of(console), left=("method",)))
     say(console, "")
-    paper = f"paper: its Params column ({audit.PRINTING_RULE}); " if on_the_papers else ""
+    paper = f"paper: {audit.PRINTING_RULE}; " if on_the_papers else ""
     say(
         console,
         f"%: of the backbone before insertion; {paper}rank: the highest that the update of one layer can have; file: "
         "the adapter's; M adds: million multiply-adds of the branches' products, one token at every place; launches: "
-        "kernels that one forward gains. The last two unmerged.",
+        "kernels that one forward gains; both of unmerged branches.",
     )
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
