@@ -205,6 +205,14 @@ def test_the_command_for_a_missing_run_names_its_backbone(tmp_path, name, typed)
     assert table.cell("lora", "cola").command == f"python train.py {typed} method=lora task=cola"
 
 
+@pytest.mark.parametrize(("sweep", "typed"), [("mine", "sweep=mine"), ("ranks", "sweeps=ranks")])
+def test_the_command_for_what_did_not_end_names_its_sweep_and_its_seeds(tmp_path, sweep, typed):
+    results = [make_result("lora", "rte", seed, sweep=sweep, status=status)
+               for seed, status in ((1, "failed"), (2, "interrupted"))]  # fmt: skip
+    cell = tables(tmp_path, results, sweep=sweep).tables[0].cell("lora", "rte")
+    assert cell.command == f"python train.py -m {typed} method=lora task=rte seed=1,2 retry=failed"
+
+
 def test_missing_failed_and_running_cells_say_so(tmp_path):
     results = [make_result("krona", "rte"), make_result("lora", "rte", status="failed")]
     results.append(make_result("pa", "rte", status="running"))

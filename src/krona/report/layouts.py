@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.report.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
+from krona.report.paper import (
+    FOLDER,
+    METHOD_LABELS,
+    METHODS,
+    TASKS,
+    PaperTable,
+    method_order,
+    read_paper_table,
+    task_order,
+)
 from krona.report.selection import Run, as_text
 
 
@@ -38,7 +47,8 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
         paper = read_paper_table(table)  # refuses a number that the paper does not have
         return Layout(paper=paper, sweep=f"table{table}", name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
-    command = f"python train.py -m sweeps={sweep}" if sweep else "python train.py"
+    shipped = sweep is not None and (FOLDER.parent / f"{sweep}.yaml").is_file()
+    command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
         name=sweep or "runs", title=title, command=command, extras=("params", "rank", "time"),
         **_BY_METHOD,

@@ -164,6 +164,8 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     states = {run.status: run for run in runs}
     if "running" in states:
         return Cell(missing=f"running, {states['running'].result.reached}", runs=runs)
+    seeds = sorted({run.result.seed for run in runs if run.status in ("failed", "interrupted")})
+    words += [f"seed={','.join(map(str, seeds))}"] if seeds not in ([], [0]) else []
     if "failed" in states:
         return Cell(missing="failed", command=shlex.join([*words, "retry=failed"]), runs=runs)
     if "done" in states:
