@@ -8,9 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
-from krona import entry, sweeps
+from krona import entry
 from krona.compose import PROJECT
 from krona.jobs import Job, run_job
+from krona.sweeping import sweeps
 from tasks import glue_files
 
 SMALL = [

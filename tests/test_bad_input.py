@@ -12,9 +12,10 @@ import torch
 from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
-from krona import results, sweeps
+from krona import results
 from krona.compose import PROJECT
 from krona.errors import KronaError
+from krona.sweeping import sweeps
 from krona.typed import message_of, prepared
 from one_job import config, run, typed
 from tasks import glue_files

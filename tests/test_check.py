@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from krona import check, sweeps
+from krona import check
 from krona.errors import KronaError
 from krona.settings import Run
+from krona.sweeping import sweeps
 
 
 @pytest.fixture(scope="module")

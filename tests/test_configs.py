@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from krona import check, sweeps
+from krona import check
 from krona.compose import CONF, PROJECT, choices
 from krona.settings import Run
+from krona.sweeping import sweeps
 
 GIVEN = {  # what a choice leaves to its user
     "backbone=local": ["backbone.path=FOLDER"],

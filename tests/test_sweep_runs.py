@@ -6,9 +6,10 @@ import pytest
 from hydra import compose
 from omegaconf import OmegaConf
 
-from krona import ledger, sweep_runs, sweeps
+from krona import sweep_runs
 from krona.jobs import Job
 from krona.results import write_result
+from krona.sweeping import ledger, sweeps
 from report.generate import make_result
 
 

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from krona import check, sweeps, tuned
+from krona import check, tuned
 from krona.compose import TUNED, take_tuned
 from krona.errors import KronaError
 from krona.jobs import identify
 from krona.results import Result, outcomes, write_result
+from krona.sweeping import sweeps
 from krona.typed import prepared
 
 

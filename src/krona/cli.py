@@ -81,8 +81,8 @@ def status(
     """What is done, running with its progress, waiting or failed, and the time left."""
     from rich.console import Console
 
-    from krona import status as runs_status
     from krona.compose import OUTPUTS
+    from krona.sweeping import status as runs_status
 
     if name is not None and sweep is not None and name != sweep:
         raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
@@ -110,10 +110,10 @@ def table(
     """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
     from rich.console import Console
 
-    from krona import status as runs_status
-    from krona import sweeps
     from krona.compose import OUTPUTS
-    from krona.workers import run_sweep
+    from krona.sweeping import status as runs_status
+    from krona.sweeping import sweeps
+    from krona.sweeping.workers import run_sweep
 
     wanted = sweeps.of_table(number, overrides or [])
     if plan and not dry_run:

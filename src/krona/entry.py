@@ -19,13 +19,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from krona import ledger
 from krona.compose import OUTPUTS, PROJECT, choices, composed, put_aside_other_launchers
 from krona.distributed.ranks import my_rank, require_one_launch
 from krona.errors import KronaError
 from krona.invocation import as_typed
 from krona.jobs import Interrupted, Job, run_job
 from krona.summary import run_summary
+from krona.sweeping import ledger
 from krona.typed import message_of, prepared
 
 

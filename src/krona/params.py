@@ -7,7 +7,7 @@ from hydra.errors import HydraException
 from rich.console import Console
 from rich.text import Text
 
-from krona import audit, check, sweeps
+from krona import audit, check
 from krona.backbones import meta_model
 from krona.compose import CONF
 from krona.errors import KronaError
@@ -15,6 +15,7 @@ from krona.names import did_you_mean
 from krona.report.paper import read_paper_table
 from krona.screen import say, table, width_of
 from krona.settings import Backbone, Method
+from krona.sweeping import sweeps
 
 PAPERS = "t5_base"  # the backbone that the paper's numbers are for
 

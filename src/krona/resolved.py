@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from hydra._internal.utils import get_args_parser
 from omegaconf import OmegaConf
 
-from krona import check, sweeps
+from krona import check
 from krona.jobs import identify
 from krona.requirements import require
+from krona.sweeping import sweeps
 
 
 def shown(arguments: Sequence[str]) -> str | None:

@@ -106,7 +106,8 @@ def message_of(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
     """What the check says of a key that Hydra does not know: it names the nearest right one."""
-    from krona import check, sweeps
+    from krona import check
+    from krona.sweeping import sweeps
 
     matched = [VALUE.match(item) for item in arguments]
     typed = [(match[2], match[3]) for match in matched if match is not None]

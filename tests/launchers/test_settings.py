@@ -11,13 +11,13 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from rich.console import Console
 
-from krona import sweeps
 from krona.compose import CONF, choices, put_aside_other_launchers
 from krona.errors import KronaError
 from krona.launchers import slurm
 from krona.launchers.launching import PACKAGES, require_package
+from krona.sweeping import sweeps
+from krona.sweeping.workers import run_sweep
 from krona.typed import prepared
-from krona.workers import run_sweep
 from typed_run import train
 
 SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_slurm.yaml").read_text())

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from krona import workers
 from krona.cli import app
 from krona.compose import CONF
 from krona.errors import KronaError
 from krona.planning import command
 from krona.planning.cards import card_named, read_cards
+from krona.sweeping import workers
 
 ONE = ["sweeps=table1", "task=rte", "method=lora,full"]
 

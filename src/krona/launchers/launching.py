@@ -6,13 +6,13 @@ from typing import Any
 
 from rich.console import Console
 
-from krona import ledger
 from krona.compose import OUTPUTS
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.launchers import processes, submitted
 from krona.launchers.task import Task
 from krona.screen import duration, say
+from krona.sweeping import ledger
 
 PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
 

@@ -18,7 +18,7 @@ from krona.planning.measured import Wanted, assumed_speed, speed_of
 from krona.provenance import cpu_count, device_name
 from krona.results import Result
 from krona.screen import duration, say, table, width_of
-from krona.sweeps import plan as planned_runs
+from krona.sweeping.sweeps import plan as planned_runs
 
 
 def plan_sweep(

@@ -13,7 +13,7 @@ from krona.planning.speed import Load, Speed, load_of
 from krona.planning.work import Sizes, memory, sizes_of
 from krona.results import Result
 from krona.settings import Run
-from krona.sweeps import Planned
+from krona.sweeping.sweeps import Planned
 
 RESULT_BYTES = 25_000  # result.json, metrics.csv, train.log
 PREDICTION_BYTES = 250  # a row of dev or test in predictions.jsonl

@@ -10,12 +10,12 @@ from pathlib import Path
 from rich.console import Console
 
 from krona.amounts import amount
-from krona.children import children
 from krona.compose import OUTPUTS, PROJECT
 from krona.entry import quiet_libraries
 from krona.errors import KronaError
 from krona.invocation import as_typed
 from krona.provenance import cpu_count
+from krona.sweeping.children import children
 from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
 

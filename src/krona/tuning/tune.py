@@ -11,13 +11,14 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from krona import check, sweeps
+from krona import check
 from krona.compose import PROJECT, STUDIES, TUNED, Composed
 from krona.compose import typed as is_typed
 from krona.errors import KronaError
 from krona.identity import canonical
 from krona.jobs import Interrupted, Job, identify, run_job
 from krona.report.selection import flatten
+from krona.sweeping import sweeps
 from krona.tuning.axis import Axis
 from krona.tuning.space import in_words, overrides, read_space
 from krona.tuning.study import Best, best_of_study, counted, default_name, me, open_study, put_back_dead, void

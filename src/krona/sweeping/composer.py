@@ -18,7 +18,7 @@ from krona.compose import Composed, groups, plain
 
 
 class Composer:
-    """Composes jobs inside `krona.sweeps.hydra_session`; one instance for the jobs of one sweep."""
+    """Composes jobs inside `krona.sweeping.sweeps.hydra_session`; one instance for the jobs of one sweep."""
 
     def __init__(self) -> None:
         self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())

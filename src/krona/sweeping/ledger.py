@@ -18,11 +18,12 @@ from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from krona import closing_table, sweep_runs, sweeps
+from krona import sweep_runs
 from krona.amounts import amount
 from krona.errors import KronaError
 from krona.jobs import Job
 from krona.results import read_result, write_whole
+from krona.sweeping import closing_table, sweeps
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # where this multirun's notes go; inherited by the processes that it starts

@@ -6,9 +6,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from krona import composer, sweeps
 from krona.compose import Composed, composed
-from krona.composer import Composer
+from krona.sweeping import composer, sweeps
+from krona.sweeping.composer import Composer
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona import status
-from krona.children import children, exit_code
 from krona.compose import PROJECT
 from krona.errors import KronaError
 from krona.screen import duration
-from krona.sweeps import OPEN, Planned, plan
+from krona.sweeping import status
+from krona.sweeping.children import children, exit_code
+from krona.sweeping.sweeps import OPEN, Planned, plan
 
 POLL_S = 1.0
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.closing_table import next_command, show
 from krona.jobs import Job
+from krona.sweeping.closing_table import next_command, show
 from report.generate import make_result
 
 

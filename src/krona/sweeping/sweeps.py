@@ -18,12 +18,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona import check, ownership
 from krona.compose import CONF, PROJECT, Composed, put_aside_other_launchers
-from krona.composer import Composer
 from krona.errors import KronaError
 from krona.index import summaries
 from krona.jobs import identify
 from krona.names import did_you_mean
 from krona.results import Result, read_result, write_whole
+from krona.sweeping.composer import Composer
 from krona.typed import prepared
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from krona import check, sweeps
+from krona import check
 from krona.compose import CONF, PROJECT
 from krona.errors import KronaError
 from krona.results import Result, outcomes, write_result
-from krona.status import counts_line, seconds_left, selected
+from krona.sweeping import sweeps
+from krona.sweeping.status import counts_line, seconds_left, selected
 
 RUNS = {
     "table1": 72,

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from krona import ownership, sweeps
+from krona import ownership
 from krona.results import read_result
+from krona.sweeping import sweeps
 from one_job import compose_all, config, run, run_in_a_process, take_part, typed
 from typed_run import start
 

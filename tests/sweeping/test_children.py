@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from krona.children import children, exit_code
 from krona.errors import KronaError
+from krona.sweeping.children import children, exit_code
 
 CHILD = """
 import os, signal, sys, time
@@ -40,8 +40,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona import status, workers
-from krona.sweeps import Planned
+from krona.sweeping import status, workers
+from krona.sweeping.sweeps import Planned
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 folder, takes_s, number, child = sys.argv[1:]

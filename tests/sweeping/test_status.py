@@ -9,10 +9,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from krona import compose, status
+from krona import compose
 from krona.cli import app
 from krona.errors import KronaError
-from krona.sweeps import Planned, remember
+from krona.sweeping import status
+from krona.sweeping.sweeps import Planned, remember
 from report.generate import make_result, write_all
 
 

@@ -17,7 +17,7 @@ from krona.invocation import below
 from krona.names import did_you_mean
 from krona.results import Result
 from krona.screen import duration, say, table, width_of
-from krona.sweeps import OPEN, Planned, State, plan, remembered, state_of
+from krona.sweeping.sweeps import OPEN, Planned, State, plan, remembered, state_of
 
 WATCH_S = 2.0
 IDLE_S = 60.0  # longer than it takes to get from one run to the next, or to start a process
