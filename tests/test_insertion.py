@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.insertion import insert_method
+from krona.insertion import insert_method, method_defaults
 from tiny_t5 import settings, tiny_t5
 
 
@@ -21,3 +21,10 @@ def test_with_layers_of_several_widths_only_a_is_recorded() -> None:
     method = settings("krona", kron_factors=[[4, 8]], fit_factors="exact", target_modules=["q", "wi"])
     used, _ = insert_method(tiny_t5(), method, counterparts={})
     assert used["kron_factors"] == [[4, 8]]
+
+
+def test_what_a_method_leaves_out_is_recorded_with_its_defaults() -> None:
+    found = method_defaults(settings("krona", kron_factors=[[4, 8]], bias=1))
+    assert (found["terms"], found["residual"], found["magnitude"]) == (1, None, False)
+    assert found.keys().isdisjoint({"bias", "kron_factors", "target_modules", "scaling", "d_in", "name", "reversible"})
+    assert method_defaults(settings("full")) == {}, "it types both of what it could leave out"

@@ -1,14 +1,17 @@
 """A method's settings put into a backbone: the paper's shapes are fitted, surgery does the rest."""
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from krona import surgery
-from krona.check import locate
+from krona.check import PLACEMENT_KEYS, TRAINS, locate
 from krona.errors import KronaError
 from krona.settings import Method
+
+PLAIN = (bool, int, float, str, list, tuple, type(None))  # what JSON holds
 
 
 def insert_method(
@@ -32,6 +35,19 @@ def insert_method(
         ((a1, a2),), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [[a1, a2], [d_in // a1, d_out // a2]]
     return config, notes
+
+
+def method_defaults(method: Method) -> dict[str, Any]:
+    """The arguments of the branch and of its placement that the method leaves out, with the values that they then have.
+
+    A result keeps them, so that a report knows an argument typed as its default from another setting.
+    """
+    keys = PLACEMENT_KEYS if method.branch else TRAINS
+    found = {key: p for key, p in signature(surgery.insert).parameters.items() if key in keys}
+    if method.branch is not None:
+        found |= signature(locate(method.branch, "method._target_")).parameters
+    typed = {**method.placement, **method.branch_config}
+    return {key: p.default for key, p in found.items() if key not in typed and isinstance(p.default, PLAIN)}
 
 
 def _widths(model: nn.Module, method: Method) -> set[tuple[int, int]]:

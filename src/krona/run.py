@@ -18,7 +18,7 @@ from krona.amounts import amount
 from krona.check import locate
 from krona.distributed.large_backbones import recompute_blocks, shard_frozen, train_in_fp32
 from krona.distributed.ranks import Ranks
-from krona.insertion import insert_method
+from krona.insertion import insert_method, method_defaults
 from krona.learner import Learner
 from krona.progress import Progress
 from krona.provenance import PeakMemory, cpu_count
@@ -125,7 +125,7 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
         model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=reversible
     )
     result.notes += notes
-    result.provenance["branch_config"] = branch_config
+    result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     count = surgery.count(model)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
 

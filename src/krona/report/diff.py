@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.errors import KronaError
-from krona.report.selection import Run, of_result
+from krona.report.selection import Once, Run, of_result
 from krona.report.statistics import mcnemar, swap_test
 from krona.results import read_result
 
@@ -45,7 +45,8 @@ class Diff:
 
 def diff(a: Path, b: Path) -> Diff:
     """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
-    one, two = _run(a), _run(b)
+    once = Once()
+    one, two = _run(a, once), _run(b, once)
     settings = [(key, x, y) for key, x, y in _paired(one.settings, two.settings) if x != y]
     if one.result.seed != two.result.seed:
         settings.insert(0, ("seed", str(one.result.seed), str(two.result.seed)))
@@ -72,9 +73,9 @@ def find_run(outputs: Path, name: str) -> Path:
     raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
 
 
-def _run(path: Path) -> Run:
+def _run(path: Path, once: Once) -> Run:
     file = path if path.name == "result.json" else path / "result.json"
-    return of_result(read_result(file), str(file))
+    return of_result(read_result(file), str(file), once)
 
 
 def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, str]]:

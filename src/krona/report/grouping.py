@@ -10,7 +10,6 @@ from krona.report.paper import task_label
 from krona.report.selection import Run
 from krona.report.used_shapes import asked_shape, used_shape
 
-UNSAID = {"method.terms": "1"}  # what a setting stands for where it is left out
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
 Variants = dict[tuple[str, ...], list[Run]]
@@ -111,7 +110,7 @@ def _split(row: str, several: dict[str, list[list[Run]]], differing: dict[str, l
     for task, variants in several.items():
         for runs in variants:
             said = {key: runs[0].setting(key) for key in keys if key in differing[task]}
-            values = {key: UNSAID.get(key, "not set") if value is None else value for key, value in said.items()}
+            values = {key: "not set" if value is None else value for key, value in said.items()}
             name = tuple(f"{key}={value}" for key, value in values.items())
             found.setdefault(name, Group(row, values)).runs[task] = runs
     return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]

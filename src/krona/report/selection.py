@@ -12,6 +12,7 @@ from krona.errors import KronaError
 from krona.identity import NOT_IDENTITY, canonical
 from krona.index import summaries
 from krona.report.answers import answers_of, metrics_of, unusable
+from krona.report.left_out import LeftOut
 from krona.report.measures import Answers
 from krona.report.sections import Section, section_of, told_by
 from krona.results import Result, read_result
@@ -25,6 +26,7 @@ class Once:
 
     def __init__(self) -> None:
         self.known: dict[Any, tuple[Any, Any]] = {}
+        self.left_out = LeftOut()
 
     def of(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, which follows from ``key``, the ids of ``part`` in it."""
@@ -60,13 +62,13 @@ class Run:
     @cached_property
     def settings(self) -> dict[str, str]:
         """All that makes this run another variant: dotted key → value, without the seed."""
-        plain = canonical({k: v for k, v in self.result.config.items() if k not in NO_VARIANT})
+        plain = canonical({k: self._part(k) for k in self.result.config if k not in NO_VARIANT})
         return {**dict(flatten(plain)), **{key: value for key, value in self.content.items() if value is not None}}
 
     def setting(self, key: str) -> str | None:
         """One of `settings`; None where the run has no such key."""
         first, *others = key.split(".")
-        top = self.result.config.get(first, MISSING)
+        top = self._part(first)
         text: str | None = self.once.of((key, id(top)), top, lambda: _text(key, top, others))
         return self.content.get(key) if text is None else text
 
@@ -95,7 +97,14 @@ class Run:
     def _parts(self) -> tuple[str, ...]:
         config = self.result.config
         keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
-        return tuple(self._in_words(key, config[key]) for key in keys)
+        return tuple(self._in_words(key, self._part(key)) for key in keys)
+
+    def _part(self, key: str) -> Any:
+        """A part of the config; the method with what its settings leave out."""
+        part = self.result.config.get(key, MISSING)
+        if key != "method":
+            return part
+        return self.once.of(("left out", id(part)), part, lambda: self.once.left_out.completed(part))
 
     def _in_words(self, key: str, value: Any) -> str:
         same = id(value) if isinstance(value, Mapping | list) else value
@@ -185,6 +194,7 @@ def of_result(result: Result, place: str, once: Once | None = None) -> Run:
     """A run and the table that it belongs to. Raises KronaError where its config makes no sense."""
     once = once or Once()
     try:
+        once.left_out.learn(result)
         known, parts = told_by(result)
         return Run(result, once.of(known, parts, lambda: section_of(result)), place, once)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
