@@ -33,7 +33,9 @@ ALL = [
     (IA3, {}),
     *[(Adapter, {"bottleneck_dim": 3, "non_linearity": sigma}) for sigma in oracles.SIGMA],
     (ParallelAdapter, {"bottleneck_dim": 2, "scaling": 16.0}),
-    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),
+    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),  # its weights built
+    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8}),  # by its factors
+    (Compacter, {"hypercomplex_division": 2, "bottleneck_dim": 8, "factor_rank": 3}),
 ]
 
 

@@ -71,9 +71,29 @@ class Compacter(nn.Module):
         )
 
     def forward(self, h: Tensor) -> Tensor:
-        W_down, W_up = self.weights()
-        z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
-        return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)
+        (n, rows, factor_rank), columns = self.down_left.shape, self.up_right.shape[2]
+        if n * factor_rank >= len(self.down_bias):  # the factors are no smaller than the weights
+            W_down, W_up = self.weights()
+            z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
+            return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)
+        N, (down, up) = h.numel() // h.shape[-1], self.inner_weights()
+        # a token in n parts, each through the n left factors; then what the rule makes of the n × n results
+        left = h.reshape(N * n, rows) @ self.down_left.transpose(0, 1).reshape(rows, n * factor_rank)
+        z = self.non_linearity(F.linear(left.view(N, len(down)), down.T, self.down_bias))  # (N, bottleneck_dim)
+        right = (z @ up).view(N * n, n * factor_rank) @ self.up_right.view(n * factor_rank, columns)
+        return right.view(*h.shape[:-1], n * columns) + self.up_bias  # (..., d_out)
+
+    def inner_weights(self) -> tuple[Tensor, Tensor]:
+        """The rule with the factors next to the bottleneck: (n² · factor_rank, bottleneck_dim) and its counterpart.
+
+        W_down is the left factors of each of a token's n parts and then the first of these; W_up is the second and then
+        the right factors. They are small, and so is all that is computed with them.
+        """
+        R, T, S = self.rule, self.down_right, self.up_left  # (n, n, n), (n, factor_rank, r/n), (n, r/n, factor_rank)
+        n, factor_rank, part = T.shape
+        down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t]: Rᵢ[a, c] Tᵢ[q, t]
+        up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
+        return down.reshape(n * n * factor_rank, n * part), up.reshape(n * part, n * n * factor_rank)
 
     def parts(self) -> Bottleneck:
         W_down, W_up = self.weights()
