@@ -46,6 +46,18 @@ def test_where_nothing_is_there_the_command_that_makes_it_is_unbroken(tmp_path):
     assert any(line.startswith("    ") and line.endswith("krona table 1") for line in lines)
 
 
+def test_what_follows_a_dash_is_indented_and_the_legend_says_what_is_there(outputs, tmp_path):
+    text = build_report(outputs, table="1", width=60)
+    notes = text[text.index("\n- Params") :].splitlines()
+    assert notes[2].startswith("  "), "the second line of the first note"
+    assert "Δ: minus the paper's number" in " ".join(text.split())
+    write_all(tmp_path, grid(["lora"], ["sample_rte"], [0, 1], rows=40, backbone="nano"))
+    for format in ("terminal", "md"):
+        alone = " ".join(build_report(tmp_path, format=format).split())
+        assert "Mean over seeds; ± Student's t over them (95 %)" in alone
+        assert "paper" not in alone.split("Mean over seeds")[1]
+
+
 def test_each_setting_of_a_row_is_a_line(tmp_path):
     changes = ({"optimizer.lr": lr, "batch_size": size} for lr, size in ((1e-3, 16), (1e-4, 32)))
     write_all(tmp_path, [make_result("krona", "rte", rows=40, change=change) for change in changes])

@@ -13,7 +13,8 @@ def render(report: Report) -> str:
     for table in report.tables:
         parts.append(_table(table))
     if any(table.section for table in report.tables):
-        parts.append(_escape(text.LEGEND).replace(r"\*", "Bold with \\*:", 1).replace(r"; \~", r"; bold with \~:", 1))
+        legend = text.legend(report, paper="paper: its number, and minus it in brackets")
+        parts.append(_escape(legend).replace(r"\*", "Bold with \\*:", 1).replace(r"; \~", r"; bold with \~:", 1))
     for study in report.studies:
         found = "\n".join(f"- {_escape(line)}" for line in studies.in_words(study))
         parts.append(f"## Study {_escape(study.name)}\n\n{found}")

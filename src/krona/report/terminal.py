@@ -22,15 +22,20 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
     def say(line: str = "", style: str = "") -> None:
         console.print(Text(as_typed(line), style=style))
 
-    def say_with_command(line: str, command: str, style: str = "") -> None:
-        """A command that is to be copied is a line of its own, however wide the terminal is."""
-        say(line, style)
+    def say_command(command: str, style: str = "") -> None:
+        """What is to be copied is a line of its own, however long."""
         if command:
             console.print(Text(f"    {as_typed(command)}", style=style), soft_wrap=True)
 
+    def say_item(line: str, style: str = "") -> None:
+        """After a dash, what is longer than a line indented."""
+        for i, part in enumerate(Text(as_typed(line)).wrap(console, width - 2)):
+            console.print(Text(f"{'  ' if i else '- '}{part.plain.rstrip()}", style=style))
+
     say(report.title, "bold")
     if report.empty:
-        say_with_command(*report.empty)
+        say(report.empty[0])
+        say_command(report.empty[1])
     for table in report.tables:
         say()
         say(table.heading, "bold cyan")
@@ -39,12 +44,13 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
         for columns in _blocks(table, width):
             console.print(_grid(table, columns, width))
         for note in table.notes:
-            say(f"- {note}", "dim")
+            say_item(note, "dim")
         for line, command in text.asides(table):
-            say_with_command(f"- {line}", command, "dim")
+            say_item(line, "dim")
+            say_command(command, "dim")
     if any(table.section for table in report.tables):
         say()
-        say(text.LEGEND, "dim")
+        say(text.legend(report, paper="Δ: minus the paper's number"), "dim")
     for study in report.studies:
         say()
         say(f"Study {study.name}", "bold cyan")
@@ -57,7 +63,7 @@ def render(report: Report, *, width: int = 100, color: bool = False) -> str:
             say()
             say(title, "bold red")
             for line in lines[:20]:
-                say(f"- {line}")
+                say_item(line)
             if len(lines) > 20:
                 say(f"… and {len(lines) - 20} more: --format html lists all")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"

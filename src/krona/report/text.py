@@ -8,11 +8,6 @@ from krona.amounts import amount
 from krona.report.model import Cell, Report, Table
 from krona.report.selection import Run
 
-LEGEND = (
-    "Mean over seeds, ± Student's t (95 %); test, dev: that set's own bootstrap interval (95 %); "
-    "Δ: minus the paper's number. * best; ~ not told apart from it by a paired randomisation test on the task's own "
-    "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
-)
 NOTHING = "—"
 STATUSES = ("failed", "interrupted", "running")
 
@@ -21,6 +16,21 @@ def number(value: float, digits: int = 2) -> str:
     """``digits`` after the point; below 0, so many that count (0.0627, 0.071, 100). With the typographic minus."""
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
+
+
+def legend(report: Report, *, paper: str) -> str:
+    """How a cell is read; ``paper``: how the paper's number is shown, said only where it is."""
+    cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
+    parts = [
+        "Mean over seeds",
+        "± Student's t over them (95 %)",
+        "from–to: bootstrap over the scored set's examples (95 %)",
+    ]
+    parts += [paper] if any(cell.difference is not None for cell in cells) else []
+    return (
+        f"{'; '.join(parts)}. * best; ~ not told apart from it by a paired randomisation test on the task's own "
+        "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
+    )
 
 
 def value(cell: Cell) -> str:
