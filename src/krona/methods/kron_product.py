@@ -29,6 +29,8 @@ from krona.methods.kron_contractions import product_onto_rows, rows_of, wide_fac
 from krona.methods.kron_gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate
 from krona.methods.kron_plan import ORDERS, Order, merging_pays, plan
 
+FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
+
 
 def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) -> Tensor:
     """``x (A ⊗ B)``: (..., a1·b1) → (..., a2·b2), for A (a1, a2) and B (b1, b2), or (terms, …) for a sum.
@@ -96,9 +98,6 @@ def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor
     x2 = rows_of(x)
     out: Tensor = LowRankUpdate.apply(x2, U, V, weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], out.shape[-1])
-
-
-FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
 
 
 def written_out(x: Tensor, *others: Tensor) -> bool:
