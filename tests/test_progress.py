@@ -22,7 +22,7 @@ def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
     said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
     assert "the warm-up of 500 steps, the paper's, is longer than training (400 steps)" in said
     assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
-    assert "takes 50 % of training (1000 steps)" in notes(1000, "optimizer.warmup_steps=500")
+    assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
     assert notes(4000, "optimizer.warmup_steps=500") == ""
 
 
