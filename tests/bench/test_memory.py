@@ -30,10 +30,11 @@ def test_rows(tmp_path: Path) -> None:
 
 def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_in_fresh_process", lambda bench, entrant, point, sizes: (point.batch_size, [1.0]))
-    options = {"at": AT, "growing": ["lora"], "grid": [["t5_tiny", 8, 4, 1], AT]}
+    options = {"at": AT, "growing": ["lora", "krona"], "grid": [["t5_tiny", 8, 4, 1], AT]}
     entrants: Any = [SimpleNamespace(name=name, shape=None) for name in ("full", "lora")]
-    bench = Bench(name="memory", rounds=1, load="mark", options=options)
-    rows = memory.measure(bench, entrants, {"t5_tiny": {}}, lambda _: None)
+    bench, said = Bench(name="memory", rounds=1, load="mark", options=options), list[str]()
+    rows = memory.measure(bench, entrants, {"t5_tiny": {}}, said.append)
+    assert "left out of the grid: krona, which bench.methods does not name" in said
     assert [(row["name"], row["batch_size"]) for row in rows] == [("full", 2), ("lora", 2), ("lora", 8)]
     assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
 

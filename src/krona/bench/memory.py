@@ -67,6 +67,9 @@ def measure(
     """``sizes``: backbone → its sizes."""
     options = bench.own(Options)
     first, *rest = points_of(options)
+    missing = set(options.growing) - {entrant.name for entrant in entrants} if rest else set()
+    if missing:
+        say(f"left out of the grid: {', '.join(sorted(missing))}, which bench.methods does not name")
     cases = [(first, entrant) for entrant in entrants]
     cases += [(point, entrant) for point in rest for entrant in entrants if entrant.name in options.growing]
     rows: list[Row] = []
