@@ -51,6 +51,7 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, i
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     """(d_in, d_out) of a module that can carry a branch: a linear layer, a LayerNorm, an FFN, an attention."""
+    module = base_of(module)
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     kind = type(module).__name__
