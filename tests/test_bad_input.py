@@ -97,6 +97,7 @@ TYPED = [
     (["seed=1", "--cfg"], "--cfg: what to show? there are job, hydra, all"),
     (["--mulitrun"], "--mulitrun is no option; did you mean '--multirun'?"),
     (["-x"], "-x is no option; there are --help"),
+    (["-m", "--dry-run"], "--dry-run is an option of krona table; krona status NAME says"),
     (["method.kron_factors=[[32,24"], "can't be read"),
     (["method.kron_factors=abc"], "method.kron_factors='abc': expected a list"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs: python train.py -m sweeps=table1"),

@@ -226,8 +226,11 @@ def total_steps(settings: Run, steps_per_epoch: int) -> int:
 
 
 def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
+    """What to know of the steps: that there are none, or that the warm-up takes most of them."""
     warmup = settings.optimizer.warmup_steps
-    if not steps or warmup < 0.25 * steps:
+    if not steps:
+        return ["trainer.max_epochs or trainer.max_steps is 0: nothing is trained, the score is that of the start"]
+    if warmup < 0.25 * steps:
         return []
     lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
     if warmup >= steps:

@@ -65,6 +65,8 @@ def _check_options(arguments: Sequence[str]) -> None:
         name, equals, value = item.partition("=")
         if not item.startswith("-"):
             continue
+        if name == "--dry-run":
+            raise KronaError("--dry-run is an option of krona table; krona status NAME says how far another sweep is")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
             raise KronaError(f"{name} is no option; {did_you_mean(name, [o for o in known if o.startswith('--')])}")
         value = value if equals else following

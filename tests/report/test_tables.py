@@ -10,6 +10,7 @@ from krona.report.build import collect
 from krona.report.layouts import layout_of
 from krona.report.paper import METHODS, TASKS, read_paper_table
 from krona.report.text import asides
+from krona.results import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -282,6 +283,14 @@ def test_settings_are_told_in_words(tmp_path):
     assert "step limit none or 300" in note
     assert "training rows 100 or all" in note
     assert "epochs 6," in note, "those of what trains"
+
+
+def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
+    silent, learned = (make_result(method, "rte") for method in ("krona", "lora"))
+    targets, _ = unpack_outcomes(silent.test["outcomes"])
+    silent.test |= {"score": 0.0, "outcomes": outcomes(targets, ["the"] * len(targets))}
+    notes = tables(tmp_path, [silent, learned], table="1").tables[0].notes
+    assert any(note.startswith("1 run of score 0 did not learn to answer") for note in notes)
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from krona.amounts import amount
+from krona.labels import no_label_line
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
 from krona.report.model import Table
@@ -16,7 +18,26 @@ MOST_TUNED = 12  # of such notes
 
 def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
     """Settings, fitted shapes, what a search chose, code and machine of these runs."""
-    return [*_settings_note(runs), *_shapes_note(layout, runs), *_tuned_notes(runs), *_code_note(runs)]
+    return [
+        *_nothing_learned_note(runs),
+        *_settings_note(runs),
+        *_shapes_note(layout, runs),
+        *_tuned_notes(runs),
+        *_code_note(runs),
+    ]
+
+
+def _nothing_learned_note(runs: Sequence[Run]) -> list[str]:
+    """Runs that trained and answer with no label, so that their zeros are no result."""
+    trained = [run.result for run in runs if run.status == "done" and run.result.trainable_params]
+    zeros = [result for result in trained if (part := result.test or result.dev) and part["score"] == 0]
+    silent = sum(no_label_line(result) is not None for result in zeros)
+    if not silent:
+        return []
+    return [
+        f"{amount(silent, 'run')} of score 0 did not learn to answer: most of their predictions are no label. Train "
+        "longer, or with a higher optimizer.lr; the run's own last lines say more."
+    ]
 
 
 def _tuned_notes(runs: Sequence[Run]) -> list[str]:

@@ -210,7 +210,10 @@ def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
     bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
-        lines.append("a failed run: its command runs it anew (under -m with retry=failed)")
+        lines.append(
+            "a failed run: its command runs it anew (under -m with retry=failed); with other data that is another run, "
+            "and this one stays"
+        )
     kept = [outputs / run.run_id for run in bad if (outputs / run.run_id).is_dir()]
     if kept:
         lines.append("to drop " + ("it" if len(kept) == 1 else "them") + f": rm -r {' '.join(map(below, kept[:3]))}")
