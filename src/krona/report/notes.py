@@ -29,9 +29,9 @@ def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
 
 def _nothing_learned_note(runs: Sequence[Run]) -> list[str]:
     """Runs that trained and answer with no label, so that their zeros are no result."""
-    trained = [run.result for run in runs if run.status == "done" and run.result.trainable_params]
-    zeros = [result for result in trained if (part := result.test or result.dev) and part["score"] == 0]
-    silent = sum(no_label_line(result) is not None for result in zeros)
+    trained = [run for run in runs if run.status == "done" and run.result.trainable_params]
+    zeros = [run for run in trained if (part := run.result.test or run.result.dev) and part["score"] == 0]
+    silent = sum(no_label_line(run.whole) is not None for run in zeros)
     if not silent:
         return []
     return [
