@@ -288,7 +288,7 @@ def test_settings_are_told_in_words(tmp_path):
 def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
     silent, learned = (make_result(method, "rte") for method in ("krona", "lora"))
     targets, _ = unpack_outcomes(silent.test["outcomes"])
-    silent.test |= {"score": 0.0, "outcomes": outcomes(targets, ["the"] * len(targets))}
+    silent.test |= {"score": 0.0, "parts": {"accuracy": 0.0}, "outcomes": outcomes(targets, ["the"] * len(targets))}
     notes = tables(tmp_path, [silent, learned], table="1").tables[0].notes
     assert any(note.startswith("1 run of score 0 did not learn to answer") for note in notes)
 
