@@ -43,7 +43,7 @@ class Costs:
 
 # One core with AVX-512; and a data-centre GPU by its data sheet (20 TFLOP/s, 2 TB/s, 5 µs a launch), not measured.
 COSTS = {
-    "cpu": Costs(per_float=12.0, per_launch=4e5, narrow=16, batched=2.0),
+    "cpu": Costs(per_float=12.0, per_launch=4e5, narrow=16, batched=1.3),
     "cuda": Costs(per_float=20.0, per_launch=5e7, narrow=32, batched=1.5),
 }
 
