@@ -4,6 +4,8 @@ Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2),
 by side as one pair of factors: what is computed for one is computed for all.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -36,14 +38,28 @@ def one_by_one(wide_a: Tensor, wide_b: Tensor, like: Tensor, order: Order) -> tu
 
 
 def product_onto_rows(
-    y: Tensor | None, x: Tensor, A: Tensor, B: Tensor, order: Order, *, in_place: bool = False
+    y: Tensor | None,
+    x: Tensor,
+    wide_a: Tensor,
+    wide_b: Tensor,
+    order: Order,
+    *,
+    first: Callable[[Tensor, Tensor], Tensor] = torch.mm,
+    in_place: bool = False,
 ) -> Tensor:
-    """``y + x (A ⊗ B)`` by b_first or a_first, x (N, d_in): (N, d_out)."""
-    (a1, a2), (b1, b2), (wide_a, wide_b), N = A.shape[-2:], B.shape[-2:], side_by_side(A, B, order), len(x)
+    """``y + x (A ⊗ B)`` by b_first or a_first, the terms side by side, x (N, d_in): (N, d_out).
+
+    ``first``: b_first's first product, where more than X B stands between the two (an inner bias, a non-linearity).
+    """
+    N, d_in = x.shape
     if order == "b_first":
-        Z = (x.view(N * a1, b1) @ wide_b).view(N, len(wide_a), b2)  # X B, (N, a1·T, b2)
-        return batched_onto(y, wide_a.T, Z, in_place=in_place).view(N, a2 * b2)
-    V = batched_onto(None, wide_a.T, x.view(N, a1, b1)).view(N * a2, len(wide_b))  # Aᵀ X, (N·a2, T·b1)
+        (rows, a2), (b1, columns) = wide_a.shape, wide_b.shape  # a1·T, a2; b1, T·b2
+        a1 = d_in // b1
+        Z = first(x.view(N * a1, b1), wide_b).view(N, rows, a1 * columns // rows)  # (N, a1·T, b2)
+        return batched_onto(y, wide_a.T, Z, in_place=in_place).view(N, a2 * Z.shape[2])
+    (a1, rows), (columns, b2) = wide_a.shape, wide_b.shape  # a1, a2·T; T·b1, b2
+    a2 = rows * (d_in // a1) // columns
+    V = batched_onto(None, wide_a.T, x.view(N, a1, d_in // a1)).view(N * a2, columns)  # Aᵀ X, (N·a2, T·b1)
     return product_onto(y, V, wide_b, in_place=in_place).view(N, a2 * b2)
 
 

@@ -33,7 +33,7 @@ class LayerWithUpdate(torch.autograd.Function):
             weight = merged(weight, A, B)
         out = F.linear(x2, weight, bias)
         if not merge:
-            product_onto_rows(out, x2, A, B, order, in_place=True)
+            product_onto_rows(out, x2, *side_by_side(A, B, order), order, in_place=True)
         ctx.save_for_backward(x2, A, B, weight)
         ctx.order, ctx.merge, ctx.shape = order, merge, x.shape
         return out.view(*x.shape[:-1], out.shape[1])
@@ -72,7 +72,7 @@ class AddedUpdate(torch.autograd.Function):
             if bias is not None:
                 start = start + bias if gate is None else start.add_(bias)
         ours = gate is not None or bias is not None  # and not the caller's y
-        out = product_onto_rows(start, x2, A, B, order, in_place=ours)
+        out = product_onto_rows(start, x2, *side_by_side(A, B, order), order, in_place=ours)
         ctx.save_for_backward(x2, A, B, gate)
         ctx.order, ctx.shape = order, x.shape
         return out.view(*x.shape[:-1], out.shape[1])

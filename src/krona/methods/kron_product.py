@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from krona.errors import KronaError
 from krona.methods.arguments import choice
-from krona.methods.kron_contractions import product_onto_rows, rows_of, wide_factors
+from krona.methods.kron_contractions import product_onto_rows, rows_of, side_by_side, wide_factors
 from krona.methods.kron_gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate
 from krona.methods.kron_plan import ORDERS, Order, merging_pays, plan
 
@@ -121,7 +121,7 @@ def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bo
     if own_gradients:
         out: Tensor = AddedUpdate.apply(x, A, B, None, None, None, order)  # type: ignore[no-untyped-call]
         return out
-    y = product_onto_rows(None, rows_of(x), A, B, order)
+    y = product_onto_rows(None, rows_of(x), *side_by_side(A, B, order), order)
     return y.view(*x.shape[:-1], A.shape[-1] * B.shape[-1])
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.kron_contractions import batched_onto, product_onto, rows_of, side_by_side, wide_factors
+from krona.methods.kron_contractions import product_onto_rows, rows_of, side_by_side, wide_factors
 from krona.methods.kron_plan import Order, costs_of, predicted_costs
 from krona.methods.parts import Bottleneck, KroneckerParts
 from krona.surgery.adapted import Adapted
@@ -153,20 +153,17 @@ def _adding(
     in_place: bool,
 ) -> Finish:
     """(y, x) → ``y + x (A ⊗ B)``, the terms side by side; an inner bias (T·b2) and σ after X B."""
-    (T, a1, a2), (_, b1, b2), (wide_a, wide_b) = A.shape, B.shape, side_by_side(A, B, order)
-    left, (inner_bias, function) = wide_a.T, between or (None, None)
+    wide_a, wide_b = side_by_side(A, B, order)
+    inner_bias, function = between or (None, None)
 
-    def b_first(y: Tensor, x: Tensor) -> Tensor:
-        X, N = x.view(len(x) * a1, b1), len(x)
+    def first(X: Tensor, wide_b: Tensor) -> Tensor:
         Z = X @ wide_b if inner_bias is None else torch.addmm(inner_bias, X, wide_b)  # (N·a1, T·b2)
-        Z = Z if function is None else function(Z)
-        return batched_onto(y, left, Z.view(N, a1 * T, b2), in_place=in_place).view(y.shape)
+        return Z if function is None else function(Z)
 
-    def a_first(y: Tensor, x: Tensor) -> Tensor:
-        V, N = batched_onto(None, left, x.view(len(x), a1, b1)), len(x)  # (N, a2·T, b1)
-        return product_onto(y, V.view(N * a2, T * b1), wide_b, in_place=in_place).view(y.shape)
+    def add(y: Tensor, x: Tensor) -> Tensor:
+        return product_onto_rows(y, x, wide_a, wide_b, order, first=first, in_place=in_place)
 
-    return b_first if order == "b_first" else a_first
+    return add
 
 
 @lru_cache(maxsize=4096)
