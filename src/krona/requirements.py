@@ -6,6 +6,7 @@ So a mistake leaves nothing behind, and what can't be had without a network is s
 from typing import Any
 
 from krona import backbone_source, hub
+from krona.amounts import amount
 from krona.distributed.ranks import processes_of_run
 from krona.errors import KronaError
 from krona.provenance import cpu_count
@@ -80,8 +81,7 @@ def _device(settings: Run) -> None:
     if wanted > count and processes == 1:  # srun may show each of its processes its own device only
         what = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
-            f"trainer.devices={wanted}: this machine has {count} {what}{'s' * (count != 1)}; "
-            f"trainer.devices={count} takes all"
+            f"trainer.devices={wanted}: this machine has {amount(count, what)}; trainer.devices={count} takes all"
         )
     share, left = divmod(settings.batch_size, devices := max(wanted, processes))
     if left:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 
+from krona.amounts import amount
 from krona.report import picture_sizes, svg, text
 from krona.report.model import Cell, Column, Report, Row, Table
 
@@ -33,7 +34,7 @@ def _column(table: Table) -> Column | None:
 def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tuple[list[str], float]:
     """The title and what must be known of the numbers, and where the picture may begin."""
     seeds = sorted({_fewest_seeds(cell) for cell in cells})
-    count = f"{seeds[0]} seed{'s' * (seeds[0] != 1)}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
+    count = amount(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     told = " Bold: the best, and what is not told apart from it." if bold and any(cell.best for cell in cells) else ""
     caution = table.section.caution if table.section else None
     below, y = svg.lines(46, f"{count[0].upper()}{count[1:]}.{told} {caution or ''}".strip())
