@@ -40,7 +40,7 @@ check: setup  ## lint, types, layers, and every shipped config against its signa
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_configs.py
+	$(BIN)/python -m pytest tests/config/test_configs.py
 
 format: setup  ## format the code
 	$(BIN)/ruff format

@@ -3,13 +3,14 @@
 import hydra
 from omegaconf import DictConfig
 
-from krona import entry
+from krona.cli import launch
+from krona.cli.bench import bench
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")
 def main(cfg: DictConfig) -> None:
-    entry.bench(cfg)
+    bench(cfg)
 
 
 if __name__ == "__main__":
-    entry.launch(main)
+    launch.launch(main)

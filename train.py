@@ -3,15 +3,15 @@
 import hydra
 from omegaconf import DictConfig
 
-from krona import entry
-from krona.jobs import Job
-from krona.resolved import shown
+from krona.cli import launch
+from krona.cli.train import job, shown
+from krona.jobs.job import Job
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(cfg: DictConfig) -> Job:
-    return entry.job(cfg)
+    return job(cfg)
 
 
 if __name__ == "__main__":
-    entry.launch(main, shown=shown)
+    launch.launch(main, shown=shown)

@@ -8,10 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
-from krona import entry
-from krona.compose import PROJECT
-from krona.jobs import Job, run_job
-from krona.sweeping import sweeps
+from krona.config.compose import compose_job, expand, hydra_session
+from krona.jobs.job import Job
+from krona.jobs.processes import quiet_libraries
+from krona.jobs.run_job import run_job
+from krona.paths import PROJECT
 from tasks import glue_files
 
 SMALL = [
@@ -32,19 +33,19 @@ def typed(backbone: Path, data: Path) -> list[str]:
 
 
 def config(*overrides: str) -> dict[str, Any]:
-    with sweeps.hydra_session():
-        return sweeps.compose_job(overrides).config
+    with hydra_session():
+        return compose_job(overrides).config
 
 
 def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
     """The composed config of each job of a multirun."""
-    with sweeps.hydra_session():
-        return [sweeps.compose_job(job).config for job in sweeps.expand(overrides)]
+    with hydra_session():
+        return [compose_job(job).config for job in expand(overrides)]
 
 
 def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tuple[Job, str]:
     """Run a composed config; what became of it and what it said."""
-    entry.quiet_libraries()
+    quiet_libraries()
     said = io.StringIO()
     console = Console(file=said, width=200)
     job = run_job(values, notes=[], outputs=outputs, project=PROJECT, console=console, multirun=multirun)
@@ -68,8 +69,8 @@ def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, said: Any
 
 
 def _kill_at(what: str, number: int) -> None:
-    from krona import results
-    from krona.learner import Learner
+    from krona.outputs import result
+    from krona.training.learner import Learner
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -99,6 +100,6 @@ def _kill_at(what: str, number: int) -> None:
         return done
 
     if name == "fsync":
-        results.os.fsync = counted  # type: ignore[attr-defined]
+        result.os.fsync = counted  # type: ignore[attr-defined]
     else:
         Path.replace = counted  # type: ignore[method-assign]

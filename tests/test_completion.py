@@ -6,8 +6,9 @@ import subprocess
 import pytest
 from typer.main import get_command
 
-from krona.cli import app
-from krona.compose import PROJECT, choices, groups
+from krona.cli.krona import app
+from krona.config.choices import choices, groups
+from krona.paths import PROJECT
 
 ASK = """
 source completion.bash

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from krona import surgery
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.surgery.adapter_file import load_adapter, save_adapter
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5, train
 

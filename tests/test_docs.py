@@ -10,9 +10,9 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from krona import params
-from krona.report.paper import METHOD_LABELS, read_paper_table
-from krona.results import Result
+from krona.outputs.result import Result
+from krona.paper import METHOD_LABELS, read_paper_table
+from krona.params import tables
 from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ def test_the_readmes_table_is_what_krona_params_counts() -> None:
         name, _, trains, percent, paper, layer_norms, *cost, _ = (cell.strip() for cell in line.strip("|").split("|"))
         written[re.sub(r".*`(\w+)`.*", r"\1", name)] = (trains, float(percent), paper, layer_norms, *cost)
     assert written.keys() == set(PAGES)
-    rows, _ = params.rows("t5_base", [])
+    rows, _ = tables.rows("t5_base", [])
     for row in (row for row in rows if row.method in written):
         trains_layer_norms = {"full": "all", "bitfit": "no", "untuned": "no"}.get(row.method, "yes")
         paper = "–" if row.paper_percent is None else f"{row.paper_percent:g}"
@@ -55,7 +55,7 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
     printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
     paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
-    rows, _ = params.rows("t5_base", [])
+    rows, _ = tables.rows("t5_base", [])
     launches = {METHOD_LABELS[row.method]: row.launches for row in rows if row.method in METHOD_LABELS}
     for method in head[1:]:
         assert printed[method] == round(paper[method] / 100 - 1, 2)
@@ -123,7 +123,7 @@ def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    rows = {row["method"]: row for row in json.loads(run("krona.cli", "params", "--json"))}
+    rows = {row["method"]: row for row in json.loads(run("krona.cli.krona", "params", "--json"))}
     assert set(rows) == {*METHODS, "block_diagonal"}
     assert rows["block_diagonal"]["trainable_params"] == 72 * 2 * 768 + 47_616
     passed = run("pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from krona.cli import app
-from krona.invocation import KRONA, as_typed
+from krona.cli.krona import app
+from krona.screen import KRONA, as_typed
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from omegaconf import OmegaConf
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from krona import check
-from krona.insertion import insert_method
-from krona.settings import Method
+from krona.backbones.with_method import insert_method
+from krona.config import check
+from krona.config.settings import Method
 
 CONF = Path(__file__).parent.parent / "conf"
 METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import OmegaConf
 from transformers import T5Config, T5ForConditionalGeneration
 
-from krona import check, surgery
-from krona.insertion import insert_method
+from krona import surgery
+from krona.backbones.with_method import insert_method
+from krona.config import check
 
 HERE = Path(__file__).resolve().parent
 LABELS = {

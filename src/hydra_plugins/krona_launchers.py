@@ -1,4 +1,4 @@
-"""Hydra's door to `krona.launchers`: conf/hydra/launcher/*.yaml name this class."""
+"""The launcher of conf/hydra/launcher/*.yaml. Hydra 1.3 takes plugins from the package ``hydra_plugins`` only."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 
-class Elsewhere(Launcher):
+class ProcessLauncher(Launcher):
     """Runs a multirun's jobs where ``engine`` says, each to its end, whatever becomes of the others."""
 
     def __init__(self, engine: str, **settings: Any) -> None:
@@ -23,8 +23,8 @@ class Elsewhere(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from krona.launchers.launching import launch
-        from krona.launchers.task import Task
+        from krona.sweeps.launchers.launching import launch
+        from krona.sweeps.launchers.task import Task
 
         tasks = [
             Task(

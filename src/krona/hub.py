@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 PATIENCE = 8.0  # seconds for the one request
 MIRROR = "HF_ENDPOINT=URL of a mirror"

@@ -1,10 +1,19 @@
 """Tables for a screen: aligned where they fit, a record a row where they don't, and a line a row in a pipe."""
 
+import re
+import shutil
+import sys
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
+
+from krona.paths import PROJECT
+
+KRONA = "status|table|report|diff|params|shapes|tune|dashboard|sample|pretrain"  # its commands
+WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text
 GAP = "  "
@@ -77,3 +86,42 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
         if line.plain.strip():
             lines.append(line)
     return Text("\n").join(lines)
+
+
+def as_typed(text: str) -> str:
+    """``python train.py …`` and ``krona COMMAND …`` in a text with the paths that they need here.
+
+    A program that PATH finds keeps its bare name, another gets its path: from the working directory, if it lies below.
+    """
+    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
+
+
+def _python(script: str) -> str:
+    started = Path(sys.argv[0])
+    file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
+    interpreter = Path(sys.executable)
+    plain = interpreter.with_name("python")
+    return f"{_short(plain if plain.exists() else interpreter)} {below(file)}"
+
+
+def _krona() -> str:
+    started = Path(sys.argv[0])
+    return _short(started if started.name == "krona" else Path(sys.executable).with_name("krona"))
+
+
+def _short(program: Path) -> str:
+    found = shutil.which(program.name)
+    if found is not None and Path(found).absolute() == program.absolute():
+        return program.name
+    return below(program)
+
+
+def below(path: Path) -> str:
+    """The path from the working directory, where it lies in it."""
+    here, whole = Path.cwd(), path.absolute()
+    return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
+
+
+def rate(examples_per_s: float) -> str:
+    """``202 examples/s``, ``0.46 examples/s``."""
+    return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"

@@ -13,7 +13,7 @@ from bench.door import compose, run
 from krona.bench import contestants, entry, kronecker, latency, machine
 from krona.bench.launches import launches
 from krona.bench.settings import Bench
-from krona.errors import KronaError
+from krona.messages import KronaError
 from tiny_t5 import METHODS, tiny_t5
 
 
@@ -163,7 +163,7 @@ def test_what_no_bench_takes(config: dict[str, Any], message: str, tmp_path: Pat
 
 def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    monkeypatch.setattr(machine, "cpu_count", lambda: 1)
     said = Console(file=io.StringIO(), width=300)
     try:
         content = run(tmp_path, name="training", methods=["lora"], console=said)

@@ -11,7 +11,7 @@ from bench.door import run
 from krona.bench import memory
 from krona.bench.settings import Bench
 from krona.bench.show import _growth
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 AT = ["t5_tiny", 2, 4, 1]
 

@@ -10,7 +10,7 @@ import torch
 from bench.door import PROJECT, run
 from krona.bench import pipeline
 from krona.bench.settings import Bench
-from krona.errors import KronaError
+from krona.messages import KronaError
 from tasks import glue_files
 
 TOKENIZER = PROJECT / "src" / "krona" / "nano"

@@ -7,7 +7,7 @@ import pytest
 from krona.bench import machine
 from krona.bench.machine import Clock, others_share, pin_threads, require_quiet
 from krona.bench.rounds import Timed, timed_rounds
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 
 def clocks(shares: list[float]) -> object:

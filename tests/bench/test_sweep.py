@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.door import PROJECT, run
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 TRAIN = """
 import json, pathlib, sys, time

@@ -6,10 +6,12 @@ import hydra
 import pytest
 import torch
 
-from krona import check, surgery
-from krona.compose import CONF, composed
-from krona.insertion import insert_method
+from krona import surgery
+from krona.backbones.with_method import insert_method
+from krona.config import check
+from krona.config.compose import composed
 from krona.methods.kronecker import Kronecker
+from krona.paths import CONF
 from methods import oracles
 from tiny_t5 import batch, disturb, logits, tiny_t5
 

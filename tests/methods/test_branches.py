@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.bitfit import Bias
 from krona.methods.compacter import Compacter, sum_of_products

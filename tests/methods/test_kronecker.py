@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from krona.errors import KronaError
-from krona.methods.kron_shapes import factor_shapes, fitting_shapes, nearest_shapes
+from krona.messages import KronaError
+from krona.methods.factor_shapes import factor_shapes, fitting_shapes, nearest_shapes
 from krona.methods.kronecker import Kronecker, kron_matmul
 from methods import oracles
 

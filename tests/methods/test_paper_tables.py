@@ -5,8 +5,9 @@ from typing import Any
 import hydra
 import pytest
 
-from krona import check
-from krona.compose import CONF, composed
+from krona.config import check
+from krona.config.compose import composed
+from krona.paths import CONF
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 EVERY_TASK = dict.fromkeys(TASKS)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from krona.identity import run_id
 from krona.metrics.scores import score
-from krona.report.paper import METHODS, TASKS
-from krona.results import Result, outcomes, unpack_outcomes, write_result
+from krona.outputs.result import Result, outcomes, unpack_outcomes, write_result
+from krona.outputs.run_id import run_id
+from krona.paper import METHODS, TASKS
 
 LABELS = {"mnli": {"entailment": 0, "neutral": 1, "contradiction": 2}, "stsb": None}
 METRICS = {"cola": ["matthews"], "mrpc": ["f1", "accuracy"], "qqp": ["f1", "accuracy"], "stsb": ["pearson", "spearman"]}

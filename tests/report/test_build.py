@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from krona import sweep_runs
-from krona.errors import KronaError
+from krona.messages import KronaError
+from krona.outputs import sweep as sweep_runs
 from krona.report.build import FORMATS, build_report, collect
 from krona.report.selection import choose, load
 from report.generate import grid, make_result, write_all, write_thousand

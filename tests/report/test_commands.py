@@ -3,8 +3,8 @@
 import pytest
 from typer.testing import CliRunner
 
-from krona.cli import app
-from krona.errors import KronaError
+from krona.cli.krona import app
+from krona.messages import KronaError
 from report.generate import grid, make_result, write_all
 
 

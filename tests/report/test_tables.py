@@ -5,12 +5,12 @@ import shlex
 import numpy as np
 import pytest
 
-from krona import ownership
+from krona.outputs import claim
+from krona.outputs.result import outcomes, unpack_outcomes
+from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import layout_of
-from krona.report.paper import METHODS, TASKS, read_paper_table
 from krona.report.text import asides
-from krona.results import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -218,7 +218,7 @@ def test_missing_failed_and_running_cells_say_so(tmp_path):
     results = [make_result("krona", "rte"), make_result("lora", "rte", status="failed")]
     results.append(make_result("pa", "rte", status="running"))
     results.append(make_result("bitfit", "rte", status="running"))
-    held = ownership.claim(tmp_path / results[2].run_id)
+    held = claim.claim(tmp_path / results[2].run_id)
     try:
         report = tables(tmp_path, results, table="1")
         states = [run.status for run in report.unfinished]
@@ -334,7 +334,7 @@ def test_steps_of_table_5(tmp_path, step):
 
 
 def test_what_the_tables_say_to_type_exists():
-    from krona.compose import CONF
+    from krona.paths import CONF
 
     for number in ("4", "5", "6", "7"):
         layout = layout_of(number, None)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from krona import surgery
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from krona.surgery.adapter_file import file_bytes, load_adapter, read_header, save_adapter
 from tiny_t5 import disturb, inserted, logits, same_bits, snapshot, tiny_t5

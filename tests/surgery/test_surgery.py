@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from krona import surgery
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.compacter import Compacter
 from krona.methods.ia3 import IA3

@@ -15,7 +15,7 @@ from huggingface_hub import constants
 
 from hub_server import Hub, serve
 from krona import hub
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import load
 from tasks.glue_files import task
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import Splits, Task, load
 
 MOODS = ["furious", "sad", "calm", "glad", "überglücklich"]

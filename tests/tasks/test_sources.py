@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import load
 from tasks.glue_files import NAMES, label, task, text, write
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import load
-from krona.tasks.sources import Part
+from krona.tasks.rows import Part
 from krona.tasks.splits import divide
 from tasks.glue_files import task, write
 

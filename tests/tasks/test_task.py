@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import Task
 from krona.tasks.task import BadRowError
 from tasks.glue_files import NAMES, config, task

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import Split, collate, tokenise
 from tasks.letters import END, Letters, split, tokens
 

@@ -6,9 +6,11 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from krona.compose import CONF, composed
-from krona.entry import quiet_libraries
-from krona.jobs import Job, run_job
+from krona.config.compose import composed
+from krona.jobs.job import Job
+from krona.jobs.processes import quiet_libraries
+from krona.jobs.run_job import run_job
+from krona.paths import CONF
 
 SMALL = ["profile=demo", "method=krona", "task=sample_sst2", "data.train_rows=32", "batch_size=16"]
 SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0"]

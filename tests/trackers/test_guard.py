@@ -12,10 +12,10 @@ import torch
 from tests.trackers.conftest import same_training
 from tests.trackers.one_run import config, one_run
 
-from krona.errors import KronaError
-from krona.trackers import tracking
+from krona.messages import KronaError
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About, Ending, Value, require
+from krona.training import tracking
 
 ABOUT = About(run_id="a-1", folder=Path("a-1"), method="krona", task="rte", sweep=None, config={}, resumed=False)
 

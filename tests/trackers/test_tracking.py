@@ -13,13 +13,13 @@ from tests.test_learner import fit, learner
 from tests.tiny_t5 import inserted
 from tests.trackers.one_run import one_run
 
-from krona.compose import CONF
-from krona.learner import Learner
-from krona.results import read_result
-from krona.trackers import signals
+from krona.outputs.result import read_result
+from krona.paths import CONF
+from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About
-from krona.trackers.tracking import Trackers
+from krona.training.learner import Learner
+from krona.training.tracking import Trackers
 
 
 class Heard:
@@ -56,7 +56,7 @@ def test_an_epoch_has_the_gradients_of_its_own_last_step(steps: int, last: list[
     norms: list[dict[str, float]] = []
 
     def after_backward(of: Learner) -> None:
-        norms.append({kind: float(norm) for kind, norm in signals.gradient_norms(of).items()})
+        norms.append({kind: float(norm) for kind, norm in update_norms.gradient_norms(of).items()})
         trackers.after_backward(of)
 
     tuned = learner(

@@ -14,8 +14,8 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
-from krona.surgery.adapted import adapted_modules
-from krona.trackers import signals
+from krona.surgery.wrapper import adapted_modules
+from krona.trackers import update_norms
 from krona.trackers.values import History, epoch_values, flat_config
 
 
@@ -65,10 +65,10 @@ def test_effective_rank_is_the_participation_ratio(shape: tuple[int, int]) -> No
     D = torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     s = np.linalg.svd(D.numpy(), compute_uv=False)
     expected = (s**2).sum() ** 2 / (s**4).sum()
-    assert signals.effective_rank(D).item() == pytest.approx(expected, rel=1e-10)
-    assert signals.effective_rank(1e-12 * D).item() == pytest.approx(expected, rel=1e-10)
-    assert signals.effective_rank(torch.eye(5)).item() == pytest.approx(5)
-    assert signals.effective_rank(torch.zeros(3, 4)).item() == 0
+    assert update_norms.effective_rank(D).item() == pytest.approx(expected, rel=1e-10)
+    assert update_norms.effective_rank(1e-12 * D).item() == pytest.approx(expected, rel=1e-10)
+    assert update_norms.effective_rank(torch.eye(5)).item() == pytest.approx(5)
+    assert update_norms.effective_rank(torch.zeros(3, 4)).item() == 0
 
 
 def test_updates_by_place_against_numpy() -> None:
@@ -77,7 +77,7 @@ def test_updates_by_place_against_numpy() -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(".B"):
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
-    values = signals.updates(model)
+    values = update_norms.updates(model)
     branch = next(module for module in model.modules() if isinstance(module, Kronecker))
     s = 2.0 * np.outer(
         *(np.linalg.svd(p.detach().numpy().astype(float), compute_uv=False) for p in (branch.A, branch.B))
@@ -93,7 +93,7 @@ def test_rank_one() -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(".B"):
             torch.nn.init.ones_(parameter)
-    assert signals.updates(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
+    assert update_norms.updates(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_the_update_is_what_the_layer_does_less_what_its_weight_does(branch: Any
     model = tiny_t5()
     surgery.insert(model, branch, **arguments)
     disturb(model, by=0.3)
-    values = signals.updates(model)
+    values = update_norms.updates(model)
     places = [(name, module) for name, module in adapted_modules(model)]
     assert len([key for key in values if key.startswith("update_norm/")]) == len(places) + 1
     for name, module in places:
         nothing = torch.zeros(1, module.base.in_features)
         D = (module(torch.eye(module.base.in_features)) - module(nothing)).T - module.base.weight
         s = np.linalg.svd(D.detach().double().numpy(), compute_uv=False)
-        place = signals.short_name(name)
+        place = update_norms.short_name(name)
         assert values[f"update_norm/{place}"] == pytest.approx(np.sqrt((s**2).sum()), rel=1e-4)
         assert values[f"update_rank/{place}"] == pytest.approx((s**2).sum() ** 2 / (s**4).sum(), rel=1e-3)
     assert any(key.startswith("weight_norm/") for key in values) == ("bias" in arguments)
@@ -131,9 +131,9 @@ def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
         model, Kronecker, target_modules=["DenseReluDense"], kron_factors=[[8, 4]], bias=1, residual="scale",
         modules_per_target=2,
     )  # fmt: skip
-    assert signals.updates(model)["update_rank/mean"] == pytest.approx(64)  # at the start it is 2 · 1
+    assert update_norms.updates(model)["update_rank/mean"] == pytest.approx(64)  # at the start it is 2 · 1
     disturb(model, by=0.3)
-    values = signals.updates(model)
+    values = update_norms.updates(model)
     _, module = next(adapted_modules(model))
     inputs = torch.eye(64)
     D = sum(branch(inputs) - branch(torch.zeros(1, 64)) for branch in module.branches["default"])
@@ -156,7 +156,7 @@ def test_what_is_no_matrix_has_the_norms_of_its_parameters(
     model = tiny_t5()
     surgery.insert(model, branch, target_modules=["DenseReluDense"], **arguments)
     disturb(model, by=0.3)
-    values = signals.updates(model)
+    values = update_norms.updates(model)
     assert {key.rsplit("/", 1)[-1] for key in values} == kinds
     assert all(key.startswith("weight_norm/") for key in values)
     _, module = next(adapted_modules(model))
@@ -168,9 +168,9 @@ def test_what_is_no_matrix_has_the_norms_of_its_parameters(
 def test_gradient_norms_by_kind() -> None:
     model = tiny_t5()
     surgery.insert(model, LoRA, target_modules=["q", "v"], rank=2)
-    assert signals.gradient_norms(model) == {}
+    assert update_norms.gradient_norms(model) == {}
     model(**batch()).loss.backward()
-    norms = signals.gradient_norms(model)
+    norms = update_norms.gradient_norms(model)
     assert norms.keys() == {"A", "B", "layer_norm"}
     expected = sum(
         float(p.grad.double().pow(2).sum())

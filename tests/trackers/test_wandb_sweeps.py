@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tests.typed_run import PROJECT, train
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from krona.results import read_result
+from krona.outputs.result import read_result
 from krona.trackers.values import epoch_values
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from krona.jobs import Interrupted
-from krona.tuning.study import Best
+from krona.jobs.processes import Interrupted
+from krona.outputs.study import Best
 
 pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from krona.compose import CONF
-from krona.errors import KronaError
-from krona.tuning.axis import Axis
+from krona.messages import KronaError
+from krona.outputs.studies import Axis
+from krona.paths import CONF
 from krona.tuning.space import overrides, read_space
 
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from krona.compose import CONF
-from krona.errors import KronaError
-from krona.results import read_result
-from krona.tuning.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.outputs.study import best_of_study, counted, open_study, put_back_dead, storage_of, study_path
+from krona.paths import CONF
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -28,7 +28,7 @@ SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 
 
 def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
-    from krona.entry import quiet_libraries
+    from krona.jobs.processes import quiet_libraries
 
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
@@ -179,7 +179,7 @@ def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
 
 
 def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.tuning.study import open_study\n"
+    code = "import sys; from pathlib import Path; from krona.outputs.study import open_study\n"
     code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0); s.tell(s.ask(), 1.0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait(timeout=60) for worker in workers] == [0, 0]
@@ -191,7 +191,7 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rich.console import Console; from krona.tuning.tune import tune\n"
     )
-    code += "from krona.entry import quiet_libraries; quiet_libraries()\n"
+    code += "from krona.cli.launch import quiet_libraries; quiet_libraries()\n"
     code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
     command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]
     worker = subprocess.Popen(command)

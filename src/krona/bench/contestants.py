@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from krona import surgery
+from krona.backbones.with_method import insert_method
 from krona.bench.settings import Entrant
-from krona.errors import KronaError
-from krona.insertion import insert_method
-from krona.surgery.training_step import quicken
+from krona.kernels.t5_modules import quicken
+from krona.messages import KronaError
 
 Batch = dict[str, Tensor]
 

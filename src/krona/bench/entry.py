@@ -6,15 +6,14 @@ from typing import Any
 
 from rich.console import Console
 
-from krona import check
 from krona.bench import kronecker, latency, memory, sweep, training
 from krona.bench.contestants import peft_is_installed
 from krona.bench.machine import machine_facts, pin_threads, require_quiet
 from krona.bench.output import paper_column, write_json
 from krona.bench.settings import Bench, Entrant
 from krona.bench.show import show
-from krona.errors import KronaError
-from krona.names import did_you_mean
+from krona.config import check
+from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
 
 Row = dict[str, Any]

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from krona.bench.rounds import Timed, rounds_of
 from krona.bench.settings import Bench, counts
-from krona.methods.kron_plan import Order, merging_pays, plan, predicted_costs
-from krona.methods.kron_product import kron_linear, low_rank_linear
-from krona.methods.kron_shapes import factor_shapes, fitting_shapes
+from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
+from krona.kernels.kronecker import kron_linear, low_rank_linear
+from krona.methods.factor_shapes import factor_shapes, fitting_shapes
 
 Row = dict[str, Any]
 Shape = tuple[int, int]

@@ -16,8 +16,8 @@ from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin
 from krona.bench.launches import launches
 from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant, counts
-from krona.errors import KronaError
-from krona.surgery import preparing
+from krona.messages import KronaError
+from krona.surgery import inference
 
 Row = dict[str, Any]
 
@@ -117,9 +117,9 @@ def shipped(model: Any) -> tuple[Any, str]:
         return model, "merged"
     except KronaError:
         pass
-    if preparing.prepare(model):
+    if inference.prepare(model):
         return model, "prepared"
-    preparing.release(model)
+    inference.release(model)
     return model, "plain"
 
 

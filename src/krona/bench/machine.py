@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from krona.allocator import keep_freed_memory
-from krona.errors import KronaError
+from krona.messages import KronaError
+from krona.training.machine import cpu_count, keep_freed_memory
 
 STAT = Path("/proc/stat")  # busy and stolen time of all cores; absent elsewhere than on Linux
 QUIET = 0.10  # cores: what others may take before a figure is not trusted
@@ -59,14 +59,9 @@ def require_quiet(*, seconds: float = 1.0) -> None:
         )
 
 
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def pin_threads(threads: int | None) -> int:
     """Fix the number of threads for the whole bench; returns it."""
-    cores = usable_cores()
+    cores = cpu_count()
     chosen = cores if threads is None else threads
     if chosen > cores:
         raise KronaError(

@@ -14,12 +14,12 @@ from typing import Any
 
 import torch
 
+from krona.backbones.with_method import insert_method
 from krona.bench.contestants import frozen_t5, random_batch, training_step
 from krona.bench.machine import QUIET, others_share, read_clock
 from krona.bench.settings import Bench, Entrant
-from krona.errors import KronaError
-from krona.insertion import insert_method
-from krona.provenance import PeakMemory
+from krona.messages import KronaError
+from krona.training.machine import PeakMemory
 
 Row = dict[str, Any]
 Sizes = Mapping[str, Any] | None

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from krona.results import write_whole
+from krona.files import write_whole
 
 Row = dict[str, Any]
 COLOURS = {"krona": "tab:blue", "lora": "tab:gray", "krona/built": "tab:orange"}

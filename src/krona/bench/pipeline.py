@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from krona import backbones, tasks
-from krona.batches import BucketedBatches, EpochOrder, source_lengths
+from krona import tasks
+from krona.backbones import load
 from krona.bench.contestants import frozen_t5, training_step, with_method
 from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import Task, Tokenised
+from krona.training.batches import BucketedBatches, EpochOrder, source_lengths
 
 Row = dict[str, Any]
 PADDED = 128
@@ -75,7 +76,7 @@ def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
         tokenizer,
         max_source_length=PADDED,
         cache_dir=cache,
-        tokenizer_fingerprint=backbones.tokenizer_fingerprint(tokenizer),
+        tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from krona.bench.machine import QUIET, Clock, others_share, read_clock
 from krona.bench.settings import Bench
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 
 @dataclass

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from krona import check
-from krona.errors import KronaError
-from krona.settings import Method, between
+from krona.config import check
+from krona.config.settings import Method, between
+from krona.messages import KronaError
 
 T = TypeVar("T")
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from rich.console import Console
 
-from krona.amounts import amount
 from krona.bench import output
 from krona.bench.latency import constant_that_explains
+from krona.messages import amount
 
 Row = dict[str, Any]
 COLUMNS: Mapping[str, Mapping[str, str]] = {

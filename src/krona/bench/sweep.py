@@ -12,8 +12,8 @@ from typing import Any
 
 from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench
-from krona.errors import KronaError
-from krona.results import read_result
+from krona.messages import KronaError
+from krona.outputs.result import read_result
 
 Row = dict[str, Any]
 SWEEP = "bench"  # the name by which the bench's own runs are found and taken away

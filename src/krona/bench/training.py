@@ -1,7 +1,7 @@
 """bench=training: forward and backward of each method over the floor, a frozen backbone's gradient of its input.
 
 All contestants run the same code but for their branches: this project's LayerNorms and dropout
-(`krona.surgery.training_step`) stand in the floor and in peft's models too. Rows that end in ``/library`` have the
+(`krona.kernels.t5_modules`) stand in the floor and in peft's models too. Rows that end in ``/library`` have the
 library's own modules instead: what a user of peft has, and what the project saves besides. No ratio but
 ``ratio_to_library_floor`` is over one of those.
 """
@@ -26,7 +26,7 @@ from krona.bench.contestants import (
 )
 from krona.bench.rounds import Timed, rounds_of
 from krona.bench.settings import Bench, Entrant
-from krona.surgery.training_step import quicken
+from krona.kernels.t5_modules import quicken
 
 Row = dict[str, Any]
 RATIOS = {

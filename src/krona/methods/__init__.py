@@ -18,7 +18,7 @@ for them: the same matrix, where ``delta()`` must refuse.
 
 For speed alone, and with the same result, it may offer ``beside(layer, x)``, which is ``layer(x) + self(x)`` for the
 linear layer that it stands beside, and ``add_to(y, x, *others)``, which is ``y + self(x)`` and the same of the other
-branches at its place. ``parts()`` says what it is made of, for `krona.surgery.preparing`.
+branches at its place. ``parts()`` says what it is made of, for `krona.surgery.inference`.
 
 And it may state two facts: ``shared``, names of parameters that all its places have in common (Compacter's rule), and
 ``update_rank``, the highest rank that its update can have (for the table of `krona params`).

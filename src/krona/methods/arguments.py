@@ -4,7 +4,7 @@ import difflib
 import math
 from collections.abc import Iterable
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 
 def finite(key: str, value: object) -> float:

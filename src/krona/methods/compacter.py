@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.methods.arguments import whole
 from krona.methods.non_linearity import non_linearity_named
 from krona.methods.parts import Bottleneck

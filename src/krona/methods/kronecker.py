@@ -3,7 +3,7 @@
 Row-major reading of Eq. 2: for ``y = x (A ⊗ B)`` with ``A: (a1, a2)``, ``B: (b1, b2)``, ``a1·b1 = d_in`` and
 ``a2·b2 = d_out``, the input of one token is ``X = x.view(a1, b1)`` and the output ``Y = Aᵀ X B``, flattened.
 A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it where that costs less
-(`krona.methods.kron_product`).
+(`krona.kernels.kronecker`).
 """
 
 import functools
@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.errors import KronaError
+from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul
+from krona.messages import KronaError
 from krona.methods.arguments import choice, finite, whole
-from krona.methods.kron_product import kron_add, kron_linear, kron_matmul
-from krona.methods.kron_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
+from krona.methods.factor_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
 from krona.methods.non_linearity import non_linearity_named
 from krona.methods.parts import KroneckerParts
 

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from krona.kernels.kronecker import kron_linear, kron_matmul
 from krona.methods.arguments import finite, whole
-from krona.methods.kron_product import kron_linear, kron_matmul
 from krona.methods.kronecker import kron_product
 
 

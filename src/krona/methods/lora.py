@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from krona.kernels.kronecker import low_rank_linear
 from krona.methods.arguments import finite, whole
-from krona.methods.kron_product import low_rank_linear
 
 
 class LoRA(nn.Module):
@@ -36,7 +36,7 @@ class LoRA(nn.Module):
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer: taken instead of `forward` (`krona.surgery.adapted`).
+        """``layer(x) + self(x)`` in one step, for a frozen layer: taken instead of `forward` (`krona.surgery.wrapper`).
 
         Its written-out gradient adds the branch's products to the layer's own: no pass over the output to sum two.
         """

@@ -1,4 +1,4 @@
-"""What a branch is made of, for weights made ready for inference (`krona.surgery.preparing`): its ``parts()``."""
+"""What a branch is made of, for weights made ready for inference (`krona.surgery.inference`): its ``parts()``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -7,21 +7,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from krona import sweep_runs
-from krona.errors import KronaError
-from krona.names import did_you_mean
-from krona.report import costs, latex, markdown, page, picture, spreadsheet, terminal
+from krona.files import write_whole
+from krona.messages import KronaError, did_you_mean
+from krona.outputs import sweep as sweep_runs
+from krona.paths import SWEEPS
+from krona.report import costs
+from krona.report.formats import latex, markdown, page, picture, spreadsheet, terminal
 from krona.report.layouts import Layout, layout_of
-from krona.report.model import Report, Table
-from krona.report.paper import FOLDER
 from krona.report.selection import Run, choose, load
 from krona.report.studies import studies_of
+from krona.report.table import Report, Table
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
-from krona.results import write_whole
 
 FORMATS = ("terminal", "md", "latex", "csv", "html", "svg")
-SWEEPS = FOLDER.parent
 BENCHES = {"latency": "latency.json", "training": "training.json"}
 
 

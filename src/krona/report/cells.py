@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from krona.report.measures import Answers, Floats
-from krona.report.model import Cell
+from krona.metrics.resampled import Answers, Floats
+from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
 from krona.report.selection import Run
-from krona.report.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
+from krona.report.table import Cell
 
 ALPHA = 0.05
 

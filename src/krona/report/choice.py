@@ -9,6 +9,11 @@ from krona.report.cells import PairedTests, Scored, average
 from krona.report.grouping import Group
 from krona.report.layouts import Layout
 
+MOST_RUNS = 5_000  # more of them, and a report shows the best rows
+MOST_CELLS = 240  # of such a report's tables together: each is resampled and compared with others
+FEWEST_ROWS = 3  # of each table, however many tables there are
+MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
+
 CHOSEN = "Several settings of a method: the mark is by dev, which is what one chooses by; test stands beside it."
 AMONG = "Of a method's several rows only the one that is best on dev can be marked as the best."
 
@@ -57,3 +62,23 @@ def _on_dev(one: Group, tasks: Sequence[str]) -> float:
     """The mean over tasks of the mean over seeds; 0 where dev was not scored."""
     scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
     return float(np.mean([np.mean(found) for found in scores]))
+
+
+def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
+    """The ``rows`` with the best mean score, in the order given, and a note of what is left out.
+
+    Rows with scores on more tasks go before; those without any run stay, as what is missing is part of a table.
+    """
+    filled = [one for one in groups if one.runs]
+    best = sorted(filled, key=lambda one: _standing(one, split), reverse=True)[:rows]
+    kept = {id(one) for one in best}
+    notes = [f"Over {MOST_RUNS:,} runs: the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
+    if len(best) < len(filled):
+        notes.insert(0, f"The best {rows} of {len(filled):,} rows: --where or --sweep shows others.")
+    return [one for one in groups if id(one) in kept or not one.runs], notes
+
+
+def _standing(one: Group, split: str) -> tuple[int, float]:
+    scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
+    means = [float(np.mean(found)) for found in scores if found]
+    return len(means), float(np.mean(means)) if means else 0.0

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from krona.errors import KronaError
+from krona.messages import KronaError
+from krona.metrics.statistics import t_interval
+from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import Group
 from krona.report.layouts import Layout, row_order
-from krona.report.model import AVERAGE, Cell, Column, Row, Table
-from krona.report.paper import METHOD_LABELS, task_label
 from krona.report.sections import Section
 from krona.report.selection import Run
-from krona.report.statistics import t_interval
+from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 REFERENCE = "full"
 

@@ -5,8 +5,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
-from krona.report.paper import task_label
 from krona.report.selection import Run
 from krona.report.used_shapes import asked_shape, used_shape
 

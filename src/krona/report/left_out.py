@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from krona.results import Result
+from krona.outputs.result import Result
 
 BEFORE = {"kron_factors": {"terms": 1}}  # of results without `method_defaults`: what a method with this argument has
 

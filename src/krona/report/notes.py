@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
-from krona.amounts import amount
-from krona.labels import no_label_line
+from krona.messages import amount
+from krona.outputs.predictions import no_label_line
+from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
-from krona.report.model import Table
-from krona.report.paper import METHOD_LABELS, task_label
 from krona.report.selection import Run
+from krona.report.table import Table
 from krona.report.text import unfinished_counts
 from krona.report.used_shapes import asked_shape, used_shape
 

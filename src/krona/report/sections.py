@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from krona.report.paper import FOLDER
-from krona.results import Result
+from krona.outputs.result import Result
+from krona.paths import CONF
 
 KINDS = ("glue", "sample", "own")
 
@@ -77,7 +77,7 @@ def _typed(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> t
         return ("profile=demo",)
     words = []
     if backbone.get("path"):
-        shipped = (FOLDER.parents[1] / "conf" / "backbone" / f"{backbone['name']}.yaml").is_file()
+        shipped = (CONF / "backbone" / f"{backbone['name']}.yaml").is_file()
         words += [f"backbone={backbone['name'] if shipped else 'local'}", f"backbone.path={backbone['path']}"]
         words += [] if shipped else [f"backbone.name={backbone['name']}"]
     elif "/" in str(backbone["name"]):

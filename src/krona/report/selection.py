@@ -1,21 +1,20 @@
 """Runs for a report: read, checked against their own predictions, and told apart by all that is not a seed."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from krona import ownership
-from krona.errors import KronaError
-from krona.identity import NOT_IDENTITY, canonical
-from krona.index import summaries
-from krona.report.answers import answers_of, metrics_of, unusable
+from krona.messages import KronaError
+from krona.metrics.resampled import Answers
+from krona.outputs import claim
+from krona.outputs.index import summaries
+from krona.outputs.predictions import answers_of, metrics_of, unusable
+from krona.outputs.result import Result, read_result
+from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 from krona.report.left_out import LeftOut
-from krona.report.measures import Answers
 from krona.report.sections import Section, section_of, told_by
-from krona.results import Result, read_result
 
 MISSING = object()
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
@@ -121,7 +120,7 @@ class Run:
         if self.result.status != "running":
             return self.result.status
         try:
-            return "running" if ownership.owner(self.path.parent) else "interrupted"
+            return "running" if claim.owner(self.path.parent) else "interrupted"
         except OSError:  # a folder that may only be read
             return "running"
 
@@ -145,23 +144,6 @@ def _text(key: str, value: Any, path: Sequence[str]) -> str | None:
 
 def _lines(key: str, value: Any) -> str:
     return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
-
-
-def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Dotted keys and values as text; shapes as 32x24."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from flatten(item, f"{path}.{key}" if path else str(key))
-    else:
-        yield path, as_text(value)
-
-
-def as_text(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
-        return "x".join(map(str, value[0]))  # B follows from A and the layer
-    if isinstance(value, list):
-        return ",".join(as_text(item) for item in value)
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from krona.amounts import amount
-from krona.errors import KronaError
+from krona.messages import KronaError, amount
+from krona.outputs.studies import Choice, Study, Trial, read_studies
 from krona.report.selection import Run
-from krona.tuning.axis import Choice
-from krona.tuning.reading import Study, Trial, read_studies
 
 STATES = ("finished", "pruned", "failed", "running")
 

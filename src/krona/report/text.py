@@ -4,9 +4,9 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from krona.amounts import amount
-from krona.report.model import Cell, Report, Table
+from krona.messages import amount
 from krona.report.selection import Run
+from krona.report.table import Cell, Report, Table
 
 NOTHING = "—"
 STATUSES = ("failed", "interrupted", "running")

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from krona.results import Result
+from krona.outputs.result import Result
 
 Shape = tuple[int, int]
 FITTED = re.compile(

@@ -7,17 +7,16 @@
     print(surgery.count(model))            # Count(trainable=158208, backbone=222903552)
     surgery.take_out(model)                # the model is bit for bit what it was
 
-Placement is data: ``target_modules`` are patterns over module names (`krona.surgery.places`), ``placement`` says how
-the branches stand at them (`krona.surgery.adapted`). Several adapters may be in one model, one of them active.
-Insertion is in `krona.surgery.inserting`, merging into the weights and its undoing in `krona.surgery.merging`, what
+Placement is data: ``target_modules`` are patterns over module names (`krona.surgery.targets`), ``placement`` says how
+the branches stand at them (`krona.surgery.wrapper`). Several adapters may be in one model, one of them active.
+Insertion is in `krona.surgery.insertion`, merging into the weights and its undoing in `krona.surgery.merging`, what
 trains in `krona.surgery.trainable`, files in `krona.surgery.adapter_file`, weights made ready for inference in
-`krona.surgery.preparing`.
+`krona.surgery.inference`.
 """
 
-from krona.surgery.adapted import Adapted, Placement, adapted_modules, public_name
-from krona.surgery.inserting import activate, insert, take_out
+from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.merging import merge, unmerge
-from krona.surgery.places import find_places, widths, widths_or_none
+from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
     Count,
     adapter_state,
@@ -26,6 +25,7 @@ from krona.surgery.trainable import (
     trainable_state,
     trained_names,
 )
+from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_name
 
 __all__ = [
     "Adapted",

@@ -16,11 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from krona.errors import KronaError
-from krona.results import write_whole
-from krona.surgery.adapted import adapter_named, of_an_adapter, public_name, state_of
-from krona.surgery.inserting import activate, insert, take_out
+from krona.files import write_whole
+from krona.messages import KronaError
+from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.trainable import adapter_state, copy_into, trained_names
+from krona.surgery.wrapper import adapter_named, of_an_adapter, public_name, state_of
 
 FORMAT = 1
 SAMPLE = 64  # values of each frozen weight that go into the backbone's mark

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.errors import KronaError
-from krona.surgery.adapted import Adapted, adapted_modules, adapter_named, public_name, state_of
-from krona.surgery.building import delta_of
+from krona.messages import KronaError
+from krona.surgery.branches import delta_of
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:

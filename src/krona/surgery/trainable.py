@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from krona.errors import KronaError
-from krona.surgery.adapted import adapted_modules, adapter_named, of_an_adapter, public_name
+from krona.messages import KronaError
+from krona.surgery.wrapper import adapted_modules, adapter_named, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from krona.amounts import amount
-from krona.errors import KronaError
-from krona.names import did_you_mean
+from krona.messages import KronaError, amount, did_you_mean
 from krona.tasks.task import BadRowError
 
 Row = Mapping[str, Any]

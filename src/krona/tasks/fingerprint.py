@@ -8,7 +8,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks.sources import own_files, tsv_files
 from krona.tasks.task import Task
 
@@ -21,7 +21,7 @@ def data_fingerprint(
         if task.kind == "own":
             return f"own:{_files_hash(own_files(task, path))}"
         if task.kind == "sample" or kind == "sample":
-            from krona.sample import FINGERPRINT
+            from krona.tasks.sample import FINGERPRINT
 
             return f"sample:{FINGERPRINT}"
         if kind == "tsv":

@@ -6,8 +6,8 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from krona import hub
-from krona.errors import KronaError
-from krona.tasks.sources import Part, Reading
+from krona.messages import KronaError
+from krona.tasks.rows import Part, Reading
 
 PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
 

@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from typing import Any
 
-from krona.errors import KronaError
-from krona.names import did_you_mean
+from krona.messages import KronaError, did_you_mean
 
 TEXTS = ("name", "template", "split", "label_column")
 TEXTS_OR_NULL = ("sample", "hub_name")

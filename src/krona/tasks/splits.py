@@ -8,10 +8,9 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from krona.amounts import amount
-from krona.errors import KronaError
-from krona.names import did_you_mean
-from krona.tasks.sources import Part, Reading, read_parts
+from krona.messages import KronaError, amount, did_you_mean
+from krona.tasks.rows import Part, Reading
+from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
 PROTOCOLS = ("table1", "appendix_d1")

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
-from krona.errors import KronaError
+from krona.messages import KronaError, did_you_mean
 from krona.metrics.scores import CLASS_METRICS, METRICS
-from krona.names import did_you_mean
 from krona.tasks.plain import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks.splits import Split
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from krona.trackers.tracker import About, Ending, Value, plain_name, require
+from krona.messages import plain_name
+from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import predictions
 
 TAG = "krona.run_id"

@@ -1,13 +1,12 @@
 """What a tracker is: four calls, and what it is told of a run before the first."""
 
 import importlib.util
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
-from krona.errors import KronaError
+from krona.messages import KronaError
 
 Value = float | int | str
 Ending = Literal["done", "failed", "interrupted"]
@@ -51,14 +50,3 @@ def require(module: str, *, logger: str, extra: str = "") -> None:
     if importlib.util.find_spec(module) is None:
         what = f"'.[{extra}]'" if extra else "."
         raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {what}")
-
-
-def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
-    """Raise `KronaError` where a name that the user gave has characters that the tracker forbids."""
-    if value is None:
-        return
-    found = sorted(set(re.findall(f"[{re.escape(forbidden)}]", value)))
-    if found:
-        raise KronaError(f"{what}={value!r}: {' '.join(found)} may not be in it; letters, digits, - _ and . may")
-    if not value.strip() or len(value) > longest:
-        raise KronaError(f"{what}={value!r}: 1 to {longest} characters, this has {len(value)}")

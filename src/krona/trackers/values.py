@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from krona.results import Result
+from krona.outputs.result import Result
 from krona.trackers.tracker import Value
 
 NOT_TOLD = ("logger", "overwrite", "retry")  # of the config: what is no property of the run

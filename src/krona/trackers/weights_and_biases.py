@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from krona.errors import KronaError
-from krona.invocation import below
+from krona.messages import KronaError, plain_name
+from krona.screen import below
 from krona.trackers.guard import one_line
-from krona.trackers.tracker import About, Ending, Value, plain_name, require
+from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run

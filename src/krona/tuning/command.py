@@ -9,13 +9,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.amounts import amount
-from krona.compose import OUTPUTS, PROJECT
-from krona.entry import quiet_libraries
-from krona.errors import KronaError
-from krona.invocation import as_typed
-from krona.provenance import cpu_count
-from krona.sweeping.children import children
+from krona.jobs.processes import children, quiet_libraries
+from krona.messages import KronaError, amount
+from krona.paths import OUTPUTS, PROJECT
+from krona.screen import as_typed
+from krona.training.machine import cpu_count
 from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
 
@@ -53,6 +51,6 @@ def tune_here(
 
 
 def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "krona.cli", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
+    command = [sys.executable, "-m", "krona.cli.krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
     command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
     return subprocess.Popen(command, env={**os.environ, WORKER: "1"})

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from krona.tuning.study import counted, optuna_or_error, storage_of, study_path
+from krona.outputs.study import counted, optuna_or_error, storage_of, study_path
 
 
 def write_plots(name: str, *, outputs: Path) -> list[Path]:

@@ -4,22 +4,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
-from krona.errors import KronaError
-from krona.tuning.axis import Axis, Choice
+from krona.config.compose import read_yaml
+from krona.messages import KronaError
+from krona.outputs.studies import Axis, Choice
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
     """The axes of a YAML that ``config`` has keys for. What can't be one is said in one message."""
-    try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-    except (OSError, OmegaConfBaseException, yaml.YAMLError) as error:
-        first = str(error).splitlines()[0]
-        raise KronaError(f"the search space {path} can't be read: {first}") from error
-    axes = content.get("axes") if isinstance(content, dict) else None
+    axes = read_yaml(path).get("axes")
     if not isinstance(axes, dict) or not axes:
         raise KronaError(f"the search space {path} has no axes: sweeps/tune/default.yaml shows how they are written")
     read = [_axis(path, str(key), values) for key, values in axes.items()]

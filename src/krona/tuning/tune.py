@@ -7,22 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
-from krona import check
-from krona.compose import PROJECT, STUDIES, TUNED, Composed
-from krona.compose import typed as is_typed
-from krona.errors import KronaError
-from krona.identity import canonical
-from krona.jobs import Interrupted, Job, identify, run_job
-from krona.report.selection import flatten
-from krona.sweeping import sweeps
-from krona.tuning.axis import Axis
+from krona.config import check
+from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, jobs_of
+from krona.config.compose import typed as is_typed
+from krona.config.overrides import explained, normalised
+from krona.jobs.job import Job, identify
+from krona.jobs.processes import Interrupted
+from krona.jobs.run_job import run_job
+from krona.messages import KronaError
+from krona.outputs.run_id import canonical, flatten
+from krona.outputs.studies import Axis
+from krona.outputs.study import Best, best_of_study, counted, default_name, me, open_study, put_back_dead, void
+from krona.paths import PROJECT
 from krona.tuning.space import in_words, overrides, read_space
-from krona.tuning.study import Best, best_of_study, counted, default_name, me, open_study, put_back_dead, void
-from krona.typed import message_of, prepared
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
 
@@ -149,16 +148,13 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
 
 def compose_run(typed: Sequence[str]) -> Composed:
     """The plain values and notes that train.py would have with these arguments. Raises KronaError where it would."""
-    ready = prepared(typed)
+    ready = normalised(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("recipe=tuned takes what a search found, and krona tune is the search: leave it out")
-    try:
-        with sweeps.hydra_session():
-            if len(jobs := sweeps.jobs_of({}, ready)) > 1:
-                raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
-            return sweeps.compose_job(ready)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise KronaError(message_of(error, ready)) from error
+    with explained(ready), hydra_session():
+        if len(jobs := jobs_of({}, ready)) > 1:
+            raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
+        return compose_job(ready)
 
 
 def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:

@@ -1,0 +1,61 @@
+"""What the jobs of one process have in common: a backbone's frozen weights, its tokenizer, and a task's rows.
+
+Nothing that a job writes is shared. The weights that it tunes are copies (`surgery.insert(reversible=True)`), its
+modules its own, and no step writes into a frozen weight; rows and tokenizer are only read. So neither the order of the
+jobs nor their company changes a bit of a result.
+"""
+
+import copy
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import cache
+from typing import Any, TypeVar
+
+from torch import nn
+
+from krona.backbones import load
+from krona.backbones.source import fingerprint
+from krona.config.settings import Backbone
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+class Kept:
+    """The last few values, by key."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.values: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        if key not in self.values:
+            while len(self.values) >= self.limit:  # before the next is made: two backbones may not fit
+                self.values.popitem(last=False)
+            self.values[key] = make()
+        self.values.move_to_end(key)
+        return self.values[key]
+
+
+@cache
+def kept(kind: str, limit: int) -> Kept:
+    """This process's values of one kind."""
+    return Kept(limit)
+
+
+def shared_backbone(settings: Backbone, *, seed: int, bf16: bool) -> load.Loaded:
+    """A backbone with modules of its own over weights that this process has loaded before."""
+    drawn = None if settings.pretrained else seed
+    sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
+    key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn, bf16)
+    loaded: load.Loaded = kept("backbone", 1).get(key, lambda: load.load(settings, seed=seed, bf16=bf16))
+    return load.Loaded(model=with_own_modules(loaded.model), tokenizer=loaded.tokenizer)
+
+
+def with_own_modules(model: Model) -> Model:
+    """A copy whose parameters and buffers are objects of their own over the same memory."""
+    shared: dict[int, Any] = {
+        id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()
+    }
+    shared |= {id(buffer): buffer.detach() for buffer in model.buffers()}
+    return copy.deepcopy(model, shared)

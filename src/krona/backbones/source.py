@@ -1,0 +1,85 @@
+"""Where a backbone is read from and what stands there, without torch: part of the run's identity."""
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from krona.paths import NANO
+
+
+def fingerprint(settings: Backbone) -> str:
+    """What the backbone is, before it is loaded: total, so that a run's id never fails.
+
+    A folder's content, a Hub name with its revision, or the sizes of random weights; with the tokenizer's content.
+    """
+    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    tokenizer = f" tokenizer {_folder_hash(texts, weights=False)}" if texts not in (None, folder) else ""
+    if not settings.pretrained:
+        what = _folder_hash(folder, weights=False) if folder else json.dumps(dict(settings.sizes or {}), sort_keys=True)
+        return f"random {what}{tokenizer}"
+    if folder is not None:
+        return f"{_folder_hash(folder, weights=True)}{tokenizer}"
+    return f"hub {settings.name}@{settings.revision or 'main'}{tokenizer}"
+
+
+def folder_of(settings: Backbone) -> Path | None:
+    """The folder that a backbone is read from; None where it comes from the Hub or from sizes alone."""
+    if settings.name == "nano" and settings.path is None:
+        return NANO
+    return Path(settings.path).expanduser() if settings.path is not None else None
+
+
+def tokenizer_folder(settings: Backbone) -> Path | None:
+    """The folder that the tokenizer is read from; None where it comes from the Hub.
+
+    Random weights of given sizes need nothing from the Hub: where no tokenizer is named, they take nano's.
+    """
+    if settings.tokenizer is not None:
+        return Path(settings.tokenizer).expanduser()
+    folder = folder_of(settings)
+    return NANO if folder is None and not settings.pretrained and settings.sizes is not None else folder
+
+
+def needs_hub(settings: Backbone) -> bool:
+    """Whether anything of the backbone comes from the Hub."""
+    return folder_of(settings) is None and (settings.pretrained or tokenizer_folder(settings) is None)
+
+
+def require_folders(settings: Backbone) -> None:
+    """Raise `KronaError` where a folder that is named is none, or not a model's."""
+    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    if folder is not None and not folder.is_dir():
+        raise KronaError(
+            f"backbone.path={settings.path or folder}: {'not a folder' if folder.exists() else 'no such folder'}"
+        )
+    if folder is not None and not (folder / "config.json").is_file():
+        raise KronaError(
+            f"backbone.path={settings.path or folder}: no config.json in it, so it is no transformers model; "
+            "there should be config.json, model.safetensors and a tokenizer"
+        )
+    if texts is not None and not texts.is_dir():
+        raise KronaError(f"backbone.tokenizer={settings.tokenizer or texts}: no such folder")
+
+
+def _folder_hash(folder: Path, *, weights: bool) -> str:
+    suffixes = {".json", ".model"} | ({".safetensors", ".bin"} if weights else set())
+    try:
+        files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
+        marks = tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+        return _content_hash(marks)
+    except OSError:
+        return "absent"
+
+
+@lru_cache(maxsize=32)
+def _content_hash(marks: tuple[tuple[str, int, int], ...]) -> str:
+    """Sizes and times are there for the cache: a sweep asks for the same folder once a job."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path, _, _ in marks:
+        digest.update(Path(path).name.encode())
+        with open(path, "rb") as file:
+            digest.update(hashlib.file_digest(file, "blake2b").digest())
+    return digest.hexdigest()

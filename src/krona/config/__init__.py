@@ -1,0 +1,1 @@
+"""Configuration: Hydra's config in, checked and typed settings out."""

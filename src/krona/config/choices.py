@@ -1,0 +1,54 @@
+"""The groups of conf/ and the names that each offers."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+
+from krona.messages import KronaError, did_you_mean
+from krona.paths import CONF, PROJECT
+
+
+def groups() -> list[str]:
+    """The groups of conf/, and sweeps/ beside it."""
+    return [*sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"), "sweeps"]
+
+
+def choices(group: str) -> list[str]:
+    """The names that a group offers."""
+    if group == "sweeps":  # its folders hold what krona tune and W&B's agents read
+        return sorted(path.stem for path in (PROJECT / group).glob("*.yaml"))
+    folder = CONF / group
+    hydras = ["basic"] if group == "hydra/launcher" else []  # one after the other, in this process
+    return hydras + sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def require_choices(chosen: Mapping[str, Any]) -> None:
+    """Raise for a name that an optional group does not have: Hydra would go on without it, in silence."""
+    for group in ("factors", "variant", "sweeps"):
+        name = chosen.get(group)
+        if name is not None and name not in choices(group):
+            raise KronaError(no_such(group, str(name)))
+
+
+def no_such(group: str, name: str) -> str:
+    """That a group has no such name, and what it has."""
+    more = ""
+    if group == "factors":
+        shape = re.fullmatch(r"(\d+)x(\d+)", name)
+        sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
+        more = f". Any other shape of A: method.kron_factors={sides}, B follows from the layer"
+    return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
+
+
+def put_aside_other_launchers() -> None:
+    """Let conf/hydra/launcher/ be what its names mean.
+
+    Where Hydra's own launchers are installed too, Hydra takes theirs of the same name for a schema of ours.
+    """
+    Plugins.instance()  # they are registered now, and not again
+    stored: Any = ConfigStore.instance().repo.get("hydra", {})
+    for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
+        stored.get("launcher", {}).pop(path.name, None)

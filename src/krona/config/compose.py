@@ -1,0 +1,227 @@
+"""The edge to Hydra: a composed DictConfig becomes plain values, and what was typed is told from what was chosen."""
+
+import copy
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from krona.config import tuned
+from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices
+from krona.messages import KronaError
+from krona.paths import CONF, NANO, OUTPUTS, PROJECT
+
+MANY = 10_000  # a sweep of more runs is most likely a slip
+
+TUNED = "optimizer.lr=tuned"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
+STUDIES = "/"  # between its studies' names, which have none: recipe=tuned/ONE/ANOTHER
+
+
+def _budget_shapes(_root_: DictConfig) -> str:
+    backbone = OmegaConf.to_container(_root_.backbone, resolve=False)
+    assert isinstance(backbone, dict)
+    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in budget_shapes({str(key): v for key, v in backbone.items()}))
+
+
+OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
+OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
+OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
+OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A job's plain values, and what its user should know of where they came from."""
+
+    config: dict[str, Any]
+    notes: list[str]
+
+
+def composed(cfg: DictConfig) -> Composed:
+    """The plain values of the job that Hydra is at. Raises `KronaError` where a value that must be given is missing."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
+    return plain(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
+
+
+def plain(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
+    """The plain values of a job with these overrides, and each group's choice. Raises as `composed` does."""
+    try:
+        missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra"))
+        if missing:
+            hints = {"backbone.path": " (a T5's folder)", "data.path": " (GLUE's folder)", "optimizer.lr": " (as 1e-3)"}
+            raise KronaError("; ".join(f"{key} must be given{hints.get(key, '')}: {key}=…" for key in missing))
+        config = OmegaConf.to_container(cfg, resolve=True)
+    except OmegaConfBaseException as error:
+        raise KronaError(str(error).splitlines()[0]) from error
+    assert isinstance(config, dict)
+    values = {str(key): value for key, value in config.items()}
+    require_choices(chosen)
+    if typed("method.kron_factors", overrides) and "method" in values:
+        values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
+    studies = next((item.split(STUDIES)[1:] for item in overrides if item.split(STUDIES)[0] == TUNED), None)
+    if studies is not None:
+        return Composed(config=values, notes=[take_tuned(values, overrides, studies)])
+    return Composed(config=values, notes=recipe_notes(values, chosen, overrides))
+
+
+def take_tuned(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
+    """Put in what a search found best, unless it was typed; a line that says what was taken and where it comes from."""
+    found = tuned.best(config, outputs=OUTPUTS, studies=studies)
+    shape_typed = typed("factors", overrides) or typed("method.kron_factors", overrides)
+    for key, value in found.values.items():
+        own = shape_typed if key in tuned.STANDS_FOR["factors"] else typed(key, overrides)
+        if key == "optimizer.lr" or not own:
+            *parents, last = key.split(".")
+            reduce(getitem, parents, config)[last] = value
+    return found.said
+
+
+def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
+    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a d_model-wide layer."""
+    sizes = backbone.get("sizes") or {}
+    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
+    if "d_model" not in sizes and folder is not None:
+        sizes = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
+    if "d_model" not in sizes:
+        raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
+    width = int(sizes["d_model"])
+    return [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+
+
+def typed(key: str, overrides: list[str]) -> bool:
+    """Whether one of a job's overrides sets ``key``."""
+    return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
+
+
+def recipe_notes(config: dict[str, Any], choices: Mapping[str, Any], overrides: list[str]) -> list[str]:
+    """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
+    choice = choices.get("recipe")
+    if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():
+        return []
+    if typed("recipe", overrides):
+        there = sorted(str(p.relative_to(CONF / "recipe").with_suffix("")) for p in (CONF / "recipe").rglob("*.yaml"))
+        raise KronaError(f"recipe={choice}: there is no conf/recipe/{choice}.yaml; there are: {', '.join(there)}")
+    method, task = config.get("method", {}), config.get("task", {})
+    if str(method.get("source", "")).startswith("Table") and task.get("hub_name") and not task.get("sample"):
+        return []  # the method's own values are the table's row for this task
+    lr = config.get("optimizer", {}).get("lr")
+    return [f"no recipe {choice}: the values of conf/method/{choices.get('method')}.yaml, lr {lr}"]
+
+
+class Composer:
+    """Composes jobs inside `krona.config.compose.hydra_session`; one instance for the jobs of one sweep."""
+
+    def __init__(self) -> None:
+        self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        self._groups = frozenset(groups())
+        self._known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
+
+    def job(self, overrides: Sequence[str]) -> Composed:
+        """One job's plain values. Raises as Hydra does, and `KronaError` as `krona.config.compose.plain` does."""
+        parsed = self._parser.parse_overrides(list(overrides))
+        chosen = tuple(str(one.input_line) for one in parsed if self._chooses(one))
+        if chosen not in self._known:
+            self._known[chosen] = _from_files(chosen)
+        shared, choices = self._known[chosen]
+        cfg = copy.deepcopy(shared)
+        ConfigLoaderImpl._apply_overrides_to_config([one for one in parsed if not self._chooses(one)], cfg)
+        return plain(
+            cfg, overrides=[str(one.input_line) for one in parsed if not one.is_hydra_override()], chosen=choices
+        )
+
+    def _chooses(self, override: Override) -> bool:
+        """Whether it may say which files are read: a group's choice, a package, or a setting of Hydra's own."""
+        key = override.key_or_group
+        return key in self._groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+
+
+def _from_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
+    """The config of these choices without Hydra's own part, and each group's choice."""
+    cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
+    choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    OmegaConf.set_struct(cfg, True)
+    return cfg, choices
+
+
+@contextmanager
+def hydra_session() -> Iterator[None]:
+    """Hydra outside ``@hydra.main``: conf/ to compose from, and whatever was set before put back."""
+    before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+    GlobalHydra.instance().clear()
+    put_aside_other_launchers()
+    try:
+        with initialize_config_dir(config_dir=str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = before
+        HydraConfig.instance().cfg = config_before
+
+
+def compose_job(overrides: Sequence[str]) -> Composed:
+    """One job's plain values; inside `hydra_session`."""
+    return Composer().job(overrides)
+
+
+def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes, and what is typed over them."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
+    (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
+    if len(batch) > MANY:
+        raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MANY:,} at once: narrow an axis")
+    return [tuple(job) for job in batch]
+
+
+def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """The jobs of ``python train.py -m OVERRIDES``; inside `hydra_session`."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+    plain = [o.input_line for o in parser.parse_overrides(list(overrides)) if not o.is_sweep_override()]
+    return jobs_of(axes_of([line for line in plain if line]), overrides)
+
+
+def axes_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """The axes of a sweep's YAML (``hydra.sweeper.params``); inside `hydra_session`."""
+    cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    return sweeper_params(cfg)
+
+
+def sweeper_params(cfg: DictConfig) -> dict[str, Any]:
+    """``hydra.sweeper.params`` of a composed config as plain values."""
+    node = cfg.hydra.sweeper.params
+    params = OmegaConf.to_container(node, resolve=True) if node else {}
+    assert isinstance(params, dict)
+    return {str(key): value for key, value in params.items()}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML file as plain values, numbers as Hydra reads them (``1e-3``).
+
+    Raises:
+        KronaError: no such file, no YAML, or no keys and values.
+    """
+    try:
+        content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+    except (OSError, OmegaConfBaseException, YAMLError) as error:
+        raise KronaError(f"{path} can't be read: {str(error).splitlines()[0]}") from error
+    return {str(key): value for key, value in content.items()} if isinstance(content, dict) else {}

@@ -1,0 +1,135 @@
+"""What is typed: arguments made ready for Hydra, and its complaints about them turned into one message."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
+
+import yaml
+from hydra._internal.utils import get_args_parser
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from krona.config.choices import choices, groups, no_such, require_choices
+from krona.config.compose import STUDIES, TUNED
+from krona.messages import KronaError, did_you_mean
+from krona.paths import CONF
+
+OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
+WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
+CFG = ("job", "hydra", "all")
+VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
+
+
+def normalised(arguments: Sequence[str]) -> list[str]:
+    """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
+    _check_options(arguments)
+    multirun = any(item in ("-m", "--multirun") for item in arguments)
+    wanted = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
+    if len(wanted) > 1 or any("," in item for item in wanted):
+        raise KronaError(f"{' '.join(wanted)}: one sweep at a time, in a command of its own each; they may run at once")
+    if wanted and (name := wanted[0].partition("=")[2]) != "null":
+        require_choices({"sweeps": name})
+    ready = []
+    for item in arguments:
+        key = item.lstrip("+~").split("=", 1)[0]
+        if key == "sweeps" and not multirun and not item.startswith("~"):
+            raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+        if key == "hydra/launcher" and not multirun:
+            raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
+        if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
+            raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
+        if item == "recipe=null":
+            ready.append("~recipe")
+        elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays, its learning rate comes from a search
+            ready.append(item.replace("recipe=tuned", TUNED, 1))
+        elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
+            ready.append(f"++{item}" if left_at_its_default(key, arguments) and item.startswith(key) else item)
+    if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
+        ready.append("--resolve")  # plain values
+    return flags_first(ready)
+
+
+def left_at_its_default(key: str, arguments: Sequence[str]) -> bool:
+    """Whether a key of the method stands in its signature alone, not in its YAML: Hydra adds such a key only by ++."""
+    group, _, name = key.partition(".")
+    if group != "method" or not name:
+        return False
+    chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
+    files = [CONF / "method" / f"{method}.yaml" for method in chosen.split(",")]
+    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files if file.is_file()) or not chosen
+
+
+def _check_options(arguments: Sequence[str]) -> None:
+    """Raise for an option that Hydra does not have: its own message is a page long."""
+    known = [name for action in get_args_parser()._actions for name in action.option_strings]
+    for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        name, equals, value = item.partition("=")
+        if not item.startswith("-"):
+            continue
+        if name == "--dry-run":
+            raise KronaError("--dry-run is an option of krona table; krona status NAME says how far another sweep is")
+        if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
+            raise KronaError(f"{name} is no option; {did_you_mean(name, [o for o in known if o.startswith('--')])}")
+        value = value if equals else following
+        if name in ("--cfg", "-c") and value not in CFG:
+            raise KronaError(f"{f'{name} {value}'.strip()}: what to show? {did_you_mean(value, CFG)}")
+
+
+def flags_first(arguments: Sequence[str]) -> list[str]:
+    """Flags before overrides: Hydra's parser takes overrides from one place only."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for item in arguments:
+        takes_it = bool(flags) and flags[-1] in WITH_A_VALUE and "=" not in item
+        (flags if item.startswith("-") or takes_it else overrides).append(item)
+    return [*flags, *overrides]
+
+
+@contextmanager
+def explained(arguments: Sequence[str] = ()) -> Iterator[None]:
+    """Raise Hydra's and OmegaConf's errors as `KronaError`, in one message (`explain`)."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise KronaError(explain(error, arguments)) from error
+
+
+def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
+    """One message without Hydra's layout: what is wrong and what there is."""
+    cause: BaseException = error
+    while isinstance(cause, HydraException) and isinstance(
+        cause.__cause__, KronaError | HydraException | OmegaConfBaseException
+    ):
+        cause = cause.__cause__
+    if isinstance(cause, KronaError):
+        return str(cause)
+    text = str(error)
+    if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
+        group, name = option.groups()
+        return no_such(group, name)
+    if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
+        return _unknown_key(key[1], arguments) or f"{key[1]} is no setting"
+    if isinstance(cause, OverrideParseException):
+        return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
+    lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
+    hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
+    return " ".join(line for line in lines if not line.startswith(hidden)) or type(error).__name__
+
+
+def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
+    """What the check says of a key that Hydra does not know: it names the nearest right one."""
+    from krona.config import check
+    from krona.config.compose import compose_job, hydra_session
+
+    matched = [VALUE.match(item) for item in arguments]
+    typed = [(match[2], match[3]) for match in matched if match is not None]
+    chosen = [f"{name}={value.split(',')[0]}" for name, value in typed if name in groups() and name != "sweeps"]
+    try:
+        with hydra_session():
+            check.settings(compose_job([*chosen, f"++{key}=null"]).config)
+    except KronaError as error:
+        return next((line for line in str(error).splitlines() if key in line), None)
+    except (HydraException, OmegaConfBaseException):
+        return None
+    return None

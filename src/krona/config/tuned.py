@@ -1,0 +1,219 @@
+"""recipe=tuned: what a search on dev found best for a method, from its study or else from the sweep of learning rates.
+
+Fair to all methods of a comparison: one that had fewer trials than another on the same task is refused.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from krona.messages import KronaError, amount, did_you_mean
+from krona.outputs.index import summaries
+from krona.outputs.result import Result, read_result
+from krona.outputs.run_id import canonical
+from krona.outputs.study import best_of_study, default_name, is_of
+
+SWEEP = "learning_rates"
+STANDS_FOR = {"factors": ("method.kron_factors", "method.fit_factors")}  # a group's choice: the keys that it sets
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best values by dotted key, ``optimizer.lr`` among them, and a line that says where they come from."""
+
+    values: Mapping[str, Any]
+    said: str
+
+
+def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
+    """The best that the search found among runs that differ from ``config`` in nothing but what it varied and the seed.
+
+    ``studies`` names those that may be taken, of this method and of those that it is compared with; none: all.
+
+    Raises:
+        KronaError: no such search is done, several studies fit, or another method's search had more trials.
+    """
+    found = _studies(config, outputs, studies)
+    own = _own(config, found)
+    if own is not None:
+        swept = {} if studies else _swept(config, _trials(outputs))
+        return _of_study(own, config, {**swept, **_most(found)})
+    if studies:
+        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_wanted(config)}")
+    return _of_sweep(config, outputs, _most(found))
+
+
+def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
+    """A config without what the search varies and without what says how it was chosen."""
+    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
+    for name in ("method.fit_factors", "optimizer.lr", *without):
+        group, _, key = name.partition(".")
+        if key:
+            kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
+    return canonical(kept)
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two configs, of any methods, have the same task, data and backbone."""
+    return all(canonical(one[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone"))
+
+
+def _wanted(config: Mapping[str, Any]) -> str:
+    return f"{config['method']['name']} on {config['task']['name']} with these settings"
+
+
+# ---- a study of `krona tune` -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A study's best trial: what it set, and the whole config of its run."""
+
+    name: str
+    overrides: tuple[str, ...]  # as one types them
+    score: float  # on dev
+    trials: int
+    config: Mapping[str, Any]
+
+    @property
+    def method(self) -> str:
+        return str(self.config["method"]["name"])
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """The keys of a config that the search set."""
+        typed = [item.partition("=")[0] for item in self.overrides]
+        return tuple(key for item in typed for key in STANDS_FOR.get(item, (item,)))
+
+
+def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[_Study]:
+    """The studies on the config's task, data and backbone, of all methods; with ``names``, of these alone.
+
+    Raises:
+        KronaError: there is no study of such a name, or one of the config's own method has no finished trial yet.
+    """
+    there = sorted(path.stem for path in (outputs / "studies").glob("*.db"))
+    for name in names:
+        if name not in there:
+            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, there)}")
+    if not there:
+        return []
+    method, place = config["method"]["name"], (config["task"]["name"], config["backbone"]["name"])
+    found = []
+    for name in names or there:
+        try:
+            best = best_of_study(name, outputs=outputs)
+        except KronaError:
+            if is_of(name, method, *place, outputs=outputs):
+                raise
+            continue
+        made_with = read_result(outputs / best.run_id / "result.json").config
+        if _alike(made_with, config):
+            found.append(_Study(name, best.overrides, best.score, best.trials, made_with))
+    return found
+
+
+def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
+    """The study of the config's method and settings. Raises KronaError where it is not the only one."""
+    fitting = [
+        one
+        for one in found
+        if one.method == config["method"]["name"]
+        and comparable(one.config, without=one.varied) == comparable(config, without=one.varied)
+    ]
+    if len(fitting) > 1:
+        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
+        raise KronaError(
+            f"recipe=tuned: {len(fitting)} studies are of {_wanted(config)}: {each}. recipe=tuned/{fitting[0].name} "
+            "takes the first; of a comparison name each method's: recipe=tuned/ONE/ANOTHER"
+        )
+    return fitting[0] if fitting else None
+
+
+def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int]) -> Tuned:
+    _same_number({**others, own.method: own.trials}, config, study=own.name)
+    keys = dict.fromkeys((*own.varied, "optimizer.lr"))
+    values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
+    took, trials = " ".join(own.overrides), amount(own.trials, "trial")
+    said = f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}"
+    return Tuned(values, said)
+
+
+def _most(found: Sequence[_Study]) -> dict[str, int]:
+    """How many trials each method's longest study has."""
+    return {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
+
+
+# ---- sweeps=learning_rates ---------------------------------------------------------------------------------------
+
+
+def _of_sweep(config: Mapping[str, Any], outputs: Path, studied: Mapping[str, int]) -> Tuned:
+    """The rate with the best mean dev score over seeds; a tie goes to the smaller."""
+    method, task = config["method"]["name"], config["task"]["name"]
+    wanted = comparable(config)
+    scores: dict[float, list[float]] = defaultdict(list)
+    trials = _trials(outputs)
+    for trial in trials:
+        if comparable(trial.config) == wanted:
+            scores[float(trial.config["optimizer"]["lr"])].append(float(trial.dev["choice"]))  # type: ignore[index]
+    again = f"python train.py -m sweeps={SWEEP} method={method} task={task} …"
+    if not scores:
+        raise KronaError(
+            f"recipe=tuned: no run of sweeps={SWEEP} is done for {_wanted(config)}, and no study "
+            f"of them: {again} makes the first, krona tune method={method} task={task} … the second"
+        )
+    counts = {lr: len(found) for lr, found in scores.items()}
+    if len(set(counts.values())) > 1:
+        raise KronaError(
+            f"recipe=tuned: the rates of {method} on {task} have unequal numbers of seeds ({counts}): run "
+            f"sweeps={SWEEP} to its end"
+        )
+    others = {**_swept(config, trials), **studied, method: sum(counts.values())}
+    longest = max(others, key=lambda name: others[name])
+    _same_number(others, config, study=default_name(config) if longest in studied else None)
+    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
+    return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
+
+
+def _trials(outputs: Path) -> list[Result]:
+    found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
+    return [one for one in found if one.config.get("sweep") == SWEEP]
+
+
+def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
+    seeds = len(scores[lr])
+    said = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
+    said += f", mean over {seeds} seeds)" if seeds > 1 else ")"
+    edge = "smallest" if lr == min(scores) else "largest" if lr == max(scores) else None
+    return said + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
+
+
+def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
+    """How many runs of the sweep each method has on this task, these data and this backbone."""
+    return Counter(trial.method for trial in trials if _alike(trial.config, config))
+
+
+# ---- the same number of trials for each method -------------------------------------------------------------------
+
+
+def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
+    """A method that had fewer trials than another would be compared at a disadvantage.
+
+    ``study``: the one that makes the missing trials; None: the sweep does.
+    """
+    method, task = config["method"]["name"], config["task"]["name"]
+    most = max(trials.values())
+    if trials[method] == most:
+        return
+    other = next(name for name in trials if trials[name] == most)
+    way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
+    if study is not None:
+        named = f" --study {study}" if study != default_name(config) else ""
+        way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
+    numbers = f"{method} had {amount(trials[method], 'trial')}, {other} had {most}"
+    raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")

@@ -1,0 +1,150 @@
+"""What a run needs, looked at before it claims its folder: files, a backbone, a device, factors that fit.
+
+So a mistake leaves nothing behind, and what can't be had without a network is said within seconds and in one message.
+"""
+
+from typing import Any
+
+from krona import hub
+from krona.backbones import source
+from krona.config.settings import Run, Trainer
+from krona.messages import KronaError, amount
+from krona.tasks.sources import check_kind, own_files, tsv_files
+from krona.training.machine import cpu_count
+from krona.training.ranks import processes_of_run
+
+WAYS_OUT = (
+    "Ways out: profile=demo (sample data and a small backbone, nothing is downloaded), "
+    "backbone=local backbone.path=FOLDER (a T5 on disk), data=tsv data.path=FOLDER (GLUE's own files), "
+    f"or {hub.MIRROR}"
+)
+
+
+def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], list[str]]:
+    """Raise `KronaError`, one line for each thing that is missing or does not fit.
+
+    ``from_hub=False`` leaves out what only the Hub can give. Returns what `insert_method` would: the branch's arguments
+    as they will be used, and what to know of them; nothing where the backbone's shape is the Hub's to tell.
+    """
+    problems = []
+    for check in (_data, _backbone, _device, _frozen, *((_hub,) if from_hub else ())):
+        try:
+            check(settings)
+        except KronaError as error:
+            problems.append(str(error))
+    if problems:
+        raise KronaError("\n".join(problems))
+    return _fit(settings)
+
+
+def _data(settings: Run) -> None:
+    task, data = settings.task, settings.data
+    check_kind(task, data.kind)
+    if task.kind == "own":
+        for part, file in own_files(task, data.path).items():
+            if not file.is_file():
+                way_out = f"data.path={data.path} lacks it" if data.path else "data.path=FOLDER says where"
+                raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
+    elif task.kind == "glue" and data.kind == "tsv":
+        tsv_files(task, data.path)
+
+
+def _backbone(settings: Run) -> None:
+    source.require_folders(settings.backbone)
+
+
+def _hub(settings: Run) -> None:
+    from krona.tasks.hub import is_cached
+
+    task, data, backbone = settings.task, settings.data, settings.backbone
+    from_hub = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
+    if not from_hub and not source.needs_hub(backbone):
+        return
+    why = hub.unreachable()
+    if why is None:
+        return
+    lacking = []
+    if from_hub and not is_cached(str(data.name), str(task.hub_name), data.revision):
+        lacking.append(f"the data set {data.name} ({task.hub_name})")
+    if source.needs_hub(backbone) and not hub.model_is_cached(backbone.name):
+        lacking.append(f"the backbone {backbone.name}")
+    if lacking:
+        raise KronaError(
+            f"{' and '.join(lacking)} can't be had: not in the local cache, and the Hub ({hub.endpoint()}) can't be "
+            f"reached: {why}. {WAYS_OUT}"
+        )
+
+
+def _device(settings: Run) -> None:
+    kind, count = devices_here(settings.trainer)
+    wanted, processes = devices_wanted(settings.trainer), processes_of_run()
+    if wanted > count and processes == 1:  # srun may show each of its processes its own device only
+        what = "core" if kind == "cpu" else f"{kind} device"
+        raise KronaError(
+            f"trainer.devices={wanted}: this machine has {amount(count, what)}; trainer.devices={count} takes all"
+        )
+    share, left = divmod(settings.batch_size, devices := max(wanted, processes))
+    if left:
+        near = [f"{n * devices}" for n in (share, share + 1) if n]
+        raise KronaError(
+            f"batch_size={settings.batch_size}: {devices} devices don't divide it; "
+            f"batch_size={' or '.join(near)} they do"
+        )
+
+
+def _frozen(settings: Run) -> None:
+    if settings.trainer.precision == "bf16-frozen" and settings.method.placement.get("train_backbone"):
+        raise KronaError(
+            f"trainer.precision=bf16-frozen: {settings.method.name} freezes nothing, and what trains is kept in fp32: "
+            "trainer.precision=bf16-mixed"
+        )
+    if settings.trainer.strategy == "fsdp":
+        _sharding(settings)
+
+
+def _sharding(settings: Run) -> None:
+    if settings.method.placement.get("train_backbone"):
+        raise KronaError(
+            f"trainer.strategy=fsdp: {settings.method.name} freezes nothing, and only what is frozen is sharded: "
+            "trainer.strategy=ddp"
+        )
+    if max(devices_wanted(settings.trainer), processes_of_run()) == 1:
+        raise KronaError("trainer.strategy=fsdp: one device has nobody to share with: trainer.devices=2 or more")
+
+
+def devices_wanted(trainer: Trainer) -> int:
+    """How many devices of a node a run takes."""
+    if trainer.devices != "auto":
+        return trainer.devices
+    kind, count = devices_here(trainer)
+    return 1 if kind == "cpu" else count
+
+
+def devices_here(trainer: Trainer) -> tuple[str, int]:
+    """The kind of device that a run would take, and how many of it are here: of a CPU, its cores."""
+    import torch
+
+    mps = int(torch.backends.mps.is_available())
+    here = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
+    if trainer.accelerator in ("auto", "gpu"):
+        kind = next((name for name in ("cuda", "mps") if here[name]), "cpu" if trainer.accelerator == "auto" else "gpu")
+    else:
+        kind = trainer.accelerator
+    count = here.get(kind, 0)
+    if count == 0:
+        raise KronaError(
+            f"trainer.accelerator={trainer.accelerator}: this machine has no such device; it has "
+            f"{', '.join(name for name, number in here.items() if number)}"
+        )
+    return kind, count
+
+
+def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
+    """Put the method into the backbone's mere shape: factors and places that don't fit are said before any work."""
+    if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
+        return {}, []
+    from krona.backbones import load
+    from krona.backbones.with_method import insert_method
+
+    model = load.meta_model(settings.backbone)
+    return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

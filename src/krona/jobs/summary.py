@@ -1,0 +1,58 @@
+"""What stands on the screen at the end of a run."""
+
+from typing import Any
+
+from rich.console import Console
+
+from krona.jobs.job import Job
+from krona.messages import amount
+from krona.outputs.predictions import no_label_line
+from krona.outputs.result import Result, unpack_outcomes
+from krona.screen import as_typed, rate, say
+
+HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
+
+
+def run_summary(job: Job, console: Console) -> None:
+    """One run: score, parameters, time, memory, where everything lies."""
+    result = job.result
+    if result is None or result.dev is None:
+        return
+    lines = [
+        f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
+        f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
+        f"({result.trainable_percent:.4g} %)",
+        f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
+        f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
+    ]
+    if warning := no_label_line(result):
+        lines.insert(1, warning)
+    for line in lines:
+        say(console, f"  {line}")
+    lines = [
+        str(job.folder / "result.json"),
+        as_typed(f"next: krona report --where task={result.task}"),
+        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN"),
+    ]
+    for line in lines:  # whole, to be copied
+        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _test_score(result: Result, test: dict[str, Any]) -> str:
+    """The score with the test set's own bootstrap interval: what it owes to which examples are in the set."""
+    from krona.metrics.resampled import encode
+    from krona.metrics.statistics import bootstrap, interval_of
+    from krona.outputs.predictions import label_ids, metrics_of
+
+    task = result.config["task"]
+    answers = encode(*unpack_outcomes(test["outcomes"]), label_ids(task))
+    low, high = interval_of(bootstrap([answers], metrics_of(task)))
+    parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
+    rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
+    return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"
+
+
+def heading(result: Result) -> str:
+    """What a score may be called: GLUE's name only for GLUE's data and pretrained weights."""
+    kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
+    return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

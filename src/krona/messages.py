@@ -1,0 +1,37 @@
+"""The error that a user's mistake raises, and the words that messages share."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class KronaError(Exception):
+    """A mistake or a missing thing outside the code: one message that says what, where and the way out.
+
+    The command line prints it as one line, without a stack trace, and exits with 1.
+    """
+
+
+def amount(count: int, noun: str) -> str:
+    """``1 run``, ``12 runs``, ``1,008 runs``."""
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
+def did_you_mean(wrong: str, names: Iterable[str]) -> str:
+    """`did you mean 'label'? (there are: idx, label)`, or `there are idx, label` where nothing is near."""
+    known = [str(name) for name in names]
+    folded = {name.casefold(): name for name in known}
+    near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
+    there = ", ".join(known) or "none"
+    return f"did you mean '{folded[near[0]]}'? (there are: {there})" if near else f"there are {there}"
+
+
+def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
+    """Raise `KronaError` where a name that the user gave has characters that the tracker forbids."""
+    if value is None:
+        return
+    found = sorted(set(re.findall(f"[{re.escape(forbidden)}]", value)))
+    if found:
+        raise KronaError(f"{what}={value!r}: {' '.join(found)} may not be in it; letters, digits, - _ and . may")
+    if not value.strip() or len(value) > longest:
+        raise KronaError(f"{what}={value!r}: 1 to {longest} characters, this has {len(value)}")

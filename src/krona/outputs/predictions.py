@@ -1,0 +1,117 @@
+"""A result's predictions as numbers, held against the scores that it stores."""
+
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from krona.messages import KronaError
+from krona.metrics.resampled import Answers, encode, score
+from krona.metrics.scores import NUMBER
+from krona.outputs.result import Result, unpack_outcomes
+
+TOLERANCE = 1e-6  # points between a stored score and the one that its predictions give
+
+
+def answers_of(result: Result, path: Path) -> dict[str, Answers]:
+    """Split → predictions, of a finished run. Raises KronaError where its parts contradict one another."""
+    if result.status != "done":
+        return {}
+    try:
+        return _answers(result)
+    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        raise unusable(path, error) from error
+
+
+def unusable(path: Path, error: Exception) -> KronaError:
+    """What to say of a result of the right form whose content makes no sense."""
+    reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+    return KronaError(f"{path} can't be used: {reason}")
+
+
+def _answers(result: Result) -> dict[str, Answers]:
+    task = result.config["task"]
+    names = label_ids(task)
+    answers = {}
+    for split in ("dev", "test"):
+        part = getattr(result, split)
+        if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
+            continue
+        answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
+        given = score(list(part["parts"]), answers[split])
+        for metric, value in part["parts"].items():
+            _same(f"{split} {metric}", value, given[metric], "predictions")
+        names_of_score = metrics_of(task)
+        mean = sum(part["parts"][name] for name in names_of_score) / len(names_of_score)
+        _same(f"{split}.score", part["score"], mean, "parts")
+    return answers
+
+
+def label_ids(task: Mapping[str, Any]) -> list[str] | None:
+    """A task's targets in the order of their ids; None for a regression."""
+    labels = task.get("labels")
+    if labels is None:
+        return None
+    return [str(i) for i in sorted(labels.values() if isinstance(labels, Mapping) else range(len(labels)))]
+
+
+def metrics_of(task: Mapping[str, Any]) -> list[str]:
+    """The metrics whose mean is the score of a table."""
+    return list(task.get("score") or task["metrics"])
+
+
+def _same(what: str, stored: float, given: float, source: str) -> None:
+    if not abs(given - stored) <= TOLERANCE:
+        raise ValueError(f"{what} says {stored:.4f}, its {source} give {given:.4f}: edited by hand?")
+
+
+def label_words(task: Mapping[str, Any]) -> dict[str, str]:
+    """Target text → the label's word, in the order of the ids, from a config's task; empty for a regression."""
+    labels = task.get("labels")
+    if labels is None:
+        return {}
+    named = labels if isinstance(labels, Mapping) else {word: i for i, word in enumerate(labels)}
+    return {str(i): str(word) for word, i in sorted(named.items(), key=lambda item: int(item[1]))}
+
+
+def in_words(text: str, words: Mapping[str, str]) -> str:
+    """``entailment`` for "0"; a text that is no label stands in quotes. Without words, a regression: as it is."""
+    text = text.strip()
+    if not words:
+        return text if NUMBER.fullmatch(text) else f"{text!r} (no number)"
+    return words.get(text, f"{text!r} (no label)")
+
+
+def without_label(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
+    """The predictions that are no label of the task, or no number where it is a regression."""
+    words = label_words(task)
+    texts = [text.strip() for text in predictions]
+    return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]
+
+
+def no_label_line(result: Result) -> str | None:
+    """Where most predictions are no label: how many, and what to try. None where that is not so."""
+    split = "test" if result.test else "dev"
+    part = result.test or result.dev
+    if part is None or not part.get("outcomes"):
+        return None
+    task = result.config["task"]
+    _, predictions = unpack_outcomes(part["outcomes"])
+    wrong = without_label(predictions, task)
+    if 2 * len(wrong) <= len(predictions):
+        return None
+    ((commonest, times),) = Counter(wrong).most_common(1)
+    kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
+    optimizer = result.config["optimizer"]
+    said = (
+        f"{len(wrong):,} of {len(predictions):,} {split} predictions are no {kind} and count as wrong ({times:,} are "
+        f"{commonest[:40]!r})"
+    )
+    if not result.trainable_params:
+        return f"{said}: nothing was trained to answer"
+    return (
+        f"{said}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
+        f"trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
+        f"(now {optimizer['warmup_steps']})"
+    )

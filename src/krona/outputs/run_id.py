@@ -1,0 +1,95 @@
+"""What makes a run the same run: the id of its folder.
+
+A readable part and a hash of what affects the result: the config, the data's content and the backbone's. Time, code,
+machine, paths and what a run only says or keeps are no part of it: those are provenance. What is left out is listed
+here by name; everything else counts, so that an unknown key never collides with a good run.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+NOT_IDENTITY = frozenset(
+    {
+        "keep",
+        "logger",
+        "overwrite",
+        "retry",
+        "sweep",
+        "backbone.path",  # the fingerprint of its content stands for it
+        "backbone.tokenizer",
+        "data.path",
+        "method.source",
+        "task.files",
+        "trainer.accelerator",
+        "trainer.devices",
+        "trainer.eval_batch_size",
+        "trainer.gradient_checkpointing",
+        "trainer.num_workers",
+        "trainer.strategy",
+        "trainer.threads",
+    }
+)
+
+OFF_IS_ABSENT = frozenset({"trainer.bucket_by_length"})  # switches that came later: off, a run is what it was before
+
+
+def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
+    """``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``: total, the same for equal values however they are written."""
+    counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
+    text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
+    digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+    words = [_get(config, "method", "name"), _get(config, "task", "name"), _get(config, "backbone", "name")]
+    factors = canonical(_get(config, "method", "kron_factors"))
+    if isinstance(factors, list) and factors and isinstance(factors[0], list):
+        words.append("x".join(str(side) for side in factors[0]))
+    words.append(f"s{canonical(config.get('seed'))}")
+    readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", str(word).rsplit("/", 1)[-1])[:40] for word in words if word)
+    return f"{readable}-{digest}"
+
+
+def canonical(value: Any, path: str = "") -> Any:
+    """The value without what is not identity, numbers in one form: 1, 1.0 and 1e0 are one."""
+    if isinstance(value, Mapping):
+        inner = {str(key): (f"{path}.{key}" if path else str(key)) for key in value}
+        return {
+            str(key): canonical(item, inner[str(key)])
+            for key, item in value.items()
+            if inner[str(key)] not in NOT_IDENTITY and not (inner[str(key)] in OFF_IS_ABSENT and item is False)
+        }
+    if isinstance(value, list | tuple):
+        return [canonical(item, path) for item in value]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return repr(value)
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, str | int):
+        return value
+    return repr(value)
+
+
+def _get(config: Mapping[str, Any], *keys: str) -> Any:
+    value: Any = config
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
+    """Dotted keys and values as text; shapes as 32x24."""
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from flatten(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, as_text(value)
+
+
+def as_text(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
+        return "x".join(map(str, value[0]))  # B follows from A and the layer
+    if isinstance(value, list):
+        return ",".join(as_text(item) for item in value)
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,124 @@
+"""What a study holds, as plain values: for the report, and for recipe=tuned's count of trials. Nothing is changed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from krona.messages import KronaError
+from krona.outputs.study import counted, optuna_or_error, stored_study
+
+Choice = float | int | str | bool
+
+STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key of the command line: a range of numbers, or choices."""
+
+    key: str
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    choices: tuple[Choice, ...] = ()
+    needs: str = ""  # the key that a config must have for this axis to mean something
+
+    def suggest(self, trial: Any) -> None:
+        """Let the study choose this axis' value in a trial; one that was put back has its own already."""
+        if self.choices:
+            trial.suggest_categorical(self.key, self.choices)
+        else:
+            trial.suggest_float(self.key, self.low, self.high, log=self.log)
+
+    def words(self) -> str:
+        """The axis as the user reads it, and as one study's is told from another's."""
+        if self.choices:
+            return f"{self.key} {'|'.join(map(str, self.choices))}"
+        return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial. ``value``: its dev score; of a pruned one the last that was heard."""
+
+    number: int
+    state: str  # finished | pruned | failed | running
+    value: float | None
+    params: Mapping[str, Any]
+    epochs: int  # that were reported
+    run_id: str
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study's trials that count, in their order."""
+
+    name: str
+    trials: Sequence[Trial]
+    axes: Sequence[Axis] = ()
+    importances: Mapping[str, float] = field(default_factory=dict)  # shares of 1; empty with too few trials
+
+    @cached_property
+    def best(self) -> Trial | None:
+        """The finished trial of the highest dev score, the earliest on ties."""
+        done = [trial for trial in self.trials if trial.state == "finished" and trial.value is not None]
+        return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
+
+
+def read_studies(outputs: Path) -> list[Study | KronaError]:
+    """Every study under ``outputs/studies``, by name; one that can't be read comes as its error."""
+    return [read_study(path) for path in sorted((outputs / "studies").glob("*.db"))]
+
+
+def read_study(path: Path) -> Study | KronaError:
+    """The study in one SQLite file, or why it can't be read."""
+    try:
+        study = stored_study(path)
+    except KronaError as error:
+        return error
+    trials = counted(study)
+    axes = [_axis(key, kind) for key, kind in max((t.distributions for t in trials), key=len, default={}).items()]
+    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(study))
+
+
+def _trial(trial: Any) -> Trial:
+    heard = trial.intermediate_values
+    value = trial.value if trial.value is not None else (heard[max(heard)] if heard else None)
+    return Trial(
+        number=trial.number,
+        state=STATES.get(trial.state.name, trial.state.name.lower()),
+        value=None if value is None else float(value),
+        params={key: _plain(value) for key, value in trial.params.items()},
+        epochs=len(heard),
+        run_id=str(trial.user_attrs.get("run_id", "")),
+        error=trial.user_attrs.get("error"),
+    )
+
+
+def _axis(key: str, kind: Any) -> Axis:
+    if hasattr(kind, "choices"):
+        return Axis(key, choices=tuple(str(_plain(choice)) for choice in kind.choices))
+    return Axis(key, low=float(kind.low), high=float(kind.high), log=bool(kind.log))
+
+
+def _plain(value: Any) -> Any:
+    """A group's choice by its last name: paper/32x24 as 32x24."""
+    return value.rsplit("/", 1)[-1] if isinstance(value, str) else value
+
+
+def _importances(study: Any) -> dict[str, float]:
+    """How much of the spread of dev scores each axis accounts for; too few finished trials say nothing."""
+    optuna = optuna_or_error()
+    done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
+    if len(done) < 4 or len({trial.value for trial in done}) < 2:
+        return {}
+    try:
+        found = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
+        )
+    except (ValueError, RuntimeError, ImportError):
+        return {}
+    return {key: float(share) for key, share in found.items()}

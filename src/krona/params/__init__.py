@@ -1,0 +1,1 @@
+"""Parameter counts, ranks and costs of methods and factor shapes, without weights."""

@@ -1,0 +1,143 @@
+"""`krona params` and `krona shapes`: the audit's tables for people, and the methods composed from conf/ for them."""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from krona.backbones.load import meta_model
+from krona.config import check
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import explained
+from krona.config.settings import Backbone, Method
+from krona.messages import KronaError, did_you_mean
+from krona.paper import read_paper_table
+from krona.params import count
+from krona.params.shapes import ShapeRow
+from krona.paths import CONF
+from krona.screen import say, table, width_of
+
+PAPERS = "t5_base"  # the backbone that the paper's numbers are for
+
+
+def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.MethodRow], list[str]]:
+    """The table of all methods (or of ``method=a,b``) with overrides, and the methods that do not take them, with why.
+
+    Raises:
+        KronaError: no method is left, or the backbone is none.
+    """
+    chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("method=")]
+    names = chosen[-1].split(",") if chosen else method_names()
+    _require("backbone", backbone)
+    for name in names:
+        _require("method", name)
+    rest = [o for o in overrides if not o.startswith("method=")]
+    if not any(o.startswith(("task=", "recipe=")) for o in rest):
+        rest.append("~recipe")  # the method's own row, not that of the default task
+    rows: list[count.MethodRow] = []
+    left_out: list[str] = []
+    with hydra_session():
+        model = None
+        for name in names:
+            try:
+                method, settings = _composed(name, backbone, rest)
+                if model is None:
+                    model = meta_model(settings)
+                rows.append(count.method_row(model, method, counterparts=settings.factor_shapes))
+            except KronaError as error:
+                if "backbone." in str(error):  # the same for every method
+                    raise
+                left_out.append(f"{name}: {re.sub(r':? ?[(]?there are.*', '', str(error))}")
+    if not rows:
+        raise KronaError("\n".join(left_out))
+    return rows, left_out
+
+
+def _require(group: str, name: str) -> None:
+    if not (CONF / group / f"{name}.yaml").is_file():
+        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+        raise KronaError(f"there is no conf/{group}/{name}.yaml; {did_you_mean(name, there)}")
+
+
+def method_names() -> list[str]:
+    """Every method of conf/method: Table 1's rows first, in its order."""
+    there = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+    table1 = list(read_paper_table("1").rows)
+    return [name for name in table1 if name in there] + [name for name in there if name not in table1]
+
+
+def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
+    """The table of methods; beside the paper's percentages on its own backbone."""
+    console, on_the_papers = Console(), backbone == PAPERS
+    cells = [
+        (
+            row.method,
+            f"{row.trainable_params:,}",
+            f"{row.trainable_percent:.4f}",
+            f"{row.paper_percent:g}" if on_the_papers and row.paper_percent is not None else "",
+            "" if row.update_rank is None else str(row.update_rank),
+            _bytes(row.file_bytes),
+            f"{row.multiply_adds / 1e6:.2f}",
+            str(row.launches),
+        )
+        for row in rows
+    ]
+    headings = ("method", "trainable", "%", "paper", "rank", "file", "M adds", "launches")
+    say(console, Text(f"What trains, on {backbone}", style="bold"))
+    say(console, table(headings, cells, width=width_of(console), left=("method",)))
+    say(console, "")
+    paper = f"paper: {count.PRINTING_RULE}; " if on_the_papers else ""
+    say(
+        console,
+        f"%: of the backbone before insertion; {paper}rank: the highest that the update of one layer can have; file: "
+        "the adapter's; M adds: million multiply-adds of the branches' products, one token at every place; launches: "
+        "kernels that one forward gains; both of unmerged branches.",
+    )
+    for line in left_out:
+        say(console, Text(f"left out: {line}", style="dim"))
+
+
+def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
+    """The table of shapes; not ``everything``: those of LoRA's size, where there are any."""
+    console = Console()
+    equal = [row for row in rows if row.parameters == d_in + d_out]
+    shown = rows if everything or not equal else equal
+    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in shown]
+    headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
+    say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
+    say(console, table(headings, cells, width=width_of(console)))
+    say(console, "")
+    say(
+        console,
+        f"LoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds a token, "
+        "and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
+    )
+    if others := len(rows) - len(shown):
+        say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
+
+
+def _shape_cells(row: ShapeRow) -> list[str]:
+    a, b = (f"({p}, {q})" for p, q in row.kron_factors)
+    paper = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
+    return [
+        *(a, b, f"{row.parameters:,}", str(row.rank)),
+        *(f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}", paper),
+    ]
+
+
+def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Method, Backbone]:
+    typed = [f"++{o}" if _is_value(o) else o for o in overrides]  # ++: a setting that the YAML leaves at its default
+    chosen = [f"method={name}", f"backbone={backbone}", *typed]
+    with explained(chosen):
+        config = compose_job(chosen).config
+    settings = check.settings(config)
+    return settings.method, settings.backbone
+
+
+def _is_value(override: str) -> bool:
+    return "." in override.split("=", 1)[0] and not override.startswith(("+", "~"))
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1000:,.0f} kB" if size < 10**6 else f"{size / 10**6:,.1f} MB"

@@ -1,0 +1,1 @@
+"""Comparison of two runs or two methods: settings, scores, a paired test and changed predictions."""

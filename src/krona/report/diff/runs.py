@@ -1,0 +1,176 @@
+"""`krona diff RUN RUN`: settings, scores, a paired test, the examples that changed with their texts."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from krona.messages import KronaError
+from krona.metrics.statistics import mcnemar, swap_test
+from krona.outputs.result import read_result
+from krona.report.selection import Once, Run, of_result
+
+ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
+
+
+@dataclass(frozen=True)
+class Change:
+    """An example with two answers. ``verdict``: which side is right; of a number, the change of its error."""
+
+    id: str
+    source: str
+    target: str
+    a: str
+    b: str
+    verdict: str
+
+
+@dataclass
+class Diff:
+    """Two runs. ``p`` is of the paired randomisation test on the task's score; `untested` says why there is none."""
+
+    a: Run
+    b: Run
+    settings: list[tuple[str, str, str]]
+    scores: list[tuple[str, float | None, float | None]]
+    p: float | None = None
+    only_a: int | None = None  # right under a alone; classes only
+    only_b: int | None = None
+    mcnemar: float | None = None  # exact; where the score is accuracy
+    untested: str | None = None
+    changes: list[Change] = field(default_factory=list)
+    without_texts: str | None = None  # why the changed examples can't be shown
+
+
+def diff(a: Path, b: Path) -> Diff:
+    """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
+    once = Once()
+    one, two = _run(a, once), _run(b, once)
+    settings = [(key, x, y) for key, x, y in _paired(one.settings, two.settings) if x != y]
+    if one.result.seed != two.result.seed:
+        settings.insert(0, ("seed", str(one.result.seed), str(two.result.seed)))
+    found = Diff(one, two, settings, list(_scores(one, two)))
+    found.untested = _why_untested(one, two)
+    if found.untested is None:
+        _test(found)
+        _add_changes(found)
+    return found
+
+
+def find_run(outputs: Path, name: str) -> Path:
+    """A run's folder by path, id, or the beginning of an id; none or several are an error that names them."""
+    given = Path(name)
+    if (given / "result.json").is_file() or (given.is_file() and given.name == "result.json"):
+        return given if given.is_dir() else given.parent
+    matches = sorted(path.parent for path in outputs.glob("*/result.json") if path.parent.name.startswith(name))
+    exact = [path for path in matches if path.name == name]
+    if len(exact or matches) == 1:
+        return (exact or matches)[0]
+    if not matches:
+        raise KronaError(f"no run {name!r} under {outputs}: give a run's id, its beginning, or its folder")
+    shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
+    raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
+
+
+def _run(path: Path, once: Once) -> Run:
+    file = path if path.name == "result.json" else path / "result.json"
+    return of_result(read_result(file), str(file), once)
+
+
+def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, str]]:
+    for key in dict.fromkeys([*a, *b]):
+        yield key, a.get(key, "not set"), b.get(key, "not set")
+
+
+def _scores(a: Run, b: Run) -> Iterator[tuple[str, float | None, float | None]]:
+    for split in ("test", "dev"):
+        yield f"{split} score", a.score(split), b.score(split)
+        parts = [(getattr(run.result, split) or {}).get("parts", {}) for run in (a, b)]
+        for metric in dict.fromkeys([*parts[0], *parts[1]]):
+            yield f"{split} {metric}", parts[0].get(metric), parts[1].get(metric)
+
+
+def _why_untested(a: Run, b: Run) -> str | None:
+    for run in (a, b):
+        if run.result.status != "done":
+            return f"{run.result.run_id} is {run.result.status}"
+        if "test" not in run.packed:
+            return f"{run.result.run_id} has no stored predictions"
+    if a.result.task != b.result.task:
+        return f"they are of different tasks, {a.result.task} and {b.result.task}"
+    one, two = a.packed["test"], b.packed["test"]
+    if len(one) != len(two) or (one.truth != two.truth).any():
+        return f"their test sets differ ({len(one)} and {len(two)} examples)"
+    return None
+
+
+def _test(found: Diff) -> None:
+    one, two, metrics = found.a.packed["test"], found.b.packed["test"], found.a.metrics
+    found.p = swap_test([one], [two], metrics).p
+    if one.classes:
+        right_a, right_b = one.given == one.truth, two.given == two.truth
+        found.only_a, found.only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+        if metrics == ["accuracy"]:
+            found.mcnemar = mcnemar(found.only_a, found.only_b)
+
+
+def _add_changes(found: Diff) -> None:
+    texts: list[dict[str, dict[str, Any]]] = []
+    for run in (found.a, found.b):
+        try:
+            texts.append(_predictions(run.path.parent / "predictions.jsonl"))
+        except KronaError as error:
+            found.without_texts = str(error)
+            return
+    regression = found.a.packed["test"].classes == 0
+    one, two = texts
+    for key in one.keys() & two.keys():
+        x, y = one[key], two[key]
+        if x["prediction"].strip() != y["prediction"].strip():
+            verdict = _error_change(x, y) if regression else _verdict(x, y)
+            found.changes.append(Change(key, x["source"], x["target"], x["prediction"], y["prediction"], verdict))
+    order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
+    found.changes.sort(key=lambda c: (order.get(c.verdict, 0), -_size(c.verdict), _natural(c.id)))
+    if one.keys() != two.keys():
+        found.without_texts = f"only {len(one.keys() & two.keys())} examples are in both predictions.jsonl"
+
+
+def _predictions(path: Path) -> dict[str, dict[str, Any]]:
+    """The test split's lines by id. Raises KronaError for a file that is missing or damaged."""
+    found, number = {}, 0
+    try:
+        with path.open(encoding="utf-8") as lines:
+            for line in lines:
+                number += 1
+                row = json.loads(line)
+                if row["split"] == "test":
+                    found[str(row["id"])] = {key: str(row[key]) for key in ("source", "target", "prediction")}
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} is not there: the changed examples can't be shown") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise KronaError(f"{path} can't be read near line {number}: {type(error).__name__} {error}") from error
+    return found
+
+
+def _verdict(x: dict[str, Any], y: dict[str, Any]) -> str:
+    a, b = (row["prediction"].strip() == row["target"].strip() for row in (x, y))
+    return NEITHER if not a and not b else ONLY_A if a else ONLY_B
+
+
+def _error_change(x: dict[str, Any], y: dict[str, Any]) -> str:
+    try:
+        errors = [abs(float(row["prediction"]) - float(row["target"])) for row in (x, y)]
+    except ValueError:
+        return "no number"
+    return f"error {errors[1] - errors[0]:+.1f}"
+
+
+def _size(verdict: str) -> float:
+    return abs(float(verdict.split()[1])) if verdict.startswith("error") else 0.0
+
+
+def _natural(text: str) -> tuple[str, int]:
+    """test-2 before test-10."""
+    digits = len(text) - len(text.rstrip("0123456789"))
+    return (text[:-digits], int(text[-digits:])) if digits else (text, -1)

@@ -1,0 +1,1 @@
+"""Report formats, one file each: terminal, Markdown, LaTeX, CSV, HTML and SVG."""

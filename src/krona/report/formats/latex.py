@@ -1,0 +1,96 @@
+"""Tables for a paper: booktabs, one ``table*`` a section."""
+
+import re
+
+from krona.report import text
+from krona.report.table import Cell, Report, Row, Table
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "−": r"$-$", "–": "--", "—": "---", "⊗": r"$\otimes$", "·": r"$\cdot$",
+    "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
+    "³": r"\textsuperscript{3}",
+}  # fmt: skip
+
+
+def render(report: Report) -> str:
+    """Needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``; nothing else."""
+    lines = [f"% {report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.".replace("\n", " ")]
+    if report.empty:
+        lines.append(f"% {' '.join(report.empty)}".replace("\n", " "))
+    for table in report.tables:
+        lines += ["", *_table(table)]
+    for name, found in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
+        lines += [f"% {name}: {line}".replace("\n", " ") for line in found]
+    return "\n".join(lines) + "\n"
+
+
+def _table(table: Table) -> list[str]:
+    spec = "l" + "c" * len(table.columns)
+    lines = [
+        r"\begin{table*}[t]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
+        rf"\begin{{tabular}}{{{spec}}}",
+        r"\toprule",
+    ]
+    lines.append(" & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\")
+    lines.append(r"\midrule")
+    for row in table.rows:
+        lines += _rows(table, row)
+    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(table)}}}", r"\end{table*}"]
+    notes = [*table.notes, *(" ".join(one).rstrip() for one in text.asides(table))]
+    lines += [f"% {note}".replace("\n", " ") for note in notes]
+    return lines
+
+
+def _rows(table: Table, row: Row) -> list[str]:
+    """The means; below them, small, both intervals and the paper's number, where there are any."""
+    cells = [row.cells.get(column.key, Cell()) for column in table.columns]
+    label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
+    lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
+    spreads, tests = [text.spread(cell) for cell in cells], [text.test_range(cell) for cell in cells]
+    papers = [
+        f"{text.number(c.paper, min(2, c.digits))}" if c.comparable and c.paper is not None else "" for c in cells
+    ]
+    for name, values in (("seeds", spreads), ("examples", tests), ("paper", papers)):
+        if any(values):
+            small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
+            lines.append(" & ".join([rf"\quad{{\scriptsize {name}}}", *small]) + r" \\")
+    return lines
+
+
+def _mean(cell: Cell) -> str:
+    shown = escape(text.value(cell))
+    if cell.best or cell.tied:
+        return rf"\textbf{{{shown}}}" + (r"\rlap{$^{*}$}" if cell.best else "")
+    return shown
+
+
+def _caption(table: Table) -> str:
+    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX counts its tables itself
+    words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
+    if table.section is not None:
+        words.append(
+            "Mean over seeds; seeds: Student's t (95 %); examples: bootstrap of the scored set (95 %). Bold: the best"
+            " (starred) and those that a paired randomisation test does not tell apart from it."
+        )
+        if any(column.kind == "beside" for column in table.columns):
+            words.append("The best is chosen by dev; test stands beside it.")
+        words += [table.section.caution] if table.section.caution else []
+    return escape(" ".join(words))
+
+
+def _label(label: str) -> str:
+    """KronA^B_res as the paper writes it."""
+    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
+    if not found:
+        return escape(label)
+    name, above, below = found.groups()
+    return rf"{name}\textsuperscript{{{above}}}" + (rf"\textsubscript{{{below}}}" if below else "")
+
+
+def escape(value: str) -> str:
+    """Characters that LaTeX takes for commands, and those that its fonts may lack."""
+    shown = "".join(SPECIAL.get(character, character) for character in value.replace("\n", " "))
+    return shown.encode("latin-1", "replace").decode("latin-1")

@@ -1,0 +1,201 @@
+"""One HTML page with everything in it: tables first, readable without its script; no network, no framework."""
+
+import html
+import json
+import re
+from pathlib import Path
+
+from krona.report import studies, text
+from krona.report.formats.page_data import page_data
+from krona.report.table import Cell, Column, Report, Table
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js", "page_studies.js")
+
+
+def render(report: Report, base: Path | None = None) -> str:
+    """The page; its links to result.json start from the folder ``base`` (where it will lie)."""
+    here = Path(__file__).parent
+    data = json.dumps(page_data(report, base), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    scripts = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
+    if any(table.section for table in report.tables):
+        body += [f'<p class="legend">{_escape(_LEGEND)}</p>', _PLOTS]
+    body += [_studies(report), _unfinished(report), _problems(report), _DIALOG]
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{_escape(report.title)} · krona</title>
+<link rel="icon" href="data:,">
+<style>
+{(here / STYLE).read_text(encoding="utf-8")}
+</style>
+</head>
+<body>
+{"".join(body)}
+<script type="application/json" id="data">{_safe_json(data)}</script>
+<script>
+{scripts}
+</script>
+</body>
+</html>
+"""
+
+
+_LEGEND = (
+    "Each cell: the mean over seeds with Student's t interval (95 %), and below it the scored set's own bootstrap "
+    "interval (95 %), the paper's number and the difference. ★ best; bold with it, what a paired randomisation test on "
+    "the task's own metric does not tell apart from it (10,000 swaps of examples, all seeds together, Holm over the "
+    "column). "
+    "A cell opens its runs; a column's heading sorts."
+)
+_PLOTS = """
+<section id="plots" aria-labelledby="plots-title">
+<h2 id="plots-title">Pictures</h2>
+<form class="choices"><label>Table <select id="pick-table"></select></label>
+<label>Task <select id="pick-task"></select></label></form>
+<div class="plots" id="plot-area"></div>
+<noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
+</section>
+"""
+_DIALOG = """
+<dialog id="details" aria-labelledby="details-title">
+<form method="dialog"><h2 id="details-title"></h2><button aria-label="Close">Close</button></form>
+<div id="details-body"></div>
+</dialog>
+"""
+
+
+def _head(report: Report) -> str:
+    done, others = len(report.runs), len(report.unfinished)
+    unfinished = text.unfinished_counts(report.unfinished)
+    counts = [f"{done} finished run{'s' * (done != 1)}"]
+    counts += [f'<a href="#unfinished">{others} not finished</a> ({unfinished})'] if others else []
+    counts += [f'<a href="#problems">{len(report.problems)} not usable</a>'] if report.problems else []
+    links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
+    links += '<a href="#plots">Pictures</a>' if any(t.section for t in report.tables) else ""
+    links += "".join(f'<a href="#study-{i}">Study {_escape(one.name)}</a>' for i, one in enumerate(report.studies))
+    empty = f'<p class="caution">{_with_command(*report.empty)}</p>' if report.empty else ""
+    return f"<header><h1>{_escape(report.title)}</h1><p>{' · '.join(counts)}</p><nav>{links}</nav>{empty}</header>\n"
+
+
+def _section(number: int, table: Table) -> str:
+    caution = table.section.caution if table.section else None
+    warning = f'<p class="caution">{_escape(caution)}</p>' if caution else ""
+    heads = "".join(
+        f'<th scope="col"><button type="button" data-sort="{i}">{_escape(name)}'
+        '<span aria-hidden="true"></span></button></th>'
+        for i, name in enumerate((table.axis, *(column.label for column in table.columns)))
+    )
+    rows = "\n".join(_row(number, i, table) for i in range(len(table.rows)))
+    notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
+    lacking = text.asides(table)
+    folded = (
+        f"<details><summary>What is missing or left out, and what to type for it</summary><ul>"
+        f"{''.join(f'<li>{_with_command(*one)}</li>' for one in lacking)}</ul></details>"
+        if lacking
+        else ""
+    )
+    return f"""<section aria-labelledby="table-{number}">
+<h2 id="table-{number}">{_escape(table.heading)}</h2>{warning}
+<div class="scroll" tabindex="0" role="region" aria-label="{_escape(table.heading)}"><table data-table="{number}">
+<thead><tr>{heads}</tr></thead>
+<tbody>
+{rows}
+</tbody></table></div>
+<ul class="notes">{notes}</ul>{folded}
+</section>
+"""
+
+
+def _row(table_number: int, i: int, table: Table) -> str:
+    row = table.rows[i]
+    differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
+    cells = "".join(_cell(table, (table_number, i), column, row.cells.get(column.key)) for column in table.columns)
+    return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{label(row.label)}{differs}</th>{cells}</tr>'
+
+
+def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | None) -> str:
+    if cell is None or (cell.value is None and not cell.missing):
+        return "<td></td>"
+    parts = []
+    if spread := text.spread(cell):
+        parts.append(f'<small class="spread">{spread}</small>')
+    if cell.test_interval:
+        parts.append(f'<small title="{table.scored_on(column)} set, 95 %">{text.test_range(cell)}</small>')
+    if cell.paper is not None:
+        gap = text.difference(cell)
+        printed = text.number(cell.paper, min(2, cell.digits))
+        parts.append(f'<small class="paper" title="the paper">{printed}{f" ({gap})" if gap else ""}</small>')
+    shown = text.value(cell) + ("<span class='star' title='best'>★</span>" if cell.best else "")
+    shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else f"<span>{shown}</span>"
+    value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
+    inner = shown + "".join(parts)
+    if not cell.runs and not cell.command:
+        return f"<td{value}>{inner}</td>"
+    number, row = place
+    return f'<td{value}><button type="button" data-cell="{number},{row},{_escape(column.key)}">{inner}</button></td>'
+
+
+def _studies(report: Report) -> str:
+    sections = []
+    for i, study in enumerate(report.studies):
+        lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study))
+        pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
+        told = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
+        sections.append(
+            f'<section aria-labelledby="study-{i}"><h2 id="study-{i}">Study {_escape(study.name)}</h2>{lines}'
+            f'<div class="plots" id="study-{i}-plots"></div>{told if pruned else ""}</section>\n'
+        )
+    return "".join(sections)
+
+
+def _unfinished(report: Report) -> str:
+    if not report.unfinished:
+        return ""
+    rows = []
+    for run in report.unfinished:
+        result = run.result
+        place = (result.method, result.task, str(result.seed), result.reached)
+        cells = "".join(f"<td>{_escape(cell)}</td>" for cell in (run.status, *place, result.error or ""))
+        rows.append(f'<tr>{cells}<td class="id">{_escape(result.run_id)}</td></tr>')
+    heads = "".join(
+        f"<th scope='col'>{n}</th>" for n in ("Status", "Method", "Task", "Seed", "Reached", "Reason", "Run")
+    )
+    return (
+        f'<section><h2 id="unfinished">Not finished</h2><div class="scroll" tabindex="0"><table class="plain">'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>\n"
+    )
+
+
+def _problems(report: Report) -> str:
+    if not report.problems:
+        return ""
+    items = "".join(f"<li>{_escape(problem)}</li>" for problem in report.problems)
+    return f'<section><h2 id="problems">Files that could not be used</h2><ul>{items}</ul></section>\n'
+
+
+def label(name: str) -> str:
+    """KronA^B_res with raised and lowered letters."""
+    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", name)
+    if not found:
+        return _escape(name)
+    word, above, below = found.groups()
+    return f"{word}<sup>{above}</sup>" + (f"<sub>{below}</sub>" if below else "")
+
+
+def _with_command(words: str, command: str) -> str:
+    return f"{_escape(words)} <code>{_escape(command)}</code>" if command else _escape(words)
+
+
+def _escape(value: str) -> str:
+    return html.escape(value, quote=True)
+
+
+def _safe_json(data: str) -> str:
+    """No `</script>` and no comment can begin inside."""
+    return data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e").replace("\u2028", "\\u2028")

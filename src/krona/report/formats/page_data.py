@@ -1,0 +1,160 @@
+"""What the page's script needs, small: a thousand runs in a few hundred kilobytes."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from krona.messages import amount
+from krona.report import studies
+from krona.report.choice import MOST_RUNS, MOST_SEEDS
+from krona.report.grouping import in_words
+from krona.report.selection import Run
+from krona.report.table import AVERAGE, Cell, Report, Table
+from krona.report.used_shapes import update_rank, used_shape
+
+ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
+
+
+def page_data(report: Report, base: Path | None) -> dict[str, Any]:
+    """runs, cells and plots' points; ``base`` is the folder that links to result.json start from."""
+    seeds = MOST_SEEDS if len(report.runs) > MOST_RUNS else None
+    runs = _all_runs(report, seeds)
+    number = {id(run): i for i, run in enumerate(runs)}
+    common, keys, variants, variant_of = _settings(runs)
+    folders = list(dict.fromkeys(run.path.parent.parent for run in runs))
+    provenance: dict[str, int] = {}
+    sections = list(dict.fromkeys(run.section for run in runs))
+    data: dict[str, Any] = {
+        "keys": keys, "common": common, "variants": variants, "folders": [_link(folder, base) for folder in folders],
+        "sections": [section.heading for section in sections], "runs": [], "tables": [],
+    }  # fmt: skip
+    for run in runs:
+        made = provenance.setdefault(_made(run), len(provenance))
+        data["runs"].append(_run(run, folders.index(run.path.parent.parent), variant_of[id(run)], made))
+    data["made"] = list(provenance)
+    data["tables"] = [_table(table, number, seeds) for table in report.tables]
+    data["studies"] = [studies.data_of(study) for study in report.studies]
+    return data
+
+
+def _all_runs(report: Report, seeds: int | None) -> list[Run]:
+    """With ``seeds``, only what the tables show, and so many of a cell."""
+    cells = [cell.runs for table in report.tables for row in table.rows for cell in row.cells.values()]
+    shown = [run for runs in cells for run in runs[:seeds]]
+    return list(
+        {id(run): run for run in (*(report.runs if seeds is None else ()), *shown, *report.unfinished)}.values()
+    )
+
+
+def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
+    """The order is `page.js`'s."""
+    result, epochs = run.result, run.whole.dev_curve
+    curve = [_short(entry.get("score")) for entry in epochs]
+    losses = [_short(entry.get("loss"), 4) for entry in epochs]
+    return [
+        result.run_id, folder, variant, made, result.seed, _short(run.score("test")), _short(run.score("dev")),
+        result.best_epoch, result.trainable_params, _short(result.times.get("train"), 1), curve, losses,
+        str(result.provenance.get("started", "")), result.notes, epochs[0].get("epoch") if epochs else None,
+    ]  # fmt: skip
+
+
+def _made(run: Run) -> str:
+    """Code, machine and libraries in a line; equal ones are stored once."""
+    found = run.result.provenance
+    versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
+    changed = " with uncommitted changes" if found.get("git_dirty") else ""
+    threads = f", {amount(found['threads'], 'thread')}" if found.get("threads") else ""
+    return (
+        f"code {found.get('git_commit')}{changed}; {found.get('device')}{threads}; "
+        f"backbone {found.get('backbone_fingerprint')}; {versions}"
+    )
+
+
+def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str, Any]:
+    tasks = [column for column in table.columns if column.kind == "task"]
+    columns = [[column.key, column.label, column.kind] for column in table.columns]
+    rows: list[dict[str, Any]] = []
+    for row in table.rows:
+        runs = [run for cell in row.cells.values() for run in cell.runs]
+        first = runs[0] if runs else None
+        rows.append(
+            {
+                "label": row.label, "differs": row.differs,
+                "shape": used_shape(first.result) if first else None,
+                "rank": update_rank(first.result) if first else None,
+                "params": first.result.trainable_params if first else None,
+                "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
+            }
+        )  # fmt: skip
+    return {
+        "heading": table.heading, "title": table.title, "axis": table.axis, "columns": columns, "rows": rows,
+        "split": table.split, "ours": table.section is not None,
+        "apart": {c.key: _apart(table, c.key, seeds) for c in tasks} if table.section else {},
+    }  # fmt: skip
+
+
+def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
+    found = {
+        "v": _short(cell.value), "t": _ends(cell.interval), "b": _ends(cell.test_interval), "p": _short(cell.p, 4),
+        "paper": cell.paper if cell.comparable else None, "best": cell.best, "tied": cell.tied,
+        "missing": cell.missing, "command": cell.command,
+        "runs": [number[id(run)] for run in cell.runs if id(run) in number],
+    }  # fmt: skip
+    return {key: value for key, value in found.items() if value is not None and value is not False and value != []}
+
+
+def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
+    """How many predictions two rows differ in, mean over the seeds that both have: {"i j": [mean, of, seeds]}."""
+    if column == AVERAGE:
+        return {}
+    by_row: list[dict[int, Any]] = []
+    for row in table.rows:
+        runs = row.cells[column].runs[:most] if column in row.cells else []
+        by_row.append({run.result.seed: run.packed[table.split].given for run in runs if table.split in run.packed})
+    known = [i for i, seeds in enumerate(by_row) if seeds]
+    best = [i for i in known if table.rows[i].cells[column].best]
+    found: dict[str, Any] = {}
+    for place, i in enumerate(known):
+        for j in known[place + 1 :]:
+            if len(known) > ALL_PAIRS and i not in best and j not in best:
+                continue
+            seeds = by_row[i].keys() & by_row[j].keys()
+            pairs = [(by_row[i][seed], by_row[j][seed]) for seed in seeds]
+            counts = [int((a != b).sum()) for a, b in pairs if len(a) == len(b)]
+            if counts:
+                found[f"{i} {j}"] = [_short(float(np.mean(counts)), 1), len(pairs[0][0]), len(counts)]
+    return found
+
+
+def _settings(runs: Sequence[Run]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
+    """The commonest value of each key, and of each variant what it has instead."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.settings))
+    common = {
+        key: in_words(key, Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0]) for key in keys
+    }
+    variants: dict[tuple[str, ...], int] = {}
+    listed: list[dict[int, str]] = []
+    variant_of = {}
+    for run in runs:
+        if run.variant not in variants:
+            variants[run.variant] = len(listed)
+            values = {i: in_words(key, run.settings.get(key, "")) for i, key in enumerate(keys)}
+            listed.append({i: value for i, value in values.items() if value != common[keys[i]]})
+        variant_of[id(run)] = variants[run.variant]
+    return common, keys, listed, variant_of
+
+
+def _link(folder: Path, base: Path | None) -> str:
+    return Path(os.path.relpath(folder.resolve(), (base or Path.cwd()).resolve())).as_posix()
+
+
+def _short(value: float | None, digits: int = 2) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+    return None if interval is None else [round(end, 2) for end in interval]

@@ -1,0 +1,50 @@
+"""A report as CSV: one line a cell, everything that is known of it."""
+
+import csv
+import io
+
+from krona.report.table import Cell, Report
+
+FIELDS = (
+    "table", "section", "row", "differs", "column", "value", "t_low", "t_high", "seeds", "test_low", "test_high",
+    "paper", "difference", "best", "not_told_apart", "p_holm", "missing", "command", "runs",
+)  # fmt: skip
+
+
+def render(report: Report) -> str:
+    """Numbers are not rounded; a file that could not be used has a line with its reason under ``missing``."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for table in report.tables:
+        for row in table.rows:
+            for column in table.columns:
+                cell = row.cells.get(column.key, Cell())
+                writer.writerow(
+                    map(_plain, (table.name, table.heading, row.label, row.differs, column.key, *_cell(cell)))
+                )
+    blank = [""] * (len(FIELDS) - 4)
+    for run in report.unfinished:
+        writer.writerow(
+            map(_plain, ("not finished", *blank, run.status, run.result.error or run.result.reached, run.result.run_id))
+        )
+    for problem in report.problems:
+        writer.writerow(map(_plain, ("not used", *blank, problem, "", "")))
+    return out.getvalue()
+
+
+def _cell(cell: Cell) -> tuple[object, ...]:
+    low, high = cell.interval or ("", "")
+    test_low, test_high = cell.test_interval or ("", "")
+    return (
+        cell.value, low, high, " ".join(map(str, cell.seeds)), test_low, test_high, cell.paper, cell.difference,
+        int(cell.best), int(cell.tied), cell.p, cell.missing, cell.command,
+        " ".join(run.result.run_id for run in cell.runs),
+    )  # fmt: skip
+
+
+def _plain(value: object) -> object:
+    """Empty for None; a name that a spreadsheet would run as a formula is quoted."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "@", "-"):
+        return f"'{value}"
+    return "" if value is None else value

@@ -1,0 +1,74 @@
+"""Pieces of an SVG that stands in a README: readable in light and dark, with a background of its own."""
+
+import math
+import re
+import textwrap
+from html import escape
+
+from krona.report.table import Row
+
+WIDTH = 760
+STYLE = """
+.ink{fill:#1d1f23}.soft{fill:#5c626d}.line{stroke:#d9dbe0}.mark{fill:#1f5fbf}.seeds{stroke:#1f5fbf}.test{stroke:#9db8e0}
+.ring{stroke:#c47a00;fill:none}.bold{font-weight:700}
+.s0{--c:#1f5fbf}.s1{--c:#b86e00}.s2{--c:#268f80}.s3{--c:#97508c}
+.stroke{stroke:var(--c);fill:none}.fill{fill:var(--c)}
+text{font-family:system-ui,sans-serif;font-size:13px}.title{font-weight:600;font-size:15px}.back{fill:#fff}
+@media (prefers-color-scheme:dark){.ink{fill:#e6e7ea}.soft{fill:#a2a8b4}.line{stroke:#343943}.mark{fill:#8ab4ff}
+.seeds{stroke:#8ab4ff}.test{stroke:#4a6592}.ring{stroke:#efb118}.back{fill:#15171b}
+.s0{--c:#8ab4ff}.s1{--c:#efb118}.s2{--c:#6cc5b0}.s3{--c:#d9a3cf}}
+"""
+MARKS = ("M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0", "M-4.5,-4.5h9v9h-9z", "M0,-5.6L5.4,4.2H-5.4z", "M0,-6L6,0L0,6L-6,0z")
+LETTER = 6.9  # mean width of a letter at 13 px
+
+
+def frame(height: float, parts: list[str]) -> str:
+    """The whole picture."""
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img">'
+        f"<style>{STYLE}</style>"
+        f'<rect class="back" width="{WIDTH}" height="{height:.0f}" rx="6"/>{"".join(parts)}</svg>\n'
+    )
+
+
+def words(x: float, y: float, value: str, kind: str, anchor: str = "start") -> str:
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(value)}</text>'
+
+
+def lines(y: float, value: str) -> tuple[list[str], float]:
+    """Text that is broken to the picture's width, and where it ends."""
+    broken = textwrap.wrap(value, int((WIDTH - 40) / LETTER))
+    return [words(20, y + 18 * i, line, "soft") for i, line in enumerate(broken)], y + 18 * len(broken)
+
+
+def line(kind: str, x1: float, y1: float, x2: float, y2: float, width: float = 1) -> str:
+    ends = f'x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
+    return f'<line class="{kind}" {ends} stroke-width="{width}"/>'
+
+
+def label(row: Row) -> str:
+    """KronA^B_res with its letters raised and lowered; what tells a row from others stands small behind."""
+    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", row.label)
+    shown = escape(row.label)
+    if found:
+        word, above, below = found.groups()
+        shown = f'{word}<tspan dy="-5" style="font-size:10px">{above}</tspan>'
+        shown += f'<tspan dy="8" style="font-size:10px">{below}</tspan>' if below else ""
+    return shown + (f'<tspan class="soft" style="font-size:10px"> {escape(row.differs)}</tspan>' if row.differs else "")
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers from at or below ``low`` to at or above ``high``, four to seven of them."""
+    rough = max(high - low, 1e-9) / 5
+    unit = 10 ** math.floor(math.log10(rough))
+    step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    return [step * i for i in range(first, last + 1)]
+
+
+def tick_text(value: float) -> str:
+    """A tick's number without needless zeros; 158k, 2.2M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.3g}".replace("-", "−")

@@ -1,0 +1,129 @@
+"""A report for a terminal: as wide as it is, in several blocks where a table does not fit, plain in a pipe."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from krona.report import studies, text
+from krona.report.table import Cell, Column, Report, Row, Table
+from krona.screen import as_typed
+
+
+def render(report: Report, *, width: int = 100, color: bool = False) -> str:
+    """The report as text; with ``color``, as ANSI sequences."""
+    from rich.console import Console
+    from rich.text import Text
+
+    out = io.StringIO()
+    console = Console(
+        file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
+    )
+
+    def say(line: str = "", style: str = "") -> None:
+        console.print(Text(as_typed(line), style=style))
+
+    def say_command(command: str, style: str = "") -> None:
+        """What is to be copied is a line of its own, however long."""
+        if command:
+            console.print(Text(f"    {as_typed(command)}", style=style), soft_wrap=True)
+
+    def say_item(line: str, style: str = "") -> None:
+        """After a dash, what is longer than a line indented."""
+        for i, part in enumerate(Text(as_typed(line)).wrap(console, width - 2)):
+            console.print(Text(f"{'  ' if i else '- '}{part.plain.rstrip()}", style=style))
+
+    say(report.title, "bold")
+    if report.empty:
+        say(report.empty[0])
+        say_command(report.empty[1])
+    for table in report.tables:
+        say()
+        say(table.heading, "bold cyan")
+        if table.section is not None and table.section.caution:
+            say(table.section.caution, "yellow")
+        for columns in _blocks(table, width):
+            console.print(_grid(table, columns, width))
+        for note in table.notes:
+            say_item(note, "dim")
+        for line, command in text.asides(table):
+            say_item(line, "dim")
+            say_command(command, "dim")
+    if any(table.section for table in report.tables):
+        say()
+        say(text.legend(report, paper="Δ: minus the paper's number"), "dim")
+    for study in report.studies:
+        say()
+        say(f"Study {study.name}", "bold cyan")
+        for line in studies.in_words(study):
+            say(line)
+    unfinished = f"Not finished ({text.unfinished_counts(report.unfinished)})"
+    unusable = f"Could not be used ({len(report.problems)})"
+    for title, lines in ((unfinished, text.unfinished_lines(report)), (unusable, report.problems)):
+        if lines:
+            say()
+            say(title, "bold red")
+            for line in lines[:20]:
+                say_item(line)
+            if len(lines) > 20:
+                say(f"… and {len(lines) - 20} more: --format html lists all")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def lines_of(cell: Cell) -> list[str]:
+    """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
+    ends = cell.test_interval
+    rows = [f"{text.value(cell)}{text.mark(cell)}", text.spread(cell)]
+    rows.append("" if ends is None else "–".join(text.number(end, 0) for end in ends))
+    gap = text.difference(cell)
+    return [rows[0], *(row for row in (*rows[1:], f"Δ{gap}" if gap else "") if row)]
+
+
+def _label(row: Row) -> str:
+    return "\n".join([row.label, *(row.differs.split(", ") if row.differs else [])])  # a setting a line
+
+
+def _blocks(table: Table, width: int) -> list[list[Column]]:
+    """Columns that fit side by side; the row labels come again in each block."""
+    taken = 2 + _label_width(table, width)
+    blocks: list[list[Column]] = [[]]
+    left = width - taken
+    for column in table.columns:
+        needed = 2 + _width(table, column)
+        if needed > left and blocks[-1]:
+            blocks.append([])
+            left = width - taken
+        blocks[-1].append(column)
+        left -= needed
+    return blocks
+
+
+def _label_width(table: Table, width: int) -> int:
+    labels = [line for row in table.rows for line in _label(row).split("\n")] + [table.axis]
+    return min(max(map(len, labels)), max(11, width // 3))  # KronA^B_res whole
+
+
+def _width(table: Table, column: Column) -> int:
+    cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
+    return max([*map(len, column.label.split()), *(len(line) for cell in cells for line in lines_of(cell))])
+
+
+def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+    grid.add_column(Text(table.axis), overflow="fold", width=_label_width(table, width))
+    for column in columns:
+        grid.add_column(Text(column.label), justify="right", overflow="fold", width=_width(table, column))
+    for row in table.rows:
+        cells = [Text(_label(row))]
+        for column in columns:
+            cell = row.cells.get(column.key, Cell(missing=""))
+            first, *others = lines_of(cell)
+            shown = Text(first, style="bold" if cell.best or cell.tied else "")
+            if others:
+                shown.append("\n" + "\n".join(others), style="dim")
+            cells.append(shown)
+        grid.add_row(*cells)
+    return grid

@@ -1,0 +1,93 @@
+"""What a table is, whatever it is printed as: cells, rows, tables, and the report around them."""
+
+from dataclasses import dataclass, field
+
+from krona.metrics.statistics import Interval
+from krona.outputs.studies import Study
+from krona.report.sections import Section
+from krona.report.selection import Run
+
+AVERAGE = "avg"
+
+
+@dataclass
+class Cell:
+    """One number. ``value`` is the mean over ``runs``; without a value, ``missing`` says why there is none."""
+
+    value: float | None = None
+    interval: Interval | None = None  # Student's t over seeds, 95 %
+    test_interval: Interval | None = None  # bootstrap of the test set, 95 %
+    paper: float | None = None
+    comparable: bool = False  # whether `difference` means something
+    best: bool = False
+    tied: bool = False  # not told apart from the best
+    p: float | None = None  # against the best, Holm over the column
+    runs: list[Run] = field(default_factory=list)
+    missing: str | None = None
+    command: str | None = None
+    digits: int = 2
+
+    @property
+    def difference(self) -> float | None:
+        known = self.comparable and self.value is not None and self.paper is not None
+        return self.value - self.paper if known else None  # type: ignore[operator]
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({run.result.seed for run in self.runs})
+
+    @property
+    def half_width(self) -> float | None:
+        """The interval over seeds as ±."""
+        return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2
+
+
+@dataclass(frozen=True)
+class Column:
+    """``kind``: task, beside (test beside dev), average, params, rank, time (seconds or ratios), launches."""
+
+    key: str
+    label: str
+    kind: str = "task"
+
+
+@dataclass
+class Row:
+    key: str
+    label: str
+    cells: dict[str, Cell] = field(default_factory=dict)
+    differs: str = ""  # the settings that tell this row from others of the same label
+
+
+@dataclass
+class Table:
+    """``section`` is None for a table of the paper's own numbers."""
+
+    name: str
+    title: str
+    heading: str
+    axis: str
+    columns: list[Column]
+    rows: list[Row]
+    section: Section | None = None
+    notes: list[str] = field(default_factory=list)
+    split: str = "test"  # of its scores, but for columns beside them
+    asides: list[tuple[str, str]] = field(default_factory=list)  # what is not shown, and the command that shows it
+
+    def scored_on(self, column: Column) -> str:
+        """Which split a column's scores are of."""
+        return "test" if column.kind == "beside" else self.split
+
+    def cell(self, row: str, column: str) -> Cell:
+        return next(one for one in self.rows if one.key == row).cells[column]
+
+
+@dataclass
+class Report:
+    title: str
+    tables: list[Table]
+    runs: list[Run] = field(default_factory=list)  # all that the tables were made from
+    unfinished: list[Run] = field(default_factory=list)  # failed, interrupted, running
+    studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
+    problems: list[str] = field(default_factory=list)  # files that could not be used
+    empty: tuple[str, str] | None = None  # that there is nothing to show, and the command that makes it

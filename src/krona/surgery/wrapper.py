@@ -1,0 +1,196 @@
+"""A module of the backbone with branches at it, and what a model carries while adapters are in it: torch only."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from krona.messages import KronaError
+from krona.methods.magnitude import Magnitude
+
+Placement = Literal["parallel", "sequential", "before"]
+
+
+@dataclass(frozen=True)
+class Place:
+    """How an adapter's branches stand at one module."""
+
+    placement: Placement
+    inner_residual: bool
+
+
+@dataclass
+class Adapter:
+    """One inserted method: where its branches sit and which of the backbone's own weights train with it."""
+
+    branch: Callable[..., nn.Module] | None
+    branch_config: dict[str, Any]
+    insertion: dict[str, Any]  # the arguments of `surgery.insert` besides
+    reversible: bool = True  # of the backbone's weights that train a copy is kept
+    trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
+
+    @property
+    def leaves_its_mark(self) -> bool:
+        """Whether the backbone's own weights train with it, and nothing keeps them as they were."""
+        return bool(self.trained) and not self.reversible
+
+
+@dataclass
+class Inserted:
+    """What a model carries while adapters are in it."""
+
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # weights that stand aside, by name
+    required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
+    active: str | None = None
+    merged: str | None = None
+    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places where a merged one stands in
+
+
+class Adapted(nn.Module):
+    """A module of the backbone with branches beside it, after it or before it.
+
+    *parallel* ``y = base(x) + Σ branch(x)``; *sequential* ``y = base(x)``, then ``y = y + branch(y)``, one by one;
+    *before* ``x = x + branch(x)``, one by one, then ``y = base(x)``. Without the inner residual the last two are
+    ``branch(y)`` and ``branch(x)`` alone. A magnitude rescales the sum of a parallel placement (DoRA).
+    The base may be a linear layer, a LayerNorm, an FFN or an attention block (of a tuple the first is the output).
+    """
+
+    def __init__(self, base: nn.Module) -> None:
+        super().__init__()
+        self.base = base
+        self.training = base.training  # a model in eval mode stays in it
+        self.branches = nn.ModuleDict()  # adapter → its branches here
+        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
+        self.places: dict[str, Place] = {}
+        self.active: str | None = None
+        self.prepared: Any = None  # a `krona.surgery.inference.Prepared`, for inference
+        self.merged = False  # the active adapter is in the base's weight
+
+    def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("__"):
+                raise
+            return getattr(super().__getattr__("base"), name)
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        place = self.places.get(self.active) if self.active is not None else None
+        if self.active is None or place is None or self.merged:
+            return self.base(x, *args, **kwargs)
+        if self.prepared is not None and self._at_inference(x):
+            step = self.prepared.refresh(self)
+            if step is not None:
+                return step(x, *args, **kwargs)
+        branches: Any = self.branches[self.active]
+        if place.placement == "before":
+            return self.base(through(branches, x, place.inner_residual), *args, **kwargs)
+        if self._in_one_step(place, branches):
+            return branches[0].beside(self.base, x)
+        output = self.base(x, *args, **kwargs)
+        y = output[0] if isinstance(output, tuple) else output
+        dtype = y.dtype
+        if place.placement == "sequential":
+            y = through(branches, y, place.inner_residual)
+        else:
+            first, *others = branches
+            if hasattr(first, "add_to"):
+                y = first.add_to(y, x, *others)
+            else:
+                for branch in branches:
+                    y = y + branch(x)
+            if self.active in self.magnitudes:
+                delta = sum(branch.delta().detach() for branch in branches)
+                y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)
+        y = y.to(dtype)  # under autocast a branch's last step may be in fp32
+        return (y, *output[1:]) if isinstance(output, tuple) else y
+
+    def _at_inference(self, x: Tensor) -> bool:
+        return not (self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
+
+    def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
+        """Whether the branch and the linear layer that it stands beside can be computed together (``beside``)."""
+        base = self.base
+        return (
+            type(base) is nn.Linear
+            and place.placement == "parallel"
+            and len(branches) == 1
+            and hasattr(branches[0], "beside")
+            and str(self.active) not in self.magnitudes
+            and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks)
+        )
+
+    def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """What an adapter trains here, by public name within this place."""
+        if adapter in self.branches:
+            yield from self.branches[adapter].named_parameters()
+        if adapter in self.magnitudes:
+            yield from self.magnitudes[adapter].named_parameters()
+
+    def put_in(self, adapter: str, branches: nn.ModuleList, place: Place, magnitude: Magnitude | None) -> None:
+        self.branches[adapter] = branches.train(self.training)
+        self.places[adapter] = place
+        if magnitude is not None:
+            self.magnitudes[adapter] = magnitude
+
+    def drop(self, adapter: str) -> None:
+        if adapter in self.branches:
+            del self.branches[adapter], self.places[adapter]
+        if adapter in self.magnitudes:
+            del self.magnitudes[adapter]
+
+
+def through(branches: nn.ModuleList, h: Tensor, inner_residual: bool) -> Tensor:
+    """``h`` through branches one by one."""
+    dtype = h.dtype
+    for branch in branches:
+        h = h + branch(h) if inner_residual else branch(h)
+    return h.to(dtype)
+
+
+def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
+    """The places that carry branches, by name, the outer before the inner."""
+    for name, module in model.named_modules():
+        if isinstance(module, Adapted):
+            yield name, module
+
+
+def public_name(name: str) -> str:
+    """A parameter's name without the wrappers: as it would be called beside the backbone's own."""
+    parts = name.split(".")
+    kept: list[str] = []
+    for index, part in enumerate(parts):
+        if part in ("base", "branches", "magnitudes") or (index and parts[index - 1] in ("branches", "magnitudes")):
+            continue
+        kept.append(part)
+    return ".".join(kept)
+
+
+def of_an_adapter(name: str) -> bool:
+    """Whether a module's or parameter's full name lies in a branch or a magnitude."""
+    return ".branches." in name or ".magnitudes." in name
+
+
+def base_of(module: nn.Module) -> nn.Module:
+    """The backbone's module, without the wrapper."""
+    return module.base if isinstance(module, Adapted) else module
+
+
+def state_of(model: nn.Module) -> Inserted:
+    """What the model carries; an error where no adapter is in it."""
+    state = model.__dict__.get("krona")
+    if state is None:
+        raise KronaError("no adapter is in this model: surgery.insert(model, …) puts one in")
+    assert isinstance(state, Inserted)
+    return state
+
+
+def adapter_named(model: nn.Module, name: str) -> Adapter:
+    """One of the model's adapters; an error that lists them where the name is none of theirs."""
+    adapters = state_of(model).adapters
+    if name not in adapters:
+        raise KronaError(f"no adapter named {name!r} is in the model; there are: {', '.join(map(repr, adapters))}")
+    return adapters[name]

@@ -1,0 +1,90 @@
+"""One job of a multirun, ready for another process: Hydra's state is pickled with it."""
+
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from hydra.core.utils import run_job, setup_globals
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from krona.config.choices import put_aside_other_launchers
+from krona.jobs.job import Job
+from krona.jobs.processes import Interrupted, interrupt
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job's overrides and what Hydra needs to run it. Called in the process that runs it; there it can be stopped."""
+
+    hydra_context: HydraContext
+    config: DictConfig
+    function: Callable[[DictConfig], Job]
+    overrides: tuple[str, ...]
+    number: int
+    singletons: Mapping[Any, Any]
+
+    def __call__(self) -> Job:
+        Singleton.set_state(dict(self.singletons))
+        setup_globals()
+        put_aside_other_launchers()
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, list(self.overrides))
+        with open_dict(config):
+            config.hydra.job.num = self.number
+            config.hydra.job.id = f"{config.hydra.job.name}_{self.number}"
+        HydraConfig.instance().set_config(config)
+        signal.signal(signal.SIGTERM, interrupt)
+        done = run_job(
+            hydra_context=self.hydra_context,
+            task_function=self.function,
+            config=config,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+        job: Job = done.return_value
+        return job
+
+
+@dataclass(frozen=True)
+class Requeued:
+    """A task under submitit: told that its time is over, it stops, and submitit puts it into the queue again.
+
+    ``checkpoint`` is submitit's protocol for that. What the run had reached is in its folder: it goes on from there.
+    """
+
+    task: Task
+
+    def __call__(self) -> Job:
+        import submitit
+
+        number = getattr(signal, f"SIG{submitit.JobEnvironment().USR_SIG}")
+        requeue: Any = signal.getsignal(number)  # submitit's own
+        code: Any = 128 + signal.SIGTERM
+
+        def stop(number: int, frame: FrameType | None) -> None:
+            nonlocal code
+            try:
+                requeue(number, frame)
+                return  # of several ranks the first asks, and ends the others
+            except SystemExit as end:
+                code = end.code  # it stands in the queue
+            except Exception as error:
+                print(f"not put into the queue again: {error}", file=sys.stderr)
+            raise Interrupted(number)
+
+        signal.signal(number, stop)
+        try:
+            return self.task()
+        except Interrupted:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM's, which comes with the requeueing: all is saved
+            sys.exit(code)
+
+    def checkpoint(self) -> Any:
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)

@@ -1,0 +1,132 @@
+"""Hydra's callback around a multirun: each job leaves a note, and one table and an exit code come at the end.
+
+A note is a file of its own, because jobs may run in other processes and on other machines, and appending to one file
+is not safe on a network file system.
+"""
+
+import json
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from rich.console import Console
+
+from krona.config.compose import jobs_of, sweeper_params
+from krona.files import write_whole
+from krona.jobs.job import Job
+from krona.messages import KronaError, amount
+from krona.outputs import sweep
+from krona.outputs.result import read_result
+from krona.outputs.sweep import remember
+from krona.sweeps import closing_table, plan
+
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+VARIABLE = "KRONA_LEDGER"  # where this multirun's notes go; inherited by the processes that it starts
+KEPT_S = 30 * 86400.0  # what an interrupted multirun leaves
+
+
+def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
+    """Note what became of a multirun's job, for the table at its end; nothing where nobody waits for that."""
+    folder = _folder()
+    if folder is None or not folder.is_dir():
+        return
+    note = {
+        "number": number,
+        "overrides": list(overrides),
+        "run_id": job.run_id,
+        "state": job.state,
+        "error": job.error,
+        "folder": str(job.folder),
+    }
+    write_whole(folder / f"{number}.json", lambda part: part.write_text(json.dumps(note), encoding="utf-8"))
+
+
+def require_outputs() -> None:
+    """End the multirun where its outputs folder is gone: further runs would be written to where nobody looks."""
+    notes = _folder()
+    if notes is not None and not notes.is_dir():  # Hydra makes the folders above it again
+        raise SystemExit(_gone(notes.parent))  # an Exception would be one job's
+
+
+def _gone(folder: Path) -> str:
+    return (
+        f"{folder} is gone since the sweep began (a shared folder that is no longer mounted?): it ends here, and the "
+        "same command goes on when the folder is back"
+    )
+
+
+def _folder() -> Path | None:
+    path = os.environ.get(VARIABLE)
+    return None if path is None else Path(path)
+
+
+@contextmanager
+def _ending() -> Iterator[None]:
+    """What is wrong ends the multirun: an Exception would only be a warning to Hydra."""
+    try:
+        yield
+    except KronaError as error:
+        raise SystemExit(str(error)) from error
+
+
+class Ledger(Callback):
+    """Opens the ledger before the first job and closes it after the last."""
+
+    def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may go on
+            if time.time() - left.stat().st_mtime > KEPT_S:
+                shutil.rmtree(left, ignore_errors=True)
+        notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
+        notes.mkdir()
+        os.environ[VARIABLE] = str(notes)
+        overrides = list(config.hydra.overrides.task)
+        jobs: list[tuple[str, ...]] = []
+        if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+            with _ending():
+                jobs = jobs_of(sweeper_params(config), overrides)
+            Console().print(amount(len(jobs), "run"), highlight=False)
+        if config.sweep is not None:
+            with _ending():
+                remember(folder, config.sweep, overrides)
+                made = plan.made_before(jobs, config.sweep, outputs=folder.parent)
+                sweep.note(folder.parent, config.sweep, made)
+
+    def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
+        notes = Path(os.environ.pop(VARIABLE))
+        if not notes.is_dir():
+            raise SystemExit(_gone(notes.parent))
+        lines = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("[0-9]*.json")]
+        shutil.rmtree(notes, ignore_errors=True)
+        jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
+        closing_table.show(jobs, Console(), sweep=config.sweep)
+        if config.sweep is not None:
+            ids = [job.run_id for job in jobs if job.result is not None]
+            with _ending():
+                sweep.note(notes.parents[1], config.sweep, ids)
+        if any(job.state == "failed" for job in jobs):
+            raise SystemExit(1)
+
+
+def _job(line: dict[str, Any]) -> Job:
+    folder = Path(line["folder"])
+    path = folder / "result.json"
+    try:
+        result = read_result(path) if path.is_file() else None
+    except KronaError:  # the job's own error says what is wrong with it
+        result = None
+    return Job(
+        run_id=line["run_id"],
+        state=line["state"],
+        folder=folder,
+        error=line["error"],
+        result=result,
+        overrides=tuple(line["overrides"]),
+    )

@@ -1,0 +1,73 @@
+"""A sweep is a list of runs, not a process: what it consists of, and how far each run is."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from krona.config import check
+from krona.config.compose import Composer, axes_of, expand, hydra_session
+from krona.config.overrides import explained, normalised
+from krona.jobs.job import identify
+from krona.messages import KronaError
+from krona.outputs.index import summaries
+from krona.outputs.result import Result
+from krona.outputs.state import State, state_of
+from krona.paths import PROJECT
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep and how far it is."""
+
+    overrides: tuple[str, ...]
+    run_id: str
+    state: State
+    result: Result | None = None
+    error: str | None = None
+    config: dict[str, Any] | None = None  # None where it could not be composed, and of a run that no sweep names
+
+
+def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
+    """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size."""
+    with hydra_session():
+        composer = Composer()
+        return [_planned(job, outputs, composer) for job in expand(normalised(["-m", *overrides])[1:])]
+
+
+def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
+    """The ids of those runs of a sweep that something else made; inside Hydra. They are a part of it from its start."""
+    results = (one for one in summaries(outputs) if isinstance(one, Result))
+    others = {one.run_id for one in results if one.config.get("sweep") != sweep}
+    if not others:
+        return []
+    composer, found = Composer(), []
+    for job in jobs:
+        with suppress(KronaError), explained(job):  # is said when it is the job's turn
+            found.append(identify(check.settings(composer.job(job).config)))
+    return [run_id for run_id in found if run_id in others]
+
+
+def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned:
+    config: dict[str, Any] | None = None
+    try:
+        config = composer.job(job).config
+        run_id = identify(check.settings(config))
+    except KronaError as error:
+        return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
+    return Planned(job, run_id, *state_of(outputs / run_id), config=config)
+
+
+def of_table(number: int, overrides: Sequence[str]) -> list[str]:
+    """The sweep of a table of the paper; with profile=demo it runs on the sample tasks, where no task was typed."""
+    name, there = f"table{number}", sorted(path.stem for path in (PROJECT / "sweeps").glob("table*.yaml"))
+    if name not in there:
+        tables = ", ".join(sweep.removeprefix("table") for sweep in there)
+        raise KronaError(f"table {number} can't be run: sweeps/ has the tables {tables}")
+    typed = [f"sweeps={name}", *overrides]
+    if "profile=demo" not in typed or any(item.lstrip("+").startswith("task=") for item in typed):
+        return typed
+    with hydra_session():
+        tasks = str(axes_of(typed[:1])["task"]).split(",")
+    return [*typed, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]

@@ -1,0 +1,148 @@
+"""What each run of a sweep will take, and the sweep as a whole, with all that is assumed."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from krona import surgery
+from krona.backbones import load as backbones
+from krona.backbones.with_method import insert_method
+from krona.config import check
+from krona.config.settings import Run
+from krona.messages import KronaError
+from krona.outputs.result import Result
+from krona.sweeps.plan import Planned
+from krona.sweeps.planning.cards import Card
+from krona.sweeps.planning.lengths import Lengths, lengths_of
+from krona.sweeps.planning.speed import Load, Speed, load_of
+from krona.sweeps.planning.work import Sizes, memory, sizes_of
+
+RESULT_BYTES = 25_000  # result.json, metrics.csv, train.log
+PREDICTION_BYTES = 250  # a row of dev or test in predictions.jsonl
+GIB = 2**30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """One run. Seconds and bytes."""
+
+    overrides: tuple[str, ...]
+    method: str
+    task: str
+    seconds: float
+    memory: float
+    disk: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep on a card: what is not done yet."""
+
+    card: str
+    hours: float
+    price: float | None  # dollars an hour
+    money: float | None
+    memory: float  # of the largest run
+    memory_of_card: float | None
+    disk: float
+    done: int
+    runs: list[Cost] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class Workloads:
+    """Loads of runs; each backbone is built on the meta device once, each task's tokens are counted once."""
+
+    def __init__(self) -> None:
+        self.known_sizes: dict[str, tuple[Any, Sizes]] = {}
+        self.known_lengths: dict[str, Lengths] = {}
+        self.known_trainable: dict[tuple[str, str], int] = {}
+
+    def of(self, settings: Run, ran: Result | None = None) -> tuple[Load, int]:
+        """A run's load and its trainable parameters."""
+        model, sizes = self._backbone(settings)
+        lengths = self._lengths(settings)
+        trainable = self._trainable(settings, model) if ran is None else int(ran.trainable_params or 0)
+        load = load_of(settings, sizes, lengths, all_train=trainable >= sizes.params // 2, ran=ran)
+        return load, trainable
+
+    def _backbone(self, settings: Run) -> tuple[Any, Sizes]:
+        key = repr(settings.backbone)
+        if key not in self.known_sizes:
+            model = backbones.meta_model(settings.backbone)
+            self.known_sizes[key] = model, sizes_of(model.config, sum(p.numel() for p in model.parameters()))
+        return self.known_sizes[key]
+
+    def _lengths(self, settings: Run) -> Lengths:
+        key = repr((settings.task, settings.data, settings.backbone.name, settings.max_source_length))
+        if key not in self.known_lengths:
+            self.known_lengths[key] = lengths_of(settings)
+        return self.known_lengths[key]
+
+    def _trainable(self, settings: Run, model: Any) -> int:
+        key = repr((settings.method, settings.backbone.name)), settings.backbone.name
+        if key not in self.known_trainable:
+            insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
+            try:
+                self.known_trainable[key] = surgery.count(model).trainable
+            finally:
+                surgery.take_out(model)
+        return self.known_trainable[key]
+
+
+def estimate(
+    planned: Sequence[Planned], *, card: Card | None, device: str, speed: Speed, price: float | None,
+    said: Sequence[str], workloads: Workloads,
+) -> Plan:  # fmt: skip
+    """``card``: None on a machine that is no card of the list, which ``device`` names. ``said``: of the speed."""
+    todo = [run for run in planned if run.state != "done"]
+    costs, guessed, unmeasured = [], set(), set()
+    for run in todo:
+        if run.config is None:
+            raise KronaError(f"{' '.join(run.overrides)}: {run.error}")
+        settings = check.settings(run.config)
+        load, trainable = workloads.of(settings)
+        costs.append(_cost(run, settings, load, trainable, speed))
+        guessed |= set() if load.lengths.counted else {settings.task.name}
+        unmeasured |= set() if load.method in speed.methods else {load.method}
+    hours = sum(cost.seconds for cost in costs) / 3600
+    rate = price if price is not None else card.price if card else None
+    return Plan(
+        card=card.name if card else device, hours=hours, price=rate, money=None if rate is None else hours * rate,
+        memory=max((cost.memory for cost in costs), default=0.0), memory_of_card=card.memory * GIB if card else None,
+        disk=sum(cost.disk for cost in costs), done=len(planned) - len(todo), runs=costs,
+        assumptions=[*said, *_assumptions(guessed, unmeasured, price is None and rate is not None)],
+    )  # fmt: skip
+
+
+def _cost(run: Planned, settings: Run, load: Load, trainable: int, speed: Speed) -> Cost:
+    rows = settings.micro_batch_size or settings.batch_size
+    everything = settings.keep == "all" or not load.all_train
+    return Cost(
+        overrides=run.overrides, method=load.method, task=settings.task.name,
+        seconds=speed.setup + speed.training(load) + speed.evaluating(load),
+        memory=memory(
+            load.sizes, rows=rows, source=load.lengths.padded(rows), trainable=trainable,
+            precision=settings.trainer.precision,
+        ),
+        disk=RESULT_BYTES + PREDICTION_BYTES * (load.lengths.dev + load.lengths.test) + 4 * trainable * everything,
+    )  # fmt: skip
+
+
+def _assumptions(guessed: set[str], unmeasured: set[str], listed_price: bool) -> list[str]:
+    lines = ["Every run to its last epoch, on one card, one after the other; a run that is begun counts whole."]
+    if guessed:
+        names = ", ".join(sorted(guessed))
+        lines.append(
+            f"Rows and mean lengths of {names} are GLUE's known ones, not counted here (tokens to about 15 %)."
+        )
+    if unmeasured:
+        names = ", ".join(sorted(unmeasured))
+        lines.append(f"No run of {names} there yet: time by operations alone; branches have taken 2 to 15 % more.")
+    lines.append("Memory and disk are from sizes, not measured.")
+    if listed_price:
+        lines.append("The price is conf/cards.yaml's, an assumption: --price DOLLARS_AN_HOUR")
+    return lines

@@ -1,0 +1,220 @@
+"""`krona status`: how far runs are, of a sweep or of the whole outputs folder."""
+
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from krona.messages import KronaError, amount, did_you_mean
+from krona.outputs.index import summaries
+from krona.outputs.result import Result
+from krona.outputs.state import OPEN, State, state_of
+from krona.outputs.sweep import remembered
+from krona.screen import below, duration, say, table, width_of
+from krona.sweeps.plan import Planned, plan
+
+WATCH_S = 2.0
+IDLE_S = 60.0  # longer than it takes to get from one run to the next, or to start a process
+SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
+COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
+KEYS = ("method", "task", "seed", "state", "run")
+
+
+def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
+    """The runs of a sweep that was started here, or all; those that fit. Raises KronaError where there are none."""
+    runs = all_runs(outputs) if sweep is None else plan(remembered(outputs / "sweeps", sweep), outputs=outputs)
+    if not runs:
+        raise KronaError(f"no run in {outputs} yet: python train.py profile=demo makes one")
+    runs = selected(runs, where)
+    if not runs:
+        raise KronaError(f"no run has {' and '.join(where)}")
+    return runs
+
+
+def all_runs(outputs: Path) -> list[Planned]:
+    """Every run of a folder with its state; results that can't be read come as wrong, with why."""
+    found = []
+    for item in summaries(outputs):
+        if not isinstance(item, Result):
+            folder = re.search(r"([^/]+)/result\.json", str(item))
+            found.append(Planned((), folder[1] if folder else "?", "wrong", error=str(item)))
+        elif item.status == "done":
+            found.append(Planned((), item.run_id, "done", item))
+        else:
+            found.append(Planned((), item.run_id, *state_of(outputs / item.run_id)))
+    return found
+
+
+def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
+    """The runs for which every ``key=value[,value]`` holds: method, task, seed, state, or a part of the run's id.
+
+    Raises:
+        KronaError: a key that is none of these, or a value that no run has, with the nearest that there is.
+    """
+    kept = list(runs)
+    for condition in where:
+        key, equals, value = condition.partition("=")
+        if not equals or key not in KEYS:
+            raise KronaError(f"--where {condition}: write key=value; {did_you_mean(key, KEYS)}")
+        there = list(dict.fromkeys(_value(run, key) for run in runs))
+        for wanted in value.split(","):
+            if not any(_holds(entry, key, wanted) for entry in there):
+                names = sorted(entry for entry in there if entry)
+                raise KronaError(f"--where {key}={wanted}: no run has it; {did_you_mean(wanted, names)}")
+        kept = [run for run in kept if any(_holds(_value(run, key), key, wanted) for wanted in value.split(","))]
+    return kept
+
+
+def _holds(entry: str, key: str, wanted: str) -> bool:
+    return wanted in entry if key == "run" else entry == wanted
+
+
+def _value(run: Planned, key: str) -> str:
+    """What a condition is held against; of a run that has not begun, what its overrides say."""
+    if key in ("run", "state"):
+        return run.run_id if key == "run" else run.state
+    if run.result is not None:
+        return str(getattr(run.result, key))
+    return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key, "")
+
+
+def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
+    """The same runs as they are now; done ones are not read again."""
+    return [
+        run if run.state in ("done", "wrong") else Planned(run.overrides, run.run_id, *state_of(outputs / run.run_id))
+        for run in runs
+    ]
+
+
+def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
+    """A table, a line of counts, and what failed with the way out. In a pipe each run is one line."""
+    width = width_of(console)
+    say(console, _table(runs, width, SHOWN if width is not None else len(runs)))
+    say(console, "")
+    say(console, counts_line(runs))
+    for line in _problems(runs, outputs):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:
+    """Follow until nothing is open any more, or nobody goes on with what was interrupted, or Ctrl-C.
+
+    Without a terminal, a line for each change.
+    """
+    current, said = list(runs), ""
+    if console.is_terminal and not console.is_dumb_terminal:
+        with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
+            for current in _followed(runs, refresh):
+                live.update(screen(current, console), refresh=True)
+    else:
+        for current in _followed(runs, refresh):
+            line = counts_line(current)
+            if line.split(";")[0] != said.split(";")[0]:
+                say(console, line)
+                said = line
+    if any(run.state in OPEN for run in current):
+        say(console, f"nobody has run any of these for {IDLE_S:g} s: their own command goes on with what is left")
+
+
+def _followed(
+    runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]]
+) -> Iterator[list[Planned]]:
+    """The runs as they are, again and again, until none is open or, where some were interrupted, nobody goes on.
+
+    Runs of which none has begun may stand in a cluster's queue: they are waited for.
+    """
+    current, alive = list(runs), time.monotonic()
+    while True:
+        yield current
+        states = {run.state for run in current}
+        if states.isdisjoint(OPEN):
+            return
+        if "running" in states or "interrupted" not in states:
+            alive = time.monotonic()
+        elif time.monotonic() - alive >= IDLE_S:
+            return
+        time.sleep(WATCH_S)
+        current = refresh(current)
+
+
+def screen(runs: Sequence[Planned], console: Console) -> Group:
+    """The counts, and above them as many runs as the terminal has lines for."""
+    counts = Text(counts_line(runs))
+    room = console.height - len(console.render_lines(counts)) - 2  # a line between them, one for the cursor
+    limit = max(0, min(len(runs), room))
+    while limit and len(console.render_lines(_table(runs, console.width, limit))) > room:
+        limit -= 1
+    return Group(_table(runs, console.width, limit), "", counts)
+
+
+def counts_line(runs: Sequence[Planned]) -> str:
+    """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left``, from the times of those that are done."""
+    counts = Counter(run.state for run in runs)
+    order: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
+    line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
+    left = seconds_left(runs)
+    return line if left is None else f"{line}; about {duration(left)} left in one process"
+
+
+def seconds_left(runs: Sequence[Planned]) -> float | None:
+    """What the runs that are not done will take: each like the done ones of its task and method, or of all."""
+    todo = [run for run in runs if run.state in OPEN]
+    done = [run.result for run in runs if run.state == "done" and run.result is not None]
+    times = {(r.method, r.task): r.times.get("total", 0.0) for r in done}
+    if not todo or not times:
+        return None
+    mean = sum(times.values()) / len(times)
+    return sum(_cost(run, times, mean) for run in todo)
+
+
+def _cost(run: Planned, times: dict[tuple[str, str], float], mean: float) -> float:
+    chosen = dict(item.split("=", 1) for item in run.overrides if "=" in item)
+    whole = times.get((chosen.get("method", ""), chosen.get("task", "")), mean)
+    far = run.result.progress if run.result is not None else {}
+    done = float(far.get("step", 0)) / max(1.0, float(far.get("steps", 1)))
+    return whole * (1 - done)
+
+
+def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
+    shown = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
+    rows = [_row(run) for run in shown]
+    text = table(
+        ("run", "state", "progress", "dev", "test", "time"), rows, width=width, left=("run", "state", "progress")
+    )
+    if len(shown) < len(runs):
+        text.append(f"\n… and {len(runs) - len(shown)} more", style="dim")
+    return text
+
+
+def _row(run: Planned) -> list[str | Text]:
+    state = Text(run.state, style=COLOURS.get(run.state, ""))
+    result = run.result
+    if result is None:
+        return [run.run_id, state, "", "", "", ""]
+    far = "" if result.status == "done" else result.reached
+    dev = result.dev["score"] if result.dev else (result.dev_curve[-1]["score"] if result.dev_curve else None)
+    test = result.test["score"] if result.test else None
+    scores = ["" if score is None else f"{score:.2f}" for score in (dev, test)]
+    total = result.times.get("total")
+    return [run.run_id, state, far, *scores, "" if total is None else duration(total)]
+
+
+def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
+    """What went wrong, a line each, and how to run it anew or drop it."""
+    bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
+    lines = [f"{run.run_id}: {run.error}" for run in bad]
+    if any(run.state == "failed" for run in bad):
+        lines.append(
+            "a failed run: its command runs it anew (under -m with retry=failed); with other data that is another run, "
+            "and this one stays"
+        )
+    kept = [outputs / run.run_id for run in bad if (outputs / run.run_id).is_dir()]
+    if kept:
+        lines.append("to drop " + ("it" if len(kept) == 1 else "them") + f": rm -r {' '.join(map(below, kept[:3]))}")
+        lines[-1] += f" … ({len(kept) - 3} more)" if len(kept) > 3 else ""
+    return lines

@@ -1,0 +1,1 @@
+"""One run: rows, model, training, evaluation and files."""

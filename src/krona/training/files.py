@@ -1,0 +1,136 @@
+"""What a run leaves in its folder: a row an epoch, predictions, the adapter, its result, and checkpoints to go on from.
+
+Each file is written whole or not at all.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
+
+from krona import surgery
+from krona.config.settings import Run
+from krona.files import write_whole
+from krona.messages import KronaError
+from krona.outputs.result import Result, outcomes, write_result
+from krona.surgery.adapter_file import save_adapter
+from krona.tasks import Split
+from krona.training.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFiles:
+    """The folder of a run, which the first of its ranks writes into.
+
+    ``still_ours`` is called before each write; it raises where another process has taken the run.
+    """
+
+    folder: Path
+    still_ours: Callable[[], None]
+    ranks: Ranks
+
+    def checkpoint(self) -> Path | None:
+        """The last epoch's checkpoint, where there is one to go on from: on every rank, or on none."""
+        path = self.folder / "last.ckpt"
+        there = self.ranks.gather(path.is_file())
+        if len(set(there)) > 1:
+            raise KronaError(
+                f"{path} is there for {sum(there)} of the run's {len(there)} processes: outputs/ has to lie on a file "
+                "system that all its nodes share"
+            )
+        return path if there[0] else None
+
+    def write_epoch(self, result: Result) -> None:
+        """How far the run is: metrics.csv and result.json."""
+        if not self.ranks.first:
+            return
+        self.still_ours()
+        write_metrics(self.folder, result.dev_curve)
+        write_result(self.folder, result)
+
+    def write_end(
+        self,
+        settings: Run,
+        result: Result,
+        model: nn.Module,
+        predictions: Mapping[str, tuple[Split, list[str]]],
+        *,
+        backbone: Mapping[str, Any],
+    ) -> None:
+        """All that a done run has; result.json last: what says that the run is done finds the rest there.
+
+        ``backbone``: the marks by which an adapter's file knows it, from before its weights may have been sharded.
+        """
+        if not self.ranks.first:
+            return
+        self.still_ours()
+        if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
+            write_metrics(self.folder, result.dev_curve)
+        write_predictions(self.folder, predictions)
+        write_weights(self.folder, settings, model, backbone)
+        write_result(self.folder, result)
+        (self.folder / "last.ckpt").unlink(missing_ok=True)
+
+
+def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
+    """metrics.csv: a row an epoch."""
+    rows = [{**{key: value for key, value in row.items() if key != "parts"}, **row["parts"]} for row in curve]
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+            table.writeheader()
+            table.writerows(rows)
+
+    write_whole(folder / "metrics.csv", write)
+
+
+def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[str]]]) -> None:
+    """predictions.jsonl: id, source, target and prediction of each dev and test row."""
+
+    def write(part: Path) -> None:
+        with part.open("w", encoding="utf-8") as file:
+            for name, (split, texts) in predictions.items():
+                for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
+                    named = dict(zip(("id", "source", "target", "prediction"), row, strict=True))
+                    file.write(json.dumps({"split": name, **named}, ensure_ascii=False) + "\n")
+
+    write_whole(folder / "predictions.jsonl", write)
+
+
+def write_weights(folder: Path, settings: Run, model: nn.Module, backbone: Mapping[str, Any]) -> None:
+    """adapter.safetensors: what trained. Full fine-tuning's weights are the whole model: only with keep=all."""
+    whole = bool(settings.method.placement.get("train_backbone"))
+    if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
+        save_adapter(model, folder / "adapter.safetensors", backbone=backbone)
+
+
+def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
+    """A split's score as result.json has it, with each row's label and prediction."""
+    return {
+        "score": score["score"],
+        "choice": score["choice"],
+        "parts": score["parts"],
+        "outcomes": outcomes(split.targets, score["predictions"]),
+    }
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are written whole or not at all, on any file system."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        write_whole(Path(path), partial(torch.save, checkpoint))
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return super().load_checkpoint(path, *args, **kwargs)
+        except Exception as error:  # zip, pickle and torch each raise their own
+            first = str(error).strip().split("\n")[0]
+            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run anew") from error

@@ -1,0 +1,235 @@
+"""The LightningModule: T5's loss over label tokens, the optimiser, dev scores and trainable-only checkpoints."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from krona import surgery
+from krona.messages import KronaError
+from krona.training.batches import mixed_seed
+from krona.training.ranks import Ranks
+
+Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
+
+
+class Learner(pl.LightningModule):
+    """Tune what trains in ``model``; after each epoch score dev and keep the weights of the best.
+
+    The backward pass is written out (manual optimisation) so that a batch can be split, for memory and over ranks, and
+    still give the whole batch's gradient: each part's loss is a sum over its label tokens, divided by those of the
+    whole batch, and gradients add up.
+
+    ``after_backward`` is called in each step when they have, before they are clipped; ``after_epoch`` when dev is
+    scored. ``in_step``: the ranks have to go through the model equally often, those with fewer rows too.
+    """
+
+    strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        build_optimizer: Callable[..., torch.optim.Optimizer],
+        warmup_steps: int,
+        total_steps: int,
+        gradient_clip: float | None,
+        micro_batch_size: int | None,
+        seed: int,
+        patience: int | None,
+        evaluate_dev: Callable[[nn.Module], dict[str, Any]],
+        after_backward: Callable[["Learner"], None],
+        after_epoch: Callable[["Learner"], None],
+        ranks: Ranks,
+        in_step: bool = False,
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.model = model
+        self.build_optimizer = build_optimizer
+        self.warmup_steps, self.total_steps = warmup_steps, total_steps
+        self.gradient_clip = gradient_clip
+        self.micro_batch_size = micro_batch_size
+        self.seed = seed
+        self.patience = patience
+        self.evaluate_dev = evaluate_dev
+        self.after_backward, self.after_epoch = after_backward, after_epoch
+        self.ranks, self.in_step = ranks, in_step
+        self.dev_curve: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
+        self.seconds = {"train": 0.0, "evaluate": 0.0}
+        self.seconds_before = 0.0  # of training and evaluation, in the process that this one goes on from
+        self.examples_seen = 0
+        # of the epoch that runs
+        self._epoch_loss: list[Tensor] = []  # of each step, on its device
+        self._epoch_examples, self._epoch_began = 0, 0.0
+        self._lr = 0.0  # the last step's
+
+    def configure_optimizers(self) -> Any:
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = self.build_optimizer(trainable)
+        warmup, total = self.warmup_steps, self.total_steps
+
+        def factor(step: int) -> float:
+            if step < warmup:
+                return step / warmup
+            return max(0.0, (total - step) / max(1, total - warmup))
+
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        for name, value in checkpoint["krona"].items():
+            setattr(self, name, value)
+        self.seconds_before = sum(self.seconds.values())
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        try:
+            surgery.load_trainable_state(self.model, state_dict)
+        except KronaError as error:
+            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
+        return nn.modules.module._IncompatibleKeys([], [])
+
+    def on_train_start(self) -> None:
+        # a run that was killed after its last epoch
+        self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
+
+    def on_train_epoch_start(self) -> None:
+        self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
+        self._epoch_loss, self._epoch_examples, self._epoch_began = [], 0, time.perf_counter()
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        # dropout: the same after a resume, another on each rank
+        torch.manual_seed(mixed_seed(self.seed + 2**32 * self.ranks.rank, self.global_step))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        optimizer: Any = self.optimizers()
+        scheduler: Any = self.lr_schedulers()
+        rows = len(batch["labels"])
+        tokens = (batch["labels"] != -100).sum()
+        self.ranks.add_up([tokens])
+        loss = torch.zeros((), device=self.device)
+        optimizer.zero_grad()
+        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
+        if self.in_step:
+            parts += [no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
+        for part in parts:
+            part_loss = summed_loss(self.model, part) / tokens
+            self.manual_backward(part_loss)
+            loss += part_loss.detach()
+        self.ranks.add_up([*self.gradients(), loss])
+        self.after_backward(self)
+        if self.gradient_clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.gradient_clip, gradient_clip_algorithm="norm")
+        optimizer.step()
+        self._lr = scheduler.get_last_lr()[0]
+        scheduler.step()
+        self._epoch_loss.append(loss)
+        self._epoch_examples += rows
+        if self.global_step >= self.total_steps:  # trainer.max_steps may end it within an epoch
+            self.trainer.should_stop = True
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        # only here, because to look at a loss in its step would make the host wait for the device each time
+        losses = torch.stack(self._epoch_loss).float().cpu()
+        if not bool(torch.isfinite(losses).all()):
+            first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
+            raise KronaError(
+                f"the loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}: "
+                "a lower optimizer.lr or method.scaling, or trainer.precision=32-true"
+            )
+        seconds = time.perf_counter() - self._epoch_began
+        examples = sum(self.ranks.gather(self._epoch_examples))
+        self.examples_seen += examples
+        self.seconds["train"] += seconds
+        dev = self.timed_evaluation(self.evaluate_dev)
+        self.record(
+            {
+                "epoch": self.current_epoch + 1,
+                "step": self.global_step,
+                "loss": losses.mean().item(),
+                "lr": self._lr,
+                "examples_per_s": examples / seconds,
+                "examples_seen": self.examples_seen,
+            },
+            dev,
+        )
+        self.after_epoch(self)
+        self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """What trains, and nothing else: a checkpoint of kilobytes."""
+        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["krona"] = {
+            "dev_curve": self.dev_curve,
+            "best": self.best,
+            "seconds": self.seconds,
+            "examples_seen": self.examples_seen,
+        }
+
+    def gradients(self) -> list[Tensor]:
+        """The gradient of each parameter that trains, zero where this rank has no rows."""
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        if self.ranks.size > 1:
+            for parameter in trainable:
+                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        return [p.grad for p in trainable if p.grad is not None]
+
+    def timed_evaluation(self, evaluate: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
+        """Score a split with the model as it is; the seconds count as evaluation."""
+        began = time.perf_counter()
+        score = evaluate(self.model)
+        self.seconds["evaluate"] += time.perf_counter() - began
+        return score
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last ``patience`` epochs brought no better dev score."""
+        if self.patience is None or self.best is None:
+            return False
+        return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
+
+    def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
+        """Add an epoch and its dev scores to the curve; the best keeps its weights, the earliest on ties."""
+        self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
+        if self.best is None or dev["choice"] > self.best["choice"]:
+            weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
+            self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}
+
+    def restore_best(self) -> None:
+        """Put the best epoch's weights back."""
+        assert self.best is not None
+        surgery.load_trainable_state(self.model, self.best["weights"])
+
+
+def summed_loss(model: Any, batch: Batch) -> Tensor:
+    """Cross entropy in fp32, summed over the label tokens of a batch: T5's loss before its mean."""
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(batch["labels"]),
+        use_cache=False,
+    ).logits  # (B, T, vocabulary)
+    return nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=-100, reduction="sum"
+    )
+
+
+def no_rows(batch: Batch) -> Batch:
+    """A row without a label: nothing to learn from, but a way through the model."""
+    one = batch["labels"].new_ones(1, 1)
+    return {"input_ids": one, "attention_mask": one, "labels": -100 * one}
+
+
+def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
+    """A batch in parts of at most ``rows`` rows."""
+    for start in range(0, len(batch["labels"]), rows):
+        yield {name: values[start : start + rows] for name, values in batch.items()}

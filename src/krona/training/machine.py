@@ -1,0 +1,75 @@
+"""Memory that a step frees stays with the process: the next step need not ask the kernel for it, page by page.
+
+glibc gives large blocks back to the kernel as they are freed and gets them anew, zeroed, at the next allocation. A
+training step allocates the same few hundred blocks each time, so on a CPU that is a good part of its time
+(docs/results.md). Other C libraries, and programs that set ``MALLOC_…`` themselves, are left alone.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
+
+
+def keep_freed_memory() -> bool:
+    """Tell glibc to keep what is freed; returns whether there was a glibc to tell."""
+    if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    kept: int = mallopt(TRIM_THRESHOLD, ctypes.c_int(2**31 - 1))
+    return bool(kept) and any(mallopt(MMAP_THRESHOLD, ctypes.c_int(size)) for size in SIZES)
+
+
+class PeakMemory:
+    """The most memory that this process held since the last ``reset``, in bytes: host, and device where one is."""
+
+    STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def reset(self) -> None:
+        import torch
+
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        try:
+            self.CLEAR.write_text("5")  # Linux: forget the high-water mark
+        except OSError:
+            return
+
+    def read(self) -> dict[str, int]:
+        import torch
+
+        peak = {"host": self._host()}
+        if torch.cuda.is_available():
+            peak["device"] = int(torch.cuda.max_memory_allocated())
+        return peak
+
+    def _host(self) -> int:
+        try:
+            for line in self.STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        except OSError:
+            pass
+        import resource
+
+        unit = 1 if platform.system() == "Darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def device_name() -> str:
+    """The card as its driver names it, or the processor's kind."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
+
+
+def cpu_count() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

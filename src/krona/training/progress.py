@@ -1,0 +1,99 @@
+"""What a run says while it works: a step bar and a line an epoch; plain lines where there is no terminal."""
+
+import time
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from krona.config.settings import Run
+from krona.messages import amount
+from krona.outputs.result import Result
+from krona.screen import rate, say
+from krona.training.learner import Learner
+
+NARROW = 70  # columns; below, the bar's numbers would push each other off the line
+REFRESH_S = 0.5  # the loss is read from the device no more often than this
+
+
+class Progress(pl.Callback):
+    """Speaks to a console; never a host sync in a step but one each half second, and only where a bar shows it."""
+
+    def __init__(self, console: Console, log: Any = None) -> None:
+        self.console, self.train_log = console, log
+        self._bar: Bar | None = None
+        self._shown = 0.0
+        self._examples = 0
+        self._epochs = 0
+
+    def say(self, text: str) -> None:
+        """A line to the console and to the run's train.log."""
+        say(self.console, text)
+        if self.train_log is not None:
+            self.train_log.write(text + "\n")
+            self.train_log.flush()
+
+    def begin(self, settings: Run, result: Result, *, steps: int) -> None:
+        rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
+        self.say(
+            f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} parameters train "
+            f"({result.trainable_percent:.4g} % of {settings.backbone.name}); rows {rows}; {amount(steps, 'step')} of "
+            f"{settings.batch_size}, lr {settings.optimizer.lr:g}"
+        )
+        for note in result.notes:
+            self.say(f"  note: {note}")
+        self._steps, self._epochs = steps, settings.trainer.max_epochs
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step:
+            self.say(f"  goes on after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
+        batches = max(1, int(trainer.num_training_batches))
+        self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end it earlier
+        if not self.console.is_terminal or self.console.is_dumb_terminal:
+            return
+        wide = (TextColumn("  {task.description}"), BarColumn(bar_width=None))
+        columns = (*(wide if self.console.width >= NARROW else ()), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bar = Bar(*columns, console=self.console, transient=True)
+        self._task = self._bar.add_task("training", total=self._steps, completed=trainer.global_step)
+        self._bar.start()
+        self._began, self._examples = time.perf_counter(), 0
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._bar is None:
+            return
+        assert isinstance(pl_module, Learner)
+        self._examples += len(batch["labels"]) * pl_module.ranks.size  # this rank's share, within a row
+        now = time.perf_counter()
+        if now - self._shown < REFRESH_S:
+            return
+        self._shown = now
+        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        schedule: Any = pl_module.lr_schedulers()
+        self._bar.update(
+            self._task,
+            completed=trainer.global_step,
+            description=f"loss {float(loss):.4f}  lr {schedule.get_last_lr()[0]:.2e}  "
+            f"{rate(self._examples / (now - self._began))}",
+        )
+
+    def epoch(self, learner: Learner) -> None:
+        row = learner.dev_curve[-1]
+        best = "  best" if learner.best is not None and learner.best["epoch"] == row["epoch"] else ""
+        parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"
+        self.say(
+            f"  epoch {row['epoch']:>2}/{self._epochs}  loss {row['loss']:.4f}  dev {row['score']:.2f}{parts}  "
+            f"lr {row['lr']:.2e}  {rate(row['examples_per_s'])}{best}"
+        )
+
+    def close(self) -> None:
+        """Take the bar off the screen, also after an error."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.close()

@@ -1,0 +1,140 @@
+"""The rows of a run: loaded, checked against the tokenizer, tokenised, and in batches."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import BatchSampler, DataLoader
+
+from krona import tasks
+from krona.backbones import load
+from krona.backbones.shared import kept
+from krona.config.settings import Run
+from krona.messages import KronaError
+from krona.outputs.result import Result
+from krona.tasks import Splits, Tokenised
+from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
+from krona.training.evaluation import Evaluation, longest_target
+from krona.training.ranks import Ranks
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Training batches, and what scores a model on dev and on test."""
+
+    train: DataLoader[Any]
+    dev: Evaluation
+    test: Evaluation
+
+
+def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path, ranks: Ranks) -> Rows:
+    """Tokenise the splits and batch this rank's share of them; ``result`` is told of what they are."""
+    scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
+    require_labels(settings, splits, tokenizer)
+    tokens = tokenise_splits(settings, splits, tokenizer, cache=cache)
+    result.provenance["data_kind"] = splits.kind
+    result.splits = {
+        name: {
+            "rows": len(split := getattr(splits, name)),
+            "fingerprint": split.fingerprint,
+            "skipped_rows": split.skipped_rows,
+            "truncated": tokens[name].truncated,
+        }
+        for name in SPLITS
+    }
+    result.notes += truncation_notes(settings, tokens)
+    loading: dict[str, Any] = {
+        "collate_fn": partial(tasks.collate, pad_token_id=tokenizer.pad_token_id),
+        "num_workers": settings.trainer.num_workers,
+    }
+
+    def evaluation(name: str) -> Evaluation:
+        return Evaluation(
+            task=settings.task,
+            split=getattr(splits, name),
+            batches=DataLoader(
+                tokens[name].rows,
+                batch_sampler=ShortToLong(
+                    source_lengths(tokens[name]), batch_size=settings.trainer.eval_batch_size, ranks=scoring
+                ),
+                **loading,
+            ),
+            tokenizer=tokenizer,
+            max_new_tokens=longest_target(list(tokens.values())),
+            ranks=scoring,
+            bf16=settings.trainer.frozen_in_bf16,
+        )
+
+    batches = ShareOfBatches(training_batches(settings, tokens["train"]), ranks)
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
+    return Rows(train=train, dev=evaluation("dev"), test=evaluation("test"))
+
+
+def load_splits(settings: Run) -> Splits:
+    data = settings.data
+    return tasks.load(
+        settings.task,
+        kind=data.kind,
+        path=data.path,
+        protocol=data.protocol,
+        train_rows=data.train_rows,
+        skip_bad_rows=data.skip_bad_rows,
+        seed=data.seed,
+        name=data.name,
+        revision=data.revision,
+        prefix=settings.method.task_prefix,
+    )
+
+
+def shared_splits(settings: Run) -> Splits:
+    """The rows of a task as this process has read them before; they are only read."""
+    data = settings.data
+    content = tasks.data_fingerprint(
+        settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
+    )
+    key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
+    splits: Splits = kept("splits", 8).get(key, lambda: load_splits(settings))
+    return splits
+
+
+def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
+    """Raise where a label does not come back from the tokenizer: it could never be predicted."""
+    for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
+        back = tokenizer.decode(tokenizer(label)["input_ids"], skip_special_tokens=True).strip()
+        if back != label:
+            raise KronaError(
+                f"the tokenizer of {settings.backbone.tokenizer or settings.backbone.path or settings.backbone.name} "
+                f"can't write the label {label!r} of {settings.task.name}: it comes back as {back!r}. Is its "
+                "tokenizer.json (or spiece.model) there and whole? backbone.tokenizer=FOLDER names another"
+            )
+
+
+def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Path) -> dict[str, Tokenised]:
+    return {
+        name: tasks.tokenise(
+            getattr(splits, name),
+            tokenizer,
+            max_source_length=settings.max_source_length,
+            cache_dir=cache,
+            tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
+        )
+        for name in SPLITS
+    }
+
+
+def training_batches(settings: Run, tokens: Tokenised) -> Batches:
+    """The rows of an epoch's batches, the same on every rank."""
+    if settings.trainer.bucket_by_length:
+        return BucketedBatches(source_lengths(tokens), batch_size=settings.batch_size, seed=settings.seed)
+    return BatchSampler(EpochOrder(len(tokens), seed=settings.seed), settings.batch_size, drop_last=False)
+
+
+def truncation_notes(settings: Run, tokens: dict[str, Tokenised]) -> list[str]:
+    cut = {name: split.truncated for name, split in tokens.items() if split.truncated}
+    if not cut:
+        return []
+    counts = ", ".join(f"{count} of {len(tokens[name])} in {name}" for name, count in cut.items())
+    return [f"sources cut to max_source_length={settings.max_source_length}: {counts}"]

@@ -1,0 +1,244 @@
+"""One run, top to bottom: data → backbone → method inserted → training → best epoch → result on disk."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from pytorch_lightning.callbacks import ModelCheckpoint
+from torch import nn
+
+from krona import surgery
+from krona.backbones import load as backbones
+from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
+from krona.backbones.shared import shared_backbone
+from krona.backbones.with_method import insert_method, method_defaults
+from krona.config.check import locate
+from krona.config.settings import Run
+from krona.messages import amount
+from krona.outputs.result import Result, now
+from krona.surgery.adapter_file import marks
+from krona.training.files import RunFiles, WholeCheckpoints, packed
+from krona.training.learner import Learner
+from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
+from krona.training.progress import Progress
+from krona.training.ranks import Ranks
+from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
+from krona.training.tracking import Trackers
+
+
+def run(
+    settings: Run,
+    result: Result,
+    folder: Path,
+    *,
+    progress: Progress,
+    trackers: Trackers,
+    still_ours: Callable[[], None],
+    ranks: Ranks,
+    share: bool = False,
+) -> None:
+    """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
+
+    ``progress`` and ``trackers`` listen in two ways: to Lightning's steps as callbacks of the trainer, and after each
+    epoch, when dev is scored and ``result`` written, by a call of ours: Lightning's own end of an epoch comes to its
+    callbacks before the learner's, so without the score. ``still_ours`` is called before each write and raises where
+    another process has taken the run over. ``ranks``: the processes that do this run together, each with all of these
+    arguments; the first writes. ``share``: other jobs of this process have the backbone and the data too
+    (`krona.backbones.shared`).
+    """
+    began, memory = time.perf_counter(), PeakMemory()
+    memory.reset()
+    prepare_process(settings, result, ranks)
+    files = RunFiles(folder=folder, still_ours=still_ours, ranks=ranks)
+
+    # Data, and the backbone whose tokenizer reads it
+    splits = (shared_splits if share else load_splits)(settings)
+    load = shared_backbone if share else backbones.load
+    backbone = load(settings.backbone, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
+    model, cache = backbone.model, folder.parent / ".cache" / "tokens"
+    rows = prepare_rows(settings, result, splits, backbone.tokenizer, cache=cache, ranks=ranks)
+    steps = total_steps(settings, len(rows.train))
+    result.notes += schedule_notes(settings, steps, len(rows.train))
+
+    # The method, put into the backbone
+    insert(settings, result, model, reversible=share)
+    known_by = marks(model)
+    make_room(settings, model, ranks)
+    result.times["setup"] = time.perf_counter() - began
+    progress.begin(settings, result, steps=steps)
+
+    # Training
+    def after_epoch(learner: Learner) -> None:
+        result.dev_curve = learner.dev_curve
+        result.progress = {"epoch": len(learner.dev_curve), "step": learner.global_step, "steps": steps}
+        files.write_epoch(result)
+        progress.epoch(learner)
+        trackers.epoch(learner)
+
+    learner = build_learner(
+        settings,
+        model,
+        rows,
+        steps=steps,
+        after_backward=trackers.after_backward,
+        after_epoch=after_epoch,
+        ranks=ranks,
+    )
+    trainer = build_trainer(settings, folder, [progress, trackers], ranks)
+    train(trainer, learner, rows, checkpoint=files.checkpoint())
+
+    # The best epoch on dev is the model; test is looked at once, and not at all in a search for hyper-parameters
+    learner.restore_best()
+    assert learner.best is not None
+    scores = {"dev": learner.best["dev"]}
+    if settings.score_test:
+        scores["test"] = learner.timed_evaluation(rows.test)
+
+    # Result on disk
+    conclude(result, rows, learner, scores)
+    result.times["total"] = learner.seconds_before + time.perf_counter() - began
+    result.peak_memory = memory.read()
+    predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
+    files.write_end(settings, result, model, predictions, backbone=known_by)
+
+
+def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
+    """Memory, threads and random numbers of the process that runs it."""
+    keep_freed_memory()
+    if settings.trainer.threads is not None:
+        torch.set_num_threads(settings.trainer.threads)
+    elif ranks.size > 1:
+        torch.set_num_threads(max(1, cpu_count() // ranks.local_size))
+    result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
+    pl.seed_everything(settings.seed, verbose=False)
+
+
+def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool) -> None:
+    """Put the method into the model; ``result`` is told of what trains and of a shape that was fitted."""
+    torch.manual_seed(settings.seed)  # the branches' start, whatever was drawn before
+    branch_config, notes = insert_method(
+        model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=reversible
+    )
+    result.notes += notes
+    result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
+    count = surgery.count(model)
+    result.trainable_params, result.trainable_percent = count.trainable, count.percent
+
+
+def make_room(settings: Run, model: nn.Module, ranks: Ranks) -> None:
+    """What a large backbone needs, where the trainer says so."""
+    trainer = settings.trainer
+    if trainer.frozen_in_bf16:
+        train_in_fp32(model)
+    if trainer.gradient_checkpointing:
+        recompute_blocks(model)
+    if trainer.strategy == "fsdp":
+        shard_frozen(model, device=ranks.device)
+
+
+def build_learner(
+    settings: Run,
+    model: nn.Module,
+    rows: Rows,
+    *,
+    steps: int,
+    after_backward: Callable[[Learner], None],
+    after_epoch: Callable[[Learner], None],
+    ranks: Ranks,
+) -> Learner:
+    optimizer = settings.optimizer
+    return Learner(
+        model,
+        build_optimizer=partial(locate(optimizer.target, "optimizer._target_"), lr=optimizer.lr, **optimizer.arguments),
+        warmup_steps=optimizer.warmup_steps,
+        total_steps=steps,
+        gradient_clip=optimizer.gradient_clip,
+        micro_batch_size=settings.micro_batch_size,
+        seed=settings.seed,
+        patience=settings.trainer.patience,
+        evaluate_dev=rows.dev,
+        after_backward=after_backward,
+        after_epoch=after_epoch,
+        ranks=ranks,
+        in_step=settings.trainer.strategy == "fsdp",
+    )
+
+
+def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks) -> pl.Trainer:
+    """Lightning's loop on this rank's one device: what the ranks have in common is the learner's and `Ranks`' work."""
+    checkpoint = ModelCheckpoint(
+        dirpath=folder,
+        filename="last",
+        monitor=None,  # the last epoch's, to go on from; the best epoch's weights are inside
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+    precision: Any = "bf16-mixed" if settings.trainer.frozen_in_bf16 else settings.trainer.precision
+    # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
+    return pl.Trainer(
+        max_epochs=settings.trainer.max_epochs,
+        precision=precision,
+        accelerator=settings.trainer.accelerator,
+        devices=1 if ranks.device is None else [ranks.device],
+        callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,
+        enable_checkpointing=ranks.first,
+        plugins=[WholeCheckpoints(), LightningEnvironment()],  # named, it looks for no cluster's
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+    )
+
+
+def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
+    """Train to the end; where nothing trains, score the backbone as it is, as epoch 0."""
+    device: Any = trainer.strategy.root_device
+    if learner.total_steps > 0 and surgery.trainable_state(learner.model):
+        trainer.fit(learner, rows.train, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
+        learner.to(device)  # Lightning leaves the model on the CPU
+        return
+    learner.to(device)
+    learner.record({"epoch": 0, "step": 0}, rows.dev(learner.model))
+
+
+def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any]) -> None:
+    """Put into ``result`` what a run that is done has found."""
+    assert learner.best is not None
+    result.best_epoch, result.dev_curve, result.progress = learner.best["epoch"], learner.dev_curve, {}
+    result.dev = packed(rows.dev.split, scores["dev"])
+    result.test = packed(rows.test.split, scores["test"]) if "test" in scores else None
+    train_s = learner.seconds["train"]
+    result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
+    result.status = "done"
+    result.provenance["finished"] = now()
+
+
+def total_steps(settings: Run, steps_per_epoch: int) -> int:
+    """Optimiser steps of the whole run: the epochs', or max_steps where that is less."""
+    steps = settings.trainer.max_epochs * steps_per_epoch
+    return steps if settings.trainer.max_steps < 0 else min(steps, settings.trainer.max_steps)
+
+
+def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
+    """What to know of the steps: that there are none, or that the warm-up takes most of them."""
+    warmup = settings.optimizer.warmup_steps
+    if not steps:
+        return ["trainer.max_epochs or trainer.max_steps is 0: nothing is trained, the score is that of the start"]
+    if warmup < 0.25 * steps:
+        return []
+    lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
+    if warmup >= steps:
+        reached = lr * (steps - 1) / warmup
+        what = f"is longer than training ({amount(steps, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
+    else:
+        what = f"takes {round(100 * warmup / steps)} % of training ({amount(steps, 'step')})"
+    return [
+        f"the warm-up of {amount(warmup, 'step')}{whose} {what}; an epoch has {amount(steps_per_epoch, 'step')}; "
+        "optimizer.warmup_steps= changes it"
+    ]

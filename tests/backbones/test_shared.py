@@ -1,0 +1,76 @@
+"""Jobs of one process share what they only read: order and company change no bit of a result."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import one_job
+from krona.backbones import shared
+from krona.config.settings import Backbone
+from tiny_t5 import snapshot
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept() -> None:
+    shared.kept.cache_clear()
+
+
+def results(
+    jobs: list[list[str]], tiny_folder: Path, tmp_path: Path, name: str, *, multirun: bool
+) -> dict[str, tuple[bytes, bytes]]:
+    written = {}
+    for overrides in jobs:
+        values = one_job.config(*one_job.typed(tiny_folder, tmp_path / "rte"), "trainer.max_epochs=2", *overrides)
+        job, said = one_job.run(values, tmp_path / name, multirun=multirun)
+        assert job.state == "done", said
+        files = [job.folder / file for file in ("adapter.safetensors", "predictions.jsonl")]
+        written[job.run_id] = tuple(file.read_bytes() if file.exists() else b"" for file in files)
+    return written
+
+
+def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> None:
+    jobs = [["method=krona"], ["method=full", "keep=all"], ["method=layer_norm", "seed=1"], ["method=adapter"]]
+    alone = {}
+    for job in jobs:
+        alone |= results([job], tiny_folder, tmp_path, f"alone-{job[0]}", multirun=False)
+        shared.kept.cache_clear()
+    together = results(jobs, tiny_folder, tmp_path, "together", multirun=True)
+    shared.kept.cache_clear()
+    turned = results(jobs[::-1], tiny_folder, tmp_path, "turned", multirun=True)
+    assert together == turned == alone
+    assert len(alone) == 4
+
+
+def test_a_shared_backbone_is_loaded_once_and_never_written(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Backbone(name="local", path=str(tiny_folder))
+    first = shared.shared_backbone(settings, seed=0, bf16=False)
+    before = snapshot(first.model)
+    monkeypatch.setattr("krona.backbones.load.load", lambda *args, **kwargs: pytest.fail("loaded again"))
+    second = shared.shared_backbone(settings, seed=1, bf16=False)
+    for (name, a), b in zip(first.model.named_parameters(), second.model.parameters(), strict=True):
+        assert a is not b, name
+        assert a.data_ptr() == b.data_ptr(), name
+    assert second.model.lm_head.weight is second.model.shared.weight or not second.model.config.tie_word_embeddings
+    first.model.to(torch.float64)  # as a move to another device: the other job's weights stay
+    assert all(torch.equal(value, before[name]) for name, value in second.model.state_dict().items())
+    assert next(second.model.parameters()).dtype == torch.float32
+
+
+def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> None:
+    settings = Backbone(name="local", path=str(tiny_folder), pretrained=False)
+    first, again, other = (shared.shared_backbone(settings, seed=seed, bf16=False).model for seed in (0, 0, 1))
+    assert torch.equal(first.shared.weight, again.shared.weight)
+    assert not torch.equal(first.shared.weight, other.shared.weight)
+
+
+def test_a_few_are_kept() -> None:
+    kept, made = shared.Kept(2), []
+
+    def make(key: str) -> str:
+        made.append(key)
+        return key
+
+    for key in "abacab":
+        assert kept.get(key, lambda key=key: make(key)) == key
+    assert "".join(made) == "abcb"

@@ -1,0 +1,44 @@
+"""What a method's settings become on a backbone's layers, as results record it."""
+
+from dataclasses import replace
+
+import pytest
+
+from krona import surgery
+from krona.backbones.with_method import insert_method, method_defaults
+from tiny_t5 import settings, tiny_t5
+
+
+@pytest.mark.parametrize(
+    ("typed", "recorded"), [([[4, 8]], [[4, 8], [16, 8]]), ([[2, 32], [32, 2]], [[2, 32], [32, 2]])]
+)
+def test_b_is_recorded_where_only_a_was_typed(typed: list[list[int]], recorded: list[list[int]]) -> None:
+    method = settings("krona", kron_factors=typed, fit_factors="exact")
+    used, notes = insert_method(tiny_t5(), method, counterparts={})
+    assert used["kron_factors"] == recorded
+    assert notes == []
+    assert method.branch_config["kron_factors"] == typed
+
+
+def test_with_layers_of_several_widths_only_a_is_recorded() -> None:
+    method = settings("krona", kron_factors=[[4, 8]], fit_factors="exact", target_modules=["q", "wi"])
+    used, _ = insert_method(tiny_t5(), method, counterparts={})
+    assert used["kron_factors"] == [[4, 8]]
+
+
+def test_what_a_method_leaves_out_is_recorded_with_its_defaults() -> None:
+    found = method_defaults(settings("krona", kron_factors=[[4, 8]], bias=1))
+    assert (found["terms"], found["residual"], found["magnitude"]) == (1, None, False)
+    assert found.keys().isdisjoint({"bias", "kron_factors", "target_modules", "scaling", "d_in", "name", "reversible"})
+    assert method_defaults(settings("full")) == {}, "it types both of what it could leave out"
+
+
+def test_a_second_adapter_of_one_shape_goes_beside_the_first() -> None:
+    model, method = tiny_t5(), settings("krona")
+    for name in ("first", "second"):
+        named = replace(method, placement={**method.placement, "name": name})
+        insert_method(model, named, counterparts={}, reversible=True)
+    assert surgery.count(model).trainable > 0
+    assert [surgery.widths(adapted) for _, adapted in surgery.adapted_modules(model)] == [
+        surgery.widths(adapted.base) for _, adapted in surgery.adapted_modules(model)
+    ]

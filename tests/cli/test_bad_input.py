@@ -1,0 +1,348 @@
+"""What is wrong is one message: what, where and the way out. Nothing is half-written, earlier results untouched."""
+
+import errno
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import torch
+from hydra.errors import HydraException
+from safetensors.torch import load_file, save_file
+
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import explain, normalised
+from krona.messages import KronaError
+from krona.outputs import result
+from krona.paths import PROJECT
+from one_job import config, run, typed
+from tasks import glue_files
+
+SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "glue"
+    glue_files.write(folder, "rte", train=12, dev=9)
+    return folder
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    return tmp_path / "outputs"
+
+
+def wrong(outputs: Path, *arguments: str, multirun: bool = False) -> str:
+    """The message of a command that is wrong, as the command line words it."""
+    before = tree(outputs)
+    try:
+        with hydra_session():
+            values = compose_job(normalised(arguments)).config
+        job, _ = run(values, outputs, multirun=multirun)
+        assert job.state == "failed", job
+        message = str(job.error)
+    except (KronaError, HydraException) as error:
+        message = explain(error, arguments)
+    after = tree(outputs)
+    assert {path: after.get(path) for path in before} == before  # earlier results untouched
+    for path in set(after) - set(before):
+        assert path.name in ("result.json", "train.log"), path  # nothing half-written
+        if path.name == "result.json":
+            content = json.loads(path.read_text())
+            jsonschema.validate(content, SCHEMA)
+            assert content["status"] == "failed"
+            assert content["error"] in message
+    assert "Traceback" not in message
+    assert len(message) < 1200
+    return message
+
+
+def tree(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    return {path: path.read_bytes() for path in files}
+
+
+TYPED = [
+    (["method=kronaa"], "method=kronaa: no such method; did you mean 'krona'?"),
+    (["task=rtee"], "task=rtee: no such task; did you mean 'rte'?"),
+    (["factors=32x25"], "factors=32x25: no such factors; did you mean"),
+    (["factors=krona"], "factors=krona: no such factors; there are 12x64, "),
+    (["factors=8x9"], "Any other shape of A: method.kron_factors=[[8,9]], B follows"),
+    (["variant=table4_norml"], "variant=table4_norml: no such variant; did you mean 'table4_normal'"),
+    (["backbone=t5base"], "did you mean 't5_base'?"),
+    (["profile=demoo"], "did you mean 'demo'?"),
+    (["data=tvs"], "did you mean 'tsv'?"),
+    (["trainer=defalt"], "did you mean 'default'?"),
+    (["logger=wanb"], "did you mean 'wandb'?"),
+    (["logger=[csv,mlfow]"], "logger=mlfow: no such logger; did you mean 'mlflow'?"),
+    (["methd=krona"], "methd is no setting: did you mean 'method'?"),
+    (["seeed=3"], "seeed is no setting: did you mean 'seed'?"),
+    (["++typo=3"], "typo is no setting: there are backbone, batch_size"),
+    (["+typo=3"], "typo is no setting"),
+    (["optimizer.learning_rate=3"], "optimizer.learning_rate is no setting"),
+    (["method=full", "method.rank=3"], "method.rank: the method full has no rank, it puts no branch in"),
+    (["method=lora", "method.rnk=3"], "method.rnk: the method lora has no rnk: did you mean 'rank'?"),
+    (["method=lora", "factors=2x384"], "method.kron_factors: the method lora has no kron_factors"),
+    (["method=full", "factors=2x384"], "method.kron_factors: the method full has no kron_factors"),
+    (["optimizer.lr=abc"], "optimizer.lr='abc': expected a number"),
+    (["seed=-1"], "seed=-1: expected from 0"),
+    (["batch_size=0"], "batch_size=0: expected at least 1"),
+    (["batch_size=true"], "batch_size=True: expected a whole number"),
+    (["micro_batch_size=200"], "micro_batch_size=200 is larger than batch_size=100"),
+    (["--cfg", "jobs"], "--cfg jobs: what to show? did you mean 'job'? (there are: job, hydra, all)"),
+    (["--cfg=jbo"], "--cfg jbo: what to show? did you mean 'job'?"),
+    (["seed=1", "--cfg"], "--cfg: what to show? there are job, hydra, all"),
+    (["--mulitrun"], "--mulitrun is no option; did you mean '--multirun'?"),
+    (["-x"], "-x is no option; there are --help"),
+    (["-m", "--dry-run"], "--dry-run is an option of krona table; krona status NAME says"),
+    (["method.kron_factors=[[32,24"], "can't be read"),
+    (["method.kron_factors=abc"], "method.kron_factors='abc': expected a list"),
+    (["sweeps=table1"], "sweeps=table1 is a sweep of many runs: python train.py -m sweeps=table1"),
+    (["-m", "sweeps=tabel1"], "sweeps=tabel1: no such sweeps; did you mean 'table1'"),
+    (["-m", "sweeps=table1,table4"], "sweeps=table1,table4: one sweep at a time"),
+    (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4: one sweep at a time"),
+    (["+sweeps=table1"], "python train.py -m +sweeps=table1"),
+    (["method=null"], "method=null: a run needs a method"),
+    (["~task"], "~task: a run needs a task"),
+    (["~batch_size"], "batch_size is missing"),
+    (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml; there are"),
+    (["backbone=local"], "backbone.path must be given (a T5's folder): backbone.path="),
+    (["backbone=hub"], "backbone.name must be given"),
+    (["data.protocol=table2"], "data.protocol='table2': expected table1 or appendix_d1"),
+    (["trainer.precision=16-mixed"], "trainer.precision='16-mixed': expected 32-true or bf16-mixed"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), TYPED, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_what_is_typed(arguments: list[str], expected: str, outputs: Path) -> None:
+    message = wrong(outputs, *arguments)
+    assert expected in message
+    assert len(message.splitlines()) == 1
+    assert not outputs.exists()
+
+
+FACTORS = [
+    ("[[32,24],[32,24]]", ["(32, 24)", "1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),
+    ("[[5,8]]", ["(5, 8)", "32 → 32", "Shapes that fit"]),
+    ("[[0,8]]", ["[[0, 8]]", "whole numbers ≥ 1"]),
+    ("[[32,24],[24,32],[1,1]]", ["expected [[a1, a2], [b1, b2]] or [[a1, a2]]"]),
+    ("[[8,8,8]]", ["expected [[a1, a2], [b1, b2]] or [[a1, a2]]"]),
+]
+
+
+@pytest.mark.parametrize(("factors", "expected"), FACTORS)
+def test_factors_that_do_not_fit(
+    factors: str, expected: list[str], tiny_folder: Path, data: Path, outputs: Path
+) -> None:
+    message = wrong(outputs, *typed(tiny_folder, data), f"method.kron_factors={factors}")
+    assert all(part in message for part in expected), message
+    assert not outputs.exists()  # nothing was begun
+
+
+def test_the_papers_erratum_for_sts_b_is_refused_with_the_numbers(outputs: Path) -> None:
+    arguments = [
+        "backbone.pretrained=false",
+        "data=sample",
+        "task=sample_stsb",
+        "method.kron_factors=[[32,24],[32,24]]",
+    ]
+    message = wrong(outputs, *arguments)
+    assert "(32, 24) ⊗ (32, 24) maps 1024 → 576, but the layer is 768 → 768" in message
+    assert "[[32,24],[24,32]]" in message
+    assert not outputs.exists()
+
+
+def folder_with(path: Path, text: str | bytes, name: str = "train.tsv") -> Path:
+    glue_files.write(path, "rte", train=12, dev=9)
+    content = text if isinstance(text, bytes) else text.encode()
+    (path / "RTE" / name).write_bytes(content)
+    return path
+
+
+HEAD = "index\tsentence1\tsentence2\tlabel\n"
+FILES = [
+    ("", ["train.tsv is empty"]),
+    (HEAD, ["train.tsv", "a split with no rows"]),
+    ((HEAD + "1\tA cät.\tA cat.\tentailment\n").encode("latin-1"), ["train.tsv:2", "not UTF-8", "iconv"]),
+    ((HEAD + "1\tA cat.\tA cat.\tentailment\n").encode("utf-16"), ["train.tsv:1", "not UTF-8"]),
+    (HEAD + "1\ta\tb\tmaybe\n", ["train.tsv:2", "label 'maybe' is not one of entailment (0), not_entailment (1)"]),
+    (HEAD + "1\ta\tentailment\n", ["train.tsv:2", "3 fields", "4 columns", "data.skip_bad_rows=true"]),
+    (HEAD.replace("label", "lable") + "1\ta\tb\tentailment\n", ["no column 'label'", "did you mean 'lable'"]),
+]
+
+
+@pytest.mark.parametrize(("content", "expected"), FILES)
+def test_a_data_file_that_is_wrong(
+    content: str | bytes, expected: list[str], tiny_folder: Path, outputs: Path, tmp_path: Path
+) -> None:
+    folder = folder_with(tmp_path / "broken", content)
+    message = wrong(outputs, *typed(tiny_folder, folder))
+    assert all(part in message for part in expected), message
+
+
+def test_data_that_is_not_there(tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
+    arguments = [item for item in typed(tiny_folder, data) if not item.startswith("data.path")]
+    assert "data.path=FOLDER" in wrong(outputs, *arguments)
+    assert f"data.path={tmp_path}/nowhere: no such folder" in wrong(
+        outputs, *arguments, f"data.path={tmp_path}/nowhere"
+    )
+    (tmp_path / "empty").mkdir()
+    message = wrong(outputs, *arguments, f"data.path={tmp_path}/empty")
+    assert "does not hold all files of task rte" in message
+    assert "{train.tsv,dev.tsv}" in message
+    assert "cola" in wrong(outputs, *arguments, f"data.path={data}", "task=cola")
+    file = data / "RTE" / "train.tsv"
+    assert "not a folder" in wrong(outputs, *arguments, f"data.path={file}")
+    assert "sample_rte" in wrong(outputs, "data=sample", "backbone=nano", "task=rte")
+    assert "add data=sample" in wrong(outputs, *arguments, f"data.path={data}", "task=sample_rte")
+    assert not outputs.exists()
+    assert "train has only 12 rows" in wrong(outputs, *typed(tiny_folder, data), "data.train_rows=13")
+
+
+def test_a_users_file_that_is_not_there(tiny_folder: Path, outputs: Path) -> None:
+    values = config(*typed(tiny_folder, outputs.parent / "glue"))
+    values["task"] = {
+        "name": "mine", "columns": ["text"], "labels": ["no", "yes"], "metrics": ["accuracy"],
+        "files": {"train": "mine.csv"},
+    }  # fmt: skip
+    with pytest.raises(KronaError, match=r"task mine: files\.train: .*mine\.csv is no file: data\.path="):
+        run(values, outputs)
+    assert not outputs.exists()
+
+
+def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
+    shutil.copytree(tiny_folder, folder)
+    weights, settings = folder / "model.safetensors", folder / "config.json"
+    tensors = load_file(weights)
+    if what == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-1000])
+    elif what == "no weights":
+        weights.unlink()
+    elif what == "not json":
+        settings.write_text("{")
+    elif what == "another kind":
+        settings.write_text(json.dumps({"model_type": "bert", "hidden_size": 8}))
+    elif what == "no kind":
+        settings.write_text("{}")
+    elif what == "no config":
+        settings.unlink()
+    elif what == "no tokenizer":
+        (folder / "tokenizer.json").unlink()
+    elif what == "other keys":
+        save_file({f"model.{name}": tensor for name, tensor in tensors.items()}, weights, metadata={"format": "pt"})
+    elif what == "a key too few":
+        del tensors["decoder.block.1.layer.0.SelfAttention.q.weight"]
+        save_file(tensors, weights, metadata={"format": "pt"})
+    elif what == "a key too many":
+        save_file({**tensors, "encoder.block.0.more": torch.zeros(2)}, weights, metadata={"format": "pt"})
+    elif what == "another shape":
+        settings.write_text(json.dumps({**json.loads(settings.read_text()), "d_ff": 64}))
+    elif what == "fewer pieces":
+        tensors["shared.weight"] = tensors["shared.weight"][:100].clone()
+        save_file(tensors, weights, metadata={"format": "pt"})
+        settings.write_text(json.dumps({**json.loads(settings.read_text()), "vocab_size": 100}))
+    return folder
+
+
+BACKBONES = {
+    "truncated": ["the weights of", "can't be loaded"],
+    "no weights": ["the weights of", "can't be loaded"],
+    "not json": ["the config of", "can't be loaded"],
+    "another kind": ["is a bert, not a T5"],
+    "no kind": ["the config of"],
+    "no config": ["no config.json in it", "there should be config.json, model.safetensors and a tokenizer"],
+    "no tokenizer": ["the tokenizer of", "can't write the label '0' of rte: it comes back as ''"],
+    "other keys": ["missing tensors", "partly untrained"],
+    "a key too few": ["1 missing tensors (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
+    "a key too many": ["1 unexpected tensors (first encoder.block.0.more)"],
+    "another shape": ["the weights of"],
+    "fewer pieces": ["the tokenizer has", "embeds 100"],
+}
+
+
+@pytest.mark.parametrize("what", BACKBONES)
+def test_a_backbone_that_is_wrong(what: str, tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
+    folder = broken_backbone(tiny_folder, tmp_path / "broken", what)
+    message = wrong(outputs, *typed(folder, data))
+    assert all(part in message for part in BACKBONES[what]), message
+    assert str(folder) in message
+    assert len(message.splitlines()) == 1
+
+
+def test_a_backbone_that_is_not_there(data: Path, outputs: Path, tmp_path: Path) -> None:
+    assert f"backbone.path={tmp_path}/no: no such folder" in wrong(outputs, *typed(tmp_path / "no", data))
+    assert not outputs.exists()
+
+
+def test_all_that_is_missing_is_said_at_once(outputs: Path, tmp_path: Path) -> None:
+    message = wrong(
+        outputs, *typed(tmp_path / "no", tmp_path)[:2], "data=tsv", "data.path=gone", "trainer.devices=1000"
+    )
+    assert [line.split("=")[0] for line in message.splitlines()] == ["data.path", "backbone.path", "trainer.devices"]
+
+
+@pytest.mark.parametrize(
+    ("typed_", "expected"),
+    [
+        ("trainer.accelerator=cuda", "this machine has no such device; it has cpu"),
+        ("trainer.accelerator=mps", "this machine has no such device"),
+        ("trainer.devices=1000", "this machine has"),
+        ("trainer.devices=0", "trainer.devices=0: expected at least 1"),
+        ("trainer.accelerator=tpu", "expected auto or cpu or gpu or cuda or mps"),
+    ],
+)
+def test_a_device_that_does_not_exist(
+    typed_: str, expected: str, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert expected in wrong(outputs, *typed(tiny_folder, data), typed_)
+    assert not outputs.exists()
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 11, 12, 13])
+def test_no_space_left(
+    number: int, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values, writes = config("method=krona", *typed(tiny_folder, data)), [0]
+
+    def full(file: Any) -> None:
+        writes[0] += 1
+        if writes[0] >= number:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(result.os, "fsync", full)
+        with pytest.raises(KronaError, match="could not be written: No space left on device"):
+            run(values, outputs)
+    leftovers = {path.name for path in tree(outputs)}
+    assert leftovers <= {
+        "train.log",
+        "result.json",
+        "metrics.csv",
+        "last.ckpt",
+        "predictions.jsonl",
+        "adapter.safetensors",
+    }
+    job, _ = run(values, outputs)  # room was made: the same command goes on
+    assert (job.state, job.error) == ("done", None)
+    assert not (job.folder / "last.ckpt").exists()
+
+
+def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
+    tiny_folder: Path, outputs: Path, tmp_path: Path
+) -> None:
+    folder = folder_with(tmp_path / "broken", "")
+    values = config(*typed(tiny_folder, folder))
+    first, _ = run(values, outputs)
+    again, said = run(values, outputs, multirun=True)
+    assert (again.state, said) == ("failed", "")
+    assert "retry=failed tries again" in str(again.error)
+    retried, said = run({**values, "retry": "failed"}, outputs, multirun=True)
+    assert first.run_id in said
+    assert retried.error == first.error

@@ -1,0 +1,85 @@
+"""`--cfg job` shows what the run would use, and refuses what the run would refuse."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from krona.cli.train import shown
+from krona.config.overrides import normalised
+from krona.messages import KronaError
+
+
+def job(*arguments: str) -> str:
+    text = shown(normalised([*arguments, "--cfg", "job"]))
+    assert text is not None
+    return text
+
+
+def test_the_values_of_a_run_and_its_id() -> None:
+    text = job("method=krona", "task=rte")
+    values = yaml.safe_load(text)
+    assert values["method"]["kron_factors"] == [[32, 24], [24, 32]]
+    assert values["method"]["fit_factors"] == "nearest"
+    assert values["trainer"]["max_epochs"] == 20
+    assert text.startswith("# krona-rte-t5_base-32x24-s0-")
+    assert "${" not in text
+
+
+def test_the_shape_that_this_backbone_gets_stands_beside_the_papers() -> None:
+    text = job("profile=demo", "method=krona")
+    assert "  kron_factors:  # on this backbone [[16, 12], [12, 16]]" in text
+    assert "# factors (32, 24) of the paper become (16, 12) on layers 192 → 192" in text
+    assert yaml.safe_load(text)["method"]["kron_factors"] == [[32, 24], [24, 32]]
+
+
+def test_a_typed_shape_is_exact_as_in_the_run() -> None:
+    values = yaml.safe_load(job("method.kron_factors=[[12,64]]"))
+    assert values["method"]["fit_factors"] == "exact"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["factors=zzz"], "factors=zzz: no such factors; there are 12x64"),
+        (["factors=16x12"], "Any other shape of A: method.kron_factors=[[16,12]]"),
+        (["method.kron_factors=[[5,8]]"], "(5, 8)"),
+        (["method.kron_factors=[[32,24],[32,24]]"], "1024 → 576"),
+        (["method=lora", "factors=2x384"], "the method lora has no kron_factors"),
+        (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere: no such folder"),
+        (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
+        (["seed=-1"], "seed=-1: expected from 0"),
+        (["task=sample_rte"], "data=sample"),
+        (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml"),
+    ],
+)
+def test_what_the_run_would_refuse(arguments: list[str], words: str) -> None:
+    with pytest.raises(KronaError) as caught:
+        job(*arguments)
+    assert words in str(caught.value)
+
+
+def test_of_a_multirun_the_first_job_is_shown() -> None:
+    text = job("-m", "profile=demo", "seed=3,4", "method=lora,krona")
+    assert text.startswith("# the first of 4 runs: profile=demo seed=3 method=lora\n")
+    assert yaml.safe_load(text)["seed"] == 3
+
+
+def test_other_questions_are_hydras() -> None:
+    for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"], ["--help"]):
+        assert shown(normalised(arguments)) is None
+
+
+def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    job("profile=demo")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
+    assert yaml.safe_load(job("method=krona", "method.terms=2"))["method"]["terms"] == 2
+    assert yaml.safe_load(job("method.bias=1"))["method"]["bias"] == 1
+    assert normalised(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
+    assert normalised(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
+    with pytest.raises(KronaError, match="did you mean 'terms'"):
+        job("method=krona", "method.term=2")

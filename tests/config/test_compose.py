@@ -1,0 +1,56 @@
+"""A sweep's jobs share what they choose: each is what Hydra alone makes of it, and none changes another."""
+
+import pytest
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import ConfigCompositionException
+from omegaconf import OmegaConf
+
+from krona.config import composer
+from krona.config.compose import Composed, Composer, composed, hydra_session
+
+JOBS = (
+    ("method=krona", "task=rte", "seed=1"),
+    ("method=krona", "task=rte", "seed=2", "optimizer.lr=1e-3"),
+    ("method=krona", "task=rte", "method.kron_factors=[[2,384]]"),
+    ("method=krona", "task=rte", "~optimizer.gradient_clip", "++method.terms=2"),
+    ("profile=demo", "method=lora", "seed=1", "trainer.max_epochs=2"),
+    ("profile=demo", "seed=2", "method=lora", "task.metrics=[f1]"),
+    ("method=krona", "task=rte", "seed=0"),
+)
+
+
+def by_hydra_alone(overrides: tuple[str, ...]) -> Composed:
+    cfg = compose("config", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(cfg)
+    OmegaConf.set_struct(cfg, False)
+    del cfg["hydra"]
+    return composed(cfg)
+
+
+def test_every_job_is_what_hydra_makes_of_it() -> None:
+    with hydra_session():
+        one = Composer()
+        for job in JOBS:
+            assert one.job(job) == by_hydra_alone(job), job
+
+
+def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[str]] = []
+
+    def counted(name: str, *, overrides: list[str], **kwargs: bool) -> object:
+        read.append(overrides)
+        return compose(name, overrides=overrides, **kwargs)
+
+    monkeypatch.setattr(composer, "compose", counted)
+    with hydra_session():
+        one = Composer()
+        seeds = [one.job(["method=krona", "task=rte", f"seed={seed}"]).config["seed"] for seed in range(3)]
+        one.job(["method=lora", "task=rte"])
+    assert seeds == [0, 1, 2]
+    assert read == [["method=krona", "task=rte"], ["method=lora", "task=rte"]]
+
+
+def test_a_key_that_is_no_setting_is_hydras_own_error() -> None:
+    with hydra_session(), pytest.raises(ConfigCompositionException, match="Could not override 'batch_sice'"):
+        Composer().job(["method=krona", "batch_sice=3"])

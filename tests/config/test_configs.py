@@ -1,0 +1,163 @@
+"""Every YAML composes and passes the check; the recipes are Tables 10-18; later choices beat earlier ones."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from krona.config import check
+from krona.config.choices import choices
+from krona.config.compose import compose_job, expand, hydra_session
+from krona.config.settings import Run
+from krona.paths import CONF, PROJECT
+
+GIVEN = {  # what a choice leaves to its user
+    "backbone=local": ["backbone.path=FOLDER"],
+    "backbone=hub": ["backbone.name=somebody/some-t5"],
+    "data=tsv": ["data.path=FOLDER"],
+}
+OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
+
+
+@pytest.fixture(autouse=True, scope="module")
+def session() -> Iterator[None]:
+    with hydra_session():
+        yield
+
+
+def run(*overrides: str) -> Run:
+    return check.settings(compose_job(overrides).config)
+
+
+def single_choices() -> list[str]:
+    names = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name not in OTHERS)
+    return [f"{group}={name}" for group in names for name in choices(group)]
+
+
+@pytest.mark.parametrize("choice", single_choices())
+def test_every_choice_composes_and_passes_the_check(choice: str) -> None:
+    typed = run(choice, *GIVEN.get(choice, []))
+    group, name = choice.split("=")
+    if group in ("method", "task"):
+        assert getattr(typed, group).name == name  # as it is typed, so it is called
+
+
+@pytest.mark.parametrize("recipe", choices("recipe"))
+def test_every_recipe_belongs_to_a_method_and_changes_something(recipe: str) -> None:
+    first, second = recipe.split("/")
+    chosen = ["profile=demo", f"method={second}"] if first == "demo" else [f"method={first}", f"task={second}"]
+    assert run(*chosen) != run(*chosen, "~recipe")
+
+
+@pytest.mark.parametrize("sweep", choices("sweeps"))
+def test_every_sweep_consists_of_runs_that_pass_the_check(sweep: str) -> None:
+    jobs = expand([f"sweeps={sweep}"])
+    for job in jobs[:: max(1, len(jobs) // 2)]:
+        assert run(*job).sweep == sweep
+
+
+TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
+A, TURNED, FLAT, THREE = (32, 24), (24, 32), (2, 384), (3, 256)
+RECIPES: dict[str, list[dict[str, Any]]] = {  # Tables 10-18, a row a task; STS-B's B of Tables 17, 18 is their erratum
+    "full": [{"lr": 3e-4}] * 8,
+    "bitfit": [{"lr": 3e-4}] * 8,
+    "adapter": [{"lr": 3e-3, "bottleneck_dim": 1}] * 8,
+    "compacter": [{"lr": 3e-3, "bottleneck_dim": 24, "hypercomplex_division": 4}] * 8,
+    "lora": [{"lr": 1e-3, "rank": 1, "scaling": 1}] * 8,
+    "pa": [{"lr": lr, "bottleneck_dim": 2, "scaling": 16} for lr in (3e-3, 5e-3, 5e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3)],
+    "krona": [
+        {"lr": 2e-3 if task == "rte" else 1e-3, "A": shape, "scaling": 1}
+        for task, shape in zip(TASKS, (A, A, A, TURNED, FLAT, FLAT, THREE, TURNED), strict=True)
+    ],
+    "krona_b": [
+        {"lr": lr, "A": A, "scaling": scaling, "bias": bias}
+        for lr, scaling, bias in zip(
+            (1e-3, 5e-3, 5e-3, 1e-3, 1e-3, 1e-3, 1e-3, 1e-3),
+            (16, 16, 16, 4, 16, 4, 4, 4),
+            (2, 1, 1, 1, 1, 2, 1, 1),
+            strict=True,
+        )
+    ],
+    "krona_b_res": [
+        {"lr": lr, "A": A, "scaling": scaling, "bias": bias, "residual": "scale"}
+        for lr, scaling, bias in zip(
+            (1e-3, 5e-3, 5e-3, 1e-3, 9e-4, 1e-3, 1e-3, 1e-3),
+            (16, 16, 16, 16, 16, 16, 4, 16),
+            (2, 2, 2, 1, 1, 1, 2, 1),
+            strict=True,
+        )
+    ],
+}
+
+
+@pytest.mark.parametrize("method", RECIPES)
+def test_the_hyper_parameters_of_tables_10_to_18(method: str) -> None:
+    rows = list(zip(TASKS, RECIPES[method], strict=True))
+    if not (CONF / "recipe" / method).is_dir():  # the method's YAML is all there is: one task stands for all
+        assert all(row == rows[0][1] for _, row in rows)
+        rows = rows[1:2]
+    for task, row in rows:
+        typed, expected = run(f"method={method}", f"task={task}"), dict(row)
+        assert typed.optimizer.lr == expected.pop("lr"), task
+        if shape := expected.pop("A", None):
+            a1, a2 = shape
+            assert typed.method.branch_config["kron_factors"] == [[a1, a2], [768 // a1, 768 // a2]], task
+        assert {key: typed.method.branch_config[key] for key in expected} == expected, task
+        assert (typed.batch_size, typed.trainer.max_epochs, typed.optimizer.warmup_steps) == (100, 20, 500), task
+        assert (typed.max_source_length, typed.trainer.precision) == (128, "32-true"), task
+        assert (typed.optimizer.gradient_clip, dict(typed.optimizer.arguments)) == (1.0, {"weight_decay": 0.0}), task
+        assert (typed.backbone.name, typed.data.kind, typed.data.protocol) == ("google-t5/t5-base", "hub", "table1")
+
+
+def test_the_default_command_is_table_16s_row_for_rte() -> None:
+    assert run() == run("method=krona", "task=rte") == run("profile=paper", "recipe=krona/rte")
+    assert run().optimizer.lr == 2e-3
+    assert run().method.branch_config == {"kron_factors": [[32, 24], [24, 32]], "scaling": 1.0}
+
+
+def test_method_below_recipe_below_profile_below_what_is_typed() -> None:
+    assert run("~recipe").optimizer.lr == 1e-3  # the method's own
+    assert run().optimizer.lr == 2e-3  # the recipe's
+    demo = run("profile=demo")
+    assert (demo.optimizer.lr, demo.optimizer.warmup_steps, demo.trainer.max_epochs) == (1e-2, 30, 5)
+    assert (demo.backbone.name, demo.data.kind, demo.task.name) == ("nano", "sample", "sample_rte")
+    assert run("profile=demo", "optimizer.lr=5e-4").optimizer.lr == 5e-4
+    assert run("profile=demo", "task=sample_sst2").task.name == "sample_sst2"
+    assert run("profile=demo", "backbone=t5_small").backbone.name == "google-t5/t5-small"
+    paper = run("profile=demo", "trainer=default")  # a profile holds choices: each can be typed over
+    assert (paper.batch_size, paper.trainer.max_epochs, paper.optimizer.warmup_steps) == (100, 20, 500)
+
+
+def test_the_place_on_the_line_changes_nothing() -> None:
+    assert run("optimizer.lr=7e-4", "factors=2x384", "task=mnli") == run(
+        "task=mnli", "factors=2x384", "optimizer.lr=7e-4"
+    )
+
+
+def test_factors_beat_method_and_recipe_and_are_exact() -> None:
+    assert run("task=mnli").method.branch_config["kron_factors"] == [[2, 384], [384, 2]]
+    typed = run("task=mnli", "factors=12x64")
+    assert typed.method.branch_config["kron_factors"][0] == [12, 64]
+    assert (typed.method.fit_factors, run("task=mnli").method.fit_factors) == ("exact", "nearest")
+    assert run("factors=paper/12x64").method.fit_factors == "nearest"
+
+
+def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:
+    typed = run("task=mnli", "factors=12x64", "method.kron_factors=[[48,16]]")
+    assert typed.method.branch_config["kron_factors"] == [[48, 16]]
+    assert typed.method.fit_factors == "exact"
+
+
+def test_without_a_recipe_the_methods_values_hold_and_it_is_said() -> None:
+    job = compose_job(["method=lokr", "task=rte"])
+    assert job.notes == ["no recipe lokr/rte: the values of conf/method/lokr.yaml, lr 0.001"]
+    assert compose_job(["method=lora", "task=rte"]).notes == []  # the method's values are its table's row
+
+
+def test_untuned_trains_nothing_and_other_methods_do() -> None:
+    assert run("method=untuned").trainer.max_epochs == run("profile=demo", "method=untuned").trainer.max_epochs == 0
+
+
+def test_sweeps_and_conf_hold_nothing_else() -> None:
+    strays = [path for folder in (CONF, PROJECT / "sweeps") for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in strays if path.suffix not in (".yaml", ".csv")] == []

@@ -1,0 +1,211 @@
+"""recipe=tuned: what is taken, from which search, what it says, and that no method had fewer trials."""
+
+from pathlib import Path
+
+import pytest
+
+from krona.config import check, tuned
+from krona.config.compose import TUNED, compose_job, expand, hydra_session, take_tuned
+from krona.config.overrides import normalised
+from krona.jobs.job import identify
+from krona.messages import KronaError
+from krona.outputs.result import Result, outcomes, write_result
+
+
+def config_of(*overrides: str) -> dict[str, object]:
+    with hydra_session():
+        return compose_job(["profile=demo", *overrides]).config
+
+
+def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
+    """A finished run that looked at dev alone."""
+    config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
+    run_id = identify(check.settings(config))
+    names = [config[group]["name"] for group in ("method", "task")]  # type: ignore[index]
+    result = Result(run_id, "done", names[0], names[1], config["seed"], config)  # type: ignore[arg-type]
+    given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
+    part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["1"] * 100, given)}
+    result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
+    write_result(outputs / run_id, result)
+    return run_id
+
+
+def rates(outputs: Path, method: str, devs: dict[float, float]) -> None:
+    for lr, dev in devs.items():
+        trial(outputs, dev, f"method={method}", f"optimizer.lr={lr}")
+
+
+def best(outputs: Path, *overrides: str) -> tuned.Tuned:
+    return tuned.best(config_of(*overrides), outputs=outputs)
+
+
+def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
+    found = best(tmp_path, "method=krona", "seed=5")
+    assert found.values == {"optimizer.lr": 3e-3}
+    assert found.said == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
+    with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
+        best(tmp_path, "method=krona", "batch_size=16")  # other settings: these trials say nothing about them
+
+
+def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
+    assert best(tmp_path, "method=krona").said.endswith("it is the largest that was tried")
+
+
+def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 70})
+    trial(tmp_path, 70, "method=krona", "optimizer.lr=3e-3", "seed=1")
+    with pytest.raises(KronaError, match="unequal"):
+        best(tmp_path, "method=krona")
+
+
+def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
+    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
+    assert best(tmp_path, "method=krona").values == {"optimizer.lr": 3e-3}, "lora may be unfinished: krona had no fewer"
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*sweeps=learning_rates method=lora"):
+        best(tmp_path, "method=lora")
+    trial(tmp_path, 99, "method=lora", "optimizer.lr=1e-2", "task=sample_sst2")
+    with pytest.raises(KronaError, match="lora had 2"):
+        best(tmp_path, "method=lora")
+
+
+def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert normalised(["-m", "recipe=tuned"]) == ["-m", TUNED]
+    rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    with hydra_session():
+        (job,) = expand(["profile=demo", "method=krona", TUNED])
+        composed = compose_job(job)
+        with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates is done for lora"):
+            compose_job(["profile=demo", "method=lora", TUNED])
+    assert composed.config["optimizer"]["lr"] == 3e-3
+    assert composed.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
+
+
+# ---- studies -----------------------------------------------------------------------------------------------------
+
+OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=paper/2x384")
+
+
+def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
+    """A study of finished trials; the first has ``own`` values."""
+    optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
+    from krona.outputs.study import open_study
+
+    name = name or f"{method}-sample_rte-nano"
+    opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)
+    for number, score in enumerate(dev):
+        overrides = own if number == 0 else (*own[1:], f"optimizer.lr=0.00{number}")
+        run_id = trial(outputs, score, f"method={method}", *overrides, sweep=name)
+        frozen = optuna.trial.create_trial(
+            value=score, user_attrs={"worker": {}, "overrides": list(overrides), "run_id": run_id}
+        )
+        opened.add_trial(frozen)
+
+
+def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Path, monkeypatch) -> None:
+    rates(tmp_path, "krona", {1e-3: 60})
+    study(tmp_path, "krona", 80, 70)
+    found = best(tmp_path, "method=krona", "seed=3")
+    assert found.said == (
+        "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=paper/2x384, the best of 2 trials on dev "
+        "(80.00), study krona-sample_rte-nano"
+    )
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    config = config_of("method=krona", "method.scaling=8.0")
+    assert take_tuned(config, ["method.scaling=8.0"]) == found.said
+    assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]  # type: ignore[index]
+    assert config["optimizer"]["lr"] == 0.004  # type: ignore[index]
+    assert config["method"]["scaling"] == 8.0, "what is typed stays"  # type: ignore[index]
+
+
+def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80)
+    rates(tmp_path, "krona", {1e-3: 60})
+    with pytest.raises(KronaError, match="no study of them"):
+        best(tmp_path, "method=krona", "batch_size=16")
+
+
+def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, 60)
+    study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
+    assert "of 3 trials" in best(tmp_path, "method=krona").said
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*krona tune method=lora .* --trials 3"):
+        best(tmp_path, "method=lora")
+
+
+def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, 60)
+    rates(tmp_path, "lora", {1e-3: 60, 3e-3: 71})
+    with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*krona tune method=lora"):
+        best(tmp_path, "method=lora")
+    rates(tmp_path, "lora", {1e-2: 65, 3e-2: 50})
+    assert best(tmp_path, "method=lora").values == {"optimizer.lr": 3e-3}
+    with pytest.raises(KronaError, match=r"krona had 3 trials, lora had 4; .*krona tune method=krona .* --trials 4"):
+        best(tmp_path, "method=krona")
+
+
+def test_a_study_of_any_name_is_found_by_its_settings(tmp_path: Path) -> None:
+    study(tmp_path, "krona", 80, 70, name="krona-wide")
+    study(tmp_path, "lora", 90, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"), name="another")
+    assert best(tmp_path, "method=krona").said.endswith("the best of 2 trials on dev (80.00), study krona-wide")
+    assert best(tmp_path, "method=lora").said.endswith("study another")
+
+
+def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
+    wide = ("optimizer.lr=0.005", "method.scaling=4.0")
+    study(tmp_path, "krona", 80, 70)
+    study(tmp_path, "krona", 75, own=wide, name="krona-wide")
+    with pytest.raises(KronaError) as raised:
+        best(tmp_path, "method=krona")
+    assert "krona-sample_rte-nano (2 trials, dev 80.00); krona-wide (1 trial, dev 75.00)" in str(raised.value)
+    assert "recipe=tuned/krona-sample_rte-nano takes the first" in str(raised.value)
+    found = tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona-wide"])
+    assert found.values["method.scaling"] == 4.0
+    with pytest.raises(KronaError, match="no such study; did you mean 'krona-wide'"):
+        tuned.best(config_of("method=krona"), outputs=tmp_path, studies=["krona_wide"])
+    with pytest.raises(KronaError, match="recipe=tuned/krona-wide: none of these is a study of lora on sample_rte"):
+        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-wide"])
+
+
+def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
+    own = ("optimizer.lr=0.004", "method.scaling=2.0")
+    study(tmp_path, "krona", 80, 70, 60, own=own, name="krona-long")
+    study(tmp_path, "lora", 80, own=own, name="lora-short")
+    study(tmp_path, "krona", 70, own=("optimizer.lr=0.006",), name="krona-short")
+    both = ["krona-short", "lora-short"]
+    for method in ("krona", "lora"):
+        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).said
+    with pytest.raises(
+        KronaError, match=r"lora had 1 trial, krona had 3; .*krona tune .* --study lora-short --trials 3"
+    ):
+        tuned.best(config_of("method=lora"), outputs=tmp_path, studies=["krona-long", "lora-short"])
+
+
+def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert normalised(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
+    study(tmp_path, "krona", 80, name="krona-wide")
+    study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    with hydra_session():
+        (job,) = expand(["profile=demo", "method=krona", *normalised(["recipe=tuned/krona-wide"])])
+        composed = compose_job(job)
+    assert composed.config["optimizer"]["lr"] == 0.004
+    assert composed.notes[0].endswith("study krona-wide")
+
+
+def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    config = config_of("method=krona")
+    take_tuned(config, [])
+    assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)  # type: ignore[index]
+
+
+def test_a_study_without_a_finished_trial_is_gone_on_with(tmp_path: Path) -> None:
+    rates(tmp_path, "krona", {1e-3: 60})
+    study(tmp_path, "krona", name="begun")
+    with pytest.raises(KronaError, match="the study begun has no finished trial yet: krona tune goes on with it"):
+        best(tmp_path, "method=krona")

@@ -1,0 +1,187 @@
+"""Every order of the Kronecker product against the product built, its gradients in float64, and what is refused."""
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from krona.bench.launches import launches
+from krona.kernels import gradients as kron_gradients
+from krona.kernels import kronecker
+from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan, predicted_costs
+from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank_linear
+
+SIDE = st.integers(1, 5)
+SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: A's gradient by copies
+
+
+@pytest.fixture(autouse=True)
+def few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kronecker, "FEW_ROWS", 1)
+    monkeypatch.setattr(kron_gradients, "BLOCK", 40)  # two or three tokens a block, the last one smaller
+
+
+def factors(
+    a1: int, a2: int, b1: int, b2: int, terms: int | None = None, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(a1 + 10 * a2 + 100 * b1 + 1000 * b2)
+    stack = () if terms is None else (terms,)
+    sides = ((a1, a2), (b1, b2))
+    return [torch.randn(*stack, *s, generator=generator, dtype=dtype).requires_grad_() for s in sides]
+
+
+def built(A: Tensor, B: Tensor) -> Tensor:
+    pairs = [(A, B)] if A.dim() == 2 else list(zip(A, B, strict=True))
+    return torch.stack([torch.kron(a.contiguous(), b.contiguous()) for a, b in pairs]).sum(0)
+
+
+def forms(
+    x: Tensor, y: Tensor, layer: nn.Linear, order: Order | None
+) -> dict[str, tuple[Callable[..., Tensor], list[Tensor], Tensor]]:
+    return {
+        "matmul": (lambda x, A, B: kron_matmul(x, A, B, order=order), [x], torch.zeros(())),
+        "add": (lambda x, y, A, B: kron_add(y, x, A, B, order=order), [x, y], y),
+        "beside": (lambda x, A, B: kron_linear(layer, x, A, B, order=order, merge=False), [x], layer(x)),
+        "merged": (lambda x, A, B: kron_linear(layer, x, A, B, order=order, merge=True), [x], layer(x)),
+    }
+
+
+@pytest.mark.parametrize("order", [*ORDERS, None])
+@pytest.mark.parametrize("terms", [None, 1, 3])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_order_and_its_gradients_in_float64(
+    shape: tuple[int, ...], terms: int | None, order: Order | None
+) -> None:
+    a1, a2, b1, b2 = shape
+    A, B = factors(a1, a2, b1, b2, terms)
+    layer = nn.Linear(a1 * b1, a2 * b2).double().requires_grad_(False)
+    x = torch.randn(2, 3, a1 * b1, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 3, a2 * b2, dtype=torch.float64, requires_grad=True)
+    for name, (function, inputs, start) in forms(x, y, layer, order).items():
+        expected = start + x @ built(A, B)
+        torch.testing.assert_close(function(*inputs, A, B), expected, msg=name)
+        with torch.no_grad():
+            torch.testing.assert_close(function(*inputs, A, B), expected, msg=name)
+        assert torch.autograd.gradcheck(function, (*inputs, A, B), fast_mode=True), name
+
+
+@pytest.mark.parametrize("order", [*ORDERS, None])
+@pytest.mark.parametrize("terms", [None, 2])
+@pytest.mark.parametrize("given", ["bias", "gate", "bias gate"])
+def test_bias_and_gate_added_with_the_product(given: str, terms: int | None, order: Order | None) -> None:
+    A, B = factors(4, 3, 3, 4, terms)
+    x, y = (torch.randn(2, 3, 12, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    more = {
+        name: torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        for name, shape in (("bias", (12,)), ("gate", ()))
+        if name in given
+    }
+
+    def added(x: Tensor, y: Tensor, A: Tensor, B: Tensor, *values: Tensor) -> Tensor:
+        return kron_add(y, x, A, B, order=order, **dict(zip(more, values, strict=True)))
+
+    before, inputs = y.detach().clone(), (x, y, A, B, *more.values())
+    expected = y + x @ built(A, B) + more.get("bias", 0) + more.get("gate", 0) * x
+    torch.testing.assert_close(added(*inputs), expected)
+    with torch.no_grad():
+        torch.testing.assert_close(added(*inputs), expected)
+    torch.testing.assert_close(y, before, rtol=0, atol=0)  # what the block gave out is not written to
+    assert torch.autograd.gradcheck(added, inputs, fast_mode=True)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sides=st.tuples(SIDE, SIDE, SIDE, SIDE),
+    leading=st.lists(st.integers(0, 3), max_size=2),
+    order=st.sampled_from([*ORDERS, None]),
+    strides=st.sampled_from(["plain", "sliced", "expanded"]),
+)
+def test_any_shape_and_strides(
+    sides: tuple[int, int, int, int], leading: list[int], order: Order | None, strides: str
+) -> None:
+    a1, a2, b1, b2 = sides
+    A, B = factors(*sides, dtype=torch.float32)
+    x = torch.randn(*leading, a1 * b1)
+    if strides == "sliced":
+        x = torch.stack([x, x], dim=-1)[..., 0]
+    elif strides == "expanded" and leading:
+        x = x[:1].expand(x.shape)
+    x = x.detach().requires_grad_()
+    layer = nn.Linear(a1 * b1, a2 * b2, bias=False).requires_grad_(False)
+    for actual, start in (
+        (kron_matmul(x, A, B, order=order), 0.0),
+        (kron_linear(layer, x, A, B, order=order), layer(x)),
+    ):
+        expected = start + x @ built(A, B)
+        assert actual.shape == expected.shape
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
+        gradients = torch.autograd.grad(actual.sum(), [x, A, B])
+        for got, wanted in zip(gradients, torch.autograd.grad(expected.sum(), [x, A, B]), strict=True):
+            torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_low_rank_gradients_in_float64() -> None:
+    layer = nn.Linear(5, 4).double().requires_grad_(False)
+    x, U, V = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((2, 3, 5), (5, 2), (2, 4)))
+    torch.testing.assert_close(low_rank_linear(layer, x, U, V), layer(x) + x @ U @ V)
+    assert torch.autograd.gradcheck(lambda x, U, V: low_rank_linear(layer, x, U, V), (x, U, V))
+
+
+def test_a_layer_that_trains_keeps_its_gradient() -> None:
+    A, B = factors(2, 3, 2, 2, dtype=torch.float32)
+    layer, x = nn.Linear(4, 6), torch.randn(5, 4)
+    kron_linear(layer, x, A, B).sum().backward()
+    assert layer.weight.grad is not None
+    assert layer.bias.grad is not None
+
+
+def test_no_gradient_for_a_frozen_weight_and_none_for_an_input_without_one() -> None:
+    A, B = factors(4, 4, 4, 4, dtype=torch.float32)
+    layer = nn.Linear(16, 16, bias=False).requires_grad_(False)
+    out = kron_linear(layer, torch.randn(8, 16), A, B, order="b_first", merge=False)
+    total = out.sum()
+    products = launches(total.backward)
+    assert layer.weight.grad is None
+    # four blocks of two tokens, of each two batched products and two plain ones, and the sum over its tokens for A;
+    # none through the layer
+    assert (products["bmm"], products["mm"] + products["mv"]) == (8, 12)
+    assert products["addmm"] + products["addmm_"] + products["baddbmm_"] == 0
+
+
+def test_shapes_that_do_not_fit() -> None:
+    A, B = torch.randn(4, 3), torch.randn(2, 5)
+    with pytest.raises(ValueError, match=r"\(4, 3\) ⊗ \(2, 5\) takes inputs 8 wide, these are \(7, 9\)"):
+        kron_matmul(torch.randn(7, 9), A, B)
+    with pytest.raises(ValueError, match="expected floats"):
+        kron_matmul(torch.ones(7, 8, dtype=torch.int64), A, B)
+    with pytest.raises(ValueError, match="factors"):
+        kron_matmul(torch.randn(7, 8), torch.randn(2, 4, 3), torch.randn(3, 2, 5))
+    with pytest.raises(ValueError, match=r"order='c_first': expected one of b_first"):
+        kron_matmul(torch.randn(7, 8), A, B, order="c_first")  # type: ignore[arg-type]
+
+
+def test_the_plan_knows_the_paper_s_extremes() -> None:
+    assert plan((384, 2), (2, 384), rows=512) in ("a_first", "a_wide")
+    assert plan((2, 384), (384, 2), rows=512) in ("b_first", "b_wide")
+    for shape in ((384, 2), (2, 384)):  # the wrong order took over a hundred times the layer's own time
+        costs = predicted_costs(shape, (768 // shape[0], 768 // shape[1]), rows=512)
+        assert max(costs["a_first"], costs["b_first"]) > 50 * min(costs.values())
+    assert plan((384, 384), (2, 2), rows=3200) == "built"
+
+
+def test_the_plan_is_symmetric_and_costs_grow() -> None:
+    for (a1, a2), training in itertools.product([(32, 24), (48, 16), (12, 64)], [False, True]):
+        b1, b2 = 768 // a1, 768 // a2
+        small, large = (predicted_costs((a1, a2), (b1, b2), rows=n, training=training) for n in (64, 512))
+        assert all(small[order] < large[order] for order in ORDERS)
+        turned = predicted_costs((a2, a1), (b2, b1), rows=512)
+        assert predicted_costs((a1, a2), (b1, b2), rows=512).keys() == turned.keys()
+
+
+def test_merging_pays_over_many_rows_only() -> None:
+    assert not merging_pays((32, 24), (24, 32), rows=24)
+    assert merging_pays((32, 24), (24, 32), rows=3200)

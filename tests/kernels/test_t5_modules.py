@@ -1,0 +1,113 @@
+"""The cheap LayerNorm and dropout against the library's: outputs to the bit, gradients, statistics, and back again."""
+
+import pytest
+import torch
+from torch import nn
+from transformers.models.t5.modeling_t5 import T5LayerNorm
+
+from krona import surgery
+from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, quicken, scaled_mask, slow_down
+from tiny_t5 import batch, inserted, logits, tiny_t5
+
+
+def norms(width: int = 24) -> tuple[T5LayerNorm, nn.Module]:
+    torch.manual_seed(0)
+    plain, quick = T5LayerNorm(width), nn.Sequential(T5LayerNorm(width))
+    nn.init.uniform_(plain.weight, 0.5, 1.5)
+    quick[0].weight.data.copy_(plain.weight)
+    quicken(quick)
+    assert isinstance(quick[0], RootMeanSquareNorm)
+    return plain, quick
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 24), (24,), (0, 24)])
+def test_norm_is_the_library_s_to_the_bit_and_its_gradients_to_rounding(shape: tuple[int, ...]) -> None:
+    plain, quick = norms()
+    x = 3 * torch.randn(shape)
+    ours, theirs = (x.clone().requires_grad_(), x.clone().requires_grad_())
+    y, expected = quick(ours), plain(theirs)
+    assert torch.equal(y, expected)
+    g = torch.randn_like(y)
+    y.backward(g)
+    expected.backward(g)
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(quick[0].weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("weight", "inputs"), [(False, True), (True, False)])
+def test_norm_computes_only_what_is_asked_for(weight: bool, inputs: bool) -> None:
+    _, quick = norms()
+    quick.requires_grad_(weight)
+    x = torch.randn(2, 24, requires_grad=inputs)
+    quick(x).sum().backward()
+    assert (x.grad is not None) == inputs
+    assert (quick[0].weight.grad is not None) == weight
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_norm_in_other_dtypes_is_the_library_s(dtype: torch.dtype) -> None:
+    plain, quick = norms()
+    plain.to(dtype), quick.to(dtype)
+    x = torch.randn(4, 24, dtype=dtype, requires_grad=True)
+    assert torch.equal(quick(x), plain(x))
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
+    torch.manual_seed(0)
+    mask = scaled_mask(torch.empty(1001, 999), 0.1)
+    kept = (mask != 0).float()
+    assert abs(kept.mean().item() - 0.9) < 1e-3
+    assert mask.unique().numel() == 2
+    assert abs(mask.max().item() - 1 / 0.9) < 1e-4
+    assert abs(mask.mean().item() - 1) < 1e-3
+    lanes = kept.flatten()[: 4 * 249_000].view(-1, 4)  # the four numbers that one word gives are independent
+    assert (lanes.mean(0) - 0.9).abs().max() < 3e-3
+    together = torch.corrcoef(lanes.T) - torch.eye(4)
+    assert together.abs().max() < 1e-2
+
+
+def test_dropout_is_a_function_of_the_seed_and_off_in_eval() -> None:
+    model = nn.Sequential(nn.Dropout(0.3))
+    quicken(model)
+    assert type(model[0]) is LaneDropout
+    x = torch.randn(7, 5)
+    masks = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        masks.append(model(x))
+    assert torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[0], masks[2])
+    assert torch.equal(model.eval()(x), x)
+    assert model.train()(x[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_dropout_at_its_ends(p: float) -> None:
+    model = nn.Sequential(nn.Dropout(p))
+    quicken(model)
+    x = torch.randn(5, 5)
+    assert torch.equal(model(x), x * (1 - p))
+
+
+def test_methods_get_them_and_taking_out_gives_the_library_s_back() -> None:
+    model = tiny_t5()
+    kinds = {name: type(module) for name, module in model.named_modules()}
+    before = logits(model)
+    inserted("lora", model)
+    assert any(isinstance(module, RootMeanSquareNorm) for module in model.modules())
+    assert torch.equal(logits(model), before)
+    surgery.take_out(model)
+    assert {name: type(module) for name, module in model.named_modules()} == kinds
+    slow_down(model)  # nothing to give back: no harm
+
+
+def test_a_whole_step_s_gradients_are_the_library_s() -> None:
+    quick, plain = inserted("layer_norm"), inserted("layer_norm")
+    slow_down(plain)
+    for model in (quick, plain):
+        model(**batch()).loss.backward()
+    pairs = zip(quick.named_parameters(), plain.parameters(), strict=True)
+    compared = [(name, a.grad, b.grad) for (name, a), b in pairs if a.requires_grad]
+    assert len(compared) == 12
+    for name, ours, theirs in compared:
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6, msg=name)

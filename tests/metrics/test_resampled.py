@@ -1,0 +1,86 @@
+"""Sums over examples give the same scores as `krona.metrics.scores`, strange predictions included."""
+
+import random
+
+import numpy as np
+import pytest
+
+from krona.metrics import scores
+from krona.metrics.resampled import encode, levels_of, measure, score, spearman_by_weight
+
+STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
+
+
+def strings(kind, n, seed):
+    rng = random.Random(seed)
+    pool = {2: ["0", "1"], 3: ["0", "1", "2"], 0: [f"{i / 10:.1f}" for i in range(51)]}[kind]
+    targets = [rng.choice(pool) for _ in range(n)]
+    predictions = [t if rng.random() < 0.6 else rng.choice(pool + STRANGE) for t in targets]
+    return targets, predictions, (pool if kind else None)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(
+    ("kind", "metrics"),
+    [
+        (2, ["accuracy", "f1", "macro_f1", "matthews"]),
+        (3, ["accuracy", "macro_f1", "matthews"]),
+        (0, ["pearson", "spearman"]),
+    ],
+)
+def test_equal_to_the_scores(kind, metrics, seed):
+    targets, predictions, labels = strings(kind, 90, seed)
+    expected = scores.score(metrics, targets, predictions, labels)
+    assert score(metrics, encode(targets, predictions, labels)) == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("constant", ["0", "1", "rubbish"])
+def test_constants_score_as_in_glue(constant):
+    targets = ["0", "1", "1", "0", "1"]
+    for metrics, labels in ((["accuracy", "f1", "macro_f1", "matthews"], ["0", "1"]), (["pearson", "spearman"], None)):
+        expected = scores.score(metrics, targets, [constant] * 5, labels)
+        assert score(metrics, encode(targets, [constant] * 5, labels)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_constant_that_does_not_round_well_has_no_correlation():
+    targets = [str(i / 10) for i in range(30)]
+    assert score(["pearson"], encode(targets, ["0.1"] * 30, None)) == {"pearson": 0.0}
+
+
+def test_spearman_of_weighted_examples_is_that_of_repeated_ones():
+    targets, predictions, _ = strings(0, 40, 1)
+    weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
+    for row, got in zip(weights, spearman_by_weight(encode(targets, predictions, None), weights), strict=True):
+        again = [i for i, times in enumerate(row) for _ in range(int(times))]
+        expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
+        assert got == pytest.approx(expected["spearman"], abs=1e-9)
+
+
+def test_many_distinct_numbers_are_merged_and_stay_close():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=3000)
+    answers = encode([str(round(x, 5)) for x in truth], [str(round(x, 5)) for x in truth + rng.normal(size=3000)], None)
+    merged = measure("spearman", answers, levels_of([answers]))
+    assert merged.features.shape == (3000, 512)
+    assert float(merged.value(merged.features.sum(0))) == pytest.approx(
+        score(["spearman"], answers)["spearman"], abs=0.1
+    )
+
+
+@pytest.mark.parametrize("predictions", [["0", "1", "1"], ["0", "", "11"], ["0", " ", "x"], ["0", "é", "1 "]])
+def test_one_character_labels_and_others_are_read_alike(predictions):
+    expected = [{"0": 0, "1": 1}.get(text.strip(), -1) for text in predictions]
+    assert encode(["0", "1", "1"], predictions, ["0", "1"]).given.tolist() == expected
+    assert encode(["10", "1", "1"], ["10", "2", "1"], ["1", "10"]).given.tolist() == [1, -1, 0]
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="2 targets and 1 predictions"):
+        encode(["0", "1"], ["0"], ["0", "1"])
+    with pytest.raises(ValueError, match="'2' is none of the labels 0, 1"):
+        encode(["0", "2"], ["0", "1"], ["0", "1"])
+    answers = encode(["0", "1"], ["0", "1"], ["0", "1"])
+    with pytest.raises(ValueError, match="pearson does not fit a task of 2 classes"):
+        measure("pearson", answers)
+    with pytest.raises(ValueError, match="unknown metric 'bleu'"):
+        measure("bleu", answers)

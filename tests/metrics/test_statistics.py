@@ -1,0 +1,147 @@
+"""Intervals and tests against closed forms, brute force and SciPy."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from krona.metrics import scores, statistics
+from krona.metrics.resampled import encode
+from krona.metrics.statistics import bootstrap, holm, interval_of, mcnemar, p_value, swap_test, t_interval
+
+
+def test_t_interval_is_scipys_and_needs_two_seeds():
+    values = [71.2, 69.8, 74.0]
+    expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    assert t_interval(values) == pytest.approx(expected)
+    assert t_interval([70.0]) is None
+    assert t_interval([70.0, 70.0]) == (70.0, 70.0)
+
+
+def test_mcnemar_is_the_exact_binomial_test():
+    for b, c in [(0, 0), (1, 0), (3, 9), (5, 5), (40, 61)]:
+        expected = stats.binomtest(min(b, c), b + c, 0.5).pvalue if b + c else 1.0
+        assert mcnemar(b, c) == pytest.approx(expected)
+        assert mcnemar(c, b) == mcnemar(b, c)
+
+
+def test_holm_by_hand():
+    assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+    assert holm([0.9, 0.5]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def answers(targets, predictions, labels=("0", "1")):
+    return encode(list(targets), list(predictions), labels and list(labels))
+
+
+def test_bootstrap_of_accuracy_is_the_binomial():
+    run = answers("0101010101" * 10, "0101010001" * 10)
+    draws = bootstrap([run], ["accuracy"], draws=20_000)
+    low, high = stats.binom.ppf([0.025, 0.975], 100, 0.9)
+    assert draws.mean() == pytest.approx(90, abs=0.1)
+    assert draws.std() == pytest.approx(100 * np.sqrt(0.9 * 0.1 / 100), rel=0.03)
+    assert interval_of(draws) == pytest.approx((low, high), abs=1.01)
+    assert np.array_equal(draws, bootstrap([run], ["accuracy"], draws=20_000)), "seeded"
+
+
+@pytest.mark.parametrize("metrics", [["f1"], ["matthews"], ["pearson", "spearman"], ["f1", "accuracy"]])
+def test_bootstrap_is_the_plain_one(metrics):
+    rng = np.random.default_rng(3)
+    labels = None if "pearson" in metrics else ["0", "1"]
+    pool = [str(i) for i in range(6)] if labels is None else labels
+    targets = [str(x) for x in rng.choice(pool, 60)]
+    seeds = [[t if rng.random() < 0.7 else str(rng.choice(pool)) for t in targets] for _ in range(2)]
+    draws = bootstrap([answers(targets, p, labels) for p in seeds], metrics, draws=4_000)
+    plain = []
+    for _ in range(300):
+        rows = rng.integers(0, 60, 60)
+        each = [scores.score(metrics, [targets[i] for i in rows], [p[i] for i in rows], labels) for p in seeds]
+        plain.append(np.mean([list(one.values()) for one in each]))
+    assert draws.mean() == pytest.approx(np.mean(plain), abs=4 * np.std(plain) / np.sqrt(300))
+    assert draws.std() == pytest.approx(np.std(plain), rel=0.2)
+
+
+def brute_force(targets, a, b, metrics, labels):
+    """All 2^n swaps, scored one by one; a and b are lists of seeds."""
+
+    def gap(swapped):
+        total = 0.0
+        for one, two in zip(a, b, strict=True):
+            x = [q if s else p for s, p, q in zip(swapped, one, two, strict=True)]
+            y = [p if s else q for s, p, q in zip(swapped, one, two, strict=True)]
+            left, right = (scores.score(metrics, targets, z, labels) for z in (x, y))
+            total += np.mean([left[m] - right[m] for m in metrics])
+        return total / len(a)
+
+    n = len(targets)
+    return gap([0] * n), np.array([gap(s) for s in itertools.product((0, 1), repeat=n)])
+
+
+@pytest.mark.parametrize(
+    ("metrics", "labels"),
+    [
+        (["accuracy"], ["0", "1"]),
+        (["f1"], ["0", "1"]),
+        (["matthews"], ["0", "1"]),
+        (["macro_f1"], ["0", "1", "2"]),
+        (["pearson", "spearman"], None),
+    ],
+)
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_swap_test_against_all_swaps(metrics, labels, seeds):
+    rng = np.random.default_rng(len(metrics) + seeds)
+    pool = labels or ["0.0", "1.0", "2.5", "4.0"]
+    n = 7
+    targets = [str(x) for x in rng.choice(pool, n)]
+    a = [[t if rng.random() < 0.8 else str(rng.choice([*pool, "x"])) for t in targets] for _ in range(seeds)]
+    b = [[str(x) for x in rng.choice(pool, n)] for _ in range(seeds)]
+    observed, null = brute_force(targets, a, b, metrics, labels)
+    test = swap_test(*([answers(targets, p, labels) for p in side] for side in (a, b)), metrics)
+    assert test.difference == pytest.approx(observed)
+    assert test.p == pytest.approx((np.abs(null) >= abs(observed) - 1e-9).mean(), abs=0.02)
+    assert test.null.std() == pytest.approx(null.std(), rel=0.05)
+
+
+def test_how_many_swaps_are_scored_at_once_changes_no_bit(monkeypatch):
+    rng = np.random.default_rng(0)
+    targets, *given = ([f"{value:.1f}" for value in rng.uniform(0, 5, 40)] for _ in range(5))
+    a, b = ([answers(targets, one, None) for one in side] for side in (given[:2], given[2:]))
+    whole = swap_test(a, b, ["pearson", "spearman"], swaps=300).null
+    monkeypatch.setattr(statistics, "BLOCK", 1)
+    assert np.array_equal(swap_test(a, b, ["pearson", "spearman"], swaps=300).null, whole)
+
+
+def test_swap_test_of_accuracy_agrees_with_mcnemar():
+    rng = np.random.default_rng(5)
+    targets = [str(x) for x in rng.integers(0, 2, 400)]
+    a, b = ([t if rng.random() < right else str(1 - int(t)) for t in targets] for right in (0.85, 0.79))
+    only_a = sum(x == t != y for t, x, y in zip(targets, a, b, strict=True))
+    only_b = sum(y == t != x for t, x, y in zip(targets, a, b, strict=True))
+    test = swap_test([answers(targets, a)], [answers(targets, b)], ["accuracy"])
+    assert test.difference == pytest.approx((only_a - only_b) / 4)
+    assert test.p == pytest.approx(mcnemar(only_a, only_b), abs=0.015)
+
+
+def test_the_level_is_kept_where_nothing_differs():
+    rng = np.random.default_rng(11)
+    rejected = 0
+    for _ in range(200):
+        targets = [str(x) for x in rng.integers(0, 2, 60)]
+        a, b = ([t if rng.random() < 0.7 else str(1 - int(t)) for t in targets] for _ in range(2))
+        rejected += swap_test([answers(targets, a)], [answers(targets, b)], ["f1"], swaps=500).p <= 0.05
+    assert rejected <= 20  # 5 % of 200, and three standard deviations
+
+
+def test_same_predictions_are_never_told_apart_and_p_is_never_zero():
+    run = answers("0110" * 5, "0100" * 5)
+    assert swap_test([run], [run], ["f1"], swaps=100).p == 1.0
+    assert p_value(5.0, np.zeros(99)) == 0.01
+
+
+def test_unpaired_sides_are_refused():
+    one, other = answers("0110", "0100"), answers("0111", "0100")
+    for a, b in (([one], [other]), ([one], [one, one]), ([], [])):
+        with pytest.raises(ValueError, match="same seeds and the same test set"):
+            swap_test(a, b, ["accuracy"])

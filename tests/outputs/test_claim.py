@@ -1,0 +1,263 @@
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from krona.messages import KronaError
+from krona.outputs import claim as ownership
+from krona.outputs.claim import ClaimLostError, claim, owner
+
+CLAIM = """
+import sys, time
+from pathlib import Path
+from krona.ownership import claim
+while time.time() < float(sys.argv[2]):  # all at once
+    pass
+got = claim(Path(sys.argv[1]))
+print("got it" if got else "no", flush=True)
+sys.stdin.read()
+if got:
+    got.check()
+    got.release()
+"""
+
+
+def claimants(folder: Path, count: int, wait: float = 0.5) -> list[subprocess.Popen[str]]:
+    command = [sys.executable, "-c", CLAIM, str(folder), str(time.time() + wait)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return [subprocess.Popen(command, text=True, **pipes) for _ in range(count)]  # type: ignore[call-overload]
+
+
+def answers(processes: list[subprocess.Popen[str]]) -> list[str]:
+    said = [process.stdout.readline().strip() for process in processes if process.stdout]
+    for process in processes:
+        _, errors = process.communicate(timeout=20)
+        assert (process.returncode, errors) == (0, "")
+    return said
+
+
+def write_claim(folder: Path, *, host: str, pid: int, age: float = 0) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "claim.json"
+    path.write_text(json.dumps({"host": host, "pid": pid, "token": "theirs"}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def dead_pid() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = claim(folder)
+    assert first is not None
+    assert claim(folder) is None
+    holder = owner(folder)
+    assert holder is not None
+    assert (holder["pid"], holder["host"]) == (os.getpid(), socket.gethostname())
+    first.check()
+    first.release()
+    assert owner(folder) is None
+    second = claim(folder)
+    assert second is not None
+    second.release()
+    assert list(folder.iterdir()) == []
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    (other,) = claimants(tmp_path, 1, wait=0)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "got it\n"
+    assert claim(tmp_path) is None
+    other.communicate(timeout=20)
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+def test_of_eight_started_together_exactly_one_has_it(tmp_path: Path) -> None:
+    assert sorted(answers(claimants(tmp_path, 8, wait=1.5))) == ["got it"] + ["no"] * 7
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_eight_that_find_a_dead_owner_exactly_one_has_it(tmp_path: Path) -> None:
+    for round_ in range(2):
+        write_claim(tmp_path / str(round_), host=socket.gethostname(), pid=dead_pid())
+        assert sorted(answers(claimants(tmp_path / str(round_), 8, wait=1.5))) == ["got it"] + ["no"] * 7
+        assert list((tmp_path / str(round_)).iterdir()) == []
+
+
+def test_a_killed_owner_is_followed_at_once(tmp_path: Path) -> None:
+    (other,) = claimants(tmp_path, 1, wait=0)
+    assert other.stdout is not None
+    assert other.stdout.readline() == "got it\n"
+    other.kill()
+    other.communicate(timeout=20)
+    assert (tmp_path / "claim.json").exists()
+    assert owner(tmp_path) is None
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S - 10)
+    assert claim(tmp_path) is None
+    write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S + 10)
+    assert owner(tmp_path) is None
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_dead_owner_lapses_whatever_its_clock_said(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_living_owner_keeps_its_claim_whatever_its_clock_says(
+    hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system that takes the beats' times from the machines, whose clocks differ by an hour."""
+    monkeypatch.setattr(ownership, "WATCH_S", 20.0)
+    path = write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
+    stopped = threading.Event()
+
+    def beat() -> None:
+        while not stopped.wait(0.05):
+            os.utime(path, (time.time() - hours * 3600,) * 2)
+
+    heart = threading.Thread(target=beat)
+    heart.start()
+    began = time.monotonic()
+    assert claim(tmp_path) is None
+    assert time.monotonic() - began < 10  # the first beat that is seen settles it
+    stopped.set()
+    heart.join()
+    assert json.loads(path.read_text())["token"] == "theirs"
+
+
+def test_a_requeued_slurm_job_follows_itself_at_once_from_another_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_claim(tmp_path, host="another-machine", pid=1)
+    claimed = json.loads(path.read_text())
+    path.write_text(json.dumps({**claimed, "slurm": ["77", 0]}))
+    monkeypatch.setenv("SLURM_JOB_ID", "78")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert claim(tmp_path) is None  # another job's
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    mine = claim(tmp_path)
+    assert mine is not None
+    assert (owner(tmp_path) or {})["slurm"] == ["77", 1]
+    path.write_text(json.dumps({**claimed, "slurm": ["77", 1]}))
+    assert claim(tmp_path) is None  # another process of this very job
+    path.unlink()
+    mine.release()
+
+
+@pytest.mark.parametrize("number", ownership.NO_LINKS)
+def test_a_file_system_without_hard_links(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_link(*arguments: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", no_link)
+    mine = claim(tmp_path)
+    assert mine is not None
+    assert claim(tmp_path) is None
+    mine.check()
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_vanishes_is_told_and_not_made_again(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    mine = claim(shared / "run")
+    assert mine is not None
+    shutil.rmtree(shared)
+    with pytest.raises(ClaimLostError, match=r"run is gone \(a shared folder"):
+        mine.check()
+    mine.release()
+    assert not shared.exists()
+
+
+def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=ownership.LAPSE_S + 10)
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "BEAT_S", 0.02)
+    mine = claim(tmp_path)
+    assert mine is not None
+    os.utime(mine.path, (0, 0))
+    deadline = time.monotonic() + 10
+    while mine.path.stat().st_mtime == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    mine.release()
+
+
+def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -> None:
+    mine = claim(tmp_path)
+    assert mine is not None
+    theirs = write_claim(tmp_path, host="another-machine", pid=77)
+    with pytest.raises(ClaimLostError, match="taken over by process 77 on another-machine"):
+        mine.check()
+    mine.release()
+    assert json.loads(theirs.read_text())["token"] == "theirs"
+    theirs.unlink()
+    with pytest.raises(ClaimLostError):
+        mine.check()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}'])
+def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    path = tmp_path / "claim.json"
+    path.write_text(content)
+    assert claim(tmp_path) is None
+    os.utime(path, (1, 1))
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.check()
+    mine.release()
+
+
+def test_a_taker_over_that_died_does_not_block(tmp_path: Path) -> None:
+    write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
+    marker = tmp_path / ".takeover.theirs"
+    marker.write_text(json.dumps({"host": socket.gethostname(), "pid": dead_pid(), "token": "x"}))
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(KronaError, match="can't be written to"):
+        claim(tmp_path / "file" / "run")

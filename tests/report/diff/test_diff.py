@@ -1,0 +1,189 @@
+"""Two runs and two methods, side by side."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from scipy import stats
+
+from krona.messages import KronaError
+from krona.outputs.result import unpack_outcomes
+from krona.report.diff.compare import compare
+from krona.report.diff.runs import diff, find_run
+from krona.report.diff.text import render
+from report.generate import grid, make_result, write_all
+
+
+@pytest.fixture
+def pair(tmp_path):
+    results = [make_result("krona", "rte", 0, skill=0.9), make_result("lora", "rte", 0, skill=0.6)]
+    return write_all(tmp_path, results, predictions=True)
+
+
+def test_settings_scores_and_the_paired_test(tmp_path, pair):
+    krona, lora = pair
+    found = diff(tmp_path / krona.run_id, tmp_path / lora.run_id)
+    settings = {key: (a, b) for key, a, b in found.settings}
+    assert settings["method.name"] == ("krona", "lora")
+    assert settings["method.rank"] == ("not set", "1")
+    assert "optimizer.lr" not in settings
+    targets, a = unpack_outcomes(krona.test["outcomes"])
+    _, b = unpack_outcomes(lora.test["outcomes"])
+    only_a = sum(x == t != y for t, x, y in zip(targets, a, b, strict=True))
+    only_b = sum(y == t != x for t, x, y in zip(targets, a, b, strict=True))
+    assert (found.only_a, found.only_b) == (only_a, only_b)
+    assert found.mcnemar == pytest.approx(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    assert found.p == pytest.approx(found.mcnemar, abs=0.01)
+
+
+def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
+    krona, lora = pair
+    found = diff(tmp_path / krona.run_id, tmp_path / lora.run_id)
+    _, a = unpack_outcomes(krona.test["outcomes"])
+    _, b = unpack_outcomes(lora.test["outcomes"])
+    changed = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
+    assert {change.id for change in found.changes} == {f"test-{i}" for i in changed}
+    assert [c.verdict for c in found.changes].count("only A right") == found.only_a
+    assert [c.verdict for c in found.changes].count("only B right") == found.only_b
+    assert all(c.source == f"sentence: number {c.id.removeprefix('test-')} of rte" for c in found.changes)
+    text = render(found, width=90, examples=2)
+    assert "Exact McNemar" in text
+    assert f"… and {len(changed) - 2} more: --examples {len(changed)} shows all" in text
+    assert max(map(len, text.splitlines())) <= 90
+    assert len([line for line in render(found).splitlines() if " is right; A says " in line]) == 5
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 160])
+def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
+    found = diff(*(tmp_path / result.run_id for result in pair))
+    lines = render(found, width=width).splitlines()[2:]  # ids stay whole: the terminal folds them
+    assert max(map(len, lines)) <= width
+    assert any("only A right" in line for line in lines)
+
+
+def test_a_long_example_says_that_it_is_cut(tmp_path, pair):
+    found = diff(*(tmp_path / result.run_id for result in pair))
+    found.changes[:] = [replace(change, source="sentence: " + "a word " * 40) for change in found.changes]
+    assert sum(line.endswith(" …") for line in render(found, width=20, examples=3).splitlines()) == 3
+    assert "…" not in render(found, width=400, examples=len(found.changes))
+
+
+def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
+    krona, lora = pair
+    folder = tmp_path / lora.run_id
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    _, a = unpack_outcomes(krona.test["outcomes"])
+    targets, _ = unpack_outcomes(lora.test["outcomes"])
+    row = next(i for i, (x, t) in enumerate(zip(a, targets, strict=True)) if x == t == "1")
+    for line in lines:
+        if line["id"] == f"test-{row}":
+            line["prediction"] = "maybe"
+    (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    text = render(diff(tmp_path / krona.run_id, folder), width=None, examples=1000)
+    assert f"only A right  test-{row}: yes is right; A says yes, B says 'maybe' (no label)" in text
+
+
+def test_a_tiny_p_is_never_printed_as_zero(tmp_path):
+    results = [make_result("krona", "rte", skill=1.3, rows=600), make_result("lora", "rte", skill=0.1, rows=600)]
+    write_all(tmp_path, results, predictions=True)
+    found = diff(*(tmp_path / result.run_id for result in results))
+    assert found.mcnemar < 0.00005
+    assert "Exact McNemar: p < 0.0001." in render(found)
+    assert "0.0000" not in render(found)
+
+
+def test_what_stands_for_nothing_is_in_words(tmp_path):
+    changes = [{"trainer.max_steps": steps, "data.train_rows": rows} for steps, rows in ((-1, None), (300, 100))]
+    results = [make_result(change=change) for change in changes]
+    write_all(tmp_path, results)
+    text = render(diff(*(tmp_path / result.run_id for result in results)))
+    assert "no limit" in text
+    assert "none" in text
+    assert "null" not in text
+
+
+def test_a_regression_shows_the_change_of_error(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["stsb"], [0]), predictions=True)
+    found = compare(tmp_path, "krona-stsb", "lora-stsb")
+    assert found.mcnemar is None
+    sizes = [abs(float(change.verdict.split()[1])) for change in found.changes]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
+    write_all(tmp_path, [make_result("krona", "cola"), make_result("pa", "rte", status="failed")])
+    write_all(tmp_path, [make_result("krona", "rte", 5, rows=50)])
+    first = find_run(tmp_path, "krona-rte-t5_base-32x24-s0")
+    for other, reason in (
+        ("krona-cola", "different tasks, rte and cola"),
+        ("pa-rte", "is failed"),
+        ("krona-rte-t5_base-32x24-s5", "test sets differ (120 and 50 examples)"),
+    ):
+        found = diff(first, find_run(tmp_path, other))
+        assert found.p is None
+        assert reason in found.untested
+        assert "Paired test" in render(found)
+
+
+def test_without_or_with_damaged_texts_the_test_is_still_there(tmp_path, pair):
+    krona, lora = (tmp_path / result.run_id for result in pair)
+    (lora / "predictions.jsonl").write_text('{"split": "test", "id": "test-0"}\n')
+    found = diff(krona, lora)
+    assert found.p is not None
+    assert "can't be read near line 1" in found.without_texts
+    (lora / "predictions.jsonl").unlink()
+    assert "is not there" in diff(krona, lora).without_texts
+
+
+def test_runs_are_found_by_path_id_or_beginning(tmp_path, pair):
+    krona, _ = pair
+    folder = tmp_path / krona.run_id
+    for name in (krona.run_id, krona.run_id[:9], str(folder), str(folder / "result.json")):
+        assert find_run(tmp_path, name).name == krona.run_id
+    write_all(tmp_path, [make_result("krona", "rte", 1)])
+    with pytest.raises(KronaError, match="2 runs begin with 'krona-rte'"):
+        find_run(tmp_path, "krona-rte")
+    with pytest.raises(KronaError, match="no run 'bitfit'"):
+        find_run(tmp_path, "bitfit")
+
+
+def test_two_methods_by_task_and_what_only_one_side_has(tmp_path):
+    results = grid(["krona", "lora"], ["rte", "cola"], range(3), skill=0.8)
+    results += [make_result("lora", "qqp", 0, change={"optimizer.lr": rate}) for rate in (1e-3, 1e-2)]
+    results += [make_result("krona", task, 0) for task in ("mrpc", "qqp")]
+    write_all(tmp_path, results)
+    found = compare(tmp_path, "krona", "lora")
+    by_task = {row.task: row for row in found.tasks}
+    assert (by_task["rte"].seeds, by_task["cola"].seeds) == (3, 3)
+    assert 0 < by_task["rte"].p <= 1
+    assert by_task["mrpc"].remark == "no run of lora"
+    assert by_task["mrpc"].a is not None
+    assert by_task["qqp"].remark == "lora has 2 variants: name two runs"
+    assert "no run of lora" in render(found)
+
+
+def test_a_method_that_only_one_side_has(tmp_path, pair):
+    with pytest.raises(KronaError, match="no finished run of method 'bitfit'"):
+        compare(tmp_path, "krona", "bitfit")
+    with pytest.raises(KronaError, match="'lora' is a method and 'krona-rte' a run"):
+        compare(tmp_path, "krona-rte", "lora")
+
+
+def test_an_edited_run_is_refused(tmp_path, pair):
+    path = tmp_path / pair[0].run_id / "result.json"
+    content = json.loads(path.read_text())
+    content["test"]["score"] = 100.0
+    path.write_text(json.dumps(content))
+    with pytest.raises(KronaError, match="edited by hand"):
+        diff(path.parent, tmp_path / pair[1].run_id)
+
+
+def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):
+    krona = [make_result("krona", "rte", seed, skill=skill) for seed, skill in ((0, 0.6), (1, 0.7), (2, 0.95))]
+    lora = [make_result("lora", "rte", seed, skill=0.75) for seed in (0, 1)]
+    write_all(tmp_path, [*krona, *lora])
+    (row,) = compare(tmp_path, "krona", "lora").tasks
+    assert row.seeds == 2
+    assert row.a == pytest.approx((krona[0].test["score"] + krona[1].test["score"]) / 2)
+    assert row.b == pytest.approx((lora[0].test["score"] + lora[1].test["score"]) / 2)
+    assert row.remark == "of 3 and 2 seeds those that both have"

@@ -1,0 +1,57 @@
+"""A report on very many runs is a page of the best, and says so."""
+
+import pytest
+
+from krona.report import build, choice
+from report.generate import make_result, write_all
+
+RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    write_all(
+        folder,
+        [
+            make_result("lora", "rte", seed, rows=30, change={"optimizer.lr": lr}, skill=0.5 + place / 10, sweep=None)
+            for place, lr in enumerate(RATES)
+            for seed in range(3)
+        ],
+    )
+    return folder
+
+
+def shown(outputs):
+    report = build.collect(outputs)
+    (table,) = report.tables
+    return report, table
+
+
+def test_few_runs_are_all_shown(outputs):
+    _, table = shown(outputs)
+    assert len(table.rows) == len(RATES)
+    assert not any("rows" in note and "best" in note for note in table.notes)
+
+
+def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatch):
+    _, whole = shown(outputs)
+    means = [row.cells["rte"].value for row in whole.rows]
+    best = sorted(range(len(means)), key=means.__getitem__)[-2:]
+    monkeypatch.setattr(choice, "MOST_RUNS", 10)
+    monkeypatch.setattr(choice, "FEWEST_ROWS", 2)
+    monkeypatch.setattr(choice, "MOST_CELLS", 2)
+    _, table = shown(outputs)
+    assert [row.differs for row in table.rows] == [whole.rows[i].differs for i in sorted(best)]
+    assert [row.cells["rte"].value for row in table.rows] == [means[i] for i in sorted(best)]
+    assert any("best 2 of 5 rows" in note for note in table.notes)
+
+
+def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatch):
+    monkeypatch.setattr(choice, "MOST_RUNS", 10)
+    monkeypatch.setattr(choice, "MOST_SEEDS", 2)
+    report, table = shown(outputs)
+    cell = table.rows[0].cells["rte"]
+    assert cell.seeds == [0, 1, 2], "the mean is over all"
+    assert ["packed" in vars(run) for run in sorted(cell.runs, key=lambda run: run.result.seed)] == [True, True, False]
+    assert len(report.runs) == 15

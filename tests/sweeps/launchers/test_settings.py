@@ -1,0 +1,144 @@
+"""What launchers are asked for, and what they refuse: one message each, and the way out."""
+
+import importlib.util
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.core.config_store import ConfigStore
+from rich.console import Console
+
+from krona.config.choices import choices, put_aside_other_launchers
+from krona.config.compose import expand, hydra_session
+from krona.config.overrides import normalised
+from krona.messages import KronaError
+from krona.paths import CONF
+from krona.sweeps.launchers import slurm
+from krona.sweeps.launchers.launching import PACKAGES, require_package
+from krona.sweeps.workers import run_sweep
+from typed_run import train
+
+SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_slurm.yaml").read_text())
+
+
+def needs(*overrides: str, typed: set[str] = frozenset(), **settings: Any) -> dict[str, Any]:  # type: ignore[assignment]
+    chosen = {"backbone": "t5_base", "task": "rte"}
+    return slurm.needs({**SLURM, **settings}, overrides, chosen, typed)
+
+
+def test_a_job_gets_what_its_backbone_and_its_task_need() -> None:
+    assert (needs()["timeout_min"], needs()["mem_gb"], needs()["gpus_per_node"]) == (240, 24, 1)
+    assert needs("task=mnli")["timeout_min"] == 1440
+    assert needs("backbone=t5_large", "task=rte")["mem_gb"] == 48
+    small = needs("backbone=nano", "task=qnli")
+    assert (small["gpus_per_node"], small["mem_gb"], small["timeout_min"]) == (0, 4, 720)  # of two limits the larger
+    assert needs("backbone=t5_3b", "task=sst2")["timeout_min"] == 1440
+    assert not {"by_task", "by_backbone"} & needs().keys()
+
+
+def test_what_is_typed_wins() -> None:
+    assert needs("task=mnli", typed={"timeout_min"}, timeout_min=60)["timeout_min"] == 60
+
+
+def test_the_needs_of_the_tables_are_those_of_names_that_exist() -> None:
+    assert set(SLURM["by_task"]) <= set(choices("task"))
+    assert set(SLURM["by_backbone"]) <= set(choices("backbone"))
+
+
+def test_sbatch_is_asked_for_nothing_that_is_not_needed() -> None:
+    asked = slurm.sbatch_parameters(needs("backbone=nano"))
+    assert "gpus_per_node" not in asked
+    assert "partition" not in asked
+    assert (asked["time"], asked["mem"]) == (60, "4GB")
+    assert asked["setup"] == ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"]
+
+
+def test_sbatchs_words_are_told_once() -> None:
+    words = "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid name"
+    assert slurm.refusal(words).startswith(
+        "SLURM takes no job: invalid partition specified: x; Batch job submission failed: Invalid name. hydra.launcher"
+    )
+
+
+@pytest.fixture
+def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """SLURM's commands, as shell scripts of the test's."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(
+        slurm.shutil, "which", lambda name: str(tmp_path / name) if (tmp_path / name).exists() else None
+    )
+
+    def make(**scripts: str) -> None:
+        for name, script in scripts.items():
+            (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+            (tmp_path / name).chmod(stat.S_IRWXU)
+
+    return make
+
+
+def test_a_machine_without_slurm(commands: Callable[..., None]) -> None:
+    commands(squeue="")
+    with pytest.raises(KronaError, match=r"this machine has no sbatch and no srun; .* hydra/launcher=submitit_local"):
+        slurm.require(SLURM)
+
+
+def test_a_partition_that_does_not_exist(commands: Callable[..., None]) -> None:
+    commands(sbatch="", srun="", squeue="", sinfo="printf 'work\\nurgent\\nwork\\n'")
+    slurm.require({**SLURM, "partition": "urgent,work"})
+    with pytest.raises(KronaError, match=r"partition=wrok: .* did you mean 'work'\? \(there are: work, urgent\)"):
+        slurm.require({**SLURM, "partition": "wrok"})
+
+
+def test_a_slurm_that_does_not_answer_is_no_empty_queue(commands: Callable[..., None]) -> None:
+    commands(squeue="echo 12_0; echo 12_1; echo 13")
+    assert slurm.queued() == {"12_0", "12_1", "13"}
+    commands(squeue="")
+    assert slurm.queued() == set()
+    commands(squeue="echo unable to contact >&2; exit 1")
+    assert slurm.queued() is None
+
+
+@pytest.mark.parametrize("engine", sorted(PACKAGES))
+def test_a_launcher_that_is_not_installed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_package(engine)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(KronaError, match=rf"launcher={engine} needs .* not installed: pip install -e '\.\[cluster\]'"):
+        require_package(engine)
+
+
+def test_each_launcher_has_a_file_and_an_engine() -> None:
+    assert choices("hydra/launcher") == ["basic", *sorted(PACKAGES)]
+
+
+def test_an_unknown_launcher_is_one_line(tmp_path: Path) -> None:
+    done = train(tmp_path / "outputs", "-m", "profile=demo", "hydra/launcher=jobib")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: hydra/launcher=jobib: no such hydra/launcher; did you mean 'joblib'? "
+        "(there are: basic, joblib, submitit_local, submitit_slurm)\n"
+    )
+
+
+def test_a_launcher_without_a_multirun_is_refused() -> None:
+    with pytest.raises(KronaError, match=r"python train\.py -m … hydra/launcher=joblib"):
+        normalised(["profile=demo", "hydra/launcher=joblib"])
+
+
+def test_two_who_share_the_runs_out_are_one_too_many(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib: both say who shares the runs"):
+        run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2, outputs=tmp_path, console=Console())
+
+
+def test_hydras_own_launchers_of_the_same_names_step_aside(recwarn: pytest.WarningsRecorder) -> None:
+    store = ConfigStore.instance()
+    store.store(group="hydra/launcher", name="joblib", node={"_target_": "theirs"}, provider="another")
+    try:
+        with hydra_session():
+            jobs = expand(["hydra/launcher=joblib", "hydra.launcher.n_jobs=3", "seed=0,1"])
+        assert len(jobs) == 2
+        assert not recwarn.list
+    finally:
+        put_aside_other_launchers()

@@ -1,0 +1,85 @@
+"""The end of a multirun: columns for what varies, rows and paths in the jobs' order, and the next command."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from krona.jobs.job import Job
+from krona.sweeps.closing_table import next_command, show
+from report.generate import make_result
+
+
+def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> Job:
+    result = make_result(**made)  # type: ignore[arg-type]
+    return Job(result.run_id, state, outputs / result.run_id, result, overrides=overrides)  # type: ignore[arg-type]
+
+
+def said(jobs: list[Job], sweep: str | None = None, width: int | None = None) -> list[str]:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
+    show(jobs, console, sweep=sweep)
+    return out.getvalue().splitlines()
+
+
+def shapes(outputs: Path) -> list[Job]:
+    """Two shapes by two rates, the second axis first in the alphabet."""
+    return [
+        job(
+            outputs,
+            "task=rte",
+            f"method.kron_factors=[[{shape}]]",
+            f"optimizer.lr={lr}",
+            change={"method.kron_factors": [[int(side) for side in shape.split(",")]], "optimizer.lr": float(lr)},
+        )
+        for shape in ("32,24", "2,384")
+        for lr in ("3e-3", "1e-3")
+    ]
+
+
+def test_a_column_for_each_axis_and_nothing_that_is_the_same(tmp_path: Path) -> None:
+    lines = said(shapes(tmp_path))
+    (heading,) = [number for number, line in enumerate(lines) if line.startswith("kron_factors")]
+    assert lines[heading].split() == ["kron_factors", "lr", "dev", "test", "time", "state"]
+    rows = [line.split()[:2] for line in lines[heading + 2 : heading + 6]]
+    assert rows == [["32x24", "3e-3"], ["32x24", "1e-3"], ["2x384", "3e-3"], ["2x384", "1e-3"]]
+    assert "krona, rte, GLUE, 158,208 parameters train" in lines
+
+
+def test_the_paths_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    jobs = shapes(tmp_path)
+    paths = [line for line in said(jobs) if line.endswith("result.json")]
+    assert paths == [str(one.folder / "result.json") for one in jobs]
+
+
+def test_several_kinds_of_data_share_one_table(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, f"task={task}", task=task) for task in ("rte", "sample_rte")]
+    lines = said(jobs)
+    assert sum(line.startswith("task") for line in lines) == 1
+    assert any("sample data (not GLUE)" in line and "sample_rte" in line for line in lines)
+
+
+def test_failures_are_rows_with_their_axes_and_a_way_out(tmp_path: Path) -> None:
+    wrong = Job("batch_size=0 seed=1", "failed", tmp_path, error="batch_size=0: too small", overrides=("batch_size=0",))
+    broke = job(tmp_path, "batch_size=8", state="failed", status="failed")
+    broke.error = "loss is nan"
+    lines = said([wrong, broke, job(tmp_path, "batch_size=16")])
+    assert [line.split()[0] for line in lines if line.endswith(("  failed", "  done"))] == ["0", "8", "16"]
+    assert "3 runs: 1 done, 2 failed" in lines
+    assert "batch_size=0 seed=1: batch_size=0: too small" in lines
+    assert any("retry=failed" in line for line in lines)
+
+
+def test_the_last_line_is_the_next_command(tmp_path: Path) -> None:
+    jobs = shapes(tmp_path)
+    assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report --sweep factor_shapes")
+    assert said(jobs)[-1].startswith("next: ")
+    assert next_command(jobs[:2], None) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
+    assert next_command(jobs, None) == "krona report --where method=krona --where task=rte"
+    assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
+
+
+def test_a_narrow_terminal_gets_a_record_a_run(tmp_path: Path) -> None:
+    lines = said(shapes(tmp_path), width=20)
+    assert lines.count("32x24") == 2
+    assert any(line.startswith("  lr 3e-3") for line in lines)

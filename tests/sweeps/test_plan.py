@@ -1,0 +1,172 @@
+"""Sweeps are lists of runs: what they expand to, what is typed over them, and how far each run is."""
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from krona.config import check, compose
+from krona.config.compose import compose_job, hydra_session
+from krona.messages import KronaError
+from krona.outputs.result import Result, outcomes, write_result
+from krona.outputs.sweep import remember, remembered
+from krona.paths import CONF, PROJECT
+from krona.sweeps import plan
+from krona.sweeps.status import counts_line, seconds_left, selected
+
+RUNS = {
+    "table1": 72,
+    "table2": 72,
+    "table8": 72,
+    "table4": 16,
+    "table5": 40,
+    "table6": 5,
+    "table7": 16,
+    "table9": 7,
+    "factor_shapes": 16,
+    "ranks": 10,
+    "seeds": 5,
+    "calibration": 2,
+    "learning_rates": 54,
+}
+
+
+def expand(*overrides: str) -> list[tuple[str, ...]]:
+    with hydra_session():
+        return compose.expand(overrides)
+
+
+@pytest.mark.parametrize("name", sorted(RUNS))
+def test_each_sweep_has_the_runs_that_it_names(name: str) -> None:
+    jobs = expand(f"sweeps={name}")
+    assert len(set(jobs)) == RUNS[name]
+
+
+def test_every_sweep_file_is_tested() -> None:
+    files = {path.stem for path in (PROJECT / "sweeps").glob("*.yaml")}
+    assert files - {"compare"} - {path for path in files if path.startswith("tune")} == set(RUNS)
+
+
+def test_compare_takes_every_method_there_is() -> None:
+    methods = {job[[item.startswith("method=") for item in job].index(True)] for job in expand("sweeps=compare")}
+    assert methods == {f"method={path.stem}" for path in (CONF / "method").glob("*.yaml")}
+
+
+def test_an_axis_that_is_typed_wins() -> None:
+    jobs = expand("sweeps=table1", "task=rte,cola", "seed=0,1", "method=lora")
+    assert len(jobs) == 4
+    assert all("method=lora" in job for job in jobs)
+
+
+def test_factor_shapes_have_lora_rank_ones_parameters() -> None:
+    for job in expand("sweeps=factor_shapes"):
+        (shape,) = [item for item in job if item.startswith("method.kron_factors=")]
+        ((a1, a2),) = json.loads(shape.split("=", 1)[1])
+        assert a1 * a2 + (768 // a1) * (768 // a2) == 2 * 768
+        assert min(a1, a2, 768 // a1, 768 // a2) >= 2
+
+
+def test_the_tables_of_the_paper_compose_and_pass_the_check() -> None:
+    with hydra_session():
+        for name in ("table4", "table5", "table6", "table7", "table9"):
+            for job in expand([f"sweeps={name}", "task=qnli"]):
+                settings = check.settings(compose_job(job).config)
+                assert settings.task.name == "qnli"
+
+
+def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
+    with pytest.raises(KronaError, match="100,000 runs"):
+        expand("seed=range(100000)")
+
+
+def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> None:
+    assert plan.of_table(9, ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
+    typed = ["profile=demo", "task=sample_rte"]
+    assert plan.of_table(9, typed) == ["sweeps=table9", *typed]
+    assert plan.of_table(1, []) == ["sweeps=table1"]
+
+
+def finished(run_id: str, *, lr: float = 1e-3, seed: int = 0, dev: float = 50.0, config: object = None) -> Result:
+    score = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["0"], ["0"])}
+    return Result(
+        run_id=run_id,
+        status="done",
+        method="krona",
+        task="sample_rte",
+        seed=seed,
+        config=dict(config or {}),  # type: ignore[call-overload]
+        trainable_params=1,
+        dev=score,
+        test=score,
+        times={"total": 10.0},
+        provenance={"data_kind": "sample"},
+    )
+
+
+def test_the_plan_tells_how_far_each_run_is(tmp_path: Path) -> None:
+    overrides = ["profile=demo", "method=krona,lora", "seed=0,1"]
+    waiting = plan.plan(overrides, outputs=tmp_path)
+    assert [run.state for run in waiting] == ["waiting"] * 4
+    first, second, third, _ = (run.run_id for run in waiting)
+    write_result(tmp_path / first, finished(first))
+    failed = finished(second)
+    failed.status, failed.error = "failed", "it broke"
+    write_result(tmp_path / second, failed)
+    running = finished(third)
+    running.status, running.progress = "running", {"epoch": 1, "step": 5, "steps": 10}
+    write_result(tmp_path / third, running)
+    claim = {"host": os.uname().nodename, "pid": os.getpid(), "token": "x"}
+    (tmp_path / third / "claim.json").write_text(json.dumps(claim))
+    runs = plan.plan(overrides, outputs=tmp_path)
+    assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
+    assert runs[1].error == "it broke"
+    assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
+    assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running one, all of the waiting one
+    assert [run.run_id for run in selected(runs, ["state=failed"])] == [second]
+    (tmp_path / third / "claim.json").write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process is gone
+    assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
+
+
+def test_a_wrong_job_of_a_plan_is_named_and_the_others_stand(tmp_path: Path) -> None:
+    runs = plan.plan(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
+    assert [run.state for run in runs] == ["wrong", "waiting"]
+    assert "batch_size=0" in str(runs[0].error)
+
+
+def test_a_sweep_is_remembered_by_its_name(tmp_path: Path) -> None:
+    remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+    assert remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+    with pytest.raises(KronaError, match="table1"):
+        remembered(tmp_path, "tabel1")
+
+
+@pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
+def test_a_damaged_command_of_a_sweep_names_the_way_out(content: str, tmp_path: Path) -> None:
+    (tmp_path / "table1.json").write_text(content)
+    with pytest.raises(KronaError, match=r"table1\.json does not hold a sweep's command .* typed again"):
+        remembered(tmp_path, "table1")
+
+
+def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> int:
+        path.write_bytes(b"{")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(KronaError, match="could not be written: No space left"):
+        remember(tmp_path, "table1", ["sweeps=table1", "seed=2"])
+    assert remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["table1.json"]
+
+
+def test_composing_leaves_the_random_numbers_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    expand("sweeps=table9")
+    assert torch.equal(before, torch.random.get_rng_state())

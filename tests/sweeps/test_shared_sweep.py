@@ -1,0 +1,107 @@
+"""One sweep in several processes on a shared folder: each run once, and what stops in the middle goes on elsewhere."""
+
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from krona.outputs import claim as ownership
+from krona.outputs.result import read_result
+from krona.outputs.state import state_of
+from one_job import compose_all, config, run, run_in_a_process, take_part, typed
+from typed_run import start
+
+FILES = ("adapter.safetensors", "predictions.jsonl")
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
+    )
+    return context
+
+
+@pytest.fixture(scope="module")
+def small(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")
+
+
+def test_eight_processes_started_together_do_each_of_twelve_runs_once(
+    small: list[str], processes: Any, tmp_path: Path
+) -> None:
+    jobs = compose_all([*small, "method=untuned", "seed=" + ",".join(map(str, range(12))), "score_test=false"])
+    assert len(jobs) == 12
+    outputs, said = tmp_path / "outputs", processes.SimpleQueue()
+    together = processes.Barrier(8)
+    started = [processes.Process(target=take_part, args=(jobs, str(outputs), together, said)) for _ in range(8)]
+    for process in started:
+        process.start()
+    states: Counter[str] = Counter()
+    for _ in started:
+        states += Counter(said.get())
+    for process in started:
+        process.join(timeout=60)
+        assert process.exitcode == 0
+    assert states["done"] == 12
+    assert states["done"] + states["skipped"] + states["elsewhere"] == 8 * 12
+    folders = [path.parent for path in outputs.glob("*/result.json")]
+    assert len(folders) == 12
+    for folder in folders:
+        assert read_result(folder / "result.json").status == "done"
+        assert not (folder / "claim.json").exists()
+        assert (folder / "train.log").read_text().count(folder.name) == 1  # begun once
+
+
+def test_a_node_that_dies_is_followed_by_another_to_the_same_bits(
+    small: list[str], processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = config("method=lora", *small)
+    whole, _ = run(values, tmp_path / "whole")
+    shared = tmp_path / "shared"
+    dying = processes.Process(target=run_in_a_process, args=(values, str(shared), ("step", 4)))
+    dying.start()
+    dying.join(timeout=60)
+    folder = shared / whole.run_id
+    claim = folder / "claim.json"
+    claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "another-machine"}))
+    job, _ = run(values, shared)
+    assert job.state == "elsewhere"  # for all that can be known it lives
+    os.utime(claim, (time.time() - ownership.LAPSE_S - 1,) * 2)
+    assert state_of(folder)[0] == "interrupted"
+    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    job, said = run(values, shared)
+    assert job.state == "done"
+    assert "goes on after epoch 1" in said
+    for name in FILES:
+        assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path: Path) -> None:
+    outputs = tmp_path / "shared" / "outputs"
+    outputs.mkdir(parents=True)
+    process = start(outputs, "-m", *small, "method=lora", "seed=0,1,2", "trainer.max_epochs=400", cwd=tmp_path)
+    while not (written := list(outputs.glob("*/last.ckpt"))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    run_id = written[0].parent.name
+    (tmp_path / "shared").rename(tmp_path / "unmounted")
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert (
+        f"{run_id} is gone (a shared folder that is no longer mounted?): the run stops here and writes nothing" in out
+    )
+    (line,) = err.splitlines()
+    assert line.startswith(f"error: {outputs / 'sweeps'} is gone since the sweep began")
+    assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra makes it again; empty
+    assert not list((outputs / "sweeps").iterdir())
+    left = tmp_path / "unmounted" / "outputs" / run_id
+    assert json.loads((left / "result.json").read_text())["status"] == "running"
+    shutil.rmtree(tmp_path / "unmounted")

@@ -1,0 +1,164 @@
+"""`krona status`: filters, a line a run in a pipe, and what to do with runs that failed."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from krona.cli.krona import app
+from krona.config import compose
+from krona.messages import KronaError
+from krona.outputs.sweep import remember
+from krona.sweeps import status
+from krona.sweeps.plan import Planned
+from report.generate import make_result, write_all
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    results = [make_result("krona", "rte", 0), make_result("krona", "cola", 1)]
+    results += [make_result("lora", "rte", 0, status=state) for state in ("failed",)]
+    results += [make_result("pa", "rte", 0, status="interrupted")]
+    write_all(tmp_path, results)
+    return tmp_path
+
+
+def said(outputs: Path, *where: str, width: int | None = None) -> str:
+    out = io.StringIO()
+    console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
+    status.show(status.selected(status.all_runs(outputs), where), console, outputs=outputs)
+    return out.getvalue()
+
+
+def test_in_a_pipe_each_run_is_a_line_with_its_whole_id(outputs: Path) -> None:
+    lines = said(outputs).splitlines()
+    for path in outputs.glob("*/result.json"):
+        assert sum(line.startswith(f"{path.parent.name} ") for line in lines) == 1
+    (line,) = [line for line in lines if "interrupted" in line and line.startswith("pa")]
+    assert "epoch 2 of 6" in line  # as the report has it
+
+
+@pytest.mark.parametrize("width", [20, 80, 160])
+def test_no_id_is_cut_on_a_terminal(outputs: Path, width: int) -> None:
+    text = said(outputs, width=width).replace("\n", "")
+    for path in outputs.glob("*/result.json"):
+        assert path.parent.name in text
+
+
+def test_a_failed_run_says_how_to_run_it_anew_and_how_to_drop_it(outputs: Path) -> None:
+    (failed,) = [path.name for path in outputs.iterdir() if path.name.startswith("lora")]
+    text = said(outputs, "state=failed")
+    assert f"{failed}: loss is nan at step 12: lower optimizer.lr" in text
+    assert "retry=failed" in text
+    assert f"rm -r {outputs / failed}" in text
+    assert "rm -r" not in said(outputs, "state=done")
+
+
+def test_a_result_that_cant_be_read_is_a_row_and_one_line(outputs: Path) -> None:
+    (outputs / "broken").mkdir()
+    (outputs / "broken" / "result.json").write_text("{")
+    lines = said(outputs, "state=wrong").splitlines()
+    assert sum("is not a result" in line for line in lines) == 1
+    assert any(line.split()[:2] == ["broken", "wrong"] for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("task=rtee", "--where task=rtee: no run has it; did you mean 'rte'? (there are: cola, rte)"),
+        ("method=krona,lorra", "--where method=lorra: no run has it; did you mean 'lora'?"),
+        ("state=wrong", "--where state=wrong: no run has it; there are done, failed, interrupted"),
+        ("taks=rte", "--where taks=rte: write key=value; did you mean 'task'?"),
+        ("rte", "--where rte: write key=value"),
+    ],
+)
+def test_a_filter_that_fits_nothing_is_named_with_the_nearest(outputs: Path, where: str, words: str) -> None:
+    with pytest.raises(KronaError) as caught:
+        status.selected(status.all_runs(outputs), [where])
+    assert str(caught.value).startswith(words)
+
+
+def test_filters_take_several_values_and_hold_for_runs_that_have_not_begun(outputs: Path) -> None:
+    runs = [*status.all_runs(outputs), Planned(("method=lora", "task=mrpc"), "lora-mrpc", "waiting")]
+    assert len(status.selected(runs, ["method=lora,pa"])) == 3
+    assert [run.run_id for run in status.selected(runs, ["task=mrpc"])] == ["lora-mrpc"]
+    assert len(status.selected(runs, ["run=krona-"])) == 2
+
+
+@pytest.mark.parametrize("width", [20, 80, 160])
+def test_the_counts_stay_on_the_screen_that_is_watched(outputs: Path, width: int) -> None:
+    runs = [
+        *status.all_runs(outputs),
+        *(Planned((), f"krona-rte-t5_base-32x24-s{i}-0123456789", "waiting") for i in range(40)),
+    ]
+    console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
+    lines = console.render_lines(status.screen(runs, console), pad=False)
+    assert len(lines) < console.height
+    text = " ".join("".join(segment.text for segment in line) for line in lines)
+    assert "44 runs: 2 done, 1 interrupted, 40 waiting, 1 failed" in " ".join(text.split())
+    assert "s0-0123456789" in text.replace(" ", ""), "and as many runs as there is room for"
+
+
+def test_watching_without_a_terminal_is_a_line_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status, "WATCH_S", 0.0)
+    done, waiting = Planned((), "a", "done"), Planned((), "b", "waiting")
+    states = iter([[done, waiting], [done, Planned((), "b", "running")], [done, Planned((), "b", "done")]])
+    out = io.StringIO()
+    status.watch([done, waiting], lambda current: next(states), Console(file=out, width=20))
+    assert out.getvalue().splitlines() == [
+        "2 runs: 1 done, 1 waiting",
+        "2 runs: 1 done, 1 running",
+        "2 runs: 2 done",
+    ]
+
+
+def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr(
+        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
+    )
+    broken, waiting = Planned((), "a", "interrupted"), Planned((), "b", "waiting")
+    looks: list[int] = []
+
+    def refresh(current: Sequence[Planned]) -> list[Planned]:
+        looks.append(len(looks))
+        assert len(looks) < 50, "it does not end"
+        return [broken, Planned((), "b", "running") if len(looks) == 3 else waiting]
+
+    out = io.StringIO()
+    status.watch([broken, waiting], refresh, Console(file=out, width=20))
+    assert out.getvalue().splitlines() == [
+        "2 runs: 1 interrupted, 1 waiting",
+        "2 runs: 1 running, 1 interrupted",
+        "2 runs: 1 interrupted, 1 waiting",
+        "nobody has run any of these for 60 s: their own command goes on with what is left",
+    ]
+    assert len(looks) == 9  # the third showed life, and six of ten seconds each none
+
+
+def test_watching_waits_for_runs_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10**6, 600))
+    monkeypatch.setattr(
+        status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
+    )
+    waiting, done = Planned((), "a", "waiting"), Planned((), "a", "done")
+    states = iter([*[[waiting]] * 20, [done]])
+    out = io.StringIO()
+    status.watch([waiting], lambda current: next(states), Console(file=out, width=20))
+    assert out.getvalue().splitlines() == ["1 run: 1 waiting", "1 run: 1 done"]
+
+
+def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "OUTPUTS", tmp_path)
+    remember(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
+    for words in (["mine"], ["--sweep", "mine"]):
+        result = CliRunner().invoke(app, ["status", *words], catch_exceptions=False)
+        assert (result.exit_code, "2 runs: 2 waiting" in result.output) == (0, True)
+    with pytest.raises(KronaError, match="did you mean 'mine'"):
+        CliRunner().invoke(app, ["status", "--sweep", "mime"], catch_exceptions=False)
+    with pytest.raises(KronaError, match="one sweep at a time"):
+        CliRunner().invoke(app, ["status", "mine", "--sweep", "other"], catch_exceptions=False)

@@ -1,0 +1,85 @@
+"""The dashboard's spec: made without a login, and asking only for what runs really log."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.trackers.one_run import one_run
+
+from krona.messages import KronaError
+from krona.trackers.dashboard.keys import check, logged_keys
+from krona.trackers.dashboard.panels import SECTIONS, Panel, Section
+
+pytest.importorskip("wandb", reason="pip install -e .")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One real run that had a tracker."""
+    folder = tmp_path_factory.mktemp("outputs")
+    job, _ = one_run(folder, "logger=tensorboard", "method=krona")
+    assert job.state == "done"
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+def chart(panel: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    return panel["viewType"], panel["config"]
+
+
+def test_the_spec_goes_to_files_without_a_login(outputs: Path, tmp_path: Path) -> None:
+    spec = pytest.importorskip("krona.trackers.dashboard.spec")
+    pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
+    paths = spec.write(tmp_path / "dashboard", outputs=outputs, project="krona", entity=None)
+    workspace, report = (json.loads(path.read_text()) for path in paths)
+    sections = workspace["spec"]["section"]["panelBankConfig"]["sections"]
+    assert [section["name"] for section in sections] == [section.title for section in SECTIONS]
+    assert [len(section["panels"]) for section in sections] == [len(section.panels) for section in SECTIONS]
+    by_title = {chart(panel)[1]["chartTitle"]: chart(panel) for section in sections for panel in section["panels"]}
+    kind, curve = by_title["Dev score"]
+    assert kind == "Run History Line Plot"
+    assert (curve["xAxis"], curve["metrics"]) == ("epoch", ["dev/score"])
+    assert (curve["groupBy"], curve["groupAgg"], curve["groupArea"]) == ("method.value", "mean", "stddev")
+    kind, cost = by_title["Test score against parameters"]
+    assert (kind, cost["xAxis"], cost["yAxis"]) == ("Scatter Plot", "summary:params/trainable", "summary:test/score")
+    grids = [block for block in report["spec"]["blocks"] if block["type"] == "panel-grid"]
+    assert len(grids) == len(SECTIONS) + 1
+    table = grids[0]["metadata"]["runSets"][0]
+    assert [group["name"] for group in table["grouping"]] == ["task.value", "method.value"]
+    failed = grids[-1]["metadata"]["runSets"][0]
+    assert failed["filters"]["filters"][0]["value"] == ["failed", "crashed", "killed"]
+
+
+def test_every_panel_shows_what_a_real_run_logs(outputs: Path) -> None:
+    logged = logged_keys(outputs)
+    check(SECTIONS, logged)
+    assert {key for section in SECTIONS for kind, key in section.needed() if kind == "history"} <= logged["history"]
+
+
+def test_a_panel_of_what_no_run_has_is_an_error(outputs: Path) -> None:
+    wrong = [Section("Mine", "", (Panel("line", "Typo", "dev/scores"),), table_by=("metod",), columns=("test/scor",))]
+    with pytest.raises(KronaError) as error:
+        check(wrong, logged_keys(outputs))
+    message = str(error.value)
+    assert "Mine: no run has dev/scores in its history, near: dev/score" in message
+    assert "Mine: no run has metod in its config, near: method" in message
+    assert "Mine: no run has test/scor in its summary, near: test/score" in message
+
+
+def test_no_run_no_key_and_no_library(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = pytest.importorskip("krona.trackers.dashboard.spec")
+    with pytest.raises(KronaError, match="has told a tracker to its end"):
+        spec.write(tmp_path, outputs=tmp_path, project="krona", entity=None)
+    with pytest.raises(KronaError, match="no W&B key is set: wandb login"):
+        spec.push(outputs=outputs, project="krona", entity=None)
+    monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
+    with pytest.raises(KronaError, match=r"pip install -e '\.\[dashboard\]'"):
+        spec.workspace("krona", "me")

@@ -1,0 +1,88 @@
+"""Greedy decoding is `model.generate`'s, token by token."""
+
+import pytest
+import torch
+from transformers import T5ForConditionalGeneration
+
+from krona.training.evaluation import greedy
+from tiny_t5 import disturb, inserted, tiny_t5
+
+EOS, PAD = 1, 0
+
+
+def sources(seed: int, *, rows: int = 12, longest: int = 9) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, longest + 1, (rows, 1), generator=generator)
+    mask = (torch.arange(longest) < lengths).long()
+    ids = torch.randint(2, 50, (rows, longest), generator=generator) * mask
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def padded(ids: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.nn.functional.pad(ids, (0, width - ids.shape[1]), value=PAD)
+
+
+def lively(seed: int, *, gated: bool = False) -> T5ForConditionalGeneration:
+    """A model whose rows differ: with its own start a random T5 says the same to every source."""
+    model = tiny_t5(gated=gated, seed=seed)
+    disturb(model, seed=seed, by=0.4)
+    return model
+
+
+@pytest.mark.parametrize("gated", [False, True])
+@pytest.mark.parametrize("width", [1, 3, 12])
+def test_the_same_tokens_as_generate(gated: bool, width: int) -> None:
+    different, lengths = set(), set()
+    for seed in range(4):
+        model, batch = lively(seed, gated=gated), sources(seed)
+        with torch.no_grad():
+            model.lm_head.weight[EOS] *= 2  # so that rows end, at different steps
+        expected = model.generate(**batch, max_new_tokens=width, do_sample=False, num_beams=1)[:, 1:]
+        got = greedy(model, **batch, max_new_tokens=width)
+        assert torch.equal(padded(got, width), padded(expected, width))
+        different |= set(map(tuple, got.tolist()))
+        lengths |= {row.index(EOS) if EOS in row else None for row in got.tolist()}
+    assert len(different) > 4  # else this tests nothing
+    assert width < 12 or len(lengths) > 3
+
+
+def test_a_row_that_ended_is_padded_and_the_last_ends_it() -> None:
+    for seed in range(6):
+        model = lively(seed)
+        with torch.no_grad():
+            model.lm_head.weight[EOS] *= 3
+        got = greedy(model, **sources(seed), max_new_tokens=12).tolist()
+        ends = [row.index(EOS) if EOS in row else None for row in got]
+        for row, end in zip(got, ends, strict=True):
+            assert end is None or set(row[end + 1 :]) <= {PAD}
+        assert len(got[0]) == (12 if None in ends else max(end for end in ends if end is not None) + 1)
+
+
+def test_a_row_alone_and_in_a_batch_is_the_same() -> None:
+    model, batch = lively(2), sources(5)
+    together = greedy(model, **batch, max_new_tokens=6)
+    for row in range(len(batch["input_ids"])):
+        length = int(batch["attention_mask"][row].sum())
+        alone = greedy(
+            model,
+            batch["input_ids"][row : row + 1, :length],
+            batch["attention_mask"][row : row + 1, :length],
+            max_new_tokens=6,
+        )
+        assert torch.equal(padded(alone, 6)[0], padded(together, 6)[row])
+
+
+@pytest.mark.parametrize("method", ["krona", "krona_b_res", "lora", "full"])
+def test_with_a_method_in_the_model(method: str) -> None:
+    model = inserted(method)
+    disturb(model, by=0.4)
+    batch = sources(7)
+    expected = model.generate(**batch, max_new_tokens=5, do_sample=False, num_beams=1)[:, 1:]
+    assert torch.equal(padded(greedy(model, **batch, max_new_tokens=5), 5), padded(expected, 5))
+
+
+def test_no_gradient_is_kept() -> None:
+    model = inserted("full")
+    before = torch.is_grad_enabled()
+    assert not greedy(model, **sources(1), max_new_tokens=2).requires_grad
+    assert torch.is_grad_enabled() == before

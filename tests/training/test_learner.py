@@ -1,0 +1,279 @@
+"""The learner by itself: loss, gradient, schedule, dropout, what trains, which epoch is the model."""
+
+import copy
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
+from torch import nn
+from torch.utils.data import DataLoader
+
+from krona import surgery
+from krona.jobs.processes import quiet_libraries
+from krona.messages import KronaError
+from krona.training.batches import EpochOrder, mixed_seed
+from krona.training.learner import Learner, micro_batches, summed_loss
+from krona.training.ranks import Ranks
+from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
+
+ROWS = 10
+
+
+def rows() -> list[dict[str, torch.Tensor]]:
+    """Rows of different label lengths, as collated: a label of 1 to 3 tokens, -100 after it."""
+    generator = torch.Generator().manual_seed(0)
+    made = []
+    for row in range(ROWS):
+        ids = torch.randint(2, 50, (6,), generator=generator)
+        labels = torch.tensor([2 + row, 7, 1])
+        labels[1 + row % 3 :] = -100
+        made.append({"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels})
+    return made
+
+
+class Watched(Learner):
+    """Notes what happens in each step."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lrs: list[float] = []
+        self.seen: list[list[int]] = []
+        self.training_modes: set[bool] = set()
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        self.lrs.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.seen.append(batch["labels"][:, 0].tolist())
+        self.training_modes |= {module.training for module in self.model.modules()}
+        return super().training_step(batch, batch_idx)
+
+
+def scores(*values: float) -> Any:
+    """A dev split that scores these, one an epoch."""
+    left = iter(values)
+
+    def evaluate(model: nn.Module) -> dict[str, Any]:
+        value = next(left)
+        return {"score": value, "choice": value, "parts": {"accuracy": value}, "predictions": []}
+
+    return evaluate
+
+
+def learner(model: nn.Module, **changes: Any) -> Watched:
+    arguments: dict[str, Any] = {
+        "build_optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0),
+        "warmup_steps": 4,
+        "total_steps": 10,
+        "gradient_clip": 1.0,
+        "micro_batch_size": None,
+        "seed": 0,
+        "patience": None,
+        "evaluate_dev": scores(*range(100)),
+        "after_backward": lambda learner: None,
+        "after_epoch": lambda learner: None,
+        "ranks": Ranks(),
+    }
+    return Watched(model, **{**arguments, **changes})
+
+
+def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:
+    quiet_libraries()
+    order = EpochOrder(ROWS, seed=0)
+    trainer = pl.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=folder,
+        plugins=[LightningEnvironment()],
+    )
+    trainer.fit(learner, DataLoader(rows(), batch_size=batch_size, sampler=order))  # type: ignore[arg-type]
+
+
+def test_the_loss_is_t5s_own() -> None:
+    model, one = tiny_t5(), batch()
+    one["labels"][1, 2:] = -100
+    tokens = (one["labels"] != -100).sum()
+    torch.testing.assert_close(summed_loss(model, one) / tokens, model(**one).loss, rtol=1e-6, atol=0)
+
+
+def test_the_loss_is_fp32_under_bf16() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert summed_loss(tiny_t5(), batch()).dtype == torch.float32
+
+
+def gradients(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7])
+def test_a_batch_in_parts_has_the_whole_batchs_gradient(size: int) -> None:
+    model = inserted("krona")
+    disturb(model)
+    one = {key: torch.stack([row[key] for row in rows()[:7]]) for key in rows()[0]}
+    tokens = (one["labels"] != -100).sum()
+    model(**one).loss.backward()
+    whole = gradients(model)
+    model.zero_grad()
+    for part in micro_batches(one, size):
+        (summed_loss(model, part) / tokens).backward()
+    parts = gradients(model)
+    assert whole.keys() == parts.keys() == {n for n, p in model.named_parameters() if p.requires_grad}
+    for name, gradient in whole.items():
+        torch.testing.assert_close(parts[name], gradient, rtol=1e-4, atol=1e-7)
+
+
+def test_a_run_in_parts_ends_where_the_whole_one_does(tmp_path: Path) -> None:
+    def weights(micro: int | None) -> dict[str, torch.Tensor]:
+        model = inserted("lora")
+        for module in model.modules():  # without dropout: two halves draw other masks than a whole
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            elif isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0
+        # plain steps: AdamW makes a step of full size from a gradient that is zero but for rounding
+        fit(learner(model, micro_batch_size=micro, build_optimizer=lambda p: torch.optim.SGD(p, lr=0.1)), tmp_path)
+        return {name: p.detach().clone() for name, p in surgery.trainable_state(model).items()}
+
+    whole, again, parts = weights(None), weights(None), weights(3)
+    assert same_bits(whole, again)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"), warmup_steps=4, total_steps=9)
+    fit(tuned, tmp_path, epochs=3)
+    expected = [0, 1 / 4, 2 / 4, 3 / 4, 1, 4 / 5, 3 / 5, 2 / 5, 1 / 5]
+    assert tuned.lrs == pytest.approx([1e-2 * factor for factor in expected])
+
+
+def test_without_warm_up_it_starts_at_the_top(tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"), warmup_steps=0, total_steps=3)
+    fit(tuned, tmp_path, epochs=1)
+    assert tuned.lrs == pytest.approx([1e-2, 1e-2 * 2 / 3, 1e-2 / 3])
+
+
+def test_dropout_is_on_in_training_and_off_in_evaluation(tmp_path: Path) -> None:
+    model = inserted("krona")
+    assert not model.training  # as from_pretrained leaves it
+    tuned = learner(model)
+    fit(tuned, tmp_path, epochs=1)
+    assert tuned.training_modes == {True}
+
+    def losses() -> list[float]:
+        torch.manual_seed(0)
+        return [summed_loss(model.train(), batch()).item() for _ in range(2)]
+
+    first, second = losses()
+    assert first != second  # there is dropout to be on
+    assert losses() == [first, second]
+
+
+def test_the_gradient_is_clipped(tmp_path: Path) -> None:
+    norms = []
+
+    class Norm(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            gradients = [p.grad for group in self.param_groups for p in group["params"] if p.grad is not None]
+            norms.append(float(torch.linalg.vector_norm(torch.stack([g.norm() for g in gradients]))))
+            return super().step(closure)
+
+    for clip in (1e-3, None):
+        fit(
+            learner(inserted("full"), build_optimizer=lambda p: Norm(p, lr=1e-6), gradient_clip=clip),
+            tmp_path,
+            epochs=1,
+        )
+    clipped, free = norms[:3], norms[3:]
+    assert clipped == pytest.approx([1e-3] * 3, rel=1e-2)
+    assert min(free) > 1e-2
+
+
+def test_every_epoch_has_an_order_of_its_own_and_all_rows(tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"))
+    fit(tuned, tmp_path, epochs=2)
+    epochs = [list(chain(*tuned.seen[:3])), list(chain(*tuned.seen[3:]))]
+    assert [sorted(epoch) for epoch in epochs] == [list(range(2, 2 + ROWS))] * 2
+    assert epochs[0] != epochs[1]
+    order = EpochOrder(ROWS, seed=0)
+    order.set_epoch(1)
+    assert [2 + row for row in order] == epochs[1]
+    assert list(EpochOrder(ROWS, seed=0)) != list(EpochOrder(ROWS, seed=1))
+
+
+def test_neighbouring_seeds_are_far_apart() -> None:
+    drawn = {mixed_seed(seed, count) for seed in range(50) for count in range(50)}
+    assert len(drawn) == 2500
+    assert all(0 <= seed < 2**63 for seed in drawn | {mixed_seed(2**32 - 1, 10**9)})
+
+
+@pytest.mark.parametrize("method", ["krona", "lora", "layer_norm", "krona_b_res", "bitfit"])
+def test_frozen_weights_keep_their_bits_and_what_trains_moves(method: str, tmp_path: Path) -> None:
+    model = inserted(method)
+    before = snapshot(model)
+    trains = {name for name, p in model.named_parameters() if p.requires_grad}
+    tuned = learner(model)
+    fit(tuned, tmp_path)
+    after = snapshot(model)
+    frozen = {name for name in before if name not in trains}
+    assert same_bits({n: before[n] for n in frozen}, {n: after[n] for n in frozen})
+    assert all(not torch.equal(before[name], after[name]) for name in trains)
+    assert set(tuned.state_dict()) == set(surgery.trainable_state(model))  # a checkpoint of kilobytes
+
+
+def test_the_best_epoch_is_the_earliest_on_ties_and_comes_back(tmp_path: Path) -> None:
+    model, after = inserted("krona"), []
+    tuned = learner(
+        model,
+        evaluate_dev=scores(50.0, 70.0, 70.0, 60.0),
+        after_epoch=lambda learner: after.append(snapshot(learner.model)),
+    )
+    fit(tuned, tmp_path, epochs=4)
+    assert tuned.best is not None
+    assert tuned.best["epoch"] == 2
+    assert [row["score"] for row in tuned.dev_curve] == [50.0, 70.0, 70.0, 60.0]
+    assert not same_bits(snapshot(model), after[1])
+    tuned.restore_best()
+    assert same_bits(snapshot(model), after[1])
+
+
+@pytest.mark.parametrize(("patience", "epochs"), [(1, 3), (2, 4), (3, 5), (None, 6)])
+def test_patience(patience: int | None, epochs: int, tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"), evaluate_dev=scores(50, 60, 60, 55, 59, 58), patience=patience, total_steps=18)
+    fit(tuned, tmp_path, epochs=6)
+    assert len(tuned.dev_curve) == epochs
+
+
+def test_steps_end_it_within_an_epoch(tmp_path: Path) -> None:
+    tuned = learner(inserted("krona"), total_steps=5)
+    fit(tuned, tmp_path, epochs=6)
+    assert [row["step"] for row in tuned.dev_curve] == [3, 5]
+
+
+def test_a_loss_that_is_no_number_says_where(tmp_path: Path) -> None:
+    model = inserted("krona")
+    disturb(model)
+
+    def exploding(parameters: Any) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=1e30)
+
+    tuned = learner(model, build_optimizer=exploding, gradient_clip=None, warmup_steps=0)
+    with pytest.raises(KronaError, match=r"the loss became (nan|inf) in step [23] of epoch 1: a lower optimizer\.lr"):
+        fit(tuned, tmp_path, epochs=1)
+
+
+def test_weights_of_another_method_are_refused() -> None:
+    tuned, other = learner(inserted("krona")), learner(inserted("pa"))
+    before = snapshot(tuned.model)
+    with pytest.raises(KronaError, match=r"another method or backbone.*overwrite=true"):
+        tuned.load_state_dict(other.state_dict())
+    assert same_bits(snapshot(tuned.model), before)
+    state = copy.deepcopy(tuned.state_dict())
+    tuned.load_state_dict(state)

@@ -1,0 +1,56 @@
+"""What a run says on its way: plain lines in a pipe and on a dumb terminal, the warm-up in words."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from krona.config import check
+from krona.jobs.processes import quiet_libraries
+from krona.jobs.run_job import run_job
+from krona.paths import PROJECT
+from krona.training.run import schedule_notes
+from one_job import config, typed
+
+
+def notes(steps: int, *overrides: str) -> str:
+    return " ".join(schedule_notes(check.settings(config("profile=demo", *overrides)), steps, 25))
+
+
+def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
+    said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
+    assert "the warm-up of 500 steps, the paper's, is longer than training (400 steps)" in said
+    assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
+    assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
+    assert notes(4000, "optimizer.warmup_steps=500") == ""
+
+
+@pytest.fixture
+def values(tiny_folder: Path, tmp_path: Path) -> dict[str, Any]:
+    return config(
+        "method=krona", *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=20", "trainer.max_steps=5"
+    )
+
+
+def said(values: dict[str, Any], outputs: Path, **console: Any) -> str:
+    quiet_libraries()
+    out = io.StringIO()
+    screen = Console(file=out, **console)
+    run_job(values, notes=[], outputs=outputs, project=PROJECT, console=screen, multirun=False)
+    return out.getvalue()
+
+
+def test_epochs_are_counted_to_where_max_steps_ends(values: dict[str, Any], tmp_path: Path) -> None:
+    text = said(values, tmp_path / "outputs", width=20)
+    assert "  epoch  1/2  loss " in text  # three steps an epoch
+    assert "  epoch  2/2  loss " in text
+    assert "\x1b" not in text
+
+
+def test_a_dumb_terminal_gets_plain_lines(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in said(values, tmp_path / "outputs", width=80, force_terminal=True)

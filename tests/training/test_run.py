@@ -1,0 +1,356 @@
+"""One run end to end: what lies on disk, the same bits twice, and the same bits however it was killed."""
+
+import csv
+import io
+import json
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from rich.console import Console
+from safetensors import safe_open
+
+from krona.jobs.processes import Interrupted
+from krona.messages import KronaError
+from krona.outputs import claim as ownership
+from krona.outputs.result import read_result, unpack_outcomes
+from krona.paths import PROJECT
+from one_job import config, run, run_in_a_process, typed
+
+SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
+FILES = ["adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json", "train.log"]
+
+
+@pytest.fixture(scope="module")
+def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return config("method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue"))
+
+
+@pytest.fixture(scope="module")
+def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    job, _ = run(values, tmp_path_factory.mktemp("done"))
+    assert (job.state, job.error) == ("done", None)
+    return job.folder
+
+
+def curve(folder: Path) -> list[dict[str, Any]]:
+    rows = read_result(folder / "result.json").dev_curve
+    return [{key: value for key, value in row.items() if key != "examples_per_s"} for row in rows]
+
+
+def assert_same(folder: Path, reference: Path) -> None:
+    for name in ("adapter.safetensors", "predictions.jsonl"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes(), name
+    one, other = read_result(folder / "result.json"), read_result(reference / "result.json")
+    assert curve(folder) == curve(reference)
+    assert (one.dev, one.test, one.best_epoch) == (other.dev, other.test, other.best_epoch)
+    assert (one.status, one.notes) == ("done", other.notes)
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+def test_what_lies_on_disk(done: Path) -> None:
+    assert sorted(path.name for path in done.iterdir()) == FILES
+    result = read_result(done / "result.json")
+    content = json.loads((done / "result.json").read_text())
+    jsonschema.validate(content, SCHEMA)
+    assert result.run_id == done.name
+    assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 12, "dev": 4, "test": 5}
+    assert all(split["truncated"] == split["rows"] for split in result.splits.values())
+    assert any("sources cut to max_source_length=24: 12 of 12 in train" in note for note in result.notes)
+    assert any("(32, 24) of the paper become" in note for note in result.notes)
+    assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
+    with (done / "metrics.csv").open() as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
+    rows = [json.loads(line) for line in (done / "predictions.jsonl").read_text().splitlines()]
+    assert [row["split"] for row in rows] == ["dev"] * 4 + ["test"] * 5
+    assert set(rows[0]) == {"split", "id", "source", "target", "prediction"}
+    assert 'said "hello.' in rows[0]["source"]
+    assert result.test is not None
+    targets, predictions = unpack_outcomes(result.test["outcomes"])
+    assert targets == [row["target"] for row in rows[4:]]
+    assert predictions == [row["prediction"] for row in rows[4:]]
+    right = 100 * sum(map(str.__eq__, targets, predictions)) / 5
+    assert result.test["score"] == pytest.approx(right)
+    log = (done / "train.log").read_text()
+    assert log.splitlines()[0] == done.name
+    assert log.count("  epoch  ") == 3
+
+
+def test_the_adapter_holds_what_trained_and_says_what_it_is(done: Path) -> None:
+    with safe_open(done / "adapter.safetensors", framework="pt") as file:
+        names, header = list(file.keys()), file.metadata()
+        size = sum(file.get_tensor(name).numel() for name in names)
+    assert size == read_result(done / "result.json").trainable_params
+    assert all(name.endswith((".A", ".B")) or "layer_norm" in name for name in names)
+    assert "krona.methods.kronecker.Kronecker" in json.dumps(header)
+    assert (done / "adapter.safetensors").stat().st_size < 100_000
+
+
+def test_the_same_command_twice_gives_the_same_bytes(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+    job, _ = run(values, tmp_path)
+    assert job.run_id == done.name
+    assert_same(job.folder, done)
+
+
+def test_again_it_is_done_and_nothing_is_touched(values: dict[str, Any], done: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
+    job, said = run(values, done.parent)
+    assert (job.state, said) == ("skipped", "")
+    assert job.result == read_result(done / "result.json")
+    assert any("overwrite=true" in message for message in job.messages)
+    assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == before
+
+
+def test_overwrite_runs_it_anew(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+    folder = tmp_path / done.name
+    folder.mkdir()
+    for name in FILES:
+        (folder / name).write_text("{") if name == "result.json" else (folder / name).write_text("from before")
+    (folder / "tracked.jsonl").write_text("from before")  # the run before had a tracker
+    with pytest.raises(KronaError, match=r"is not a result.*overwrite=true runs it anew"):
+        run(values, tmp_path)
+    job, _ = run({**values, "overwrite": True}, tmp_path)
+    assert job.state == "done"
+    assert_same(folder, done)
+    assert "from before" not in (folder / "train.log").read_text()
+
+
+KILLS = [
+    ("step", 1),  # before any epoch's end
+    ("step", 4),
+    ("step", 8),
+    ("write", 4),  # the first checkpoint half-written
+    ("written", 4),
+    ("write", 7),  # the second
+    ("written", 10),  # trained, nothing scored on test
+    ("write", 11),  # predictions
+    ("write", 12),  # the adapter
+    ("write", 13),  # the result itself
+]
+
+
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Processes that start with everything imported and nothing run."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        ["krona.training.run", "krona.training.progress", "krona.training.tracking", "one_job"]
+    )
+    return context
+
+
+def in_a_process(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[str, int] | None) -> int:
+    process = context.Process(target=run_in_a_process, args=(values, str(outputs), kill))
+    process.start()
+    process.join(timeout=60)
+    assert not process.is_alive()
+    return int(process.exitcode)
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0]}-{kill[1]}")
+def test_killed_and_typed_again_it_ends_with_the_same_bits(
+    kill: tuple[str, int], values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
+) -> None:
+    assert in_a_process(processes, values, tmp_path, kill) == -signal.SIGKILL
+    folder = tmp_path / done.name
+    half = json.loads((folder / "result.json").read_text())
+    jsonschema.validate(half, SCHEMA)
+    assert half["status"] == "running"
+    assert in_a_process(processes, values, tmp_path, None) == 0
+    assert_same(folder, done)
+    log = (folder / "train.log").read_text()
+    assert log.count(done.name) == 2
+    went_on = kill not in (("step", 1), ("write", 4))
+    assert ("goes on after epoch" in log) == (went_on and kill[1] < 10)
+    assert log.count("  epoch  1/3") == (1 if went_on else 2 if kill == ("write", 4) else 1)
+
+
+def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], processes: Any, tmp_path: Path) -> None:
+    import torch
+
+    assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
+    (checkpoint,) = tmp_path.glob("*/last.ckpt")
+    content = torch.load(checkpoint, weights_only=True)
+    content["state_dict"] = {f"{name}x": tensor for name, tensor in content["state_dict"].items()}
+    torch.save(content, checkpoint)
+    job, _ = run(values, tmp_path)
+    assert job.state == "failed"
+    assert "last.ckpt: these weights are of another method or backbone" in str(job.error)
+    checkpoint.write_bytes(b"PK truncated")
+    (job.folder / "result.json").write_text((job.folder / "result.json").read_text().replace('"failed"', '"running"'))
+    job, _ = run(values, tmp_path)
+    assert (job.state, "last.ckpt can't be read" in str(job.error)) == ("failed", True)
+    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
+    job, _ = run({**values, "overwrite": True}, tmp_path)
+    assert job.state == "done"
+
+
+def test_the_second_process_on_a_claimed_run_leaves_it_alone(
+    values: dict[str, Any], done: Path, tmp_path: Path
+) -> None:
+    claim = ownership.claim(tmp_path / done.name)
+    assert claim is not None
+    job, said = run(values, tmp_path)
+    assert (job.state, said) == ("elsewhere", "")
+    assert f"is being run by process {os.getpid()}" in str(job.error)
+    assert [path.name for path in job.folder.iterdir()] == ["claim.json"]
+    claim.release()
+
+
+def test_who_lost_a_run_stops_before_it_writes(
+    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from krona.training.learner import Learner
+
+    begin = Learner.on_train_batch_start
+
+    def taken_over(self: Learner, batch: Any, batch_idx: int) -> None:
+        begin(self, batch, batch_idx)
+        if self.global_step == 5:
+            claim = tmp_path / done.name / "claim.json"
+            claim.write_text(json.dumps({"host": "another-machine", "pid": 7, "token": "theirs"}))
+
+    monkeypatch.setattr(Learner, "on_train_batch_start", taken_over)
+    with pytest.raises(ownership.ClaimLostError, match="taken over by process 7 on another-machine"):
+        run(values, tmp_path)
+    result = read_result(tmp_path / done.name / "result.json")
+    assert (result.status, len(result.dev_curve)) == ("running", 1)
+    assert json.loads((tmp_path / done.name / "claim.json").read_text())["token"] == "theirs"
+
+
+@pytest.mark.parametrize("lost", ["claim", "disk"])
+def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
+    lost: str, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from krona.jobs import run_job
+    from krona.jobs.processes import quiet_libraries
+    from krona.training.learner import Learner
+
+    def full(folder: Path, result: Any) -> Path:
+        raise KronaError("no space left")
+
+    def stop(self: Learner, batch: Any, batch_idx: int) -> None:
+        if lost == "disk":
+            monkeypatch.setattr(run_job, "write_result", full)
+        else:
+            (tmp_path / done.name / "claim.json").write_text(json.dumps({"host": "another", "pid": 7, "token": "x"}))
+        raise Interrupted(signal.SIGINT)
+
+    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
+    said = io.StringIO()
+    console = Console(file=said, width=300)
+    quiet_libraries()
+    with pytest.raises(Interrupted) as caught:
+        run_job.run_job(values, notes=[], outputs=tmp_path, project=PROJECT, console=console, multirun=True)
+    assert caught.value.args == (signal.SIGINT,)
+    assert "its interrupt is not recorded" in said.getvalue()
+    assert {"claim": "taken over by process 7", "disk": "no space left"}[lost] in said.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_is_recorded_and_goes_on(
+    number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from krona.training.learner import Learner
+
+    begin = Learner.on_train_batch_start
+
+    def stop(self: Learner, batch: Any, batch_idx: int) -> None:
+        begin(self, batch, batch_idx)
+        if self.global_step == 5:
+            raise Interrupted(number)  # as the command line's handler does
+
+    monkeypatch.setattr(Learner, "on_train_batch_start", stop)
+    with pytest.raises(Interrupted) as caught:
+        run(values, tmp_path)
+    monkeypatch.undo()
+    assert caught.value.args == (number,)
+    folder = tmp_path / done.name
+    content = json.loads((folder / "result.json").read_text())
+    jsonschema.validate(content, SCHEMA)
+    assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
+    assert not (folder / "claim.json").exists()
+    job, said = run(values, tmp_path)
+    assert "goes on after epoch 1, step 3" in said
+    assert_same(job.folder, done)
+
+
+def test_frozen_weights_are_the_backbones_to_the_bit(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    from krona import surgery
+    from krona.training import files
+
+    kept = []
+    real = files.write_weights
+    monkeypatch.setattr(files, "write_weights", lambda *given: (kept.append(given[2]), real(*given)))
+    run({**values, "seed": 1}, tmp_path)
+    (model,) = kept
+    before = load_file(tiny_folder / "model.safetensors")
+    trains = set(surgery.trainable_state(model))
+    after = {surgery.public_name(name): tensor for name, tensor in model.state_dict().items()}
+    frozen = set(before) - trains
+    assert len(frozen) > 20
+    assert all(torch.equal(before[name], after[name]) for name in frozen)
+    assert all(not torch.equal(before[name], after[name]) for name in set(before) & trains)
+
+
+@pytest.mark.parametrize("method", ["full", "lora", "layer_norm", "untuned"])
+def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
+    overrides = typed(tiny_folder, Path(values["data"]["path"]))
+    extra = [] if method != "untuned" else ["trainer.max_epochs=0"]
+    job, _ = run(config(f"method={method}", *overrides, *extra), tmp_path)
+    assert job.result is not None
+    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
+    assert (job.folder / "adapter.safetensors").exists() == (method in ("lora", "layer_norm"))
+    assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
+    assert not (job.folder / "last.ckpt").exists()
+
+
+def test_keep_all_keeps_full_fine_tunings_weights(values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:
+    overrides = [*typed(tiny_folder, Path(values["data"]["path"])), "trainer.max_epochs=1", "method=full"]
+    first, _ = run(config(*overrides), tmp_path / "a")
+    second, _ = run(config(*overrides, "keep=all"), tmp_path / "b")
+    assert first.run_id == second.run_id
+    assert (second.folder / "adapter.safetensors").exists()
+    assert (first.folder / "predictions.jsonl").read_bytes() == (second.folder / "predictions.jsonl").read_bytes()
+
+
+def test_steps_end_a_run_within_an_epoch(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:
+    short = {**values, "trainer": {**values["trainer"], "max_steps": 5}}
+    job, _ = run(short, tmp_path / "a")
+    assert [row["step"] for row in curve(job.folder)] == [3, 5]
+    for kill in (("step", 4), ("written", 7)):
+        outputs = tmp_path / f"{kill[0]}"
+        assert in_a_process(processes, short, outputs, kill) == -signal.SIGKILL
+        assert in_a_process(processes, short, outputs, None) == 0
+        assert_same(outputs / job.run_id, job.folder)
+
+
+def test_a_search_for_hyper_parameters_never_looks_at_test(values: dict[str, Any], tmp_path: Path) -> None:
+    job, _ = run({**values, "score_test": False}, tmp_path)
+    assert job.result is not None
+    assert job.result.test is None
+    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
+    assert read_result(job.folder / "result.json").status == "done"
+    assert {json.loads(line)["split"] for line in (job.folder / "predictions.jsonl").read_text().splitlines()} == {
+        "dev"
+    }
+
+
+def test_patience_holds_over_a_kill(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:
+    patient = {**values, "trainer": {**values["trainer"], "patience": 1, "max_epochs": 6}}
+    job, _ = run(patient, tmp_path / "a")
+    epochs = len(curve(job.folder))
+    assert epochs < 6
+    assert in_a_process(processes, patient, tmp_path / "b", ("written", 1 + 3 * epochs)) == -signal.SIGKILL
+    assert in_a_process(processes, patient, tmp_path / "b", None) == 0
+    assert_same(tmp_path / "b" / job.run_id, job.folder)
