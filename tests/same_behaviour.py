@@ -18,95 +18,56 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
 
-SMALL = "trainer.max_epochs=2 optimizer.warmup_steps=2 data.train_rows=64"
-RTE, COLA = (f"profile=demo task=sample_{task} batch_size=16 {SMALL}" for task in ("rte", "cola"))
+SMALL = "trainer.max_epochs=1 optimizer.warmup_steps=2 data.train_rows=128"
+RTE, COLA = (f"profile=demo task=sample_{task} {SMALL}" for task in ("rte", "cola"))
 INTERRUPTED = "train.py profile=demo task=sample_sst2 method=krona trainer.max_epochs=2 data.train_rows=640"
 BENCH = (
     "bench.py bench=kronecker bench.rounds=1 bench.warm_up=0 bench.threads=1 bench.load=mark "
     "bench.options.shapes=[[32,24]] bench.options.more_shapes=1 bench.options.oblong_shapes=1 bench.options.rows=[16]"
 )
 COMMANDS = f"""
-imports
-recipes
-train.py method=krona_b task=sample_mnli profile=demo --cfg job
-train.py -m sweeps=table5 --cfg job
-krona table 1 --dry-run profile=demo
-krona table 9 --dry-run
+imports | recipes | docs/surgery.md
+train.py method=krona_b task=sample_mnli profile=demo --cfg job | train.py -m sweeps=table5 --cfg job
+krona table 1 --dry-run profile=demo method=krona,pa | krona table 9 --dry-run
 krona table 9 --dry-run --plan --json --card a100_80gb --efficiency 0.3
-krona params
-krona params --backbone t5_large --json
-krona shapes 768 768
-krona shapes 768 768 --json
-docs/surgery.md
+krona params | krona params --backbone t5_large --json method=krona,adapter
+krona shapes 768 768 | krona shapes 768 768 --json
 train.py -m method=glob(*) {RTE}
-train.py method=lora {RTE}
-train.py method=lora {RTE} overwrite=true
-{INTERRUPTED}
-{INTERRUPTED} seed=0
+train.py method=lora {RTE} | train.py method=lora {RTE} overwrite=true
+{INTERRUPTED} | {INTERRUPTED} seed=0
 train.py -m sweeps=seeds seed=0,1 method=lora {COLA}
 train.py -m method=krona,pa {COLA} hydra/launcher=joblib hydra.launcher.n_jobs=1 sweep=pair
 train.py method=lora {COLA} seed=5 trainer.devices=2
-train.py -m method=lora profile=demo task=sample_cola batch_size=0,32 seed=7 {SMALL}
-krona tune method=krona {RTE} --trials 2
-krona tune method=krona {RTE} --trials 2 --workers 2
+train.py -m method=lora {COLA} batch_size=0,16 seed=7
+krona tune method=krona {RTE} --trials 2 | krona tune method=krona {RTE} --trials 2 --workers 2
 train.py method=krona {RTE} recipe=tuned
-krona sample glue
-train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=all {SMALL}
+krona sample glue | train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=all {SMALL}
 krona table 1 method=lora,krona {RTE} --format md
-krona status
-krona status seeds
-krona status --where method=lora
-krona report
-krona report --format md
-krona report --format latex
-krona report --format csv
-krona report --format html
-krona report --format svg
-krona report --table 1 --format html --out table1.html
-krona report --sweep seeds
-krona report --where method=krona,lora --where task=sample_rte --format csv
-krona diff lora-sample_cola-nano-s0 lora-sample_cola-nano-s1 --examples 20
-krona diff krona lora
+krona status | krona status seeds | krona status --where method=lora
+krona report | krona report --format md | krona report --format latex | krona report --format csv
+krona report --format html | krona report --format svg | krona report --table 1 --format html --out table1.html
+krona report --sweep seeds | krona report --where method=krona,lora --where task=sample_rte --format csv
+krona diff lora-sample_cola-nano-s0 lora-sample_cola-nano-s1 --examples 20 | krona diff full lora
 krona dashboard
-bench.py bench=training --cfg job
-{BENCH}
-train.py --help
-bench.py --help
-krona --help
-train.py methd=krona
-train.py method=kronaa
-train.py --mulitrun
-train.py method=full method.rank=3
-train.py optimizer.lr=abc
-train.py profile=demo method.kron_factors=[[5,7]]
-train.py profile=demo seed=0,1
-train.py -m sweeps=tabel1
-train.py profile=demo method=pa recipe=tuned
+bench.py bench=training --cfg job | {BENCH}
+train.py --help | bench.py --help | krona --help | krona status --help | krona table --help | krona report --help
+krona diff --help | krona params --help | krona shapes --help | krona tune --help | krona dashboard --help
+krona sample --help | krona pretrain --help
+train.py methd=krona | train.py method=kronaa | train.py --mulitrun | train.py method=full method.rank=3
+train.py optimizer.lr=abc | train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1
+train.py -m sweeps=tabel1 | train.py profile=demo method=pa recipe=tuned | train.py method=krona task=rte
 train.py backbone=nano task=rte data=tsv data.path=nowhere
-train.py method=krona task=rte
-bench.py bench=kronecke
-bench.py bench=pipeline bench.load=mark bench.options.data=nowhere
-krona
-krona statsu
-krona status nothing
-krona table 3
-krona table one
-krona report --format pdf
-krona report --table 11
-krona report --sweep nothing
-krona diff nobody lora
-krona params methd=lora
-krona params --backbone t5_huge
-krona shapes 2 3
-krona pretrain model --data-path nowhere
-krona tune method=full profile=demo --space nowhere.yaml
-krona dashboard --push
-""".split("\n")[1:-1]
-COMMANDS += sorted({f"krona {command.split(' ')[1]} --help" for command in COMMANDS if command.startswith("krona ")})
+bench.py bench=kronecke | bench.py bench=pipeline bench.load=mark bench.options.data=nowhere
+krona | krona statsu | krona status nothing | krona table 3 | krona table one | krona report --format pdf
+krona report --table 11 | krona report --sweep nothing | krona diff nobody lora | krona params methd=lora
+krona params --backbone t5_huge | krona shapes 2 3 | krona pretrain model --data-path nowhere
+krona tune method=full profile=demo --space nowhere.yaml | krona dashboard --push
+"""
 IMPORTS = "import krona, hydra_plugins; print(*krona.__path__, *hydra_plugins.__path__)"
 RECIPES = """
 import runpy, sys
@@ -125,8 +86,8 @@ sys.path[:] = [path for path in sys.path if path == {source!r} or not os.path.is
 """  # in each process, those that a command starts too: an installed krona is found no more
 
 VOLATILE = {
-    "times", "time", "examples_per_s", "peak_memory", "memory", "versions", "host", "git_commit", "git_dirty",
-    "git_code", "started", "finished", "id", "__id__",
+    "times", "time", "examples_per_s", "peak_memory", "memory", "versions", "host", "started", "finished",
+    "id", "__id__",
 }  # fmt: skip  # keys in JSON; the last two are W&B's
 PATTERNS = [
     (r"[^\n]*(?:it/s\]|others (?:took|ran)|Matplotlib is building)[^\n]*\n?", ""),
@@ -150,8 +111,8 @@ def record(checkout: Path) -> dict[str, dict[str, Any]]:
         work = Path(made).resolve()
         (work / "site").mkdir()
         (work / "site" / "sitecustomize.py").write_text(ONLY_THIS_CODE.format(source=str(checkout / "src")))
-        for number, command in enumerate(COMMANDS, start=1):
-            print(f"{number}/{len(COMMANDS)}  {command}", file=sys.stderr, flush=True)
+        for command in re.split(r" \| |\n", COMMANDS.strip()):
+            began = time.monotonic()
             code, *said = run(arguments(command, checkout), work, checkout, interrupt=command == INTERRUPTED)
             out, err = (steady(text, work, checkout) for text in said)
             if command == "imports" and (code or re.sub(r"<checkout>/src/\w+|\s", "", out)):
@@ -163,6 +124,7 @@ def record(checkout: Path) -> dict[str, dict[str, Any]]:
             files = {name: content(work / name, work, checkout) for name in changed}
             before = stamps(work)
             found[command] = {"exit code": code, "stdout": out, "stderr": err, **files}
+            print(f"{time.monotonic() - began:5.1f} s  exit code {code}  {command}", flush=True)
     return found
 
 
@@ -190,6 +152,7 @@ def run(arguments: list[str], work: Path, checkout: Path, *, interrupt: bool) ->
         "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": "1",  # another number sums in another order
         "CUDA_VISIBLE_DEVICES": "",
+        "GIT_DIR": str(work / "none"),  # no commit in results and reports
         "KRONA_OUTPUTS": str(work / "outputs"),
         "HF_HOME": str(work / "hub"),
         "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers there
