@@ -1,8 +1,8 @@
 """Pretraining of the nano backbone: a real T5 small enough for a repository, on generated text or a user's.
 
-`pretrain(out)` trains tokenizer and model on `krona.backbones.pretraining.corpus` (span corruption and a mixture of tasks); with
-`data_path` on the lines of a text file (span corruption alone). It stops at `steps` or `minutes`, writes a checkpoint
-as it goes and takes it up again when it is started anew.
+`pretrain(out)` trains tokenizer and model on `krona.backbones.pretraining.corpus` (span corruption and a mixture of
+tasks); with `data_path` on the lines of a text file (span corruption alone). It stops at `steps` or `minutes`, and
+resumes from its last checkpoint when it is started again.
 """
 
 from __future__ import annotations
@@ -240,7 +240,8 @@ def _seen(data_path: Path | None) -> str:
         return f"It saw the lines of `{data_path}`, with spans left out."
     shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
     return (
-        f"It saw text of the sample world with spans left out, and tasks on it, by `krona.backbones.pretraining.corpus` (of "
-        f"{sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
+        "It saw text of the sample world with spans left out, and tasks on it, by "
+        f"`krona.backbones.pretraining.corpus` (of {sum(corpus.WEIGHTS)}: {', '.join(shares)}). "
+        "Held out: every text and pair of the sample tasks "
         f"(`{sample.FINGERPRINT}`), GLUE's templates, and the labels as words."
     )
