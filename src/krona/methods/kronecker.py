@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul
 from krona.messages import KronaError
 from krona.methods.arguments import choice, finite, whole
-from krona.methods.factor_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
+from krona.methods.factor_shapes import Shape, factor_b, factor_shapes, nearest_shapes, shape_name
 from krona.methods.non_linearity import non_linearity_named
 from krona.methods.parts import KroneckerParts
 
@@ -187,14 +187,14 @@ class Kronecker(nn.Module):
         with the nearest log(a1/a2), every side of A and B at least 2. Factors that fit are returned unchanged.
         """
         a1, a2 = kron_factors[0]
-        if d_in % a1 == 0 and d_out % a2 == 0 and (len(kron_factors) == 1 or factor_fit(kron_factors, d_in, d_out)):
+        b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
+        if (a1 * b1, a2 * b2) == (d_in, d_out):
             return [list(shape) for shape in kron_factors]
-        near = [tuple(counterparts[f"{a1}x{a2}"])] if f"{a1}x{a2}" in counterparts else []
-        near += nearest_shapes((a1, a2), d_in, d_out)
+        named = counterparts.get(shape_name((a1, a2)))
+        near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
         if not near:
             raise KronaError(f"no factors with every side ≥ 2 fit a layer {d_in} → {d_out}")
-        (p, q) = near[0]
-        return [[p, q], [d_in // p, d_out // q]]
+        return [list(near[0]), list(factor_b(near[0], d_in, d_out))]
 
 
 def _terms(factors: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The prepared form of each kind of place (`krona.surgery.inference`): a function of its inputs, weights made ready."""
+"""The inference form of each kind of place (`krona.surgery.inference`): a function of its inputs."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,7 +19,7 @@ ALIGNED = 16  # hidden units: a product's columns come in multiples of this
 
 
 def step_for(adapted: Adapted) -> Step | None:
-    """The step that replaces a place's forward, or None where the plain modules are what there is."""
+    """The step that replaces a place's forward, or None where only the plain modules can run."""
     name = adapted.active
     if name is None or name not in adapted.places or adapted.merged or name in adapted.magnitudes:
         return None
@@ -39,7 +39,7 @@ def step_for(adapted: Adapted) -> Step | None:
 
 
 def _unusual(adapted: Adapted) -> bool:
-    """Hooks, tensors without a version counter, or weights of several dtypes: left to the plain modules."""
+    """Hooks, tensors without a version counter, or weights of several dtypes: cases for the plain modules."""
     weights = list(adapted.parameters())
     return (
         any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
