@@ -7,12 +7,12 @@ from typing import Any
 
 from krona import hub
 from krona.messages import KronaError
-from krona.tasks.rows import Part, Reading
+from krona.tasks.rows import Reading, Split
 
 PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
 
 
-def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> dict[str, Part]:
+def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> dict[str, Split]:
     """The labelled parts of a GLUE configuration; its test set has no labels and is left alone."""
     task = reading.task
     if task.hub_name is None or name is None:

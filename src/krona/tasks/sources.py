@@ -10,7 +10,7 @@ from pathlib import Path
 
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.files import Located, Row, read_rows, read_tsv
-from krona.tasks.rows import Part, Reading
+from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
 KINDS = ("hub", "tsv", "sample")
@@ -34,7 +34,7 @@ def check_kind(task: Task, kind: str) -> None:
 
 def read_parts(
     reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
-) -> dict[str, Part]:
+) -> dict[str, Split]:
     """All labelled parts that the source has."""
     task = reading.task
     check_kind(task, kind)
@@ -85,13 +85,13 @@ def _layout(task: Task) -> TsvLayout:
     return task.tsv
 
 
-def _own_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+def _own_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     columns = (*reading.task.columns, reading.task.label_column)
     files = own_files(reading.task, path)
     return {part: reading.part(part, str(file), read_rows(file, columns)) for part, file in files.items()}
 
 
-def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     task, layout = reading.task, _layout(reading.task)
     ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
     return {
@@ -108,7 +108,7 @@ def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Locat
             yield line, {name: row[column] for name, column in ours.items()}
 
 
-def _sample_parts(reading: Reading) -> dict[str, Part]:
+def _sample_parts(reading: Reading) -> dict[str, Split]:
     from krona.tasks.sample import generate
 
     sample = reading.task.sample or ""

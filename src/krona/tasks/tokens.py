@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krona.messages import KronaError
-from krona.tasks.splits import Split
+from krona.tasks.rows import Split
 
 if TYPE_CHECKING:
     import datasets

@@ -1,4 +1,4 @@
-"""Which rows make a batch: an epoch's order, batches of about one length, and evaluation from short to long."""
+"""Samplers: an epoch's order, batches of about one length, and evaluation from short to long."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -65,7 +65,7 @@ class BucketedBatches(Sampler[list[int]]):
 
 
 class Batches(Protocol):
-    """What picks an epoch's batches: torch's BatchSampler, or `BucketedBatches`."""
+    """An epoch's batches: torch's BatchSampler, or `BucketedBatches`."""
 
     sampler: Any  # has set_epoch
 
@@ -75,9 +75,9 @@ class Batches(Protocol):
 
 
 class ShareOfBatches(Sampler[list[int]]):
-    """One rank's rows of every batch: those of all ranks together are the batch, none of them twice.
+    """One rank's rows of every batch; all ranks' rows together are the batch.
 
-    Where the ranks don't divide a batch, some have a row fewer in it; in a last batch that is small, none at all.
+    If the number of ranks does not divide a batch, some ranks have one row fewer; of a small last batch, none.
     """
 
     def __init__(self, batches: Batches, ranks: Ranks) -> None:
@@ -95,8 +95,8 @@ class ShareOfBatches(Sampler[list[int]]):
 class ShortToLong(Sampler[list[int]]):
     """All rows by length, so that an evaluation's batches hold little padding; each rank takes every size-th batch.
 
-    No rank has more batches than it must, for the slowest is waited for; of a few rows some ranks may have none.
-    ``order`` are this rank's rows as they come, to put predictions back.
+    Batches are shared out evenly, because all wait for the slowest rank; of a few rows some ranks may have none.
+    ``order``: this rank's rows in the order of evaluation.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:

@@ -5,8 +5,6 @@ The skills that the sample tasks need are taught in other forms: other prompts, 
 sample task, a template of GLUE's (`sentence1: …`), a label as a word of its own (numbers in the text are 10 or more).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache

@@ -1,7 +1,5 @@
 """Batches for pretraining: examples of the corpus, or lines of a user's text, as token ids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path

@@ -5,8 +5,6 @@ tasks); with `data_path` on the lines of a text file (span corruption alone). It
 resumes from its last checkpoint when it is started again.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 import time

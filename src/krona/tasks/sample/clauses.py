@@ -1,16 +1,16 @@
-"""Clauses: what happened, kept apart from how it is said.
+"""Clauses of the sample world, and their wordings in English.
 
 A `Clause` is a small meaning (who did what to whom, where, when, or that it did not happen). `say` turns it into
 English in several wordings that mean the same: synonyms, passive voice, a fronted place or time.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
 from krona.tasks.sample import lexicon as lx
+
+Row = dict[str, str | int | float]  # of a sample task: texts by column, label, idx
 
 
 @dataclass(frozen=True)
