@@ -1,8 +1,7 @@
-"""What the jobs of one process have in common: a backbone's frozen weights, its tokenizer, and a task's rows.
+"""Objects shared by the jobs of one process: a backbone's frozen weights, its tokenizer, and a task's rows.
 
-Nothing that a job writes is shared. The weights that it tunes are copies (`surgery.insert(reversible=True)`), its
-modules its own, and no step writes into a frozen weight; rows and tokenizer are only read. So neither the order of the
-jobs nor their company changes a bit of a result.
+Nothing that a job writes is shared: the weights that it trains are copies (`surgery.insert(reversible=True)`), its
+modules are its own, frozen weights, rows and tokenizer are only read. So a result does not depend on the other jobs.
 """
 
 import copy
@@ -44,7 +43,7 @@ def kept(kind: str, limit: int) -> Kept:
 
 
 def shared_backbone(settings: Backbone, *, seed: int, bf16: bool) -> load.Loaded:
-    """A backbone with modules of its own over weights that this process has loaded before."""
+    """A backbone with its own modules over weights that this process may have loaded before."""
     drawn = None if settings.pretrained else seed
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
     key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn, bf16)

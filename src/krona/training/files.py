@@ -1,4 +1,4 @@
-"""A run's files: metrics of each epoch, predictions, adapter, result, and checkpoints, each written whole or not at all."""
+"""Files of a run (metrics, predictions, adapter, result, checkpoints), each written whole or not at all."""
 
 import csv
 import json

@@ -20,8 +20,8 @@ Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -1
 class Learner(pl.LightningModule):
     """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
 
-    Manual optimisation, so that a batch can be split, for memory and over ranks, and still give the whole batch's
-    gradient: each part's loss is a sum over its label tokens, divided by those of the whole batch, and gradients add up.
+    Optimisation is manual, so that a batch can be split, for memory and over ranks, and still give the whole batch's
+    gradient: a part's loss is the sum over its label tokens, divided by the whole batch's number of them.
 
     ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
     dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
