@@ -6,7 +6,7 @@ from torch import nn
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from krona import surgery
-from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, use_fast_modules, scaled_mask, restore_modules
+from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, restore_modules, scaled_mask, use_fast_modules
 from tiny_t5 import batch, inserted, logits, tiny_t5
 
 

@@ -1,15 +1,15 @@
-"""Where a task's rows come from: the Hub, GLUE's own files, this project's generator, a user's own files.
+"""Sources of a task's rows: the Hub, GLUE's own files, this project's generator, a user's own files.
 
 Each source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
 `validation_mismatched`; sample tasks and own files: `train`, `dev` and `test`, as many as there are).
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from krona.messages import KronaError, did_you_mean
-from krona.tasks.files import Located, Row, read_rows, read_tsv
+from krona.tasks.files import Located, read_rows, read_tsv
 from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
@@ -17,7 +17,7 @@ KINDS = ("hub", "tsv", "sample")
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """The task and `data` fit each other: a sample task is generated, a GLUE task is not."""
+    """Raise unless `data` has the task: a sample task is generated, a GLUE task is not."""
     if kind not in KINDS:
         raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
@@ -79,8 +79,8 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
 def _layout(task: Task) -> TsvLayout:
     if task.tsv is None:
         raise KronaError(
-            f"task {task.name} has neither files of its own nor a place in GLUE's download: "
-            "give its YAML files: {train: FILE}"
+            f"task {task.name} has neither files of its own nor a folder in GLUE's download: "
+            "add files: {train: FILE} to its YAML"
         )
     return task.tsv
 
@@ -112,8 +112,7 @@ def _sample_parts(reading: Reading) -> dict[str, Split]:
     from krona.tasks.sample import generate
 
     sample = reading.task.sample or ""
-    parts = {}
-    for part in FILE_KEYS:
-        rows: Sequence[Row] = generate(sample, part)
-        parts[part] = reading.part(part, f"sample task {sample}, {part}", enumerate(rows))
-    return parts
+    return {
+        part: reading.part(part, f"sample task {sample}, {part}", enumerate(generate(sample, part)))
+        for part in FILE_KEYS
+    }

@@ -1,7 +1,7 @@
-"""A task: which columns make the source text, which labels make the target text, and how it is scored.
+"""Tasks: the columns of the source text, the labels of the target text, and the metrics.
 
-Everything here is text to text, as T5 wants it: a row of a data file becomes `source` and `target`, both strings.
-A task is one YAML of `conf/task/`; its keys are the fields of `Task`.
+A row of a data file becomes two strings, `source` and `target`. A task is one YAML of `conf/task/`; its keys are the
+fields of `Task`.
 """
 
 import math
@@ -27,7 +27,7 @@ class BadRowError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TsvLayout:
-    """Where GLUE's own download keeps a task.
+    """A task's files in GLUE's own download.
 
     folder: the task's folder in the download.
     header: the columns of files that have no header line (CoLA); None where the first line names them.
@@ -38,9 +38,7 @@ class TsvLayout:
     folder: str
     header: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"},
-    )
+    files: Mapping[str, str] = field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +46,13 @@ class Task:
     """One task.
 
     columns: the one or two text columns.
-    template: the source text, with `{column}` where a column's text goes.
+    template: the source text, with `{column}` for a column's text.
     labels: word → id; the target is the id as text. None: a regression, the target is a number of one decimal.
-    metrics: what is computed; their mean on dev chooses the epoch.
-    score: those of `metrics` whose mean stands in the tables (MRPC: F1 alone).
-    split: how dev and test come about (`splits.py`); own files and sample tasks are `given`.
-    prefix: the task's name before the source: true or false; None leaves it to the method.
-    sample: the generator's name of a sample task. files: a user's own data. hub_name: GLUE's configuration on
-    the Hub. tsv: GLUE's own files.
+    metrics: their mean on dev chooses the epoch.
+    score: those of `metrics` whose mean is in the tables (MRPC: F1 alone).
+    split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
+    prefix: whether the task's name is put before the source; None: the method decides.
+    sample: name of a sample task. files: a user's own. hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
     """
 
     name: str
@@ -88,7 +85,7 @@ class Task:
     def _check_text(self) -> None:
         if not 1 <= len(self.columns) <= 2:
             raise KronaError(
-                f"task {self.name}: columns names {len(self.columns)} columns: one or two text columns go in"
+                f"task {self.name}: columns names {len(self.columns)} columns: a task has one or two text columns"
             )
         used = FIELD.findall(self.template)
         for name in used:
@@ -101,7 +98,7 @@ class Task:
             if name not in used:
                 raise KronaError(
                     f"task {self.name}: the template '{self.template}' leaves out the column '{name}': "
-                    f"write {{{name}}} where its text goes"
+                    f"write {{{name}}} where its text is to be"
                 )
 
     def _check_labels(self) -> None:
@@ -133,7 +130,7 @@ class Task:
 
     @property
     def kind(self) -> str:
-        """What a score on it may be called: "glue", "sample" or "own"."""
+        """Kind of its scores: "glue", "sample" or "own"."""
         if self.files is not None:
             return "own"
         return "sample" if self.sample is not None else "glue"
@@ -169,11 +166,11 @@ class Task:
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """The number that chooses the epoch on dev: the mean of all metrics (0-100)."""
+        """Mean of all metrics (0-100), which chooses the epoch on dev."""
         return sum(scores[name] for name in self.metrics) / len(self.metrics)
 
     def table_score(self, scores: Mapping[str, float]) -> float:
-        """The number of the tables: the mean of the metrics that `score` names (0-100)."""
+        """Mean of the metrics of `score` (0-100), which is in the tables."""
         return sum(scores[name] for name in self.score) / len(self.score)
 
     @classmethod

@@ -1,10 +1,10 @@
 """Samplers: an epoch's order, batches of about one length, and evaluation from short to long."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from krona.tasks import Tokenised
 from krona.training.ranks import Ranks
@@ -41,9 +41,9 @@ def mixed_seed(seed: int, count: int) -> int:
 class BucketedBatches(Sampler[list[int]]):
     """Batches of rows of about one length: each row once an epoch, the order a function of the seed and the epoch.
 
-    The epoch's permutation is cut into windows of ``WINDOW`` batches; in each, rows are sorted by length (ties stay in
-    the permutation's order), cut into batches, and the epoch's batches are shuffled. A batch's composition is then no
-    longer independent of length, which the paper's is: off by default.
+    The epoch's permutation is cut into windows of ``WINDOW`` batches; in each, rows are sorted by length (ties keep the
+    permutation's order) and cut into batches; then the epoch's batches are shuffled. Unlike the paper's, a batch's rows
+    then depend on their length: off by default.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
@@ -64,14 +64,7 @@ class BucketedBatches(Sampler[list[int]]):
             yield batches[number]
 
 
-class Batches(Protocol):
-    """An epoch's batches: torch's BatchSampler, or `BucketedBatches`."""
-
-    sampler: Any  # has set_epoch
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[int]]: ...
+Batches = BatchSampler | BucketedBatches
 
 
 class ShareOfBatches(Sampler[list[int]]):

@@ -125,5 +125,5 @@ def tracking(
 
 def build(name: str, values: Mapping[str, Any]) -> Any:
     """A tracker from its part of the config."""
-    arguments = {key: value for key, value in values.items() if key != "_target_"}
-    return locate(values["_target_"], f"logger.{name}._target_")(**arguments)
+    arguments = dict(values)
+    return locate(arguments.pop("_target_"), f"logger.{name}._target_")(**arguments)

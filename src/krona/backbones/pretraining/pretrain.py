@@ -6,10 +6,10 @@ resumes from its last checkpoint when it is started again.
 """
 
 import csv
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 from krona.backbones.pretraining import corpus
 from krona.backbones.pretraining.feed import draw_items, make_batches, read_lines
 from krona.backbones.pretraining.vocabulary import train_tokenizer
+from krona.files import write_whole
 from krona.messages import KronaError
 from krona.tasks import sample
 
@@ -43,7 +44,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and learning rates of a pretraining. The rates warm up, then fall in a line to a twentieth."""
+    """Length and learning rates of a pretraining. The rates warm up, then fall linearly to a twentieth."""
 
     steps: int = 12_000
     minutes: float = 50.0
@@ -143,7 +144,7 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> list[torch.optim.Optimi
 
 
 def rate(step: int, spent: float, plan: Schedule) -> float:
-    """Share of the learning rate; whichever of steps and time is further on decides how far it has fallen."""
+    """Share of the learning rate; it falls with steps or with time, whichever is further on."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps
     done = max(step / plan.steps, spent / (plan.minutes * 60))
@@ -165,7 +166,7 @@ def train_step(
 
 
 def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
-    if (out / CHECKPOINT).exists():  # a pretraining that goes on keeps its vocabulary
+    if (out / CHECKPOINT).exists():  # a resumed pretraining keeps its vocabulary
         kept: T5Tokenizer = T5Tokenizer.from_pretrained(out)
         return kept
     if data_path is None:
@@ -181,14 +182,8 @@ def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
 def _save_checkpoint(
     out: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], step: int, spent: float, curve: list[Any]
 ) -> None:
-    state: dict[str, Any] = {
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    state |= {"step": step, "spent": spent, "curve": curve}
-    part = out / f"{CHECKPOINT}.part"
-    torch.save(state, part)
-    os.replace(part, out / CHECKPOINT)
+    states = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    write_whole(out / CHECKPOINT, partial(torch.save, {**states, "step": step, "spent": spent, "curve": curve}))
 
 
 def _resume(
@@ -201,10 +196,10 @@ def _resume(
     try:
         model.load_state_dict(state["model"])
     except RuntimeError:
-        raise KronaError(f"{path} is of other sizes; remove it to start anew") from None
+        raise KronaError(f"{path} is of other sizes; remove it to start again") from None
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    say(f"going on from {path}")
+    say(f"resuming from {path}")
     return state["step"], state["spent"], [tuple(row) for row in state["curve"]]
 
 
