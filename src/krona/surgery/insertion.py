@@ -63,7 +63,7 @@ def insert(
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
-    insertion = {
+    insertion: dict[str, Any] = {
         "target_modules": list(target_modules),
         "placement": placement if isinstance(placement, str) else list(placement),
         "inner_residual": inner_residual,
