@@ -22,8 +22,6 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone and its tokenizer."""
-
     model: T5ForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
 

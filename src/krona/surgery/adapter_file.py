@@ -146,10 +146,7 @@ def _fingerprint(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
 
 
 def _header(
-    model: nn.Module,
-    name: str,
-    notes: Mapping[str, str] | None = None,
-    backbone: Mapping[str, Any] | None = None,
+    model: nn.Module, name: str, notes: Mapping[str, str] | None = None, backbone: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     adapter = adapter_named(model, name)
     entry = {

@@ -16,8 +16,6 @@ from krona.surgery.wrapper import Place, Placement, base_of
 
 @dataclass(frozen=True)
 class Built:
-    """What is to be inserted at one place."""
-
     place: str
     branches: nn.ModuleList
     how: Place
@@ -64,7 +62,6 @@ def build(
 def _hows(
     target_modules: Sequence[str], placement: Placement | Sequence[Placement], inner_residual: bool
 ) -> list[Place]:
-    """One Place for each of target_modules."""
     placements = [placement] * len(target_modules) if isinstance(placement, str) else list(placement)
     for one in placements:
         choice("placement", one, get_args(Placement))

@@ -16,7 +16,6 @@ from krona.surgery.wrapper import base_of, of_an_adapter, public_name
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
-    """Names of the modules that the patterns match, in the model's order."""
     return list(match_places(model, target_modules))
 
 

@@ -16,8 +16,6 @@ Placement = Literal["parallel", "sequential", "before"]
 
 @dataclass(frozen=True)
 class Place:
-    """How an adapter's branches are placed at one module."""
-
     placement: Placement
     inner_residual: bool
 

@@ -35,7 +35,6 @@ def check_kind(task: Task, kind: str) -> None:
 def read_parts(
     reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
 ) -> dict[str, Split]:
-    """All labelled parts that the source has."""
     task = reading.task
     check_kind(task, kind)
     if task.kind == "own":

@@ -42,12 +42,7 @@ class Tokenised:
 
 
 def tokenise(
-    split: Split,
-    tokenizer: Any,
-    *,
-    max_source_length: int,
-    cache_dir: Path,
-    tokenizer_fingerprint: str,
+    split: Split, tokenizer: Any, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
     """Token ids of a split, from the cache if they are there. Sources are cut to max_source_length tokens, the end of
     sequence among them; targets are never cut."""

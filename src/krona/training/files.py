@@ -77,7 +77,6 @@ class RunFiles:
 
 
 def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
-    """metrics.csv: a row an epoch."""
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
     def write(part: Path) -> None:

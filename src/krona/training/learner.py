@@ -193,7 +193,6 @@ class Learner(pl.LightningModule):
             self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}
 
     def restore_best(self) -> None:
-        """Put the best epoch's weights back."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
 

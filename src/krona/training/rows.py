@@ -91,7 +91,7 @@ def shared_splits(settings: Run) -> Splits:
         settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
     )
     key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
-    splits: Splits = kept("splits", 8).get(key, lambda: load_splits(settings))
+    splits: Splits = kept("splits", 8, key, lambda: load_splits(settings))
     return splits
 
 

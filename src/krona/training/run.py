@@ -81,13 +81,7 @@ def run(
         trackers.epoch(learner)
 
     learner = build_learner(
-        settings,
-        model,
-        rows,
-        steps=steps,
-        after_backward=trackers.after_backward,
-        after_epoch=after_epoch,
-        ranks=ranks,
+        settings, model, rows, steps=steps, after_backward=trackers.after_backward, after_epoch=after_epoch, ranks=ranks
     )
     trainer = build_trainer(settings, folder, [progress, trackers], ranks)
     train(trainer, learner, rows, checkpoint=files.checkpoint())

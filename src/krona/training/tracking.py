@@ -124,6 +124,5 @@ def tracking(
 
 
 def build(name: str, values: Mapping[str, Any]) -> Any:
-    """A tracker from its part of the config."""
     arguments = dict(values)
     return locate(arguments.pop("_target_"), f"logger.{name}._target_")(**arguments)

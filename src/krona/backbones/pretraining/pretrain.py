@@ -111,7 +111,6 @@ def pretrain(
 
 
 def config_of(sizes: Sizes, tokenizer: T5Tokenizer, *, dropout: float) -> T5Config:
-    """The transformers config of these sizes."""
     values: dict[str, Any] = {**asdict(sizes), "vocab_size": len(tokenizer), "dropout_rate": dropout}
     values |= {"d_kv": sizes.d_model // sizes.num_heads, "feed_forward_proj": "relu", "tie_word_embeddings": True}
     ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}

@@ -140,7 +140,6 @@ def verbs_like(clause: Clause) -> tuple[str, ...]:
 
 
 def another(word: str, words: tuple[str, ...], rng: Random) -> str:
-    """A member of `words` other than this one."""
     return rng.choice([candidate for candidate in words if candidate != word])
 
 

@@ -64,7 +64,6 @@ VERB_MEMBERS = {kind: verb for verb, kind in VERB_KINDS.items()}
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun of this lexicon."""
     if noun in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[noun]
     if noun.endswith(("s", "x", "ch", "sh")):

@@ -52,7 +52,6 @@ def opinion(rng: Random, positive: int, *, turned: float = 0.3) -> str:
 
 
 def finish(text: str) -> str:
-    """A sentence out of a clause."""
     return capital(text) + "."
 
 
