@@ -26,14 +26,14 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def folder_of(settings: Backbone) -> Path | None:
-    """The folder that a backbone is read from; None where it comes from the Hub or from sizes alone."""
+    """The folder of a backbone; None if it comes from the Hub or from sizes alone."""
     if settings.name == "nano" and settings.path is None:
         return NANO
     return Path(settings.path).expanduser() if settings.path is not None else None
 
 
 def tokenizer_folder(settings: Backbone) -> Path | None:
-    """The folder that the tokenizer is read from; None where it comes from the Hub.
+    """The folder of the tokenizer; None if it comes from the Hub.
 
     Random weights of given sizes use nano's tokenizer unless another is named.
     """

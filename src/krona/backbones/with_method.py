@@ -32,7 +32,7 @@ def insert_method(
     if widths and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):  # see krona.methods
         config["kron_factors"], notes = _fitted(branch, config["kron_factors"], widths, counterparts)
     surgery.insert(model, branch, reversible=reversible, **method.placement, **config)
-    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # record B too, where all layers have the same one
+    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # record B too if all layers have the same one
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
@@ -60,12 +60,12 @@ def _widths(model: nn.Module, method: Method) -> set[tuple[int, int]]:
 def _fitted(
     branch: Any, kron_factors: Any, widths: set[tuple[int, int]], counterparts: Mapping[str, Any]
 ) -> tuple[list[list[int]], list[str]]:
-    """The paper's factors where they fit these layers, else their counterpart and a note."""
+    """The paper's factors if they fit these layers, else their counterpart and a note."""
     wanted = [list(shape) for shape in kron_factors]
     if len(widths) > 1:
         layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(widths))
         raise KronaError(
-            f"target_modules match layers of {len(widths)} widths ({layers}): type method.kron_factors=[[a1, a2]] "
+            f"target_modules match layers of {len(widths)} widths ({layers}): set method.kron_factors=[[a1, a2]] "
             "with a shape of A that divides them all; B follows from each layer"
         )
     ((d_in, d_out),) = widths

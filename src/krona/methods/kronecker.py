@@ -2,7 +2,7 @@
 
 Row-major reading of Eq. 2: for ``y = x (A ⊗ B)`` with ``A: (a1, a2)``, ``B: (b1, b2)``, ``a1·b1 = d_in`` and
 ``a2·b2 = d_out``, the input of one token is ``X = x.view(a1, b1)`` and the output ``Y = Aᵀ X B``, flattened.
-A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it where that costs less
+A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it if that costs less
 (`krona.kernels.kronecker`).
 """
 
@@ -29,7 +29,7 @@ def kron_product(A: Tensor, B: Tensor) -> Tensor:
 
 
 class Kronecker(nn.Module):
-    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual only where they are asked for.
+    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual are optional.
 
     ``A`` starts Kaiming-uniform (a = √5), ``B`` at zero (Table 4), biases at zero, so training starts at the backbone.
     The bound of Kaiming-uniform depends on the fan-in: that is a1, the side of ``A`` that is contracted with the input:

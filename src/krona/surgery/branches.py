@@ -83,12 +83,12 @@ def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, how: Place)
 
 
 def delta_of(place: str, branch: nn.Module) -> Any:
-    """delta() of a branch; an error that says why where it has none."""
+    """delta() of a branch, or an error with the reason why it has none."""
     delta: Any = getattr(branch, "delta", None)
     kind = type(branch).__name__
     if delta is None:
         raise KronaError(
-            f"the {kind} branch at {place} is not linear in its input or adds a constant: no matrix stands for it. "
+            f"the {kind} branch at {place} is not linear in its input or adds a constant: no matrix is equal to it. "
             "Keep it beside the layer"
         )
     try:

@@ -112,7 +112,7 @@ def _beside_relu_ffn(base: Any, parts: list[Bottleneck]) -> Step | None:
 
 
 def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
-    """All Kronecker modules of a place as one; what stands between the products must be the same in all."""
+    """All Kronecker modules of a place as one; their non-linearity and shapes must be the same."""
     if len({(part.A.shape, part.B.shape, part.non_linearity, part.inner_bias is None) for part in parts}) > 1:
         return None
     A, B = torch.cat([part.A for part in parts]), torch.cat([part.B for part in parts])

@@ -66,7 +66,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def widths(module: nn.Module) -> tuple[int, int]:
-    """(d_in, d_out) of a module; an error where it can carry no branch."""
+    """(d_in, d_out) of a module; an error if it can carry no branch."""
     found = widths_or_none(module)
     if found is None:
         raise KronaError(f"a {type(module).__name__} can carry no branch")

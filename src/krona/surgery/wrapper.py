@@ -62,7 +62,7 @@ class Adapted(nn.Module):
         self.base = base
         self.training = base.training  # a model in eval mode stays in it
         self.branches = nn.ModuleDict()  # adapter → its branches here
-        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
+        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, if any
         self.places: dict[str, Place] = {}
         self.active: str | None = None
         self.inference_form: Any = None  # a `krona.surgery.inference.InferenceForm`
@@ -111,7 +111,7 @@ class Adapted(nn.Module):
         return not (self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
 
     def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
-        """Whether the branch and the linear layer that it stands beside can be computed together (``beside``)."""
+        """Whether the branch and the linear layer beside it can be computed together (``beside``)."""
         base = self.base
         return (
             type(base) is nn.Linear
@@ -176,7 +176,7 @@ def base_of(module: nn.Module) -> nn.Module:
 
 
 def state_of(model: nn.Module) -> Inserted:
-    """What the model carries; an error where no adapter is in it."""
+    """The model's adapters; an error if there are none."""
     state = model.__dict__.get("krona")
     if state is None:
         raise KronaError("no adapter is in this model: surgery.insert(model, …) puts one in")

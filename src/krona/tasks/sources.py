@@ -56,7 +56,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """GLUE's files of a task in FOLDER/RTE or FOLDER itself; raises KronaError where they are not."""
+    """GLUE's files of a task in FOLDER/RTE or FOLDER itself; raises KronaError if they are not there."""
     layout = _layout(task)
     if path is None:
         raise KronaError(f"data=tsv needs the folder of the GLUE download: data.path=FOLDER (has {layout.folder}/)")

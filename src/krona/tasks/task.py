@@ -30,7 +30,7 @@ class TsvLayout:
     """A task's files in GLUE's own download.
 
     folder: the task's folder in the download.
-    header: the columns of files that have no header line (CoLA); None where the first line names them.
+    header: the columns of files that have no header line (CoLA); None: the first line names them.
     columns: this project's column → the file's column, for those whose names differ.
     files: split → file name.
     """
@@ -74,59 +74,55 @@ class Task:
         self._check_labels()
         self._check_metrics()
         if self.split not in SPLITS:
-            raise KronaError(f"task {self.name}: split '{self.split}': {did_you_mean(self.split, SPLITS)}")
-        if self.files is not None:
-            for key in self.files:
-                if key not in FILE_KEYS:
-                    raise KronaError(f"task {self.name}: files.{key}: {did_you_mean(key, FILE_KEYS)}")
-            if "train" not in self.files:
-                raise KronaError(f"task {self.name}: files has no 'train': name at least files.train")
+            raise self._wrong(f"split '{self.split}': {did_you_mean(self.split, SPLITS)}")
+        for key in self.files or ():
+            if key not in FILE_KEYS:
+                raise self._wrong(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
+        if self.files is not None and "train" not in self.files:
+            raise self._wrong("files has no 'train': name at least files.train")
+
+    def _wrong(self, what: str) -> KronaError:
+        return KronaError(f"task {self.name}: {what}")
 
     def _check_text(self) -> None:
         if not 1 <= len(self.columns) <= 2:
-            raise KronaError(
-                f"task {self.name}: columns names {len(self.columns)} columns: a task has one or two text columns"
-            )
+            raise self._wrong(f"columns names {len(self.columns)} columns: a task has one or two text columns")
         used = FIELD.findall(self.template)
         for name in used:
             if name not in self.columns:
-                raise KronaError(
-                    f"task {self.name}: the template uses {{{name}}}, which is not in columns: "
-                    f"{did_you_mean(name, self.columns)}"
-                )
+                near = did_you_mean(name, self.columns)
+                raise self._wrong(f"the template uses {{{name}}}, which is not in columns: {near}")
         for name in self.columns:
             if name not in used:
-                raise KronaError(
-                    f"task {self.name}: the template '{self.template}' leaves out the column '{name}': "
-                    f"write {{{name}}} where its text is to be"
+                raise self._wrong(
+                    f"the template '{self.template}' leaves out the column '{name}': write {{{name}}} for its text"
                 )
 
     def _check_labels(self) -> None:
         if self.labels is None:
             return
         if len(self.labels) < 2:
-            raise KronaError(f"task {self.name}: at least two classes, labels names {len(self.labels)}")
+            raise self._wrong(f"at least two classes, labels names {len(self.labels)}")
         if len(set(self.labels.values())) < len(self.labels):
-            raise KronaError(f"task {self.name}: two labels share one id: {dict(self.labels)}")
+            raise self._wrong(f"two labels share one id: {dict(self.labels)}")
 
     def _check_metrics(self) -> None:
         if not self.metrics:
-            raise KronaError(f"task {self.name}: metrics is empty: choose from {', '.join(METRICS)}")
+            raise self._wrong(f"metrics is empty: choose from {', '.join(METRICS)}")
         for metric in self.metrics:
             if metric not in METRICS:
-                raise KronaError(f"task {self.name}: metric '{metric}': {did_you_mean(metric, METRICS)}")
+                raise self._wrong(f"metric '{metric}': {did_you_mean(metric, METRICS)}")
             if self.labels is None and metric in CLASS_METRICS:
-                raise KronaError(
-                    f"task {self.name}: '{metric}' is for classes, and labels: null makes it a regression: "
-                    "use pearson, spearman"
+                raise self._wrong(
+                    f"'{metric}' is for classes, and labels: null makes it a regression: use pearson, spearman"
                 )
         if "f1" in self.metrics and self.labels is not None and len(self.labels) != 2:
-            raise KronaError(f"task {self.name}: 'f1' is for two classes, here are {len(self.labels)}: macro_f1")
+            raise self._wrong(f"'f1' is for two classes, here are {len(self.labels)}: macro_f1")
         for metric in self.score:
             if metric not in self.metrics:
-                raise KronaError(f"task {self.name}: score '{metric}': {did_you_mean(metric, self.metrics)}")
+                raise self._wrong(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
         if not self.score:
-            raise KronaError(f"task {self.name}: score is empty: name one of {', '.join(self.metrics)}")
+            raise self._wrong(f"score is empty: name one of {', '.join(self.metrics)}")
 
     @property
     def kind(self) -> str:

@@ -125,4 +125,4 @@ class WholeCheckpoints(TorchCheckpointIO):
             return super().load_checkpoint(path, *args, **kwargs)
         except Exception as error:  # zip, pickle and torch each raise their own
             first = str(error).strip().split("\n")[0]
-            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run anew") from error
+            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run again") from error

@@ -14,7 +14,7 @@ from krona.messages import KronaError
 from krona.training.batches import mixed_seed
 from krona.training.ranks import Ranks
 
-Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
+Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), padded with -100
 
 
 class Learner(pl.LightningModule):
@@ -81,7 +81,7 @@ class Learner(pl.LightningModule):
         try:
             surgery.load_trainable_state(self.model, state_dict)
         except KronaError as error:
-            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
+            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run again") from error
         return nn.modules.module._IncompatibleKeys([], [])
 
     def on_train_start(self) -> None:
@@ -165,7 +165,7 @@ class Learner(pl.LightningModule):
         }
 
     def gradients(self) -> list[Tensor]:
-        """The gradient of each trainable parameter, zero where this rank has no rows."""
+        """The gradient of each trainable parameter, zero if this rank has no rows."""
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         for parameter in trainable if self.ranks.size > 1 else ():
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
