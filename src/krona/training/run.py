@@ -136,14 +136,7 @@ def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
 
 
 def build_learner(
-    settings: Run,
-    model: nn.Module,
-    rows: Rows,
-    *,
-    steps: int,
-    after_backward: Callable[[Learner], None],
-    after_epoch: Callable[[Learner], None],
-    ranks: Ranks,
+    settings: Run, model: nn.Module, rows: Rows, *, steps: int, ranks: Ranks, **callbacks: Callable[[Learner], None]
 ) -> Learner:
     optimizer = settings.optimizer
     return Learner(
@@ -156,10 +149,9 @@ def build_learner(
         seed=settings.seed,
         patience=settings.trainer.patience,
         evaluate_dev=rows.dev,
-        after_backward=after_backward,
-        after_epoch=after_epoch,
         ranks=ranks,
         in_step=settings.trainer.strategy == "fsdp",
+        **callbacks,
     )
 
 
