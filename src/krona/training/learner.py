@@ -69,7 +69,9 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = self.build_optimizer(trainable)
-        schedule = get_linear_schedule_with_warmup(optimizer, self.warmup_steps, self.total_steps)
+        schedule: Any = get_linear_schedule_with_warmup(  # type: ignore[no-untyped-call]
+            optimizer, self.warmup_steps, self.total_steps
+        )
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
