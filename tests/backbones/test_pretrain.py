@@ -2,24 +2,22 @@
 
 import re
 from itertools import islice
-from pathlib import Path
 from random import Random
 
 import pytest
 import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-import krona
 from krona.backbones.pretraining import corpus
 from krona.backbones.pretraining.feed import make_batches
 from krona.backbones.pretraining.passages import Document
 from krona.backbones.pretraining.pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, pretrain
 from krona.backbones.pretraining.vocabulary import corrupt, train_tokenizer
 from krona.messages import KronaError
+from krona.paths import NANO
 from krona.tasks import sample
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
-NANO = Path(krona.__file__).parent / "nano"
 # a label of any task as a word of its own
 LABEL = re.compile(r"(?<![\d.])[0-5](\.\d)?(?![\d]|\.\d)")
 TEMPLATE = re.compile(r"(sentence|question)[12]?\s*:|premise\s*:|hypothesis", re.IGNORECASE)

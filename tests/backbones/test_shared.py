@@ -13,7 +13,7 @@ from tiny_t5 import snapshot
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    shared.kept.cache_clear()
+    shared.values_of.cache_clear()
 
 
 def results(
@@ -34,9 +34,9 @@ def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> N
     alone = {}
     for job in jobs:
         alone |= results([job], tiny_folder, tmp_path, f"alone-{job[0]}", multirun=False)
-        shared.kept.cache_clear()
+        shared.values_of.cache_clear()
     together = results(jobs, tiny_folder, tmp_path, "together", multirun=True)
-    shared.kept.cache_clear()
+    shared.values_of.cache_clear()
     turned = results(jobs[::-1], tiny_folder, tmp_path, "turned", multirun=True)
     assert together == turned == alone
     assert len(alone) == 4
@@ -65,12 +65,12 @@ def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> No
 
 
 def test_a_few_are_kept() -> None:
-    kept, made = shared.Kept(2), []
+    made = []
 
     def make(key: str) -> str:
         made.append(key)
         return key
 
     for key in "abacab":
-        assert kept.get(key, lambda key=key: make(key)) == key
+        assert shared.kept("letters", 2, key, lambda key=key: make(key)) == key
     assert "".join(made) == "abcb"

@@ -116,7 +116,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
     if number == signal.SIGINT:
         done = train(outputs, *command)
         assert (done.returncode, done.stderr) == (0, "")
-        assert "goes on after epoch" in done.stdout
+        assert "resumes after epoch" in done.stdout
         assert len(read_result(only_result(outputs)).dev_curve) == 40
 
 

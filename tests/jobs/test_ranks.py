@@ -141,7 +141,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_word_and_it_goes_on(overrides
     assert read_result(path).status == "interrupted"
     done = train(tmp_path / "outputs", *long)
     assert done.returncode == 0, done.stderr
-    assert "goes on after epoch" in done.stdout
+    assert "resumes after epoch" in done.stdout
     assert [row["epoch"] for row in read_result(path).dev_curve] == list(range(1, 31))
     assert not (path.parent / "claim.json").exists()
 

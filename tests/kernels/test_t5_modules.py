@@ -6,7 +6,7 @@ from torch import nn
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from krona import surgery
-from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, quicken, scaled_mask, slow_down
+from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, restore_modules, scaled_mask, use_fast_modules
 from tiny_t5 import batch, inserted, logits, tiny_t5
 
 
@@ -15,7 +15,7 @@ def norms(width: int = 24) -> tuple[T5LayerNorm, nn.Module]:
     plain, quick = T5LayerNorm(width), nn.Sequential(T5LayerNorm(width))
     nn.init.uniform_(plain.weight, 0.5, 1.5)
     quick[0].weight.data.copy_(plain.weight)
-    quicken(quick)
+    use_fast_modules(quick)
     assert isinstance(quick[0], RootMeanSquareNorm)
     return plain, quick
 
@@ -68,7 +68,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 
 def test_dropout_is_a_function_of_the_seed_and_off_in_eval() -> None:
     model = nn.Sequential(nn.Dropout(0.3))
-    quicken(model)
+    use_fast_modules(model)
     assert type(model[0]) is LaneDropout
     x = torch.randn(7, 5)
     masks = []
@@ -84,7 +84,7 @@ def test_dropout_is_a_function_of_the_seed_and_off_in_eval() -> None:
 @pytest.mark.parametrize("p", [0.0, 1.0])
 def test_dropout_at_its_ends(p: float) -> None:
     model = nn.Sequential(nn.Dropout(p))
-    quicken(model)
+    use_fast_modules(model)
     x = torch.randn(5, 5)
     assert torch.equal(model(x), x * (1 - p))
 
@@ -98,12 +98,12 @@ def test_methods_get_them_and_taking_out_gives_the_library_s_back() -> None:
     assert torch.equal(logits(model), before)
     surgery.take_out(model)
     assert {name: type(module) for name, module in model.named_modules()} == kinds
-    slow_down(model)  # nothing to give back: no harm
+    restore_modules(model)  # nothing to give back: no harm
 
 
 def test_a_whole_step_s_gradients_are_the_library_s() -> None:
     quick, plain = inserted("layer_norm"), inserted("layer_norm")
-    slow_down(plain)
+    restore_modules(plain)
     for model in (quick, plain):
         model(**batch()).loss.backward()
     pairs = zip(quick.named_parameters(), plain.parameters(), strict=True)

@@ -200,7 +200,7 @@ def test_counterparts_on_other_widths() -> None:
         ({"kron_factors": [[32, 24]], "scaling": float("nan")}, ["method.scaling=nan", "finite"]),
         ({"kron_factors": [[32, 24]], "scaling": "abc"}, ["method.scaling='abc'"]),
         ({"kron_factors": [[32, 24]], "bias": 3}, ["method.bias=3", "0 to 2"]),
-        ({"kron_factors": [[32, 24]], "non_linearity": "gelu_nw"}, ["method.non_linearity", "mish", "mean gelu_new"]),
+        ({"kron_factors": [[32, 24]], "non_linearity": "gelu_nw"}, ["method.non_linearity", "mish", "mean 'gelu_new'"]),
         ({"kron_factors": [[32, 24]], "residual": "gate"}, ["method.residual", "sigmoid"]),
         ({"kron_factors": [[32, 24]], "init": "zero"}, ["method.init", "kaiming"]),
         ({"kron_factors": [[32, 24]], "terms": 0}, ["method.terms=0", "at least 1"]),

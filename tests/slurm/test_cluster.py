@@ -90,7 +90,7 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
     if int(asked("nproc", "--all")) > 2:  # on a larger node nobody has to make place for one core
         urgent[2:3] = ["--exclusive"]
     asked(*urgent)
-    wait_for(lambda: "goes on after epoch" in "".join(map(Path.read_text, outputs.glob("*/train.log"))), process)
+    wait_for(lambda: "resumes after epoch" in "".join(map(Path.read_text, outputs.glob("*/train.log"))), process)
     wait_for(lambda: len(running(outputs)) > 0, process)
     last = asked("squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--format=%i").split()[-1]
     asked("scontrol", "requeue", last)
@@ -98,7 +98,7 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
     assert (process.returncode, err) == (0, ""), out
     assert "4 runs: 4 done" in out
     logs = [path.read_text() for path in outputs.glob("*/train.log")]
-    assert sum(log.count("goes on after epoch") for log in logs) >= 1
+    assert sum(log.count("resumes after epoch") for log in logs) >= 1
     here = train(tmp_path / "here", *FOUR, *small, EPOCHS, timeout_s=600)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
@@ -135,7 +135,7 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
     asked("scontrol", "update", f"JobId={number}", "TimeLimit=60")
     out, err = process.communicate(timeout=600)
     assert (process.returncode, err) == (0, ""), out
-    assert "goes on after epoch" in (folder / "train.log").read_text()
+    assert "resumes after epoch" in (folder / "train.log").read_text()
 
 
 @pytest.mark.parametrize(

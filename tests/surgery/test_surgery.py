@@ -43,7 +43,7 @@ def test_patterns_are_data() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "words"),
-    [("query", ["'query'", "q"]), ("selfattention", ["near names: SelfAttention"]), ("wi", ["wi_0", "wi_1"])],
+    [("query", ["'query'", "q"]), ("selfattention", ["did you mean 'SelfAttention'?"]), ("wi", ["wi_0", "wi_1"])],
 )
 def test_a_pattern_without_a_match_lists_near_names(pattern: str, words: list[str]) -> None:
     model = tiny_t5(gated=True)
@@ -272,7 +272,7 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
     [
         (LoRA, {"target_modules": QV, "scaling": float("nan")}, ["method.scaling=nan"]),
         (LoRA, {"target_modules": QV, "rank": 65}, ["method.rank=65", "1 to 64"]),
-        (LoRA, {"target_modules": QV, "ranks": 2}, ["method.ranks", "did you mean rank?"]),
+        (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "its arguments: rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
         (LoRA, {"target_modules": QV, "placement": "beside"}, ["method.placement='beside'", "parallel, sequential"]),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules 2"]),
@@ -280,7 +280,7 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
         (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "no dots"]),
         (LoRA, {"target_modules": QV, "name": "keys"}, ["'keys'"]),
-        (Kronecker, {"target_modules": QV}, ["method.kron_factors is missing"]),
+        (Kronecker, {"target_modules": QV}, ["Kronecker: missing", "'kron_factors'"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[5, 4]]}, ["64 → 64", "Shapes that fit"]),
         (Kronecker, {"target_modules": ["wi"], "kron_factors": [[8, 8], [8, 8]]}, ["64 → 64", "64 → 96"]),
         (ParallelAdapter, {"target_modules": ["DenseReluDense"], "bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),

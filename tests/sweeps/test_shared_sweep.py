@@ -79,7 +79,7 @@ def test_a_node_that_dies_is_followed_by_another_to_the_same_bits(
     monkeypatch.setattr(ownership, "WATCH_S", 0.1)
     job, said = run(values, shared)
     assert job.state == "done"
-    assert "goes on after epoch 1" in said
+    assert "resumes after epoch 1" in said
     for name in FILES:
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
 

@@ -34,7 +34,6 @@ def split(rows: int = 5) -> Split:
         ids=[f"train-{i}" for i in range(rows)],
         sources=["x" * (i + 1) for i in range(rows)],
         targets=["not so short" if i % 2 else "0" for i in range(rows)],
-        fingerprint=f"rows{rows}",
     )
 
 

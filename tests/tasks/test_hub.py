@@ -101,7 +101,7 @@ print(T5ForConditionalGeneration.from_pretrained("google-t5/tiny").config.d_mode
 
 def test_what_the_hub_does_not_have_is_one_message(server: Hub, tmp_path: Path) -> None:
     code = """
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import load
 from tasks.glue_files import task
 for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
@@ -120,7 +120,7 @@ for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
 def test_no_network_is_one_message_in_seconds(tmp_path: Path) -> None:
     code = """
 import time
-from krona.errors import KronaError
+from krona.messages import KronaError
 from krona.tasks import load
 from tasks.glue_files import task
 start = time.time()

@@ -53,7 +53,7 @@ def test_the_data_is_what_the_fingerprint_names():
 
 
 def test_the_data_does_not_depend_on_the_hash_seed():
-    code = "from krona import sample; print(sample.content_hash())"
+    code = "from krona.tasks import sample; print(sample.content_hash())"
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == sample.content_hash()

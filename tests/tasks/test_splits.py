@@ -8,15 +8,14 @@ import pytest
 import torch
 
 from krona.messages import KronaError
-from krona.tasks import load
-from krona.tasks.rows import Part
+from krona.tasks import Split, load
 from krona.tasks.splits import divide
 from tasks.glue_files import task, write
 
 
-def part(name: str, rows: int) -> Part:
+def part(name: str, rows: int) -> Split:
     ids = [f"{name}-{i}" for i in range(rows)]
-    return Part(ids=ids, sources=ids, targets=["0"] * rows, skipped_rows=0)
+    return Split(ids=ids, sources=ids, targets=["0"] * rows)
 
 
 OFFICIAL = {

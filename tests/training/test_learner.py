@@ -154,6 +154,18 @@ def test_warm_up_then_linear_decay(tmp_path: Path) -> None:
     assert tuned.lrs == pytest.approx([1e-2 * factor for factor in expected])
 
 
+@pytest.mark.parametrize(("warmup", "total"), [(0, 0), (0, 1), (0, 7), (4, 9), (5, 3), (3, 3), (500, 1230)])
+def test_the_schedule_is_the_formula_to_the_bit(warmup: int, total: int) -> None:
+    """Linear from 0 to lr over the warm-up, then linear to 0; no steps and a warm-up that outlasts them included."""
+    tuned = learner(inserted("krona"), warmup_steps=warmup, total_steps=total)
+    schedule = tuned.configure_optimizers()["lr_scheduler"]
+    for step in range(total + 2):
+        factor = step / warmup if step < warmup else max(0.0, (total - step) / max(1, total - warmup))
+        assert schedule.get_last_lr() == [1e-2 * factor]
+        schedule.optimizer.step()
+        schedule.step()
+
+
 def test_without_warm_up_it_starts_at_the_top(tmp_path: Path) -> None:
     tuned = learner(inserted("krona"), warmup_steps=0, total_steps=3)
     fit(tuned, tmp_path, epochs=1)

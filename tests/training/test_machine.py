@@ -9,7 +9,7 @@ from krona.training.machine import keep_freed_memory
 
 FAULTS = """
 import resource, sys, torch
-from krona.allocator import keep_freed_memory
+from krona.training.machine import keep_freed_memory
 if sys.argv[1] == "keep" and not keep_freed_memory():
     print(-1); sys.exit()
 torch.set_num_threads(1)

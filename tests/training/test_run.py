@@ -166,7 +166,7 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(
     log = (folder / "train.log").read_text()
     assert log.count(done.name) == 2
     went_on = kill not in (("step", 1), ("write", 4))
-    assert ("goes on after epoch" in log) == (went_on and kill[1] < 10)
+    assert ("resumes after epoch" in log) == (went_on and kill[1] < 10)
     assert log.count("  epoch  1/3") == (1 if went_on else 2 if kill == ("write", 4) else 1)
 
 
@@ -276,7 +276,7 @@ def test_interrupted_is_recorded_and_goes_on(
     assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
     assert not (folder / "claim.json").exists()
     job, said = run(values, tmp_path)
-    assert "goes on after epoch 1, step 3" in said
+    assert "resumes after epoch 1, step 3" in said
     assert_same(job.folder, done)
 
 

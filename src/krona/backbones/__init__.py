@@ -1,1 +1,1 @@
-"""Backbone models: where a T5 is read from, how it is loaded and shared, and how a method is inserted into it."""
+"""Backbone models: source, loading, sharing between jobs, and insertion of a method."""

@@ -1,6 +1,6 @@
-"""What makes room for a large backbone, whose weights are frozen but have to be there: bf16, recomputing, sharding.
+"""Memory options for a large frozen backbone: bf16, gradient checkpointing, sharding.
 
-Each is a switch of the trainer's and leaves what trains in fp32, whole, on every device.
+Each is an option of the trainer and leaves what trains in fp32, whole, on every device.
 """
 
 from typing import Any
@@ -10,22 +10,22 @@ from torch import nn
 
 
 def train_in_fp32(model: nn.Module) -> None:
-    """``precision=bf16-frozen``: what trains is fp32, also where it was made of a weight in bf16 (a magnitude)."""
+    """``precision=bf16-frozen``: what trains is fp32, also if it was made from a bf16 weight (a magnitude)."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def recompute_blocks(model: Any) -> None:
-    """``gradient_checkpointing``: keep each block's input only, and compute the rest again in the backward pass."""
+    """``gradient_checkpointing``: keep only each block's input, and recompute the rest in the backward pass."""
     model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def shard_frozen(model: Any, *, device: int | None) -> None:
-    """``strategy=fsdp``: each rank keeps a part of every block's frozen weights and has one block at a time whole.
+    """``strategy=fsdp``: each rank keeps a part of every block's frozen weights, and gathers one block at a time.
 
-    Embedding and head stay whole, because decoding calls the encoder by itself. Every rank has to go through the model
-    equally often from here on: a block is put together by all of them. ``device``: this rank's GPU, None on CPUs.
+    Embedding and head stay whole, because decoding calls the encoder by itself. From here on all ranks must run the
+    model equally often, because each gathers from the others. ``device``: this rank's GPU, None on CPUs.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard

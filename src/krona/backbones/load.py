@@ -1,4 +1,4 @@
-"""T5 and its tokenizer: from the Hub, from a folder, from the repository (nano), or with random weights of a size."""
+"""Loading of T5 and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
 
 import hashlib
 import json
@@ -22,24 +22,22 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone and its tokenizer."""
-
     model: T5ForConditionalGeneration
     tokenizer: PreTrainedTokenizerBase
 
 
 class LayerNormsInFp32(T5ForConditionalGeneration):  # type: ignore[no-untyped-call]
-    """A T5 whose LayerNorms are read in fp32 where the rest is bf16: they are small, and most methods train them."""
+    """A T5 with LayerNorms in fp32 where the rest is bf16: they are small, and most methods train them."""
 
     _keep_in_fp32_modules_strict = {"layer_norm"}  # noqa: RUF012
 
 
 def load(settings: Backbone, *, seed: int, bf16: bool = False) -> Loaded:
-    """Load a backbone, tensor by tensor into its place: no second copy of the weights is made.
+    """Load a backbone, tensor by tensor, without a second copy of the weights.
 
     Args:
-        seed: draws the random weights where ``pretrained`` is false.
-        bf16: all weights but the LayerNorms' are made in bf16; else all are fp32.
+        seed: of the random weights if ``pretrained`` is false.
+        bf16: all weights but the LayerNorms' in bf16; else all in fp32.
 
     Raises:
         KronaError: a folder that is not there or not a T5, a damaged file, no network.
@@ -53,9 +51,7 @@ def load(settings: Backbone, *, seed: int, bf16: bool = False) -> Loaded:
             model = _pretrained(settings, folder, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
-        model = _random(config, bf16=bf16)
-        if not config.tie_word_embeddings or settings.tied_head is False:
-            untie_head(model)
+        model = _untrained(config, settings, bf16=bf16)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
             f"the tokenizer has {len(tokenizer)} pieces, the backbone {settings.path or settings.name} embeds "
@@ -64,7 +60,7 @@ def load(settings: Backbone, *, seed: int, bf16: bool = False) -> Loaded:
     return Loaded(model=model, tokenizer=tokenizer)
 
 
-def _random(config: T5Config, *, bf16: bool) -> T5ForConditionalGeneration:
+def _untrained(config: T5Config, settings: Backbone, *, bf16: bool) -> T5ForConditionalGeneration:
     kept = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if bf16 else kept)
     try:
@@ -74,6 +70,8 @@ def _random(config: T5Config, *, bf16: bool) -> T5ForConditionalGeneration:
     for module in model.modules():
         if bf16 and type(module).__name__ == "T5LayerNorm":
             module.float()
+    if not config.tie_word_embeddings or settings.tied_head is False:
+        untie_head(model)
     return model
 
 
@@ -84,15 +82,12 @@ def untie_head(model: T5ForConditionalGeneration) -> None:
 
 
 def meta_model(settings: Backbone) -> T5ForConditionalGeneration:
-    """The backbone's shape on the meta device: for counts, in a moment and without weights."""
+    """The backbone on the meta device, without weights: for counts."""
     require_folders(settings)
     with _hub(settings):
         config = _config(settings, folder_of(settings))
     with torch.device("meta"):
-        model = T5ForConditionalGeneration(config)
-        if not config.tie_word_embeddings or settings.tied_head is False:
-            untie_head(model)
-    return model
+        return _untrained(config, settings, bf16=False)
 
 
 def _config(settings: Backbone, folder: Path | None) -> T5Config:
@@ -103,13 +98,9 @@ def _config(settings: Backbone, folder: Path | None) -> T5Config:
         except Exception as error:  # its validation raises kinds of its own
             raise KronaError(f"backbone.sizes={sizes}: {error}") from error
     try:
-        config = AutoConfig.from_pretrained(_source(settings, folder), revision=settings.revision)
+        config: Any = AutoConfig.from_pretrained(_source(settings, folder), revision=settings.revision)
     except Exception as error:  # JSON, the Hub and its client each raise their own
         raise download_error(f"the config of {settings.path or settings.name}", error, WAYS_OUT) from error
-    return _require_t5(config, settings)
-
-
-def _require_t5(config: Any, settings: Backbone) -> T5Config:
     if getattr(config, "model_type", None) != "t5":
         kind = getattr(config, "model_type", "model of no known type")
         raise KronaError(f"backbone {settings.path or settings.name} is a {kind}, not a T5")
@@ -122,7 +113,7 @@ def _source(settings: Backbone, folder: Path | None) -> str:
 
 
 def _hub(settings: Backbone) -> AbstractContextManager[Any]:
-    """Without the Hub, only its cache: the libraries' retries would take half a minute."""
+    """Only the cache if the Hub can't be reached: the libraries' retries would take half a minute."""
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
@@ -158,10 +149,10 @@ def _pretrained(settings: Backbone, folder: Path | None, *, bf16: bool) -> T5For
 
 
 def _tensors_of(folder: Path) -> dict[str, Any]:
-    """The tensors of a folder's safetensors files, each read when its turn comes.
+    """The tensors of a folder's safetensors files, each read when it is needed.
 
-    Mapped into memory, as the library does it, the whole of a file in fp32 would count as this process's memory while
-    it is copied to bf16.
+    The library maps files into memory: a whole file in fp32 would count as this process's memory while it is copied to
+    bf16.
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118
@@ -181,7 +172,7 @@ def _tokenizer(settings: Backbone, folder: Path | None) -> PreTrainedTokenizerBa
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """What a tokenizer does to text: its pieces and its rules."""
+    """Hash of a tokenizer's pieces and rules."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

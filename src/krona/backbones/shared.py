@@ -1,8 +1,7 @@
-"""What the jobs of one process have in common: a backbone's frozen weights, its tokenizer, and a task's rows.
+"""Objects shared by the jobs of one process: a backbone's frozen weights, its tokenizer, and a task's rows.
 
-Nothing that a job writes is shared. The weights that it tunes are copies (`surgery.insert(reversible=True)`), its
-modules its own, and no step writes into a frozen weight; rows and tokenizer are only read. So neither the order of the
-jobs nor their company changes a bit of a result.
+Nothing that a job writes is shared: the weights that it trains are copies (`surgery.insert(reversible=True)`), its
+modules are its own, frozen weights, rows and tokenizer are only read. So a result does not depend on the other jobs.
 """
 
 import copy
@@ -21,34 +20,28 @@ from krona.config.settings import Backbone
 Model = TypeVar("Model", bound=nn.Module)
 
 
-class Kept:
-    """The last few values, by key."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.values: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        if key not in self.values:
-            while len(self.values) >= self.limit:  # before the next is made: two backbones may not fit
-                self.values.popitem(last=False)
-            self.values[key] = make()
-        self.values.move_to_end(key)
-        return self.values[key]
-
-
 @cache
-def kept(kind: str, limit: int) -> Kept:
-    """This process's values of one kind."""
-    return Kept(limit)
+def values_of(kind: str) -> OrderedDict[Hashable, Any]:
+    return OrderedDict()
+
+
+def kept(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
+    """``make()``, or its value if it is among the last ``limit`` of this kind that this process used."""
+    values = values_of(kind)
+    if key not in values:
+        while len(values) >= limit:  # before the next is made: two backbones may not fit
+            values.popitem(last=False)
+        values[key] = make()
+    values.move_to_end(key)
+    return values[key]
 
 
 def shared_backbone(settings: Backbone, *, seed: int, bf16: bool) -> load.Loaded:
-    """A backbone with modules of its own over weights that this process has loaded before."""
+    """A backbone with its own modules over weights that this process may have loaded before."""
     drawn = None if settings.pretrained else seed
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
     key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn, bf16)
-    loaded: load.Loaded = kept("backbone", 1).get(key, lambda: load.load(settings, seed=seed, bf16=bf16))
+    loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, seed=seed, bf16=bf16))
     return load.Loaded(model=with_own_modules(loaded.model), tokenizer=loaded.tokenizer)
 
 

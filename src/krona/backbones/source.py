@@ -1,4 +1,4 @@
-"""Where a backbone is read from and what stands there, without torch: part of the run's identity."""
+"""Source and fingerprint of a backbone, without torch: part of the run's id."""
 
 import hashlib
 import json
@@ -11,9 +11,9 @@ from krona.paths import NANO
 
 
 def fingerprint(settings: Backbone) -> str:
-    """What the backbone is, before it is loaded: total, so that a run's id never fails.
+    """A folder's content, a Hub name with its revision, or the sizes of random weights; with the tokenizer's content.
 
-    A folder's content, a Hub name with its revision, or the sizes of random weights; with the tokenizer's content.
+    It never fails, so that every run has an id: loading then says what is wrong.
     """
     folder, texts = folder_of(settings), tokenizer_folder(settings)
     tokenizer = f" tokenizer {_folder_hash(texts, weights=False)}" if texts not in (None, folder) else ""
@@ -26,16 +26,16 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def folder_of(settings: Backbone) -> Path | None:
-    """The folder that a backbone is read from; None where it comes from the Hub or from sizes alone."""
+    """The folder of a backbone; None if it comes from the Hub or from sizes alone."""
     if settings.name == "nano" and settings.path is None:
         return NANO
     return Path(settings.path).expanduser() if settings.path is not None else None
 
 
 def tokenizer_folder(settings: Backbone) -> Path | None:
-    """The folder that the tokenizer is read from; None where it comes from the Hub.
+    """The folder of the tokenizer; None if it comes from the Hub.
 
-    Random weights of given sizes need nothing from the Hub: where no tokenizer is named, they take nano's.
+    Random weights of given sizes use nano's tokenizer unless another is named.
     """
     if settings.tokenizer is not None:
         return Path(settings.tokenizer).expanduser()
@@ -49,7 +49,7 @@ def needs_hub(settings: Backbone) -> bool:
 
 
 def require_folders(settings: Backbone) -> None:
-    """Raise `KronaError` where a folder that is named is none, or not a model's."""
+    """Raise `KronaError` if a named folder does not exist or has no model."""
     folder, texts = folder_of(settings), tokenizer_folder(settings)
     if folder is not None and not folder.is_dir():
         raise KronaError(
@@ -68,17 +68,16 @@ def _folder_hash(folder: Path, *, weights: bool) -> str:
     suffixes = {".json", ".model"} | ({".safetensors", ".bin"} if weights else set())
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
-        marks = tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-        return _content_hash(marks)
+        return _content_hash(tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
     except OSError:
         return "absent"
 
 
 @lru_cache(maxsize=32)
-def _content_hash(marks: tuple[tuple[str, int, int], ...]) -> str:
-    """Sizes and times are there for the cache: a sweep asks for the same folder once a job."""
+def _content_hash(files: tuple[tuple[str, int, int], ...]) -> str:
+    """Sizes and times are for the cache: a sweep asks for the same folder in each job."""
     digest = hashlib.blake2b(digest_size=8)
-    for path, _, _ in marks:
+    for path, _, _ in files:
         digest.update(Path(path).name.encode())
         with open(path, "rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())

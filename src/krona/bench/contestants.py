@@ -13,7 +13,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 from krona import surgery
 from krona.backbones.with_method import insert_method
 from krona.bench.settings import Entrant
-from krona.kernels.t5_modules import quicken
+from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 
 Batch = dict[str, Tensor]
@@ -51,7 +51,7 @@ def shape_in(model: nn.Module) -> str | None:
 def with_our_modules(model: nn.Module) -> Any:
     """A frozen twin whose LayerNorms and dropouts are this project's, as in every model that a method is in."""
     ours = twin(model)
-    quicken(ours)
+    use_fast_modules(ours)
     return ours
 
 

@@ -26,7 +26,7 @@ from krona.bench.contestants import (
 )
 from krona.bench.rounds import Timed, rounds_of
 from krona.bench.settings import Bench, Entrant
-from krona.kernels.t5_modules import quicken
+from krona.kernels.t5_modules import use_fast_modules
 
 Row = dict[str, Any]
 RATIOS = {
@@ -59,7 +59,7 @@ def measure(
     models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in entrants}
     for name, build in peft_twins(backbone).items() if bench.peft else ():
         models[name], models[f"{name}/library"] = build(), build()
-        quicken(models[name])
+        use_fast_modules(models[name])
 
     optimizer_seconds: dict[str, list[float]] = {name: [] for name in models}
     calls = {

@@ -25,6 +25,7 @@ from yaml import YAMLError
 from krona.config import tuned
 from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices
 from krona.messages import KronaError
+from krona.methods import factor_shapes
 from krona.paths import CONF, NANO, OUTPUTS, PROJECT
 
 MANY = 10_000  # a sweep of more runs is most likely a slip
@@ -101,8 +102,7 @@ def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
         sizes = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
     if "d_model" not in sizes:
         raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
-    width = int(sizes["d_model"])
-    return [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+    return factor_shapes.budget_shapes(int(sizes["d_model"]))
 
 
 def typed(key: str, overrides: list[str]) -> bool:

@@ -91,7 +91,7 @@ def _follow(given: Assignment, ranks: Ranks) -> Job:
             given.folder,
             progress=progress,
             trackers=trackers,
-            still_ours=lambda: None,
+            check_claim=lambda: None,
             ranks=ranks,
         )
     return Job(given.run_id, "done", given.folder, result)
@@ -126,7 +126,7 @@ def _run_claimed(
                 folder,
                 progress=progress,
                 trackers=trackers,
-                still_ours=claim.check,
+                check_claim=claim.check,
                 ranks=ranks,
                 share=given.multirun and ranks.size == 1,  # a rank does this one run
             )

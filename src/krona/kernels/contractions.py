@@ -1,7 +1,7 @@
-"""The products that a Kronecker product is made of, each one kernel: what `kron_product` and its gradients share.
+"""The single products in which a Kronecker product and its gradients are computed, each one kernel.
 
-Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2), B (T, b1, b2), whose terms stand side
-by side as one pair of factors: what is computed for one is computed for all.
+Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2), B (T, b1, b2), whose terms are laid
+side by side as one pair of factors, so that one computation serves all.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ def product_onto_rows(
 ) -> Tensor:
     """``y + x (A ⊗ B)`` by b_first or a_first, the terms side by side, x (N, d_in): (N, d_out).
 
-    ``first``: b_first's first product, where more than X B stands between the two (an inner bias, a non-linearity).
+    ``first``: b_first's first product, if it is more than X B (an inner bias, a non-linearity).
     """
     N, d_in = x.shape
     if order == "b_first":

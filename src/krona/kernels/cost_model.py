@@ -1,4 +1,4 @@
-"""Which contraction of a Kronecker product is cheapest: a cost model over its five orders.
+"""A cost model of the five contraction orders of a Kronecker product.
 
 A product (m, k) @ (k, n) is charged its multiply-adds m·k·n (n at least ``narrow``: fewer columns than a vector
 register holds are no faster), ``per_float`` for each number that it reads or writes, and ``per_launch``; one that is
@@ -17,7 +17,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 @dataclass(frozen=True)
 class Costs:
-    """What a device charges, in multiply-adds of one large product."""
+    """A device's costs, in multiply-adds of one large product."""
 
     per_float: float
     per_launch: float
@@ -78,7 +78,7 @@ def predicted_costs(
     b_first = c.plain(N * a1, b1, T * b2) + c.many(N, a2, a1 * T, b2)
     a_first = c.many(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
     built = T * c.laid_out(d_in, d_out) + c.plain(N, d_in, d_out)
-    if training:  # what lies between made again, its gradient, and those of A, B and x
+    if training:  # the intermediate computed again, its gradient, and those of A, B and x
         b_first += c.plain(N * a1, b1, T * b2)
         a_first += c.many(N, a2 * T, a1, b1)
         b_first += c.many(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
@@ -112,9 +112,9 @@ def merging_pays(
     terms: int = 1,
     order: Order = "b_first",
 ) -> bool:
-    """Whether a weight with the product in it, built once a step, costs less than the three products that it saves.
+    """Whether building the merged weight once a step costs less than the three products that it saves.
 
-    They are both of the forward pass and, in the backward pass, the one for the input's gradient.
+    These are both of the forward pass and, in the backward pass, the one for the input's gradient.
     """
     (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, costs_of(device)
     if order == "b_first":
@@ -125,5 +125,5 @@ def merging_pays(
 
 
 def costs_of(device: str) -> Costs:
-    """A device's table; one that is not known is taken for a GPU."""
+    """A device's costs; an unknown device counts as a GPU."""
     return COSTS.get(device, COSTS["cuda"])

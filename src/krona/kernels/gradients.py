@@ -1,8 +1,8 @@
-"""Updates of a layer with their gradients written out: the Kronecker product's and a low-rank one's.
+"""Updates of a layer with written-out gradients: the Kronecker product's and a low-rank one's.
 
-Autograd's own sum a (N, a1, a2) array over tokens by a slow kernel, add the input's gradient in one more pass, keep
-what lies between two products in memory, and spend Python on every view. Here one node does it all and makes anew what
-lies between. Large inputs go block by block of tokens, so that a block and what is made of it stay in a core's cache.
+Autograd's own gradients sum a (N, a1, a2) array over tokens by a slow kernel, add the input's gradient in one more
+pass, keep the intermediate in memory, and spend Python on every view. Here one node does it all and computes the
+intermediate again. Large inputs are processed in blocks of tokens, so that a block stays in a core's cache.
 """
 
 from typing import Any

@@ -50,7 +50,7 @@ def kron_add(
     gate: Tensor | None = None,
     order: Order | None = None,
 ) -> Tensor:
-    """``y + bias + gate · x + x (A ⊗ B)``, the additions inside the product where the kernels have them.
+    """``y + bias + gate · x + x (A ⊗ B)``, the additions inside the product if the kernels have them.
 
     y (..., d_out), bias (d_out), gate () for a product of equal widths.
     """
@@ -72,7 +72,7 @@ def kron_linear(
     """``layer(x) + x (A ⊗ B)`` for a frozen layer.
 
     With ``merge`` the product goes into a weight for this step: forward and the input's gradient cost what the layer
-    alone costs, and factored contractions remain only for the gradients of A and B. None: where that pays.
+    alone costs, and factored contractions remain only for the gradients of A and B. None: if that is cheaper.
     """
     order, pays = _planned(x, A, B, order)
     weight, bias = layer.weight, layer.bias
@@ -124,7 +124,7 @@ def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bo
 
 
 def _planned(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
-    """The order for these shapes, and whether merging it into a weight pays; an error where x does not fit."""
+    """The order for these shapes, and whether merging it into a weight pays; an error if x does not fit."""
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r}: expected one of {', '.join(ORDERS)}")
     if not x.is_floating_point():

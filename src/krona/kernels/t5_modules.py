@@ -1,11 +1,11 @@
-"""The backbone's own share of a training step, made cheap: LayerNorms with a written-out gradient, dropout by words.
+"""Faster drop-in forms of T5's LayerNorm and of dropout on a CPU.
 
 Both compute what the library's modules compute. The LayerNorm's output is the same to the bit and its gradients to
 rounding; autograd takes the mean of squares apart into a dozen passes over the activations, here they are five, the
 weight's gradient among them. Dropout on a CPU draws one 16-bit lane a number from 64-bit words of torch's generator,
 where the library draws 64 bits or more each, in one thread: other masks from the same seed, the probability to 2⁻¹⁶.
 
-`quicken` swaps the classes of the modules in a model, `slow_down` gives them back. No weight, name or file changes.
+`use_fast_modules` swaps the classes of a model's modules, `restore_modules` undoes it. No weight, name or file changes.
 """
 
 from typing import Any
@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-def quicken(model: nn.Module) -> None:
-    """Give a T5's LayerNorms and dropouts the faster form. Again is no harm."""
+def use_fast_modules(model: nn.Module) -> None:
+    """Give a T5's LayerNorms and dropouts the faster form; a second call changes nothing."""
     for module in model.modules():
         if type(module).__name__ == "T5LayerNorm" and type(module).__module__.startswith("transformers."):
             module.__dict__["swapped"] = type(module)
@@ -25,8 +25,8 @@ def quicken(model: nn.Module) -> None:
             module.__class__ = LaneDropout
 
 
-def slow_down(model: nn.Module) -> None:
-    """The library's own modules again."""
+def restore_modules(model: nn.Module) -> None:
+    """Give a model the library's own modules back."""
     for module in model.modules():
         if isinstance(module, RootMeanSquareNorm):
             module.__class__ = module.__dict__.pop("swapped")

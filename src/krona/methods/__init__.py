@@ -1,25 +1,26 @@
 """The branches that parameter-efficient tuning adds to a frozen backbone: torch only, one file a branch.
 
-A branch is an ``nn.Module`` built as ``Branch(d_in, d_out, *, ...)`` for the layer or block that it stands at.
-It answers up to three questions:
+A branch is an ``nn.Module``, built as ``Branch(d_in, d_out, *, ...)`` for the layer or block that it is placed at.
 
 ``forward(x)``
-    the update for an input ``x`` of shape (..., d_in): (..., d_out). What it is added to is placement's affair
-    (`krona.surgery`): beside a layer or a block (*parallel*), on the output of one (*sequential*), or on the input of
-    one (*before*).
+    the update for an input ``x`` of shape (..., d_in): (..., d_out). `krona.surgery` adds it beside a layer or a block
+    (*parallel*), after its output (*sequential*) or to its input (*before*).
 ``reset_parameters()``
-    how training starts.
+    the start of training.
 ``delta()``
-    only where the update is linear in ``x``: the (d_out, d_in) matrix that a merge adds to the layer's weight. It
-    raises a KronaError that says why where a switch of the branch makes the update something else.
+    only if the update is linear in ``x``: the (d_out, d_in) matrix that a merge adds to the layer's weight. It raises a
+    KronaError with the reason if an argument of the branch makes the update something else.
 
-Trackers follow the size and rank of ``delta()``. A branch that is linear but for a bias may offer ``linear_part()``
-for them: the same matrix, where ``delta()`` must refuse.
+Optional, found by name:
 
-For speed alone, and with the same result, it may offer ``beside(layer, x)``, which is ``layer(x) + self(x)`` for the
-linear layer that it stands beside, and ``add_to(y, x, *others)``, which is ``y + self(x)`` and the same of the other
-branches at its place. ``parts()`` says what it is made of, for `krona.surgery.inference`.
-
-And it may state two facts: ``shared``, names of parameters that all its places have in common (Compacter's rule), and
-``update_rank``, the highest rank that its update can have (for the table of `krona params`).
+``shared``, ``update_rank``
+    names of parameters that all places share (Compacter's rule); the highest rank of the update (`krona params`).
+``linear_part()``
+    of a branch that is linear but for a bias: the matrix whose size and rank trackers follow, where ``delta()`` raises.
+``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
+    static: the factors for a layer of another width (``method.fit_factors: nearest``, `krona.backbones.with_method`).
+``beside(layer, x)``, ``add_to(y, x, *others)``
+    faster forms: ``layer(x) + self(x)``, and ``y + self(x)`` plus the updates of the other branches at its place.
+``parts()``
+    its weights for `krona.surgery.inference`.
 """

@@ -1,10 +1,9 @@
-"""Checks of a branch's arguments: one message that names ``method.<key>``, the value and what would do."""
+"""Checks of a branch's arguments: the message names ``method.<key>``, the value and what is expected."""
 
-import difflib
 import math
 from collections.abc import Iterable
 
-from krona.messages import KronaError
+from krona.messages import KronaError, did_you_mean
 
 
 def finite(key: str, value: object) -> float:
@@ -26,8 +25,5 @@ def choice(key: str, value: object, options: Iterable[str | None]) -> None:
     """One of a few words; None stands for null."""
     known = list(options)
     if value not in known:
-        words = [option for option in known if option is not None]
-        near = difflib.get_close_matches(str(value), words, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        listed = ", ".join("null" if option is None else option for option in known)
-        raise KronaError(f"method.{key}={value!r}: expected one of {listed}{hint}")
+        words = ["null" if option is None else option for option in known]
+        raise KronaError(f"method.{key}={value!r}: {did_you_mean(str(value), words)}")

@@ -1,4 +1,4 @@
-"""Which shapes of A and B fit a layer, and which of them is nearest to one that does not."""
+"""Shapes of A and B that fit a layer, and the nearest to one that does not fit."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,17 @@ def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
     return [(a1, a2) for a1 in sides(d_in) for a2 in sides(d_out)]
 
 
+def factor_b(a: Sequence[int], d_in: int, d_out: int) -> Shape:
+    """The shape of B that follows from A's on a layer d_in → d_out."""
+    return d_in // a[0], d_out // a[1]
+
+
 def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
     """The fitting shapes of A by distance of log(a1/a2) to ``shape``'s, then by number of parameters."""
     wanted = math.log(shape[0] / shape[1])
 
     def distance(a: Shape) -> tuple[float, int]:
-        parameters = a[0] * a[1] + (d_in // a[0]) * (d_out // a[1])
-        return round(abs(math.log(a[0] / a[1]) - wanted), 9), parameters
+        return round(abs(math.log(a[0] / a[1]) - wanted), 9), math.prod(a) + math.prod(factor_b(a, d_in, d_out))
 
     return sorted(fitting_shapes(d_in, d_out, smallest=2), key=distance)
 
@@ -39,17 +43,12 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
         raise KronaError(
             f"method.kron_factors={kron_factors!r}: expected [[a1, a2], [b1, b2]] or [[a1, a2]], whole numbers ≥ 1"
         )
-    a1, a2 = shapes[0]
-    if len(shapes) == 1:
-        shapes.append((d_in // a1, d_out // a2))
-    b1, b2 = shapes[1]
+    (a1, a2), (b1, b2) = shapes if len(shapes) == 2 else (shapes[0], factor_b(shapes[0], d_in, d_out))
     if (a1 * b1, a2 * b2) != (d_in, d_out):
-        near = ", ".join(
-            f"[[{p},{q}],[{d_in // p},{d_out // q}]]" for p, q in nearest_shapes((a1, a2), d_in, d_out)[:3]
-        )
-        erratum = ""
-        if (a1, a2) == (b1, b2) == (32, 24):
-            erratum = " Tables 17 and 18 print this for STS-B, an erratum: read B as (24, 32)."
+        pairs = [[list(a), list(factor_b(a, d_in, d_out))] for a in nearest_shapes((a1, a2), d_in, d_out)[:3]]
+        near = ", ".join(str(pair).replace(" ", "") for pair in pairs)
+        printed = (a1, a2) == (b1, b2) == (32, 24)
+        erratum = " Tables 17 and 18 print this for STS-B, an erratum: read B as (24, 32)." if printed else ""
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
             f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with every side ≥ 2'}"
@@ -57,7 +56,11 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
     return (a1, a2), (b1, b2)
 
 
-def factor_fit(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> bool:
-    """Whether A ⊗ B maps d_in → d_out."""
-    (a1, a2), (b1, b2) = kron_factors
-    return (a1 * b1, a2 * b2) == (d_in, d_out)
+def budget_shapes(width: int) -> list[Shape]:
+    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a layer width → width."""
+    return [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+
+
+def shape_name(shape: Sequence[int]) -> str:
+    """``32x24``."""
+    return "x".join(str(side) for side in shape)

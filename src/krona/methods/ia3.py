@@ -7,7 +7,7 @@ from torch import Tensor, nn
 class IA3(nn.Module):
     """``l ⊙ h``, in place of ``h`` (``inner_residual: false``).
 
-    On k and v it stands after the layer (``l ⊙ (x W)``), on wo before it (``(l ⊙ γ(x W_1)) W_2``). ``l`` starts at
+    On k and v it is placed after the layer (``l ⊙ (x W)``), on wo before it (``(l ⊙ γ(x W_1)) W_2``). ``l`` starts at
     one, so training starts at the backbone. Parameters: the width of ``h``. The rescaled weight is ``diag(l) W``
     (after) or ``W diag(l)`` (before): the update ``diag(l - 1) W`` has the layer's own rank. LayerNorms do not train
     in the source; here they do unless ``train_layer_norms`` says otherwise, as in the paper's rows.
@@ -26,5 +26,5 @@ class IA3(nn.Module):
         return h * self.scale  # (..., d)
 
     def delta(self) -> Tensor:
-        """(d, d): diag(l), the map that stands after or before the layer."""
+        """(d, d): diag(l), the map after or before the layer."""
         return torch.diag(self.scale)

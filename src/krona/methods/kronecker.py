@@ -2,7 +2,7 @@
 
 Row-major reading of Eq. 2: for ``y = x (A ⊗ B)`` with ``A: (a1, a2)``, ``B: (b1, b2)``, ``a1·b1 = d_in`` and
 ``a2·b2 = d_out``, the input of one token is ``X = x.view(a1, b1)`` and the output ``Y = Aᵀ X B``, flattened.
-A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it where that costs less
+A step contracts with the factors in the cheapest order, or builds ``A ⊗ B`` or merges it if that costs less
 (`krona.kernels.kronecker`).
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul
 from krona.messages import KronaError
 from krona.methods.arguments import choice, finite, whole
-from krona.methods.factor_shapes import Shape, factor_fit, factor_shapes, nearest_shapes
+from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
 from krona.methods.non_linearity import non_linearity_named
 from krona.methods.parts import KroneckerParts
 
@@ -29,7 +29,7 @@ def kron_product(A: Tensor, B: Tensor) -> Tensor:
 
 
 class Kronecker(nn.Module):
-    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual only where they are asked for.
+    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6): ``b`` and the residual are optional.
 
     ``A`` starts Kaiming-uniform (a = √5), ``B`` at zero (Table 4), biases at zero, so training starts at the backbone.
     The bound of Kaiming-uniform depends on the fan-in: that is a1, the side of ``A`` that is contracted with the input:
@@ -78,7 +78,10 @@ class Kronecker(nn.Module):
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
         self.inner_bias = nn.Parameter(torch.empty(*stack, shape_b[1])) if bias == 2 else None
         self.residual_scale = nn.Parameter(torch.empty(())) if residual else None
-        self.update_rank = _update_rank(self, shape_a, shape_b, terms)
+        self.update_rank: int | None = None  # not linear
+        if non_linearity is None:
+            rank = terms * min(shape_a) * min(shape_b)
+            self.update_rank = min(d_in, d_out) if residual else min(d_in, d_out, rank)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -145,7 +148,7 @@ class Kronecker(nn.Module):
         return self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
 
     def _between(self, x: Tensor) -> Tensor:
-        """``s · Aᵀ σ(X B + b_inner)``: what stands between the products fixes their order."""
+        """``s · Aᵀ σ(X B + b_inner)``, in this order."""
         total: Tensor | None = None
         for term, A in enumerate(self.A if self.A.dim() == 3 else [self.A]):
             B = self.B[term] if self.B.dim() == 3 else self.B
@@ -171,7 +174,7 @@ class Kronecker(nn.Module):
             raise KronaError(
                 "a non-linearity between the products makes the update no matrix: method.non_linearity=null"
             )
-        pairs = [(self.A, self.B)] if self.A.dim() == 2 else list(zip(self.A, self.B, strict=True))
+        pairs = [(self.A, self.B)] if self.A.dim() == 2 else zip(self.A, self.B, strict=True)
         D = self.scaling * torch.stack([kron_product(A.T, B.T) for A, B in pairs]).sum(0)
         if self.residual_scale is not None:
             D = D + self._gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
@@ -181,20 +184,20 @@ class Kronecker(nn.Module):
     def fit_to_layer(
         kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, counterparts: dict[str, Sequence[int]]
     ) -> list[list[int]]:
-        """The paper's shape on a layer of another width.
+        """The paper's shape on a layer of another width; factors that fit are returned unchanged.
 
-        A backbone may write its own ``counterparts`` (``{"32x24": [16, 12]}``); otherwise the fitting shape of A
-        with the nearest log(a1/a2), every side of A and B at least 2. Factors that fit are returned unchanged.
+        From the backbone's ``counterparts`` (``{"32x24": [16, 12]}``), else the fitting shape of A with the nearest
+        log(a1/a2), every side of A and B at least 2.
         """
         a1, a2 = kron_factors[0]
-        if d_in % a1 == 0 and d_out % a2 == 0 and (len(kron_factors) == 1 or factor_fit(kron_factors, d_in, d_out)):
+        b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
+        if (a1 * b1, a2 * b2) == (d_in, d_out):
             return [list(shape) for shape in kron_factors]
-        near = [tuple(counterparts[f"{a1}x{a2}"])] if f"{a1}x{a2}" in counterparts else []
-        near += nearest_shapes((a1, a2), d_in, d_out)
+        named = counterparts.get(shape_name((a1, a2)))
+        near = [named] if named else nearest_shapes((a1, a2), d_in, d_out)
         if not near:
             raise KronaError(f"no factors with every side ≥ 2 fit a layer {d_in} → {d_out}")
-        (p, q) = near[0]
-        return [[p, q], [d_in // p, d_out // q]]
+        return [list(near[0]), list(factor_b(near[0], d_in, d_out))]
 
 
 def _terms(factors: list[Tensor]) -> Tensor:
@@ -206,11 +209,3 @@ def _terms(factors: list[Tensor]) -> Tensor:
 
 def _total(addends: list[Tensor]) -> Tensor | None:
     return None if not addends else functools.reduce(torch.add, addends)
-
-
-def _update_rank(branch: Kronecker, shape_a: Shape, shape_b: Shape, terms: int) -> int | None:
-    """Rank that the update can have; None where it is not linear."""
-    if branch.non_linearity is not None:
-        return None
-    full = min(shape_a[0] * shape_b[0], shape_a[1] * shape_b[1])
-    return full if branch.residual else min(full, terms * min(shape_a) * min(shape_b))

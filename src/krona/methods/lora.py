@@ -36,7 +36,7 @@ class LoRA(nn.Module):
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer: taken instead of `forward` (`krona.surgery.wrapper`).
+        """``layer(x) + self(x)`` in one step, for a frozen layer: called instead of `forward` (`krona.surgery`).
 
         Its written-out gradient adds the branch's products to the layer's own: no pass over the output to sum two.
         """

@@ -1,4 +1,4 @@
-"""What a branch is made of, for weights made ready for inference (`krona.surgery.inference`): its ``parts()``."""
+"""Weights of a branch for inference (`krona.surgery.inference`): what its ``parts()`` returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

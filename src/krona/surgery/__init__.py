@@ -1,4 +1,4 @@
-"""Where branches go into a T5, what trains, and how everything comes out again: torch only.
+"""Insertion of branches into a T5, their training, merging, saving and removal: torch only.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker
@@ -7,24 +7,16 @@
     print(surgery.count(model))            # Count(trainable=158208, backbone=222903552)
     surgery.take_out(model)                # the model is bit for bit what it was
 
-Placement is data: ``target_modules`` are patterns over module names (`krona.surgery.targets`), ``placement`` says how
-the branches stand at them (`krona.surgery.wrapper`). Several adapters may be in one model, one of them active.
-Insertion is in `krona.surgery.insertion`, merging into the weights and its undoing in `krona.surgery.merging`, what
-trains in `krona.surgery.trainable`, files in `krona.surgery.adapter_file`, weights made ready for inference in
-`krona.surgery.inference`.
+``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
+beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
+`merging` puts an adapter into the weights, `trainable` counts and copies what trains, `adapter_file` saves and loads.
+An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.targets import find_places, widths, widths_or_none
-from krona.surgery.trainable import (
-    Count,
-    adapter_state,
-    count,
-    load_trainable_state,
-    trainable_state,
-    trained_names,
-)
+from krona.surgery.trainable import Count, adapter_state, count, load_trainable_state, trainable_state, trained_names
 from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_name
 
 __all__ = [

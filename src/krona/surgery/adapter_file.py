@@ -1,7 +1,7 @@
-"""One adapter in one safetensors file: what trained, and in the header all that is needed to rebuild it.
+"""Adapters as safetensors files: the weights that trained, and a header from which the adapter can be rebuilt.
 
-The header's ``krona`` entry is JSON: the branch's class and arguments, the arguments of `surgery.insert`, and marks
-of the backbone (names and shapes of its weights, a sample of those that stayed frozen). No frozen weight is in it.
+The header's ``krona`` entry is JSON: the branch's class and arguments, the arguments of `surgery.insert`, and a
+fingerprint of the backbone (names and shapes of its weights, a sample of the frozen ones). No frozen weight is stored.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from krona.surgery.trainable import adapter_state, copy_into, trained_names
 from krona.surgery.wrapper import adapter_named, of_an_adapter, public_name, state_of
 
 FORMAT = 1
-SAMPLE = 64  # values of each frozen weight that go into the backbone's mark
+SAMPLE = 64  # values of each frozen weight in the backbone's fingerprint
 
 
 def save_adapter(
@@ -37,15 +37,15 @@ def save_adapter(
     """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
 
     Args:
-        notes: further header entries of the caller's (a run's id, a task).
-        backbone: its `marks`, taken before its weights were spread over processes.
+        notes: further header entries (a run's id, a task).
+        backbone: its `backbone_fingerprint`, from before its weights were sharded over processes.
     """
     name = _named(model, name)
     tensors = {key: p.detach().cpu().contiguous() for key, p in adapter_state(model, name).items()}
 
     def write(part: Path) -> None:
         try:
-            save_file(tensors, part, metadata=header(model, name, notes, backbone))
+            save_file(tensors, part, metadata=_header(model, name, notes, backbone))
         except SafetensorError as error:
             raise KronaError(f"{path} could not be written: {error}") from error
 
@@ -63,7 +63,7 @@ def load_adapter(
     """Rebuild an adapter from its file and make it the active one; returns the file's notes.
 
     Args:
-        branch: the branch's class, where the file's can't be imported.
+        branch: the branch's class, if the file's can't be imported.
         other_backbone: accept a backbone of the same shape with other weights.
 
     Raises:
@@ -97,58 +97,43 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     notes = _read(Path(path), metadata)
     try:
         entry = json.loads(notes.pop("krona"))
-        known = entry["format"], entry["branch"], entry["branch_config"], entry["insertion"], entry["backbone"]
+        found, *_ = [entry[key] for key in ("format", "branch", "branch_config", "insertion", "backbone")]
     except (KeyError, ValueError, TypeError) as error:
         raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
-    if known[0] != FORMAT:
-        raise KronaError(f"{path} has format {known[0]}, this version of krona reads {FORMAT}")
+    if found != FORMAT:
+        raise KronaError(f"{path} has format {found}, this version of krona reads {FORMAT}")
     return entry, notes
-
-
-def marks(model: nn.Module, name: str | None = None) -> dict[str, Any]:
-    """What the backbone of an adapter is recognised by, as its file has it."""
-    return backbone_marks(model, trained=set(adapter_named(model, _named(model, name)).trained))
-
-
-def header(
-    model: nn.Module,
-    name: str,
-    notes: Mapping[str, str] | None = None,
-    backbone: Mapping[str, Any] | None = None,
-) -> dict[str, str]:
-    """The file's metadata for one adapter."""
-    adapter = adapter_named(model, name)
-    entry = {
-        "format": FORMAT,
-        "branch": None if adapter.branch is None else _path_of(adapter.branch),
-        "branch_config": adapter.branch_config,
-        "insertion": adapter.insertion,
-        "backbone": marks(model, name) if backbone is None else dict(backbone),
-    }
-    return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
 
 
 def file_bytes(model: nn.Module, name: str | None = None) -> int:
     """Size of the file that `save_adapter` would write, without writing it (works on the meta device)."""
     name = _named(model, name)
-    sizes = {key: (list(p.shape), p.numel() * p.element_size()) for key, p in adapter_state(model, name).items()}
-    content: dict[str, Any] = {"__metadata__": header(model, name)}
+    content: dict[str, Any] = {"__metadata__": _header(model, name)}
     offset = 0
-    for key in sorted(sizes):
-        shape, size = sizes[key]
-        content[key] = {"dtype": "F32", "shape": shape, "data_offsets": [offset, offset + size]}
-        offset += size
+    for key, p in sorted(adapter_state(model, name).items()):
+        end = offset + p.numel() * p.element_size()
+        content[key] = {"dtype": "F32", "shape": list(p.shape), "data_offsets": [offset, end]}
+        offset = end
     length = len(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
     return 8 + (length + 7) // 8 * 8 + offset
 
 
-def backbone_marks(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
-    """What a backbone is recognised by: its size, names and shapes, and a sample of the weights that stay frozen.
+def backbone_fingerprint(model: nn.Module, name: str | None = None) -> dict[str, Any]:
+    """The entry of an adapter's file that identifies its backbone; ``name``: the adapter, None: the active one."""
+    return _fingerprint(model, trained=set(adapter_named(model, _named(model, name)).trained))
 
-    Weights that ``trained`` names are left out of the sample, the original of any other that stands aside is in it. The
-    sample is rounded to bf16, so that a backbone loaded in bf16 is the same backbone.
+
+def _fingerprint(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
+    """Number of weights, hash of names and shapes, and hash of a sample of the weights that ``trained`` leaves out.
+
+    The weights are those from before any insertion. The sample is rounded to bf16, so that a backbone loaded in bf16
+    is the same backbone.
     """
-    weights = backbone_weights(model)
+    weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
+    if "krona" in model.__dict__:
+        state = state_of(model)
+        weights |= {key: p for key, p in state.originals.items() if key in weights}
+        weights |= {f"{public_name(place)}.weight": p for place, p in state.own_weights.items()}
     shapes, values = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
     for key in sorted(weights):
         weight = weights[key].detach()
@@ -160,20 +145,24 @@ def backbone_marks(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
     return {"parameters": parameters, "shapes": shapes.hexdigest(), "frozen": values.hexdigest()}
 
 
-def backbone_weights(model: nn.Module) -> dict[str, Tensor]:
-    """The backbone's own weights by public name, as they were before any insertion."""
-    weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    if "krona" in model.__dict__:
-        state = state_of(model)
-        weights |= {key: p for key, p in state.originals.items() if key in weights}
-        weights |= {f"{public_name(place)}.weight": p for place, p in state.own_weights.items()}
-    return weights
+def _header(
+    model: nn.Module, name: str, notes: Mapping[str, str] | None = None, backbone: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    adapter = adapter_named(model, name)
+    entry = {
+        "format": FORMAT,
+        "branch": None if adapter.branch is None else _path_of(adapter.branch),
+        "branch_config": adapter.branch_config,
+        "insertion": adapter.insertion,
+        "backbone": backbone_fingerprint(model, name) if backbone is None else dict(backbone),
+    }
+    return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
 
 
 def _check_backbone(model: nn.Module, entry: Mapping[str, Any], path: Path, *, other_backbone: bool) -> None:
     wanted, insertion = entry["backbone"], entry["insertion"]
     flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone")}
-    own = backbone_marks(model, trained=set(trained_names(model, **flags)))
+    own = _fingerprint(model, trained=set(trained_names(model, **flags)))
     if own["shapes"] != wanted["shapes"]:
         raise KronaError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "
@@ -182,14 +171,14 @@ def _check_backbone(model: nn.Module, entry: Mapping[str, Any], path: Path, *, o
     if own["frozen"] != wanted["frozen"] and not other_backbone:
         raise KronaError(
             f"{path} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
-            "it was trained on, or say other_backbone=True"
+            "it was trained on, or pass other_backbone=True"
         )
 
 
 def _named(model: nn.Module, name: str | None) -> str:
     name = state_of(model).active if name is None else name
     if name is None:
-        raise KronaError("no adapter is active: say which one, by name")
+        raise KronaError("no adapter is active: give the name of one")
     return name
 
 

@@ -1,6 +1,5 @@
-"""The branches of one adapter, built and checked before any is put into the model: torch only."""
+"""Construction and checks of one adapter's branches, before any is put into the model."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,6 @@ from krona.surgery.wrapper import Place, Placement, base_of
 
 @dataclass(frozen=True)
 class Built:
-    """What will stand at one place."""
-
     place: str
     branches: nn.ModuleList
     how: Place
@@ -41,28 +38,30 @@ def build(
     A branch is built for the widths that it sees: parallel d_in → d_out, sequential d_out → d_out, before d_in → d_in.
     Parameters that the branch's class names as ``shared`` are one object at all places.
     """
-    _check_signature(branch, branch_config)
+    _check_arguments(branch, branch_config)
     whole("modules_per_target", modules_per_target, low=1)
     if not target_modules:
-        raise KronaError("target_modules is empty: say which modules the branches go to, such as ['q', 'v']")
+        raise KronaError("target_modules is empty: name the modules that the branches go to, such as ['q', 'v']")
     hows = _hows(target_modules, placement, inner_residual)
     built = []
     for place, number in match_places(model, target_modules).items():
         base, how = base_of(model.get_submodule(place)), hows[number]
         d_in, d_out = widths(base)
         d_in, d_out = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[how.placement]
-        branches = nn.ModuleList(branch(d_in, d_out, **branch_config) for _ in range(modules_per_target))
+        modules = nn.ModuleList(branch(d_in, d_out, **branch_config) for _ in range(modules_per_target))
         weight = next(base.parameters())
-        branches.to(device=weight.device, dtype=weight.dtype)
-        built.append(Built(place, branches, how, _magnitude(place, base, branches, how) if magnitude else None))
-    _share([branch for at in built for branch in at.branches])
+        modules.to(device=weight.device, dtype=weight.dtype)
+        built.append(Built(place, modules, how, _magnitude(place, base, modules, how) if magnitude else None))
+    branches = [branch for at in built for branch in at.branches]
+    for name in getattr(branches[0], "shared", ()):
+        for other in branches[1:]:
+            setattr(other, name, branches[0].get_parameter(name))
     return built
 
 
 def _hows(
     target_modules: Sequence[str], placement: Placement | Sequence[Placement], inner_residual: bool
 ) -> list[Place]:
-    """One Place for each of target_modules."""
     placements = [placement] * len(target_modules) if isinstance(placement, str) else list(placement)
     for one in placements:
         choice("placement", one, get_args(Placement))
@@ -79,24 +78,17 @@ def _hows(
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, how: Place) -> Magnitude:
     if not isinstance(base, nn.Linear) or how.placement != "parallel":
         raise KronaError(f"magnitude rescales a linear layer's weight with a parallel branch; {place} has none")
-    return Magnitude(base.weight.detach(), sum_of_deltas(place, branches))
-
-
-def sum_of_deltas(place: str, branches: nn.ModuleList) -> Any:
-    """(d_out, d_in): Σ delta() of the branches at a place, detached; an error that says why where one has none."""
-    total: Any = 0
-    for branch in branches:
-        total = total + delta_of(place, branch).detach()
-    return total
+    deltas = [delta_of(place, branch).detach() for branch in branches]
+    return Magnitude(base.weight.detach(), sum(deltas[1:], deltas[0]))
 
 
 def delta_of(place: str, branch: nn.Module) -> Any:
-    """delta() of a branch; an error that says why where it has none."""
+    """delta() of a branch, or an error with the reason why it has none."""
     delta: Any = getattr(branch, "delta", None)
     kind = type(branch).__name__
     if delta is None:
         raise KronaError(
-            f"the {kind} branch at {place} is not linear in its input or adds a constant: no matrix stands for it. "
+            f"the {kind} branch at {place} is not linear in its input or adds a constant: no matrix is equal to it. "
             "Keep it beside the layer"
         )
     try:
@@ -105,24 +97,12 @@ def delta_of(place: str, branch: nn.Module) -> Any:
         raise KronaError(f"the {kind} branch at {place} has no delta(): {error}") from error
 
 
-def _share(branches: Sequence[nn.Module]) -> None:
-    """Make the parameters that the class calls ``shared`` one object."""
-    for name in getattr(branches[0], "shared", ()):
-        for other in branches[1:]:
-            setattr(other, name, branches[0].get_parameter(name))
-
-
-def _check_signature(branch: Callable[..., nn.Module], branch_config: dict[str, Any]) -> None:
-    parameters = inspect.signature(branch).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    known = [name for name, p in parameters.items() if name not in ("d_in", "d_out")]
-    label = getattr(branch, "__name__", str(branch))
-    for key in branch_config:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(known) or 'no settings'}"
-            raise KronaError(f"method.{key}: {label} has no such setting; {hint}")
-    missing = [n for n in known if parameters[n].default is inspect.Parameter.empty and n not in branch_config]
-    if missing:
-        raise KronaError(f"method.{missing[0]} is missing: {label} needs it")
+def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, Any]) -> None:
+    """A config is checked before (`krona.config.check`); this is for callers of `surgery.insert`."""
+    signature = inspect.signature(branch)
+    try:
+        signature.bind(0, 0, **branch_config)
+    except TypeError as error:
+        known = ", ".join(name for name in signature.parameters if name not in ("d_in", "d_out"))
+        label = getattr(branch, "__name__", branch)
+        raise KronaError(f"method: {label}: {error}; its arguments: {known or 'none'}") from error

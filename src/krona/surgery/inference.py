@@ -1,11 +1,12 @@
-"""Branches that no weight can hold, at inference: their own weights made ready once, their additions folded away.
+"""Faster forms for inference of branches that can't be merged: weights computed once, additions fused.
 
-    preparing.prepare(model)        # model.eval(), no gradients: the same outputs to 1e-5, fewer operations
-    preparing.release(model)
+    inference.prepare(model)        # model.eval(), no gradients: the same outputs to 1e-5, fewer operations
+    inference.release(model)
 
-What is made ready is copied from the weights and noted with their version counters: when a weight, a scale or the
-active adapter changes, the next forward makes it ready anew. (A write through ``.data`` into the same storage moves no
-counter: call `prepare` again after one.) In training, under autograd and under autocast the plain modules run.
+An extra for inference of your own and for bench.py; a run's scores come from the plain modules. The computed weights
+are copies: when a weight, a scale or the active adapter changes, the next forward computes them again. (A write through
+``.data`` moves no version counter: call `prepare` again after one.) In training, under autograd and under autocast the
+plain modules run.
 
 - PA beside a ReLU FFN: its bottleneck becomes more rows of wi and columns of wo, its output bias one more: no operation
   is added. The widened copies double the FFNs' memory.
@@ -16,7 +17,6 @@ counter: call `prepare` again after one.) In training, under autograd and under 
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -29,51 +29,38 @@ Slot = tuple[dict[str, Any], str]  # where a weight or a setting is held
 
 
 def prepare(model: nn.Module) -> int:
-    """Prepare the active adapter's places; returns how many have a form of their own (the rest runs as it is)."""
+    """Prepare the active adapter's places; returns how many have a faster form (the others run as they are)."""
     places = list(adapted_modules(model))
     if not places:
-        raise KronaError(
-            "no adapter is in this model: there is nothing to prepare; surgery.insert(model, …) puts one in"
-        )
+        raise KronaError("no adapter is in this model, so there is nothing to prepare: surgery.insert(model, …) first")
     for _, adapted in places:
-        adapted.prepared = Prepared()
-    return sum(adapted.prepared.refresh(adapted) is not None for _, adapted in places)
+        adapted.inference_form = InferenceForm()
+    return sum(adapted.inference_form.refresh(adapted) is not None for _, adapted in places)
 
 
 def release(model: nn.Module) -> None:
-    """The plain modules again."""
+    """Back to the plain modules."""
     for _, adapted in adapted_modules(model):
-        adapted.prepared = None
+        adapted.inference_form = None
 
 
-@contextmanager
-def prepared(model: nn.Module) -> Iterator[None]:
-    """`prepare` for the length of a block; a model without branches runs as it is."""
-    if any(True for _ in adapted_modules(model)):
-        prepare(model)
-    try:
-        yield
-    finally:
-        release(model)
-
-
-class Prepared:
-    """The prepared form of one place, and what it was made from."""
+class InferenceForm:
+    """The faster form of one place, and what it was made from."""
 
     def __init__(self) -> None:
         self.step: Callable[..., Any] | None = None
         self.made_from: list[tuple[dict[str, Any], str, Any, int, int]] | None = None
-        self.hooks: list[dict[int, Any]] = []  # of the place's modules: with one, they run themselves
+        self.hooks: list[dict[int, Any]] = []  # of the place's modules: with a hook the plain modules run
         self.state: tuple[Any, ...] = ()
 
     def __reduce__(self) -> Any:  # a copy of the model, or one from a file, makes its own
-        return Prepared, ()
+        return InferenceForm, ()
 
     def refresh(self, adapted: Adapted) -> Callable[..., Any] | None:
-        """The step for the place as it is now, made anew if anything that it was made from has changed."""
+        """The step for the place as it is now, made again if anything that it was made from has changed."""
         if self.made_from is None or self.state != self._state(adapted) or self._changed():
             self.step = step_for(adapted)
-            self.made_from = [_noted(*slot) for slot in _slots(adapted)]
+            self.made_from = [_with_version(*slot) for slot in _slots(adapted)]
             modules = list(adapted.modules())
             self.hooks = [hooks for m in modules for hooks in (m._forward_hooks, m._forward_pre_hooks)]
             self.state = self._state(adapted)
@@ -107,7 +94,7 @@ def _slots(adapted: Adapted) -> Iterator[Slot]:
             )
 
 
-def _noted(holder: dict[str, Any], key: str) -> tuple[dict[str, Any], str, Any, int, int]:
+def _with_version(holder: dict[str, Any], key: str) -> tuple[dict[str, Any], str, Any, int, int]:
     value = holder[key]
     if isinstance(value, Tensor):
         return holder, key, value, value._version, value.data_ptr()

@@ -1,4 +1,4 @@
-"""The prepared form of each kind of place (`krona.surgery.inference`): a function of its inputs, weights made ready."""
+"""The inference form of each kind of place (`krona.surgery.inference`): a function of its inputs."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -19,7 +19,7 @@ ALIGNED = 16  # hidden units: a product's columns come in multiples of this
 
 
 def step_for(adapted: Adapted) -> Step | None:
-    """The step that replaces a place's forward, or None where the plain modules are what there is."""
+    """The step that replaces a place's forward, or None where only the plain modules can run."""
     name = adapted.active
     if name is None or name not in adapted.places or adapted.merged or name in adapted.magnitudes:
         return None
@@ -39,7 +39,7 @@ def step_for(adapted: Adapted) -> Step | None:
 
 
 def _unusual(adapted: Adapted) -> bool:
-    """Hooks, tensors without a version counter, or weights of several dtypes: left to the plain modules."""
+    """Hooks, tensors without a version counter, or weights of several dtypes: cases for the plain modules."""
     weights = list(adapted.parameters())
     return (
         any(module._forward_hooks or module._forward_pre_hooks for module in adapted.modules())
@@ -61,12 +61,8 @@ def _bottleneck_after(base: nn.Module, part: Bottleneck, *, residual: bool) -> S
 def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None:
     if len({part.non_linearity for part in parts}) > 1:
         return None
-    ready = [_with_constant(part) for part in parts]
-    down, down_bias, up = (
-        torch.cat([r[0] for r in ready], 1),
-        torch.cat([r[1] for r in ready]),
-        torch.cat([r[2] for r in ready]),
-    )
+    downs, biases, ups = zip(*(_with_constant(part) for part in parts), strict=True)
+    down, down_bias, up = torch.cat(downs, 1), torch.cat(biases), torch.cat(ups)
     non_linearity = parts[0].non_linearity
 
     def finish(y: Tensor, x: Tensor) -> Tensor:
@@ -89,21 +85,12 @@ def _beside_relu_ffn(base: Any, parts: list[Bottleneck]) -> Step | None:
         return None
     if any(part.non_linearity is not F.relu for part in parts):
         return None
-    ready = [_with_constant(part) for part in parts]
-    d, hidden = base.wi.in_features, base.wi.out_features
-    more = sum(len(bias) for _, bias, _ in ready)
-    width = -(-(hidden + more) // ALIGNED) * ALIGNED
-    wi, bias, wo = (
-        base.wi.weight.new_zeros(width, d),
-        base.wi.weight.new_zeros(width),
-        base.wo.weight.new_zeros(d, width),
-    )
-    wi[:hidden], wo[:, :hidden] = base.wi.weight, base.wo.weight
-    at = hidden
-    for down, down_bias, up in ready:
-        end = at + len(down_bias)
-        wi[at:end], bias[at:end], wo[:, at:end] = down.T, down_bias, up.T
-        at = end
+    downs, biases, ups = zip(*(_with_constant(part) for part in parts), strict=True)
+    hidden = base.wi.out_features
+    spare = -(hidden + sum(map(len, biases))) % ALIGNED
+    wi = F.pad(torch.cat([base.wi.weight, *(down.T for down in downs)]), (0, 0, 0, spare))
+    bias = F.pad(torch.cat([base.wi.weight.new_zeros(hidden), *biases]), (0, spare))
+    wo = F.pad(torch.cat([base.wo.weight, *(up.T for up in ups)], 1), (0, spare))
 
     def step(x: Tensor) -> Tensor:
         return F.linear(F.linear(x, wi, bias).relu_(), wo)
@@ -112,7 +99,7 @@ def _beside_relu_ffn(base: Any, parts: list[Bottleneck]) -> Step | None:
 
 
 def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
-    """All Kronecker modules of a place as one; what stands between the products must be the same in all."""
+    """All Kronecker modules of a place as one; their non-linearity and shapes must be the same."""
     if len({(part.A.shape, part.B.shape, part.non_linearity, part.inner_bias is None) for part in parts}) > 1:
         return None
     A, B = torch.cat([part.A for part in parts]), torch.cat([part.B for part in parts])

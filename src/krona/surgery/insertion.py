@@ -1,19 +1,19 @@
-"""Branches go into a model, one adapter of several is switched to, and all comes out again."""
+"""Insertion of adapters into a model, the switch between them, and their removal."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import nn
 
-from krona.kernels.t5_modules import quicken, slow_down
+from krona.kernels.t5_modules import restore_modules, use_fast_modules
 from krona.messages import KronaError
-from krona.surgery.branches import Built, build
+from krona.surgery.branches import build
 from krona.surgery.merging import unmerge
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import (
     Adapted,
-    Adapter,
     Inserted,
+    Insertion,
     Placement,
     adapted_modules,
     adapter_named,
@@ -41,20 +41,20 @@ def insert(
     reversible: bool = True,
     **branch_config: Any,
 ) -> None:
-    """Freeze the backbone, put branches where ``target_modules`` says, and leave what trains trainable.
+    """Freeze the backbone, insert branches at ``target_modules``, and make what trains trainable.
 
     Args:
-        branch: called as ``branch(d_in, d_out, **branch_config)`` for each place; None puts in no branch.
-        target_modules: where: names of modules or patterns over them (`krona.surgery.targets`).
+        branch: called as ``branch(d_in, d_out, **branch_config)`` for each place; None: no branch.
+        target_modules: names of modules or patterns over them (`krona.surgery.targets`).
         placement: one for all, or one for each of ``target_modules``.
         inner_residual: sequential and before are ``h + branch(h)``; false: ``branch(h)`` alone.
         modules_per_target: branches at each place (KronA^B has two to each FFN).
         magnitude: DoRA's magnitude over the branches of a linear layer.
         train_layer_norms: all LayerNorm weights train too (47,616 on T5-base; docs/fidelity.md: on).
         train_backbone: everything trains (full fine-tuning).
-        name: what `activate`, `take_out` and the others call this adapter.
-        reversible: keep the weights that train as they were, for ``take_out`` and for other adapters in the model
-            (full: one more copy of the model).
+        name: this adapter's name for `activate`, `take_out` and the others.
+        reversible: keep a copy of the backbone's weights that train, for ``take_out`` and for other adapters in the
+            model (full: one more copy of the model).
         branch_config: the branch's own arguments.
 
     Raises:
@@ -63,7 +63,7 @@ def insert(
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
-    insertion = {
+    insertion: dict[str, Any] = {
         "target_modules": list(target_modules),
         "placement": placement if isinstance(placement, str) else list(placement),
         "inner_residual": inner_residual,
@@ -72,20 +72,25 @@ def insert(
         "train_layer_norms": train_layer_norms,
         "train_backbone": train_backbone,
     }
-    # all is built before the first is put in: an error leaves the model as it was
-    built = [] if branch is None else build(model, branch, branch_config, **_placing(insertion))
+    # all are built before the first is put in: an error leaves the model as it was
+    placing = {key: value for key, value in insertion.items() if not key.startswith("train_")}
+    built = [] if branch is None else build(model, branch, branch_config, **placing)
     trains = trained_names(model, train_layer_norms=train_layer_norms, train_backbone=train_backbone)
-    _check_company(name, state, leaves_its_mark=bool(trains) and not reversible)
+    _check_others(name, state, irreversible=bool(trains) and not reversible)
     if not state.adapters:
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
-    adapter = Adapter(branch=branch, branch_config=dict(branch_config), insertion=insertion, reversible=reversible)
+    adapter = Insertion(branch=branch, branch_config=dict(branch_config), insertion=insertion, reversible=reversible)
     model.__dict__["krona"] = state
     model.requires_grad_(False)
     for at in reversed(built):  # the inner before the outer: names stay right
-        _put_in(model, name, at)
+        adapted = model.get_submodule(at.place)
+        if not isinstance(adapted, Adapted):
+            adapted = Adapted(adapted)
+            _replace(model, at.place, adapted)
+        adapted.put_in(name, at.branches, at.how, at.magnitude)
     adapter.trained = _to_train(model, trains, state, reversible=reversible)
     state.adapters[name] = adapter
-    quicken(model)
+    use_fast_modules(model)
     activate(model, name)
 
 
@@ -94,7 +99,7 @@ def activate(model: nn.Module, name: str | None) -> None:
     state = state_of(model)
     if name is not None:
         adapter_named(model, name)
-    elif state.active is not None and state.adapters[state.active].leaves_its_mark:
+    elif state.active is not None and state.adapters[state.active].irreversible:
         raise KronaError(f"{NO_COPY.format(state.active)}: there is no bare backbone; load it again")
     if state.merged is not None and name != state.merged:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
@@ -122,7 +127,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     state = state_of(model)
     leaving = [name] if name is not None else list(state.adapters)
     for adapter_name in leaving:
-        if adapter_named(model, adapter_name).leaves_its_mark:
+        if adapter_named(model, adapter_name).irreversible:
             raise KronaError(f"{NO_COPY.format(adapter_name)}: it can't be taken out; load the backbone again")
     if state.merged in leaving:
         unmerge(model)
@@ -140,12 +145,8 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         return
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad[parameter_name])
-    slow_down(model)
+    restore_modules(model)
     del model.__dict__["krona"]
-
-
-def _placing(insertion: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in insertion.items() if not key.startswith("train_")}
 
 
 def _check_name(name: str, state: Inserted) -> None:
@@ -157,23 +158,23 @@ def _check_name(name: str, state: Inserted) -> None:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
 
 
-def _check_company(name: str, state: Inserted, *, leaves_its_mark: bool) -> None:
-    """Adapters of one model stand on the same backbone: beside another, none may train it without a copy."""
+def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
+    """Adapters of one model share its backbone: beside another, none may train it without a copy."""
     for other, adapter in state.adapters.items():
-        if adapter.leaves_its_mark:
+        if adapter.irreversible:
             raise KronaError(
-                f"{NO_COPY.format(other)}: {name!r} would stand on what it trained. Load the backbone again, and "
-                f"insert {other!r} with reversible=True where both shall be in it"
+                f"{NO_COPY.format(other)}: {name!r} would use the weights that it trained. Load the backbone again, "
+                f"and insert {other!r} with reversible=True if both are to be in it"
             )
-        if leaves_its_mark:
+        if irreversible:
             raise KronaError(
-                f"{NO_COPY.format(name)}: {other!r}, which is in the model too, would stand on what it trains. Insert "
-                f"{name!r} with reversible=True, or take {other!r} out first"
+                f"{NO_COPY.format(name)}: {other!r}, which is in the model too, would use the weights that it trains. "
+                f"Insert {name!r} with reversible=True, or take {other!r} out first"
             )
 
 
 def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool) -> dict[str, nn.Parameter]:
-    """The backbone's weights that are to train, by name: copies, where the originals are kept in ``state``."""
+    """The backbone's weights that are to train, by name: copies, with the originals kept in ``state``."""
     owners = _parameter_owners(model)
     trained: dict[str, nn.Parameter] = {}
     for name in names:
@@ -182,18 +183,8 @@ def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, revers
         assert original is not None
         if reversible:
             state.originals.setdefault(name, original)
-            trained[name] = nn.Parameter(original.detach().clone())
-        else:
-            trained[name] = original
+        trained[name] = nn.Parameter(original.detach().clone()) if reversible else original
     return trained
-
-
-def _put_in(model: nn.Module, name: str, at: Built) -> None:
-    adapted = model.get_submodule(at.place)
-    if not isinstance(adapted, Adapted):
-        adapted = Adapted(adapted)
-        _replace(model, at.place, adapted)
-    adapted.put_in(name, at.branches, at.how, at.magnitude)
 
 
 def _parameter_owners(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:

@@ -1,7 +1,7 @@
-"""An adapter into the backbone's weights and out again, where its update is linear (Eq. 4): torch only.
+"""Merging of an adapter with a linear update into the backbone's weights (Eq. 4), and its undoing.
 
-A merged weight is a new tensor: the original stands aside and comes back, the very same object, on ``unmerge``. Nothing
-merges by itself, ``eval()`` included. LayerNorms that train with an adapter are the model's own weights in any case.
+A merged weight is a new tensor; ``unmerge`` puts the original object back. Nothing merges by itself, ``eval()``
+included. LayerNorms that train with an adapter are the model's own weights in any case.
 """
 
 import copy
@@ -27,7 +27,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
     state = state_of(model)
     name = state.active if name is None else name
     if name is None:
-        raise KronaError("no adapter is active: surgery.activate(model, name), or say which one to merge")
+        raise KronaError("no adapter is active: surgery.activate(model, name), or name the one to merge")
     adapter_named(model, name)
     if state.merged is not None:
         raise KronaError(f"adapter {state.merged!r} is merged already: surgery.unmerge(model) first")
@@ -44,7 +44,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Give the backbone its own weights back, bit for bit, and let the branches stand beside them again."""
+    """Put the backbone's own weights back, bit for bit, with the branches beside them again."""
     state = state_of(model)
     if state.merged is None:
         raise KronaError("no adapter is merged")
@@ -64,8 +64,8 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     label = public_name(place)
     if not isinstance(base, nn.Linear):
         raise KronaError(
-            f"adapter {name!r} stands at {label}, a {type(base).__name__} and no linear layer: there is no one weight "
-            "that could hold it (section 3.3). Keep it beside the block"
+            f"adapter {name!r} is at {label}, a {type(base).__name__} and no linear layer: no single weight can hold "
+            "it (section 3.3). Keep it beside the block"
         )
     W = base.weight.to(torch.promote_types(base.weight.dtype, torch.float32))
     branches = list(adapted.branches[name].children())

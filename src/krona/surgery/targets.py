@@ -1,23 +1,21 @@
-"""Where branches can go: patterns over module names, and the widths of what they match. Torch only.
+"""Placement of branches: patterns over module names, and the widths of the modules that they match.
 
 A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) takes the modules whose dotted name ends
 with it; a pattern whose last part has a ``*`` (``encoder.*``, ``SelfAttention.*``, ``wi*``) takes the linear layers
 that it matches.
 """
 
-import difflib
 import fnmatch
 from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
 
-from krona.messages import KronaError
+from krona.messages import KronaError, did_you_mean
 from krona.surgery.wrapper import base_of, of_an_adapter, public_name
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
-    """Names of the modules that the patterns match, in the model's order."""
     return list(match_places(model, target_modules))
 
 
@@ -34,19 +32,20 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, i
     }
     places: dict[str, int] = {}
     for number, pattern in enumerate(target_modules):
-        glob = "*" in pattern.rsplit(".", 1)[-1]
+        last = pattern.rsplit(".", 1)[-1]
         matched = [
             name
             for public, name in candidates.items()
             if (fnmatch.fnmatchcase(public, pattern) or fnmatch.fnmatchcase(public, f"*.{pattern}"))
-            and (not glob or isinstance(base_of(model.get_submodule(name)), nn.Linear))
+            and ("*" not in last or isinstance(base_of(model.get_submodule(name)), nn.Linear))
         ]
         if not matched:
-            raise KronaError(_no_match(pattern, candidates))
+            ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})
+            near = did_you_mean(last, ends)
+            raise KronaError(f"target_modules: {pattern!r} matches no module of this backbone: {near}")
         for name in matched:
             places.setdefault(name, number)
-    order = {name: i for i, (name, _) in enumerate(model.named_modules())}
-    return {name: places[name] for name in sorted(places, key=order.__getitem__)}
+    return {name: places[name] for name, _ in model.named_modules() if name in places}
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
@@ -54,31 +53,21 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     module = base_of(module)
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
-    kind = type(module).__name__
-    if kind.endswith("Norm"):
+    if type(module).__name__.endswith("Norm"):
         weight = module.get_parameter("weight")
         return weight.numel(), weight.numel()
     first: Any = getattr(module, "wi", None) or getattr(module, "wi_0", None) or getattr(module, "q", None)
     last: Any = getattr(module, "wo", None) or getattr(module, "o", None)
-    if first is not None and last is not None:
-        d_in: Any = base_of(first).in_features
-        d_out: Any = base_of(last).out_features
-        return int(d_in), int(d_out)
-    return None
+    if first is None or last is None:
+        return None
+    d_in: Any = base_of(first).in_features
+    d_out: Any = base_of(last).out_features
+    return int(d_in), int(d_out)
 
 
 def widths(module: nn.Module) -> tuple[int, int]:
-    """(d_in, d_out) of a module; an error where no branch can stand."""
+    """(d_in, d_out) of a module; an error if it can carry no branch."""
     found = widths_or_none(module)
     if found is None:
-        raise KronaError(f"no branch can stand at a {type(module).__name__}")
+        raise KronaError(f"a {type(module).__name__} can carry no branch")
     return found
-
-
-def _no_match(pattern: str, candidates: dict[str, str]) -> str:
-    last = sorted({public.rsplit(".", 1)[-1] for public in candidates})
-    near = difflib.get_close_matches(pattern.rsplit(".", 1)[-1], last, n=3, cutoff=0.4)
-    return (
-        f"target_modules: {pattern!r} matches no module of this backbone; "
-        f"{'near names: ' + ', '.join(near) if near else 'its modules end in: ' + ', '.join(last)}"
-    )

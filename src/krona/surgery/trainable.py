@@ -1,4 +1,4 @@
-"""What trains in a model with an adapter: its number of parameters, its tensors by name, and copying into them."""
+"""The trainable parameters of a model with an adapter: their number, their tensors by name, and copying into them."""
 
 from dataclasses import dataclass
 
@@ -32,8 +32,8 @@ def count(model: nn.Module) -> Count:
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
     """What trains, by name: ``encoder.block.0.layer.0.SelfAttention.q.0.A``, ``decoder.final_layer_norm.weight``.
 
-    A branch's number at its place stands before its own name: KronA^B has ``DenseReluDense.0.A`` and ``….1.A``. A
-    parameter that several places share is there once, under the first place's name.
+    A branch's number at its place comes before the parameter's name: KronA^B has ``DenseReluDense.0.A`` and ``….1.A``.
+    A parameter that several places share is listed once, under the first place's name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 

@@ -1,7 +1,8 @@
-"""A module of the backbone with branches at it, and what a model carries while adapters are in it: torch only."""
+"""The wrapper of a backbone's module with branches at it, and the state of a model with adapters in it."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -15,38 +16,36 @@ Placement = Literal["parallel", "sequential", "before"]
 
 @dataclass(frozen=True)
 class Place:
-    """How an adapter's branches stand at one module."""
-
     placement: Placement
     inner_residual: bool
 
 
 @dataclass
-class Adapter:
-    """One inserted method: where its branches sit and which of the backbone's own weights train with it."""
+class Insertion:
+    """One inserted adapter: its arguments, and which of the backbone's own weights train with it."""
 
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
-    insertion: dict[str, Any]  # the arguments of `surgery.insert` besides
-    reversible: bool = True  # of the backbone's weights that train a copy is kept
+    insertion: dict[str, Any]  # the other arguments of `surgery.insert`
+    reversible: bool = True  # the originals of the backbone's weights that train are kept
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
 
     @property
-    def leaves_its_mark(self) -> bool:
-        """Whether the backbone's own weights train with it, and nothing keeps them as they were."""
+    def irreversible(self) -> bool:
+        """Whether it trains the backbone's own weights and no copy of them is kept."""
         return bool(self.trained) and not self.reversible
 
 
 @dataclass
 class Inserted:
-    """What a model carries while adapters are in it."""
+    """The state of a model with adapters in it."""
 
-    adapters: dict[str, Adapter] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # weights that stand aside, by name
+    adapters: dict[str, Insertion] = field(default_factory=dict)
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # of the weights that train, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
     active: str | None = None
     merged: str | None = None
-    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places where a merged one stands in
+    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
 
 
 class Adapted(nn.Module):
@@ -63,10 +62,10 @@ class Adapted(nn.Module):
         self.base = base
         self.training = base.training  # a model in eval mode stays in it
         self.branches = nn.ModuleDict()  # adapter → its branches here
-        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, where it has one
+        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, if any
         self.places: dict[str, Place] = {}
         self.active: str | None = None
-        self.prepared: Any = None  # a `krona.surgery.inference.Prepared`, for inference
+        self.inference_form: Any = None  # a `krona.surgery.inference.InferenceForm`
         self.merged = False  # the active adapter is in the base's weight
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
@@ -81,8 +80,8 @@ class Adapted(nn.Module):
         place = self.places.get(self.active) if self.active is not None else None
         if self.active is None or place is None or self.merged:
             return self.base(x, *args, **kwargs)
-        if self.prepared is not None and self._at_inference(x):
-            step = self.prepared.refresh(self)
+        if self.inference_form is not None and self._at_inference(x):
+            step = self.inference_form.refresh(self)
             if step is not None:
                 return step(x, *args, **kwargs)
         branches: Any = self.branches[self.active]
@@ -112,7 +111,7 @@ class Adapted(nn.Module):
         return not (self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
 
     def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
-        """Whether the branch and the linear layer that it stands beside can be computed together (``beside``)."""
+        """Whether the branch and the linear layer beside it can be computed together (``beside``)."""
         base = self.base
         return (
             type(base) is nn.Linear
@@ -159,13 +158,10 @@ def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
 
 
 def public_name(name: str) -> str:
-    """A parameter's name without the wrappers: as it would be called beside the backbone's own."""
+    """A parameter's name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
     parts = name.split(".")
-    kept: list[str] = []
-    for index, part in enumerate(parts):
-        if part in ("base", "branches", "magnitudes") or (index and parts[index - 1] in ("branches", "magnitudes")):
-            continue
-        kept.append(part)
+    within = ("branches", "magnitudes")  # an adapter's name follows
+    kept = [part for before, part in pairwise(["", *parts]) if part not in ("base", *within) and before not in within]
     return ".".join(kept)
 
 
@@ -180,7 +176,7 @@ def base_of(module: nn.Module) -> nn.Module:
 
 
 def state_of(model: nn.Module) -> Inserted:
-    """What the model carries; an error where no adapter is in it."""
+    """The model's adapters; an error if there are none."""
     state = model.__dict__.get("krona")
     if state is None:
         raise KronaError("no adapter is in this model: surgery.insert(model, …) puts one in")
@@ -188,8 +184,8 @@ def state_of(model: nn.Module) -> Inserted:
     return state
 
 
-def adapter_named(model: nn.Module, name: str) -> Adapter:
-    """One of the model's adapters; an error that lists them where the name is none of theirs."""
+def adapter_named(model: nn.Module, name: str) -> Insertion:
+    """One of the model's adapters; an error that lists them for another name."""
     adapters = state_of(model).adapters
     if name not in adapters:
         raise KronaError(f"no adapter named {name!r} is in the model; there are: {', '.join(map(repr, adapters))}")

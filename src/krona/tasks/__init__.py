@@ -1,7 +1,8 @@
-"""Rows → source and target text: tasks, where their rows come from, splits, tokens."""
+"""Tasks, sources of their rows as text, splits and tokens."""
 
 from krona.tasks.fingerprint import data_fingerprint
-from krona.tasks.splits import Split, Splits, load
+from krona.tasks.rows import Split
+from krona.tasks.splits import Splits, load
 from krona.tasks.task import Task
 from krona.tasks.tokens import Tokenised, collate, tokenise
 

@@ -1,7 +1,7 @@
-"""Data files → rows with their line numbers: TSV, CSV, JSONL and Parquet, UTF-8.
+"""Readers of data files (TSV, CSV, JSONL and Parquet, UTF-8): rows with their line numbers.
 
-A reader yields `(line, row)`; a row that cannot be read is yielded as a BadRowError, because the caller may skip
-and count it. A file that cannot be read at all raises KronaError.
+A reader yields `(line, row)`, or `(line, BadRowError)`, because the caller may skip and count bad rows. A file that
+cannot be read at all raises KronaError.
 """
 
 import csv
@@ -55,8 +55,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> Iterator[Located]:
                 yield reader.line_num, _as_row(names, fields)
     except csv.Error as error:
         raise KronaError(
-            f"{path}:{reader.line_num}: not a CSV row: {error}. A field with a quote, a comma or a line end in "
-            'it stands in quotes, and its quotes are doubled: "say ""yes"""'
+            f"{path}:{reader.line_num}: not a CSV row: {error}. Put a field with a quote, a comma or a line end in "
+            'it in quotes, and double its quotes: "say ""yes"""'
         ) from error
 
 
@@ -73,10 +73,7 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Located]:
             yield line, BadRowError(f"a line must be a JSON object with {', '.join(columns)}")
             continue
         absent = next((name for name in columns if name not in row), None)
-        if absent is None:
-            yield line, row
-        else:
-            yield line, BadRowError(f"no '{absent}': {did_you_mean(absent, row)}")
+        yield line, row if absent is None else BadRowError(f"no '{absent}': {did_you_mean(absent, row)}")
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Located]:
@@ -103,9 +100,8 @@ def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> 
         if name not in names:
             hint = " (a CSV's columns are separated by commas)" if ";" in "".join(names) else ""
             raise KronaError(f"{path} has no column '{name}'{hint}: {did_you_mean(name, names)}")
-    for name in columns:
-        if list(names).count(name) > 1:
-            raise KronaError(f"{path} has {list(names).count(name)} columns named '{name}'")
+        if (count := list(names).count(name)) > 1:
+            raise KronaError(f"{path} has {count} columns named '{name}'")
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,7 +1,7 @@
-"""What data a run would read, in a few words, before any work: part of the run's identity.
+"""Fingerprint of the data that a run would read: part of the run's id.
 
-Cheap and total: no torch, no `datasets`, no network, and never an exception; a file that is not there is "absent",
-and the run that follows says what is wrong.
+Cheap, and it never fails: no torch, no `datasets`, no network; a file that is not there is "absent", and the run then
+says what is wrong.
 """
 
 import hashlib
@@ -42,6 +42,6 @@ def _files_hash(files: dict[str, Path]) -> str:
 
 @lru_cache(maxsize=64)
 def _content_hash(file: Path, size: int, mtime_ns: int) -> str:
-    """size and mtime_ns are there for the cache: a sweep asks for the same file once a job."""
+    """size and mtime_ns are for the cache: a sweep asks for the same file in each job."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

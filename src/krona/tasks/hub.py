@@ -1,4 +1,4 @@
-"""GLUE from the Hub through `datasets`, and a quick, plain answer where it cannot be had (`krona.hub`)."""
+"""GLUE from the Hub through `datasets`, with a quick and plain error if it can't be loaded (`krona.hub`)."""
 
 import sys
 from collections.abc import Iterator
@@ -7,23 +7,22 @@ from typing import Any
 
 from krona import hub
 from krona.messages import KronaError
-from krona.tasks.rows import Part, Reading
+from krona.tasks.rows import Reading, Split
 
 PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
 
 
-def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> dict[str, Part]:
+def hub_parts(reading: Reading, *, name: str | None, revision: str | None) -> dict[str, Split]:
     """The labelled parts of a GLUE configuration; its test set has no labels and is left alone."""
     task = reading.task
     if task.hub_name is None or name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (nyu-mll/glue) and task.hub_name")
     loaded = _load(name, task.hub_name, revision)
-    parts = {}
-    for part in PARTS:
-        if part in loaded:
-            origin = f"{name} {task.hub_name} {part}"
-            parts[part] = reading.part(part, origin, enumerate(loaded[part]))
-    return parts
+    return {
+        part: reading.part(part, f"{name} {task.hub_name} {part}", enumerate(loaded[part]))
+        for part in PARTS
+        if part in loaded
+    }
 
 
 def is_cached(name: str, config: str, revision: str | None) -> bool:
@@ -33,7 +32,7 @@ def is_cached(name: str, config: str, revision: str | None) -> bool:
     try:
         with hub.offline(), _bars_on_a_terminal():
             datasets.load_dataset_builder(name, config, revision=revision)
-    except Exception:  # the libraries raise a dozen kinds: not to be had without the Hub
+    except Exception:  # the libraries raise a dozen kinds: not in the cache
         return False
     return True
 

@@ -1,44 +1,55 @@
 """Rows as text, read from a source and checked one by one."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from krona.messages import KronaError, amount
 from krona.tasks.files import Located
 from krona.tasks.task import BadRowError, Task
 
 
-@dataclass(frozen=True)
-class Part:
-    """Rows as text, in the source's order. ids: `<part>-<place in the source>`."""
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Rows as text. ids: `<part>-<place in the source>`. skipped_rows: bad rows of its source that were left out."""
 
     ids: list[str]
     sources: list[str]
     targets: list[str]
-    skipped_rows: int
+    skipped_rows: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, places: Sequence[int]) -> "Part":
-        return Part(
-            ids=[self.ids[i] for i in places],
-            sources=[self.sources[i] for i in places],
-            targets=[self.targets[i] for i in places],
-            skipped_rows=self.skipped_rows,
-        )
+    def take(self, places: Sequence[int]) -> "Split":
+        ids, sources, targets = ([column[i] for i in places] for column in (self.ids, self.sources, self.targets))
+        return replace(self, ids=ids, sources=sources, targets=targets)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash of ids, sources and targets."""
+        digest = hashlib.sha256()
+        for row in zip(self.ids, self.sources, self.targets, strict=True):
+            for text in row:
+                data = text.encode()
+                digest.update(len(data).to_bytes(8, "little") + data)
+        return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """How rows become a Part: the task, whether its name stands before the source, whether bad rows may go."""
+    """Options of reading: the task, whether its name stands before the source, whether bad rows are left out."""
 
     task: Task
     prefix: bool
     skip_bad_rows: bool
 
-    def part(self, name: str, origin: str, rows: Iterable[Located]) -> Part:
-        """origin: what an error calls the source (a path); raises KronaError at the first bad row."""
+    def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
+        """The rows of one official part. origin: the source's name in errors (a path).
+
+        Raises KronaError at the first bad row.
+        """
         ids, sources, targets, skipped, count = list[str](), list[str](), list[str](), 0, 0
         for place, (line, row) in enumerate(rows):
             count = place + 1
@@ -60,4 +71,4 @@ class Reading:
         if not ids:
             why = f"none of its {amount(count, 'row')} can be used" if count else "it has columns and no rows"
             raise KronaError(f"{origin}: a split with no rows: {why}")
-        return Part(ids, sources, targets, skipped)
+        return Split(ids=ids, sources=sources, targets=targets, skipped_rows=skipped)

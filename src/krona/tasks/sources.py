@@ -1,23 +1,23 @@
-"""Where a task's rows come from: the Hub, GLUE's own files, this project's generator, a user's own files.
+"""Sources of a task's rows: the Hub, GLUE's own files, this project's generator, a user's own files.
 
 Each source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
 `validation_mismatched`; sample tasks and own files: `train`, `dev` and `test`, as many as there are).
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from krona.messages import KronaError, did_you_mean
-from krona.tasks.files import Located, Row, read_rows, read_tsv
-from krona.tasks.rows import Part, Reading
+from krona.tasks.files import Located, read_rows, read_tsv
+from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
 KINDS = ("hub", "tsv", "sample")
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """The task and `data` fit each other: a sample task is generated, a GLUE task is not."""
+    """Raise unless `data` has the task: a sample task is generated, a GLUE task is not."""
     if kind not in KINDS:
         raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
@@ -34,8 +34,7 @@ def check_kind(task: Task, kind: str) -> None:
 
 def read_parts(
     reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
-) -> dict[str, Part]:
-    """All labelled parts that the source has."""
+) -> dict[str, Split]:
     task = reading.task
     check_kind(task, kind)
     if task.kind == "own":
@@ -57,7 +56,7 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """GLUE's files of a task in FOLDER/RTE or FOLDER itself; raises KronaError where they are not."""
+    """GLUE's files of a task in FOLDER/RTE or FOLDER itself; raises KronaError if they are not there."""
     layout = _layout(task)
     if path is None:
         raise KronaError(f"data=tsv needs the folder of the GLUE download: data.path=FOLDER (has {layout.folder}/)")
@@ -79,19 +78,19 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
 def _layout(task: Task) -> TsvLayout:
     if task.tsv is None:
         raise KronaError(
-            f"task {task.name} has neither files of its own nor a place in GLUE's download: "
-            "give its YAML files: {train: FILE}"
+            f"task {task.name} has neither files of its own nor a folder in GLUE's download: "
+            "add files: {train: FILE} to its YAML"
         )
     return task.tsv
 
 
-def _own_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+def _own_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     columns = (*reading.task.columns, reading.task.label_column)
     files = own_files(reading.task, path)
     return {part: reading.part(part, str(file), read_rows(file, columns)) for part, file in files.items()}
 
 
-def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Part]:
+def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     task, layout = reading.task, _layout(reading.task)
     ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
     return {
@@ -108,12 +107,11 @@ def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Locat
             yield line, {name: row[column] for name, column in ours.items()}
 
 
-def _sample_parts(reading: Reading) -> dict[str, Part]:
+def _sample_parts(reading: Reading) -> dict[str, Split]:
     from krona.tasks.sample import generate
 
     sample = reading.task.sample or ""
-    parts = {}
-    for part in FILE_KEYS:
-        rows: Sequence[Row] = generate(sample, part)
-        parts[part] = reading.part(part, f"sample task {sample}, {part}", enumerate(rows))
-    return parts
+    return {
+        part: reading.part(part, f"sample task {sample}, {part}", enumerate(generate(sample, part)))
+        for part in FILE_KEYS
+    }

@@ -1,15 +1,14 @@
-"""Train, dev and test of a task: two protocols, because D.1 and Table 1 disagree (docs/fidelity.md, Data).
+"""Division into train, dev and test, by two protocols, because D.1 and Table 1 disagree (docs/fidelity.md, Data).
 
 The data seed is fixed and never the training's seed: all runs of a task see the same three splits.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.rows import Part, Reading
+from krona.tasks.rows import Reading, Split
 from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
@@ -19,22 +18,8 @@ OWN_SHARE = 10  # a user's task without dev or test gives a tenth of train for e
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
-    """Rows as text. fingerprint: of ids, sources and targets. skipped_rows: bad rows left out of its file."""
-
-    ids: list[str]
-    sources: list[str]
-    targets: list[str]
-    fingerprint: str
-    skipped_rows: int = 0
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Splits:
-    """kind: what a score on them may be called, "glue", "sample" or "own"."""
+    """kind: of the scores on them, "glue", "sample" or "own"."""
 
     train: Split
     dev: Split
@@ -57,7 +42,7 @@ def load(
 ) -> Splits:
     """A task's three splits; the keywords are `conf/data/*.yaml`'s keys. Raises KronaError.
 
-    prefix: the method's choice whether the task's name stands before the source; the task's own `prefix` beats it.
+    prefix: whether the method wants the task's name before the source; the task's own `prefix` overrides it.
     """
     if protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
@@ -70,16 +55,18 @@ def load(
     for role, part in (("train", train), ("dev", dev), ("test", test)):
         if not len(part):
             raise KronaError(f"task {task.name}: {role} would be a split with no rows")
-    return Splits(train=_split(train), dev=_split(dev), test=_split(test), kind=task.kind)
+    return Splits(train=train, dev=dev, test=test, kind=task.kind)
 
 
-def divide(parts: Mapping[str, Part], *, split: str, protocol: str, seed: int, task: str) -> tuple[Part, Part, Part]:
+def divide(
+    parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
+) -> tuple[Split, Split, Split]:
     """Official parts → (train, dev, test).
 
     halve_validation: the permuted validation, first half (floor) dev, the rest test.
     carve_train: 1,000 rows of permuted train are dev and the validation is test (appendix_d1: the other way round).
     mnli: dev is validation-mismatched, test validation-matched (appendix_d1: 1,000 of train are test, matched is dev).
-    given: as the source has them; what is missing of dev and test comes out of train or, for test, out of dev.
+    given: as the source has them; a missing dev is taken from train, a missing test from dev or train.
     """
     if split == "given":
         return _given(parts, seed=seed, task=task)
@@ -102,24 +89,24 @@ def divide(parts: Mapping[str, Part], *, split: str, protocol: str, seed: int, t
 
 def permutation(rows: int, seed: int) -> list[int]:
     """torch.randperm under the data seed, as the code behind Table 1 has it."""
-    import torch  # here, so that a run's identity and the report do not wait for it
+    import torch  # here, so that a run's id and the report need no torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
 
 
-def _part(parts: Mapping[str, Part], name: str, task: str) -> Part:
+def _part(parts: Mapping[str, Split], name: str, task: str) -> Split:
     if name not in parts:
         raise KronaError(f"task {task}: its data has no '{name}': {did_you_mean(name, parts)}")
     return parts[name]
 
 
-def _halves(part: Part, seed: int) -> tuple[Part, Part]:
+def _halves(part: Split, seed: int) -> tuple[Split, Split]:
     order = permutation(len(part), seed)
     half = len(part) // 2
     return part.take(order[:half]), part.take(order[half:])
 
 
-def _given(parts: Mapping[str, Part], *, seed: int, task: str) -> tuple[Part, Part, Part]:
+def _given(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Split, Split, Split]:
     train, dev, test = _part(parts, "train", task), parts.get("dev"), parts.get("test")
     if dev is not None and test is None:
         dev, test = _halves(dev, seed)
@@ -132,8 +119,8 @@ def _given(parts: Mapping[str, Part], *, seed: int, task: str) -> tuple[Part, Pa
     return (train if len(order) == len(train) else train.take(order)), dev, test
 
 
-def _balanced(train: Part, rows: int, *, seed: int, by_label: bool) -> Part:
-    """`rows` rows: one of each label in turn, as long as it lasts. A regression has no labels to balance."""
+def _balanced(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
+    """`rows` rows, one of each label in turn while there are any. A regression has no labels to balance."""
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise KronaError(f"data.train_rows={rows}: a split with no rows; it must be a whole number of at least 1")
     if rows > len(train):
@@ -147,18 +134,3 @@ def _balanced(train: Part, rows: int, *, seed: int, by_label: bool) -> Part:
             if queues[label] and len(taken) < rows:
                 taken.append(queues[label].pop())
     return train.take(taken)
-
-
-def _split(part: Part) -> Split:
-    digest = hashlib.sha256()
-    for row in zip(part.ids, part.sources, part.targets, strict=True):
-        for text in row:
-            data = text.encode()
-            digest.update(len(data).to_bytes(8, "little") + data)
-    return Split(
-        ids=part.ids,
-        sources=part.sources,
-        targets=part.targets,
-        fingerprint=digest.hexdigest()[:16],
-        skipped_rows=part.skipped_rows,
-    )

@@ -1,7 +1,7 @@
-"""A task: which columns make the source text, which labels make the target text, and how it is scored.
+"""Tasks: the columns of the source text, the labels of the target text, and the metrics.
 
-Everything here is text to text, as T5 wants it: a row of a data file becomes `source` and `target`, both strings.
-A task is one YAML of `conf/task/`; its keys are the fields of `Task`.
+A row of a data file becomes two strings, `source` and `target`. A task is one YAML of `conf/task/`; its keys are the
+fields of `Task`.
 """
 
 import math
@@ -27,10 +27,10 @@ class BadRowError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class TsvLayout:
-    """Where GLUE's own download keeps a task.
+    """A task's files in GLUE's own download.
 
     folder: the task's folder in the download.
-    header: the columns of files that have no header line (CoLA); None where the first line names them.
+    header: the columns of files that have no header line (CoLA); None: the first line names them.
     columns: this project's column → the file's column, for those whose names differ.
     files: split → file name.
     """
@@ -38,9 +38,7 @@ class TsvLayout:
     folder: str
     header: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(
-        default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"},
-    )
+    files: Mapping[str, str] = field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +46,13 @@ class Task:
     """One task.
 
     columns: the one or two text columns.
-    template: the source text, with `{column}` where a column's text goes.
+    template: the source text, with `{column}` for a column's text.
     labels: word → id; the target is the id as text. None: a regression, the target is a number of one decimal.
-    metrics: what is computed; their mean on dev chooses the epoch.
-    score: those of `metrics` whose mean stands in the tables (MRPC: F1 alone).
-    split: how dev and test come about (`splits.py`); own files and sample tasks are `given`.
-    prefix: the task's name before the source: true or false; None leaves it to the method.
-    sample: the generator's name of a sample task. files: a user's own data. hub_name: GLUE's configuration on
-    the Hub. tsv: GLUE's own files.
+    metrics: their mean on dev chooses the epoch.
+    score: those of `metrics` whose mean is in the tables (MRPC: F1 alone).
+    split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
+    prefix: whether the task's name is put before the source; None: the method decides.
+    sample: name of a sample task. files: a user's own. hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
     """
 
     name: str
@@ -77,63 +74,59 @@ class Task:
         self._check_labels()
         self._check_metrics()
         if self.split not in SPLITS:
-            raise KronaError(f"task {self.name}: split '{self.split}': {did_you_mean(self.split, SPLITS)}")
-        if self.files is not None:
-            for key in self.files:
-                if key not in FILE_KEYS:
-                    raise KronaError(f"task {self.name}: files.{key}: {did_you_mean(key, FILE_KEYS)}")
-            if "train" not in self.files:
-                raise KronaError(f"task {self.name}: files has no 'train': name at least files.train")
+            raise self._wrong(f"split '{self.split}': {did_you_mean(self.split, SPLITS)}")
+        for key in self.files or ():
+            if key not in FILE_KEYS:
+                raise self._wrong(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
+        if self.files is not None and "train" not in self.files:
+            raise self._wrong("files has no 'train': name at least files.train")
+
+    def _wrong(self, what: str) -> KronaError:
+        return KronaError(f"task {self.name}: {what}")
 
     def _check_text(self) -> None:
         if not 1 <= len(self.columns) <= 2:
-            raise KronaError(
-                f"task {self.name}: columns names {len(self.columns)} columns: one or two text columns go in"
-            )
+            raise self._wrong(f"columns names {len(self.columns)} columns: a task has one or two text columns")
         used = FIELD.findall(self.template)
         for name in used:
             if name not in self.columns:
-                raise KronaError(
-                    f"task {self.name}: the template uses {{{name}}}, which is not in columns: "
-                    f"{did_you_mean(name, self.columns)}"
-                )
+                near = did_you_mean(name, self.columns)
+                raise self._wrong(f"the template uses {{{name}}}, which is not in columns: {near}")
         for name in self.columns:
             if name not in used:
-                raise KronaError(
-                    f"task {self.name}: the template '{self.template}' leaves out the column '{name}': "
-                    f"write {{{name}}} where its text goes"
+                raise self._wrong(
+                    f"the template '{self.template}' leaves out the column '{name}': write {{{name}}} for its text"
                 )
 
     def _check_labels(self) -> None:
         if self.labels is None:
             return
         if len(self.labels) < 2:
-            raise KronaError(f"task {self.name}: at least two classes, labels names {len(self.labels)}")
+            raise self._wrong(f"at least two classes, labels names {len(self.labels)}")
         if len(set(self.labels.values())) < len(self.labels):
-            raise KronaError(f"task {self.name}: two labels share one id: {dict(self.labels)}")
+            raise self._wrong(f"two labels share one id: {dict(self.labels)}")
 
     def _check_metrics(self) -> None:
         if not self.metrics:
-            raise KronaError(f"task {self.name}: metrics is empty: choose from {', '.join(METRICS)}")
+            raise self._wrong(f"metrics is empty: choose from {', '.join(METRICS)}")
         for metric in self.metrics:
             if metric not in METRICS:
-                raise KronaError(f"task {self.name}: metric '{metric}': {did_you_mean(metric, METRICS)}")
+                raise self._wrong(f"metric '{metric}': {did_you_mean(metric, METRICS)}")
             if self.labels is None and metric in CLASS_METRICS:
-                raise KronaError(
-                    f"task {self.name}: '{metric}' is for classes, and labels: null makes it a regression: "
-                    "use pearson, spearman"
+                raise self._wrong(
+                    f"'{metric}' is for classes, and labels: null makes it a regression: use pearson, spearman"
                 )
         if "f1" in self.metrics and self.labels is not None and len(self.labels) != 2:
-            raise KronaError(f"task {self.name}: 'f1' is for two classes, here are {len(self.labels)}: macro_f1")
+            raise self._wrong(f"'f1' is for two classes, here are {len(self.labels)}: macro_f1")
         for metric in self.score:
             if metric not in self.metrics:
-                raise KronaError(f"task {self.name}: score '{metric}': {did_you_mean(metric, self.metrics)}")
+                raise self._wrong(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
         if not self.score:
-            raise KronaError(f"task {self.name}: score is empty: name one of {', '.join(self.metrics)}")
+            raise self._wrong(f"score is empty: name one of {', '.join(self.metrics)}")
 
     @property
     def kind(self) -> str:
-        """What a score on it may be called: "glue", "sample" or "own"."""
+        """Kind of its scores: "glue", "sample" or "own"."""
         if self.files is not None:
             return "own"
         return "sample" if self.sample is not None else "glue"
@@ -169,11 +162,11 @@ class Task:
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """The number that chooses the epoch on dev: the mean of all metrics (0-100)."""
+        """Mean of all metrics (0-100), which chooses the epoch on dev."""
         return sum(scores[name] for name in self.metrics) / len(self.metrics)
 
     def table_score(self, scores: Mapping[str, float]) -> float:
-        """The number of the tables: the mean of the metrics that `score` names (0-100)."""
+        """Mean of the metrics of `score` (0-100), which is in the tables."""
         return sum(scores[name] for name in self.score) / len(self.score)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""Splits → token ids, in an Arrow file that all runs share, and batches of them.
+"""Tokenised splits, cached in Arrow files that all runs share, and their batches.
 
-The cache is keyed by content: the split's fingerprint, the tokenizer's and the length. Several runs may start together:
-each writes into a folder of its own and renames it; the first wins and the others read what it wrote.
+The cache is keyed by the split's fingerprint, the tokenizer's and the length. Runs that start together each write into
+a folder of their own and rename it; the first wins and the others read its files.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from krona.messages import KronaError
-from krona.tasks.splits import Split
+from krona.tasks.rows import Split
 
 if TYPE_CHECKING:
     import datasets
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # torch's cross entropy leaves such labels out
 BATCH = 1000
-ABANDONED = 3600.0  # seconds after which a half-written folder has no writer any more
+ABANDONED = 3600.0  # seconds after which a half-written folder counts as left by a killed run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +42,10 @@ class Tokenised:
 
 
 def tokenise(
-    split: Split,
-    tokenizer: Any,
-    *,
-    max_source_length: int,
-    cache_dir: Path,
-    tokenizer_fingerprint: str,
+    split: Split, tokenizer: Any, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Token ids of a split, from the cache or made now. Sources are cut to max_source_length tokens, the end of
-    sequence among them; targets never."""
+    """Token ids of a split, from the cache if they are there. Sources are cut to max_source_length tokens, the end of
+    sequence among them; targets are never cut."""
     if max_source_length < 2:
         raise KronaError(f"max_source_length={max_source_length}: at least 2, a piece and the end of sequence")
     key_parts = ["1", split.fingerprint, tokenizer_fingerprint, str(max_source_length)]  # "1": of this format
@@ -75,8 +70,8 @@ def _read(folder: Path, *, rows: int) -> Tokenised:
         raise KronaError(f"the token cache {folder} is damaged ({error}): delete that folder") from error
     if not whole:
         raise KronaError(
-            f"the token cache {folder} cannot be trusted: {len(data)} rows on disk, {counts['rows']} noted, {rows} "
-            "in the split: delete that folder"
+            f"the token cache {folder} cannot be trusted: {len(data)} rows on disk, {counts['rows']} in counts.json, "
+            f"{rows} in the split: delete that folder"
         )
     return Tokenised(rows=data, truncated=counts["truncated"])
 
@@ -128,7 +123,7 @@ def _write_arrow(split: Split, tokenizer: Any, *, max_source_length: int, file: 
 def collate(rows: Sequence[Mapping[str, Sequence[int]]], pad_token_id: int) -> "dict[str, torch.Tensor]":
     """Rows → input_ids and attention_mask (B, longest source), labels (B, longest target) padded with -100.
 
-    No rows, as one of several devices may have of a last batch, are tensors of none.
+    Without rows, as one of several devices may be in a last batch, the tensors have none.
     """
     import torch
 

@@ -1,10 +1,10 @@
-"""Which rows make a batch: an epoch's order, batches of about one length, and evaluation from short to long."""
+"""Samplers: an epoch's order, batches of about one length, and evaluation from short to long."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch.utils.data import Sampler
+from torch.utils.data import BatchSampler, Sampler
 
 from krona.tasks import Tokenised
 from krona.training.ranks import Ranks
@@ -41,9 +41,9 @@ def mixed_seed(seed: int, count: int) -> int:
 class BucketedBatches(Sampler[list[int]]):
     """Batches of rows of about one length: each row once an epoch, the order a function of the seed and the epoch.
 
-    The epoch's permutation is cut into windows of ``WINDOW`` batches; in each, rows are sorted by length (ties stay in
-    the permutation's order), cut into batches, and the epoch's batches are shuffled. A batch's composition is then no
-    longer independent of length, which the paper's is: off by default.
+    The epoch's permutation is cut into windows of ``WINDOW`` batches; in each, rows are sorted by length (ties keep the
+    permutation's order) and cut into batches; then the epoch's batches are shuffled. Unlike the paper's, a batch's rows
+    then depend on their length: off by default.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
@@ -64,20 +64,13 @@ class BucketedBatches(Sampler[list[int]]):
             yield batches[number]
 
 
-class Batches(Protocol):
-    """What picks an epoch's batches: torch's BatchSampler, or `BucketedBatches`."""
-
-    sampler: Any  # has set_epoch
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[int]]: ...
+Batches = BatchSampler | BucketedBatches
 
 
 class ShareOfBatches(Sampler[list[int]]):
-    """One rank's rows of every batch: those of all ranks together are the batch, none of them twice.
+    """One rank's rows of every batch; all ranks' rows together are the batch.
 
-    Where the ranks don't divide a batch, some have a row fewer in it; in a last batch that is small, none at all.
+    If the number of ranks does not divide a batch, some ranks have one row fewer; of a small last batch, none.
     """
 
     def __init__(self, batches: Batches, ranks: Ranks) -> None:
@@ -95,8 +88,8 @@ class ShareOfBatches(Sampler[list[int]]):
 class ShortToLong(Sampler[list[int]]):
     """All rows by length, so that an evaluation's batches hold little padding; each rank takes every size-th batch.
 
-    No rank has more batches than it must, for the slowest is waited for; of a few rows some ranks may have none.
-    ``order`` are this rank's rows as they come, to put predictions back.
+    Batches are shared out evenly, because all wait for the slowest rank; of a few rows some ranks may have none.
+    ``order``: this rank's rows in the order of evaluation.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:

@@ -1,7 +1,4 @@
-"""What a run leaves in its folder: a row an epoch, predictions, the adapter, its result, and checkpoints to go on from.
-
-Each file is written whole or not at all.
-"""
+"""Files of a run (metrics, predictions, adapter, result, checkpoints), each written whole or not at all."""
 
 import csv
 import json
@@ -27,31 +24,31 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The folder of a run, which the first of its ranks writes into.
+    """The folder of a run, which the first of its ranks writes.
 
-    ``still_ours`` is called before each write; it raises where another process has taken the run.
+    ``check_claim`` is called before each write; it raises if another process has taken the run over.
     """
 
     folder: Path
-    still_ours: Callable[[], None]
+    check_claim: Callable[[], None]
     ranks: Ranks
 
     def checkpoint(self) -> Path | None:
-        """The last epoch's checkpoint, where there is one to go on from: on every rank, or on none."""
+        """The last epoch's checkpoint, if there is one: on every rank, or on none."""
         path = self.folder / "last.ckpt"
         there = self.ranks.gather(path.is_file())
         if len(set(there)) > 1:
             raise KronaError(
-                f"{path} is there for {sum(there)} of the run's {len(there)} processes: outputs/ has to lie on a file "
+                f"{path} is there for {sum(there)} of the run's {len(there)} processes: outputs/ must be on a file "
                 "system that all its nodes share"
             )
         return path if there[0] else None
 
     def write_epoch(self, result: Result) -> None:
-        """How far the run is: metrics.csv and result.json."""
+        """metrics.csv and result.json so far."""
         if not self.ranks.first:
             return
-        self.still_ours()
+        self.check_claim()
         write_metrics(self.folder, result.dev_curve)
         write_result(self.folder, result)
 
@@ -64,13 +61,13 @@ class RunFiles:
         *,
         backbone: Mapping[str, Any],
     ) -> None:
-        """All that a done run has; result.json last: what says that the run is done finds the rest there.
+        """The files of a finished run, result.json last: if it says that the run is done, the others are there.
 
-        ``backbone``: the marks by which an adapter's file knows it, from before its weights may have been sharded.
+        ``backbone``: its fingerprint, from before its weights may have been sharded.
         """
         if not self.ranks.first:
             return
-        self.still_ours()
+        self.check_claim()
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
             write_metrics(self.folder, result.dev_curve)
         write_predictions(self.folder, predictions)
@@ -80,8 +77,7 @@ class RunFiles:
 
 
 def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
-    """metrics.csv: a row an epoch."""
-    rows = [{**{key: value for key, value in row.items() if key != "parts"}, **row["parts"]} for row in curve]
+    rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
     def write(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="") as file:
@@ -106,7 +102,7 @@ def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[
 
 
 def write_weights(folder: Path, settings: Run, model: nn.Module, backbone: Mapping[str, Any]) -> None:
-    """adapter.safetensors: what trained. Full fine-tuning's weights are the whole model: only with keep=all."""
+    """adapter.safetensors: what trained. Full fine-tuning's is the whole model: only with keep=all."""
     whole = bool(settings.method.placement.get("train_backbone"))
     if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
         save_adapter(model, folder / "adapter.safetensors", backbone=backbone)
@@ -114,16 +110,12 @@ def write_weights(folder: Path, settings: Run, model: nn.Module, backbone: Mappi
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
     """A split's score as result.json has it, with each row's label and prediction."""
-    return {
-        "score": score["score"],
-        "choice": score["choice"],
-        "parts": score["parts"],
-        "outcomes": outcomes(split.targets, score["predictions"]),
-    }
+    kept = {key: score[key] for key in ("score", "choice", "parts")}
+    return {**kept, "outcomes": outcomes(split.targets, score["predictions"])}
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints that are written whole or not at all, on any file system."""
+    """Checkpoints written whole or not at all, on any file system."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         write_whole(Path(path), partial(torch.save, checkpoint))
@@ -133,4 +125,4 @@ class WholeCheckpoints(TorchCheckpointIO):
             return super().load_checkpoint(path, *args, **kwargs)
         except Exception as error:  # zip, pickle and torch each raise their own
             first = str(error).strip().split("\n")[0]
-            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run anew") from error
+            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run again") from error

@@ -7,24 +7,24 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
 
 from krona import surgery
 from krona.messages import KronaError
 from krona.training.batches import mixed_seed
 from krona.training.ranks import Ranks
 
-Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), -100 where there is none
+Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), padded with -100
 
 
 class Learner(pl.LightningModule):
-    """Tune what trains in ``model``; after each epoch score dev and keep the weights of the best.
+    """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
 
-    The backward pass is written out (manual optimisation) so that a batch can be split, for memory and over ranks, and
-    still give the whole batch's gradient: each part's loss is a sum over its label tokens, divided by those of the
-    whole batch, and gradients add up.
+    Optimisation is manual, so that a batch can be split, for memory and over ranks, and still give the whole batch's
+    gradient: a part's loss is the sum over its label tokens, divided by the whole batch's number of them.
 
-    ``after_backward`` is called in each step when they have, before they are clipped; ``after_epoch`` when dev is
-    scored. ``in_step``: the ranks have to go through the model equally often, those with fewer rows too.
+    ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
+    dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -51,19 +51,17 @@ class Learner(pl.LightningModule):
         self.model = model
         self.build_optimizer = build_optimizer
         self.warmup_steps, self.total_steps = warmup_steps, total_steps
-        self.gradient_clip = gradient_clip
-        self.micro_batch_size = micro_batch_size
-        self.seed = seed
-        self.patience = patience
+        self.gradient_clip, self.micro_batch_size = gradient_clip, micro_batch_size
+        self.seed, self.patience = seed, patience
         self.evaluate_dev = evaluate_dev
         self.after_backward, self.after_epoch = after_backward, after_epoch
         self.ranks, self.in_step = ranks, in_step
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
-        self.seconds_before = 0.0  # of training and evaluation, in the process that this one goes on from
+        self.seconds_before = 0.0  # of training and evaluation, before this process resumed
         self.examples_seen = 0
-        # of the epoch that runs
+        # of the current epoch
         self._epoch_loss: list[Tensor] = []  # of each step, on its device
         self._epoch_examples, self._epoch_began = 0, 0.0
         self._lr = 0.0  # the last step's
@@ -71,17 +69,10 @@ class Learner(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = self.build_optimizer(trainable)
-        warmup, total = self.warmup_steps, self.total_steps
-
-        def factor(step: int) -> float:
-            if step < warmup:
-                return step / warmup
-            return max(0.0, (total - step) / max(1, total - warmup))
-
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": torch.optim.lr_scheduler.LambdaLR(optimizer, factor),
-        }
+        schedule: Any = get_linear_schedule_with_warmup(  # type: ignore[no-untyped-call]
+            optimizer, self.warmup_steps, self.total_steps
+        )
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
@@ -92,11 +83,11 @@ class Learner(pl.LightningModule):
         try:
             surgery.load_trainable_state(self.model, state_dict)
         except KronaError as error:
-            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run anew") from error
+            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run again") from error
         return nn.modules.module._IncompatibleKeys([], [])
 
     def on_train_start(self) -> None:
-        # a run that was killed after its last epoch
+        # a resumed run may have ended its last epoch already
         self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
 
     def on_train_epoch_start(self) -> None:
@@ -136,7 +127,7 @@ class Learner(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        # only here, because to look at a loss in its step would make the host wait for the device each time
+        # only here: reading a loss in its step would make the host wait for the device each time
         losses = torch.stack(self._epoch_loss).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
@@ -164,7 +155,7 @@ class Learner(pl.LightningModule):
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """What trains, and nothing else: a checkpoint of kilobytes."""
+        """Only what trains: a checkpoint of kilobytes."""
         return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -176,15 +167,14 @@ class Learner(pl.LightningModule):
         }
 
     def gradients(self) -> list[Tensor]:
-        """The gradient of each parameter that trains, zero where this rank has no rows."""
+        """The gradient of each trainable parameter, zero if this rank has no rows."""
         trainable = [p for p in self.model.parameters() if p.requires_grad]
-        if self.ranks.size > 1:
-            for parameter in trainable:
-                parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for parameter in trainable if self.ranks.size > 1 else ():
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return [p.grad for p in trainable if p.grad is not None]
 
     def timed_evaluation(self, evaluate: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
-        """Score a split with the model as it is; the seconds count as evaluation."""
+        """Score a split with the current weights; the seconds count as evaluation."""
         began = time.perf_counter()
         score = evaluate(self.model)
         self.seconds["evaluate"] += time.perf_counter() - began
@@ -198,14 +188,13 @@ class Learner(pl.LightningModule):
         return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
-        """Add an epoch and its dev scores to the curve; the best keeps its weights, the earliest on ties."""
+        """Add an epoch and its dev scores to the curve; keep the weights if it is the best (on ties, the earliest)."""
         self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
         if self.best is None or dev["choice"] > self.best["choice"]:
             weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
             self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}
 
     def restore_best(self) -> None:
-        """Put the best epoch's weights back."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
 
@@ -224,7 +213,7 @@ def summed_loss(model: Any, batch: Batch) -> Tensor:
 
 
 def no_rows(batch: Batch) -> Batch:
-    """A row without a label: nothing to learn from, but a way through the model."""
+    """A row without a label: it passes through the model and has no gradient."""
     one = batch["labels"].new_ones(1, 1)
     return {"input_ids": one, "attention_mask": one, "labels": -100 * one}
 

@@ -1,8 +1,8 @@
-"""Memory that a step frees stays with the process: the next step need not ask the kernel for it, page by page.
+"""Memory and cores of the machine: glibc's allocator, peak memory, device name, number of cores.
 
-glibc gives large blocks back to the kernel as they are freed and gets them anew, zeroed, at the next allocation. A
-training step allocates the same few hundred blocks each time, so on a CPU that is a good part of its time
-(docs/results.md). Other C libraries, and programs that set ``MALLOC_…`` themselves, are left alone.
+glibc returns large freed blocks to the kernel and gets them again, zeroed, at the next allocation. A training step
+allocates the same few hundred blocks each time, so on a CPU this takes a good part of its time (docs/results.md).
+`keep_freed_memory` turns it off, unless the C library is another or ``MALLOC_…`` is set.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ def keep_freed_memory() -> bool:
 
 
 class PeakMemory:
-    """The most memory that this process held since the last ``reset``, in bytes: host, and device where one is."""
+    """The most memory that this process held since the last ``reset``, in bytes: of the host and of a GPU."""
 
     STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 

@@ -1,4 +1,4 @@
-"""What a run says while it works: a step bar and a line an epoch; plain lines where there is no terminal."""
+"""Progress of a run on the console and in train.log: a step bar, and a line an epoch."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ REFRESH_S = 0.5  # the loss is read from the device no more often than this
 
 
 class Progress(pl.Callback):
-    """Speaks to a console; never a host sync in a step but one each half second, and only where a bar shows it."""
+    """Output of one run. A step waits for the device at most each half second, and only if a bar shows its loss."""
 
     def __init__(self, console: Console, log: Any = None) -> None:
         self.console, self.train_log = console, log
@@ -48,7 +48,7 @@ class Progress(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step:
-            self.say(f"  goes on after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
+            self.say(f"  resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
         batches = max(1, int(trainer.num_training_batches))
         self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end it earlier
         if not self.console.is_terminal or self.console.is_dumb_terminal:
@@ -90,7 +90,7 @@ class Progress(pl.Callback):
         )
 
     def close(self) -> None:
-        """Take the bar off the screen, also after an error."""
+        """Remove the bar from the screen, also after an error."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

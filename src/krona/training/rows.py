@@ -1,4 +1,4 @@
-"""The rows of a run: loaded, checked against the tokenizer, tokenised, and in batches."""
+"""Data of a run: loaded, checked against the tokenizer, tokenised and batched."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -31,19 +31,29 @@ class Rows:
 
 
 def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path, ranks: Ranks) -> Rows:
-    """Tokenise the splits and batch this rank's share of them; ``result`` is told of what they are."""
+    """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
     require_labels(settings, splits, tokenizer)
-    tokens = tokenise_splits(settings, splits, tokenizer, cache=cache)
+    by_name = {name: getattr(splits, name) for name in SPLITS}
+    tokens = {
+        name: tasks.tokenise(
+            split,
+            tokenizer,
+            max_source_length=settings.max_source_length,
+            cache_dir=cache,
+            tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
+        )
+        for name, split in by_name.items()
+    }
     result.provenance["data_kind"] = splits.kind
     result.splits = {
         name: {
-            "rows": len(split := getattr(splits, name)),
+            "rows": len(split),
             "fingerprint": split.fingerprint,
             "skipped_rows": split.skipped_rows,
             "truncated": tokens[name].truncated,
         }
-        for name in SPLITS
+        for name, split in by_name.items()
     }
     result.notes += truncation_notes(settings, tokens)
     loading: dict[str, Any] = {
@@ -52,15 +62,12 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
     }
 
     def evaluation(name: str) -> Evaluation:
+        lengths, rows = source_lengths(tokens[name]), settings.trainer.eval_batch_size
         return Evaluation(
             task=settings.task,
-            split=getattr(splits, name),
+            split=by_name[name],
             batches=DataLoader(
-                tokens[name].rows,
-                batch_sampler=ShortToLong(
-                    source_lengths(tokens[name]), batch_size=settings.trainer.eval_batch_size, ranks=scoring
-                ),
-                **loading,
+                tokens[name].rows, batch_sampler=ShortToLong(lengths, batch_size=rows, ranks=scoring), **loading
             ),
             tokenizer=tokenizer,
             max_new_tokens=longest_target(list(tokens.values())),
@@ -74,34 +81,22 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
 
 
 def load_splits(settings: Run) -> Splits:
-    data = settings.data
-    return tasks.load(
-        settings.task,
-        kind=data.kind,
-        path=data.path,
-        protocol=data.protocol,
-        train_rows=data.train_rows,
-        skip_bad_rows=data.skip_bad_rows,
-        seed=data.seed,
-        name=data.name,
-        revision=data.revision,
-        prefix=settings.method.task_prefix,
-    )
+    return tasks.load(settings.task, **vars(settings.data), prefix=settings.method.task_prefix)
 
 
 def shared_splits(settings: Run) -> Splits:
-    """The rows of a task as this process has read them before; they are only read."""
+    """`load_splits`, kept for later jobs of this process; nothing writes to them."""
     data = settings.data
     content = tasks.data_fingerprint(
         settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
     )
     key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
-    splits: Splits = kept("splits", 8).get(key, lambda: load_splits(settings))
+    splits: Splits = kept("splits", 8, key, lambda: load_splits(settings))
     return splits
 
 
 def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
-    """Raise where a label does not come back from the tokenizer: it could never be predicted."""
+    """Raise if the tokenizer does not reproduce a label: it could never be predicted."""
     for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
         back = tokenizer.decode(tokenizer(label)["input_ids"], skip_special_tokens=True).strip()
         if back != label:
@@ -112,19 +107,6 @@ def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
             )
 
 
-def tokenise_splits(settings: Run, splits: Splits, tokenizer: Any, *, cache: Path) -> dict[str, Tokenised]:
-    return {
-        name: tasks.tokenise(
-            getattr(splits, name),
-            tokenizer,
-            max_source_length=settings.max_source_length,
-            cache_dir=cache,
-            tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
-        )
-        for name in SPLITS
-    }
-
-
 def training_batches(settings: Run, tokens: Tokenised) -> Batches:
     """The rows of an epoch's batches, the same on every rank."""
     if settings.trainer.bucket_by_length:
@@ -133,8 +115,5 @@ def training_batches(settings: Run, tokens: Tokenised) -> Batches:
 
 
 def truncation_notes(settings: Run, tokens: dict[str, Tokenised]) -> list[str]:
-    cut = {name: split.truncated for name, split in tokens.items() if split.truncated}
-    if not cut:
-        return []
-    counts = ", ".join(f"{count} of {len(tokens[name])} in {name}" for name, count in cut.items())
-    return [f"sources cut to max_source_length={settings.max_source_length}: {counts}"]
+    cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
+    return [f"sources cut to max_source_length={settings.max_source_length}: {', '.join(cut)}"] if cut else []

@@ -21,7 +21,7 @@ from krona.config.check import locate
 from krona.config.settings import Run
 from krona.messages import amount
 from krona.outputs.result import Result, now
-from krona.surgery.adapter_file import marks
+from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.files import RunFiles, WholeCheckpoints, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
@@ -38,23 +38,23 @@ def run(
     *,
     progress: Progress,
     trackers: Trackers,
-    still_ours: Callable[[], None],
+    check_claim: Callable[[], None],
     ranks: Ranks,
     share: bool = False,
 ) -> None:
     """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
 
-    ``progress`` and ``trackers`` listen in two ways: to Lightning's steps as callbacks of the trainer, and after each
-    epoch, when dev is scored and ``result`` written, by a call of ours: Lightning's own end of an epoch comes to its
-    callbacks before the learner's, so without the score. ``still_ours`` is called before each write and raises where
-    another process has taken the run over. ``ranks``: the processes that do this run together, each with all of these
-    arguments; the first writes. ``share``: other jobs of this process have the backbone and the data too
-    (`krona.backbones.shared`).
+    Args:
+        progress, trackers: callbacks of Lightning's trainer, and called after each epoch when dev is scored and
+            ``result`` written (Lightning ends an epoch for its callbacks before the learner has the score).
+        check_claim: called before each write; raises if another process has taken the run over.
+        ranks: the processes of this run, each called with the same arguments; the first writes.
+        share: use the backbone and the data of this process's other jobs (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
     prepare_process(settings, result, ranks)
-    files = RunFiles(folder=folder, still_ours=still_ours, ranks=ranks)
+    files = RunFiles(folder=folder, check_claim=check_claim, ranks=ranks)
 
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)
@@ -65,10 +65,10 @@ def run(
     steps = total_steps(settings, len(rows.train))
     result.notes += schedule_notes(settings, steps, len(rows.train))
 
-    # The method, put into the backbone
+    # The method, inserted into the backbone
     insert(settings, result, model, reversible=share)
-    known_by = marks(model)
-    make_room(settings, model, ranks)
+    fingerprint = backbone_fingerprint(model)
+    save_memory(settings, model, ranks)
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps)
 
@@ -81,18 +81,12 @@ def run(
         trackers.epoch(learner)
 
     learner = build_learner(
-        settings,
-        model,
-        rows,
-        steps=steps,
-        after_backward=trackers.after_backward,
-        after_epoch=after_epoch,
-        ranks=ranks,
+        settings, model, rows, steps=steps, after_backward=trackers.after_backward, after_epoch=after_epoch, ranks=ranks
     )
     trainer = build_trainer(settings, folder, [progress, trackers], ranks)
     train(trainer, learner, rows, checkpoint=files.checkpoint())
 
-    # The best epoch on dev is the model; test is looked at once, and not at all in a search for hyper-parameters
+    # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
     learner.restore_best()
     assert learner.best is not None
     scores = {"dev": learner.best["dev"]}
@@ -104,11 +98,11 @@ def run(
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
-    files.write_end(settings, result, model, predictions, backbone=known_by)
+    files.write_end(settings, result, model, predictions, backbone=fingerprint)
 
 
 def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
-    """Memory, threads and random numbers of the process that runs it."""
+    """Set up memory, threads and random numbers of this process."""
     keep_freed_memory()
     if settings.trainer.threads is not None:
         torch.set_num_threads(settings.trainer.threads)
@@ -119,8 +113,8 @@ def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
 
 
 def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool) -> None:
-    """Put the method into the model; ``result`` is told of what trains and of a shape that was fitted."""
-    torch.manual_seed(settings.seed)  # the branches' start, whatever was drawn before
+    """Insert the method into the model; record in ``result`` what trains and which shape was fitted."""
+    torch.manual_seed(settings.seed)  # the branches' start does not depend on what was drawn before
     branch_config, notes = insert_method(
         model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=reversible
     )
@@ -130,8 +124,8 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
 
 
-def make_room(settings: Run, model: nn.Module, ranks: Ranks) -> None:
-    """What a large backbone needs, where the trainer says so."""
+def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
+    """Apply the trainer's options for large backbones."""
     trainer = settings.trainer
     if trainer.frozen_in_bf16:
         train_in_fp32(model)
@@ -142,14 +136,7 @@ def make_room(settings: Run, model: nn.Module, ranks: Ranks) -> None:
 
 
 def build_learner(
-    settings: Run,
-    model: nn.Module,
-    rows: Rows,
-    *,
-    steps: int,
-    after_backward: Callable[[Learner], None],
-    after_epoch: Callable[[Learner], None],
-    ranks: Ranks,
+    settings: Run, model: nn.Module, rows: Rows, *, steps: int, ranks: Ranks, **callbacks: Callable[[Learner], None]
 ) -> Learner:
     optimizer = settings.optimizer
     return Learner(
@@ -162,19 +149,18 @@ def build_learner(
         seed=settings.seed,
         patience=settings.trainer.patience,
         evaluate_dev=rows.dev,
-        after_backward=after_backward,
-        after_epoch=after_epoch,
         ranks=ranks,
         in_step=settings.trainer.strategy == "fsdp",
+        **callbacks,
     )
 
 
 def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks) -> pl.Trainer:
-    """Lightning's loop on this rank's one device: what the ranks have in common is the learner's and `Ranks`' work."""
+    """Lightning's loop on this rank's device; the learner and `Ranks` exchange data between ranks."""
     checkpoint = ModelCheckpoint(
         dirpath=folder,
         filename="last",
-        monitor=None,  # the last epoch's, to go on from; the best epoch's weights are inside
+        monitor=None,  # the last epoch's, to resume from; the best epoch's weights are inside
         save_on_train_epoch_end=True,
         enable_version_counter=False,
     )
@@ -187,7 +173,7 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ran
         devices=1 if ranks.device is None else [ranks.device],
         callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,
         enable_checkpointing=ranks.first,
-        plugins=[WholeCheckpoints(), LightningEnvironment()],  # named, it looks for no cluster's
+        plugins=[WholeCheckpoints(), LightningEnvironment()],  # else it looks for a cluster's
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -197,7 +183,7 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ran
 
 
 def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
-    """Train to the end; where nothing trains, score the backbone as it is, as epoch 0."""
+    """Train to the end; if nothing trains, score the backbone as epoch 0."""
     device: Any = trainer.strategy.root_device
     if learner.total_steps > 0 and surgery.trainable_state(learner.model):
         trainer.fit(learner, rows.train, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
@@ -208,7 +194,7 @@ def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path
 
 
 def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any]) -> None:
-    """Put into ``result`` what a run that is done has found."""
+    """Record a finished run's scores and times in ``result``."""
     assert learner.best is not None
     result.best_epoch, result.dev_curve, result.progress = learner.best["epoch"], learner.dev_curve, {}
     result.dev = packed(rows.dev.split, scores["dev"])
@@ -220,13 +206,13 @@ def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any
 
 
 def total_steps(settings: Run, steps_per_epoch: int) -> int:
-    """Optimiser steps of the whole run: the epochs', or max_steps where that is less."""
+    """Optimiser steps of the whole run: those of max_epochs, at most max_steps."""
     steps = settings.trainer.max_epochs * steps_per_epoch
     return steps if settings.trainer.max_steps < 0 else min(steps, settings.trainer.max_steps)
 
 
 def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
-    """What to know of the steps: that there are none, or that the warm-up takes most of them."""
+    """Notes for a run without steps, or with a warm-up that takes most of them."""
     warmup = settings.optimizer.warmup_steps
     if not steps:
         return ["trainer.max_epochs or trainer.max_steps is 0: nothing is trained, the score is that of the start"]

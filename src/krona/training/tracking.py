@@ -1,4 +1,4 @@
-"""What a run speaks to: its trackers, told at the start, after each epoch and at the end."""
+"""The trackers of a run, called at its start, after each epoch and at its end."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ Watch = Callable[[Learner], None]  # called after each epoch; what it raises sto
 
 
 class Trackers(pl.Callback):
-    """The trackers of one run. None of them: every call is empty."""
+    """The trackers of one run; without any, every call does nothing but ``watch``."""
 
     def __init__(
         self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], watch: Watch | None = None
@@ -34,13 +34,13 @@ class Trackers(pl.Callback):
     def open(self) -> None:
         if not self.guarded:
             return
-        self._remember(lambda: self.history.begin(anew=not self.about.resumed))
-        self._remember(lambda: self.history.add({"config": dict(self.about.config)}))
+        self._write(lambda: self.history.begin(anew=not self.about.resumed))
+        self._write(lambda: self.history.add({"config": dict(self.about.config)}))
         for tracker in self.guarded:
             tracker.open(self.about)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """A resumed run tells of the epochs that lie behind it."""
+        """Send a resumed run's earlier epochs."""
         if not self.guarded or not isinstance(pl_module, Learner):
             return
         known = self.history.epochs()
@@ -57,20 +57,20 @@ class Trackers(pl.Callback):
             self._gradients = update_norms.gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
-        """Tell of the epoch that the learner has just recorded."""
+        """Send the epoch that the learner has just recorded."""
         if self.guarded:
-            self._tell(learner)
+            self._send(learner)
         if self.watch is not None:
             self.watch(learner)
 
-    def _tell(self, learner: Learner) -> None:
+    def _send(self, learner: Learner) -> None:
         assert learner.best is not None
         row = learner.dev_curve[-1]
         values = epoch_values(row, learner.best["dev"]["score"])
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
-        self._gradients = {}  # of this epoch alone
+        self._gradients = {}
         values |= update_norms.updates(learner.model)
-        self._remember(lambda: self.history.add({"epoch": row["epoch"], "values": values}))
+        self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values}))
         for tracker in self.guarded:
             tracker.epoch(row["epoch"], values)
 
@@ -78,7 +78,7 @@ class Trackers(pl.Callback):
         if not self.guarded:
             return
         summary = summary_values(result)
-        self._remember(lambda: self.history.add({"summary": summary}))
+        self._write(lambda: self.history.add({"summary": summary}))
         for tracker in self.guarded:
             tracker.end(summary)
 
@@ -86,18 +86,18 @@ class Trackers(pl.Callback):
         for tracker in self.guarded:
             tracker.close(ending)
 
-    def _remember(self, write: Callable[[], None]) -> None:
+    def _write(self, write: Callable[[], None]) -> None:
         try:
             write()
         except OSError as error:
-            self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}); the run goes on")
+            self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}); the run continues")
 
 
 @contextmanager
 def tracking(
     settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], watch: Watch | None = None
 ) -> Iterator[Trackers]:
-    """The trackers of a run while it runs; they are let go of whatever happens in it."""
+    """The trackers of a run, closed however it ends."""
     about = About(
         run_id=result.run_id,
         folder=folder,
@@ -107,7 +107,7 @@ def tracking(
         config=flat_config(settings.config, result.run_id) if settings.trackers else {},
         resumed=(folder / "last.ckpt").is_file(),
     )
-    chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes one tells
+    chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
     guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, watch=watch)
     ending: Ending = "interrupted"
@@ -124,6 +124,5 @@ def tracking(
 
 
 def build(name: str, values: Mapping[str, Any]) -> Any:
-    """A tracker from its part of the config."""
-    arguments = {key: value for key, value in values.items() if key != "_target_"}
-    return locate(values["_target_"], f"logger.{name}._target_")(**arguments)
+    arguments = dict(values)
+    return locate(arguments.pop("_target_"), f"logger.{name}._target_")(**arguments)

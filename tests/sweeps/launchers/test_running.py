@@ -74,7 +74,7 @@ def test_a_run_whose_time_is_over_goes_on_by_itself_to_the_same_bits(tiny_folder
     whole = train(tmp_path / "whole", *small)
     assert whole.returncode == 0
     (a,), (b,) = ((tmp_path / name).glob("lora-*") for name in ("told", "whole"))
-    assert "goes on after epoch" in (a / "train.log").read_text()
+    assert "resumes after epoch" in (a / "train.log").read_text()
     for name in ("adapter.safetensors", "predictions.jsonl"):
         assert (a / name).read_bytes() == (b / name).read_bytes()
     assert not list((tmp_path / "told" / "sweeps" / ".submitit").glob("*/*"))

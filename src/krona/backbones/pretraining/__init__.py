@@ -1,6 +1,5 @@
-"""How the small T5 in nano/ was made, and how another is: `krona pretrain`.
+"""Pretraining of the small T5 in nano/, and of others like it: `krona pretrain`.
 
-Text of the sample world (`krona.backbones.pretraining.passages`) and tasks on it (`krona.backbones.pretraining.corpus`) become batches
-(`krona.backbones.pretraining.feed`) of tokens (`krona.backbones.pretraining.vocabulary`), a T5 learns from them
-(`krona.backbones.pretraining.pretrain`).
+`passages` (text of the sample world) and `corpus` (tasks on it) become batches (`feed`) of tokens (`vocabulary`), and
+`pretrain` trains a T5 on them.
 """

@@ -1,11 +1,9 @@
-"""What the nano backbone is pretrained on: text of the sample world, corrupted, and tasks that ask about it.
+"""The pretraining data of the nano backbone: text of the sample world, corrupted, and tasks that ask about it.
 
 The skills that the sample tasks need are taught in other forms: other prompts, other answers (words such as `yes`,
 `maybe`, `same`, `unknown`). Three things never occur here, and a test looks for them: a text or pair of texts of a
 sample task, a template of GLUE's (`sentence1: …`), a label as a word of its own (numbers in the text are 10 or more).
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -35,7 +33,7 @@ def examples(seed: int, *, start: int = 0) -> Iterator[Example | Document]:
     held_out = sample_texts()
     index = start
     while True:
-        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run goes on where it stopped
+        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run draws the same
         item = rng.choices(MAKERS, WEIGHTS)[0](rng)
         while is_held_out(item.texts, held_out):
             item = rng.choices(MAKERS, WEIGHTS)[0](rng)
@@ -62,7 +60,7 @@ def is_held_out(texts: tuple[str, ...], held_out: frozenset[frozenset[str]]) -> 
     return any(key in held_out for key in (*singles, *couples))
 
 
-# ---- prompts: cues vary, so that the backbone reads what a text says rather than how it is introduced ----
+# ---- prompts: cues vary, so that the backbone learns to read the text and not its introduction ----
 
 ONE = ("text", "note", "line", "remark", "passage")
 TWO = (
@@ -76,13 +74,13 @@ def prompt(rng: Random, query: str, *texts: str) -> str:
     style = rng.random()
     if style < 0.3:  # no cues
         marked = " ".join(texts)
-    elif style < 0.6:  # any word, with a number or not: "item37: … garden12: …"
-        number = rng.randint(10, 98)
-        words = rng.choices(("item", "part", "entry", "box", *lx.PARENTS), k=len(texts))
-        cues = [f"{word}{number + at if style < 0.5 else ''}" for at, word in enumerate(words)]
-        marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
     else:
-        cues = list(rng.choice(TWO) if len(texts) == 2 else (rng.choice(ONE),))
+        if style < 0.6:  # any word, with a number or not: "item37: … garden12: …"
+            number = rng.randint(10, 98)
+            words = rng.choices(("item", "part", "entry", "box", *lx.PARENTS), k=len(texts))
+            cues = [f"{word}{number + at if style < 0.5 else ''}" for at, word in enumerate(words)]
+        else:
+            cues = list(rng.choice(TWO) if len(texts) == 2 else (rng.choice(ONE),))
         marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
     return f"{query} {marked}" if rng.random() < 0.5 else f"{marked} {query}"
 
@@ -92,12 +90,9 @@ def _ask(rng: Random, queries: tuple[str, ...], texts: tuple[str, ...], target: 
 
 
 # ---- tasks: (source, answer) ----
+# An answer's first word is the verdict; the rest is the reason, with which a skill is learnt in far fewer steps.
 
 VALENCES = dict.fromkeys((*lx.GOOD, *lx.LIKED), "good") | dict.fromkeys((*lx.BAD, *lx.DISLIKED), "bad")
-
-
-# Where something is wrong or different the answer goes on to say what: the first word is the verdict, the rest is a
-# reason, and with the reason a skill is learnt in far fewer steps.
 
 
 def form(rng: Random) -> Example:

@@ -1,23 +1,21 @@
 """Batches for pretraining: examples of the corpus, or lines of a user's text, as token ids."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import count, islice
 from pathlib import Path
 from random import Random
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 from transformers import T5Tokenizer
 
 from krona.backbones.pretraining import corpus
 from krona.backbones.pretraining.passages import Document
 from krona.backbones.pretraining.vocabulary import EXTRA_IDS, corrupt
 from krona.messages import KronaError
+from krona.tasks import collate
 
 WINDOW = 16  # batches that are drawn and sorted by length at a time
-Pair = tuple[list[int], list[int]]  # ids of source and target, ends of sequence included
+Row = dict[str, list[int]]  # input_ids and labels, ends of sequence included
 
 
 def make_batches(
@@ -36,13 +34,13 @@ def make_batches(
         rng = Random(f"batches {seed} {block}")
         drawn = list(islice(items, WINDOW * batch_size))
         coded = encode(drawn, tokenizer, rng, max_length)
-        coded.sort(key=lambda pair: (len(pair[1]) > 8, len(pair[0])))
+        coded.sort(key=lambda row: (len(row["labels"]) > 8, len(row["input_ids"])))
         order = rng.sample(range(WINDOW), WINDOW)
         for place in order[start - block * WINDOW :] if block == first else order:
-            yield collate(coded[place * batch_size : (place + 1) * batch_size])
+            yield collate(coded[place * batch_size : (place + 1) * batch_size], tokenizer.pad_token_id)
 
 
-def encode(items: list[corpus.Example | Document], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Pair]:
+def encode(items: list[corpus.Example | Document], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Row]:
     """Token ids of sources and targets; documents are corrupted here."""
     end = tokenizer.eos_token_id
     sentinels = [tokenizer.get_vocab()[f"<extra_id_{i}>"] for i in range(EXTRA_IDS)]
@@ -50,22 +48,13 @@ def encode(items: list[corpus.Example | Document], tokenizer: T5Tokenizer, rng: 
     targets = [item.target if isinstance(item, corpus.Example) else "" for item in items]
     sources: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
     answers: list[list[int]] = tokenizer(targets, add_special_tokens=False)["input_ids"]
-    pairs: list[Pair] = []
+    rows: list[Row] = []
     for item, source, target in zip(items, sources, answers, strict=True):
         ids = source[: max_length - 1]
         if isinstance(item, Document):
             ids, target = corrupt(ids, sentinels, rng)
-        pairs.append(([*ids, end], [*target, end]))
-    return pairs
-
-
-def collate(pairs: list[Pair]) -> dict[str, torch.Tensor]:
-    """input_ids and attention_mask (B, S), labels (B, T) with -100 where there is none."""
-    sources, labels = (
-        pad_sequence([torch.tensor(pair[side]) for pair in pairs], batch_first=True, padding_value=padding)
-        for side, padding in ((0, 0), (1, -100))
-    )
-    return {"input_ids": sources, "attention_mask": (sources != 0).long(), "labels": labels}
+        rows.append({"input_ids": [*ids, end], "labels": [*target, end]})
+    return rows
 
 
 def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[corpus.Example | Document]:

@@ -1,7 +1,5 @@
 """Running text of the sample world, for span corruption: events, opinions, well-formed examples, lines with numbers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from random import Random
 

@@ -1,17 +1,15 @@
 """Pretraining of the nano backbone: a real T5 small enough for a repository, on generated text or a user's.
 
-`pretrain(out)` trains tokenizer and model on `krona.backbones.pretraining.corpus` (span corruption and a mixture of tasks); with
-`data_path` on the lines of a text file (span corruption alone). It stops at `steps` or `minutes`, writes a checkpoint
-as it goes and takes it up again when it is started anew.
+`pretrain(out)` trains tokenizer and model on `krona.backbones.pretraining.corpus` (span corruption and a mixture of
+tasks); with `data_path` on the lines of a text file (span corruption alone). It stops at `steps` or `minutes`, and
+resumes from its last checkpoint when it is started again.
 """
 
-from __future__ import annotations
-
 import csv
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from transformers import T5Config, T5ForConditionalGeneration, T5Tokenizer
 from krona.backbones.pretraining import corpus
 from krona.backbones.pretraining.feed import draw_items, make_batches, read_lines
 from krona.backbones.pretraining.vocabulary import train_tokenizer
+from krona.files import write_whole
 from krona.messages import KronaError
 from krona.tasks import sample
 
@@ -45,7 +44,7 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and learning rates of a pretraining. The rates warm up, then fall in a line to a twentieth."""
+    """Length and learning rates of a pretraining. The rates warm up, then fall linearly to a twentieth."""
 
     steps: int = 12_000
     minutes: float = 50.0
@@ -112,7 +111,6 @@ def pretrain(
 
 
 def config_of(sizes: Sizes, tokenizer: T5Tokenizer, *, dropout: float) -> T5Config:
-    """The transformers config of these sizes."""
     values: dict[str, Any] = {**asdict(sizes), "vocab_size": len(tokenizer), "dropout_rate": dropout}
     values |= {"d_kv": sizes.d_model // sizes.num_heads, "feed_forward_proj": "relu", "tie_word_embeddings": True}
     ids: dict[str, Any] = {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0}
@@ -145,7 +143,7 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> list[torch.optim.Optimi
 
 
 def rate(step: int, spent: float, plan: Schedule) -> float:
-    """Share of the learning rate; whichever of steps and time is further on decides how far it has fallen."""
+    """Share of the learning rate; it falls with steps or with time, whichever is further on."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps
     done = max(step / plan.steps, spent / (plan.minutes * 60))
@@ -167,7 +165,7 @@ def train_step(
 
 
 def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
-    if (out / CHECKPOINT).exists():  # a pretraining that goes on keeps its vocabulary
+    if (out / CHECKPOINT).exists():  # a resumed pretraining keeps its vocabulary
         kept: T5Tokenizer = T5Tokenizer.from_pretrained(out)
         return kept
     if data_path is None:
@@ -183,14 +181,8 @@ def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
 def _save_checkpoint(
     out: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], step: int, spent: float, curve: list[Any]
 ) -> None:
-    state: dict[str, Any] = {
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    state |= {"step": step, "spent": spent, "curve": curve}
-    part = out / f"{CHECKPOINT}.part"
-    torch.save(state, part)
-    os.replace(part, out / CHECKPOINT)
+    states = {"model": model.state_dict(), "optimizers": [optimizer.state_dict() for optimizer in optimizers]}
+    write_whole(out / CHECKPOINT, partial(torch.save, {**states, "step": step, "spent": spent, "curve": curve}))
 
 
 def _resume(
@@ -203,10 +195,10 @@ def _resume(
     try:
         model.load_state_dict(state["model"])
     except RuntimeError:
-        raise KronaError(f"{path} is of other sizes; remove it to start anew") from None
+        raise KronaError(f"{path} is of other sizes; remove it to start again") from None
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)
-    say(f"going on from {path}")
+    say(f"resuming from {path}")
     return state["step"], state["spent"], [tuple(row) for row in state["curve"]]
 
 
@@ -240,7 +232,8 @@ def _seen(data_path: Path | None) -> str:
         return f"It saw the lines of `{data_path}`, with spans left out."
     shares = (f"{make.__name__} {weight}" for make, weight in zip(corpus.MAKERS, corpus.WEIGHTS, strict=True))
     return (
-        f"It saw text of the sample world with spans left out, and tasks on it, by `krona.backbones.pretraining.corpus` (of "
-        f"{sum(corpus.WEIGHTS)}: {', '.join(shares)}). Held out: every text and pair of the sample tasks "
+        "It saw text of the sample world with spans left out, and tasks on it, by "
+        f"`krona.backbones.pretraining.corpus` (of {sum(corpus.WEIGHTS)}: {', '.join(shares)}). "
+        "Held out: every text and pair of the sample tasks "
         f"(`{sample.FINGERPRINT}`), GLUE's templates, and the labels as words."
     )

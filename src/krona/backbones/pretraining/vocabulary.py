@@ -5,8 +5,6 @@ that an unknown word falls into parts instead of vanishing. Digits are always si
 the pieces of a label are known from larger numbers though the label itself never occurs in pretraining.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ The English is controlled and the sentences are this project's own; a label foll
 the text (`lexicon`, `clauses`, `edits`), never from a word alone. Scores on them are no GLUE scores.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -14,9 +12,8 @@ from random import Random
 
 from krona.messages import KronaError
 from krona.tasks.sample import pairs, questions, sentences
+from krona.tasks.sample.clauses import Row
 from krona.tasks.sample.files import write as write
-
-Row = dict[str, str | int | float]
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 SPLIT_ROWS = {"train": 2000, "dev": 200, "test": 400}

@@ -1,16 +1,16 @@
-"""Clauses: what happened, kept apart from how it is said.
+"""Clauses of the sample world, and their wordings in English.
 
 A `Clause` is a small meaning (who did what to whom, where, when, or that it did not happen). `say` turns it into
 English in several wordings that mean the same: synonyms, passive voice, a fronted place or time.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
 from krona.tasks.sample import lexicon as lx
+
+Row = dict[str, str | int | float]  # of a sample task: texts by column, label, idx
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,6 @@ class Wording:
 
 
 def draw_person(rng: Random, *, adjective: float = 0.5, name: float = 0.25) -> Phrase:
-    """A person: a name, or a noun that may have an adjective."""
     if rng.random() < name:
         return Phrase(rng.choice(lx.NAMES))
     noun = rng.choice(lx.MEMBERS[rng.choice(lx.PEOPLE)])
@@ -56,7 +55,6 @@ def draw_person(rng: Random, *, adjective: float = 0.5, name: float = 0.25) -> P
 
 
 def draw_thing(rng: Random, kinds: tuple[str, ...], *, adjective: float = 0.3, count: float = 0.3) -> Phrase:
-    """A thing of one of the kinds, counted or not."""
     noun = rng.choice(lx.MEMBERS[rng.choice(kinds)])
     return Phrase(
         noun,
@@ -85,7 +83,6 @@ def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float
 
 
 def words_of(clause: Clause) -> list[str]:
-    """Words of the clause that have a synonym."""
     phrases = [clause.subject] + ([clause.object] if clause.object else [])
     words = [clause.verb, clause.place, *(w for p in phrases for w in (p.noun, p.adjective))]
     return [word for word in words if synonym(word) != word]
@@ -102,7 +99,6 @@ def synonym(word: str) -> str:
 def draw_wording(
     rng: Random, clause: Clause, *, passive: float = 0.3, front: float = 0.3, swap: float = 0.5
 ) -> Wording:
-    """A random way to say this clause."""
     can_front = [slot for slot in ("place", "time") if getattr(clause, slot)]
     return Wording(
         passive=clause.object is not None and rng.random() < passive,
@@ -139,12 +135,10 @@ def say(clause: Clause, wording: Wording | None = None) -> str:
 
 
 def capital(text: str) -> str:
-    """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
 
 
 def fill(clause: Clause, slot: str, value: Phrase | str) -> Clause:
-    """The clause with another filler in the slot of this name."""
     return replace(clause, **{slot: value})  # type: ignore[arg-type]
 
 
@@ -155,7 +149,6 @@ def swap_roles(clause: Clause) -> Clause:
 
 
 def is_person(phrase: Phrase | None) -> bool:
-    """Whether the phrase names a person."""
     return phrase is not None and (
         phrase.is_name or phrase.noun in ("person", *lx.PEOPLE) or lx.PARENTS.get(phrase.noun) in lx.PEOPLE
     )

@@ -1,12 +1,10 @@
-"""Edits of a clause's meaning: what follows from it, what it rules out, what it leaves open.
+"""Edits of a clause's meaning to one that follows from it, contradicts it or is left open by it.
 
-A premise and a hypothesis tell of the same scene, as in MNLI: a definite subject is the same person in both, so that
+A premise and a hypothesis describe the same scene, as in MNLI: a definite subject is the same person in both, so that
 another place or the opposite adjective contradicts. Negation turns the direction around for all that stands in its
 scope (object, verb, place, time): "bought a pear" gives "bought a fruit", and "did not buy any fruits" gives "did not
 buy any pears".
 """
-
-from __future__ import annotations
 
 from dataclasses import replace
 from random import Random
@@ -132,8 +130,16 @@ def sibling(phrase: Phrase, rng: Random) -> Phrase:
     return replace(phrase, noun=another(phrase.noun, lx.MEMBERS[kind], rng))
 
 
+def verbs_like(clause: Clause) -> tuple[str, ...]:
+    """The verbs that take such an object, or none."""
+    if clause.object is None:
+        return lx.INTRANSITIVE
+    if is_person(clause.object):
+        return lx.PERSON_VERBS
+    return lx.FOOD_VERBS if lx.PARENTS.get(clause.object.noun) in lx.FOODS else lx.THING_VERBS
+
+
 def another(word: str, words: tuple[str, ...], rng: Random) -> str:
-    """A member of `words` other than this one."""
     return rng.choice([candidate for candidate in words if candidate != word])
 
 

@@ -1,11 +1,9 @@
 """The sample tasks as files in the layout of GLUE's own download, so that every reader of GLUE reads them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from pathlib import Path
 
-Row = dict[str, str | int | float]
+from krona.tasks.sample.clauses import Row
 
 FOLDERS = {
     "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",

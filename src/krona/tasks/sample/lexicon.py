@@ -1,221 +1,47 @@
-"""The words of the sample world and what holds between them: kinds, synonyms, opposites, forms.
+"""The words of the sample world (lexicon.json) and their relations: kinds, synonyms, opposites, forms.
 
-Everything that the sample tasks call true rests on these tables, so a label can be read off them. The first word of a
-synonym set is the one that clauses are built from; the others only replace it in text.
+The sample tasks' labels follow from these tables. The first word of a synonym pair is the one that clauses are built
+from; the other only replaces it in text.
 """
 
-from __future__ import annotations
+import json
+from pathlib import Path
+from typing import Any
+
+_WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("lexicon.json").read_text(encoding="utf-8"))
+
+
+def _words(key: str) -> tuple[str, ...]:
+    return tuple(_WORDS[key])
+
+
+def _pairs(key: str) -> dict[str, str]:
+    return dict(_WORDS[key])
+
 
 # kind -> (the kind above it, its members)
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "bird": ("animal", ("sparrow", "robin", "owl", "crow", "parrot", "goose")),
-    "insect": ("animal", ("ant", "bee", "moth", "beetle", "spider")),
-    "pet": ("animal", ("cat", "dog", "rabbit", "hamster")),
-    "worker": ("person", ("baker", "nurse", "farmer", "painter", "tailor", "pilot", "miner", "doctor", "lawyer")),
-    "child": ("person", ("boy", "girl", "pupil", "toddler")),
-    "relative": ("person", ("uncle", "aunt", "cousin", "nephew")),
-    "fruit": ("food", ("apple", "pear", "plum", "lemon", "cherry", "peach")),
-    "vegetable": ("food", ("carrot", "onion", "potato", "cabbage", "turnip")),
-    "vehicle": ("object", ("car", "truck", "bicycle", "tractor", "van", "scooter")),
-    "tool": ("object", ("hammer", "saw", "drill", "shovel", "axe", "wrench")),
-    "garment": ("object", ("coat", "shirt", "hat", "scarf", "glove")),
-    "instrument": ("object", ("piano", "violin", "flute", "drum", "guitar")),
-    "container": ("object", ("basket", "box", "bag", "jar", "bucket")),
-    "seat": ("object", ("chair", "sofa", "bench", "stool")),
+    kind: (above, tuple(members)) for kind, (above, *members) in _WORDS["kinds"].items()
 }
-PEOPLE: tuple[str, ...] = ("worker", "child", "relative")
-ANIMALS: tuple[str, ...] = ("bird", "insect", "pet")
-FOODS: tuple[str, ...] = ("fruit", "vegetable")
-THINGS: tuple[str, ...] = ("vehicle", "tool", "garment", "instrument", "container", "seat")
-
-IRREGULAR_PLURALS = {"person": "people", "child": "children", "goose": "geese"}
-NAMES: tuple[str, ...] = (
-    "Anna",
-    "Ben",
-    "Clara",
-    "David",
-    "Emma",
-    "Frank",
-    "Grace",
-    "Henry",
-    "Julia",
-    "Leo",
-    "Maria",
-    "Oscar",
-)
-FEMALE_NAMES = frozenset(("Anna", "Clara", "Emma", "Grace", "Julia", "Maria"))
-FEMALE = frozenset(("girl", "aunt", *FEMALE_NAMES))
-MALE = frozenset(("boy", "uncle", "nephew", *(name for name in NAMES if name not in FEMALE_NAMES)))
-
-# base -> (past, participle) where the rule "+ed" does not give them
-IRREGULAR_VERBS: dict[str, tuple[str, str]] = {
-    "buy": ("bought", "bought"), "sell": ("sold", "sold"), "hide": ("hid", "hidden"), "find": ("found", "found"),
-    "lose": ("lost", "lost"), "break": ("broke", "broken"), "throw": ("threw", "thrown"), "eat": ("ate", "eaten"),
-    "teach": ("taught", "taught"), "meet": ("met", "met"), "sleep": ("slept", "slept"), "run": ("ran", "run"),
-    "speak": ("spoke", "spoken"), "weep": ("wept", "wept"), "sing": ("sang", "sung"), "leave": ("left", "left"),
-    "get": ("got", "got"), "make": ("made", "made"), "see": ("saw", "seen"), "drag": ("dragged", "dragged"),
-    "hug": ("hugged", "hugged"), "chat": ("chatted", "chatted"), "hum": ("hummed", "hummed"),
-    "jog": ("jogged", "jogged"), "nap": ("napped", "napped"), "drop": ("dropped", "dropped"),
-    "steal": ("stole", "stolen"), "fall": ("fell", "fallen"),
-}  # fmt: skip
-
+PEOPLE, ANIMALS, FOODS, THINGS = _words("people"), _words("animals"), _words("foods"), _words("things")
+NAMES = _words("names")
+FEMALE, MALE = frozenset(_words("female")), frozenset(_words("male"))
 # verbs by what they take: nothing, a thing, food, a person or an animal
-INTRANSITIVE: tuple[str, ...] = (
-    "sleep",
-    "sprint",
-    "whisper",
-    "laugh",
-    "cry",
-    "work",
-    "arrive",
-    "depart",
-    "wait",
-    "dance",
-    "hum",
-    "fall",
-)
-THING_VERBS: tuple[str, ...] = (
-    "buy",
-    "sell",
-    "repair",
-    "break",
-    "lift",
-    "drop",
-    "hide",
-    "find",
-    "lose",
-    "push",
-    "pull",
-    "throw",
-    "steal",
-)
-FOOD_VERBS: tuple[str, ...] = ("eat", "buy", "sell", "cook", "peel", "throw", "find", "lose", "steal", "drop")
-PERSON_VERBS: tuple[str, ...] = (
-    "help",
-    "praise",
-    "blame",
-    "call",
-    "watch",
-    "chase",
-    "greet",
-    "scold",
-    "hug",
-    "teach",
-    "visit",
-)
+INTRANSITIVE, THING_VERBS = _words("intransitive"), _words("thing_verbs")
+FOOD_VERBS, PERSON_VERBS = _words("food_verbs"), _words("person_verbs")
+PERSON_ADJECTIVES, THING_ADJECTIVES = _words("person_adjectives"), _words("thing_adjectives")
+PLACES, TIMES, COUNTS = _words("places"), _words("times"), _words("counts")
+ASPECTS, GOOD, BAD = _words("aspects"), _words("good"), _words("bad")
+LIKED, DISLIKED = _words("liked"), _words("disliked")
 
-VERB_SYNONYMS = {
-    "buy": "purchase", "repair": "fix", "break": "smash", "lift": "raise", "hide": "conceal", "find": "discover",
-    "push": "shove", "pull": "drag", "throw": "toss", "eat": "consume", "help": "assist", "call": "phone",
-    "watch": "observe", "chase": "pursue", "greet": "welcome", "scold": "rebuke", "hug": "embrace",
-    "sleep": "nap", "laugh": "giggle", "cry": "weep", "work": "labor", "depart": "leave", "praise": "applaud",
-}  # fmt: skip
-VERB_KINDS = {"buy": "get", "sprint": "run", "whisper": "speak", "hum": "sing", "cook": "prepare", "watch": "see"}
-VERB_OPPOSITES = {
-    "buy": "sell", "repair": "break", "lift": "drop", "find": "lose", "push": "pull", "praise": "blame",
-    "laugh": "cry", "arrive": "depart", "hide": "find",
-}  # fmt: skip
-
-NOUN_SYNONYMS = {
-    "car": "automobile", "bicycle": "bike", "shovel": "spade", "sofa": "couch", "bag": "sack", "coat": "jacket",
-    "doctor": "physician", "lawyer": "attorney", "truck": "lorry", "rabbit": "bunny", "bucket": "pail",
-}  # fmt: skip
-
-PERSON_ADJECTIVES: tuple[str, ...] = (
-    "happy",
-    "sad",
-    "tall",
-    "short",
-    "young",
-    "old",
-    "rich",
-    "poor",
-    "kind",
-    "cruel",
-    "busy",
-    "brave",
-)
-THING_ADJECTIVES: tuple[str, ...] = (
-    "big",
-    "small",
-    "heavy",
-    "light",
-    "clean",
-    "dirty",
-    "new",
-    "cheap",
-    "expensive",
-    "red",
-    "blue",
-)
-ADJECTIVE_SYNONYMS = {
-    "happy": "glad", "sad": "unhappy", "rich": "wealthy", "young": "youthful", "big": "large", "small": "little",
-    "dirty": "filthy", "expensive": "costly", "brave": "bold", "old": "elderly", "cruel": "mean",
-}  # fmt: skip
-ADJECTIVE_OPPOSITES = {
-    "happy": "sad", "tall": "short", "young": "old", "rich": "poor", "kind": "cruel", "big": "small",
-    "heavy": "light", "clean": "dirty", "cheap": "expensive",
-}  # fmt: skip
-
-PLACES: tuple[str, ...] = (
-    "in the garden", "in the kitchen", "at the market", "at the school", "in the office", "in the barn",
-    "in the park", "at the station", "in the library", "in the forest", "in the cellar", "on the street",
-)  # fmt: skip
-PLACE_SYNONYMS = {
-    "in the forest": "in the woods", "in the cellar": "in the basement", "on the street": "on the road",
-    "in the garden": "in the yard",
-}  # fmt: skip
-TIMES: tuple[str, ...] = (
-    "in the morning",
-    "at noon",
-    "in the evening",
-    "at night",
-    "on Monday",
-    "on Friday",
-    "on Sunday",
-)
-COUNTS: tuple[str, ...] = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-
-ASPECTS: tuple[str, ...] = (
-    "film",
-    "plot",
-    "story",
-    "acting",
-    "music",
-    "meal",
-    "service",
-    "book",
-    "song",
-    "hotel",
-    "script",
-    "ending",
-)
-GOOD: tuple[str, ...] = (
-    "wonderful",
-    "superb",
-    "charming",
-    "clever",
-    "delightful",
-    "funny",
-    "brilliant",
-    "lovely",
-    "fresh",
-    "gripping",
-)
-BAD: tuple[str, ...] = (
-    "dull",
-    "awful",
-    "boring",
-    "clumsy",
-    "dreadful",
-    "tedious",
-    "bland",
-    "weak",
-    "stale",
-    "annoying",
-)
-LIKED: tuple[str, ...] = ("loved", "enjoyed", "adored", "admired", "liked")
-DISLIKED: tuple[str, ...] = ("hated", "loathed", "disliked", "despised", "resented")
+IRREGULAR_PLURALS = _pairs("irregular_plurals")
+IRREGULAR_VERBS: dict[str, tuple[str, str]] = {  # base -> (past, participle), where they are not base + "ed"
+    verb: (past, participle) for verb, (past, participle) in _WORDS["irregular_verbs"].items()
+}
+VERB_SYNONYMS, NOUN_SYNONYMS = _pairs("verb_synonyms"), _pairs("noun_synonyms")
+ADJECTIVE_SYNONYMS, PLACE_SYNONYMS = _pairs("adjective_synonyms"), _pairs("place_synonyms")
+VERB_KINDS, VERB_OPPOSITES = _pairs("verb_kinds"), _pairs("verb_opposites")
+ADJECTIVE_OPPOSITES = _pairs("adjective_opposites")
 
 
 def both_ways(pairs: dict[str, str]) -> dict[str, str]:
@@ -238,7 +64,6 @@ VERB_MEMBERS = {kind: verb for verb, kind in VERB_KINDS.items()}
 
 
 def plural(noun: str) -> str:
-    """The plural of a noun of this lexicon."""
     if noun in IRREGULAR_PLURALS:
         return IRREGULAR_PLURALS[noun]
     if noun.endswith(("s", "x", "ch", "sh")):

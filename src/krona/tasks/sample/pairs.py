@@ -1,15 +1,11 @@
 """The tasks of two sentences: inference (mnli, rte), paraphrase (mrpc) and graded similarity (stsb)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from random import Random
 
 from krona.tasks.sample import lexicon as lx
-from krona.tasks.sample.clauses import Clause, Phrase, draw_clause, draw_wording, fill, is_person, say
-from krona.tasks.sample.edits import another, changed, contradicted, entailed, open_question, sibling
-
-Row = dict[str, str | int | float]
+from krona.tasks.sample.clauses import Clause, Phrase, Row, draw_clause, draw_wording, fill, is_person, say
+from krona.tasks.sample.edits import another, changed, contradicted, entailed, open_question, sibling, verbs_like
 
 
 def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[str, Clause]:
@@ -113,10 +109,7 @@ def _replace_slot(clause: Clause, slot: str, rng: Random) -> tuple[Clause, float
     if slot == "time":
         return replace(clause, time=another(clause.time, lx.TIMES, rng)), 0.0
     if slot == "verb":
-        verbs = lx.PERSON_VERBS if is_person(clause.object) else lx.THING_VERBS
-        if clause.object and not is_person(clause.object) and lx.PARENTS.get(clause.object.noun) in lx.FOODS:
-            verbs = lx.FOOD_VERBS
-        return replace(clause, verb=another(clause.verb, verbs, rng)), 0.0
+        return replace(clause, verb=another(clause.verb, verbs_like(clause), rng)), 0.0
     phrase: Phrase | None = clause.subject if slot == "subject" else clause.object
     assert phrase is not None
     if not phrase.is_name and rng.random() < 0.5:

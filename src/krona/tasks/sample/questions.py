@@ -1,15 +1,11 @@
 """The tasks with questions: answered by the sentence or not (qnli), the same question or not (qqp)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from random import Random
 
 from krona.tasks.sample import lexicon as lx
-from krona.tasks.sample.clauses import Clause, Wording, draw_clause, draw_wording, fill, is_person, say, synonym
-from krona.tasks.sample.edits import another, changed
-
-Row = dict[str, str | int | float]
+from krona.tasks.sample.clauses import Clause, Row, Wording, draw_clause, draw_wording, fill, is_person, say, synonym
+from krona.tasks.sample.edits import another, changed, verbs_like
 
 
 def ask(clause: Clause, slot: str, how: Wording) -> str:
@@ -111,12 +107,7 @@ def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
     seen = [edit for edit in (changed(clause, rng) for _ in range(12)) if edit[0] not in (*hidden, "negation")]
     if seen and rng.random() < 0.75:
         return seen[0][1]
-    verbs = lx.PERSON_VERBS if is_person(clause.object) else lx.THING_VERBS
-    if clause.object is None:
-        verbs = lx.INTRANSITIVE
-    elif lx.PARENTS.get(clause.object.noun) in lx.FOODS:
-        verbs = lx.FOOD_VERBS
-    return replace(clause, verb=another(clause.verb, verbs, rng))
+    return replace(clause, verb=another(clause.verb, verbs_like(clause), rng))
 
 
 def _without_some(clause: Clause, slot: str, rng: Random) -> Clause:

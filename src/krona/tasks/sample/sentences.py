@@ -1,14 +1,10 @@
 """The tasks of one sentence: acceptability (cola) and sentiment (sst2)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from random import Random
 
 from krona.tasks.sample import lexicon as lx
-from krona.tasks.sample.clauses import capital
-
-Row = dict[str, str | int | float]
+from krona.tasks.sample.clauses import Row, capital
 
 NEAR = ("near", "behind", "beside", "with")
 SINGULAR, PLURAL = 0, 1
@@ -37,13 +33,7 @@ def sst2(rng: Random) -> Row:
     if frame == 2:
         return {"sentence": finish(f"{main} and {opinion(rng, label)}"), "label": label}
     other = opinion(rng, 1 - label)
-    text = (
-        f"{other}, but {main}"
-        if frame == 3
-        else f"although {other}, {main}"
-        if frame == 4
-        else f"{main}, even if {other}"
-    )
+    text = (f"{other}, but {main}", f"although {other}, {main}", f"{main}, even if {other}")[frame - 3]
     return {"sentence": finish(text), "label": label}
 
 
@@ -62,7 +52,6 @@ def opinion(rng: Random, positive: int, *, turned: float = 0.3) -> str:
 
 
 def finish(text: str) -> str:
-    """A sentence out of a clause."""
     return capital(text) + "."
 
 
@@ -142,12 +131,8 @@ def arguments(rng: Random) -> tuple[str, str]:
 
 def question(rng: Random) -> tuple[str, str]:
     """A question word leaves its place empty, and `did` takes the bare verb."""
-    verb, who, place = (
-        rng.choice(TRANSITIVE),
-        f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}",
-        rng.choice(lx.PLACES),
-    )
-    thing = f"the {_noun(rng, SINGULAR, things=True)}"
+    verb, who = rng.choice(TRANSITIVE), f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}"
+    place, thing = rng.choice(lx.PLACES), f"the {_noun(rng, SINGULAR, things=True)}"
     good = rng.choice((f"what did {who} {verb} {place}", f"who {lx.past(verb)} {thing} {place}"))
     if good.startswith("what"):
         bad = rng.choice((f"what did {who} {verb} {thing} {place}", f"what did {who} {lx.past(verb)} {place}"))
