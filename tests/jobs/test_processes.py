@@ -40,8 +40,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.sweeping import status, workers
-from krona.sweeping.sweeps import Planned
+from krona.sweeps import status, workers
+from krona.sweeps.plan import Planned
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 folder, takes_s, number, child = sys.argv[1:]

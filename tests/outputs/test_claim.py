@@ -17,7 +17,7 @@ from krona.outputs.claim import ClaimLostError, claim, owner
 CLAIM = """
 import sys, time
 from pathlib import Path
-from krona.ownership import claim
+from krona.outputs.claim import claim
 while time.time() < float(sys.argv[2]):  # all at once
     pass
 got = claim(Path(sys.argv[1]))
