@@ -1,4 +1,4 @@
-"""One rank of a run, started by `krona.jobs.start_ranks`: ``python -m krona.jobs.rank ORDER``."""
+"""One rank of a run, started by `krona.jobs.start_ranks`: ``python -m krona.jobs.rank ORDER_FILE``."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def main() -> NoReturn:
         outcome = {"wrong": str(error)}
     except (Interrupted, KeyboardInterrupt) as stop:
         outcome = {"signal": int(stop.args[0]) if stop.args else int(signal.SIGINT)}
-    failed = outcome.get("state") not in ("done", "skipped", "elsewhere")
+    failed = outcome.get("state") not in ("done", "skipped", "claimed_by_other")
     if my_rank() == 0:
         Path(order["outcome"]).write_text(json.dumps(outcome))
     elif failed:
@@ -46,7 +46,7 @@ def main() -> NoReturn:
 
 
 def end_with_parent() -> None:
-    """The parent holds the other end of the pipe and never writes: where reading ends, it is gone."""
+    """Kill this process when stdin ends: the parent holds the other end of the pipe and never writes."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -29,11 +29,11 @@ from krona.training.ranks import Ranks
 class RunFiles:
     """The folder of a run, which the first of its ranks writes into.
 
-    ``still_ours`` is called before each write; it raises where another process has taken the run.
+    ``check_claim`` is called before each write; it raises where another process has taken the run.
     """
 
     folder: Path
-    still_ours: Callable[[], None]
+    check_claim: Callable[[], None]
     ranks: Ranks
 
     def checkpoint(self) -> Path | None:
@@ -51,7 +51,7 @@ class RunFiles:
         """How far the run is: metrics.csv and result.json."""
         if not self.ranks.first:
             return
-        self.still_ours()
+        self.check_claim()
         write_metrics(self.folder, result.dev_curve)
         write_result(self.folder, result)
 
@@ -70,7 +70,7 @@ class RunFiles:
         """
         if not self.ranks.first:
             return
-        self.still_ours()
+        self.check_claim()
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
             write_metrics(self.folder, result.dev_curve)
         write_predictions(self.folder, predictions)

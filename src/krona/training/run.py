@@ -38,7 +38,7 @@ def run(
     *,
     progress: Progress,
     trackers: Trackers,
-    still_ours: Callable[[], None],
+    check_claim: Callable[[], None],
     ranks: Ranks,
     share: bool = False,
 ) -> None:
@@ -46,7 +46,7 @@ def run(
 
     ``progress`` and ``trackers`` listen in two ways: to Lightning's steps as callbacks of the trainer, and after each
     epoch, when dev is scored and ``result`` written, by a call of ours: Lightning's own end of an epoch comes to its
-    callbacks before the learner's, so without the score. ``still_ours`` is called before each write and raises where
+    callbacks before the learner's, so without the score. ``check_claim`` is called before each write and raises where
     another process has taken the run over. ``ranks``: the processes that do this run together, each with all of these
     arguments; the first writes. ``share``: other jobs of this process have the backbone and the data too
     (`krona.backbones.shared`).
@@ -54,7 +54,7 @@ def run(
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
     prepare_process(settings, result, ranks)
-    files = RunFiles(folder=folder, still_ours=still_ours, ranks=ranks)
+    files = RunFiles(folder=folder, check_claim=check_claim, ranks=ranks)
 
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)

@@ -31,7 +31,7 @@ def tune_here(
     shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
-    with children(tell=WORKER not in os.environ) as others:
+    with children(announce=WORKER not in os.environ) as others:
         for number in range(1, workers):
             others.append(_start(shared, trials, space, study, seed + 1000 * number))
         best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
