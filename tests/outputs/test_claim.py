@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs.claim import LAPSE_S, NO_LINKS, ClaimLostError, claim, owner
+from krona.outputs.claim import LAPSE_S, ClaimLostError, claim, owner
 
 CLAIM = """
 import sys, time
@@ -173,17 +174,32 @@ def test_a_requeued_slurm_job_follows_itself_at_once_from_another_node(
     mine.release()
 
 
-@pytest.mark.parametrize("number", NO_LINKS)
-def test_a_file_system_without_hard_links(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_link(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(Path, "hardlink_to", no_link)
     mine = claim(tmp_path)
     assert mine is not None
     assert claim(tmp_path) is None
     mine.check()
     mine.release()
+    write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("krona.outputs.claim._own", full)
+        with pytest.raises(KronaError, match="No space left"):
+            claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,7 +43,7 @@ def _data(settings: Run) -> None:
     if task.kind == "own":
         for part, file in own_files(task, data.path).items():
             if not file.is_file():
-                way_out = f"data.path={data.path} lacks it" if data.path else "data.path=FOLDER says where"
+                way_out = f"data.path={data.path} lacks it" if data.path else "set data.path=FOLDER"
                 raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
     elif task.kind == "glue" and data.kind == "tsv":
         tsv_files(task, data.path)

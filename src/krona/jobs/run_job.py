@@ -6,7 +6,7 @@ With several devices, each rank calls this (`krona.training.ranks`): the first o
 import signal
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,11 +17,11 @@ from krona.backbones import source
 from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import devices_here, devices_wanted, require
 from krona.jobs.processes import Interrupted
-from krona.jobs.start_ranks import outcome_of_ranks
+from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError
 from krona.outputs.claim import Claim, ClaimLostError
 from krona.outputs.provenance import provenance
-from krona.outputs.result import Result, Status, now, read_result, write_result
+from krona.outputs.result import Result, Status, now, write_result
 from krona.screen import say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, joined, processes_of_run
@@ -47,31 +47,23 @@ def run_job(
         KronaError: the config is wrong; nothing was started or written.
     """
     spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
-    trainer = spec.settings.trainer
-    if processes_of_run() == 1 and devices_wanted(trainer) > 1:
-        return _by_ranks(spec, after_epoch)
-    if processes_of_run() == 1:
+    return run_spec(spec, console, after_epoch)
+
+
+def run_spec(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+    """Run a job in this process, in one process per device, or as a rank that was started for it."""
+    devices = devices_wanted(spec.settings.trainer)
+    if processes_of_run() > 1:
+        with joined(devices=devices, accelerator=devices_here(spec.settings.trainer)[0]) as ranks:
+            return _lead(spec, ranks, console, after_epoch) if ranks.first else _follow(spec, ranks)
+    if devices == 1:
         return _lead(spec, Ranks(), console, after_epoch)
-    with joined(devices=devices_wanted(trainer), accelerator=devices_here(trainer)[0]) as ranks:
-        return _lead(spec, ranks, console, after_epoch) if ranks.first else _follow(spec, ranks)
-
-
-def _by_ranks(spec: JobSpec, after_epoch: AfterEpoch | None) -> Job:
-    """Run a job in other processes, one per device."""
     if (known := known_outcome(spec)) is not None:
         return known
     require(spec.settings)
     if after_epoch is not None:
         raise KronaError("a trial is pruned in the process that runs it: trainer.devices=1, and several --workers")
-    order = {**asdict(spec), "outputs": str(spec.outputs), "project": str(spec.project)}
-    outcome = outcome_of_ranks(order, devices=devices_wanted(spec.settings.trainer))
-    if "wrong" in outcome:
-        raise KronaError(outcome["wrong"])
-    if "signal" in outcome:
-        raise Interrupted(outcome["signal"])
-    path = spec.folder / "result.json"
-    result = read_result(path) if path.is_file() else None
-    return Job(spec.run_id, outcome["state"], spec.folder, result, outcome["error"], outcome["messages"])
+    return run_by_ranks(spec, devices=devices)
 
 
 def _follow(spec: JobSpec, ranks: Ranks) -> Job:

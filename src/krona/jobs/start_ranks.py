@@ -4,40 +4,39 @@ The watching process is no rank. It starts one process per device and passes eac
 is launched once. It can end all ranks when one has died, while a rank may wait in a GPU's exchange for ever.
 """
 
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from krona.jobs.job import Job, JobSpec
 from krona.jobs.processes import Child
+from krona.outputs.state import state_of
 from krona.training.ranks import LOST
 
 POLL_S = 0.1
 GRACE_S = 20.0  # for rank 0 to record what happened, before it is killed
 
 
-def outcome_of_ranks(order: Mapping[str, Any], *, devices: int) -> dict[str, Any]:
-    """Run ``order`` (a `JobSpec` as plain values) in ``devices`` processes.
-
-    Returns rank 0's outcome: ``state``, ``error`` and ``messages`` of the job, or ``wrong``, the user's mistake, or
-    ``signal``, which stopped it. A rank that is killed, or ends with an error, ends the others; ``error`` names it.
+def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
+    """Run a job in ``devices`` processes. A rank that is killed or fails ends the others; the job's error names it.
 
     Raises:
-        Interrupted: this process was interrupted; rank 0 has recorded it.
+        KronaError: from rank 0.
+        Interrupted: this process or rank 0 was interrupted; rank 0 has recorded it.
     """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     with tempfile.TemporaryDirectory(prefix="krona-") as name:
         folder = Path(name)
-        (folder / "order.json").write_text(json.dumps({**order, "outcome": str(folder / "outcome.json")}))
+        (folder / "spec").write_bytes(pickle.dumps(spec))
         store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a free port
         ranks = [_start(folder, rank, devices, store.port) for rank in range(devices)]
         try:
@@ -52,13 +51,14 @@ def outcome_of_ranks(order: Mapping[str, Any], *, devices: int) -> dict[str, Any
                 process.wait()
                 assert process.stdin is not None
                 process.stdin.close()
-        path = folder / "outcome.json"
-        outcome: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-        if lost is None and not outcome:
-            lost = 0
-        if lost is not None and (not outcome or str(outcome.get("error")).startswith(LOST)):
-            outcome = {"state": "failed", "error": _what_happened(ranks, lost, folder), "messages": []}
-        return outcome
+        path = folder / "outcome"
+        outcome: Job | BaseException | None = pickle.loads(path.read_bytes()) if path.is_file() else None
+        if outcome is None or (lost is not None and isinstance(outcome, Job) and str(outcome.error).startswith(LOST)):
+            result = state_of(spec.folder)[1]
+            return Job(spec.run_id, "failed", spec.folder, result, _what_happened(ranks, lost or 0, folder))
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
@@ -68,7 +68,7 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": uuid.uuid4().hex, "TORCHELASTIC_USE_AGENT_STORE": True,
     }  # fmt: skip
-    command = [sys.executable, "-m", "krona.jobs.rank", str(folder / "order.json")]
+    command = [sys.executable, "-m", "krona.jobs.rank", str(folder / "spec"), str(folder / "outcome")]
     output = None if rank == 0 else (folder / f"rank-{rank}.log").open("wb")
     try:
         return subprocess.Popen(

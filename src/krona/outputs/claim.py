@@ -8,7 +8,6 @@ if it then shows no beat while it is watched for `WATCH_S`. A process that has l
 """
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -24,7 +23,6 @@ from krona.messages import KronaError
 BEAT_S = 5.0
 LAPSE_S = 60.0
 WATCH_S = 15.0  # three beats
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # from file systems without hard links
 
 
 class ClaimLostError(KronaError):
@@ -96,23 +94,17 @@ def owner(folder: Path) -> dict[str, Any] | None:
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create the claim if there is none: written aside and linked to its name, so that readers find it whole."""
-    part = path.with_name(f".claim.{token}")
-    part.write_text(_own(token))
+    """Create a claim if there is none. A reader may find it half written, which counts as a claim."""
     try:
-        os.link(part, path)
+        file = path.open("x")
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        try:
-            with path.open("x") as file:  # a reader may find it half written, which counts as a claim
-                file.write(_own(token))
-        except FileExistsError:
-            return False
-    finally:
-        part.unlink()
+    try:
+        with file:
+            file.write(_own(token))
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 

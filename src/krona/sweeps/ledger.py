@@ -22,7 +22,7 @@ from krona.files import write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.outputs import sweep
-from krona.outputs.result import read_result
+from krona.outputs.state import state_of
 from krona.sweeps import closing_table, plan
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -116,16 +116,11 @@ class Ledger(Callback):
 
 def _job(line: dict[str, Any]) -> Job:
     folder = Path(line["folder"])
-    path = folder / "result.json"
-    try:
-        result = read_result(path) if path.is_file() else None
-    except KronaError:  # the job's error says what is wrong
-        result = None
     return Job(
         run_id=line["run_id"],
         state=line["state"],
         folder=folder,
         error=line["error"],
-        result=result,
+        result=state_of(folder, owned=False)[1],
         overrides=tuple(line["overrides"]),
     )

@@ -52,10 +52,8 @@ class Ranks:
         for bucket in _buckets(tensors):
             flat = torch.cat([tensor.flatten() for tensor in bucket])
             _exchanged(partial(dist.all_reduce, flat))
-            at = 0
-            for tensor in bucket:
-                tensor.copy_(flat[at : at + tensor.numel()].view_as(tensor))
-                at += tensor.numel()
+            for tensor, total in zip(bucket, flat.split([tensor.numel() for tensor in bucket]), strict=True):
+                tensor.copy_(total.view_as(tensor))
 
     def gather(self, value: Value) -> list[Value]:
         """Each rank's value, by rank. Values are pickled."""
@@ -68,13 +66,11 @@ class Ranks:
 
 def processes_of_run() -> int:
     """How many processes torchrun, srun or `krona.jobs.start_ranks` started for this run."""
-    place = _place()
-    return 1 if place is None else place[1]
+    return (_place() or (0, 1, ""))[1]
 
 
 def my_rank() -> int:
-    place = _place()
-    return 0 if place is None else place[0]
+    return (_place() or (0, 1, ""))[0]
 
 
 def require_one_launch(arguments: Sequence[str]) -> None:
