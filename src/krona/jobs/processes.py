@@ -98,7 +98,7 @@ def quiet_libraries() -> None:
     """Silence known warnings and log lines of libraries, one by one."""
     # Lightning greets with the devices that it found and a tip: provenance has the device.
     logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
-    # Lightning repeats a SIGTERM: this module's own handler says what it means.
+    # Lightning repeats a SIGTERM: this module's handler reports it.
     logging.getLogger("pytorch_lightning.trainer.connectors.signal_connector").setLevel(logging.WARNING)
     # Lightning advises more loader workers; collating these short rows takes less than starting one.
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -205,7 +205,7 @@ def _row(run: Planned) -> list[str | Text]:
 
 
 def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
-    """What failed, a line each, and how to run it anew or remove it."""
+    """What failed, a line each, and how to run it again or remove it."""
     bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
