@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class ProcessLauncher(Launcher):
-    """Runs a multirun's jobs where ``engine`` says, each to its end, whatever becomes of the others."""
+    """Runs a multirun's jobs with ``engine``, each to its end, whatever happens to the others."""
 
     def __init__(self, engine: str, **settings: Any) -> None:
         self.engine = engine
@@ -24,10 +24,10 @@ class ProcessLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         from krona.sweeps.launchers.launching import launch
-        from krona.sweeps.launchers.task import Task
+        from krona.sweeps.launchers.sweep_job import SweepJob
 
-        tasks = [
-            Task(
+        jobs = [
+            SweepJob(
                 hydra_context=self.hydra_context,
                 config=self.config,
                 function=self.task_function,
@@ -41,9 +41,4 @@ class ProcessLauncher(Launcher):
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in self.settings.items()
         }
-        returns = []
-        for job in launch(self.engine, tasks, settings):
-            returned = JobReturn()
-            returned.status, returned.return_value = JobStatus.COMPLETED, job
-            returns.append(returned)
-        return returns
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=job) for job in launch(self.engine, jobs, settings)]

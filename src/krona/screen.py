@@ -125,3 +125,8 @@ def below(path: Path) -> str:
 def rate(examples_per_s: float) -> str:
     """``202 examples/s``, ``0.46 examples/s``."""
     return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"
+
+
+def scores(dev: float | None, test: float | None) -> str:
+    """``dev 61.20  test 58.90``; without the one that is None."""
+    return "  ".join(f"{name} {value:.2f}" for name, value in (("dev", dev), ("test", test)) if value is not None)

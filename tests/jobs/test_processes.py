@@ -35,27 +35,26 @@ time.sleep(60)
 """
 PARENT = """
 import signal
+import subprocess
 import sys
-from pathlib import Path
 
-from rich.console import Console
-
-from krona.sweeping import status, workers
-from krona.sweeping.sweeps import Planned
+from krona.jobs.processes import children, exit_code
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 folder, takes_s, number, child = sys.argv[1:]
-workers._command = lambda overrides: [sys.executable, "-c", child, folder, takes_s]
-workers.plan = lambda overrides, outputs: [Planned((), "a", "waiting"), Planned((), "b", "waiting")]
-status.again = lambda runs, outputs: list(runs)
-sys.exit(workers.run_sweep([], workers=int(number), outputs=Path(folder), console=Console()))
+with children(announce=int(number) > 1) as started:
+    for _ in range(int(number)):
+        started.append(subprocess.Popen([sys.executable, "-c", child, folder, takes_s]))
+    for process in started:
+        process.wait()
+sys.exit(exit_code(started[0]))
 """
 NOTHING = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @contextmanager
-def sweep(folder: Path, *, workers: int, takes_s: float) -> Iterator[subprocess.Popen[str]]:
-    """`run_sweep` in a process group of its own, as in a terminal, once all its workers run."""
+def parent(folder: Path, *, workers: int, takes_s: float) -> Iterator[subprocess.Popen[str]]:
+    """A process with children, in a process group of its own, as in a terminal, once all of them run."""
     process = subprocess.Popen(
         [sys.executable, "-c", PARENT, str(folder), str(takes_s), str(workers), CHILD],
         stdout=subprocess.PIPE,
@@ -92,7 +91,7 @@ def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[s
 def test_workers_record_an_interrupt_before_their_parent_ends(
     workers: int, number: signal.Signals, to_all: bool, code: int, tmp_path: Path
 ) -> None:
-    with sweep(tmp_path, workers=workers, takes_s=0.6) as process:  # `subprocess.run` would wait for 0.25 s
+    with parent(tmp_path, workers=workers, takes_s=0.6) as process:  # `subprocess.run` would wait for 0.25 s
         if to_all:
             os.killpg(process.pid, number)
         else:
@@ -101,11 +100,11 @@ def test_workers_record_an_interrupt_before_their_parent_ends(
     assert process.returncode == code, said
     assert [path.read_text() for path in tmp_path.glob("recorded-*")] == [str(int(number))] * workers
     told = "interrupted: the same command goes on where it stopped\n"
-    assert said == (told if workers > 1 else ""), "a worker alone says it itself"
+    assert said == (told if workers > 1 else "")
 
 
 def test_a_second_ctrl_c_waits_for_nothing(tmp_path: Path) -> None:
-    with sweep(tmp_path, workers=1, takes_s=60) as process:
+    with parent(tmp_path, workers=1, takes_s=60) as process:
         os.killpg(process.pid, signal.SIGINT)
         wait_for(tmp_path, "stopping-*", 1, process)
         time.sleep(0.5)  # the parent waits by now
@@ -121,7 +120,7 @@ def test_a_mistake_leaves_no_process_behind() -> None:
     own: list[subprocess.Popen[bytes]] = []
 
     def mistaken() -> None:
-        with children(tell=False) as started:
+        with children(announce=False) as started:
             own.append(subprocess.Popen(NOTHING))
             started.append(own[0])
             raise KronaError("wrong")

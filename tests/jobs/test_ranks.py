@@ -184,9 +184,9 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
     [
         (["trainer.devices=1000"], "trainer.devices=1000: this machine has"),
         (["trainer.devices=0"], "trainer.devices=0: expected at least 1"),
-        ([TWO, "batch_size=5"], "batch_size=5: 2 devices don't divide it; batch_size=4 or 6 they do"),
-        ([TWO, "batch_size=1"], "batch_size=1: 2 devices don't divide it; batch_size=2 they do"),
-        (["trainer.strategy=fsdp"], "one device has nobody to share with"),
+        ([TWO, "batch_size=5"], "batch_size=5: not divisible by 2 devices; batch_size=4 or 6 is"),
+        ([TWO, "batch_size=1"], "batch_size=1: not divisible by 2 devices; batch_size=2 is"),
+        (["trainer.strategy=fsdp"], "sharding needs trainer.devices=2 or more"),
         ([TWO, "trainer.strategy=fsdp", "method=full"], "full freezes nothing, and only what is frozen is sharded"),
         (["trainer.precision=bf16-frozen", "method=full"], "full freezes nothing, and what trains is kept in fp32"),
         (["trainer.strategy=deepspeed"], "trainer.strategy='deepspeed': expected"),

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import shutil
@@ -11,13 +12,12 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs import claim as ownership
-from krona.outputs.claim import ClaimLostError, claim, owner
+from krona.outputs.claim import LAPSE_S, ClaimLostError, claim, owner
 
 CLAIM = """
 import sys, time
 from pathlib import Path
-from krona.ownership import claim
+from krona.outputs.claim import claim
 while time.time() < float(sys.argv[2]):  # all at once
     pass
 got = claim(Path(sys.argv[1]))
@@ -111,10 +111,10 @@ def test_a_killed_owner_is_followed_at_once(tmp_path: Path) -> None:
 
 
 def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
-    write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S - 10)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    write_claim(tmp_path, host="another-machine", pid=1, age=LAPSE_S - 10)
     assert claim(tmp_path) is None
-    write_claim(tmp_path, host="another-machine", pid=1, age=ownership.LAPSE_S + 10)
+    write_claim(tmp_path, host="another-machine", pid=1, age=LAPSE_S + 10)
     assert owner(tmp_path) is None
     mine = claim(tmp_path)
     assert mine is not None
@@ -125,7 +125,7 @@ def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: p
 def test_a_dead_owner_lapses_whatever_its_clock_said(
     hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
     write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
     mine = claim(tmp_path)
     assert mine is not None
@@ -137,7 +137,7 @@ def test_a_living_owner_keeps_its_claim_whatever_its_clock_says(
     hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that takes the beats' times from the machines, whose clocks differ by an hour."""
-    monkeypatch.setattr(ownership, "WATCH_S", 20.0)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 20.0)
     path = write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
     stopped = threading.Event()
 
@@ -174,17 +174,32 @@ def test_a_requeued_slurm_job_follows_itself_at_once_from_another_node(
     mine.release()
 
 
-@pytest.mark.parametrize("number", ownership.NO_LINKS)
-def test_a_file_system_without_hard_links(number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_link(*arguments: object) -> None:
-        raise OSError(number, os.strerror(number))
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(os, "link", no_link)
+    monkeypatch.setattr(Path, "hardlink_to", no_link)
     mine = claim(tmp_path)
     assert mine is not None
     assert claim(tmp_path) is None
     mine.check()
     mine.release()
+    write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("krona.outputs.claim._own", full)
+        with pytest.raises(KronaError, match="No space left"):
+            claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -202,15 +217,15 @@ def test_a_folder_that_vanishes_is_told_and_not_made_again(tmp_path: Path) -> No
 def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
-    write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=ownership.LAPSE_S + 10)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=LAPSE_S + 10)
     mine = claim(tmp_path)
     assert mine is not None
     mine.release()
 
 
 def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "BEAT_S", 0.02)
+    monkeypatch.setattr("krona.outputs.claim.BEAT_S", 0.02)
     mine = claim(tmp_path)
     assert mine is not None
     os.utime(mine.path, (0, 0))
@@ -236,7 +251,7 @@ def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}'])
 def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
     path = tmp_path / "claim.json"
     path.write_text(content)
     assert claim(tmp_path) is None

@@ -15,11 +15,11 @@ from report.generate import make_result
 
 
 def test_ids_are_kept_once_and_none_is_lost(tmp_path: Path) -> None:
-    assert sweep.noted(tmp_path, "ranks") == set()
-    sweep.note(tmp_path, "ranks", ["b", "a"])
-    sweep.note(tmp_path, "ranks", ["c", "a"])
-    assert sweep.noted(tmp_path, "ranks") == {"a", "b", "c"}
-    assert sweep.noted(tmp_path, "seeds") == set()
+    assert sweep.load_run_ids(tmp_path, "ranks") == set()
+    sweep.save_run_ids(tmp_path, "ranks", ["b", "a"])
+    sweep.save_run_ids(tmp_path, "ranks", ["c", "a"])
+    assert sweep.load_run_ids(tmp_path, "ranks") == {"a", "b", "c"}
+    assert sweep.load_run_ids(tmp_path, "seeds") == set()
 
 
 def test_the_end_of_a_multirun_keeps_also_what_was_done_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_the_end_of_a_multirun_keeps_also_what_was_done_before(tmp_path: Path, m
     ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"), number=2, overrides=[])
     with pytest.raises(SystemExit):
         ledger.Ledger().on_multirun_end(OmegaConf.create({"sweep": "ranks"}))
-    assert sweep.noted(tmp_path, "ranks") == {result.run_id for result in results}
+    assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
 
 
 def test_a_sweep_that_is_cut_off_has_from_its_start_what_others_made(
@@ -50,4 +50,4 @@ def test_a_sweep_that_is_cut_off_has_from_its_start_what_others_made(
         config.hydra.sweep.dir = str(tmp_path / "sweeps")
         config.hydra.overrides.task = typed
         ledger.Ledger().on_multirun_start(config)
-    assert sweep.noted(tmp_path, "ranks") == {there.run_id}
+    assert sweep.load_run_ids(tmp_path, "ranks") == {there.run_id}

@@ -156,8 +156,8 @@ def test_a_run_that_another_sweep_made_before_is_a_part_of_both(tmp_path):
     )
     write_all(tmp_path, [mine, before, make_result("krona", "rte")])
     assert [run.result.run_id for run in collect(tmp_path, sweep="ranks").runs] == [mine.run_id]
-    sweep_runs.note(tmp_path, "ranks", [before.run_id])
-    sweep_runs.note(tmp_path, "ranks", [mine.run_id])
+    sweep_runs.save_run_ids(tmp_path, "ranks", [before.run_id])
+    sweep_runs.save_run_ids(tmp_path, "ranks", [mine.run_id])
     report = collect(tmp_path, sweep="ranks")
     assert {run.result.run_id for run in report.runs} == {mine.run_id, before.run_id}
     assert [row.differs for row in report.tables[0].rows] == ["rank=1", "rank=2"]

@@ -13,7 +13,7 @@ from krona.config import check, compose
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
 from krona.outputs.result import Result, outcomes, write_result
-from krona.outputs.sweep import remember, remembered
+from krona.outputs.sweep import load_command, save_command
 from krona.paths import CONF, PROJECT
 from krona.sweeps import plan
 from krona.sweeps.status import counts_line, seconds_left, selected
@@ -137,22 +137,22 @@ def test_a_wrong_job_of_a_plan_is_named_and_the_others_stand(tmp_path: Path) -> 
     assert "batch_size=0" in str(runs[0].error)
 
 
-def test_a_sweep_is_remembered_by_its_name(tmp_path: Path) -> None:
-    remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
-    assert remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+def test_a_sweeps_command_is_loaded_by_its_name(tmp_path: Path) -> None:
+    save_command(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+    assert load_command(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
     with pytest.raises(KronaError, match="table1"):
-        remembered(tmp_path, "tabel1")
+        load_command(tmp_path, "tabel1")
 
 
 @pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
 def test_a_damaged_command_of_a_sweep_names_the_way_out(content: str, tmp_path: Path) -> None:
     (tmp_path / "table1.json").write_text(content)
-    with pytest.raises(KronaError, match=r"table1\.json does not hold a sweep's command .* typed again"):
-        remembered(tmp_path, "table1")
+    with pytest.raises(KronaError, match=r"table1\.json does not hold a sweep's command .*: run .* command again"):
+        load_command(tmp_path, "table1")
 
 
 def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    remember(tmp_path, "table1", ["sweeps=table1", "seed=1"])
+    save_command(tmp_path, "table1", ["sweeps=table1", "seed=1"])
 
     def full(path: Path, *args: Any, **kwargs: Any) -> int:
         path.write_bytes(b"{")
@@ -160,8 +160,8 @@ def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(KronaError, match="could not be written: No space left"):
-        remember(tmp_path, "table1", ["sweeps=table1", "seed=2"])
-    assert remembered(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
+        save_command(tmp_path, "table1", ["sweeps=table1", "seed=2"])
+    assert load_command(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
     assert [path.name for path in tmp_path.iterdir()] == ["table1.json"]
 
 

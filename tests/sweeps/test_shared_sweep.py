@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from krona.outputs import claim as ownership
+from krona.outputs.claim import LAPSE_S
 from krona.outputs.result import read_result
 from krona.outputs.state import state_of
 from one_job import compose_all, config, run, run_in_a_process, take_part, typed
@@ -51,7 +51,7 @@ def test_eight_processes_started_together_do_each_of_twelve_runs_once(
         process.join(timeout=60)
         assert process.exitcode == 0
     assert states["done"] == 12
-    assert states["done"] + states["skipped"] + states["elsewhere"] == 8 * 12
+    assert states["done"] + states["skipped"] + states["claimed_by_other"] == 8 * 12
     folders = [path.parent for path in outputs.glob("*/result.json")]
     assert len(folders) == 12
     for folder in folders:
@@ -73,10 +73,10 @@ def test_a_node_that_dies_is_followed_by_another_to_the_same_bits(
     claim = folder / "claim.json"
     claim.write_text(json.dumps({**json.loads(claim.read_text()), "host": "another-machine"}))
     job, _ = run(values, shared)
-    assert job.state == "elsewhere"  # for all that can be known it lives
-    os.utime(claim, (time.time() - ownership.LAPSE_S - 1,) * 2)
+    assert job.state == "claimed_by_other"  # for all that can be known it lives
+    os.utime(claim, (time.time() - LAPSE_S - 1,) * 2)
     assert state_of(folder)[0] == "interrupted"
-    monkeypatch.setattr(ownership, "WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
     job, said = run(values, shared)
     assert job.state == "done"
     assert "resumes after epoch 1" in said

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.config import compose
 from krona.messages import KronaError
-from krona.outputs.sweep import remember
+from krona.outputs.sweep import save_command
 from krona.sweeps import status
 from krona.sweeps.plan import Planned
 from report.generate import make_result, write_all
@@ -135,7 +135,7 @@ def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatc
         "2 runs: 1 interrupted, 1 waiting",
         "2 runs: 1 running, 1 interrupted",
         "2 runs: 1 interrupted, 1 waiting",
-        "nobody has run any of these for 60 s: their own command goes on with what is left",
+        "nobody has run any of these for 60 s: the sweep's own command runs what is left",
     ]
     assert len(looks) == 9  # the third showed life, and six of ten seconds each none
 
@@ -154,7 +154,7 @@ def test_watching_waits_for_runs_that_have_not_begun(monkeypatch: pytest.MonkeyP
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "OUTPUTS", tmp_path)
-    remember(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
+    save_command(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
     for words in (["mine"], ["--sweep", "mine"]):
         result = CliRunner().invoke(app, ["status", *words], catch_exceptions=False)
         assert (result.exit_code, "2 runs: 2 waiting" in result.output) == (0, True)

@@ -196,7 +196,7 @@ def test_the_second_process_on_a_claimed_run_leaves_it_alone(
     claim = ownership.claim(tmp_path / done.name)
     assert claim is not None
     job, said = run(values, tmp_path)
-    assert (job.state, said) == ("elsewhere", "")
+    assert (job.state, said) == ("claimed_by_other", "")
     assert f"is being run by process {os.getpid()}" in str(job.error)
     assert [path.name for path in job.folder.iterdir()] == ["claim.json"]
     claim.release()

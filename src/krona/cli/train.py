@@ -11,7 +11,7 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.compose import compose_job, composed, expand, hydra_session
-from krona.jobs.job import Job, identify
+from krona.jobs.job import WORDS, Job, identify
 from krona.jobs.preflight import require
 from krona.jobs.processes import quiet_libraries
 from krona.jobs.run_job import run_job
@@ -58,12 +58,12 @@ def _not_run(overrides: Sequence[str], error: str) -> Job:
 
 def _tell(done: Job, console: Console, *, multirun: bool) -> None:
     """Say what became of a job; a single one that came to nothing ends the program by its error."""
-    wrong = done.state in ("failed", "elsewhere")
+    wrong = done.state in ("failed", "claimed_by_other")
     if done.state == "skipped":
         console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
     if multirun:
         if wrong:
-            console.print(f"  {done.state}: {done.error}", highlight=False, markup=False)
+            console.print(f"  {WORDS[done.state]}: {done.error}", highlight=False, markup=False)
         return
     run_summary(done, console)
     if wrong:

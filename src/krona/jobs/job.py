@@ -1,6 +1,6 @@
-"""What a job is, and what its run's folder says of it: done, failed before, another's, or to be run.
+"""A job: its specification, its outcome, and the claim on its run's folder.
 
-A run that is done is shown and not run again; one that was interrupted goes on; what is run is claimed first.
+A finished run is shown and not run again; an interrupted one resumes. A run is claimed before it starts.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,10 +16,11 @@ from krona.config import check
 from krona.config.settings import Run
 from krona.jobs.preflight import require
 from krona.messages import KronaError
-from krona.outputs import claim as ownership
+from krona.outputs import claim
 from krona.outputs.provenance import code_version
-from krona.outputs.result import Result, read_result
+from krona.outputs.result import Result
 from krona.outputs.run_id import run_id
+from krona.outputs.state import state_of
 from krona.training.ranks import Ranks
 
 FILES = (  # of a run's folder
@@ -30,12 +31,18 @@ FILES = (  # of a run's folder
     "tracked.jsonl",
     "result.json",
 )
-State = Literal["done", "skipped", "failed", "elsewhere"]
+State = Literal["done", "skipped", "failed", "claimed_by_other"]
+WORDS: dict[State, str] = {  # on the screen
+    "done": "done",
+    "skipped": "done already",
+    "failed": "failed",
+    "claimed_by_other": "running elsewhere",
+}
 
 
 @dataclass
 class Job:
-    """What became of one job."""
+    """The outcome of a job."""
 
     run_id: str
     state: State
@@ -43,12 +50,12 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()  # of a multirun's job: its place on the axes
+    overrides: tuple[str, ...] = ()  # of a multirun's job: its values on the sweep's axes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """What a job is to do and where, as plain values; the rest follows from them."""
+class JobSpec:
+    """A job's config and places, as plain values."""
 
     config: Mapping[str, Any]
     notes: list[str]
@@ -70,7 +77,7 @@ class Assignment:
 
 
 def identify(settings: Run) -> str:
-    """The run's id, from its config, its data's content and its backbone's."""
+    """The run's id, from its config and the content of its data and its backbone."""
     data = settings.data
     return run_id(
         settings.config,
@@ -81,73 +88,68 @@ def identify(settings: Run) -> str:
     )
 
 
-def done_notes(result: Result, project: Path) -> list[str]:
-    """What to know of a run that is done: since when, and whether the code has changed since."""
-    finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
-    notes = [f"done already ({finished}); overwrite=true runs it anew"]
-    code, then = code_version(project)["git_code"], result.provenance.get("git_code")
-    if code is not None and code != then:
-        notes.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
-    return notes
-
-
 @contextmanager
-def claimed(given: Assignment, ranks: Ranks) -> Iterator[ownership.Claim | Job]:
-    """The claim on a run's folder, the other ranks told to begin; or, where there is nothing to do, what is known."""
-    claim, found = None, None
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
+    """The claim on a run's folder, or the outcome if nothing is to run. Tells the other ranks whether to start."""
+    held, outcome = None, None
     try:
         try:
-            found = known(given)
-            if found is None:
-                require(given.settings)
-                claim = ownership.claim(given.folder)
-                found = known(given) if claim is not None else _elsewhere(given)  # another may just have finished it
-            if found is None:
-                begin_afresh(given.settings, given.folder)
+            outcome = known_outcome(spec)
+            if outcome is None:
+                require(spec.settings)
+                held = claim.claim(spec.folder)
+                outcome = _claimed_by_other(spec) if held is None else known_outcome(spec)  # it may just have finished
+            if outcome is None:
+                _clear(spec)
         finally:
-            ranks.gather(claim is not None and found is None)
-        if found is not None:
-            yield found
-        elif claim is not None:
-            yield claim
+            ranks.gather(held is not None and outcome is None)
+        if outcome is not None:
+            yield outcome
+        elif held is not None:
+            yield held
     except OSError as error:
         raise KronaError(
-            f"{given.folder}: {error.strerror or error}; the same command goes on when that is mended"
+            f"{spec.folder}: {error.strerror or error}; once that is fixed, the same command resumes the run"
         ) from error
     finally:
-        if claim is not None:
-            claim.release()
+        if held is not None:
+            held.release()
 
 
-def known(given: Assignment) -> Job | None:
-    """What is known of a run from its folder, where that settles it: it is done, or it failed in an earlier sweep."""
-    path, settings = given.folder / "result.json", given.settings
-    if settings.overwrite or not path.is_file():
+def known_outcome(spec: JobSpec) -> Job | None:
+    """The outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
+    if spec.settings.overwrite:
         return None
-    try:
-        earlier = read_result(path)
-    except KronaError as error:
-        raise KronaError(f"{error}. Take the file away, or overwrite=true runs it anew") from error
-    if earlier.status == "done":
-        return Job(given.run_id, "skipped", given.folder, earlier, messages=done_notes(earlier, given.project))
-    if earlier.status == "failed" and given.multirun and settings.retry != "failed":
-        return Job(given.run_id, "failed", given.folder, earlier, f"{earlier.error} (retry=failed tries again)")
+    state, result, error = state_of(spec.folder, owned=False)
+    if state == "failed" and result is None:
+        raise KronaError(f"{error}. Remove the file, or overwrite=true runs it anew")
+    if state == "done" and result is not None:
+        return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.project))
+    if state == "failed" and spec.multirun and spec.settings.retry != "failed":
+        return Job(spec.run_id, "failed", spec.folder, result, f"{error} (retry=failed tries again)")
     return None
 
 
-def _elsewhere(given: Assignment) -> Job:
-    holder = ownership.owner(given.folder) or {}
-    where = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-    return Job(given.run_id, "elsewhere", given.folder, None, f"{given.run_id} is being run by {where}")
+def _done_messages(result: Result, project: Path) -> list[str]:
+    finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
+    messages = [f"done already ({finished}); overwrite=true runs it anew"]
+    code, then = code_version(project)["git_code"], result.provenance.get("git_code")
+    if code is not None and code != then:
+        messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
+    return messages
 
 
-def begin_afresh(settings: Run, folder: Path) -> None:
-    """Clear what a claimed folder has from before, its log too, unless the run goes on from it."""
+def _claimed_by_other(spec: JobSpec) -> Job:
+    owner = claim.owner(spec.folder) or {}
+    error = f"{spec.run_id} is being run by process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+    return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
+
+
+def _clear(spec: JobSpec) -> None:
+    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them."""
     for name in FILES:
-        for part in folder.glob(f".{name}.*"):  # half-written by a process that was killed
+        for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
             part.unlink()
-    path = folder / "result.json"
-    goes_on = path.is_file() and not settings.overwrite and read_result(path).status in ("running", "interrupted")
-    if not goes_on:
+    if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
         for name in (*FILES, "train.log"):
-            (folder / name).unlink(missing_ok=True)
+            (spec.folder / name).unlink(missing_ok=True)

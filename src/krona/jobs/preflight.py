@@ -1,6 +1,6 @@
-"""What a run needs, looked at before it claims its folder: files, a backbone, a device, factors that fit.
+"""Checks before a run claims its folder: data files, the backbone, devices, factor shapes.
 
-So a mistake leaves nothing behind, and what can't be had without a network is said within seconds and in one message.
+A mistake leaves nothing behind, and all that can't be had without a network is reported in one message within seconds.
 """
 
 from typing import Any
@@ -21,10 +21,10 @@ WAYS_OUT = (
 
 
 def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Raise `KronaError`, one line for each thing that is missing or does not fit.
+    """Raise `KronaError` with one line for each thing that is missing or does not fit.
 
-    ``from_hub=False`` leaves out what only the Hub can give. Returns what `insert_method` would: the branch's arguments
-    as they will be used, and what to know of them; nothing where the backbone's shape is the Hub's to tell.
+    ``from_hub=False`` skips what only the Hub can give. Returns what `insert_method` will: the branch's arguments and
+    notes on them; nothing if the backbone's shape is on the Hub.
     """
     problems = []
     for check in (_data, _backbone, _device, _frozen, *((_hub,) if from_hub else ())):
@@ -43,7 +43,7 @@ def _data(settings: Run) -> None:
     if task.kind == "own":
         for part, file in own_files(task, data.path).items():
             if not file.is_file():
-                way_out = f"data.path={data.path} lacks it" if data.path else "data.path=FOLDER says where"
+                way_out = f"data.path={data.path} lacks it" if data.path else "set data.path=FOLDER"
                 raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
     elif task.kind == "glue" and data.kind == "tsv":
         tsv_files(task, data.path)
@@ -87,8 +87,7 @@ def _device(settings: Run) -> None:
     if left:
         near = [f"{n * devices}" for n in (share, share + 1) if n]
         raise KronaError(
-            f"batch_size={settings.batch_size}: {devices} devices don't divide it; "
-            f"batch_size={' or '.join(near)} they do"
+            f"batch_size={settings.batch_size}: not divisible by {devices} devices; batch_size={' or '.join(near)} is"
         )
 
 
@@ -109,11 +108,11 @@ def _sharding(settings: Run) -> None:
             "trainer.strategy=ddp"
         )
     if max(devices_wanted(settings.trainer), processes_of_run()) == 1:
-        raise KronaError("trainer.strategy=fsdp: one device has nobody to share with: trainer.devices=2 or more")
+        raise KronaError("trainer.strategy=fsdp: sharding needs trainer.devices=2 or more")
 
 
 def devices_wanted(trainer: Trainer) -> int:
-    """How many devices of a node a run takes."""
+    """How many devices of a node a run uses."""
     if trainer.devices != "auto":
         return trainer.devices
     kind, count = devices_here(trainer)
@@ -121,7 +120,7 @@ def devices_wanted(trainer: Trainer) -> int:
 
 
 def devices_here(trainer: Trainer) -> tuple[str, int]:
-    """The kind of device that a run would take, and how many of it are here: of a CPU, its cores."""
+    """The kind of device that a run uses, and how many this machine has: for a CPU, its cores."""
     import torch
 
     mps = int(torch.backends.mps.is_available())
@@ -140,7 +139,7 @@ def devices_here(trainer: Trainer) -> tuple[str, int]:
 
 
 def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Put the method into the backbone's mere shape: factors and places that don't fit are said before any work."""
+    """Insert the method into the backbone without weights: reports factors and targets that don't fit."""
     if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load

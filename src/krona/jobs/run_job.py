@@ -1,13 +1,12 @@
-"""One job of the command line: done is shown, interrupted goes on, everything else is claimed, run and recorded.
+"""One job: shown if it is done, resumed if it was interrupted; else claimed, run and recorded.
 
-A job of several devices comes here in each of its ranks (`krona.training.ranks`): the first claims, writes and
-prints.
+With several devices, each rank calls this (`krona.training.ranks`): the first one claims, writes and prints.
 """
 
 import signal
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,19 +14,19 @@ import torch
 from rich.console import Console
 
 from krona.backbones import source
-from krona.jobs.job import Assignment, Job, claimed, known
+from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import devices_here, devices_wanted, require
 from krona.jobs.processes import Interrupted
-from krona.jobs.start_ranks import outcome_of_ranks
+from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError
-from krona.outputs import claim as ownership
+from krona.outputs.claim import Claim, ClaimLostError
 from krona.outputs.provenance import provenance
-from krona.outputs.result import Result, now, read_result, write_result
+from krona.outputs.result import Result, Status, now, write_result
 from krona.screen import say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, joined, processes_of_run
 
-Watch = Callable[[Any], None]
+AfterEpoch = Callable[[Any], None]  # called with the learner
 
 
 def run_job(
@@ -38,88 +37,73 @@ def run_job(
     project: Path,
     console: Console,
     multirun: bool,
-    watch: Watch | None = None,
+    after_epoch: AfterEpoch | None = None,
 ) -> Job:
-    """Run what ``config`` says, unless it is done. A failure in the run is recorded in its result.json.
+    """Run a config, unless its run is done. A failure in the run is recorded in its result.json.
 
-    ``watch`` is called with the learner after each epoch; `Interrupted` from it stops the run where it is.
+    ``after_epoch`` may raise `Interrupted`, which stops the run.
 
     Raises:
-        KronaError: the config is wrong: nothing was started and nothing is written.
+        KronaError: the config is wrong; nothing was started or written.
     """
-    given = Assignment(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
-    trainer = given.settings.trainer
-    if processes_of_run() == 1:
-        return _by_ranks(given, watch) if devices_wanted(trainer) > 1 else _lead(given, Ranks(), console, watch)
-    with joined(devices=devices_wanted(trainer), accelerator=devices_here(trainer)[0]) as ranks:
-        return _lead(given, ranks, console, watch) if ranks.first else _follow(given, ranks)
+    spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
+    return run_spec(spec, console, after_epoch)
 
 
-def _by_ranks(given: Assignment, watch: Watch | None) -> Job:
-    """The job, done by other processes, one a device."""
-    found = known(given)
-    if found is not None:
-        return found
-    require(given.settings)
-    if watch is not None:
+def run_spec(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+    """Run a job in this process, in one process per device, or as a rank that was started for it."""
+    devices = devices_wanted(spec.settings.trainer)
+    if processes_of_run() > 1:
+        with joined(devices=devices, accelerator=devices_here(spec.settings.trainer)[0]) as ranks:
+            return _lead(spec, ranks, console, after_epoch) if ranks.first else _follow(spec, ranks)
+    if devices == 1:
+        return _lead(spec, Ranks(), console, after_epoch)
+    if (known := known_outcome(spec)) is not None:
+        return known
+    require(spec.settings)
+    if after_epoch is not None:
         raise KronaError("a trial is pruned in the process that runs it: trainer.devices=1, and several --workers")
-    words = {**asdict(given), "outputs": str(given.outputs), "project": str(given.project)}
-    outcome = outcome_of_ranks(words, devices=devices_wanted(given.settings.trainer))
-    if "wrong" in outcome:
-        raise KronaError(outcome["wrong"])
-    if "signal" in outcome:
-        raise Interrupted(outcome["signal"])
-    path = given.folder / "result.json"
-    result = read_result(path) if path.is_file() else None
-    return Job(given.run_id, outcome["state"], given.folder, result, outcome["error"], outcome["messages"])
+    return run_by_ranks(spec, devices=devices)
 
 
-def _follow(given: Assignment, ranks: Ranks) -> Job:
-    """The part of a rank that is not the first: the same run, and not a word of it."""
+def _follow(spec: JobSpec, ranks: Ranks) -> Job:
+    """The part of a rank that is not the first: the same run, without output."""
     if not ranks.gather(False)[0]:
-        return Job(given.run_id, "skipped", given.folder)
+        return Job(spec.run_id, "skipped", spec.folder)
     from krona.training.progress import Progress
     from krona.training.run import run
     from krona.training.tracking import tracking
 
-    settings, result = replace(given.settings, trackers={}), _begun(given)
+    settings, result = replace(spec.settings, trackers={}), _begun(spec)
     progress = Progress(Console(quiet=True))
-    with tracking(settings, result, given.folder, say=progress.say) as trackers:
-        run(
-            settings,
-            result,
-            given.folder,
-            progress=progress,
-            trackers=trackers,
-            check_claim=lambda: None,
-            ranks=ranks,
-        )
-    return Job(given.run_id, "done", given.folder, result)
+    with tracking(settings, result, spec.folder, say=progress.say) as trackers:
+        run(settings, result, spec.folder, progress=progress, trackers=trackers, check_claim=lambda: None, ranks=ranks)
+    return Job(spec.run_id, "done", spec.folder, result)
 
 
-def _lead(given: Assignment, ranks: Ranks, console: Console, watch: Watch | None) -> Job:
-    """The part of a process alone, or of the first rank."""
-    with claimed(given, ranks) as claim:
-        if isinstance(claim, Job):
+def _lead(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch | None) -> Job:
+    """The part of a single process or of the first rank."""
+    with claimed(spec, ranks) as claim:
+        if isinstance(claim, Job):  # nothing to run
             return claim
-        with (given.folder / "train.log").open("a", encoding="utf-8") as log:
-            return _run_claimed(given, claim, ranks, console, log, watch)
+        with (spec.folder / "train.log").open("a", encoding="utf-8") as log:
+            return _run_claimed(spec, claim, ranks, console, log, after_epoch)
 
 
 def _run_claimed(
-    given: Assignment, claim: ownership.Claim, ranks: Ranks, console: Console, log: TextIO, watch: Watch | None
+    spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO, after_epoch: AfterEpoch | None
 ) -> Job:
-    """Run it; what becomes of it stands in its result.json, whatever that is."""
+    """Run it and record its end in result.json, whatever it is."""
     from krona.training.progress import Progress
     from krona.training.run import run  # transformers and Lightning: not before something runs
     from krona.training.tracking import tracking
 
-    identity, folder, settings, result = given.run_id, given.folder, given.settings, _begun(given)
+    folder, settings, result = spec.folder, spec.settings, _begun(spec)
     progress = Progress(console, log)
-    progress.say(f"{identity}")
+    progress.say(spec.run_id)
     write_result(folder, result)
     try:
-        with tracking(settings, result, folder, say=progress.say, watch=watch) as trackers:
+        with tracking(settings, result, folder, say=progress.say, watch=after_epoch) as trackers:
             run(
                 settings,
                 result,
@@ -128,41 +112,41 @@ def _run_claimed(
                 trackers=trackers,
                 check_claim=claim.check,
                 ranks=ranks,
-                share=given.multirun and ranks.size == 1,  # a rank does this one run
+                share=spec.multirun and ranks.size == 1,  # a rank is there for one run only
             )
-    except ownership.ClaimLostError:
+    except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
-        _note_interrupt(result, folder, claim, console)
+        _record_interrupt(result, folder, claim, console)
         # Lightning ends a run by a SystemExit where a SIGTERM came while Python could raise nothing
         raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
-    except RankLostError as error:  # no fault of the run's: it goes on when it is typed again
+    except RankLostError as error:  # not the run's fault: the same command resumes it
         _finish(result, folder, claim, "interrupted", str(error))
-        return Job(identity, "failed", folder, result, str(error))
+        return Job(spec.run_id, "failed", folder, result, str(error))
     except Exception as error:
         log.write(traceback.format_exc())
         message = _in_words(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
             message += f" (the trace is in {folder / 'train.log'})"
-        return Job(identity, "failed", folder, result, message)
+        return Job(spec.run_id, "failed", folder, result, message)
     finally:
         progress.close()
-    return Job(identity, "done", folder, result)
+    return Job(spec.run_id, "done", folder, result)
 
 
-def _begun(given: Assignment) -> Result:
-    settings = given.settings
+def _begun(spec: JobSpec) -> Result:
+    settings = spec.settings
     return Result(
-        run_id=given.run_id,
+        run_id=spec.run_id,
         status="running",
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
         config=dict(settings.config),
-        notes=list(given.notes),
+        notes=list(spec.notes),
         provenance={
-            **provenance(given.project, device=device_name(), threads=torch.get_num_threads()),
+            **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),
             "backbone_fingerprint": source.fingerprint(settings.backbone),
             "pretrained": settings.backbone.pretrained,
             "started": now(),
@@ -170,15 +154,15 @@ def _begun(given: Assignment) -> Result:
     )
 
 
-def _finish(result: Result, folder: Path, claim: ownership.Claim, status: Any, error: str | None) -> None:
+def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: str | None) -> None:
     claim.check()
     result.status, result.error = status, error
     result.provenance["finished"] = now()
     write_result(folder, result)
 
 
-def _note_interrupt(result: Result, folder: Path, claim: ownership.Claim, console: Console) -> None:
-    """Record an interrupt; where the claim is lost or the disk full, say so: it stops all the same."""
+def _record_interrupt(result: Result, folder: Path, claim: Claim, console: Console) -> None:
+    """Record an interrupt; if the claim is lost or the disk full, say so and stop all the same."""
     try:
         _finish(result, folder, claim, "interrupted", None)
     except Exception as error:

@@ -1,50 +1,49 @@
-"""``trainer.devices=4``: start the ranks of one run, watch over them, and say what became of it.
+"""The ranks of one run on this machine, started and watched (``trainer.devices=4``).
 
-The process that was typed is no rank: it starts one process a device and waits. Each gets the one run's composed
-config, in a file, so a sweep's jobs are launched once, by the sweep's own process, whatever launcher it has. And a
-process that only watches can end all ranks when one is gone, where a rank may stand in a GPU's exchange for ever.
+The watching process is no rank. It starts one process per device and passes each the run's config in a file, so a sweep
+is launched once. It can end all ranks when one has died, while a rank may wait in a GPU's exchange for ever.
 """
 
-import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from krona.jobs.job import Job, JobSpec
+from krona.jobs.processes import Child
+from krona.outputs.state import state_of
 from krona.training.ranks import LOST
 
-LOOK_S = 0.1  # how often the ranks are looked at
-GRACE_S = 20.0  # for rank 0 to write down what happened, before it is ended
+POLL_S = 0.1
+GRACE_S = 20.0  # for rank 0 to record what happened, before it is killed
 
 
-def outcome_of_ranks(order: Mapping[str, Any], *, devices: int) -> dict[str, Any]:
-    """Do what ``order`` says (the arguments of `krona.jobs.rank`) in ``devices`` processes.
-
-    Returns rank 0's word: ``state``, ``error`` and ``messages`` of the job, or ``wrong``, the user's mistake, or
-    ``signal``, what it was sent. A rank that was killed, or ended by an error of its own, ends the others; then
-    ``error`` says which.
+def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
+    """Run a job in ``devices`` processes. A rank that is killed or fails ends the others; the job's error names it.
 
     Raises:
-        Interrupted: what this process was sent; rank 0 has written down where the run stands.
+        KronaError: from rank 0.
+        Interrupted: this process or rank 0 was interrupted; rank 0 has recorded it.
     """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     with tempfile.TemporaryDirectory(prefix="krona-") as name:
         folder = Path(name)
-        (folder / "order.json").write_text(json.dumps({**order, "outcome": str(folder / "outcome.json")}))
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # takes a port that is free
+        (folder / "spec").write_bytes(pickle.dumps(spec))
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a free port
         ranks = [_start(folder, rank, devices, store.port) for rank in range(devices)]
         try:
             lost = _watch(ranks)
         except BaseException:
             ranks[0].terminate()
-            _wait(ranks[0], GRACE_S)
+            _wait(ranks[0])
             raise
         finally:
             for process in ranks:
@@ -52,23 +51,24 @@ def outcome_of_ranks(order: Mapping[str, Any], *, devices: int) -> dict[str, Any
                 process.wait()
                 assert process.stdin is not None
                 process.stdin.close()
-        path = folder / "outcome.json"
-        outcome: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
-        if lost is None and not outcome:
-            lost = 0
-        if lost is not None and (not outcome or str(outcome.get("error")).startswith(LOST)):
-            outcome = {"state": "failed", "error": _what_happened(ranks, lost, folder), "messages": []}
-        return outcome
+        path = folder / "outcome"
+        outcome: Job | BaseException | None = pickle.loads(path.read_bytes()) if path.is_file() else None
+        if outcome is None or (lost is not None and isinstance(outcome, Job) and str(outcome.error).startswith(LOST)):
+            result = state_of(spec.folder)[1]
+            return Job(spec.run_id, "failed", spec.folder, result, _what_happened(ranks, lost or 0, folder))
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
-def _start(folder: Path, rank: int, devices: int, port: int) -> "subprocess.Popen[bytes]":
-    """One rank, with torchrun's variables. It ends when the pipe to it does, so never outlives this process."""
+def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
+    """One rank, with torchrun's variables. It ends with its stdin, so it never outlives this process."""
     variables = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": uuid.uuid4().hex, "TORCHELASTIC_USE_AGENT_STORE": True,
     }  # fmt: skip
-    command = [sys.executable, "-m", "krona.jobs.rank", str(folder / "order.json")]
+    command = [sys.executable, "-m", "krona.jobs.rank", str(folder / "spec"), str(folder / "outcome")]
     output = None if rank == 0 else (folder / f"rank-{rank}.log").open("wb")
     try:
         return subprocess.Popen(
@@ -77,38 +77,37 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> "subprocess.Pope
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=None if output is None else subprocess.STDOUT,
-            start_new_session=True,  # Ctrl-C comes here alone, and from here to rank 0
+            start_new_session=True,  # Ctrl-C reaches this process only, which passes it to rank 0
         )
     finally:
         if output is not None:
             output.close()
 
 
-def _watch(ranks: "list[subprocess.Popen[bytes]]") -> int | None:
-    """Wait until rank 0 has ended; the first rank that ended otherwise than well, where one did."""
-    while ranks[0].poll() is None:
-        lost = next((rank for rank, process in enumerate(ranks) if process.poll() not in (None, 0)), None)
-        if lost is not None:
-            _wait(ranks[0], GRACE_S)
-            return lost
-        time.sleep(LOOK_S)
-    return 0 if ranks[0].returncode else next((r for r, p in enumerate(ranks) if p.poll() not in (None, 0)), None)
+def _watch(ranks: Sequence[Child]) -> int | None:
+    """Wait until rank 0 has ended; the first rank that failed, if any."""
+    while (failed := _failed(ranks)) is None and ranks[0].poll() is None:
+        time.sleep(POLL_S)
+    _wait(ranks[0])
+    return _failed(ranks) if failed is None else failed
 
 
-def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
+def _failed(ranks: Sequence[Child]) -> int | None:
+    return next((rank for rank, process in enumerate(ranks) if process.poll() not in (None, 0)), None)
 
 
-def _what_happened(ranks: "list[subprocess.Popen[bytes]]", lost: int, folder: Path) -> str:
+def _wait(process: Child) -> None:
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(GRACE_S)
+
+
+def _what_happened(ranks: Sequence[Child], lost: int, folder: Path) -> str:
     code = ranks[lost].returncode
-    who = f"process {lost} of {len(ranks)} of this run"
     if code < 0:
         what = f"was killed by signal {-code} ({signal.Signals(-code).name})"
     else:
         log = folder / f"rank-{lost}.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
         what = f"ended with exit code {code}" + (f": {lines[-1]}" if lines else "")
-    return f"{who} {what}; the others were stopped, and the same command goes on after the last epoch that ended"
+    who = f"process {lost} of {len(ranks)} of this run"
+    return f"{who} {what}; the others were stopped, and the same command resumes after the last epoch that ended"

@@ -1,4 +1,4 @@
-"""What stands on the screen at the end of a run."""
+"""The summary of a run on the screen."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data
 
 
 def run_summary(job: Job, console: Console) -> None:
-    """One run: score, parameters, time, memory, where everything lies."""
+    """Score, parameters, time, memory and files of one run."""
     result = job.result
     if result is None or result.dev is None:
         return
@@ -39,7 +39,7 @@ def run_summary(job: Job, console: Console) -> None:
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
-    """The score with the test set's own bootstrap interval: what it owes to which examples are in the set."""
+    """The score with its bootstrap interval over the test set's examples."""
     from krona.metrics.resampled import encode
     from krona.metrics.statistics import bootstrap, interval_of
     from krona.outputs.predictions import label_ids, metrics_of
@@ -53,6 +53,6 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 
 
 def heading(result: Result) -> str:
-    """What a score may be called: GLUE's name only for GLUE's data and pretrained weights."""
+    """The data's name: GLUE only for GLUE's data and pretrained weights."""
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
     return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

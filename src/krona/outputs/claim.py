@@ -1,14 +1,13 @@
-"""A run has one owner: a claim file in its folder, taken by whoever creates it first and kept alive by a heartbeat.
+"""Claims on runs: a file in a run's folder names the process that owns it and is touched by a heartbeat.
 
-Works wherever creating a file exclusively and renaming one are atomic, network file systems included: no kernel
-locks. A claim whose heart has stopped lapses: at once where its process was on this machine and is gone, or where it
-was this SLURM job before it was requeued; otherwise after `LAPSE_S`, measured by the file system's own clock, so that
-machines' clocks may differ, and then only if it stands still while it is watched, should that clock be a machine's.
-Whoever lost a claim notices before it writes (`Claim.check`), so a result is never published twice.
+Needs only a file system that creates files exclusively and renames them atomically, so network file systems will do. A
+claim lapses at once if its owner is known to be dead: a process of this machine, or this SLURM job before it was
+requeued. Otherwise it lapses `LAPSE_S` after its last beat by the file system's clock, as machines' clocks may differ,
+if it then shows no beat while it is watched for `WATCH_S`. A process that has lost its claim notices before it writes
+(`Claim.check`), so a result is never published twice.
 """
 
 import contextlib
-import errno
 import json
 import os
 import socket
@@ -24,15 +23,14 @@ from krona.messages import KronaError
 BEAT_S = 5.0
 LAPSE_S = 60.0
 WATCH_S = 15.0  # three beats
-NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # what file systems without hard links say
 
 
 class ClaimLostError(KronaError):
-    """Somebody else took the run over while this process was thought dead."""
+    """Another process took the run over, or its folder is gone."""
 
 
 class Claim:
-    """The claim on a run's folder, held by this process."""
+    """This process's claim on a run's folder."""
 
     def __init__(self, folder: Path, token: str) -> None:
         self.path = folder / "claim.json"
@@ -42,21 +40,21 @@ class Claim:
         self._heart.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` where the claim is no longer this process's, or is gone with its folder."""
+        """Raise `ClaimLostError` if the claim is no longer this process's, or is gone with its folder."""
         owner = _read(self.path)
         if not owner:
             raise ClaimLostError(
                 f"{self.path.parent} is gone (a shared folder that is no longer mounted?): the run stops here and "
-                "writes nothing; the same command goes on when the folder is back"
+                "writes nothing; the same command resumes it when the folder is back"
             )
         if owner.get("token") != self.token:
             raise ClaimLostError(
                 f"{self.path.parent.name} was taken over by process {owner.get('pid', '?')} on "
-                f"{owner.get('host', '?')} while this one stood still; it stops here and writes nothing"
+                f"{owner.get('host', '?')} while this one was suspended; it stops here and writes nothing"
             )
 
     def release(self) -> None:
-        """Give the claim back, if it is still ours."""
+        """Remove the claim, if it is still this process's."""
         self._stop.set()
         self._heart.join()
         if _read(self.path).get("token") == self.token:
@@ -71,11 +69,11 @@ class Claim:
 
 
 def claim(folder: Path) -> Claim | None:
-    """Claim a run's folder (made where it is missing); None where a living owner has it."""
+    """Claim a run's folder, which is created if needed; None if a live owner has it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "claim.json"
-        for _ in range(3):  # a claim that is released or taken over in between is looked at again
+        for _ in range(3):  # the claim may be released or taken over in between
             token = uuid.uuid4().hex
             if _create(path, token):
                 return Claim(folder, token)
@@ -90,48 +88,36 @@ def claim(folder: Path) -> Claim | None:
 
 
 def owner(folder: Path) -> dict[str, Any] | None:
-    """Who holds the claim on a run's folder ({host, pid, token}), or None where nobody alive does."""
+    """The live owner of a run's folder ({host, pid, token}), or None."""
     path = folder / "claim.json"
     return None if not path.exists() or _lapsed(path) else _read(path)
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create the claim whole: written aside, then linked to its name, which fails where the name is taken."""
-    part = path.with_name(f".claim.{token}")
-    part.write_text(_own(token))
+    """Create a claim if there is none. A reader may find it half written, which counts as a claim."""
     try:
-        os.link(part, path)
+        file = path.open("x")
     except FileExistsError:
         return False
-    except OSError as error:
-        if error.errno not in NO_LINKS:
-            raise
-        return _create_in_place(path, token)
-    finally:
-        part.unlink()
-    return True
-
-
-def _create_in_place(path: Path, token: str) -> bool:
-    """Where there are no links: a reader may find the claim half written, which holds like a whole one."""
     try:
-        with path.open("x") as file:
+        with file:
             file.write(_own(token))
-    except FileExistsError:
-        return False
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
     return True
 
 
 def _take_over(path: Path, holder: str, token: str) -> bool:
-    """Put a claim in the place of a lapsed one. Of several that try, the one that creates the marker may."""
+    """Replace a lapsed claim. Of several processes that try, the one that creates the marker may."""
     marker = path.with_name(f".takeover.{holder}")
     if not _create(marker, token):
-        if _lapsed(marker):  # who had it died just here: the next attempt has a chance
+        if _lapsed(marker):  # its creator died here: the next attempt has a chance
             marker.unlink(missing_ok=True)
         return False
     try:
         if str(_read(path).get("token", "damaged")) != holder or not _lapsed(path):
-            return False  # another was before us, or the owner woke up
+            return False  # another was faster, or the owner woke up
         part = path.with_name(f".claim.{token}")
         part.write_text(_own(token))
         part.replace(path)
@@ -145,13 +131,13 @@ def _own(token: str) -> str:
 
 
 def _slurm_job() -> list[Any] | None:
-    """The SLURM job that this process belongs to and how often it was requeued; None outside of SLURM."""
-    number = os.environ.get("SLURM_JOB_ID")  # an array's jobs have one each
+    """This process's SLURM job and how often it was requeued; None outside SLURM."""
+    number = os.environ.get("SLURM_JOB_ID")  # one for each job of an array
     return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
 
 
 def _lapsed(path: Path) -> bool:
-    """Whether a claim's owner is gone, as far as one look tells."""
+    """Whether a claim's owner seems to be gone, without watching it."""
     if _gone(_read(path)):
         return True
     age = _age(path)
@@ -159,7 +145,7 @@ def _lapsed(path: Path) -> bool:
 
 
 def _gone(holder: Mapping[str, Any]) -> bool:
-    """Whether the holder of a claim is known to be dead: this machine's processes and SLURM's jobs can be asked."""
+    """Whether a claim's holder is known to be dead."""
     if holder.get("host") == socket.gethostname() and not alive(holder.get("pid")):
         return True
     before, now = holder.get("slurm"), _slurm_job()
@@ -167,7 +153,7 @@ def _gone(holder: Mapping[str, Any]) -> bool:
 
 
 def _age(path: Path) -> float | None:
-    """Seconds since a claim's last beat by the file system's clock; None where it has gone."""
+    """Seconds since a claim's last beat by the file system's clock; None if it is gone."""
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime
@@ -180,7 +166,7 @@ def _age(path: Path) -> float | None:
 
 
 def _stands_still(path: Path) -> bool:
-    """Whether a lapsed claim shows no beat while it is watched, if its owner is not known to be dead."""
+    """Watch a lapsed claim, unless its owner is known to be dead: whether it shows no beat."""
     holder = _read(path)
     if _gone(holder):
         return True
@@ -197,7 +183,7 @@ def _stands_still(path: Path) -> bool:
 
 
 def alive(pid: Any) -> bool:
-    """Whether a process of this number is on this machine."""
+    """Whether this machine has a process of this number."""
     if not isinstance(pid, int):
         return False
     try:

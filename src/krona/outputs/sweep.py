@@ -1,4 +1,4 @@
-"""Which runs a sweep consists of: a run that another sweep had made before is not made again, and is a part of both."""
+"""The files of a sweep: the ids of its runs, those that another sweep made included, and its command."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -8,33 +8,33 @@ from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
 
 
-def note(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Keep the ids of a sweep's runs, with those that are kept already.
+def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
+    """Add to the ids of a sweep's runs.
 
-    At a sweep's start those that others made, so that they count however it ends; at its end all of its runs.
+    A sweep adds those that others made when it starts, so that they count however it ends, and all its runs at its end.
     """
-    lines = "".join(f"{run_id}\n" for run_id in sorted({*noted(outputs, sweep), *run_ids}))
-    write_whole(_file(outputs, sweep), lambda part: part.write_text(lines, encoding="utf-8"))
+    lines = "".join(f"{run_id}\n" for run_id in sorted({*load_run_ids(outputs, sweep), *run_ids}))
+    write_whole(_ids_file(outputs, sweep), lambda part: part.write_text(lines, encoding="utf-8"))
 
 
-def noted(outputs: Path, sweep: str) -> set[str]:
-    """The ids that were kept; none where the sweep was never started here."""
-    path = _file(outputs, sweep)
+def load_run_ids(outputs: Path, sweep: str) -> set[str]:
+    """The saved ids; none if the sweep was never started here."""
+    path = _ids_file(outputs, sweep)
     return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
 
 
-def _file(outputs: Path, sweep: str) -> Path:
+def _ids_file(outputs: Path, sweep: str) -> Path:
     return outputs / "sweeps" / f"{sweep}.runs.txt"
 
 
-def remember(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
-    """Keep the command of a sweep, for `krona status SWEEP`."""
+def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
+    """Save a sweep's overrides, for `krona status SWEEP`."""
     text = json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n"
     write_whole(folder / f"{sweep}.json", lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def remembered(folder: Path, sweep: str) -> list[str]:
-    """The command that a sweep was started with last. Raises KronaError where none is known or its file is damaged."""
+def load_command(folder: Path, sweep: str) -> list[str]:
+    """The overrides that a sweep was last started with. Raises KronaError if there are none or the file is damaged."""
     path = folder / f"{sweep}.json"
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.json"))
@@ -44,9 +44,8 @@ def remembered(folder: Path, sweep: str) -> list[str]:
         if not isinstance(overrides, list):
             raise TypeError(f"overrides is {overrides!r}, no list")
     except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"{type(error).__name__}: {error}"
         raise KronaError(
-            f"{path} does not hold a sweep's command ({why}): the command itself, typed again, writes it anew "
-            "and passes over what is done"
+            f"{path} does not hold a sweep's command ({type(error).__name__}: {error}): run the sweep's command again; "
+            "it writes the file anew and skips finished runs"
         ) from error
     return [str(item) for item in overrides]

@@ -98,8 +98,8 @@ def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> li
     """The runs that the sweep made, and those that it found made already."""
     if sweep is None:
         return runs
-    noted = set[str]().union(*(sweep_runs.noted(folder, sweep) for folder in folders))
-    found = [run for run in runs if run.sweep == sweep or run.result.run_id in noted]
+    known = set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
+    found = [run for run in runs if run.sweep == sweep or run.result.run_id in known]
     if found:
         return found
     names = {run.sweep for run in runs if run.sweep}

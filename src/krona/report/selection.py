@@ -8,11 +8,11 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.resampled import Answers
-from krona.outputs import claim
 from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
+from krona.outputs.state import status_of
 from krona.report.left_out import LeftOut
 from krona.report.sections import Section, section_of, told_by
 
@@ -116,13 +116,8 @@ class Run:
 
     @cached_property
     def status(self) -> str:
-        """The result's own, but a run whose process has died is not running: it is interrupted."""
-        if self.result.status != "running":
-            return self.result.status
-        try:
-            return "running" if claim.owner(self.path.parent) else "interrupted"
-        except OSError:  # a folder that may only be read
-            return "running"
+        """The result's, as of now: a run whose process has died is interrupted."""
+        return status_of(self.result, self.path.parent)
 
     def score(self, split: str) -> float | None:
         part = getattr(self.result, split)

@@ -1,4 +1,4 @@
-"""The end of a multirun on the screen: a table with a column for all that varies, the results' paths, what is next."""
+"""The end of a multirun on the screen: a table of its jobs, the results' paths, and the next command."""
 
 import re
 from collections import Counter
@@ -6,26 +6,20 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from krona.jobs.job import Job, State
+from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading
 from krona.messages import amount
 from krona.outputs.predictions import no_label_line
 from krona.outputs.result import Result
 from krona.screen import as_typed, duration, say, table, width_of
 
-WORDS: dict[State, str] = {
-    "done": "done",
-    "skipped": "done already",
-    "failed": "failed",
-    "elsewhere": "running elsewhere",
-}
 OUTCOME = ("dev", "test", "parameters", "time", "state")
 LEFT = ("method", "task", "data", "state", "variant")
 Described = dict[str, str]  # column → entry
 
 
 def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> None:
-    """All jobs in their order: a row each, then a path each, counts, errors and the next command."""
+    """All jobs in order: a row each, a path each, counts, errors and the next command."""
     rows = [_described(job) for job in jobs]
     varying = _columns(rows)
     width = width_of(console)
@@ -39,8 +33,8 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> 
         if job.result is not None:
             console.print(str(job.folder / "result.json"), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
-    ended = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
-    say(console, f"{amount(len(jobs), 'run')}: {ended}")
+    parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
+    say(console, f"{amount(len(jobs), 'run')}: {parts}")
     for line in (*_warnings(jobs), *_failures(jobs)):
         say(console, line)
     command = as_typed(next_command(jobs, sweep))
@@ -64,7 +58,7 @@ def next_command(jobs: Sequence[Job], sweep: str | None) -> str:
 
 
 def _described(job: Job) -> Described:
-    """What a row of the table may show: the job's axes, then what came out."""
+    """A row of the table: the job's values on the axes, then its outcome."""
     row = {key: _value(value) for key, value in map(_key_and_value, job.overrides)}
     result = job.result
     if result is not None:
@@ -83,7 +77,7 @@ def _figures(result: Result) -> Described:
 
 
 def _columns(rows: Sequence[Described]) -> list[str]:
-    """What varies, in the order in which it was typed, and what came out."""
+    """What varies, in the order of the command line, and the outcome."""
     names = dict.fromkeys(key for row in rows for key in row)
     varying = [name for name in names if len({row.get(name) for row in rows}) > 1 and name not in OUTCOME]
     always = [name for name in OUTCOME if name != "parameters" or len({row.get(name) for row in rows}) > 1]
@@ -91,7 +85,7 @@ def _columns(rows: Sequence[Described]) -> list[str]:
 
 
 def _title(rows: Sequence[Described], varying: Sequence[str]) -> str:
-    """What is the same for all rows."""
+    """What all rows share."""
     same = next((row for row in rows if "data" in row), {})
     parts = [same[name] for name in ("method", "task", "data") if name in same and name not in varying]
     if "parameters" in same and "parameters" not in varying:
@@ -105,13 +99,13 @@ def _key_and_value(override: str) -> tuple[str, str]:
 
 
 def _value(text: str) -> str:
-    """A shape as factors= has it, everything else as it was typed."""
+    """A shape as ``32x24``, anything else as in the override."""
     shape = re.match(r"\[\[(\d+), ?(\d+)\]", text)
     return f"{shape[1]}x{shape[2]}" if shape else text.strip("'\"")
 
 
 def _short(name: str, names: Sequence[str]) -> str:
-    """The last part of a dotted key, where no other column has it too."""
+    """The last part of a dotted key, if no other column ends in it."""
     last = name.rsplit(".", 1)[-1]
     return last if sum(other.rsplit(".", 1)[-1] == last for other in names) == 1 else name
 

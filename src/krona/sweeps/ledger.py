@@ -1,7 +1,7 @@
-"""Hydra's callback around a multirun: each job leaves a note, and one table and an exit code come at the end.
+"""Hydra's callback around a multirun: a ledger of its jobs, and a table and an exit code at the end.
 
-A note is a file of its own, because jobs may run in other processes and on other machines, and appending to one file
-is not safe on a network file system.
+Each job writes a file, because jobs may run on other machines, and appending to one file is not safe on a network file
+system.
 """
 
 import json
@@ -22,17 +22,16 @@ from krona.files import write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.outputs import sweep
-from krona.outputs.result import read_result
-from krona.outputs.sweep import remember
+from krona.outputs.state import state_of
 from krona.sweeps import closing_table, plan
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-VARIABLE = "KRONA_LEDGER"  # where this multirun's notes go; inherited by the processes that it starts
-KEPT_S = 30 * 86400.0  # what an interrupted multirun leaves
+VARIABLE = "KRONA_LEDGER"  # the ledger's folder; inherited by the processes of the multirun
+KEPT_S = 30 * 86400.0  # the ledger of an interrupted multirun
 
 
 def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
-    """Note what became of a multirun's job, for the table at its end; nothing where nobody waits for that."""
+    """Enter the outcome of a multirun's job; does nothing if there is no ledger."""
     folder = _folder()
     if folder is None or not folder.is_dir():
         return
@@ -48,16 +47,16 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
 
 
 def require_outputs() -> None:
-    """End the multirun where its outputs folder is gone: further runs would be written to where nobody looks."""
+    """End the multirun if its outputs folder is gone, as after an unmount."""
     notes = _folder()
-    if notes is not None and not notes.is_dir():  # Hydra makes the folders above it again
-        raise SystemExit(_gone(notes.parent))  # an Exception would be one job's
+    if notes is not None and not notes.is_dir():  # Hydra makes the folders above it anew
+        raise SystemExit(_gone(notes.parent))  # an Exception would end one job only
 
 
 def _gone(folder: Path) -> str:
     return (
         f"{folder} is gone since the sweep began (a shared folder that is no longer mounted?): it ends here, and the "
-        "same command goes on when the folder is back"
+        "same command resumes it when the folder is back"
     )
 
 
@@ -68,7 +67,7 @@ def _folder() -> Path | None:
 
 @contextmanager
 def _ending() -> Iterator[None]:
-    """What is wrong ends the multirun: an Exception would only be a warning to Hydra."""
+    """Let a mistake end the multirun: Hydra turns an Exception into a warning."""
     try:
         yield
     except KronaError as error:
@@ -81,7 +80,7 @@ class Ledger(Callback):
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may go on
+        for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may continue
             if time.time() - left.stat().st_mtime > KEPT_S:
                 shutil.rmtree(left, ignore_errors=True)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
@@ -95,9 +94,9 @@ class Ledger(Callback):
             Console().print(amount(len(jobs), "run"), highlight=False)
         if config.sweep is not None:
             with _ending():
-                remember(folder, config.sweep, overrides)
+                sweep.save_command(folder, config.sweep, overrides)
                 made = plan.made_before(jobs, config.sweep, outputs=folder.parent)
-                sweep.note(folder.parent, config.sweep, made)
+                sweep.save_run_ids(folder.parent, config.sweep, made)
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
         notes = Path(os.environ.pop(VARIABLE))
@@ -110,23 +109,18 @@ class Ledger(Callback):
         if config.sweep is not None:
             ids = [job.run_id for job in jobs if job.result is not None]
             with _ending():
-                sweep.note(notes.parents[1], config.sweep, ids)
+                sweep.save_run_ids(notes.parents[1], config.sweep, ids)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 
 
 def _job(line: dict[str, Any]) -> Job:
     folder = Path(line["folder"])
-    path = folder / "result.json"
-    try:
-        result = read_result(path) if path.is_file() else None
-    except KronaError:  # the job's own error says what is wrong with it
-        result = None
     return Job(
         run_id=line["run_id"],
         state=line["state"],
         folder=folder,
         error=line["error"],
-        result=result,
+        result=state_of(folder, owned=False)[1],
         overrides=tuple(line["overrides"]),
     )

@@ -1,4 +1,4 @@
-"""A sweep is a list of runs, not a process: what it consists of, and how far each run is."""
+"""The plan of a sweep: its runs and the state of each."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -19,14 +19,14 @@ from krona.paths import PROJECT
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a sweep and how far it is."""
+    """One run of a sweep and its state."""
 
     overrides: tuple[str, ...]
     run_id: str
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # None where it could not be composed, and of a run that no sweep names
+    config: dict[str, Any] | None = None  # None if composing failed, or the run is not of a sweep
 
 
 def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
@@ -37,14 +37,14 @@ def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
 
 
 def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
-    """The ids of those runs of a sweep that something else made; inside Hydra. They are a part of it from its start."""
+    """The ids of those runs of a sweep that were made outside it, which belong to it too. To be called inside Hydra."""
     results = (one for one in summaries(outputs) if isinstance(one, Result))
     others = {one.run_id for one in results if one.config.get("sweep") != sweep}
     if not others:
         return []
     composer, found = Composer(), []
     for job in jobs:
-        with suppress(KronaError), explained(job):  # is said when it is the job's turn
+        with suppress(KronaError), explained(job):  # reported when the job runs
             found.append(identify(check.settings(composer.job(job).config)))
     return [run_id for run_id in found if run_id in others]
 
@@ -60,7 +60,7 @@ def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned
 
 
 def of_table(number: int, overrides: Sequence[str]) -> list[str]:
-    """The sweep of a table of the paper; with profile=demo it runs on the sample tasks, where no task was typed."""
+    """The overrides for a table of the paper; profile=demo without a task uses the sample tasks."""
     name, there = f"table{number}", sorted(path.stem for path in (PROJECT / "sweeps").glob("table*.yaml"))
     if name not in there:
         tables = ", ".join(sweep.removeprefix("table") for sweep in there)

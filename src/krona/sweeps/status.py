@@ -1,4 +1,4 @@
-"""`krona status`: how far runs are, of a sweep or of the whole outputs folder."""
+"""`krona status`: the state of the runs of a sweep or of the outputs folder."""
 
 import re
 import time
@@ -14,20 +14,20 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
 from krona.outputs.state import OPEN, State, state_of
-from krona.outputs.sweep import remembered
+from krona.outputs.sweep import load_command
 from krona.screen import below, duration, say, table, width_of
 from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
-IDLE_S = 60.0  # longer than it takes to get from one run to the next, or to start a process
-SHOWN = 50  # rows; with more runs the done ones are only counted on a terminal
+IDLE_S = 60.0  # longer than the time between two runs, or to start a process
+SHOWN = 50  # rows on a terminal; of more runs the done ones are only counted
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 KEYS = ("method", "task", "seed", "state", "run")
 
 
 def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
-    """The runs of a sweep that was started here, or all; those that fit. Raises KronaError where there are none."""
-    runs = all_runs(outputs) if sweep is None else plan(remembered(outputs / "sweeps", sweep), outputs=outputs)
+    """The runs of a sweep that was started here, or all runs, filtered. Raises KronaError if there are none."""
+    runs = all_runs(outputs) if sweep is None else plan(load_command(outputs / "sweeps", sweep), outputs=outputs)
     if not runs:
         raise KronaError(f"no run in {outputs} yet: python train.py profile=demo makes one")
     runs = selected(runs, where)
@@ -37,7 +37,7 @@ def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Plann
 
 
 def all_runs(outputs: Path) -> list[Planned]:
-    """Every run of a folder with its state; results that can't be read come as wrong, with why."""
+    """Every run of a folder with its state; results that can't be read are wrong, with the reason."""
     found = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
@@ -51,10 +51,10 @@ def all_runs(outputs: Path) -> list[Planned]:
 
 
 def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
-    """The runs for which every ``key=value[,value]`` holds: method, task, seed, state, or a part of the run's id.
+    """The runs that match every ``key=value[,value]``: method, task, seed, state, or a part of the run's id.
 
     Raises:
-        KronaError: a key that is none of these, or a value that no run has, with the nearest that there is.
+        KronaError: an unknown key, or a value that no run has, with the nearest known one.
     """
     kept = list(runs)
     for condition in where:
@@ -75,7 +75,7 @@ def _holds(entry: str, key: str, wanted: str) -> bool:
 
 
 def _value(run: Planned, key: str) -> str:
-    """What a condition is held against; of a run that has not begun, what its overrides say."""
+    """The value that a condition is compared with; for a run that has not started, from its overrides."""
     if key in ("run", "state"):
         return run.run_id if key == "run" else run.state
     if run.result is not None:
@@ -84,7 +84,7 @@ def _value(run: Planned, key: str) -> str:
 
 
 def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
-    """The same runs as they are now; done ones are not read again."""
+    """The same runs with their present state; done ones are not read again."""
     return [
         run if run.state in ("done", "wrong") else Planned(run.overrides, run.run_id, *state_of(outputs / run.run_id))
         for run in runs
@@ -92,7 +92,7 @@ def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
-    """A table, a line of counts, and what failed with the way out. In a pipe each run is one line."""
+    """A table, a line of counts, and what failed. In a pipe each run is one line."""
     width = width_of(console)
     say(console, _table(runs, width, SHOWN if width is not None else len(runs)))
     say(console, "")
@@ -102,11 +102,11 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
 
 
 def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:
-    """Follow until nothing is open any more, or nobody goes on with what was interrupted, or Ctrl-C.
+    """Follow until all runs have ended, or nobody resumes the interrupted ones, or Ctrl-C.
 
-    Without a terminal, a line for each change.
+    Without a terminal, print a line for each change.
     """
-    current, said = list(runs), ""
+    current, printed = list(runs), ""
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             for current in _followed(runs, refresh):
@@ -114,19 +114,19 @@ def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[P
     else:
         for current in _followed(runs, refresh):
             line = counts_line(current)
-            if line.split(";")[0] != said.split(";")[0]:
+            if line.split(";")[0] != printed.split(";")[0]:
                 say(console, line)
-                said = line
+                printed = line
     if any(run.state in OPEN for run in current):
-        say(console, f"nobody has run any of these for {IDLE_S:g} s: their own command goes on with what is left")
+        say(console, f"nobody has run any of these for {IDLE_S:g} s: the sweep's own command runs what is left")
 
 
 def _followed(
     runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]]
 ) -> Iterator[list[Planned]]:
-    """The runs as they are, again and again, until none is open or, where some were interrupted, nobody goes on.
+    """The runs' present states, repeatedly, until all have ended, or nobody resumes the interrupted ones.
 
-    Runs of which none has begun may stand in a cluster's queue: they are waited for.
+    If no run has started, they may be in a cluster's queue: wait.
     """
     current, alive = list(runs), time.monotonic()
     while True:
@@ -143,17 +143,17 @@ def _followed(
 
 
 def screen(runs: Sequence[Planned], console: Console) -> Group:
-    """The counts, and above them as many runs as the terminal has lines for."""
+    """As many runs as fit the terminal, and the counts."""
     counts = Text(counts_line(runs))
-    room = console.height - len(console.render_lines(counts)) - 2  # a line between them, one for the cursor
-    limit = max(0, min(len(runs), room))
-    while limit and len(console.render_lines(_table(runs, console.width, limit))) > room:
+    height = console.height - len(console.render_lines(counts)) - 2  # a line between them, one for the cursor
+    limit = max(0, min(len(runs), height))
+    while limit and len(console.render_lines(_table(runs, console.width, limit))) > height:
         limit -= 1
     return Group(_table(runs, console.width, limit), "", counts)
 
 
 def counts_line(runs: Sequence[Planned]) -> str:
-    """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left``, from the times of those that are done."""
+    """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``."""
     counts = Counter(run.state for run in runs)
     order: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
     line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
@@ -162,7 +162,7 @@ def counts_line(runs: Sequence[Planned]) -> str:
 
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
-    """What the runs that are not done will take: each like the done ones of its task and method, or of all."""
+    """The time of the unfinished runs: each like the last done one of its method and task, or the mean."""
     todo = [run for run in runs if run.state in OPEN]
     done = [run.result for run in runs if run.state == "done" and run.result is not None]
     times = {(r.method, r.task): r.times.get("total", 0.0) for r in done}
@@ -205,7 +205,7 @@ def _row(run: Planned) -> list[str | Text]:
 
 
 def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
-    """What went wrong, a line each, and how to run it anew or drop it."""
+    """What failed, a line each, and how to run it again or remove it."""
     bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):

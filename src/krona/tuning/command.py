@@ -1,4 +1,4 @@
-"""`krona tune` as it is typed: one worker or several, what was found, and the command that uses it."""
+"""`krona tune` with one worker or several, and its result on the screen."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ from krona.training.machine import cpu_count
 from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
 
-WORKER = "KRONA_TUNE_WORKER"  # set for the processes that share a study with the one that was typed
+WORKER = "KRONA_TUNE_WORKER"  # set in the additional processes
 SPACE = PROJECT / "sweeps" / "tune" / "default.yaml"
 
 
@@ -31,16 +31,16 @@ def tune_here(
     shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
-    with children(tell=WORKER not in os.environ) as others:
+    with children(announce=WORKER not in os.environ) as others:
         for number in range(1, workers):
             others.append(_start(shared, trials, space, study, seed + 1000 * number))
         best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if WORKER in os.environ:
-        return  # the process that started this one says what was found
+        return  # the process that started this one shows the result
     if any(other.returncode for other in others):
-        raise KronaError("a worker failed; what it said stands above. The same command goes on")
+        raise KronaError("a worker failed, with the message above. The same command resumes the study")
     lines = [
         f"best of {amount(best.trials, 'trial')}: dev {best.score:.2f}, {best.run_id}",
         as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"),

@@ -94,7 +94,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     trial.set_user_attr("overrides", own)
     pruned = False
 
-    def watch(learner: Any) -> None:
+    def report(learner: Any) -> None:
         nonlocal pruned
         trial.report(learner.best["choice"], step=len(learner.dev_curve))
         if trial.should_prune():
@@ -112,7 +112,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             project=PROJECT,
             console=tuning.console,
             multirun=False,
-            watch=watch,
+            after_epoch=report,
         )
     except Interrupted:
         if not pruned:

@@ -35,7 +35,7 @@ def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_fold
     out, err = process.communicate(timeout=200)
     assert (process.returncode, err) == (1, "")
     assert "8 runs: 7 done, 1 failed" in out
-    assert re.search(r"seed=\d.*: process \d+ was killed \(out of memory\?\); the same command goes on", out)
+    assert re.search(r"seed=\d.*: process \d+ was killed \(out of memory\?\); the same command resumes", out)
     done = {path: path.stat().st_mtime_ns for path in outputs.glob("*/predictions.jsonl")}
     assert len(done) == 7
     again = train(outputs, *command)

@@ -1,5 +1,5 @@
-"""Where the runs of a multirun take place: processes of this machine, or a SLURM cluster's.
+"""Launchers for a multirun's runs: processes of this machine, or a SLURM cluster.
 
-Hydra's launchers for joblib and submitit end the whole sweep, or stop looking at it, where one job is killed. These do
-the same over the same engines (joblib's loky, submitit) and the same settings, and see each job to its end.
+With Hydra's own launchers for joblib and submitit, one killed job ends the whole sweep or stops the waiting. These use
+the same engines and settings, and follow each job to its end.
 """

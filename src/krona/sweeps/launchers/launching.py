@@ -1,4 +1,4 @@
-"""A multirun's jobs handed to an engine: each comes back as a `Job`, one that was killed as a failed one."""
+"""Launching a multirun's jobs: each yields a `Job`; one that was killed yields a failed one."""
 
 import importlib.util
 from collections.abc import Mapping, Sequence
@@ -6,66 +6,62 @@ from typing import Any
 
 from rich.console import Console
 
-from krona.jobs.job import Job
+from krona.jobs.job import WORDS, Job
 from krona.messages import KronaError
 from krona.paths import OUTPUTS
-from krona.screen import duration, say
+from krona.screen import duration, say, scores
 from krona.sweeps import ledger
 from krona.sweeps.launchers import processes, submitted
-from krona.sweeps.launchers.task import Task
+from krona.sweeps.launchers.sweep_job import SweepJob
 
-PACKAGES = {"joblib": "joblib", "submitit_local": "submitit", "submitit_slurm": "submitit"}
+ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 
 
-def launch(engine: str, tasks: Sequence[Task], settings: Mapping[str, Any]) -> list[Job]:
-    """Run all tasks, with a line for each as it ends; their jobs in the tasks' order.
+def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
+    """Run all jobs, with a line for each when it ends; their outcomes in the jobs' order.
 
     Raises:
-        KronaError: the engine's package is not installed, or the cluster takes no job.
+        KronaError: submitit is not installed, or the cluster rejects a job.
     """
     require_package(engine)
     console = Console(soft_wrap=True)
-    jobs: dict[int, Job] = {}
+    outcomes: dict[int, Job] = {}
 
-    def ended(task: Task, outcome: Job | str) -> None:
-        job = outcome if isinstance(outcome, Job) else _lost(task, outcome)
-        jobs[task.number] = job
-        say(console, f"{len(jobs)}/{len(tasks)}  {_line(job)}")
+    def ended(job: SweepJob, outcome: Job | str) -> None:
+        outcomes[job.number] = done = outcome if isinstance(outcome, Job) else _lost(job, outcome)
+        say(console, f"{len(outcomes)}/{len(jobs)}  {_line(done)}")
 
     if engine == "joblib":
-        processes.run(tasks, n_jobs=settings["n_jobs"], ended=ended)
+        processes.run(jobs, n_jobs=settings["n_jobs"], ended=ended)
     elif engine == "submitit_local":
-        submitted.run_local(tasks, settings=settings, ended=ended)
+        submitted.run_local(jobs, settings=settings, ended=ended)
     else:
-        submitted.run_slurm(tasks, settings=settings, typed=typed_settings(tasks), ended=ended)
-    return [jobs[task.number] for task in tasks]
+        submitted.run_slurm(jobs, settings=settings, typed=typed_settings(jobs), ended=ended)
+    return [outcomes[job.number] for job in jobs]
 
 
 def require_package(engine: str) -> None:
-    package = PACKAGES[engine]
-    if importlib.util.find_spec(package) is None:
-        raise KronaError(
-            f"hydra/launcher={engine} needs {package}, which is not installed: pip install -e '.[cluster]'"
-        )
+    if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
+        raise KronaError(f"hydra/launcher={engine} needs submitit, which is not installed: pip install -e '.[cluster]'")
 
 
-def typed_settings(tasks: Sequence[Task]) -> set[str]:
-    """The launcher's settings that were typed: ``timeout_min`` of hydra.launcher.timeout_min=60."""
-    overrides = tasks[0].config.hydra.overrides.hydra
+def typed_settings(jobs: Sequence[SweepJob]) -> set[str]:
+    """The launcher's settings on the command line: ``timeout_min`` of hydra.launcher.timeout_min=60."""
+    overrides = jobs[0].config.hydra.overrides.hydra
     keys = [str(item).lstrip("+").split("=", 1)[0] for item in overrides]
     return {key.removeprefix("hydra.launcher.") for key in keys if key.startswith("hydra.launcher.")}
 
 
-def _lost(task: Task, why: str) -> Job:
-    """The job of a task that brought none back: it is in the ledger like the others."""
-    job = Job(" ".join(task.overrides), "failed", OUTPUTS, error=why, overrides=task.overrides)
-    ledger.note_job(job, number=task.number, overrides=task.overrides)
-    return job
+def _lost(job: SweepJob, why: str) -> Job:
+    """The outcome of a job that returned none; it is in the ledger like the others."""
+    lost = Job(" ".join(job.overrides), "failed", OUTPUTS, error=why, overrides=job.overrides)
+    ledger.note_job(lost, number=job.number, overrides=job.overrides)
+    return lost
 
 
 def _line(job: Job) -> str:
     result = job.result
     if job.error is not None or result is None:
-        return f"{job.state}  {job.run_id}: {job.error}"
-    scores = [f"{name} {part['score']:.2f}" for name in ("dev", "test") if (part := getattr(result, name))]
-    return "  ".join([job.state, job.run_id, *scores, duration(result.times["total"])])
+        return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
+    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
+    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])

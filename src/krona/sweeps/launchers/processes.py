@@ -1,4 +1,4 @@
-"""Several jobs at a time in joblib's processes. A process that is killed takes its own job with it and no other."""
+"""Several jobs at a time in joblib's processes. A killed process loses its own job and no other."""
 
 import contextlib
 import os
@@ -9,40 +9,39 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from krona.jobs.job import Job
-from krona.sweeps.launchers.task import Task
+from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
-Ended = Callable[[Task, Job | str], None]  # a job, or why there is none
+Ended = Callable[[SweepJob, Job | str], None]  # a job's outcome, or why there is none
 
 
-def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
-    """Run all tasks in ``n_jobs`` processes (-1: one a core) that keep the backbone from job to job.
+def run(jobs: Sequence[SweepJob], *, n_jobs: int, ended: Ended) -> None:
+    """Run all jobs in ``n_jobs`` processes (-1: one per core) that keep the backbone from job to job.
 
-    ``ended`` is called for each, one at a time. An interrupt is passed on to the processes and waited for.
+    ``ended`` is called for one job at a time. An interrupt is forwarded to the processes and waited for.
     """
     import joblib.externals.loky  # noqa: F401 - before the threads, which would import it all at once
 
-    count, cores = shares(n_jobs, tasks)
-    lock = threading.Lock()
-    waiting = iter(tasks)
+    count, cores = shares(n_jobs, jobs)
+    lock, stopped = threading.Lock(), threading.Event()
+    waiting = iter(jobs)
 
-    def tell(task: Task, outcome: Job | str) -> None:
+    def end(job: SweepJob, outcome: Job | str) -> None:
         with lock:
-            ended(task, outcome)
+            ended(job, outcome)
 
-    def following() -> Task | None:
+    def next_job() -> SweepJob | None:
         with lock:
             return None if stopped.is_set() else next(waiting, None)
 
-    stopped = threading.Event()
     slots = [Slot(environment(slot, threads=cores), stopped) for slot in range(count)]
-    threads = [threading.Thread(target=slot.run, args=(iter(following, None), tell), daemon=True) for slot in slots]
+    threads = [threading.Thread(target=slot.run, args=(iter(next_job, None), end), daemon=True) for slot in slots]
     for thread in threads:
         thread.start()
     try:
         for thread in threads:
             while thread.is_alive():
-                thread.join(timeout=0.2)  # in between, signals are heard
+                thread.join(timeout=0.2)  # signals are handled in between
     except BaseException:
         stopped.set()
         for slot in slots:
@@ -52,39 +51,39 @@ def run(tasks: Sequence[Task], *, n_jobs: int, ended: Ended) -> None:
         raise
 
 
-def shares(n_jobs: int, tasks: Sequence[Task]) -> tuple[int, int]:
-    """How many jobs run at a time (of -1: one a core), and how many of this machine's cores are each one's."""
+def shares(n_jobs: int, jobs: Sequence[SweepJob]) -> tuple[int, int]:
+    """How many jobs run at a time (-1: one per core), and how many cores each gets."""
     cores = cpu_count()
-    count = min(cores if n_jobs < 0 else max(1, n_jobs), len(tasks))
+    count = min(cores if n_jobs < 0 else max(1, n_jobs), len(jobs))
     return count, max(1, cores // count)
 
 
 class Slot:
-    """A place for one process, and for the next where it is killed."""
+    """One process at a time, with a new one if it is killed."""
 
     def __init__(self, env: dict[str, str], stopped: threading.Event) -> None:
         self.env, self.stopped = env, stopped
         self.pid: int | None = None
 
-    def run(self, tasks: Iterator[Task], ended: Ended) -> None:
+    def run(self, jobs: Iterator[SweepJob], ended: Ended) -> None:
         from joblib.externals.loky import ProcessPoolExecutor
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
         executor: Any = None
-        for task in tasks:
+        for job in jobs:
             try:
                 if executor is None:
                     executor = ProcessPoolExecutor(max_workers=1, env=self.env, initializer=begin)
                     self.pid = executor.submit(os.getpid).result()
                 if self.stopped.is_set():
                     break
-                outcome: Job | str = executor.submit(task).result()
+                outcome: Job | str = executor.submit(job).result()
             except BrokenProcessPool:
-                outcome = f"process {self.pid} was killed (out of memory?); the same command goes on where it stopped"
+                outcome = f"process {self.pid} was killed (out of memory?); the same command resumes where it stopped"
                 executor = self.pid = None
-            except BaseException as error:  # from the process; the sweep goes on, and the error is this job's
+            except BaseException as error:  # raised in the process: this job's error; the sweep continues
                 outcome = str(error) or type(error).__name__
-            ended(task, outcome)
+            ended(job, outcome)
         if executor is not None:
             executor.shutdown(wait=True)
 
@@ -95,7 +94,7 @@ class Slot:
 
 
 def begin() -> None:
-    """In a new process: no word on the screen that all share, no Ctrl-C but through who started it."""
+    """In a new process: no output on the shared screen, and Ctrl-C only through the parent."""
     from joblib.externals.loky import process_executor
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -104,7 +103,7 @@ def begin() -> None:
 
 
 def environment(slot: int, *, threads: int) -> dict[str, str]:
-    """Its share of the cores, where nothing else is said, and of several GPUs one."""
+    """A slot's variables: its share of the cores, if none is set, and one of several GPUs."""
     import torch
 
     env = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}

@@ -1,4 +1,4 @@
-"""What SLURM is asked for, and asked: a job's needs by backbone and task, partitions, the queue."""
+"""SLURM: a job's resources by backbone and task, and the cluster's partitions and queue."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per
 
 
 def require(settings: Mapping[str, Any]) -> None:
-    """Raise where this machine can't submit, or the partition does not exist."""
+    """Raise if this machine can't submit jobs or the partition does not exist."""
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
         raise KronaError(
@@ -35,9 +35,9 @@ def require(settings: Mapping[str, Any]) -> None:
 def needs(
     settings: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, Any], typed: Collection[str]
 ) -> dict[str, Any]:
-    """A job's resources: the settings, over them its backbone's and its task's, over these what was ``typed``.
+    """A job's resources: the settings, overridden by its backbone's and its task's, except for those ``typed``.
 
-    Where backbone and task both name a number the larger one holds.
+    If backbone and task both give a number, the larger one counts.
     """
     chosen = {**choices, **dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)}
     special: dict[str, Any] = {}
@@ -49,7 +49,7 @@ def needs(
 
 
 def sbatch_parameters(needs: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's needs in submitit's words; what is null, none or empty is left to the cluster."""
+    """A job's needs under submitit's names; null, zero and empty values are left to the cluster."""
     parameters = {RENAMED.get(name, name): value for name, value in needs.items() if value not in (None, 0, {}, [])}
     if "mem" in parameters:
         parameters["mem"] = f"{parameters['mem']}GB"
@@ -59,7 +59,7 @@ def sbatch_parameters(needs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def queued() -> set[str] | None:
-    """The user's jobs that have not ended, an array's one by one (``12_3``); None where SLURM does not answer."""
+    """The user's jobs that have not ended, each of an array (``12_3``); None if SLURM does not answer."""
     try:
         return set(_asked("squeue", "--me", "--array", "--noheader", "--format=%i").split()) - {""}
     except KronaError:
@@ -67,9 +67,9 @@ def queued() -> set[str] | None:
 
 
 def refusal(words: str) -> str:
-    """Why sbatch took no job, in its own words, and which setting is meant."""
-    said = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in words.splitlines() if line.strip()]
-    text = "; ".join(dict.fromkeys(said)) or "sbatch failed and said nothing"
+    """Why sbatch rejected a job, in its own words, and the settings to change."""
+    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in words.splitlines() if line.strip()]
+    text = "; ".join(dict.fromkeys(lines)) or "sbatch failed without a message"
     return f"SLURM takes no job: {text}. hydra.launcher.gpus_per_node, mem_gb, timeout_min … say what is asked for"
 
 

@@ -1,4 +1,4 @@
-"""Jobs that submitit starts, seen to their end: a job that ends without an outcome is told, whatever ended it."""
+"""Jobs started by submitit and followed to their end, whatever ends them."""
 
 import contextlib
 import io
@@ -16,24 +16,24 @@ from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.sweeps.launchers import slurm
 from krona.sweeps.launchers.processes import Ended, shares
-from krona.sweeps.launchers.task import Requeued, Task
+from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
-LOOK_S = 15.0  # between two questions to SLURM
-SETTLE_S = 20.0  # an outcome's file may come later than the end of its job, on a shared folder
+ASK_S = 15.0  # between two questions to SLURM
+SETTLE_S = 20.0  # on a shared folder, an outcome's file may appear after its job has ended
 
 
-@dataclass
+@dataclass(eq=False)
 class Submitted:
-    """A task and submitit's job for it."""
+    """A job of the sweep and submitit's handle on it."""
 
-    task: Task
-    job: Any
+    job: SweepJob
+    handle: Any
     missing_since: float | None = None
 
     def outcome(self, *, gone: bool, settle: float) -> Job | str | None:
-        """The job's, or why it has none; None while it is on its way."""
-        paths = self.job.paths
+        """The job's outcome, or why it has none; None while it is queued or running."""
+        paths = self.handle.paths
         if not paths.result_pickle.exists():
             if not gone:
                 self.missing_since = None
@@ -41,68 +41,57 @@ class Submitted:
             self.missing_since = self.missing_since or time.monotonic()
             if time.monotonic() - self.missing_since < settle:
                 return None
-            return f"job {self.job.job_id} ended without an outcome (killed?): {paths.stderr} has its last words"
-        error = self.job.exception()
+            return f"job {self.handle.job_id} ended without an outcome (killed?): {paths.stderr} has its last words"
+        error = self.handle.exception()
         if error is not None:
             return f"{_last_line(str(error))} ({paths.stderr})"
-        job: Job = self.job.result()
+        job: Job = self.handle.result()
         if job.state != "failed":
             shutil.rmtree(paths.folder, ignore_errors=True)  # its logs; the run has its own
         return job
 
 
-def run_local(tasks: Sequence[Task], *, settings: Mapping[str, Any], ended: Ended) -> None:
-    """Run all tasks on this machine, ``n_jobs`` at a time. An interrupt is passed on to them and waited for."""
+def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
+    """Run all jobs on this machine, ``n_jobs`` at a time. An interrupt is forwarded to them and waited for."""
     import submitit
 
-    count, cores = shares(settings["n_jobs"], tasks)
+    count, cores = shares(settings["n_jobs"], jobs)
     threads = os.environ.get("OMP_NUM_THREADS", cores)
     executor = submitit.LocalExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
-    executor.update_parameters(
-        timeout_min=settings["timeout_min"],
-        signal_delay_s=settings["signal_delay_s"],
-        gpus_per_node=settings["gpus_per_node"],
-    )
-    waiting, running = deque(tasks), list[Submitted]()
+    executor.update_parameters(**{name: settings[name] for name in ("timeout_min", "signal_delay_s", "gpus_per_node")})
+    waiting, running = deque(jobs), list[Submitted]()
     try:
         while waiting or running:
             while waiting and len(running) < count:
-                task = waiting.popleft()
+                job = waiting.popleft()
                 with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
-                    running.append(Submitted(task, executor.submit(Requeued(task))))
+                    running.append(Submitted(job, executor.submit(Requeued(job))))
             time.sleep(POLL_S)
-            for place in list(running):
-                outcome = place.outcome(gone=place.job.done(), settle=POLL_S)
-                if outcome is not None:
-                    running.remove(place)
-                    ended(place.task, outcome)
+            _collect(running, [one for one in running if one.handle.done()], settle=POLL_S, ended=ended)
     except BaseException:
-        for place in running:
-            if not place.job.done():
-                os.kill(int(place.job.job_id), signal.SIGTERM)  # passed on by submitit's controller
-        while any(not place.job.done() for place in running):
+        for one in running:
+            if not one.handle.done():
+                os.kill(int(one.handle.job_id), signal.SIGTERM)  # forwarded by submitit's controller
+        while any(not one.handle.done() for one in running):
             time.sleep(POLL_S / 10)
         raise
 
 
-def run_slurm(tasks: Sequence[Task], *, settings: Mapping[str, Any], typed: Collection[str], ended: Ended) -> None:
-    """Submit all tasks, an array for those with the same needs, and wait. An interrupt leaves them in the queue."""
+def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], typed: Collection[str], ended: Ended) -> None:
+    """Submit all jobs, an array for those with the same needs, and wait. An interrupt leaves them in the queue."""
     slurm.require(settings)
-    running = _submit(tasks, settings, typed)
-    asked, present = time.monotonic(), {place.job.job_id for place in running}
+    running = _submit(jobs, settings, typed)
+    asked, queued = time.monotonic(), {one.handle.job_id for one in running}
     try:
         while running:
             time.sleep(POLL_S)
-            if time.monotonic() - asked > LOOK_S:
+            if time.monotonic() - asked > ASK_S:
                 asked, answer = time.monotonic(), slurm.queued()
-                present = present if answer is None else answer
-            for place in list(running):
-                outcome = place.outcome(gone=place.job.job_id not in present, settle=SETTLE_S)
-                if outcome is not None:
-                    running.remove(place)
-                    ended(place.task, outcome)
+                queued = queued if answer is None else answer
+            gone = [one for one in running if one.handle.job_id not in queued]
+            _collect(running, gone, settle=SETTLE_S, ended=ended)
     except BaseException:
-        arrays = " ".join(sorted({place.job.job_id.split("_")[0] for place in running}))
+        arrays = " ".join(sorted({one.handle.job_id.split("_")[0] for one in running}))
         print(
             f"left in SLURM's queue: {amount(len(running), 'run')} (squeue --me shows, scancel {arrays} ends "
             "what is left)",
@@ -111,27 +100,36 @@ def run_slurm(tasks: Sequence[Task], *, settings: Mapping[str, Any], typed: Coll
         raise
 
 
-def _submit(tasks: Sequence[Task], settings: Mapping[str, Any], typed: Collection[str]) -> list[Submitted]:
+def _collect(running: list[Submitted], gone: Collection[Submitted], *, settle: float, ended: Ended) -> None:
+    """Remove the jobs that have an outcome, or are gone and have none."""
+    for one in list(running):
+        outcome = one.outcome(gone=one in gone, settle=settle)
+        if outcome is not None:
+            running.remove(one)
+            ended(one.job, outcome)
+
+
+def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any], typed: Collection[str]) -> list[Submitted]:
     import submitit
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-    alike: dict[str, tuple[dict[str, Any], list[Task]]] = {}
-    for task in tasks:
-        needs = slurm.needs(settings, task.overrides, dict(task.config.hydra.runtime.choices), typed)
-        alike.setdefault(repr(needs), (needs, []))[1].append(task)
-    places: list[Submitted] = []
+    alike: dict[str, tuple[dict[str, Any], list[SweepJob]]] = {}
+    for job in jobs:
+        needs = slurm.needs(settings, job.overrides, dict(job.config.hydra.runtime.choices), typed)
+        alike.setdefault(repr(needs), (needs, []))[1].append(job)
+    submitted: list[Submitted] = []
     for needs, group in alike.values():
         executor = submitit.SlurmExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
         executor.update_parameters(**slurm.sbatch_parameters(needs))
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # sbatch's words come in the error too
-                jobs = executor.submit_array([Requeued(task) for task in group])
+            with contextlib.redirect_stderr(io.StringIO()):  # the error has sbatch's words too
+                handles = executor.submit_array([Requeued(job) for job in group])
         except (FailedJobError, FailedSubmissionError) as error:
-            for place in places:
-                place.job.cancel(check=False)
+            for one in submitted:
+                one.handle.cancel(check=False)
             raise KronaError(slurm.refusal(str(error))) from error
-        places += [Submitted(task, job.task(0)) for task, job in zip(group, jobs, strict=True)]
-    return places
+        submitted += [Submitted(job, handle.task(0)) for job, handle in zip(group, handles, strict=True)]
+    return submitted
 
 
 def _last_line(text: str) -> str:

@@ -19,8 +19,8 @@ from krona.jobs.processes import Interrupted, interrupt
 
 
 @dataclass(frozen=True)
-class Task:
-    """A job's overrides and what Hydra needs to run it. Called in the process that runs it; there it can be stopped."""
+class SweepJob:
+    """A job's overrides and what Hydra needs to run it. Calling it runs it in this process, until SIGTERM."""
 
     hydra_context: HydraContext
     config: DictConfig
@@ -52,39 +52,37 @@ class Task:
 
 @dataclass(frozen=True)
 class Requeued:
-    """A task under submitit: told that its time is over, it stops, and submitit puts it into the queue again.
+    """A job under submitit: at its time limit it stops, and submitit requeues it to resume from the run's folder."""
 
-    ``checkpoint`` is submitit's protocol for that. What the run had reached is in its folder: it goes on from there.
-    """
-
-    task: Task
+    job: SweepJob
 
     def __call__(self) -> Job:
         import submitit
 
         number = getattr(signal, f"SIG{submitit.JobEnvironment().USR_SIG}")
-        requeue: Any = signal.getsignal(number)  # submitit's own
+        requeue: Any = signal.getsignal(number)  # submitit's handler
         code: Any = 128 + signal.SIGTERM
 
         def stop(number: int, frame: FrameType | None) -> None:
             nonlocal code
             try:
                 requeue(number, frame)
-                return  # of several ranks the first asks, and ends the others
+                return  # not the first of several ranks: the first requeues the job and ends the others
             except SystemExit as end:
-                code = end.code  # it stands in the queue
+                code = end.code  # it is in the queue
             except Exception as error:
                 print(f"not put into the queue again: {error}", file=sys.stderr)
             raise Interrupted(number)
 
         signal.signal(number, stop)
         try:
-            return self.task()
+            return self.job()
         except Interrupted:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM's, which comes with the requeueing: all is saved
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends one when it requeues: all is saved
             sys.exit(code)
 
     def checkpoint(self) -> Any:
+        """The job to put into the queue: submitit's protocol."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

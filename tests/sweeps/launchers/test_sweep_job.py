@@ -1,4 +1,4 @@
-"""A task in the process that runs it."""
+"""A sweep's job in the process that runs it."""
 
 import signal
 from types import SimpleNamespace
@@ -8,7 +8,7 @@ import pytest
 import submitit
 
 from krona.jobs.processes import Interrupted, interrupt
-from krona.sweeps.launchers.task import Requeued
+from krona.sweeps.launchers.sweep_job import Requeued
 
 
 def test_slurms_own_signal_only_ends_a_run_that_stands_in_the_queue_again(monkeypatch: pytest.MonkeyPatch) -> None:

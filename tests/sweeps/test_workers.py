@@ -1,0 +1,126 @@
+"""A sweep with several workers: a killed one loses no run, an interrupt is recorded, a mistake is not repeated."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from krona.outputs.state import State
+from krona.sweeps import status, workers
+from krona.sweeps.plan import Planned
+from krona.sweeps.workers import run_sweep
+from one_job import typed
+
+TWO = ["method=lora", "seed=0,1", "score_test=false"]
+RUN_SWEEP = """
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from krona.sweeps.workers import run_sweep
+
+sys.exit(run_sweep(sys.argv[2:], workers=2, outputs=Path(sys.argv[1]), console=Console()))
+"""
+
+
+def owners(outputs: Path) -> list[int]:
+    found = []
+    for path in outputs.glob("*/claim.json"):
+        with suppress(OSError, ValueError):  # released, or half written
+            found.append(int(json.loads(path.read_text())["pid"]))
+    return found
+
+
+def test_a_killed_worker_loses_no_run(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outputs = tmp_path / "outputs"
+    monkeypatch.setenv("KRONA_OUTPUTS", str(outputs))
+    killed = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 100
+        while not killed and time.monotonic() < deadline:
+            time.sleep(0.01)
+            killed.extend(owners(outputs)[:1])
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    code = run_sweep([*TWO, *typed(tiny_folder, tmp_path / "glue")], workers=2, outputs=outputs, console=Console())
+    killer.join()
+    out, err = capfd.readouterr()
+    assert (code, err) == (0, ""), out
+    assert out.startswith("2 runs: 2 waiting\n")
+    assert f"process {killed[0]} was killed" in out
+    assert "2 runs: 1 done, 1 failed" in out
+    assert "2 runs: 1 done, 1 done already" in out
+    assert out.count("1/2  ") == 2  # a line for each run that ended, in both attempts
+    assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["done"] * 2
+    assert owners(outputs) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "to_all"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow)]
+)
+def test_an_interrupt_is_recorded_by_all_workers(
+    number: signal.Signals, to_all: bool, tiny_folder: Path, tmp_path: Path
+) -> None:
+    outputs = tmp_path / "outputs"
+    overrides = [*TWO, *typed(tiny_folder, tmp_path / "glue"), "trainer.max_epochs=500"]
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN_SWEEP, str(outputs), *overrides],
+        env={**os.environ, "KRONA_OUTPUTS": str(outputs)},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    while len(list(outputs.glob("*/last.ckpt"))) < 2:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    if to_all:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + number, "interrupted: the same command goes on where it stopped\n")
+    assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["interrupted"] * 2
+    assert owners(outputs) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "codes", "attempts", "code"),
+    [
+        (["waiting"], [1], 1, 1),  # nothing done: a mistake
+        (["interrupted", "running", "interrupted"], [1, 1, 1], 3, 1),
+        (["interrupted", "done"], [1, 0], 2, 0),
+        (["failed"], [1], 1, 1),
+        (["running"], [0], 1, 1),  # another machine has it
+        (["interrupted"], [143], 1, 143),
+    ],
+)
+def test_attempts(
+    after: list[State], codes: list[int], attempts: int, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed: list[list[str]] = []
+
+    def train(overrides: list[str]) -> int:
+        typed.append(overrides)
+        return codes[len(typed) - 1]
+
+    monkeypatch.setattr(workers, "_train", train)
+    monkeypatch.setattr(workers, "plan", lambda overrides, outputs: [Planned((), "a", "waiting")])
+    monkeypatch.setattr(status, "again", lambda runs, outputs: [Planned((), "a", after[len(typed) - 1])])
+    assert run_sweep(["seed=0"], workers=2, outputs=tmp_path, console=Console(file=io.StringIO())) == code
+    assert typed == [["seed=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]] * attempts
