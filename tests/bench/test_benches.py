@@ -11,7 +11,6 @@ from rich.console import Console
 
 from bench.door import compose, run
 from krona.bench import contestants, entry, kronecker, latency, machine
-from krona.bench.launches import launches
 from krona.bench.settings import Bench
 from krona.messages import KronaError
 from tiny_t5 import METHODS, tiny_t5
@@ -175,21 +174,16 @@ def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         torch.set_num_threads(before)
 
 
-def test_views_are_no_launches() -> None:
-    x = torch.randn(4, 6)
-    assert launches(lambda: x.view(2, 12).transpose(0, 1)[None].squeeze(0)).total() == 0
-    assert launches(lambda: torch.relu(x @ x.T)) == {"mm": 1, "relu": 1}
-
-
 def test_one_constant_for_table_2() -> None:
-    added = {"pa": 115, "adapter": 460}
+    known = {"pa": (115, 1.1), "adapter": (460, 1.4), "lora": (0, 1.0)}
     rows = [
-        {"name": f"{name}/plain", "form": "plain", "batch_size": 1, "launches_added": count}
-        for name, count in added.items()
+        {"name": f"{name}/plain", "form": "plain", "batch_size": 1, "launches_added": added, "paper": paper}
+        for name, (added, paper) in known.items()
     ]
-    found = latency.constant_that_explains(rows, {"pa": 110.0, "adapter": 140.0, "lora": 100.0})
+    unknown = {"name": "peft/lora", "form": "plain", "batch_size": 1, "launches_added": 90}
+    found = latency.constant_that_explains([*rows, unknown])
     assert found == (pytest.approx(1150), pytest.approx(0, abs=1e-9))
-    assert latency.constant_that_explains([], {}) is None
+    assert latency.constant_that_explains([]) is None
 
 
 def test_targets_are_of_the_protocol_s_length() -> None:

@@ -204,8 +204,8 @@ def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkey
     assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)  # type: ignore[index]
 
 
-def test_a_study_without_a_finished_trial_is_gone_on_with(tmp_path: Path) -> None:
+def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", name="begun")
-    with pytest.raises(KronaError, match="the study begun has no finished trial yet: krona tune goes on with it"):
+    with pytest.raises(KronaError, match="the study begun has no finished trial yet: krona tune resumes it"):
         best(tmp_path, "method=krona")

@@ -9,11 +9,12 @@ from rich.console import Console
 from krona.bench import kronecker, latency, memory, sweep, training
 from krona.bench.contestants import peft_is_installed
 from krona.bench.machine import machine_facts, pin_threads, require_quiet
-from krona.bench.output import paper_column, write_json
+from krona.bench.output import write_json
 from krona.bench.settings import Bench, Entrant
 from krona.bench.show import show
 from krona.config import check
 from krona.messages import KronaError, did_you_mean
+from krona.paper import read_paper_table
 from krona.tasks import Task
 
 Row = dict[str, Any]
@@ -43,12 +44,11 @@ def run_bench(
         say("peft is not installed: its rows are left out (pip install peft)")
     sizes = {name: compose([f"backbone={name}"])["backbone"]["sizes"] for name in _backbones(bench)}
     rows = _measure(bench, entrants, sizes, compose, outputs, project, say)
-    table_2 = project / "sweeps" / "paper" / "table2.csv"
-    _beside_the_paper(rows, bench.name, table_2)
+    _beside_the_paper(rows, bench.name)
     folder = outputs / "bench"
     file = write_json(folder, bench.name, rows, machine=machine_facts(threads), settings=dict(config))
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
-    show(bench.name, rows, folder=folder, table_2=table_2, console=console, disturbed=disturbed)
+    show(bench.name, rows, folder=folder, console=console, disturbed=disturbed)
     console.print(f"{file}  ({bench.name}.png, {bench.name}.svg beside it)", highlight=False, markup=False)
     return file
 
@@ -115,11 +115,13 @@ def _measure(
     )
 
 
-def _beside_the_paper(rows: list[Row], name: str, table_2: Path) -> None:
+def _beside_the_paper(rows: list[Row], name: str) -> None:
     """Table 2's number beside each row that has one: full fine-tuning = 1."""
-    column = {"training": "training_time", "latency": "latency"}.get(name)
-    printed = paper_column(table_2, column) if column else {}
+    columns = {"training": "training_time", "latency": "latency"}
+    if name not in columns:
+        return
+    table_2 = read_paper_table("2")
     for row in rows:
-        plain = row["name"].split("/")[0].split(" ")[0]
-        if plain in printed:
-            row["paper"] = printed[plain] / 100
+        printed = table_2.value(row["name"].split("/")[0].split(" ")[0], columns[name])
+        if printed is not None:
+            row["paper"] = printed / 100

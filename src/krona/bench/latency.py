@@ -13,10 +13,10 @@ import torch
 
 from krona import surgery
 from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
-from krona.bench.launches import launches
 from krona.bench.rounds import rounds_of
 from krona.bench.settings import Bench, Entrant, counts
 from krona.messages import KronaError
+from krona.params.count import dispatched
 from krona.surgery import inference
 
 Row = dict[str, Any]
@@ -83,7 +83,7 @@ def _at_point(
     say(f"batch {at.batch_size} × {at.source}")
     inputs = _inputs(at, vocabulary=models["backbone"].config.vocab_size, seed=bench.seed)
     calls = {name: _forward(model, inputs) for name, model in models.items()}
-    counted = {name: launches(call).total() for name, call in calls.items()}  # warms up too
+    counted = {name: dispatched(call).total() for name, call in calls.items()}  # warms up too
     timed = rounds_of(replace(bench, rounds=at.rounds, warm_up=at.warm_up, minutes=at.minutes), calls, say=say)
     return [
         {
@@ -123,13 +123,13 @@ def shipped(model: Any) -> tuple[Any, str]:
     return model, "plain"
 
 
-def constant_that_explains(rows: Sequence[Row], printed: Mapping[str, float]) -> tuple[float, float] | None:
+def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
     """Launches of the authors' bare model by which added launches come nearest to Table 2's latencies: the constant,
     and the largest distance that is left (1 = the bare model's latency). Plain modules, batch 1."""
     pairs = [
-        (row["launches_added"], printed[row["name"].removesuffix("/plain")] / 100 - 1)
+        (row["launches_added"], row["paper"] - 1)
         for row in rows
-        if row["form"] == "plain" and row["batch_size"] == 1 and row["name"].removesuffix("/plain") in printed
+        if row["form"] == "plain" and row["batch_size"] == 1 and "paper" in row
     ]
     pairs = [(added, latency) for added, latency in pairs if latency > 0 and added > 0]
     if not pairs:

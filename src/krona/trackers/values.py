@@ -45,15 +45,11 @@ def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
 
 
 def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``.
-
-    Rows of before ``choice`` was kept have its parts: it is their mean.
-    """
+    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``."""
     best: tuple[float, float] | None = None  # choice, score
     for row in curve:
-        choice = row["choice"] if "choice" in row else sum(row["parts"].values()) / len(row["parts"])
-        if best is None or choice > best[0]:
-            best = (choice, row["score"])
+        if best is None or row["choice"] > best[0]:
+            best = (row["choice"], row["score"])
         yield row, best[1]
 
 
