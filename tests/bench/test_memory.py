@@ -9,7 +9,7 @@ import pytest
 
 from bench.door import run
 from krona.bench import memory
-from krona.bench.settings import Bench
+from krona.bench.settings import Bench, Work
 from krona.bench.show import _growth
 from krona.messages import KronaError
 
@@ -33,7 +33,7 @@ def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.Monkey
     options = {"at": AT, "growing": ["lora", "krona"], "grid": [["t5_tiny", 8, 4, 1], AT]}
     entrants: Any = [SimpleNamespace(name=name, shape=None) for name in ("full", "lora")]
     bench, said = Bench(name="memory", rounds=1, load="mark", options=options), list[str]()
-    rows = memory.measure(bench, entrants, {"t5_tiny": {}}, said.append)
+    rows = memory.measure(Work(bench=bench, entrants=entrants, sizes={"t5_tiny": {}}, say=said.append))
     assert "left out of the grid: krona, which bench.methods does not name" in said
     assert [(row["name"], row["batch_size"]) for row in rows] == [("full", 2), ("lora", 2), ("lora", 8)]
     assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
@@ -71,8 +71,8 @@ def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pyt
     bench = Bench(name="memory", rounds=1, minutes=1.0, options={"at": AT})
     entrant: Any = SimpleNamespace(name="lora", shape=None)
     with pytest.raises(KronaError, match=r"under load: others took 0\.70 cores while lora was measured"):
-        memory.measure(bench, [entrant], {"t5_tiny": {}}, said.append)
-    assert said[1:] == ["  others took 0.70 cores: it is run again"]
+        memory.measure(Work(bench=bench, entrants=[entrant], sizes={"t5_tiny": {}}, say=said.append))
+    assert said[1:] == ["  others took 0.70 cores: it is repeated"]
 
 
 @pytest.mark.parametrize("point", [["t5_base", 8, 64], ["t5_base", 0, 64, 1], [8, 8, 64, 1], ["t5_base", 8, 64, "4"]])

@@ -59,8 +59,7 @@ def test_no_label_lies_on_another(
 ) -> None:
     figures: list[Any] = []
     monkeypatch.setattr(output, "_save", lambda figure, *_: figures.append(figure))
-    table_2 = tmp_path / "none.csv"
-    show(name, rows, folder=tmp_path, table_2=table_2, console=Console(quiet=True), disturbed=False)
+    show(name, rows, folder=tmp_path, console=Console(quiet=True), disturbed=False)
     (figure,) = figures
     FigureCanvasAgg(figure).draw()
     texts = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]

@@ -7,20 +7,19 @@ from typing import Any
 import pytest
 import torch
 
-from bench.door import PROJECT, run
+from bench.door import run
 from krona.bench import pipeline
 from krona.bench.settings import Bench
 from krona.messages import KronaError
+from krona.paths import NANO
 from tasks import glue_files
-
-TOKENIZER = PROJECT / "src" / "krona" / "nano"
 
 
 @pytest.fixture
 def options(tmp_path: Path) -> dict[str, Any]:
     for name in ("cola", "rte"):
         glue_files.write(tmp_path / "glue", name)
-    return {"data": str(tmp_path / "glue"), "tokenizer": str(TOKENIZER), "tasks": ["cola", "rte"]}
+    return {"data": str(tmp_path / "glue"), "tokenizer": str(NANO), "tasks": ["cola", "rte"]}
 
 
 def test_rows(tmp_path: Path, options: dict[str, Any]) -> None:

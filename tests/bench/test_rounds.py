@@ -1,12 +1,14 @@
 """Rounds: shuffled, quiet or run again, and no number from a machine under load."""
 
 import itertools
+from typing import Any
 
 import pytest
 
 from krona.bench import machine
 from krona.bench.machine import Clock, others_share, pin_threads, require_quiet
 from krona.bench.rounds import Timed, timed_rounds
+from krona.bench.settings import Bench
 from krona.messages import KronaError
 
 
@@ -20,10 +22,14 @@ def clocks(shares: list[float]) -> object:
     return itertools.chain(moments, itertools.repeat(moments[-1])).__next__
 
 
+def bench(**settings: Any) -> Bench:
+    return Bench(**{"name": "training", "warm_up": 0, "minutes": 1.0} | settings)
+
+
 def test_each_contestant_once_a_round_in_changing_order() -> None:
     calls: list[str] = []
     contestants = {name: (lambda name=name: calls.append(name)) for name in "abc"}
-    timed = timed_rounds(contestants, rounds=6, warm_up=0, minutes=1, clock=clocks([0.0] * 6))
+    timed = timed_rounds(bench(rounds=6), contestants, clock=clocks([0.0] * 6))
     rounds = [calls[at : at + 3] for at in range(0, 18, 3)]
     assert all(sorted(order) == ["a", "b", "c"] for order in rounds)
     assert len({tuple(order) for order in rounds}) > 1
@@ -32,19 +38,19 @@ def test_each_contestant_once_a_round_in_changing_order() -> None:
 
 def test_a_disturbed_round_is_run_again() -> None:
     times = iter([1.0, 50.0, 1.0, 1.0])
-    timed = timed_rounds({"a": lambda: next(times)}, rounds=3, warm_up=0, minutes=1, clock=clocks([0.0, 0.9, 0.0, 0.0]))
+    timed = timed_rounds(bench(rounds=3), {"a": lambda: next(times)}, clock=clocks([0.0, 0.9, 0.0, 0.0]))
     assert timed.seconds["a"] == [1.0, 1.0, 1.0]
     assert timed.disturbed == 1
 
 
 def test_load_is_an_error_and_no_number() -> None:
     with pytest.raises(KronaError, match=r"under load: others took cores in \d+ of \d+ rounds.*bench\.load=mark"):
-        timed_rounds({"a": lambda: 1.0}, rounds=5, warm_up=0, minutes=0.0, clock=clocks([0.9] * 500))
+        timed_rounds(bench(rounds=5, minutes=0.0), {"a": lambda: 1.0}, clock=clocks([0.9] * 500))
 
 
 def test_marked_load_is_kept_and_counted() -> None:
     contestants = {"a": lambda: 1.0}
-    timed = timed_rounds(contestants, rounds=3, warm_up=0, minutes=1, mark_load=True, clock=clocks([0.9, 0.0, 0.0]))
+    timed = timed_rounds(bench(rounds=3, load="mark"), contestants, clock=clocks([0.9, 0.0, 0.0]))
     assert timed.disturbed == 1
     assert timed.seconds["a"] == [1.0] * 3
 

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from krona.bench.launches import launches
 from krona.kernels import gradients as kron_gradients
 from krona.kernels import kronecker
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank_linear
+from krona.params.count import dispatched
 
 SIDE = st.integers(1, 5)
 SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: A's gradient by copies
@@ -144,7 +144,7 @@ def test_no_gradient_for_a_frozen_weight_and_none_for_an_input_without_one() -> 
     layer = nn.Linear(16, 16, bias=False).requires_grad_(False)
     out = kron_linear(layer, torch.randn(8, 16), A, B, order="b_first", merge=False)
     total = out.sum()
-    products = launches(total.backward)
+    products = dispatched(total.backward)
     assert layer.weight.grad is None
     # four blocks of two tokens, of each two batched products and two plain ones, and the sum over its tokens for A;
     # none through the layer

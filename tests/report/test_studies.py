@@ -76,13 +76,14 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
         assert "12 trials: 10 finished, 2 pruned." in build_report(outputs, format=format)
 
 
-def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(tmp_path):
+@pytest.mark.parametrize("file", ["mine.journal", "mine.db"])
+def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(file, tmp_path):
     write_all(tmp_path, [make_result("lora", "rte", rows=40)])
     (tmp_path / "studies").mkdir()
-    (tmp_path / "studies" / "mine.db").write_text("no database")
+    (tmp_path / "studies" / file).write_text("no database")
     report = collect(tmp_path)
     (problem,) = report.problems
-    assert "mine.db holds no study that can be read" in problem
+    assert f"{file} holds no study that can be read" in problem
     assert len(report.runs) == 1
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from krona import surgery
-from krona.bench.launches import launches
 from krona.messages import KronaError
+from krona.params.count import dispatched
 from krona.surgery import inference
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, tiny_t5
 
@@ -40,7 +40,7 @@ def disturbed(name: str, **overrides: object) -> torch.nn.Module:
 
 
 def operations(model: torch.nn.Module) -> int:
-    return launches(lambda: logits(model)).total()
+    return dispatched(lambda: logits(model)).total()
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> bool:

@@ -69,14 +69,14 @@ def test_a_panel_of_what_no_run_has_is_an_error(outputs: Path) -> None:
     with pytest.raises(KronaError) as error:
         check(wrong, logged_keys(outputs))
     message = str(error.value)
-    assert "Mine: no run has dev/scores in its history, near: dev/score" in message
-    assert "Mine: no run has metod in its config, near: method" in message
-    assert "Mine: no run has test/scor in its summary, near: test/score" in message
+    assert "Mine: no run has dev/scores in its history; did you mean 'dev/score'?" in message
+    assert "Mine: no run has metod in its config; did you mean 'method'?" in message
+    assert "Mine: no run has test/scor in its summary; did you mean 'test/score'?" in message
 
 
 def test_no_run_no_key_and_no_library(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = pytest.importorskip("krona.trackers.dashboard.spec")
-    with pytest.raises(KronaError, match="has told a tracker to its end"):
+    with pytest.raises(KronaError, match="no run in .* with a tracker is done"):
         spec.write(tmp_path, outputs=tmp_path, project="krona", entity=None)
     with pytest.raises(KronaError, match="no W&B key is set: wandb login"):
         spec.push(outputs=outputs, project="krona", entity=None)

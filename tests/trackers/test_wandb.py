@@ -158,7 +158,7 @@ def test_a_server_of_no_use_from_the_start(
     assert server.epochs(job.run_id) == [1, 2]
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 1
-    assert "offline (the server was of no use: " in said[0]
+    assert "offline (the server failed: " in said[0]
     assert "wandb sync" in said[0]
     (path,) = [path for path in wandb_files(tmp_path) if path.parent.name.startswith("offline")]
     assert [row["epoch"] for row in history_of(path)] == [1, 2]

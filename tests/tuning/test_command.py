@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from krona.jobs.processes import Interrupted
-from krona.outputs.study import Best
+from krona.outputs.studies import Study, Trial
 
 pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -18,12 +18,12 @@ def test_the_command_at_the_end_is_one_that_can_be_pasted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = ("optimizer.lr=0.003", "factors=paper/2x384")
-    monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: Best("s", own, 71.5, "krona-rte-1", 10))
-    monkeypatch.setattr(typed_command, "write_plots", lambda name, outputs: [])
+    best = Trial(3, "finished", 71.5, {}, 4, "krona-rte-1", overrides=own)
+    monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
     typed_command.tune_here(typed, trials=10, space=None, study=None, workers=1, seed=0)
-    best, line = capsys.readouterr().out.splitlines()
-    assert best == "best of 10 trials: dev 71.50, krona-rte-1"
+    first, line = capsys.readouterr().out.splitlines()
+    assert first == "best of 10 trials: dev 71.50, krona-rte-1"
     words = shlex.split(line)
     assert words[1].endswith("train.py")
     assert words[2:] == [*typed, *own]

@@ -1,9 +1,9 @@
-"""Models to time: one frozen T5 of random weights, and twins of it that share them, a method in each."""
+"""Models to time: one frozen T5 of random weights, and copies that share them, with a method in each."""
 
 import copy
 import importlib.util
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,15 +12,15 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from krona import surgery
 from krona.backbones.with_method import insert_method
-from krona.bench.settings import Entrant
+from krona.bench.settings import Entrant, Sizes
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 
 Batch = dict[str, Tensor]
 
 
-def frozen_t5(sizes: Mapping[str, Any] | None, *, seed: int) -> T5ForConditionalGeneration:
-    """A T5 of these sizes with random weights, nothing of it trainable."""
+def frozen_t5(sizes: Sizes, *, seed: int) -> T5ForConditionalGeneration:
+    """A T5 of these sizes with random weights, all frozen."""
     if not sizes:
         raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes; t5_base, for one, has")
     torch.manual_seed(seed)
@@ -34,7 +34,7 @@ def twin(model: nn.Module) -> Any:
 
 
 def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
-    """A twin with a method in it; weights that train are its own."""
+    """A twin with a method in it. It shares only the weights that do not train."""
     tuned = twin(model)
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method, counterparts={})
@@ -42,21 +42,21 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
 
 
 def shape_in(model: nn.Module) -> str | None:
-    """The shape of A that a method has in this model, which may be another than the paper's; None without one."""
+    """The shape of A in this model, which may differ from the paper's; None without one."""
     state = model.__dict__.get("krona")
     factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
     return "x".join(map(str, factors[0])) if factors else None
 
 
 def with_our_modules(model: nn.Module) -> Any:
-    """A frozen twin whose LayerNorms and dropouts are this project's, as in every model that a method is in."""
+    """A frozen twin with this project's LayerNorms and dropout, as in every model with a method."""
     ours = twin(model)
     use_fast_modules(ours)
     return ours
 
 
 def with_layer_norms(model: nn.Module) -> Any:
-    """The same, its LayerNorm weights trained and no more."""
+    """The same, with LayerNorm weights that train."""
     tuned = twin(model)
     surgery.insert(tuned)
     return tuned
@@ -97,9 +97,9 @@ def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
     }
 
 
-def random_batch(*, rows: int, length: int, vocabulary: int, seed: int) -> Batch:
+def random_batch(model: Any, *, rows: int, length: int, seed: int) -> Batch:
     """Full-length sources; targets as the protocol has them: label and end, of two or three tokens, in turn."""
-    generator = torch.Generator().manual_seed(seed)
+    generator, vocabulary = torch.Generator().manual_seed(seed), model.config.vocab_size
     one, zero = [min(209, vocabulary - 1), 1, -100], [3, min(632, vocabulary - 1), 1]
     labels = torch.tensor([one, zero])
     return {
@@ -107,6 +107,12 @@ def random_batch(*, rows: int, length: int, vocabulary: int, seed: int) -> Batch
         "attention_mask": torch.ones(rows, length, dtype=torch.long),
         "labels": labels.repeat((rows + 1) // 2, 1)[:rows],
     }
+
+
+def adamw(model: nn.Module) -> torch.optim.Optimizer | None:
+    """An optimiser of what trains; None for a frozen model."""
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    return torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
 
 
 def training_step(model: Any, batch: Batch, *, from_embeddings: bool) -> Callable[[], None]:

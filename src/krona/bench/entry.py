@@ -1,23 +1,21 @@
-"""What bench.py does with one composed config: the bench that it names, from entrants to files."""
+"""The run of a bench: from one composed config to rows, and from rows to JSON, table and plot."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from krona.bench import kronecker, latency, memory, sweep, training
+from krona.bench import memory, training
 from krona.bench.contestants import peft_is_installed
 from krona.bench.machine import machine_facts, pin_threads, require_quiet
-from krona.bench.output import paper_column, write_json
-from krona.bench.settings import Bench, Entrant
-from krona.bench.show import show
+from krona.bench.output import write_json
+from krona.bench.settings import Bench, Compose, Entrant, Row, Work
+from krona.bench.show import COLUMNS, show
 from krona.config import check
 from krona.messages import KronaError, did_you_mean
-from krona.tasks import Task
-
-Row = dict[str, Any]
-Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values
+from krona.paper import read_paper_table
 
 
 def run_bench(
@@ -29,6 +27,9 @@ def run_bench(
         KronaError: a setting or a method that does not exist, a machine under load: nothing is written then.
     """
     bench: Bench = check.build(Bench, "bench", config)
+    if bench.name not in COLUMNS:
+        *names, last = COLUMNS
+        raise KronaError(f"bench.name={bench.name}: a YAML of conf/bench names {', '.join(names)} or {last}")
     entrants = entrants_of(bench, compose, methods)
     threads = pin_threads(bench.threads)
     if bench.load == "refuse":
@@ -42,13 +43,13 @@ def run_bench(
     if bench.peft and not peft_is_installed():
         say("peft is not installed: its rows are left out (pip install peft)")
     sizes = {name: compose([f"backbone={name}"])["backbone"]["sizes"] for name in _backbones(bench)}
-    rows = _measure(bench, entrants, sizes, compose, outputs, project, say)
-    table_2 = project / "sweeps" / "paper" / "table2.csv"
-    _beside_the_paper(rows, bench.name, table_2)
+    work = Work(bench=bench, entrants=entrants, sizes=sizes, compose=compose, outputs=outputs, project=project, say=say)
+    rows: list[Row] = import_module(f"krona.bench.{bench.name}").measure(work)
+    _beside_the_paper(rows, bench.name)
     folder = outputs / "bench"
-    file = write_json(folder, bench.name, rows, machine=machine_facts(threads), settings=dict(config))
+    file = write_json(folder, bench.name, rows, machine=machine_facts(threads), settings=config)
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
-    show(bench.name, rows, folder=folder, table_2=table_2, console=console, disturbed=disturbed)
+    show(bench.name, rows, folder=folder, console=console, disturbed=disturbed)
     console.print(f"{file}  ({bench.name}.png, {bench.name}.svg beside it)", highlight=False, markup=False)
     return file
 
@@ -84,42 +85,13 @@ def _backbones(bench: Bench) -> list[str]:
     return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ("training", "latency", "pipeline") else []
 
 
-def _measure(
-    bench: Bench,
-    entrants: list[Entrant],
-    sizes: Mapping[str, Any],
-    compose: Compose,
-    outputs: Path,
-    project: Path,
-    say: Callable[[str], None],
-) -> list[Row]:
-    backbone = next(iter(sizes.values()), None)
-    if bench.name == "training":
-        return training.measure(bench, entrants, backbone, say)
-    if bench.name == "latency":
-        return latency.measure(bench, entrants, backbone, say)
-    if bench.name == "kronecker":
-        return kronecker.measure(bench, say)
-    if bench.name == "memory":
-        return memory.measure(bench, entrants, sizes, say)
-    if bench.name == "sweep":
-        return sweep.measure(bench, project, say)
-    if bench.name == "pipeline":
-        from krona.bench import pipeline  # brings Lightning with it
-
-        named = bench.own(pipeline.Options).tasks
-        tasks = [Task.from_config(compose([f"task={name}"])["task"]) for name in named]
-        return pipeline.measure(bench, entrants[0], backbone, tasks, outputs / ".cache" / "tokens", say)
-    raise KronaError(
-        f"bench.name={bench.name}: a YAML of conf/bench names training, latency, kronecker, pipeline, memory or sweep"
-    )
-
-
-def _beside_the_paper(rows: list[Row], name: str, table_2: Path) -> None:
+def _beside_the_paper(rows: list[Row], name: str) -> None:
     """Table 2's number beside each row that has one: full fine-tuning = 1."""
-    column = {"training": "training_time", "latency": "latency"}.get(name)
-    printed = paper_column(table_2, column) if column else {}
+    columns = {"training": "training_time", "latency": "latency"}
+    if name not in columns:
+        return
+    table_2 = read_paper_table("2")
     for row in rows:
-        plain = row["name"].split("/")[0].split(" ")[0]
-        if plain in printed:
-            row["paper"] = printed[plain] / 100
+        printed = table_2.value(row["name"].split("/")[0].split(" ")[0], columns[name])
+        if printed is not None:
+            row["paper"] = printed / 100

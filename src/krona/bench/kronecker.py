@@ -9,18 +9,17 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.bench.rounds import Timed, rounds_of
-from krona.bench.settings import Bench, counts
+from krona.bench.rounds import Timed, timed_rounds
+from krona.bench.settings import Bench, Row, Say, Work
 from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_linear, low_rank_linear
+from krona.messages import KronaError
 from krona.methods.factor_shapes import factor_shapes, fitting_shapes
 
-Row = dict[str, Any]
 Shape = tuple[int, int]
 Call = Callable[[], None]
 LEFT_OUT = 10.0  # times the cheapest prediction
@@ -54,20 +53,21 @@ class Layer:
         return self.d_in // self.shape[0], self.d_out // self.shape[1]
 
 
-def measure(bench: Bench, say: Callable[[str], None]) -> list[Row]:
-    options = bench.own(Options)
+def measure(work: Work) -> list[Row]:
+    bench, options = work.bench, work.bench.own(Options)
     for shape in options.shapes:
         factor_shapes([shape], options.width, options.width)
-    cases = [
-        (layer, tokens) for layer in layers_of(options, seed=bench.seed) for tokens in counts("rows", options.rows)
-    ]
+    for tokens in options.rows:
+        if tokens < 1:
+            raise KronaError(f"bench.options.rows={options.rows}: {tokens} is too small, each must be at least 1")
+    cases = [(layer, tokens) for layer in layers_of(options, seed=bench.seed) for tokens in options.rows]
     deadline = time.perf_counter() + 60 * bench.minutes
     rows: list[Row] = []
     for number, (layer, tokens) in enumerate(cases):
         (a1, a2), left = layer.shape, len(cases) - number
-        say(f"{number + 1}/{len(cases)}  ({a1}, {a2}) on {layer.d_in} → {layer.d_out}, {tokens} rows")
-        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # what quick layers leave is the slow ones'
-        rows += _one_layer(bench, layer, tokens=tokens, minutes=minutes, say=say)
+        work.say(f"{number + 1}/{len(cases)}  ({a1}, {a2}) on {layer.d_in} → {layer.d_out}, {tokens} rows")
+        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # fast layers leave theirs to slow ones
+        rows += _one_layer(replace(bench, minutes=minutes), layer, tokens=tokens, say=work.say)
     return rows
 
 
@@ -88,11 +88,11 @@ def layers_of(options: Options, *, seed: int) -> list[Layer]:
     return layers + draw("oblong", inner, width, options.oblong_shapes // 2)
 
 
-def _one_layer(bench: Bench, at: Layer, *, tokens: int, minutes: float, say: Callable[[str], None]) -> list[Row]:
+def _one_layer(bench: Bench, at: Layer, *, tokens: int, say: Say) -> list[Row]:
     costs = predicted_costs(at.shape, at.shape_b, rows=tokens, training=True)
     orders: list[Order] = [o for o, cost in costs.items() if o != "built" and cost < LEFT_OUT * min(costs.values())]
     calls = _contestants(at, tokens, orders, seed=bench.seed)
-    timed = rounds_of(replace(bench, minutes=minutes), calls, say=say)
+    timed = timed_rounds(bench, calls, say=say)
     best = min((name for name in calls if name.startswith("krona/")), key=timed.median)
     planned = plan(at.shape, at.shape_b, rows=tokens, training=True)
     if planned in ("b_first", "a_first") and merging_pays(at.shape, at.shape_b, rows=tokens, order=planned):
@@ -143,17 +143,11 @@ def _contestants(at: Layer, tokens: int, orders: Sequence[Order], *, seed: int) 
 
 def _row(name: str, at: Layer, tokens: int, timed: Timed) -> Row:
     return {
-        "name": name,
-        "shape": f"{at.shape[0]}x{at.shape[1]}",
+        **timed.row(name, shape=f"{at.shape[0]}x{at.shape[1]}"),
         "kind": at.kind,
         "d_in": at.d_in,
         "d_out": at.d_out,
         "tokens": tokens,
-        "median_s": timed.median(name),
-        "spread": timed.spread(name),
-        "ratio_to_full": timed.ratio(name, "full"),
         "ratio_to_floor": timed.ratio(name, "floor"),
         "ratio_to_lora": timed.ratio(name, "lora"),
-        "rounds": len(timed.seconds[name]),
-        "disturbed_rounds": timed.disturbed,
     }

@@ -13,13 +13,12 @@ import torch
 
 from krona import surgery
 from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
-from krona.bench.launches import launches
-from krona.bench.rounds import rounds_of
-from krona.bench.settings import Bench, Entrant, counts
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Bench, Row, Say, Work
+from krona.config.settings import between
 from krona.messages import KronaError
+from krona.params.count import dispatched
 from krona.surgery import inference
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +26,9 @@ class Options:
     """source and decoder: tokens of the paper's forward; large_rounds: of the larger batch, forms that ship only."""
 
     backbone: str = "t5_base"
-    source: int = 10
-    decoder: int = 10
-    large_rounds: int = 3
+    source: int = between(1, default=10)
+    decoder: int = between(1, default=10)
+    large_rounds: int = between(1, default=3)
 
 
 @dataclass(frozen=True)
@@ -44,16 +43,13 @@ class Point:
     minutes: float
 
 
-def measure(
-    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any] | None, say: Callable[[str], None]
-) -> list[Row]:
+def measure(work: Work) -> list[Row]:
     """Rows for batch 1 × 10 (the paper's), all forms, and for a larger batch, the forms that ship."""
-    options = bench.own(Options)
-    counts("source, decoder, large_rounds", [options.source, options.decoder, options.large_rounds])
-    backbone: Any = frozen_t5(sizes, seed=bench.seed)
+    bench, options = work.bench, work.bench.own(Options)
+    backbone: Any = frozen_t5(work.backbone, seed=bench.seed)
     backbone.eval()
     models, forms = {"backbone": twin(backbone)}, {"backbone": "bare"}
-    for entrant in entrants:
+    for entrant in work.entrants:
         tuned = with_method(backbone, entrant, seed=bench.seed)
         moved(tuned, seed=bench.seed)
         models[entrant.name], forms[entrant.name] = shipped(tuned)
@@ -68,47 +64,35 @@ def measure(
     paper = Point(1, options.source, options.decoder, bench.rounds, bench.warm_up, 0.8 * bench.minutes)
     large = Point(bench.batch_size, bench.length, options.decoder, options.large_rounds, 0, 0.2 * bench.minutes)
     return [
-        *_at_point(bench, paper, models, forms, say),
-        *_at_point(bench, large, {n: m for n, m in ship.items() if not n.endswith("/plain")}, forms, say),
+        *_at_point(bench, paper, models, forms, work.say),
+        *_at_point(bench, large, {n: m for n, m in ship.items() if not n.endswith("/plain")}, forms, work.say),
     ]
 
 
-def _at_point(
-    bench: Bench,
-    at: Point,
-    models: Mapping[str, Any],
-    forms: Mapping[str, str],
-    say: Callable[[str], None],
-) -> list[Row]:
+def _at_point(bench: Bench, at: Point, models: Mapping[str, Any], forms: Mapping[str, str], say: Say) -> list[Row]:
     say(f"batch {at.batch_size} × {at.source}")
     inputs = _inputs(at, vocabulary=models["backbone"].config.vocab_size, seed=bench.seed)
     calls = {name: _forward(model, inputs) for name, model in models.items()}
-    counted = {name: launches(call).total() for name, call in calls.items()}  # warms up too
-    timed = rounds_of(replace(bench, rounds=at.rounds, warm_up=at.warm_up, minutes=at.minutes), calls, say=say)
+    counted = {name: dispatched(call).total() for name, call in calls.items()}  # warms up too
+    timed = timed_rounds(replace(bench, rounds=at.rounds, warm_up=at.warm_up, minutes=at.minutes), calls, say=say)
     return [
         {
-            "name": name,
-            "shape": shape_in(models[name]),
+            **timed.row(name, shape=shape_in(models[name])),
             "form": forms[name],
             "batch_size": at.batch_size,
             "source": at.source,
             "decoder": at.decoder,
-            "median_s": timed.median(name),
-            "spread": timed.spread(name),
-            "ratio_to_full": timed.ratio(name, "full") if "full" in timed.seconds else None,
             "ratio_to_backbone": timed.ratio(name, "backbone"),
             "launches": counted[name],
             "launches_added": counted[name] - counted["backbone"],
             "repeats": [_median_of_third(timed.seconds[name], part) for part in range(3)],
-            "rounds": len(timed.seconds[name]),
-            "disturbed_rounds": timed.disturbed,
         }
         for name in models
     ]
 
 
 def shipped(model: Any) -> tuple[Any, str]:
-    """A tuned model in the fastest form that it has, and what that is."""
+    """A tuned model in its fastest form, and the form's name."""
     model.eval()
     if not list(surgery.adapted_modules(model)):
         return model, "bare"
@@ -123,13 +107,13 @@ def shipped(model: Any) -> tuple[Any, str]:
     return model, "plain"
 
 
-def constant_that_explains(rows: Sequence[Row], printed: Mapping[str, float]) -> tuple[float, float] | None:
+def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
     """Launches of the authors' bare model by which added launches come nearest to Table 2's latencies: the constant,
     and the largest distance that is left (1 = the bare model's latency). Plain modules, batch 1."""
     pairs = [
-        (row["launches_added"], printed[row["name"].removesuffix("/plain")] / 100 - 1)
+        (row["launches_added"], row["paper"] - 1)
         for row in rows
-        if row["form"] == "plain" and row["batch_size"] == 1 and row["name"].removesuffix("/plain") in printed
+        if row["form"] == "plain" and row["batch_size"] == 1 and "paper" in row
     ]
     pairs = [(added, latency) for added, latency in pairs if latency > 0 and added > 0]
     if not pairs:

@@ -1,4 +1,4 @@
-"""What a bench ran on, and whether anything else ran beside it."""
+"""The machine of a bench: its processor and software, and the load by other processes."""
 
 import os
 import platform
@@ -18,7 +18,7 @@ QUIET = 0.10  # cores: what others may take before a figure is not trusted
 
 @dataclass(frozen=True)
 class Clock:
-    """A moment: seconds of the wall, of this process with its children, of all cores' work, of work stolen from us."""
+    """Seconds at one moment: on the wall, of this process with its children, of all cores' work, of stolen time."""
 
     wall: float
     own: float
@@ -47,22 +47,27 @@ def others_share(before: Clock, after: Clock) -> float:
 
 
 def require_quiet(*, seconds: float = 1.0) -> None:
-    """Wait a moment and look. Raises `KronaError` where others take more than a tenth of a core."""
+    """Raises `KronaError` where others take more than a tenth of a core during ``seconds``."""
     before = read_clock()
     time.sleep(seconds)
     share = others_share(before, read_clock())
     if share > QUIET:
-        raise KronaError(
-            f"the machine is under load: others take {share:.2f} of {os.cpu_count()} cores, and a time measured now "
-            "would be a wrong number. Wait until they are done; bench.load=mark measures all the same and marks the "
-            "result as disturbed"
-        )
+        cores = os.cpu_count()
+        raise under_load(f"others take {share:.2f} of {cores} cores, and a time measured now would be a wrong number")
+
+
+def under_load(what: str) -> KronaError:
+    """The error of a machine on which no time can be measured."""
+    return KronaError(
+        f"the machine is under load: {what}. Wait until they are done; bench.load=mark measures all the same and marks "
+        "the result as disturbed"
+    )
 
 
 def pin_threads(threads: int | None) -> int:
     """Fix the number of threads for the whole bench; returns it."""
     cores = cpu_count()
-    chosen = cores if threads is None else threads
+    chosen = threads or cores
     if chosen > cores:
         raise KronaError(
             f"bench.threads={chosen}: this process may use {cores} cores; more threads wait for each other"
@@ -73,7 +78,7 @@ def pin_threads(threads: int | None) -> int:
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """For the result's file: whose numbers these are."""
+    """The machine, for the result's file."""
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),

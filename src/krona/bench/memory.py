@@ -6,23 +6,21 @@ may lie in the model, one of them active: the others cost what they weigh, and n
 """
 
 import multiprocessing
-import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from krona.backbones.with_method import insert_method
-from krona.bench.contestants import frozen_t5, random_batch, training_step
-from krona.bench.machine import QUIET, others_share, read_clock
-from krona.bench.settings import Bench, Entrant
+from krona.bench.contestants import adamw, frozen_t5, random_batch, training_step
+from krona.bench.machine import QUIET, others_share, read_clock, under_load
+from krona.bench.rounds import Timed
+from krona.bench.settings import Bench, Entrant, Row, Sizes, Work
 from krona.messages import KronaError
 from krona.training.machine import PeakMemory
 
-Row = dict[str, Any]
-Sizes = Mapping[str, Any] | None
 KEYS = ("backbone", "batch_size", "length", "adapters")
 
 
@@ -61,11 +59,8 @@ def points_of(options: Options) -> list[Point]:
     return list(dict.fromkeys(Point.from_list(values) for values in (options.at, *options.grid)))
 
 
-def measure(
-    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Sizes], say: Callable[[str], None]
-) -> list[Row]:
-    """``sizes``: backbone → its sizes."""
-    options = bench.own(Options)
+def measure(work: Work) -> list[Row]:
+    options, entrants, say = work.bench.own(Options), work.entrants, work.say
     first, *rest = points_of(options)
     missing = set(options.growing) - {entrant.name for entrant in entrants} if rest else set()
     if missing:
@@ -73,13 +68,13 @@ def measure(
     cases = [(first, entrant) for entrant in entrants]
     cases += [(point, entrant) for point in rest for entrant in entrants if entrant.name in options.growing]
     rows: list[Row] = []
-    deadline = time.perf_counter() + 60 * bench.minutes
+    deadline = time.perf_counter() + 60 * work.bench.minutes
     for point, entrant in cases:
         if time.perf_counter() > deadline:
             say(f"left out for time: {entrant.name} on {point}")
             continue
         say(f"{entrant.name} on {point}")
-        rows.append(_row(bench, entrant, point, sizes[point.backbone], deadline, say))
+        rows.append(_row(work, entrant, point, deadline))
     full = {tuple(row[key] for key in KEYS): row for row in rows if row["name"] == "full"}
     for row in rows:
         other = full.get((row["backbone"], row["batch_size"], row["length"], 1))
@@ -87,35 +82,21 @@ def measure(
     return rows
 
 
-def _row(
-    bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, deadline: float, say: Callable[[str], None]
-) -> Row:
+def _row(work: Work, entrant: Entrant, point: Point, deadline: float) -> Row:
     """One figure; on a disturbed machine it is measured again, or marked."""
     disturbed = 0
     while True:
         before = read_clock()
-        peak, seconds = _in_fresh_process(bench, entrant, point, sizes)
+        peak, seconds = _in_fresh_process(work.bench, entrant, point, work.sizes[point.backbone])
         share = others_share(before, read_clock())
         disturbed += share > QUIET
-        if share <= QUIET or bench.load == "mark":
+        if share <= QUIET or work.bench.load == "mark":
             break
         if time.perf_counter() > deadline:
-            raise KronaError(
-                f"the machine is under load: others took {share:.2f} cores while {entrant.name} was measured. Wait "
-                "until they are done; bench.load=mark measures all the same and marks the result as disturbed"
-            )
-        say(f"  others took {share:.2f} cores: it is run again")
-    median = statistics.median(seconds)
-    return {
-        "name": entrant.name,
-        "shape": entrant.shape,
-        **{key: getattr(point, key) for key in KEYS},
-        "median_s": median,
-        "spread": (max(seconds) - min(seconds)) / 2 / median,
-        "peak_memory": peak,
-        "rounds": len(seconds),
-        "disturbed_rounds": disturbed,
-    }
+            raise under_load(f"others took {share:.2f} cores while {entrant.name} was measured")
+        work.say(f"  others took {share:.2f} cores: it is repeated")
+    row = Timed({entrant.name: seconds}, disturbed).row(entrant.name, shape=entrant.shape)
+    return row | {key: getattr(point, key) for key in KEYS} | {"peak_memory": peak}
 
 
 def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, sizes: Sizes) -> tuple[int, list[float]]:
@@ -127,7 +108,7 @@ def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, sizes: Sizes
     try:
         answer: tuple[int, list[float]] | str = ours.recv()
     except EOFError:
-        answer = "it ended without a word, likely out of memory: smaller points in bench.options.grid"
+        answer = "it ended without an error, likely out of memory: smaller points in bench.options.grid"
     process.join()
     if isinstance(answer, str):
         raise KronaError(f"{entrant.name} on {point} (exit code {process.exitcode}): {answer}")
@@ -153,12 +134,9 @@ def _peak_and_seconds(
         method = entrant.method
         named = replace(method, placement={**method.placement, "name": f"adapter_{number}"})
         insert_method(model, named, counterparts={}, reversible=point.adapters > 1)
-    batch = random_batch(
-        rows=point.batch_size, length=point.length, vocabulary=model.config.vocab_size, seed=bench.seed
-    )
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
-    step = training_step(model, batch, from_embeddings=not trainable)
+    batch = random_batch(model, rows=point.batch_size, length=point.length, seed=bench.seed)
+    optimizer = adamw(model)
+    step = training_step(model, batch, from_embeddings=optimizer is None)
     seconds = []
     for _ in range(bench.warm_up + bench.rounds):
         start = time.perf_counter()

@@ -1,6 +1,5 @@
 """A bench's result: one JSON, a table beside the paper's numbers, a plot as PNG and SVG."""
 
-import csv
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,14 +22,6 @@ def write_json(
     file = folder / f"{name}.json"
     write_whole(file, lambda part: part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
     return file
-
-
-def paper_column(table: Path, column: str) -> dict[str, float]:
-    """Method → the number that the paper prints (full fine-tuning = 100); empty where the table is not there."""
-    if not table.is_file():
-        return {}
-    with table.open(encoding="utf-8", newline="") as file:
-        return {row["method"]: float(row[column]) for row in csv.DictReader(file)}
 
 
 def print_table(console: Console, title: str, rows: Sequence[Row], columns: Mapping[str, str]) -> None:

@@ -1,11 +1,11 @@
-"""bench=pipeline: real tokens a second of the whole training step, on GLUE's own rows, by how batches are made.
+"""bench=pipeline: real tokens a second of the whole training step, on GLUE's own rows, by the way of batching.
 
 Three ways: every row padded to 128; padding to the batch's longest, as runs have it; and batches of rows of about one
 length (``trainer.bucket_by_length``). A round is one batch of each; tokens and seconds are summed over rounds.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,12 @@ from transformers import AutoTokenizer
 from krona import tasks
 from krona.backbones import load
 from krona.bench.contestants import frozen_t5, training_step, with_method
-from krona.bench.rounds import rounds_of
-from krona.bench.settings import Bench, Entrant
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Bench, Row, Say, Work
 from krona.messages import KronaError
 from krona.tasks import Task, Tokenised
 from krona.training.batches import BucketedBatches, EpochOrder, source_lengths
 
-Row = dict[str, Any]
 PADDED = 128
 PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
 
@@ -37,27 +36,23 @@ class Options:
     tasks: list[str] = field(default_factory=lambda: ["cola", "sst2", "rte"])
 
 
-def measure(
-    bench: Bench,
-    entrant: Entrant,
-    sizes: Mapping[str, Any] | None,
-    rows_of: Sequence[Task],
-    cache: Path,
-    say: Callable[[str], None],
-) -> list[Row]:
-    """Three rows a task. ``cache``: where token ids are kept, as runs keep them."""
-    options = bench.own(Options)
+def measure(work: Work) -> list[Row]:
+    """Three rows a task."""
+    bench, options = work.bench, work.bench.own(Options)
+    named = [Task.from_config(work.compose([f"task={name}"])["task"]) for name in options.tasks]
     data, tokenizer_folder = _folder("data", options.data), _folder("tokenizer", options.tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    read = {task.name: _tokens(task, data, tokenizer, cache) for task in rows_of}
+    cache = work.outputs / ".cache" / "tokens"  # as runs keep them
+    read = {task.name: _tokens(task, data, tokenizer, cache) for task in named}
     for name, tokens in read.items():
         if len(tokens) < bench.batch_size:
             raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(tokens)} rows, less than a batch")
-    model = with_method(frozen_t5(sizes, seed=bench.seed), entrant, seed=bench.seed)
+    model = with_method(frozen_t5(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
+    bench = replace(bench, minutes=bench.minutes / len(read))
     rows: list[Row] = []
     for name, tokens in read.items():
-        say(name)
-        rows += _one_task(bench, model, name, tokens, tokenizer.pad_token_id, bench.minutes / len(read), say)
+        work.say(name)
+        rows += _one_task(bench, model, name, tokens, tokenizer.pad_token_id, work.say)
     return rows
 
 
@@ -80,9 +75,7 @@ def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
     )
 
 
-def _one_task(
-    bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, minutes: float, say: Callable[[str], None]
-) -> list[Row]:
+def _one_task(bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, say: Say) -> list[Row]:
     lengths = source_lengths(tokens)
     permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
@@ -102,20 +95,14 @@ def _one_task(
 
         return one
 
-    timed = rounds_of(replace(bench, minutes=minutes), {name: call(name) for name in ways}, say=say)
-    rounds = len(timed.seconds[LONGEST])
+    timed = timed_rounds(bench, {name: call(name) for name in ways}, say=say)
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
     return [
         {
+            **timed.row(name),
             "name": f"{task}/{name}",
-            "shape": None,
-            "median_s": timed.median(name),
-            "spread": timed.spread(name),
-            "ratio_to_full": None,
             "real_tokens_per_s": speed[name],
             "ratio_to_padded": speed[name] / speed[PADDED_WAY],
-            "rounds": rounds,
-            "disturbed_rounds": timed.disturbed,
         }
         for name in ways
     ]

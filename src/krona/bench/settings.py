@@ -1,14 +1,18 @@
-"""A bench's settings: the keys of `conf/bench/`."""
+"""Settings of a bench, the keys of `conf/bench/`, and what its `measure` is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from krona.config import check
 from krona.config.settings import Method, between
-from krona.messages import KronaError
 
 T = TypeVar("T")
+Row = dict[str, Any]
+Say = Callable[[str], None]
+Sizes = Mapping[str, Any] | None  # of a T5; None: its YAML has none
+Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +34,7 @@ class Bench:
     options: Mapping[str, Any] = field(default_factory=dict)  # the bench's own
 
     def own(self, kind: type[T]) -> T:
-        """`options` as the bench's own settings class. Raises `KronaError` for what it does not know or take."""
+        """`options` as the bench's own settings class. Raises `KronaError` for an unknown key or a wrong value."""
         options: T = check.build(kind, "bench.options", self.options)
         return options
 
@@ -41,12 +45,22 @@ class Entrant:
 
     name: str
     method: Method
-    shape: str | None = None  # of A, where it was typed or is the method's
+    shape: str | None = None  # of A
 
 
-def counts(key: str, values: Sequence[int]) -> list[int]:
-    """The values of a list in ``bench.options``, all of them at least 1."""
-    for value in values:
-        if value < 1:
-            raise KronaError(f"bench.options.{key}={list(values)}: {value} is too small, each must be at least 1")
-    return list(values)
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What `measure` of each bench is given."""
+
+    bench: Bench
+    say: Say
+    entrants: Sequence[Entrant] = ()
+    sizes: Mapping[str, Sizes] = field(default_factory=dict)  # by backbone
+    compose: Compose = lambda overrides: {}
+    outputs: Path = Path()
+    project: Path = Path()
+
+    @property
+    def backbone(self) -> Sizes:
+        """The sizes of the only backbone."""
+        return next(iter(self.sizes.values()))

@@ -50,13 +50,13 @@ RATIOS = {
 UNDER_LOAD = "others ran on the machine while this was measured: these are no figures"
 
 
-def show(name: str, rows: Sequence[Row], *, folder: Path, table_2: Path, console: Console, disturbed: bool) -> None:
+def show(name: str, rows: Sequence[Row], *, folder: Path, console: Console, disturbed: bool) -> None:
     """Print the table and what it comes to; write ``<name>.png`` and ``<name>.svg``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
     shown = [row for row in rows if name != "kronecker" or row["name"] in ("krona", "lora", "krona/built")]
     output.print_table(console, f"bench={name}", shown, COLUMNS[name])
-    for line in _said_of(name, rows, table_2, disturbed):
+    for line in _said_of(name, rows, disturbed):
         console.print(line, highlight=False, markup=False)
     title = f"bench={name}" + (" · machine under load, no figures" if disturbed else "")
     if name == "memory":
@@ -69,9 +69,9 @@ def show(name: str, rows: Sequence[Row], *, folder: Path, table_2: Path, console
         output.draw_ratios(folder, name, drawn, key, title=title, x=what)
 
 
-def _said_of(name: str, rows: Sequence[Row], table_2: Path, disturbed: bool) -> list[str]:
+def _said_of(name: str, rows: Sequence[Row], disturbed: bool) -> list[str]:
     if name == "latency":
-        found = constant_that_explains(rows, output.paper_column(table_2, "latency"))
+        found = constant_that_explains(rows)
         if found is None:
             return []
         return [

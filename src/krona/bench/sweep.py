@@ -1,47 +1,42 @@
-"""bench=sweep: what a short run costs as one job of a sweep, against the same in a process of its own."""
+"""bench=sweep: the time of a short run as one job of a sweep, against the same in a process of its own."""
 
 import shutil
-import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from krona.bench.rounds import rounds_of
-from krona.bench.settings import Bench
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Row, Work
+from krona.config.settings import between
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 
-Row = dict[str, Any]
-SWEEP = "bench"  # the name by which the bench's own runs are found and taken away
+SWEEP = "bench"  # the name by which the bench finds its own runs, to remove them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """jobs: of the sweep; overrides: what train.py is called with."""
 
-    jobs: int = 8
+    jobs: int = between(2, default=8)
     overrides: list[str] = field(default_factory=list)
 
 
-def measure(bench: Bench, project: Path, say: Callable[[str], None]) -> list[Row]:
+def measure(work: Work) -> list[Row]:
     """A fresh process with one job, and one with ``jobs`` of them: the difference is what a further job costs."""
-    options = bench.own(Options)
-    if options.jobs < 2:
-        raise KronaError(f"bench.options.jobs={options.jobs}: a sweep has at least two")
+    options, project = work.bench.own(Options), work.project
     common = [*options.overrides, f"sweep={SWEEP}", "overwrite=true"]
     seeds = ",".join(str(seed) for seed in range(options.jobs))
     try:
-        timed = rounds_of(
-            bench,
+        timed = timed_rounds(
+            work.bench,
             {
                 "process": lambda: _run(project, [*common, "seed=0"]),
                 "sweep": lambda: _run(project, ["-m", *common, f"seed={seeds}"]),
             },
-            say=say,
+            say=work.say,
         )
         start_up = _run(project, ["--cfg", "job", *common])
     finally:
@@ -50,16 +45,10 @@ def measure(bench: Bench, project: Path, say: Callable[[str], None]) -> list[Row
     timed.seconds["job"] = [(many - one) / (options.jobs - 1) for one, many in zip(alone, whole, strict=True)]
     return [
         {
-            "name": name,
-            "shape": None,
+            **timed.row(name),
             "jobs": options.jobs if name == "sweep" else 1,
-            "median_s": timed.median(name),
-            "spread": timed.spread(name),
-            "ratio_to_full": None,
-            "ratio_to_process": statistics.median(timed.seconds[name]) / statistics.median(alone),
+            "ratio_to_process": timed.median(name) / timed.median("process"),
             "start_up_s": start_up if name == "process" else None,
-            "rounds": len(alone),
-            "disturbed_rounds": timed.disturbed,
         }
         for name in ("process", "job", "sweep")
     ]
@@ -78,11 +67,11 @@ def _run(project: Path, arguments: list[str]) -> float:
 
 
 def _forget(outputs: Path) -> None:
-    """Take the bench's own runs out of outputs/: they are no results."""
+    """Remove the bench's own runs from outputs/: they are no results."""
     for file in outputs.glob("*/result.json"):
         try:
             ours = read_result(file).config.get("sweep") == SWEEP
-        except KronaError:  # somebody else's, and broken
+        except KronaError:  # broken, and not one of these
             continue
         if ours:
             shutil.rmtree(file.parent, ignore_errors=True)

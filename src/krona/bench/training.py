@@ -7,13 +7,13 @@ library's own modules instead: what a user of peft has, and what the project sav
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from krona.bench.contestants import (
+    Batch,
+    adamw,
     frozen_t5,
     peft_twins,
     random_batch,
@@ -24,11 +24,10 @@ from krona.bench.contestants import (
     with_method,
     with_our_modules,
 )
-from krona.bench.rounds import Timed, rounds_of
-from krona.bench.settings import Bench, Entrant
+from krona.bench.rounds import Timed, timed_rounds
+from krona.bench.settings import Row, Work
 from krona.kernels.t5_modules import use_fast_modules
 
-Row = dict[str, Any]
 RATIOS = {
     "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
     "peft_lokr": "peft/lokr",
@@ -43,43 +42,31 @@ class Options:
     shapes: list[list[int]] = field(default_factory=list)
 
 
-def measure(
-    bench: Bench, entrants: Sequence[Entrant], sizes: Mapping[str, Any] | None, say: Callable[[str], None]
-) -> list[Row]:
+def measure(work: Work) -> list[Row]:
     """A row a contestant: seconds of a step, its ratios, the optimiser's step beside it."""
-    backbone = frozen_t5(sizes, seed=bench.seed)
-    batch = random_batch(
-        rows=bench.batch_size, length=bench.length, vocabulary=backbone.config.vocab_size, seed=bench.seed
-    )
+    bench = work.bench
+    backbone = frozen_t5(work.backbone, seed=bench.seed)
+    batch = random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed)
     models: dict[str, Any] = {
         "floor": with_our_modules(backbone),
         "floor + layer_norm": with_layer_norms(backbone),
         "floor/library": twin(backbone),
     }
-    models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in entrants}
+    models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in work.entrants}
     for name, build in peft_twins(backbone).items() if bench.peft else ():
         models[name], models[f"{name}/library"] = build(), build()
         use_fast_modules(models[name])
 
     optimizer_seconds: dict[str, list[float]] = {name: [] for name in models}
-    calls = {
-        name: _timed_call(
-            training_step(model, batch, from_embeddings=not _trains(model)), model, optimizer_seconds[name]
-        )
-        for name, model in models.items()
-    }
-    timed = rounds_of(bench, calls, say=say)
+    calls = {name: _timed_call(model, batch, optimizer_seconds[name]) for name, model in models.items()}
+    timed = timed_rounds(bench, calls, say=work.say)
     return [_row(name, timed, model, optimizer_seconds[name]) for name, model in models.items()]
 
 
-def _trains(model: Any) -> bool:
-    return any(p.requires_grad for p in model.parameters())
-
-
-def _timed_call(step: Callable[[], None], model: Any, optimizer_seconds: list[float]) -> Callable[[], float]:
+def _timed_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:
     """One step, timed without the optimiser's, which is timed by itself."""
-    trainable = [p for p in model.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
+    optimizer = adamw(model)
+    step = training_step(model, batch, from_embeddings=optimizer is None)
 
     def call() -> float:
         start = time.perf_counter()
@@ -98,13 +85,8 @@ def _timed_call(step: Callable[[], None], model: Any, optimizer_seconds: list[fl
 def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) -> Row:
     optimizer = sorted(optimizer_seconds)[len(optimizer_seconds) // 2] if optimizer_seconds else 0.0
     return {
-        "name": name,
-        "shape": shape_in(model),
+        **timed.row(name, shape=shape_in(model)),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        "median_s": timed.median(name),
-        "spread": timed.spread(name),
         **{f"ratio_to_{key}": timed.ratio(name, to) if to in timed.seconds else None for key, to in RATIOS.items()},
         "with_optimizer_s": timed.median(name) + optimizer,
-        "rounds": len(timed.seconds[name]),
-        "disturbed_rounds": timed.disturbed,
     }

@@ -1,6 +1,6 @@
-"""recipe=tuned: what a search on dev found best for a method, from its study or else from the sweep of learning rates.
+"""recipe=tuned: the best values of a search on dev, from a study or else from the sweep of learning rates.
 
-Fair to all methods of a comparison: one that had fewer trials than another on the same task is refused.
+An equal number of trials for each method of a comparison: one that had fewer than another on the task is refused.
 """
 
 from collections import Counter, defaultdict
@@ -16,7 +16,8 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.outputs.index import summaries
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import canonical
-from krona.outputs.study import best_of_study, default_name, is_of
+from krona.outputs.studies import no_best, read_study
+from krona.outputs.study import default_name, study_files
 
 SWEEP = "learning_rates"
 STANDS_FOR = {"factors": ("method.kron_factors", "method.fit_factors")}  # a group's choice: the keys that it sets
@@ -24,16 +25,16 @@ STANDS_FOR = {"factors": ("method.kron_factors", "method.fit_factors")}  # a gro
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best values by dotted key, ``optimizer.lr`` among them, and a line that says where they come from."""
+    """The best values by dotted key, ``optimizer.lr`` among them, and a line on where they come from."""
 
     values: Mapping[str, Any]
     said: str
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
-    """The best that the search found among runs that differ from ``config`` in nothing but what it varied and the seed.
+    """The best values of the search whose runs differ from ``config`` only in what it varied and in the seed.
 
-    ``studies`` names those that may be taken, of this method and of those that it is compared with; none: all.
+    ``studies``: the names of those that may be used, of this method and of those that it is compared with; none: all.
 
     Raises:
         KronaError: no such search is done, several studies fit, or another method's search had more trials.
@@ -49,7 +50,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
 
 
 def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
-    """A config without what the search varies and without what says how it was chosen."""
+    """A config without the keys that a search varies or that it sets for itself."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
     for name in ("method.fit_factors", "optimizer.lr", *without):
         group, _, key = name.partition(".")
@@ -75,7 +76,7 @@ class _Study:
     """A study's best trial: what it set, and the whole config of its run."""
 
     name: str
-    overrides: tuple[str, ...]  # as one types them
+    overrides: tuple[str, ...]
     score: float  # on dev
     trials: int
     config: Mapping[str, Any]
@@ -97,24 +98,21 @@ def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> 
     Raises:
         KronaError: there is no study of such a name, or one of the config's own method has no finished trial yet.
     """
-    there = sorted(path.stem for path in (outputs / "studies").glob("*.db"))
+    there = study_files(outputs)
     for name in names:
         if name not in there:
-            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, there)}")
-    if not there:
-        return []
-    method, place = config["method"]["name"], (config["task"]["name"], config["backbone"]["name"])
+            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, sorted(there))}")
+    here = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
-    for name in names or there:
-        try:
-            best = best_of_study(name, outputs=outputs)
-        except KronaError:
-            if is_of(name, method, *place, outputs=outputs):
-                raise
+    for name in names or sorted(there):
+        study = read_study(there[name])
+        if study.best is None or study.best.value is None:
+            if study.base.startswith(f"{here} seed "):
+                raise no_best(study)
             continue
-        made_with = read_result(outputs / best.run_id / "result.json").config
+        made_with = read_result(outputs / study.best.run_id / "result.json").config
         if _alike(made_with, config):
-            found.append(_Study(name, best.overrides, best.score, best.trials, made_with))
+            found.append(_Study(name, study.best.overrides, study.best.value, len(study.trials), made_with))
     return found
 
 

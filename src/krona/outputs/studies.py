@@ -1,4 +1,4 @@
-"""What a study holds, as plain values: for the report, and for recipe=tuned's count of trials. Nothing is changed."""
+"""Studies of `krona tune` as plain values, for the report and recipe=tuned. Nothing is changed."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.outputs.study import counted, optuna_or_error, stored_study
+from krona.outputs.study import counted, optuna_or_error, storage_of, study_files
 
 Choice = float | int | str | bool
 
@@ -26,14 +26,14 @@ class Axis:
     needs: str = ""  # the key that a config must have for this axis to mean something
 
     def suggest(self, trial: Any) -> None:
-        """Let the study choose this axis' value in a trial; one that was put back has its own already."""
+        """Let the study choose this axis' value in a trial; one that was put back keeps its own."""
         if self.choices:
             trial.suggest_categorical(self.key, self.choices)
         else:
             trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def words(self) -> str:
-        """The axis as the user reads it, and as one study's is told from another's."""
+        """The axis in words: two studies of the same words searched the same."""
         if self.choices:
             return f"{self.key} {'|'.join(map(str, self.choices))}"
         return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
@@ -41,7 +41,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. ``value``: its dev score; of a pruned one the last that was heard."""
+    """One trial. ``value``: its dev score; of a pruned one the last that was reported."""
 
     number: int
     state: str  # finished | pruned | failed | running
@@ -50,6 +50,7 @@ class Trial:
     epochs: int  # that were reported
     run_id: str
     error: str | None = None
+    overrides: tuple[str, ...] = ()  # for the command line: optimizer.lr=0.003
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Study:
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
     importances: Mapping[str, float] = field(default_factory=dict)  # shares of 1; empty with too few trials
+    base: str = ""  # `krona.tuning.tune.fingerprint`: method, task, backbone, seed, a hash
 
     @cached_property
     def best(self) -> Trial | None:
@@ -69,19 +71,33 @@ class Study:
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Every study under ``outputs/studies``, by name; one that can't be read comes as its error."""
-    return [read_study(path) for path in sorted((outputs / "studies").glob("*.db"))]
+    """Every study under ``outputs/studies``, by name; an error in the place of one that can't be read."""
+    found: list[Study | KronaError] = []
+    for _, path in sorted(study_files(outputs).items()):
+        try:
+            found.append(read_study(path))
+        except KronaError as error:
+            found.append(error)
+    return found
 
 
-def read_study(path: Path) -> Study | KronaError:
-    """The study in one SQLite file, or why it can't be read."""
+def no_best(study: Study) -> KronaError:
+    return KronaError(f"the study {study.name} has no finished trial yet: krona tune resumes it")
+
+
+def read_study(path: Path) -> Study:
+    """The study in a file. Raises KronaError where it holds none."""
     try:
-        study = stored_study(path)
+        study = optuna_or_error().load_study(study_name=path.stem, storage=storage_of(path))
     except KronaError as error:
-        return error
+        raise KronaError(f"{path}: {error}") from error
+    except Exception as error:  # JSON, SQLAlchemy and Optuna each have their own
+        first = str(error).strip().split("\n")[0]
+        raise KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}") from error
     trials = counted(study)
     axes = [_axis(key, kind) for key, kind in max((t.distributions for t in trials), key=len, default={}).items()]
-    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(study))
+    base = str(study.user_attrs.get("base", ""))
+    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(study), base)
 
 
 def _trial(trial: Any) -> Trial:
@@ -95,6 +111,7 @@ def _trial(trial: Any) -> Trial:
         epochs=len(heard),
         run_id=str(trial.user_attrs.get("run_id", "")),
         error=trial.user_attrs.get("error"),
+        overrides=tuple(trial.user_attrs.get("overrides", ())),
     )
 
 

@@ -1,10 +1,9 @@
-"""A study in its SQLite file: opened or gone on with, its dead trials put back, its best found."""
+"""A study of `krona tune` in its journal file: opened or resumed, trials counted, those of dead processes put back."""
 
 import os
 import socket
-import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -13,26 +12,21 @@ from typing import Any
 from krona.messages import KronaError, plain_name
 from krona.outputs import claim
 
-OPENING_S = 20.0  # how long several workers may take to make one new file
-
-
-@dataclass(frozen=True)
-class Best:
-    """The best trial of a study."""
-
-    study: str
-    overrides: tuple[str, ...]  # as one types them: optimizer.lr=0.003
-    score: float  # the dev score by which epochs are chosen
-    run_id: str
-    trials: int  # that count
+LOCK_S = 30  # a lock that is older was left by a process that was killed; one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
-    return outputs / "studies" / f"{name}.db"
+    return outputs / "studies" / f"{name}.journal"
+
+
+def study_files(outputs: Path) -> dict[str, Path]:
+    """Each study's file by its name. A ``NAME.db``, Optuna's SQLite storage, is read until a search resumes it."""
+    folder = outputs / "studies"
+    return {path.stem: path for suffix in ("db", "journal") for path in sorted(folder.glob(f"*.{suffix}"))}
 
 
 def default_name(config: Mapping[str, Any]) -> str:
-    """What a study is called that was given no name: method, task and backbone, of a path its last part."""
+    """The name of a study that was given none: method, task and backbone, the last part of each path."""
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 
 
@@ -47,22 +41,19 @@ def open_study(
     plain_name("--study", name, forbidden="/\\#?%:'\" ")
     path = study_path(outputs, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + OPENING_S
-    while True:
-        try:
-            study = optuna.create_study(
-                study_name=name,
-                storage=storage_of(path),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
-                direction="maximize",
-                load_if_exists=True,
-            )
-            break
-        except Exception as error:  # another worker is making the file's tables
-            if time.monotonic() > until:
-                raise KronaError(f"the study {path} can't be opened: {error}") from error
-            time.sleep(0.2)
-    # a process that goes on must not draw again what the one before it drew
+    try:
+        if path.with_suffix(".db").exists() and not path.exists():
+            _copy_to_journal(path)
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage_of(path),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # a disk, SQLAlchemy and Optuna each have their own
+        raise KronaError(f"the study {path} can't be opened: {error}") from error
+    # a resumed search must not draw again what the process before it drew
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
     study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
     for key, value, what in (("space", space, "search space"), ("base", base, "setting")):
@@ -81,7 +72,7 @@ def open_study(
 
 
 def _differences(own: Mapping[str, str], typed: Mapping[str, str], known: str, value: str) -> str:
-    """What a study has and what a command has: by key where the keys are known, as a whole otherwise."""
+    """What a study and a command have: by key where the keys are known, as a whole otherwise."""
     keys = [key for key in {**own, **typed} if own.get(key) != typed.get(key)]
     if not own or not keys:
         return f"its own is {known}; this command's {value}"
@@ -89,51 +80,22 @@ def _differences(own: Mapping[str, str], typed: Mapping[str, str], known: str, v
     return "; ".join(said) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
-def best_of_study(name: str, *, outputs: Path) -> Best:
-    """The best trial by its dev score, the earliest on ties.
-
-    Raises:
-        KronaError: there is no such study, or none of its trials has finished.
-    """
-    path = study_path(outputs, name)
-    if not path.is_file():
-        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.db"))) or "none yet"
-        raise KronaError(f"there is no study {name}; there are: {there}. krona tune makes one")
-    study = stored_study(path)
-    done = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-    if not done:
-        raise KronaError(f"the study {name} has no finished trial yet: krona tune goes on with it")
-    trial = max(done, key=lambda trial: (trial.value, -trial.number))
-    return Best(
-        study=name,
-        overrides=tuple(trial.user_attrs["overrides"]),
-        score=float(trial.value),
-        run_id=str(trial.user_attrs["run_id"]),
-        trials=len(counted(study)),
-    )
-
-
-def stored_study(path: Path) -> Any:
-    """The study in an SQLite file, to be read. Raises KronaError where it holds none."""
-    try:
-        return optuna_or_error().load_study(study_name=path.stem, storage=storage_of(path))
-    except KronaError as error:
-        raise KronaError(f"{path}: {error}") from error
-    except Exception as error:  # SQLite, SQLAlchemy and Optuna each have their own
-        first = str(error).strip().split("\n")[0]
-        raise KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}") from error
-
-
-def is_of(name: str, method: str, task: str, backbone: str, *, outputs: Path) -> bool:
-    """Whether a study searches for this method on this task and backbone (`krona.tuning.tune.fingerprint`)."""
-    study = stored_study(study_path(outputs, name))
-    return str(study.user_attrs.get("base", "")).startswith(f"{method} {task} {backbone} seed ")
+def _copy_to_journal(path: Path) -> None:
+    """Copy ``NAME.db`` to the journal once: of several workers the first does, and the others wait."""
+    part = path.with_suffix(".part")
+    with _locked(path):
+        if not path.exists():
+            part.unlink(missing_ok=True)
+            optuna_or_error().copy_study(
+                from_study_name=path.stem, from_storage=storage_of(path.with_suffix(".db")), to_storage=storage_of(part)
+            )
+            part.replace(path)
 
 
 def counted(study: Any) -> list[Any]:
-    """The trials that count towards --trials: all but those that were put back, came too late or are nobody's.
+    """The trials that count towards --trials: all but those that were put back, came too late or have no worker.
 
-    A process that was killed as it asked for a trial has left one without a worker.
+    A process that was killed while it asked for a trial leaves one without a worker.
     """
     return [t for t in study.trials if "worker" in t.user_attrs and not t.user_attrs.get("void")]
 
@@ -151,7 +113,7 @@ def void(study: Any, number: int) -> bool:
 
 
 def put_back_dead(study: Any, outputs: Path) -> int:
-    """Trials whose process has died are tried again with the same values: their runs go on where they stopped."""
+    """Try the trials of dead processes again with the same values, so that their runs resume; how many those are."""
     dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _dead(trial, outputs)]
     back = [trial for trial in dead if void(study, trial.number)]
     for trial in back:
@@ -161,11 +123,12 @@ def put_back_dead(study: Any, outputs: Path) -> int:
 
 
 def me() -> dict[str, Any]:
+    """This process, as a trial's attribute ``worker`` names it."""
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def _dead(trial: Any, outputs: Path) -> bool:
-    """Whether nobody works on a trial any more."""
+    """Whether no process works on a trial any more."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
     if worker.get("host") == socket.gethostname():
@@ -176,15 +139,52 @@ def _dead(trial: Any, outputs: Path) -> bool:
     return run_id is None or claim.owner(outputs / run_id) is None
 
 
+class MendingLock:
+    """Optuna's lock file; on taking it, a last line that a kill or a full disk cut short is removed.
+
+    Optuna alone would append to such a line, and could not read anything after it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from optuna.storages.journal import JournalFileOpenLock
+
+        self.path, self._lock = path, JournalFileOpenLock(str(path), grace_period=LOCK_S)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        if self.path.is_file():
+            with self.path.open("rb+") as file:
+                if file.seek(0, os.SEEK_END):
+                    file.seek(-1, os.SEEK_END)
+                    if file.read(1) != b"\n":
+                        file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = MendingLock(path)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def storage_of(path: Path) -> Any:
-    """The SQLite file of a study."""
+    """A study's file as Optuna's storage: a journal, which several machines can share, or a NAME.db of SQLite."""
     optuna = optuna_or_error()
-    patient = {"connect_args": {"timeout": 60}}  # several workers write one file
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs=patient)
+    if path.suffix == ".db":
+        return optuna.storages.RDBStorage(f"sqlite:///{path}")
+    lock: Any = MendingLock(path)
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
 
 
 def optuna_or_error() -> Any:
-    """Optuna, said less loudly; the command that installs it where it is missing."""
+    """Optuna with its log at warnings, or the command that installs it."""
     try:
         import optuna
     except ImportError as error:

@@ -1,10 +1,11 @@
-"""What each method costs, counted on the meta device: no weights, no data, seconds for any size (`krona params`).
+"""Costs of each method, counted on the meta device: no weights, no data, seconds for any size (`krona params`).
 
-Every figure is read off the inserted model itself, none from a formula beside it.
+Every figure is counted on the model with the method in it, none is from a formula.
 """
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -37,11 +38,11 @@ class MethodRow:
     update_rank: int | None  # the highest rank that the update of one layer or block can have; None: no linear map
     file_bytes: int  # the adapter's file
     multiply_adds: int  # of all branches' matrix products, one token at each place, unmerged
-    launches: int  # kernels that one forward gains, views and copies of none left out, unmerged
+    launches: int  # kernels that one forward gains, unmerged
 
 
 def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
-    """One method's row. ``model``: a T5 on the meta device (`krona.backbones.load.meta_model`); it is left as it was."""
+    """One method's row. ``model``: a T5 on the meta device (`krona.backbones.load.meta_model`), left unchanged."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)
@@ -84,30 +85,16 @@ def update_rank(model: nn.Module) -> int | None:
 
 def multiply_adds(model: nn.Module) -> int:
     """Multiply-adds of the branches' matrix products for one more token at every place."""
-
-    def counted(adapted: Adapted, tokens: int) -> int:
-        products, of_base = Products(), Products()
-        _run_alone(adapted, tokens, products)
-        _of_base(adapted, tokens, of_base)
-        return products.multiply_adds - of_base.multiply_adds
-
     # three tokens less two: what is built once a forward is not a token's cost
-    return _over_places(model, lambda adapted: counted(adapted, 3) - counted(adapted, 2))
+    return _over_places(model, lambda adapted: _added(adapted, 3, _products) - _added(adapted, 2, _products))
 
 
 def launches(model: nn.Module) -> int:
     """Operations that the branches add to one forward (batch 1, 10 tokens), views left out.
 
-    One operation is one kernel or so on a GPU, and at batch 1 the launches are the latency (docs/fidelity.md, Table 2).
+    An operation is about one kernel on a GPU, and at batch 1 the launches are the latency (docs/fidelity.md, Table 2).
     """
-
-    def counted(adapted: Adapted) -> int:
-        dispatched, of_base = Dispatched(), Dispatched()
-        _run_alone(adapted, 10, dispatched)
-        _of_base(adapted, 10, of_base)
-        return dispatched.count - of_base.count
-
-    return _over_places(model, counted)
+    return _over_places(model, lambda adapted: _added(adapted, 10, lambda call: dispatched(call).total()))
 
 
 def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
@@ -122,34 +109,22 @@ def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
     return total
 
 
-def _run_alone(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
-    """One forward of what stands at a place, under ``mode``; a block that it stands at computes nothing."""
-    d_in, d_out = surgery.widths(adapted.base)
-    device = next(adapted.base.parameters()).device
-    base = adapted.base if _is_layer(adapted.base) else _Silent(torch.empty(1, tokens, d_out, device=device))
+def _added(adapted: Adapted, tokens: int, counted: Callable[[Callable[[], Any]], int]) -> int:
+    """What one forward at a place counts more than its base alone."""
+    base = adapted.base
+    d_in, d_out = surgery.widths(base)
+    device = next(base.parameters()).device
+    x = torch.empty(1, tokens, d_in, device=device)
+    if not isinstance(base, nn.Linear) and not type(base).__name__.endswith("Norm"):  # no branch is computed with it
+        base = _Silent(torch.empty(1, tokens, d_out, device=device))
     alone = Adapted(base)
     alone.branches, alone.magnitudes = adapted.branches, adapted.magnitudes
     alone.places, alone.active = adapted.places, adapted.active
-    x = torch.empty(1, tokens, d_in, device=device)
-    with torch.no_grad(), mode:
-        alone(x)
-
-
-def _of_base(adapted: Adapted, tokens: int, mode: TorchDispatchMode) -> None:
-    """The same of the base alone."""
-    if _is_layer(adapted.base):
-        x = torch.empty(1, tokens, surgery.widths(adapted.base)[0], device=next(adapted.base.parameters()).device)
-        with torch.no_grad(), mode:
-            adapted.base(x)
-
-
-def _is_layer(module: nn.Module) -> bool:
-    """A linear layer or a LayerNorm: a branch may be computed in one step with it."""
-    return isinstance(module, nn.Linear) or type(module).__name__.endswith("Norm")
+    return counted(lambda: alone(x)) - counted(lambda: base(x))
 
 
 class _Silent(nn.Module):
-    """Stands in for a block: an output that costs nothing."""
+    """A block's output without its computation."""
 
     def __init__(self, output: Tensor) -> None:
         super().__init__()
@@ -159,28 +134,36 @@ class _Silent(nn.Module):
         return self.output
 
 
-class Dispatched(TorchDispatchMode):
-    """Counts the operations that reach a device."""
+@torch.no_grad()
+def dispatched(call: Callable[[], Any]) -> Counter[str]:
+    """Operations that reach a device in a call, by name, views left out; ``total()`` of them are the launches."""
+    with _Operations() as operations:
+        call()
+    counts: Counter[str] = operations.counts
+    return counts
+
+
+@torch.no_grad()
+def _products(call: Callable[[], Any]) -> int:
+    """Multiply-adds of a call's matrix products."""
+    with _Operations() as operations:
+        call()
+    return int(operations.multiply_adds)
+
+
+class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operations that reach a device, and the multiply-adds of those that are matrix products."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.count: int = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not func.is_view and func._schema.name not in ("aten::_unsafe_view", "aten::detach"):
-            self.count += 1
-        return func(*args, **(kwargs or {}))
-
-
-class Products(TorchDispatchMode):
-    """Sums up the multiply-adds of the matrix products that reach a device."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.multiply_adds: int = 0
+        self.counts: Counter[str] = Counter()
+        self.multiply_adds = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         output = func(*args, **(kwargs or {}))
+        name = func.__name__.split(".")[0]
+        if not func.is_view and name not in ("_unsafe_view", "detach"):
+            self.counts[name] += 1
         if func._overloadpacket in flop_registry:
             self.multiply_adds += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=output) // 2
         return output

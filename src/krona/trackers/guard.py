@@ -1,7 +1,7 @@
-"""Between a run and a tracker: whatever a tracker does, the training goes on, and its numbers are the same.
+"""Protection of a run from its trackers: the training continues, with the same numbers, whatever a tracker does.
 
-A tracker's calls run in one thread of their own, and the run waits for each: a call that fails or takes longer than
-its limit is the tracker's last, and one line says so. Around each call the random number streams are kept.
+A tracker's calls run in a thread of its own, and the run waits for each. A call that fails or takes longer than its
+limit is the tracker's last, and the user gets one line about it. Each call leaves the random number streams unchanged.
 """
 
 import queue
@@ -16,11 +16,11 @@ import torch
 
 from krona.trackers.tracker import About, Ending, Tracker, Value
 
-LIMIT_S = 120.0  # the trackers' own time limits are shorter: this one is for what they forgot
+LIMIT_S = 120.0  # the trackers' own time limits are shorter; this one is for calls without one
 
 
 class Guarded:
-    """A tracker by its name, its calls kept from harm; ``say`` takes the lines for the user."""
+    """A tracker whose calls cannot harm the run; ``say`` takes the lines for the user."""
 
     def __init__(self, name: str, tracker: Tracker, *, say: Callable[[str], None], limit_s: float = LIMIT_S) -> None:
         self.name, self.tracker, self.say, self.limit_s = name, tracker, say, limit_s
@@ -30,7 +30,7 @@ class Guarded:
         self.thread.start()
 
     def open(self, about: About) -> None:
-        self._told(self._call("start", lambda: self.tracker.open(about)))
+        self._say(self._call("start", lambda: self.tracker.open(about)))
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self._call(f"epoch {number}", lambda: self.tracker.epoch(number, values))
@@ -39,19 +39,19 @@ class Guarded:
         self._call("the end", lambda: self.tracker.end(summary), last_on_failure=False)
 
     def close(self, ending: Ending) -> None:
-        """Let go of the tracker, also of one that failed; the thread ends with it."""
+        """Close the tracker, also one that failed, and end its thread."""
         failed_before = not self.alive
         self.alive = True
-        self._told(self._call("closing", lambda: self.tracker.close(ending), quiet=failed_before))
+        self._say(self._call("closing", lambda: self.tracker.close(ending), quiet=failed_before))
         self.alive = False
         self._calls.put(None)
 
-    def _told(self, line: str | None) -> None:
+    def _say(self, line: str | None) -> None:
         if line:
             self.say(f"  {self.name}: {line}")
 
     def _call(self, when: str, call: Callable[[], Any], *, last_on_failure: bool = True, quiet: bool = False) -> Any:
-        """The call's value, or None where it failed, came too late or is not made any more."""
+        """The call's value; None where it failed, took too long, or an earlier one was the last."""
         if not self.alive:
             return None
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -65,7 +65,9 @@ class Guarded:
             return value
         self.alive = not (last_on_failure or isinstance(error, TimeoutError))
         if not quiet:
-            self.say(f"  {self.name}: failed at {when} ({one_line(error)}); the run goes on, results are in its folder")
+            self.say(
+                f"  {self.name}: failed at {when} ({one_line(error)}); the run continues, results are in its folder"
+            )
         return None
 
     def _work(self) -> None:
@@ -93,6 +95,6 @@ def random_streams_kept() -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """The first line that an error has to say, at most 200 characters."""
+    """An error's first line, at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""MLflow through Lightning's logger: an SQLite file in outputs/, or a server of one's own."""
+"""MLflow through Lightning's logger: an SQLite file in outputs/, or a server of your own."""
 
 import json
 import logging
@@ -7,17 +7,17 @@ from typing import Any
 
 from krona.messages import plain_name
 from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import predictions
+from krona.trackers.values import final_numbers, predictions
 
 TAG = "krona.run_id"
 STATUS: dict[Ending, str] = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
 
 
 class MLflow:
-    """An MLflow run, found again by the tag ``krona.run_id``; one that is run anew takes the old one's place.
+    """An MLflow run, found again by the tag ``krona.run_id``; a run that starts anew replaces the old one.
 
     Args:
-        experiment: of MLflow; made where it is new.
+        experiment: of MLflow; created if it is new.
         tracking_uri: null: ``sqlite:///<outputs>/mlflow.db``.
         log_adapter: keep adapter.safetensors as an artifact.
     """
@@ -35,7 +35,7 @@ class MLflow:
         from mlflow.tracking import MlflowClient
         from pytorch_lightning.loggers import MLFlowLogger
 
-        for noisy in ("mlflow", "alembic"):  # they tell of every table that they make
+        for noisy in ("mlflow", "alembic"):  # they log each table that they create
             logging.getLogger(noisy).setLevel(logging.WARNING)
         self.about = about
         uri = self.tracking_uri or f"sqlite:///{about.outputs / 'mlflow.db'}"
@@ -59,20 +59,21 @@ class MLflow:
             tags=tags,
             run_id=earlier[0].info.run_id if earlier else None,
         )
-        self._told = {m.step for m in client.get_metric_history(earlier[0].info.run_id, "epoch")} if earlier else set()
-        if not earlier:
+        self._logged: set[int] = set()
+        if earlier:
+            self._logged = {m.step for m in client.get_metric_history(earlier[0].info.run_id, "epoch")}
+        else:
             self._logger.log_hyperparams(dict(about.config))
         return f"mlflow ui --backend-store-uri {uri}"
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        if number not in self._told:  # a resumed run tells its earlier epochs again
+        if number not in self._logged:  # a resumed run logs its earlier epochs again
             self._logger.log_metrics(dict(values), step=number)
-            self._told.add(number)
+            self._logged.add(number)
 
     def end(self, summary: Mapping[str, Value]) -> None:
         client, run_id = self._logger.experiment, self._logger.run_id
-        numbers = {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
-        self._logger.log_metrics(numbers)
+        self._logger.log_metrics(final_numbers(summary))
         columns, rows = predictions(self.about.folder, most=10_000)
         client.log_text(run_id, json.dumps({"columns": columns, "data": rows}), "test_predictions.json")
         adapter = self.about.folder / "adapter.safetensors"

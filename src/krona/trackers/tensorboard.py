@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import predictions
+from krona.trackers.values import final_numbers, predictions
 
 PREDICTIONS_SHOWN = 50
 
 
 class TensorBoard:
-    """A TensorBoard run. One that is resumed begins its files anew and tells all its epochs again."""
+    """A TensorBoard run. A resumed run begins its files anew and logs all its epochs again."""
 
     def __init__(self) -> None:
         require("tensorboard", logger="tensorboard", extra="tensorboard")
@@ -33,8 +33,7 @@ class TensorBoard:
         self._logger.experiment.flush()
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        numbers = {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
-        self._logger.log_hyperparams(dict(self.about.config), numbers)
+        self._logger.log_hyperparams(dict(self.about.config), final_numbers(summary))
         columns, rows = predictions(self.about.folder, most=PREDICTIONS_SHOWN)
         self._logger.experiment.add_text("test/predictions", _table(columns, rows))
 
@@ -45,6 +44,6 @@ class TensorBoard:
 
 
 def _table(columns: list[str], rows: list[Any]) -> str:
-    """Markdown; what a cell holds may not end it."""
+    """A Markdown table; a | in a cell is escaped."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines)

@@ -1,4 +1,4 @@
-"""What a tracker is: four calls, and what it is told of a run before the first."""
+"""The interface of a tracker: four methods, and the description of a run that the first of them gets."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ Ending = Literal["done", "failed", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A run, as trackers are told of it."""
+    """A run's description for its trackers."""
 
     run_id: str
     folder: Path  # outputs/<run id>; trackers keep their files beside it
@@ -22,7 +22,7 @@ class About:
     task: str
     sweep: str | None
     config: Mapping[str, Value]  # flat: method/scaling
-    resumed: bool  # goes on from a checkpoint
+    resumed: bool  # from a checkpoint
 
     @property
     def outputs(self) -> Path:
@@ -30,23 +30,23 @@ class About:
 
 
 class Tracker(Protocol):
-    """One tracker of one run. Each call may raise, hang and draw random numbers: `krona.trackers.guard` sees to it."""
+    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that."""
 
     def open(self, about: About) -> str | None:
-        """Begin; the line that tells the user where the run will be found."""
+        """Begin; returns a line for the user on where to find the run."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """An epoch's values. A resumed run tells of its earlier epochs again, with the same numbers."""
+        """An epoch's values. A resumed run calls this again for its earlier epochs, with the same numbers."""
 
     def end(self, summary: Mapping[str, Value]) -> None:
         """The run is done: its final values. predictions.jsonl and adapter.safetensors are in its folder."""
 
     def close(self, ending: Ending) -> str | None:
-        """Let go, whatever happened; a line where something is left to do."""
+        """Release everything, whatever happened; returns a line if something is left to do."""
 
 
 def require(module: str, *, logger: str, extra: str = "") -> None:
-    """Raise `KronaError` with the command that installs what a logger needs, where it isn't there."""
+    """Raise `KronaError` with the command that installs a module, where a logger's is missing."""
     if importlib.util.find_spec(module) is None:
         what = f"'.[{extra}]'" if extra else "."
         raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {what}")

@@ -1,4 +1,4 @@
-"""What the weights say at the end of an epoch: gradient norms, size and effective rank of each update. Torch."""
+"""Gradient norms; norm and effective rank of each update."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -30,11 +30,11 @@ def _kind(name: str) -> str:
 
 @torch.no_grad()
 def updates(model: nn.Module) -> dict[str, float]:
-    """What the branches at each place amount to, under the keys of docs/tracking.md.
+    """Norm and effective rank of the update at each place, under the keys of docs/tracking.md.
 
     ``update_norm/<place>`` and ``update_rank/<place>``, and their means, where the branches are linear but for a bias:
-    Frobenius' norm and the effective rank of `update_matrix`. ``weight_norm/<place>/<kind>`` where no matrix says it
-    all (a bias, a non-linearity): the Euclidean norm of the branches' parameters of that name.
+    Frobenius' norm and the effective rank of `update_matrix`. ``weight_norm/<place>/<kind>`` where the matrix is not
+    the whole update (a bias, a non-linearity): the Euclidean norm of the branches' parameters of that name.
     """
     found: dict[str, Tensor] = {}
     places: set[str] = set()
@@ -44,10 +44,10 @@ def updates(model: nn.Module) -> dict[str, float]:
         place = short_name(public_name(name))
         place = public_name(name) if place in places else place
         places.add(place)
-        D, says_all = update_matrix(adapted, adapted.active)
+        D, complete = update_matrix(adapted, adapted.active)
         if D is not None:
             found |= {f"update_norm/{place}": D.norm(), f"update_rank/{place}": effective_rank(D)}
-        if not says_all:
+        if not complete:
             found |= {f"weight_norm/{place}/{kind}": norm for kind, norm in _weight_norms(adapted, adapted.active)}
     if not found:
         return {}
@@ -60,14 +60,14 @@ def updates(model: nn.Module) -> dict[str, float]:
 
 
 def update_matrix(adapted: Adapted, adapter: str) -> tuple[Tensor | None, bool]:
-    """What an adapter adds to the weight that it stands at, (d_out, d_in): the merged weight less the backbone's.
+    """What an adapter adds to the weight at its place, (d_out, d_in): the merged weight less the backbone's.
 
-    A block has no one weight: there it is the map itself, d_in → d_out beside it, d_out → d_out after it, d_in → d_in
-    before it. None: a branch is not linear. And whether the matrix says it all: the biases of a branch are not in it.
+    A block has no single weight: there it is the map itself, d_in → d_out beside it, d_out → d_out after it, d_in →
+    d_in before it. None: a branch is not linear. Second, whether the matrix is the whole update, without biases.
     """
     how = adapted.places[adapter]
     parts = [_linear_part(branch) for branch in adapted.branches[adapter].children()]
-    says_all = all(whole for _, whole in parts)
+    complete = all(whole for _, whole in parts)
     matrices = [D.float() for D, _ in parts if D is not None]
     if len(matrices) < len(parts):
         return None, False
@@ -78,18 +78,18 @@ def update_matrix(adapted: Adapted, adapter: str) -> tuple[Tensor | None, bool]:
         for D in matrices:
             E = D + D @ E + (E if how.inner_residual else -torch.eye(len(D), device=D.device))
     if not isinstance(adapted.base, nn.Linear):
-        return E, says_all
+        return E, complete
     W = adapted.base.weight.float()
     if how.placement != "parallel":
-        return (E @ W if how.placement == "sequential" else W @ E), says_all
+        return (E @ W if how.placement == "sequential" else W @ E), complete
     if adapter in adapted.magnitudes:
         magnitude = adapted.magnitudes[adapter].get_parameter("magnitude").float()
         E = magnitude[:, None] * (W + E) / torch.linalg.vector_norm(W + E, dim=1, keepdim=True) - W
-    return E, says_all
+    return E, complete
 
 
 def _linear_part(branch: nn.Module) -> tuple[Tensor | None, bool]:
-    """(d_out, d_in) of a branch, without its biases; None where it is not linear; and whether that is all of it."""
+    """A branch's matrix (d_out, d_in), None where it is not linear; and whether it is all of the branch: no bias."""
     for name, whole in (("delta", True), ("linear_part", False)):
         part: Callable[[], Tensor] | None = getattr(branch, name, None)
         if part is not None:

@@ -1,4 +1,4 @@
-"""What trackers are told, and under which keys: plain values, no torch. docs/tracking.md is about these."""
+"""Values that trackers log, and their keys (docs/tracking.md), as plain values without torch."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,15 +8,15 @@ from typing import Any
 from krona.outputs.result import Result
 from krona.trackers.tracker import Value
 
-NOT_TOLD = ("logger", "overwrite", "retry")  # of the config: what is no property of the run
+NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are no property of the run
 
 
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
-    """The resolved config in one level, ``method/scaling``, with short names for what one filters by most.
+    """The resolved config in one level, ``method/scaling``, with short names for the usual filters.
 
     ``method``, ``task``, ``backbone`` are names, ``factors`` is the shape of A as 32x24.
     """
-    kept = {key: value for key, value in config.items() if key not in NOT_TOLD}
+    kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
     flat = dict(_flat(kept, ""))
     for group in ("method", "task", "backbone"):
         flat[group] = str(kept.get(group, {}).get("name"))
@@ -45,15 +45,11 @@ def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
 
 
 def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``.
-
-    Rows of before ``choice`` was kept have its parts: it is their mean.
-    """
+    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``."""
     best: tuple[float, float] | None = None  # choice, score
     for row in curve:
-        choice = row["choice"] if "choice" in row else sum(row["parts"].values()) / len(row["parts"])
-        if best is None or choice > best[0]:
-            best = (choice, row["score"])
+        if best is None or row["choice"] > best[0]:
+            best = (row["choice"], row["score"])
         yield row, best[1]
 
 
@@ -71,6 +67,11 @@ def summary_values(result: Result) -> dict[str, Value]:
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 
 
+def final_numbers(summary: Mapping[str, Value]) -> dict[str, float]:
+    """The numbers of a summary under ``final/``, for trackers that know histories alone."""
+    return {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
+
+
 def predictions(folder: Path, *, most: int) -> tuple[list[str], list[list[Value]]]:
     """The test predictions of a run as columns and rows, at most ``most`` of them."""
     columns = ["id", "source", "target", "prediction", "right"]
@@ -85,7 +86,7 @@ def predictions(folder: Path, *, most: int) -> tuple[list[str], list[list[Value]
 
 
 class History:
-    """``tracked.jsonl`` in the run's folder: what its trackers were told, so that a resumed run can tell it again."""
+    """``tracked.jsonl`` in the run's folder: the logged values, so that a resumed run can log them again."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "tracked.jsonl"
@@ -99,7 +100,7 @@ class History:
             file.write(json.dumps(entry) + "\n")
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every whole line; a run that was killed may have left half a one."""
+        """Every complete line; a run that was killed may have left an incomplete one."""
         if not self.path.is_file():
             return
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -109,5 +110,5 @@ class History:
                 continue
 
     def epochs(self) -> dict[int, dict[str, float]]:
-        """Each epoch's values; of one that was run twice, the later."""
+        """Each epoch's values; the later ones of an epoch that was run twice."""
         return {int(entry["epoch"]): entry["values"] for entry in self.entries() if "epoch" in entry}

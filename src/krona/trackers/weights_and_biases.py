@@ -1,9 +1,10 @@
-"""W&B through Lightning's logger: online where a key is set, offline otherwise and where the server is of no use.
+"""W&B through Lightning's logger: online where a key is set, offline without one or where the server fails.
 
-The W&B run has the run's own id. A resumed run tells of all its epochs again: online the server already has some and
-they are left out; offline a new file holds the whole history and takes the place of the unfinished one.
+The W&B run has the run's own id. A resumed run logs all its epochs again: online, those that the server has are left
+out; offline, a new file holds the whole history and replaces the unfinished one.
 """
 
+import glob
 import logging
 import netrc
 import os
@@ -21,7 +22,7 @@ from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run
-UPLOAD = 3.0  # so many timeouts the last upload may take
+UPLOAD = 3.0  # timeouts that the last upload may take
 NO_ROOM = 2**16  # bytes left on a disk that is full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
 
@@ -30,11 +31,11 @@ class WeightsAndBiases:
     """A W&B run.
 
     Args:
-        project: of W&B; made by the server where it is new.
+        project: of W&B; created by the server if it is new.
         entity: the team or user; null: the key's own.
-        mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE goes before it.
+        mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE overrides it.
         log_adapter: keep adapter.safetensors as an artifact.
-        table_rows: at most so many test predictions go into the table; 0: no table.
+        table_rows: the most test predictions in the table; 0: no table.
         timeout: seconds to wait for the server at the start; three times as long for the last upload.
     """
 
@@ -60,8 +61,10 @@ class WeightsAndBiases:
 
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for a server that hangs, at exit
-        # on a full disk each line of W&B's debug.log would be a trace, also after a call that came to no end in time
+        os.environ.setdefault(
+            "WANDB_ERROR_REPORTING", "false"
+        )  # at exit its telemetry would wait for a server that hangs
+        # on a full disk each line of W&B's debug.log would print a trace, also after a call that timed out
         logging.raiseExceptions = False
         import wandb
 
@@ -71,8 +74,8 @@ class WeightsAndBiases:
             try:
                 self._run = self._init(wandb, mode)
             except Exception as error:
-                mode, why = "offline", f"the server was of no use: {one_line(error)}"
-                wandb.teardown()  # whatever is left of the attempt
+                mode, why = "offline", f"the server failed: {one_line(error)}"
+                wandb.teardown()  # the rest of the attempt
         if self._run is None:
             self._run = self._init(wandb, mode)
         self._log_config()
@@ -81,7 +84,7 @@ class WeightsAndBiases:
         if mode == "disabled":
             return "disabled by WANDB_MODE"
         self._remove_unfinished()
-        return f"offline ({why}); {self._sync_command()} uploads it"
+        return f"offline ({why}); {sync_command(self._run)} uploads it"
 
     def _mode(self) -> tuple[str, str]:
         """online, offline or disabled, and why offline."""
@@ -107,9 +110,9 @@ class WeightsAndBiases:
         settings = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
         identity: dict[str, Any] = {"id": wandb_id(self.about.run_id)}
         if mode == "online" and self.about.resumed:
-            identity["resume"] = "allow"  # without it the server would begin the run anew
+            identity["resume"] = "allow"  # without it the server would start the run anew
         if "WANDB_SWEEP_ID" in os.environ:
-            identity = {}  # an agent of W&B's has named the run already
+            identity = {}  # a W&B agent has already named the run
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -140,7 +143,7 @@ class WeightsAndBiases:
         for what, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
                 send()
-            except Exception:  # W&B asks its server first: `close` says what the server did not take
+            except Exception:  # W&B asks its server first; `close` names what was not sent
                 self._unsent.append(what)
 
     def _send_predictions(self) -> None:
@@ -174,21 +177,18 @@ class WeightsAndBiases:
             return f"the disk is full: {below(folder)} lacks what came last; see {self.about.folder}"
         return f"not everything could be sent{missing}" if missing else None
 
-    def _sync_command(self) -> str:
-        return sync_command(self._run)
-
     def _remove_unfinished(self) -> None:
-        """Offline files of this run's earlier attempts: the new one tells all that they told."""
+        """Remove offline files of this run's earlier attempts: the new one holds all of them."""
         own = Path(self._run.dir).parent
-        for folder in own.parent.glob(f"offline-run-*-{glob_safe(self._run.id)}"):
+        for folder in own.parent.glob(f"offline-run-*-{glob.escape(self._run.id)}"):
             if folder != own:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def sync_command(run: Any) -> str:
-    """The command that uploads what a run has kept on disk."""
+    """The command that uploads a run from the disk."""
     folder = Path(run.dir).parent
-    online = "" if folder.name.startswith("offline") else "--include-online "  # W&B skips them without
+    online = "" if folder.name.startswith("offline") else "--include-online "  # without it, W&B skips them
     return f"wandb sync {online}{below(folder)}"
 
 
@@ -196,10 +196,6 @@ def wandb_id(run_id: str) -> str:
     """A run id as W&B takes it: none of ``:;,#?/'``, at most 64 characters, the hash at its end kept."""
     clean = re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
     return clean if len(clean) <= LONGEST_ID else f"{clean[: LONGEST_ID - 11]}-{clean[-10:]}"
-
-
-def glob_safe(name: str) -> str:
-    return re.sub(r"([\[\]*?])", "[\\1]", name)
 
 
 def key_is_set() -> bool:

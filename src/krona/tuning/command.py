@@ -1,4 +1,4 @@
-"""`krona tune` with one worker or several, and its result on the screen."""
+"""The command `krona tune`: one worker or several on a study, the best trial, and the command that runs it."""
 
 import os
 import shlex
@@ -12,19 +12,18 @@ from rich.console import Console
 from krona.jobs.processes import children, quiet_libraries
 from krona.messages import KronaError, amount
 from krona.paths import OUTPUTS, PROJECT
-from krona.screen import as_typed
+from krona.screen import as_typed, say
 from krona.training.machine import cpu_count
-from krona.tuning.plots import write_plots
 from krona.tuning.tune import tune
 
-WORKER = "KRONA_TUNE_WORKER"  # set in the additional processes
+WORKER = "KRONA_TUNE_WORKER"  # set for the further processes that the command starts
 SPACE = PROJECT / "sweeps" / "tune" / "default.yaml"
 
 
 def tune_here(
     overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
 ) -> None:
-    """Tune with ``workers`` processes on one study; the best trial, its command and the study's plots."""
+    """Tune with ``workers`` processes on one study; print the best trial and its command."""
     quiet_libraries()
     console = Console(soft_wrap=True)
     space = space or SPACE
@@ -34,20 +33,15 @@ def tune_here(
     with children(announce=WORKER not in os.environ) as others:
         for number in range(1, workers):
             others.append(_start(shared, trials, space, study, seed + 1000 * number))
-        best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        found, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if WORKER in os.environ:
-        return  # the process that started this one shows the result
+        return  # the process that started this one prints the result
     if any(other.returncode for other in others):
-        raise KronaError("a worker failed, with the message above. The same command resumes the study")
-    lines = [
-        f"best of {amount(best.trials, 'trial')}: dev {best.score:.2f}, {best.run_id}",
-        as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"),
-    ]
-    lines += [f"  {path}" for path in write_plots(best.study, outputs=OUTPUTS)]
-    for line in lines:
-        console.print(line, highlight=False, markup=False)
+        raise KronaError("a worker failed; its error is above. The same command resumes the study")
+    say(console, f"best of {amount(len(found.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
+    say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
 
 
 def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:

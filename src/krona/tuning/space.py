@@ -10,14 +10,14 @@ from krona.outputs.studies import Axis, Choice
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
-    """The axes of a YAML that ``config`` has keys for. What can't be one is said in one message."""
+    """The axes of a YAML that ``config`` has keys for. Raises KronaError for a YAML without any, or a wrong axis."""
     axes = read_yaml(path).get("axes")
     if not isinstance(axes, dict) or not axes:
         raise KronaError(f"the search space {path} has no axes: sweeps/tune/default.yaml shows how they are written")
     read = [_axis(path, str(key), values) for key, values in axes.items()]
     kept = tuple(axis for axis in read if _has(config, axis.needs or axis.key))
     if not kept:
-        raise KronaError(f"no axis of {path} means something here: it has {', '.join(axis.key for axis in read)}")
+        raise KronaError(f"no axis of {path} applies to this run: it has {', '.join(axis.key for axis in read)}")
     return kept
 
 
@@ -52,10 +52,10 @@ def _has(config: Mapping[str, Any], key: str) -> bool:
 
 
 def in_words(axes: tuple[Axis, ...]) -> str:
-    """The space in one line: two of the same line are the same."""
+    """The space in one line; equal lines are equal spaces."""
     return ", ".join(axis.words() for axis in axes)
 
 
 def overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
-    """A trial's values as one types them."""
+    """A trial's values as overrides."""
     return [f"{axis.key}={params[axis.key]}" for axis in axes if axis.key in params]

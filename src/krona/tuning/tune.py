@@ -1,4 +1,4 @@
-"""The loop of `krona tune`: ask the study, run what it says as an ordinary run, tell it the dev score."""
+"""The loop of `krona tune`: values from the study, an ordinary run with them, its dev score back to the study."""
 
 import hashlib
 import json
@@ -18,8 +18,8 @@ from krona.jobs.processes import Interrupted
 from krona.jobs.run_job import run_job
 from krona.messages import KronaError
 from krona.outputs.run_id import canonical, flatten
-from krona.outputs.studies import Axis
-from krona.outputs.study import Best, best_of_study, counted, default_name, me, open_study, put_back_dead, void
+from krona.outputs.studies import Axis, Study, Trial, no_best, read_study
+from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, study_path, void
 from krona.paths import PROJECT
 from krona.tuning.space import in_words, overrides, read_space
 
@@ -28,9 +28,9 @@ FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
 
 @dataclass
 class Tuning:
-    """A study as one command works on it."""
+    """One command's work on a study."""
 
-    typed: Sequence[str]  # what the user typed: method=krona task=rte
+    typed: Sequence[str]  # the user's overrides: method=krona task=rte
     axes: tuple[Axis, ...]
     name: str
     study: Any
@@ -48,14 +48,14 @@ def tune(
     console: Console,
     name: str | None = None,
     seed: int = 0,
-) -> Best:
-    """Go on with a study until ``trials`` of its trials count; its best.
+) -> tuple[Study, Trial]:
+    """Begin or resume a study until ``trials`` of its trials count; the study and its best trial.
 
-    The study is told the score by which epochs are chosen on dev; test is not looked at (``score_test=false``).
+    The study maximises the score that selects epochs on dev; test is not used (``score_test=false``).
 
     Raises:
         KronaError: the command is wrong, or the study searched another space.
-        Interrupted: Ctrl-C; the same command goes on.
+        Interrupted: Ctrl-C; the same command resumes.
     """
     base = compose_run([*typed, "score_test=false"]).config
     check.settings(base)  # a wrong key begins no study
@@ -72,22 +72,25 @@ def tune(
     while True:
         back = put_back_dead(study, outputs)
         if back:
-            console.print(f"  {back} unfinished trial(s) go on", highlight=False)
+            console.print(f"  {back} unfinished trial(s) will resume", highlight=False)
         if len(counted(study)) >= trials:
             break
         trial = study.ask()
-        trial.set_user_attr("worker", me())  # before anything else: a trial of nobody's counts for nothing
+        trial.set_user_attr("worker", me())  # before anything else: a trial without a worker does not count
         for axis in axes:
             axis.suggest(trial)
-        if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was quicker
+        if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was faster
             void(study, trial.number)
             break
         run_trial(tuning, trial)
-    return best_of_study(name, outputs=outputs)
+    found = read_study(study_path(outputs, name))
+    if found.best is None:
+        raise no_best(found)
+    return found, found.best
 
 
 def run_trial(tuning: Tuning, trial: Any) -> None:
-    """One trial: a run that is pruned where its dev score lags behind the others' median."""
+    """One trial: a run that is pruned once its dev score is below the other trials' median."""
     from optuna.trial import TrialState
 
     own = overrides(tuning.axes, trial.params)
@@ -116,7 +119,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
         )
     except Interrupted:
         if not pruned:
-            raise  # the trial stays as it is: the next command puts it back
+            raise  # the trial stays unfinished: the next command repeats it
         tuning.study.tell(trial, state=TrialState.PRUNED)
         tuning.console.print(f"trial {trial.number}: pruned", highlight=False)
         return
@@ -147,7 +150,7 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
-    """The plain values and notes that train.py would have with these arguments. Raises KronaError where it would."""
+    """train.py's config and notes for these arguments. Raises KronaError where train.py would."""
     ready = normalised(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("recipe=tuned takes what a search found, and krona tune is the search: leave it out")
@@ -158,7 +161,7 @@ def compose_run(typed: Sequence[str]) -> Composed:
 
 
 def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
-    """What decides a run and no axis sets: all trials of a study have it alike."""
+    """The settings that decide a run and that no axis sets: equal in all trials of a study."""
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:
         *parents, last = (axis.needs or axis.key).split(".")

@@ -1,1 +1,1 @@
-"""What a table will take on a card, before it runs: hours, memory, disk, money, from runs already made."""
+"""Hours, memory, disk and money of a sweep on a card, estimated from finished runs before it starts."""

@@ -29,7 +29,7 @@ class Card:
 
 
 def read_cards(file: Path) -> dict[str, Card]:
-    """Raises KronaError for an entry that lacks something or has too much."""
+    """Raises KronaError for an entry with a missing or an unknown key."""
     cards = {}
     for name, values in read_yaml(file).items():
         try:
@@ -48,6 +48,6 @@ def card_of(name: str, cards: Mapping[str, Card]) -> Card:
 
 
 def card_named(device: str, cards: Mapping[str, Card]) -> Card | None:
-    """The card that a driver's name means, the longest match first: A100-SXM4-80GB before A100."""
+    """The card of a driver's name, by the longest match: A100-SXM4-80GB before A100."""
     fitting = [card for card in cards.values() if card.device in device]
     return max(fitting, key=lambda card: len(card.device), default=None)

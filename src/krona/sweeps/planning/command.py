@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +24,7 @@ from krona.training.machine import cpu_count, device_name
 def plan_sweep(
     overrides: Sequence[str], *, outputs: Path, card: str | None, price: float | None, efficiency: float | None
 ) -> Plan:
-    """Raises KronaError for an unknown card, a card whose speed is not known, and settings that can't run."""
+    """Raises KronaError for an unknown card, a card of unknown speed, and settings that can't run."""
     cards = read_cards(CONF / "cards.yaml")
     device = device_name()
     chosen = card_of(card, cards) if card is not None else card_named(device, cards)
@@ -51,15 +52,15 @@ def plan_sweep(
 
 
 def _calibration(overrides: Sequence[str]) -> str:
-    """The runs that would tell a speed: of the same backbone, precision and threads."""
+    """The command of runs that measure the speed, with the same backbone, precision and threads."""
     kept = [word for word in overrides if word.startswith(("profile=", "backbone", "trainer.", "data"))]
     return " ".join(["python train.py -m sweeps=calibration", *kept])
 
 
 def show(plan: Plan, *, as_json: bool) -> None:
-    """A line a task, the sums, and what is assumed; or all of it, with every run, as JSON."""
+    """A line per task, the sums and the assumptions; or all of it, with every run, as JSON."""
     if as_json:
-        print(json.dumps(plan.as_dict(), indent=1))
+        print(json.dumps(asdict(plan), indent=1))
         return
     console = Console()
     by_task: dict[str, list[Cost]] = defaultdict(list)

@@ -1,7 +1,7 @@
-"""What each run of a sweep will take, and the sweep as a whole, with all that is assumed."""
+"""Time, memory and disk of each run of a sweep and of the whole sweep, with the assumptions."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from krona import surgery
@@ -15,7 +15,7 @@ from krona.sweeps.plan import Planned
 from krona.sweeps.planning.cards import Card
 from krona.sweeps.planning.lengths import Lengths, lengths_of
 from krona.sweeps.planning.speed import Load, Speed, load_of
-from krona.sweeps.planning.work import Sizes, memory, sizes_of
+from krona.sweeps.planning.work import memory, sizes_of
 
 RESULT_BYTES = 25_000  # result.json, metrics.csv, train.log
 PREDICTION_BYTES = 250  # a row of dev or test in predictions.jsonl
@@ -36,7 +36,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep on a card: what is not done yet."""
+    """The unfinished runs of a sweep on a card."""
 
     card: str
     hours: float
@@ -49,55 +49,45 @@ class Plan:
     runs: list[Cost] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Workloads:
     """Loads of runs; each backbone is built on the meta device once, each task's tokens are counted once."""
 
     def __init__(self) -> None:
-        self.known_sizes: dict[str, tuple[Any, Sizes]] = {}
-        self.known_lengths: dict[str, Lengths] = {}
-        self.known_trainable: dict[tuple[str, str], int] = {}
+        self._known: dict[str, Any] = {}
 
     def of(self, settings: Run, ran: Result | None = None) -> tuple[Load, int]:
         """A run's load and its trainable parameters."""
-        model, sizes = self._backbone(settings)
-        lengths = self._lengths(settings)
-        trainable = self._trainable(settings, model) if ran is None else int(ran.trainable_params or 0)
-        load = load_of(settings, sizes, lengths, all_train=trainable >= sizes.params // 2, ran=ran)
-        return load, trainable
+        backbone = settings.backbone
+        model = self._once(lambda: backbones.meta_model(backbone), backbone)
+        sizes = sizes_of(model.config, sum(p.numel() for p in model.parameters()))
+        of_data = (settings.task, settings.data, backbone.name, settings.max_source_length)
+        lengths: Lengths = self._once(lambda: lengths_of(settings), of_data)
+        if ran is None:
+            trainable: int = self._once(lambda: _trainable(model, settings), (settings.method, backbone.name))
+        else:
+            trainable = int(ran.trainable_params or 0)
+        return load_of(settings, sizes, lengths, all_train=trainable >= sizes.params // 2, ran=ran), trainable
 
-    def _backbone(self, settings: Run) -> tuple[Any, Sizes]:
-        key = repr(settings.backbone)
-        if key not in self.known_sizes:
-            model = backbones.meta_model(settings.backbone)
-            self.known_sizes[key] = model, sizes_of(model.config, sum(p.numel() for p in model.parameters()))
-        return self.known_sizes[key]
+    def _once(self, make: Callable[[], Any], key: Any) -> Any:
+        if repr(key) not in self._known:
+            self._known[repr(key)] = make()
+        return self._known[repr(key)]
 
-    def _lengths(self, settings: Run) -> Lengths:
-        key = repr((settings.task, settings.data, settings.backbone.name, settings.max_source_length))
-        if key not in self.known_lengths:
-            self.known_lengths[key] = lengths_of(settings)
-        return self.known_lengths[key]
 
-    def _trainable(self, settings: Run, model: Any) -> int:
-        key = repr((settings.method, settings.backbone.name)), settings.backbone.name
-        if key not in self.known_trainable:
-            insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
-            try:
-                self.known_trainable[key] = surgery.count(model).trainable
-            finally:
-                surgery.take_out(model)
-        return self.known_trainable[key]
+def _trainable(model: Any, settings: Run) -> int:
+    insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
+    try:
+        return surgery.count(model).trainable
+    finally:
+        surgery.take_out(model)
 
 
 def estimate(
     planned: Sequence[Planned], *, card: Card | None, device: str, speed: Speed, price: float | None,
     said: Sequence[str], workloads: Workloads,
 ) -> Plan:  # fmt: skip
-    """``card``: None on a machine that is no card of the list, which ``device`` names. ``said``: of the speed."""
+    """``card``: None where ``device`` is no card of the list. ``said``: the speed in words."""
     todo = [run for run in planned if run.state != "done"]
     costs, guessed, unmeasured = [], set(), set()
     for run in todo:
@@ -133,15 +123,13 @@ def _cost(run: Planned, settings: Run, load: Load, trainable: int, speed: Speed)
 
 
 def _assumptions(guessed: set[str], unmeasured: set[str], listed_price: bool) -> list[str]:
-    lines = ["Every run to its last epoch, on one card, one after the other; a run that is begun counts whole."]
+    lines = ["Every run to its last epoch, on one card, one after the other; an unfinished run counts whole."]
     if guessed:
-        names = ", ".join(sorted(guessed))
-        lines.append(
-            f"Rows and mean lengths of {names} are GLUE's known ones, not counted here (tokens to about 15 %)."
-        )
+        known = "are GLUE's known ones, not counted here (tokens to about 15 %)"
+        lines.append(f"Rows and mean lengths of {', '.join(sorted(guessed))} {known}.")
     if unmeasured:
-        names = ", ".join(sorted(unmeasured))
-        lines.append(f"No run of {names} there yet: time by operations alone; branches have taken 2 to 15 % more.")
+        by = "time by operations alone; branches have taken 2 to 15 % more"
+        lines.append(f"No run of {', '.join(sorted(unmeasured))} there yet: {by}.")
     lines.append("Memory and disk are from sizes, not measured.")
     if listed_price:
         lines.append("The price is conf/cards.yaml's, an assumption: --price DOLLARS_AN_HOUR")

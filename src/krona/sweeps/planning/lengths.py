@@ -1,9 +1,9 @@
-"""Rows and tokens of a run's data: counted where the data is at hand, else GLUE's known ones."""
+"""Rows and tokens of a run's data: counted where the data is available, else GLUE's known ones."""
 
 import math
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from krona.config.settings import Run
 from krona.messages import KronaError
@@ -27,7 +27,7 @@ SAMPLED = 2_000  # sources that are tokenised
 
 @dataclass(frozen=True)
 class Lengths:
-    """Rows of the three parts, and tokens a source has: on average, and with padding in a batch."""
+    """Rows of the three parts, and tokens of a source: on average, and with padding in a batch."""
 
     train: int
     dev: int
@@ -42,7 +42,7 @@ class Lengths:
 
 
 def lengths_of(settings: Run) -> Lengths:
-    """Raises KronaError for data that is neither at hand nor GLUE."""
+    """Raises KronaError for data that is neither available nor GLUE."""
     data, task = settings.data, settings.task
     if data.kind == "hub":
         if task.name not in GLUE:
@@ -67,8 +67,4 @@ def _counted(settings: Run) -> Lengths:
     chosen = drawn.sample(sources, min(SAMPLED, len(sources)))
     tokens = [min(len(ids), settings.max_source_length) for ids in tokenizer(chosen, verbose=False)["input_ids"]]
     longest = [max(drawn.choices(tokens, k=OF_A_BATCH)) for _ in range(200)]
-    return Lengths(len(splits.train), len(splits.dev), len(splits.test), _mean(tokens), _mean(longest), True)
-
-
-def _mean(values: Sequence[int]) -> float:
-    return sum(values) / len(values)
+    return Lengths(len(splits.train), len(splits.dev), len(splits.test), fmean(tokens), fmean(longest), True)

@@ -1,9 +1,9 @@
-"""How fast a card is at this work: fitted to runs that it has made.
+"""The speed of a card at training T5, fitted to its finished runs.
 
 A step takes ``per_block`` for each block of the model, whatever is in the batch (launches, Python), ``per_element`` for
-each number between the products, and its operations at ``rate``. Runs of different batches tell blocks from the rest,
-runs of models of different widths the numbers from the operations, of which a wider model has more to a number. What
-the runs do not tell apart is taken for operations.
+each number between the products, and its operations at ``rate``. Runs of different batches separate blocks from the
+rest; runs of models of different widths separate numbers from operations, of which a wider model has more per number.
+Parts that the runs do not separate count as operations.
 """
 
 from collections import defaultdict
@@ -19,15 +19,15 @@ from krona.outputs.result import Result
 from krona.sweeps.planning.lengths import Lengths
 from krona.sweeps.planning.work import Sizes, elements, forward, step
 
-FEWEST_STEPS = 5  # of a run that says something about speed
-APART = 1.2  # parts are told from operations by runs whose shares of them differ so much
-Parts = tuple[float, float, float]  # blocks that are passed, numbers between products, operations
+FEWEST_STEPS = 5  # of a run that is used
+APART = 1.2  # runs whose shares of a part differ by this factor separate it from operations
+Parts = tuple[float, float, float]  # blocks, numbers between products, operations
 ASSUMED_PER_BLOCK = 4e-4  # s: about a hundred launches forward and back; only where nothing was measured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a run computes."""
+    """The work of a run."""
 
     method: str
     sizes: Sizes
@@ -57,7 +57,7 @@ class Load:
         return self.steps * self.passes() * self.sizes.blocks, self.steps * numbers, self.steps * operations
 
     def evaluating(self) -> Parts:
-        """The same of dev after each epoch and of test once; batches are of like lengths, so hardly padded."""
+        """The same of dev after each epoch and of test once; batches have similar lengths, so little padding."""
         rows = self.evaluations * self.lengths.dev + self.test * self.lengths.test
         batches = self.evaluations * -(-self.lengths.dev // self.eval_batch_size)
         batches += self.test * -(-self.lengths.test // self.eval_batch_size)
@@ -67,7 +67,7 @@ class Load:
 
 
 def load_of(settings: Run, sizes: Sizes, lengths: Lengths, *, all_train: bool, ran: Result | None = None) -> Load:
-    """Of a run that is planned, or of one that ran: then with the steps that it took."""
+    """The load of a planned run; of one that ran, with the steps that it took."""
     trainer, by_epoch = settings.trainer, -(-lengths.train // settings.batch_size)
     steps = by_epoch * trainer.max_epochs
     if trainer.max_steps >= 0:
@@ -83,7 +83,7 @@ def load_of(settings: Run, sizes: Sizes, lengths: Lengths, *, all_train: bool, r
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one card. ``methods``: a method's time over what its operations say, where it ran."""
+    """The speed of one card. ``methods``: a method's time over that of its operations, where it ran."""
 
     rate: float  # operations a second
     per_block: float  # s
@@ -104,12 +104,12 @@ class Speed:
         return blocks * self.per_block + numbers * self.per_element + operations / self.rate
 
     def on(self, factor: float) -> "Speed":
-        """On a card that is so many times faster at operations, and at what is between them; launches stay."""
+        """The speed of a card that computes ``factor`` times as fast; launches stay."""
         return replace(self, rate=self.rate * factor, per_element=self.per_element / factor)
 
 
 def fit(ran: Iterable[tuple[Load, Result]]) -> Speed:
-    """From runs of one card and one precision; at least one."""
+    """The speed from runs of one card and one precision; at least one."""
     known = [(load, result) for load, result in ran if load.steps >= FEWEST_STEPS and result.times.get("train")]
     parts = np.array([load.training() for load, _ in known])
     seconds = np.array([result.times["train"] for _, result in known])
@@ -132,14 +132,14 @@ def _apart(parts: NDArray[np.float64], seconds: NDArray[np.float64]) -> tuple[fl
 
     relative = parts / seconds[:, None]
     shares = relative[:, :2] / relative[:, 2:]
-    told = [part for part in (0, 1) if shares[:, part].max() > APART * shares[:, part].min()][: len(seconds) - 1]
-    while told:
-        columns = [*told, 2]
+    separate = [part for part in (0, 1) if shares[:, part].max() > APART * shares[:, part].min()][: len(seconds) - 1]
+    while separate:
+        columns = [*separate, 2]
         scale = relative[:, columns].max(axis=0)  # 1e10 operations, a handful of blocks
         found = nnls(relative[:, columns] / scale, np.ones(len(seconds)))[0] / scale
         if found[-1] > 0:
             costs = dict(zip(columns, map(float, found), strict=True))
             return 1 / costs[2], costs.get(0, 0.0), costs.get(1, 0.0)
-        told.pop()
+        separate.pop()
     of_operations = relative[:, 2]
     return float((of_operations**2).sum() / of_operations.sum()), 0.0, 0.0

@@ -1,8 +1,8 @@
-"""What one step of a T5 costs: floating-point operations and bytes, from its sizes.
+"""Floating-point operations and bytes of one step of a T5, from its sizes.
 
 A product (m, k)·(k, n) is 2·m·k·n operations. A step with frozen weights is the forward pass and as much again for the
 gradients of the inputs; where all weights train, their gradients are a third part. A method's branches are left out:
-they are below 2 % of the products, and what they take beside is in a method's own factor (`speed`).
+they are below 2 % of the products, and their other time is in a method's own factor (`speed`).
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ PAIR_OF_MOMENTS = 8  # bytes a parameter of AdamW's state
 
 @dataclass(frozen=True)
 class Sizes:
-    """A T5's sizes, as its config has them."""
+    """The sizes in a T5's config."""
 
     d_model: int
     d_kv: int
@@ -37,7 +37,6 @@ class Sizes:
 
 
 def sizes_of(config: Any, params: int) -> Sizes:
-    """From a `T5Config`."""
     return Sizes(
         d_model=config.d_model, d_kv=config.d_kv, d_ff=config.d_ff, heads=config.num_heads, encoder=config.num_layers,
         decoder=config.num_decoder_layers, vocabulary=config.vocab_size, gated=config.is_gated_act, params=params,
@@ -68,7 +67,7 @@ def elements(sizes: Sizes, *, rows: float, source: float, target: float = TARGET
 
 
 def _of_token(sizes: Sizes, source: float) -> float:
-    """A token's in a block of the encoder."""
+    """The same for a token in a block of the encoder."""
     return 6 * sizes.d_model + 4 * sizes.inner + 2 * sizes.d_ff + sizes.heads * source
 
 

@@ -1,1 +1,1 @@
-"""The W&B workspace and report as code: what they show (`panels`), that runs log it (`keys`), their spec (`spec`)."""
+"""The W&B workspace and report as code: their panels, a check of the keys against runs, and the spec."""

@@ -1,10 +1,9 @@
-"""Which keys runs really log, and whether a dashboard asks for others."""
+"""Keys that runs log, and a check that a dashboard shows no others."""
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from krona.messages import KronaError
+from krona.messages import KronaError, did_you_mean
 from krona.trackers.dashboard.panels import KIND, Section
 from krona.trackers.values import History
 
@@ -19,20 +18,19 @@ def logged_keys(outputs: Path) -> dict[KIND, set[str]]:
             keys["config"] |= entry.get("config", {}).keys()
     if not keys["summary"]:
         raise KronaError(
-            f"no run in {outputs} has told a tracker to its end, so no panel can be checked: "
+            f"no run in {outputs} with a tracker is done, so no panel can be checked: "
             "python train.py profile=demo method=krona logger=wandb makes one"
         )
     return keys
 
 
 def check(sections: Iterable[Section], logged: dict[KIND, set[str]]) -> None:
-    """Raise `KronaError` that names each panel's key that no run has, with the nearest that one has."""
+    """Raise `KronaError` that names each key of a panel that no run has, with the nearest one."""
     wrong = []
     for section in sections:
         for kind, key in sorted(set(section.needed())):
             if key not in logged[kind]:
-                near = difflib.get_close_matches(key, sorted(logged[kind]), n=1)
-                hint = f", near: {near[0]}" if near else ""
-                wrong.append(f"{section.title}: no run has {key} in its {kind}{hint}")
+                there = sorted(name for name in logged[kind] if name.count("/") < 2)  # without those of each place
+                wrong.append(f"{section.title}: no run has {key} in its {kind}; {did_you_mean(key, there)}")
     if wrong:
         raise KronaError("the dashboard shows what no run logs:\n" + "\n".join(f"  {line}" for line in wrong))

@@ -1,4 +1,4 @@
-"""What the dashboard shows, as plain data: sections of panels over the keys of docs/tracking.md."""
+"""Sections and panels of the dashboard as plain data, over the keys of docs/tracking.md."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Panel:
     log_x: bool = False
 
     def needed(self) -> Iterator[tuple[KIND, str]]:
-        """What a run must have logged for this panel to show anything."""
+        """The keys that a run must have logged for this panel."""
         where: KIND = "history" if self.kind == "line" else "summary"
         yield where, self.y
         if self.kind != "bar":
@@ -30,7 +30,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Section:
-    """Panels under one heading, over the runs that ``where`` lets through, as a table with ``columns`` too."""
+    """Panels under one heading, over the runs that ``where`` selects, and a table with ``columns``."""
 
     title: str
     text: str

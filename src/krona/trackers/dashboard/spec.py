@@ -1,4 +1,4 @@
-"""The workspace and the report of wandb-workspaces, and their spec as JSON. Nothing here needs a login but `push`."""
+"""The W&B workspace and report, and their spec as JSON. Only `push` needs a login."""
 
 import json
 from collections.abc import Sequence
@@ -8,10 +8,11 @@ from typing import Any
 from krona.messages import KronaError
 from krona.trackers.dashboard.keys import check, logged_keys
 from krona.trackers.dashboard.panels import FAILED, SECTIONS, Panel, Section
+from krona.trackers.guard import one_line
 from krona.trackers.weights_and_biases import key_is_set
 
 NAME = "krona"
-NOBODY = "your-entity"  # stands in a spec that was made without a login
+NOBODY = "your-entity"  # in a spec that is made without a login
 
 
 def workspace(project: str, entity: str, sections: Sequence[Section] = SECTIONS) -> Any:
@@ -37,7 +38,7 @@ def report(project: str, entity: str, sections: Sequence[Section] = SECTIONS) ->
     blocks: list[Any] = [wr.TableOfContents()]
     for section in (*sections, FAILED):
         runset = wr.Runset(
-            name=section.title,  # without a project it is the report's own, and nobody has to be asked
+            name=section.title,  # without a project it is the report's own, so no server is asked
             filters=section.where,
             groupby=[f"config.{key}" for key in section.table_by],
             pinned_columns=[f"summary:{key}" for key in section.columns],
@@ -48,7 +49,7 @@ def report(project: str, entity: str, sections: Sequence[Section] = SECTIONS) ->
         project=project,
         entity=entity,
         title="Methods compared on GLUE",
-        description="Made by `krona dashboard`: the code is src/krona/dashboard.",
+        description="Made by `krona dashboard`: the code is src/krona/trackers/dashboard.",
         blocks=blocks,
         width="fluid",
     )
@@ -61,18 +62,10 @@ def _panel(panel: Panel) -> Any:
         return wr.ScatterPlot(
             title=panel.title, x=wr.SummaryMetric(panel.x), y=wr.SummaryMetric(panel.y), log_x=panel.log_x
         )
+    grouped = {"title": panel.title, "groupby": group, "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
     if panel.kind == "bar":
-        return wr.BarPlot(
-            title=panel.title,
-            metrics=[panel.y],
-            orientation="v",
-            groupby=group,
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-        )
-    return wr.LinePlot(
-        title=panel.title, x=panel.x, y=[panel.y], groupby=group, groupby_aggfunc="mean", groupby_rangefunc="stddev"
-    )
+        return wr.BarPlot(metrics=[panel.y], orientation="v", **grouped)
+    return wr.LinePlot(x=panel.x, y=[panel.y], **grouped)
 
 
 def write(folder: Path, *, outputs: Path, project: str, entity: str | None) -> list[Path]:
@@ -88,7 +81,7 @@ def write(folder: Path, *, outputs: Path, project: str, entity: str | None) -> l
 
 
 def as_spec(made: Any) -> Any:
-    """What would be sent to the server, as plain JSON values."""
+    """The plain JSON values that are sent to the server."""
     return json.loads(made._to_model().model_dump_json(by_alias=True, exclude_none=True))
 
 
@@ -107,10 +100,8 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
         owner = entity or str(wandb.Api(timeout=30).default_entity)
         return [str(made(project, owner).save().url) for made in (workspace, report)]
     except Exception as error:
-        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise KronaError(
-            f"W&B did not take the dashboard: {first}; without --push the spec is written to files"
-        ) from error
+        why = f"W&B did not take the dashboard: {one_line(error)}"
+        raise KronaError(f"{why}; without --push the spec is written to files") from error
 
 
 def _libraries() -> tuple[Any, Any]:
