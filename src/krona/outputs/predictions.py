@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.metrics.resampled import Answers, encode, score
-from krona.metrics.scores import NUMBER
+from krona.metrics.answers import NUMBER, Answers, encode
+from krona.metrics.scores import score_by_sums
 from krona.outputs.result import Result, unpack_outcomes
 
 TOLERANCE = 1e-6  # points between a stored score and the one that its predictions give
@@ -39,7 +39,7 @@ def _answers(result: Result) -> dict[str, Answers]:
         if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
             continue
         answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
-        given = score(list(part["parts"]), answers[split])
+        given = score_by_sums(list(part["parts"]), answers[split])
         for metric, value in part["parts"].items():
             _same(f"{split} {metric}", value, given[metric], "predictions")
         names_of_score = metrics_of(task)

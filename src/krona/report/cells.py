@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from krona.metrics.resampled import Answers, Floats
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
 from krona.report.selection import Run
 from krona.report.table import Cell

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.metrics.resampled import Answers
+from krona.metrics.answers import Answers
 from krona.outputs import claim
 from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable

@@ -10,7 +10,6 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
 from krona.report.cells import score_cell
-from krona.report.choice import FEWEST_ROWS, MOST_CELLS, MOST_RUNS, MOST_SEEDS, best_groups
 from krona.report.grouping import Group, group
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
@@ -28,8 +27,8 @@ def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
     for run in runs:
         if layout.row(run) is not None and _column_fits(layout, run):
             by_section[run.section].append(run)
-    crowded = sum(map(len, by_section.values())) > MOST_RUNS
-    room = MOST_CELLS // len(by_section) if crowded else None
+    crowded = sum(map(len, by_section.values())) > choice.MOST_RUNS
+    room = choice.MOST_CELLS // len(by_section) if crowded else None
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
         split, looked, aside = scored_on(layout, by_section[section])
@@ -73,14 +72,14 @@ def _table(layout: Layout, section: Section, runs: list[Run], room: int | None) 
     elif layout.split == "test" and choice.has_several(groups):
         notes = [choice.AMONG, *notes]
     if room is not None:
-        rows = max(FEWEST_ROWS, room // max(1, len(tasks)))
-        groups, left = best_groups(groups, layout.split, rows=rows)
+        rows = max(choice.FEWEST_ROWS, room // max(1, len(tasks)))
+        groups, left = choice.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
     if layout.quantity != "score":
         table = costs.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks, seeds=None if room is None else MOST_SEEDS)
+        table = _score_table(layout, section, groups, tasks, seeds=None if room is None else choice.MOST_SEEDS)
         table.notes = [*layout.notes, *notes, *table.notes]
     table.notes += about_runs(layout, runs)
     return table

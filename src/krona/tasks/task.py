@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from krona.messages import KronaError, did_you_mean
-from krona.metrics.scores import CLASS_METRICS, METRICS
+from krona.metrics.scores import METRICS, fitting
 from krona.tasks.plain import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
@@ -116,15 +116,10 @@ class Task:
         if not self.metrics:
             raise KronaError(f"task {self.name}: metrics is empty: choose from {', '.join(METRICS)}")
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise KronaError(f"task {self.name}: metric '{metric}': {did_you_mean(metric, METRICS)}")
-            if self.labels is None and metric in CLASS_METRICS:
-                raise KronaError(
-                    f"task {self.name}: '{metric}' is for classes, and labels: null makes it a regression: "
-                    "use pearson, spearman"
-                )
-        if "f1" in self.metrics and self.labels is not None and len(self.labels) != 2:
-            raise KronaError(f"task {self.name}: 'f1' is for two classes, here are {len(self.labels)}: macro_f1")
+            try:
+                fitting(metric, len(self.labels or ()))
+            except ValueError as error:
+                raise KronaError(f"task {self.name}: {error}") from error
         for metric in self.score:
             if metric not in self.metrics:
                 raise KronaError(f"task {self.name}: score '{metric}': {did_you_mean(metric, self.metrics)}")

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount
-from krona.report import studies
-from krona.report.choice import MOST_RUNS, MOST_SEEDS
+from krona.report import choice, studies
 from krona.report.grouping import in_words
 from krona.report.selection import Run
 from krona.report.table import AVERAGE, Cell, Report, Table
@@ -21,7 +20,7 @@ ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, e
 
 def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     """runs, cells and plots' points; ``base`` is the folder that links to result.json start from."""
-    seeds = MOST_SEEDS if len(report.runs) > MOST_RUNS else None
+    seeds = choice.MOST_SEEDS if len(report.runs) > choice.MOST_RUNS else None
     runs = _all_runs(report, seeds)
     number = {id(run): i for i, run in enumerate(runs)}
     common, keys, variants, variant_of = _settings(runs)
