@@ -61,3 +61,8 @@ def factor_fit(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> 
     """Whether A ⊗ B maps d_in → d_out."""
     (a1, a2), (b1, b2) = kron_factors
     return (a1 * b1, a2 * b2) == (d_in, d_out)
+
+
+def shape_name(shape: Sequence[int]) -> str:
+    """``32x24``."""
+    return "x".join(str(side) for side in shape)

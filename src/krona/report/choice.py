@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from krona.report.cells import PairedTests, Scored, average
+from krona.report.cells import CellScores, PairedTests, average
 from krona.report.grouping import Group
 from krona.report.layouts import Layout
 
@@ -30,9 +30,9 @@ def has_several(groups: Sequence[Group]) -> bool:
 
 
 def marked(
-    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, Scored | None]]
-) -> dict[int, Scored]:
-    """The averages of rows that have one; in each column the best is marked, and what is not told apart from it."""
+    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, CellScores | None]]
+) -> dict[int, CellScores]:
+    """The averages of rows that have one; in each column the best is marked, and what ties with it."""
     tests = PairedTests()
     for place, task in enumerate(tasks):
         found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}

@@ -13,13 +13,13 @@ from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import Group
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 REFERENCE = "full"
 
 
-def seconds_a_step(run: Run) -> float | None:
+def seconds_a_step(run: StoredRun) -> float | None:
     """Training only; so a run that stopped early compares with one that did not."""
     curve, progress = run.result.dev_curve, run.result.progress
     steps = progress.get("step") or (curve[-1].get("step") if curve else None)
@@ -27,10 +27,10 @@ def seconds_a_step(run: Run) -> float | None:
     return train / steps if train and steps else None
 
 
-def mean_seconds(runs: Sequence[Run]) -> float | None:
-    """The mean training time of the finished runs, seconds."""
+def mean_seconds(runs: Sequence[StoredRun]) -> Cell:
+    """The mean training time of the finished runs."""
     known = [run.result.times["train"] for run in runs if run.status == "done" and run.result.times.get("train")]
-    return float(np.mean(known)) if known else None
+    return Cell(float(np.mean(known)), digits=0) if known else Cell(missing="")
 
 
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
@@ -51,7 +51,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
     return rows
 
 
-def _steps(runs: Sequence[Run]) -> list[tuple[Run, float]]:
+def _steps(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
     done = [run for run in runs if run.status == "done"]
     return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
 

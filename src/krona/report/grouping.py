@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.used_shapes import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
-Variants = dict[tuple[str, ...], list[Run]]
+Variants = dict[tuple[str, ...], list[StoredRun]]
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
 
 
@@ -22,7 +22,7 @@ class Group:
 
     key: str
     differs: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, list[Run]] = field(default_factory=dict)
+    runs: dict[str, list[StoredRun]] = field(default_factory=dict)
     apart: frozenset[str] = frozenset()  # tasks whose runs have rows of their own, a setting each
 
     @property
@@ -47,7 +47,7 @@ def in_words(key: str, value: str) -> str:
     return IN_WORDS.get((key, value), "none" if value == "null" else value)
 
 
-def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
+def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
     """Rows in the table's order (without runs too if ``whole``), and a note for each cell of several variants."""
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
@@ -95,7 +95,7 @@ def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
                     variants[fitting[0]] += variants.pop(name)
 
 
-def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
+def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
     """Those with scores, and of these the ones that the table's own sweep made, if any (with seeds from elsewhere)."""
     finished = [runs for runs in variants if any(run.status == "done" for run in runs)]
     variants = finished or variants
@@ -103,7 +103,7 @@ def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
     return own or variants
 
 
-def _split(row: str, several: dict[str, list[list[Run]]], differing: dict[str, list[str]]) -> list[Group]:
+def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
     """One group a combination of the differing settings, tasks with the same combination side by side."""
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[str, ...], Group] = {}
@@ -125,7 +125,7 @@ def _natural(text: str) -> tuple[str, float, str]:
         return key, float("inf"), value
 
 
-def _differing(runs: Sequence[Run]) -> list[str]:
+def _differing(runs: Sequence[StoredRun]) -> list[str]:
     """The settings in which these runs are not all equal."""
     parts = [set(run.variant) for run in runs]
     odd = sorted(parts[0].union(*parts) - parts[0].intersection(*parts))

@@ -7,7 +7,7 @@ from krona.outputs.predictions import no_label_line
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import Table
 from krona.report.text import unfinished_counts
 from krona.report.used_shapes import asked_shape, used_shape
@@ -16,7 +16,7 @@ TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes
 
 
-def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
+def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Settings, fitted shapes, what a search chose, code and machine of these runs."""
     return [
         *_nothing_learned_note(runs),
@@ -27,7 +27,7 @@ def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _nothing_learned_note(runs: Sequence[Run]) -> list[str]:
+def _nothing_learned_note(runs: Sequence[StoredRun]) -> list[str]:
     """Runs that trained and answer with no label, so that their zeros are no result."""
     trained = [run for run in runs if run.status == "done" and run.result.trainable_params]
     zeros = [run for run in trained if (part := run.result.test or run.result.dev) and part["score"] == 0]
@@ -40,7 +40,7 @@ def _nothing_learned_note(runs: Sequence[Run]) -> list[str]:
     ]
 
 
-def _tuned_notes(runs: Sequence[Run]) -> list[str]:
+def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
     """What each method took from its search."""
     found = dict.fromkeys(
         f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
@@ -78,7 +78,7 @@ def about_chance(table: Table, tasks: list[str]) -> list[str]:
     return notes
 
 
-def _settings_note(runs: Sequence[Run]) -> list[str]:
+def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
     """What the runs that train have in common that moves their numbers."""
     training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
     words = []
@@ -93,7 +93,7 @@ def _settings_note(runs: Sequence[Run]) -> list[str]:
     return [f"Settings: {', '.join(words)}."] if words else []
 
 
-def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
+def _shapes_note(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Which shapes of the paper's became which on these layers."""
     if layout.by_shape:
         return []
@@ -101,7 +101,7 @@ def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
     return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
 
 
-def _code_note(runs: Sequence[Run]) -> list[str]:
+def _code_note(runs: Sequence[StoredRun]) -> list[str]:
     done = [run for run in runs if run.status == "done"]
     commits = sorted({str(run.result.provenance.get("git_commit") or "unknown")[:10] for run in done or runs})
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)

@@ -49,7 +49,7 @@ class Section:
         return (KINDS.index(self.kind), not self.comparable, not self.pretrained, self.backbone, self.protocol)
 
 
-def told_by(result: Result) -> tuple[Any, Any]:
+def section_key(result: Result) -> tuple[Any, Any]:
     """What `section_of` follows from: as a key that is quick to make, with the ids of parts, and these parts."""
     parts = [result.config.get(name) for name in ("task", "backbone", "data")]
     return (*map(id, parts), *(result.provenance.get(name) for name in ("data_kind", "pretrained"))), parts

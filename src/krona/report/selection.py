@@ -13,19 +13,19 @@ from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
-from krona.report.left_out import LeftOut
-from krona.report.sections import Section, section_of, told_by
+from krona.report.defaults import Defaults
+from krona.report.sections import Section, section_key, section_of
 
 MISSING = object()
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
 
 
-class Once:
+class Memo:
     """What is worked out once of parts that several runs share. It keeps the parts: an id must not become another's."""
 
     def __init__(self) -> None:
         self.known: dict[Any, tuple[Any, Any]] = {}
-        self.left_out = LeftOut()
+        self.defaults = Defaults()
 
     def of(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
         """What ``make`` gives, which follows from ``key``, the ids of ``part`` in it."""
@@ -36,13 +36,13 @@ class Once:
 
 
 @dataclass(eq=False)
-class Run:
+class StoredRun:
     """One result and what tables ask of it."""
 
     result: Result  # a summary: without outcomes, and of the curve the last epoch
     section: Section
     place: str  # its result.json
-    once: Once = field(default_factory=Once)
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def path(self) -> Path:
@@ -68,7 +68,7 @@ class Run:
         """One of `settings`; None where the run has no such key."""
         first, *others = key.split(".")
         top = self._part(first)
-        text: str | None = self.once.of((key, id(top)), top, lambda: _text(key, top, others))
+        text: str | None = self.memo.of((key, id(top)), top, lambda: _text(key, top, others))
         return self.content.get(key) if text is None else text
 
     @property
@@ -81,7 +81,7 @@ class Run:
     def variant(self) -> tuple[str, ...]:
         """`settings` in a form that is quick to make and to compare: each part of the config, and of the content.
 
-        A part has a line a setting. One that several runs share is put in words once.
+        A part has a line a setting. One that several runs share is put in words memo.
         """
         return (*self.asked, *(f"{key}={value}" for key, value in self.content.items() if value is not None))
 
@@ -90,7 +90,7 @@ class Run:
         """`variant` without the content of files."""
         config = self.result.config
         ids = [part for key, value in config.items() if key not in NO_VARIANT for part in (key, id(value))]
-        found: tuple[str, ...] = self.once.of(("asked", *ids), config, self._parts)
+        found: tuple[str, ...] = self.memo.of(("asked", *ids), config, self._parts)
         return found
 
     def _parts(self) -> tuple[str, ...]:
@@ -103,11 +103,11 @@ class Run:
         part = self.result.config.get(key, MISSING)
         if key != "method":
             return part
-        return self.once.of(("left out", id(part)), part, lambda: self.once.left_out.completed(part))
+        return self.memo.of(("method", "defaults", id(part)), part, lambda: self.memo.defaults.filled_in(part))
 
     def _in_words(self, key: str, value: Any) -> str:
         same = id(value) if isinstance(value, Mapping | list) else value
-        found: str = self.once.of((key, value.__class__, same), value, lambda: _lines(key, value))
+        found: str = self.memo.of((key, value.__class__, same), value, lambda: _lines(key, value))
         return found
 
     @property
@@ -146,12 +146,12 @@ def _lines(key: str, value: Any) -> str:
     return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
 
 
-def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def load(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
     """All readable runs under these folders, and one sentence for each file that can't be used."""
-    runs: dict[str, Run] = {}
+    runs: dict[str, StoredRun] = {}
     problems: list[str] = []
     clashes: set[str] = set()
-    once = Once()
+    memo = Memo()
     for folder in outputs:
         if not folder.is_dir():
             raise KronaError(f"{folder} is no folder: runs lie in outputs/<run id>/result.json")
@@ -161,7 +161,7 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
                 continue
             place = f"{folder}/{found.run_id}/result.json"
             try:
-                run = of_result(found, place, once)
+                run = of_result(found, place, memo)
             except KronaError as error:
                 problems.append(str(error))
                 continue
@@ -172,18 +172,18 @@ def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
-def of_result(result: Result, place: str, once: Once | None = None) -> Run:
+def of_result(result: Result, place: str, memo: Memo | None = None) -> StoredRun:
     """A run and the table that it belongs to. Raises KronaError where its config makes no sense."""
-    once = once or Once()
+    memo = memo or Memo()
     try:
-        once.left_out.learn(result)
-        known, parts = told_by(result)
-        return Run(result, once.of(known, parts, lambda: section_of(result)), place, once)
+        memo.defaults.learn(result)
+        known, parts = section_key(result)
+        return StoredRun(result, memo.of(known, parts, lambda: section_of(result)), place, memo)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(Path(place), error) from error
 
 
-def choose(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:
+def choose(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
     """Those runs that match every ``key=value[,value]``; a key that no run has is an error."""
     kept = list(runs)
     for text in filters:
@@ -200,7 +200,7 @@ def choose(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:
     return kept
 
 
-def _value(run: Run, key: str) -> str | None:
+def _value(run: StoredRun, key: str) -> str | None:
     if key in ("method", "task", "seed", "status", "run_id"):
         return str(getattr(run.result, key))
     if key == "sweep":

@@ -14,16 +14,16 @@ from krona.report.grouping import Group, group
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
 from krona.report.sections import Section
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
-from krona.report.used_shapes import asked_shape, update_rank, used_shape
+from krona.report.used_shapes import asked_shape, used_shape
 
 EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 
 
-def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
+def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     """A table for each section that has a run of this layout; none where no run belongs to it."""
-    by_section: dict[Section, list[Run]] = defaultdict(list)
+    by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
         if layout.row(run) is not None and _column_fits(layout, run):
             by_section[run.section].append(run)
@@ -38,7 +38,7 @@ def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
     return tables
 
 
-def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[tuple[str, str]]]:
+def scored_on(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
     """The split of a section's scores, its runs that have them, and of those left out a word and what shows them.
 
     Dev where no run looked at test, as in a search for learning rates; else a search's runs are no part of the table.
@@ -54,12 +54,12 @@ def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[tup
     return "test", looked, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
 
 
-def _column_fits(layout: Layout, run: Run) -> bool:
+def _column_fits(layout: Layout, run: StoredRun) -> bool:
     """GLUE's and the sample's columns are the paper's; one's own data have their own."""
     return not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
 
 
-def _table(layout: Layout, section: Section, runs: list[Run], room: int | None) -> Table:
+def _table(layout: Layout, section: Section, runs: list[StoredRun], room: int | None) -> Table:
     """``room``: for how many cells there is room; None: for all."""
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
@@ -185,18 +185,14 @@ def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Ta
             row.cells[name] = cell
 
 
-def _extra(name: str, runs: list[Run]) -> Cell:
-    value: Any = None
-    if name == "params":
-        values = {run.result.trainable_percent for run in runs if run.result.trainable_percent is not None}
-        value = max(values) if values else None
-    elif name == "rank":
-        values = {rank for run in runs if (rank := update_rank(run.result)) is not None}
-        value = max(values) if values else None
-    else:
-        value = costs.mean_seconds(runs)
-    digits = {"params": -3, "rank": 0, "time": 0}[name]
-    return Cell(missing="") if value is None else Cell(value, digits=digits)
+def _extra(name: str, runs: list[StoredRun]) -> Cell:
+    if name == "time":
+        return costs.mean_seconds(runs)
+    found = [
+        run.result.trainable_percent if name == "params" else run.result.provenance.get("update_rank") for run in runs
+    ]
+    known = [value for value in found if value is not None]
+    return Cell(max(known), digits=-3 if name == "params" else 0) if known else Cell(missing="")
 
 
 def paper_table(layout: Layout) -> Table | None:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from krona.messages import amount
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import Cell, Report, Table
 
 NOTHING = "—"
@@ -28,7 +28,7 @@ def legend(report: Report, *, paper: str) -> str:
     ]
     parts += [paper] if any(cell.difference is not None for cell in cells) else []
     return (
-        f"{'; '.join(parts)}. * best; ~ not told apart from it by a paired randomisation test on the task's own "
+        f"{'; '.join(parts)}. * best; ~ not significantly different from it by a paired randomisation test on the task's own "
         "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
     )
 
@@ -113,7 +113,7 @@ def unfinished_lines(report: Report) -> list[str]:
     return lines
 
 
-def unfinished_counts(runs: Sequence[Run]) -> str:
+def unfinished_counts(runs: Sequence[StoredRun]) -> str:
     """``1 failed, 2 running``; empty where all have finished."""
     counts = Counter(run.status for run in runs if run.status != "done")
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])

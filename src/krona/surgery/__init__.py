@@ -24,6 +24,7 @@ from krona.surgery.trainable import (
     load_trainable_state,
     trainable_state,
     trained_names,
+    update_rank,
 )
 from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_name
 
@@ -44,6 +45,7 @@ __all__ = [
     "trainable_state",
     "trained_names",
     "unmerge",
+    "update_rank",
     "widths",
     "widths_or_none",
 ]

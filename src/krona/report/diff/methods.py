@@ -7,8 +7,8 @@ from statistics import fmean
 
 from krona.messages import KronaError
 from krona.metrics.statistics import holm, swap_test
-from krona.report.cells import Scored, score_cell
-from krona.report.selection import Run, load
+from krona.report.cells import CellScores, score_cell
+from krona.report.selection import StoredRun, load
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     return MethodDiff(a, b, tasks, problems)
 
 
-def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> TaskDiff:
-    sides: list[list[Run]] = []
+def _task_diff(runs: Sequence[StoredRun], section: str, task: str, a: str, b: str) -> TaskDiff:
+    sides: list[list[StoredRun]] = []
     remarks = []
     for name in (a, b):
         ours = [
@@ -72,7 +72,9 @@ def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> 
     return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
 
 
-def _compared(section: str, task: str, sides: Sequence[Sequence[Run]], scored: tuple[Scored, Scored]) -> TaskDiff:
+def _compared(
+    section: str, task: str, sides: Sequence[Sequence[StoredRun]], scored: tuple[CellScores, CellScores]
+) -> TaskDiff:
     """Means and test over the seeds that both have: what is tested is the difference that is shown."""
     one, two = scored
     seeds = sorted(set(one.answers) & set(two.answers))

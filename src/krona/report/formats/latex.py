@@ -3,7 +3,7 @@
 import re
 
 from krona.report import text
-from krona.report.table import Cell, Report, Row, Table
+from krona.report.table import Cell, Report, Row, Table, Target
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -14,7 +14,7 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     """Needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``; nothing else."""
     lines = [f"% {report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.".replace("\n", " ")]
     if report.empty:
@@ -73,7 +73,7 @@ def _caption(table: Table) -> str:
     if table.section is not None:
         words.append(
             "Mean over seeds; seeds: Student's t (95 %); examples: bootstrap of the scored set (95 %). Bold: the best"
-            " (starred) and those that a paired randomisation test does not tell apart from it."
+            " (starred) and those not significantly different from it by a paired randomisation test."
         )
         if any(column.kind == "beside" for column in table.columns):
             words.append("The best is chosen by dev; test stands beside it.")

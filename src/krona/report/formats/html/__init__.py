@@ -6,15 +6,16 @@ import re
 from pathlib import Path
 
 from krona.report import studies, text
-from krona.report.formats.page_data import page_data
-from krona.report.table import Cell, Column, Report, Table
+from krona.report.formats.html.data import page_data
+from krona.report.table import Cell, Column, Report, Table, Target
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js", "page_studies.js")
 
 
-def render(report: Report, base: Path | None = None) -> str:
-    """The page; its links to result.json start from the folder ``base`` (where it will lie)."""
+def render(report: Report, target: Target) -> str:
+    """The page; its links to result.json start from where it will lie."""
+    base = None if target.file is None else target.file.parent
     here = Path(__file__).parent
     data = json.dumps(page_data(report, base), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     scripts = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -48,10 +49,9 @@ def render(report: Report, base: Path | None = None) -> str:
 
 _LEGEND = (
     "Each cell: the mean over seeds with Student's t interval (95 %), and below it the scored set's own bootstrap "
-    "interval (95 %), the paper's number and the difference. ★ best; bold with it, what a paired randomisation test on "
-    "the task's own metric does not tell apart from it (10,000 swaps of examples, all seeds together, Holm over the "
-    "column). "
-    "A cell opens its runs; a column's heading sorts."
+    "interval (95 %), the paper's number and the difference. ★ best; bold: what is not significantly different "
+    "from it by a paired randomisation test on the task's own metric (10,000 swaps of examples, all seeds together, "
+    "Holm over the column). A cell opens its runs; a column's heading sorts."
 )
 _PLOTS = """
 <section id="plots" aria-labelledby="plots-title">
@@ -146,10 +146,10 @@ def _studies(report: Report) -> str:
     for i, study in enumerate(report.studies):
         lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study))
         pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
-        told = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
+        folded = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
         sections.append(
             f'<section aria-labelledby="study-{i}"><h2 id="study-{i}">Study {_escape(study.name)}</h2>{lines}'
-            f'<div class="plots" id="study-{i}-plots"></div>{told if pruned else ""}</section>\n'
+            f'<div class="plots" id="study-{i}-plots"></div>{folded if pruned else ""}</section>\n'
         )
     return "".join(sections)
 

@@ -3,10 +3,10 @@
 import re
 
 from krona.report import studies, text
-from krona.report.table import Cell, Report, Table
+from krona.report.table import Cell, Report, Table, Target
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_with_command(*report.empty))

@@ -78,7 +78,7 @@ function summary(about, kind, cell) {
   if (cell.b) facts.push(`Over ${kind === "beside" ? "test" : about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
   if (cell.paper !== undefined) facts.push(`The paper: ${cell.paper}.`);
   if (cell.best) facts.push("Best of its column.");
-  if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not told apart" : ""}.`);
+  if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not significantly different" : ""}.`);
   if (cell.missing) facts.push(`Missing: ${cell.missing}.`);
   const made = node("p", {}, facts.join(" "));
   return cell.command ? [made, node("p", {}, "Make it: ", node("code", {}, cell.command))] : [made];

@@ -11,9 +11,9 @@ import numpy as np
 from krona.messages import amount
 from krona.report import choice, studies
 from krona.report.grouping import in_words
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Report, Table
-from krona.report.used_shapes import update_rank, used_shape
+from krona.report.used_shapes import used_shape
 
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
 
@@ -40,7 +40,7 @@ def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     return data
 
 
-def _all_runs(report: Report, seeds: int | None) -> list[Run]:
+def _all_runs(report: Report, seeds: int | None) -> list[StoredRun]:
     """With ``seeds``, only what the tables show, and so many of a cell."""
     cells = [cell.runs for table in report.tables for row in table.rows for cell in row.cells.values()]
     shown = [run for runs in cells for run in runs[:seeds]]
@@ -49,7 +49,7 @@ def _all_runs(report: Report, seeds: int | None) -> list[Run]:
     )
 
 
-def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
+def _run(run: StoredRun, folder: int, variant: int, made: int) -> list[Any]:
     """The order is `page.js`'s."""
     result, epochs = run.result, run.whole.dev_curve
     curve = [_short(entry.get("score")) for entry in epochs]
@@ -61,8 +61,8 @@ def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
     ]  # fmt: skip
 
 
-def _made(run: Run) -> str:
-    """Code, machine and libraries in a line; equal ones are stored once."""
+def _made(run: StoredRun) -> str:
+    """Code, machine and libraries in a line; equal ones are stored memo."""
     found = run.result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     changed = " with uncommitted changes" if found.get("git_dirty") else ""
@@ -84,7 +84,7 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
             {
                 "label": row.label, "differs": row.differs,
                 "shape": used_shape(first.result) if first else None,
-                "rank": update_rank(first.result) if first else None,
+                "rank": first.result.provenance.get("update_rank") if first else None,
                 "params": first.result.trainable_params if first else None,
                 "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
             }
@@ -129,7 +129,7 @@ def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
     return found
 
 
-def _settings(runs: Sequence[Run]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
+def _settings(runs: Sequence[StoredRun]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
     """The commonest value of each key, and of each variant what it has instead."""
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     common = {
