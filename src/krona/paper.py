@@ -1,4 +1,4 @@
-"""The numbers that the paper prints (`sweeps/paper/*.csv`), and how it names methods and tasks."""
+"""The paper's printed numbers (`sweeps/paper/*.csv`), and its names of methods and tasks."""
 
 import csv
 from dataclasses import dataclass

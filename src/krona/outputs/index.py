@@ -1,4 +1,4 @@
-"""Summaries of results, kept in a few files beside them, so that a hundred thousand runs are listed in seconds.
+"""Index of results: summaries in a few files, so that a hundred thousand runs are listed in seconds.
 
 The result.json files are the truth: a summary counts only where the file's time and size are still those that it was
 made from, and whatever is missing, stale or damaged is read from the file again. `outputs/.index` can be thrown away

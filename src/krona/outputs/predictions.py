@@ -1,4 +1,4 @@
-"""A result's predictions as numbers, held against the scores that it stores."""
+"""Predictions of a result: as numbers, checked against the stored scores, and as words."""
 
 import zlib
 from collections import Counter

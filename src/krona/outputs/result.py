@@ -1,4 +1,4 @@
-"""result.json: what one run is, what it scored and where it comes from. Written whole or not at all; no torch.
+"""result.json: a run's config, scores and provenance, written whole or not at all.
 
 The fields are described in docs/results-schema.md; `Result.problems` checks them.
 """

@@ -1,4 +1,4 @@
-"""What makes a run the same run: the id of its folder.
+"""Run ids: the name of a run's folder.
 
 A readable part and a hash of what affects the result: the config, the data's content and the backbone's. Time, code,
 machine, paths and what a run only says or keeps are no part of it: those are provenance. What is left out is listed

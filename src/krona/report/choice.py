@@ -1,4 +1,4 @@
-"""Which row is marked as the best: among several settings of one method dev chooses, never test."""
+"""Marks of the best rows. Among several settings of one method dev chooses, never test."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence

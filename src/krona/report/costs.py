@@ -1,4 +1,4 @@
-"""Tables 2 and 8: latency and launches from the benches, training time from them or from the runs themselves."""
+"""Tables 2 and 8: latency, launches and training time, from the benches or from the runs themselves."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from krona.messages import KronaError
 from krona.metrics.statistics import t_interval
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import Group
+from krona.report.grouping import Group, add_paper, named_row
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
@@ -82,9 +82,9 @@ def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table | N
         Column("launches", "Launches added", "launches"),
         Column("training_time", "Training time (%)", "time"),
     ]
-    names = {*METHOD_LABELS} & {*layout.rows, *(n for rows in by_name.values() for n in rows)}
-    names |= {n for rows in by_name.values() for n in rows}
-    table = Table(layout.name, layout.title, f"Bench on {_machines(benches)}", layout.axis, columns, [])
+    machines = " and ".join(dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values()))
+    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, columns, [])
+    names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
     for name in sorted(names, key=lambda one: row_order(layout, one)):
         row = Row(name, METHOD_LABELS.get(name, name))
         for column, kind in (("latency", "latency"), ("training_time", "training")):
@@ -105,11 +105,6 @@ def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: s
     return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
 
 
-def _machines(benches: dict[str, dict[str, Any]]) -> str:
-    names = dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values())
-    return " and ".join(names)
-
-
 def _machine_name(machine: Any) -> str:
     if isinstance(machine, dict):
         known = [str(machine[key]) for key in ("device", "name", "cpu", "threads") if machine.get(key) is not None]
@@ -124,14 +119,12 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
     last = Column("training_time", "Training time (%)", "time") if percent else Column(AVERAGE, "Mean", "time")
     table = Table(layout.name, layout.title, section.heading, layout.axis, [*wanted, last], [], section)
     for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
-        row = Row(f"{one.key} {one.suffix}".strip(), layout.labels.get(one.key, one.key), differs=one.suffix)
+        row = named_row(layout, one)
         for column in wanted:
             lacks = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=lacks)
         row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        for key, cell in row.cells.items():
-            if layout.paper and section.comparable and not one.differs:
-                cell.paper, cell.comparable = layout.paper.value(one.key, key), True
+        add_paper(layout, section, one, row)
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
@@ -148,8 +141,7 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
 
 
 def mean_cell(cells: list[Cell], scale: int) -> Cell:
-    values = [cell.value * scale for cell in cells if cell.value is not None]
-    if not values:
+    if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
     runs = [run for cell in cells for run in cell.runs]
     return Cell(float(np.mean(values)), runs=runs, digits=0 if scale == 100 else 2)

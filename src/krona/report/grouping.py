@@ -1,4 +1,4 @@
-"""Runs to rows: seeds of one configuration make a cell; what differs in anything else gets a row of its own."""
+"""Rows of runs: a cell has the seeds of one configuration; any other difference makes a row of its own."""
 
 import re
 from collections import defaultdict
@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
+from krona.report.sections import Section
 from krona.report.selection import StoredRun
+from krona.report.table import Row
 from krona.report.used_shapes import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
@@ -26,6 +28,10 @@ class Group:
     apart: frozenset[str] = frozenset()  # tasks whose runs have rows of their own, a setting each
 
     @property
+    def first(self) -> StoredRun | None:
+        return next((run for runs in self.runs.values() for run in runs), None)
+
+    @property
     def suffix(self) -> str:
         """The differing settings as a reader sees them; a shape as it was used."""
         return ", ".join(
@@ -33,10 +39,9 @@ class Group:
         )
 
     def _shown(self, key: str, value: str) -> str:
-        first = next((run for runs in self.runs.values() for run in runs), None)
-        if key != "method.kron_factors" or first is None:
+        if key != "method.kron_factors" or self.first is None:
             return in_words(key, value)
-        used, asked = used_shape(first.result), asked_shape(first.result)
+        used, asked = used_shape(self.first.result), asked_shape(self.first.result)
         return f"{used} (the paper's {asked})" if asked else used or value
 
 
@@ -109,8 +114,8 @@ def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[
     found: dict[tuple[str, ...], Group] = {}
     for task, variants in several.items():
         for runs in variants:
-            said = {key: runs[0].setting(key) for key in keys if key in differing[task]}
-            values = {key: "not set" if value is None else value for key, value in said.items()}
+            found_values = {key: runs[0].setting(key) for key in keys if key in differing[task]}
+            values = {key: "not set" if value is None else value for key, value in found_values.items()}
             name = tuple(f"{key}={value}" for key, value in values.items())
             found.setdefault(name, Group(row, values)).runs[task] = runs
     return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]
@@ -135,3 +140,20 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
 
 def _shortened(notes: list[str]) -> list[str]:
     return notes if len(notes) <= 6 else [*notes[:5], f"… and {len(notes) - 5} more of these"]
+
+
+def named_row(layout: Layout, one: Group) -> Row:
+    """The group's row, without cells. A row that is a shape has the used shape's name, with the paper's beside it."""
+    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
+    first = one.first
+    if layout.by_shape and first is not None and asked_shape(first.result):
+        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
+    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
+
+
+def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
+    """The paper's numbers, where they belong beside the row's. Params are shown without a difference."""
+    if layout.paper is not None and section.comparable and not one.differs:
+        for key, cell in row.cells.items():
+            cell.paper = layout.paper.value(one.key, "training_time" if key == "time" else key)
+            cell.comparable = key != "params"

@@ -1,4 +1,4 @@
-"""What each of the paper's tables shows: which runs are a row of it, which columns it has, what makes a cell."""
+"""Layouts of the paper's tables, of a sweep and of all runs: rows, columns and what makes a cell."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field

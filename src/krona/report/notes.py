@@ -1,4 +1,4 @@
-"""What stands below a table: what its numbers rest on, what its runs have in common and where they come from."""
+"""Notes below a table: seeds, test sets, common settings, and the code and machine of its runs."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Runs for a report: read, checked against their own predictions, and told apart by all that is not a seed."""
+"""Runs of a report: read, checked against their own predictions, and filtered."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,25 +14,24 @@ from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 from krona.report.defaults import Defaults
-from krona.report.sections import Section, section_key, section_of
+from krona.report.sections import Section, section_of
 
 MISSING = object()
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
 
 
 class Memo:
-    """What is worked out once of parts that several runs share. It keeps the parts: an id must not become another's."""
+    """Values computed once from parts that several runs share. It keeps the parts, so that their ids stay theirs."""
 
     def __init__(self) -> None:
         self.known: dict[Any, tuple[Any, Any]] = {}
         self.defaults = Defaults()
 
     def of(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, which follows from ``key``, the ids of ``part`` in it."""
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = (part, make())
-        return found[1]
+        """What ``make`` gives for ``key``, which holds the ids of ``part``."""
+        if key not in self.known:
+            self.known[key] = (part, make())
+        return self.known[key][1]
 
 
 @dataclass(eq=False)
@@ -90,24 +89,26 @@ class StoredRun:
         """`variant` without the content of files."""
         config = self.result.config
         ids = [part for key, value in config.items() if key not in NO_VARIANT for part in (key, id(value))]
-        found: tuple[str, ...] = self.memo.of(("asked", *ids), config, self._parts)
+        keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
+        found: tuple[str, ...] = self.memo.of(
+            ("asked", *ids), config, lambda: tuple(self._lines(key, self._part(key)) for key in keys)
+        )
         return found
 
-    def _parts(self) -> tuple[str, ...]:
-        config = self.result.config
-        keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
-        return tuple(self._in_words(key, self._part(key)) for key in keys)
-
     def _part(self, key: str) -> Any:
-        """A part of the config; the method with what its settings leave out."""
+        """A part of the config; the method's with its defaults."""
         part = self.result.config.get(key, MISSING)
         if key != "method":
             return part
         return self.memo.of(("method", "defaults", id(part)), part, lambda: self.memo.defaults.filled_in(part))
 
-    def _in_words(self, key: str, value: Any) -> str:
+    def _lines(self, key: str, value: Any) -> str:
         same = id(value) if isinstance(value, Mapping | list) else value
-        found: str = self.memo.of((key, value.__class__, same), value, lambda: _lines(key, value))
+
+        def lines() -> str:
+            return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
+
+        found: str = self.memo.of((key, value.__class__, same), value, lines)
         return found
 
     @property
@@ -142,10 +143,6 @@ def _text(key: str, value: Any, path: Sequence[str]) -> str | None:
     return as_text(canonical(value, key))
 
 
-def _lines(key: str, value: Any) -> str:
-    return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
-
-
 def load(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
     """All readable runs under these folders, and one sentence for each file that can't be used."""
     runs: dict[str, StoredRun] = {}
@@ -156,19 +153,17 @@ def load(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
         if not folder.is_dir():
             raise KronaError(f"{folder} is no folder: runs lie in outputs/<run id>/result.json")
         for found in summaries(folder):
-            if isinstance(found, KronaError):
-                problems.append(str(found))
-                continue
-            place = f"{folder}/{found.run_id}/result.json"
             try:
-                run = of_result(found, place, memo)
+                if isinstance(found, KronaError):
+                    raise found
+                run = of_result(found, f"{folder}/{found.run_id}/result.json", memo)
             except KronaError as error:
                 problems.append(str(error))
                 continue
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
-                problems.append(f"{place} and {other.place} are one run with different results: neither is used")
+                problems.append(f"{run.place} and {other.place} are one run with different results: neither is used")
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
@@ -177,8 +172,9 @@ def of_result(result: Result, place: str, memo: Memo | None = None) -> StoredRun
     memo = memo or Memo()
     try:
         memo.defaults.learn(result)
-        known, parts = section_key(result)
-        return StoredRun(result, memo.of(known, parts, lambda: section_of(result)), place, memo)
+        parts = [result.config.get(name) for name in ("task", "backbone", "data")]
+        key = (*map(id, parts), *(result.provenance.get(name) for name in ("data_kind", "pretrained")))
+        return StoredRun(result, memo.of(key, parts, lambda: section_of(result)), place, memo)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(Path(place), error) from error
 

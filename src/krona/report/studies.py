@@ -1,4 +1,4 @@
-"""A search's study in a report: what it found, in words, and the points of its pictures."""
+"""Studies of `krona tune` in a report: their results in words, and the points of their pictures."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""From runs to tables: one a section, so that GLUE, sample data, own data and random weights never mix."""
+"""Tables of runs: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
 import shlex
 from collections import defaultdict
@@ -10,14 +10,14 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
 from krona.report.cells import score_cell
-from krona.report.grouping import Group, group
+from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
-from krona.report.used_shapes import asked_shape, used_shape
 
+PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 
 
@@ -27,12 +27,12 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     for run in runs:
         if layout.row(run) is not None and _column_fits(layout, run):
             by_section[run.section].append(run)
-    crowded = sum(map(len, by_section.values())) > choice.MOST_RUNS
-    room = choice.MOST_CELLS // len(by_section) if crowded else None
+    many = sum(map(len, by_section.values())) > choice.MOST_RUNS
+    most_cells = choice.MOST_CELLS // len(by_section) if many else None
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
         split, looked, aside = scored_on(layout, by_section[section])
-        table = _table(replace(layout, split=split), section, looked, room)
+        table = _table(replace(layout, split=split), section, looked, most_cells)
         table.asides += aside
         tables.append(table)
     return tables
@@ -59,8 +59,8 @@ def _column_fits(layout: Layout, run: StoredRun) -> bool:
     return not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
 
 
-def _table(layout: Layout, section: Section, runs: list[StoredRun], room: int | None) -> Table:
-    """``room``: for how many cells there is room; None: for all."""
+def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
+    """``most_cells``: None: all."""
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
     # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
@@ -71,15 +71,15 @@ def _table(layout: Layout, section: Section, runs: list[StoredRun], room: int | 
         layout = replace(layout, split="dev", beside="test", notes=(choice.CHOSEN, *layout.notes))
     elif layout.split == "test" and choice.has_several(groups):
         notes = [choice.AMONG, *notes]
-    if room is not None:
-        rows = max(choice.FEWEST_ROWS, room // max(1, len(tasks)))
+    if most_cells is not None:
+        rows = max(choice.FEWEST_ROWS, most_cells // max(1, len(tasks)))
         groups, left = choice.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
     if layout.quantity != "score":
         table = costs.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks, seeds=None if room is None else choice.MOST_SEEDS)
+        table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else choice.MOST_SEEDS)
         table.notes = [*layout.notes, *notes, *table.notes]
     table.notes += about_runs(layout, runs)
     return table
@@ -101,7 +101,7 @@ def _score_table(
         table.columns.append(Column(AVERAGE, _average_label(layout, section, tasks), "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
-        row = _named_row(layout, one)
+        row = named_row(layout, one)
         for task in tasks:
             found = scored[i][task]
             row.cells[task] = found.cell if found else _missing(layout, section, one, task)
@@ -111,9 +111,10 @@ def _score_table(
         if with_average:
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages[i].cell if i in averages else Cell(missing=f"without {', '.join(lacking)}")
-        _add_paper(layout, section, one, row)
         table.rows.append(row)
-    _add_extras(layout, section, groups, table)
+    _add_extras(layout, groups, table)
+    for one, row in zip(groups, table.rows, strict=True):
+        add_paper(layout, section, one, row)
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
@@ -130,26 +131,10 @@ def _columns(layout: Layout, task: str) -> list[Column]:
     ]
 
 
-def _named_row(layout: Layout, one: Group) -> Row:
-    """A row that is a shape of the paper's is named by the shape that was used, with the paper's beside it."""
-    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
-    first = next((run for runs in one.runs.values() for run in runs), None)
-    if layout.by_shape and first is not None and asked_shape(first.result):
-        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
-    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
-
-
 def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
     """Only all eight tasks of GLUE are its average."""
     label = "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
     return label if layout.beside is None else f"{label} {layout.split}"
-
-
-def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
-    if layout.paper is None or not section.comparable or one.differs:
-        return
-    for key, cell in row.cells.items():
-        cell.paper, cell.comparable = layout.paper.value(one.key, key), True
 
 
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
@@ -157,7 +142,7 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
-    words = [*layout.command.split(), *section.typed, *layout.override(one.key), f"task={task}"]
+    words = [*layout.command.split(), *section.overrides, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
         if " " not in key:  # what is typed, not what a file holds
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
@@ -173,16 +158,12 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
 
 
-def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Table) -> None:
+def _add_extras(layout: Layout, groups: list[Group], table: Table) -> None:
     relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
-            cell = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
-            if layout.paper is not None and section.comparable and not one.differs:
-                cell.paper = layout.paper.value(one.key, "training_time" if name == "time" else name)
-                cell.comparable = name == "time"
-            row.cells[name] = cell
+            row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
 
 
 def _extra(name: str, runs: list[StoredRun]) -> Cell:
@@ -207,17 +188,11 @@ def paper_table(layout: Layout) -> Table | None:
         "training_time": "Training time",
     }
     columns = [Column(key, labels.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
-    table = Table(
-        layout.name, layout.title, "The paper's numbers (T5-base, GLUE, single runs)", layout.axis, columns, []
-    )
+    heading = "The paper's numbers (T5-base, GLUE, single runs)"
+    table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     for key, values in paper.rows.items():
-        table.rows.append(
-            Row(
-                key,
-                layout.labels.get(key, key),
-                {name: _printed(layout, name, value) for name, value in values.items()},
-            )
-        )
+        cells = {name: _printed(layout, name, value) for name, value in values.items()}
+        table.rows.append(Row(key, layout.labels.get(key, key), cells))
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             table.notes.append(

@@ -1,5 +1,6 @@
-"""How a cell reads in words and digits, the same in every format."""
+"""Cells, marks, notes and labels as text, the same in every format."""
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -28,14 +29,25 @@ def legend(report: Report, *, paper: str) -> str:
     ]
     parts += [paper] if any(cell.difference is not None for cell in cells) else []
     return (
-        f"{'; '.join(parts)}. * best; ~ not significantly different from it by a paired randomisation test on the task's own "
-        "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
+        f"{'; '.join(parts)}. * best; ~ not significantly different from it by a paired randomisation test on the "
+        "task's own metric (10,000 swaps of examples, all seeds together, Holm over the column)."
     )
 
 
 def value(cell: Cell) -> str:
     """The mean, or a dash."""
     return NOTHING if cell.value is None else number(cell.value, cell.digits)
+
+
+def label_parts(label: str) -> tuple[str, str, str]:
+    """``KronA``, ``B`` and ``res`` of ``KronA^B_res``: a name, its superscript and its subscript."""
+    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
+    return (found[1], found[2], found[3] or "") if found else (label, "", "")
+
+
+def paper(cell: Cell) -> str:
+    """The paper's number; empty where there is none."""
+    return "" if cell.paper is None else number(cell.paper, min(2, cell.digits))
 
 
 def mark(cell: Cell) -> str:

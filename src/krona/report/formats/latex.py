@@ -50,9 +50,7 @@ def _rows(table: Table, row: Row) -> list[str]:
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
     spreads, tests = [text.spread(cell) for cell in cells], [text.test_range(cell) for cell in cells]
-    papers = [
-        f"{text.number(c.paper, min(2, c.digits))}" if c.comparable and c.paper is not None else "" for c in cells
-    ]
+    papers = [text.paper(cell) if cell.comparable else "" for cell in cells]
     for name, values in (("seeds", spreads), ("examples", tests), ("paper", papers)):
         if any(values):
             small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
@@ -83,11 +81,9 @@ def _caption(table: Table) -> str:
 
 def _label(label: str) -> str:
     """KronA^B_res as the paper writes it."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
-    if not found:
-        return escape(label)
-    name, above, below = found.groups()
-    return rf"{name}\textsuperscript{{{above}}}" + (rf"\textsubscript{{{below}}}" if below else "")
+    name, above, below = text.label_parts(label)
+    raised = rf"\textsuperscript{{{above}}}" if above else ""
+    return escape(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
 
 
 def escape(value: str) -> str:

@@ -1,4 +1,4 @@
-"""A report for a terminal: as wide as it is, in several blocks where a table does not fit, plain in a pipe."""
+"""A report for a terminal: a table that is too wide is split into several; plain text in a pipe."""
 
 import io
 import os

@@ -2,7 +2,6 @@
 
 import html
 import json
-import re
 from pathlib import Path
 
 from krona.report import studies, text
@@ -116,7 +115,7 @@ def _row(table_number: int, i: int, table: Table) -> str:
     row = table.rows[i]
     differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
     cells = "".join(_cell(table, (table_number, i), column, row.cells.get(column.key)) for column in table.columns)
-    return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{label(row.label)}{differs}</th>{cells}</tr>'
+    return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{_label(row.label)}{differs}</th>{cells}</tr>'
 
 
 def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | None) -> str:
@@ -129,8 +128,7 @@ def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | Non
         parts.append(f'<small title="{table.scored_on(column)} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:
         gap = text.difference(cell)
-        printed = text.number(cell.paper, min(2, cell.digits))
-        parts.append(f'<small class="paper" title="the paper">{printed}{f" ({gap})" if gap else ""}</small>')
+        parts.append(f'<small class="paper" title="the paper">{text.paper(cell)}{f" ({gap})" if gap else ""}</small>')
     shown = text.value(cell) + ("<span class='star' title='best'>★</span>" if cell.best else "")
     shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else f"<span>{shown}</span>"
     value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
@@ -179,13 +177,9 @@ def _problems(report: Report) -> str:
     return f'<section><h2 id="problems">Files that could not be used</h2><ul>{items}</ul></section>\n'
 
 
-def label(name: str) -> str:
-    """KronA^B_res with raised and lowered letters."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", name)
-    if not found:
-        return _escape(name)
-    word, above, below = found.groups()
-    return f"{word}<sup>{above}</sup>" + (f"<sub>{below}</sub>" if below else "")
+def _label(label: str) -> str:
+    name, above, below = map(_escape, text.label_parts(label))
+    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
 def _with_command(words: str, command: str) -> str:

@@ -1,4 +1,4 @@
-"""What the page's script needs, small: a thousand runs in a few hundred kilobytes."""
+"""Data of the page's script, kept small: a thousand runs in a few hundred kilobytes."""
 
 import os
 from collections import Counter

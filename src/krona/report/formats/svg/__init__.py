@@ -1,6 +1,7 @@
-"""One SVG of a table for a README or a talk: a line a method, or score by parameters where methods have sizes."""
+"""One SVG of a table: a line a method, or score by parameters where methods have several sizes."""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from krona.messages import amount
 from krona.report import text
@@ -36,7 +37,8 @@ def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tup
     """The title and what must be known of the numbers, and where the picture may begin."""
     seeds = sorted({_fewest_seeds(cell) for cell in cells})
     count = amount(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    bold_is = " Bold: the best, and what is not significantly different from it." if bold and any(cell.best for cell in cells) else ""
+    bold = bold and any(cell.best for cell in cells)
+    bold_is = " Bold: the best, and what is not significantly different from it." if bold else ""
     caution = table.section.caution if table.section else None
     below, y = pieces.lines(46, f"{count[0].upper()}{count[1:]}.{bold_is} {caution or ''}".strip())
     return [pieces.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
@@ -58,7 +60,7 @@ def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
         return LEFT + (value - low) / (high - low) * (pieces.WIDTH - LEFT - RIGHT)
 
     bottom = y + STEP * len(rows)
-    parts = list(head)
+    parts = head
     for value in marks:
         parts += [pieces.line("line", x(value), y - 4, x(value), bottom)]
         parts += [pieces.words(x(value), bottom + 18, pieces.tick_text(value), "soft", "middle")]
@@ -70,8 +72,7 @@ def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
     return pieces.frame(end + 4, [*parts, *below])
 
 
-def _row(row: Row, cell: Cell, y: float, x: object) -> list[str]:
-    assert callable(x)
+def _row(row: Row, cell: Cell, y: float, x: Callable[[float], float]) -> list[str]:
     assert cell.value is not None
     parts = [f'<text class="ink" x="20" y="{y + 5}">{pieces.label(row)}</text>']
     for ends, name, width, at in ((cell.test_interval, "test", 3, y + 9), (cell.interval, "seeds", 4, y)):

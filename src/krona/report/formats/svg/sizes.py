@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
 from krona.report.formats.svg import pieces
 from krona.report.table import Cell, Row
@@ -16,12 +17,12 @@ Rows = list[tuple[Row, Cell]]
 
 def several_sizes(rows: Rows) -> bool:
     """Whether a method here has more than one number of parameters."""
-    return any(len({size for size, _ in points}) > 1 for points in _lines(rows).values())
+    return bool(_lines(rows))
 
 
 def drawn(head: list[str], top: float, rows: Rows) -> str:
     """The picture below its ``head``; intervals over seeds, where there are several."""
-    found = {name: points for name, points in _lines(rows).items() if len({size for size, _ in points}) > 1}
+    found = _lines(rows)
     points = [point for line in found.values() for point in line]
     sizes = sorted({size for size, _ in points})
     marks = pieces.ticks(*_range([cell for _, cell in points]))
@@ -34,7 +35,7 @@ def drawn(head: list[str], top: float, rows: Rows) -> str:
     def y(value: float) -> float:
         return bottom - (min(max(value, marks[0]), marks[-1]) - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
 
-    parts = list(head)
+    parts = head
     for value in marks:
         parts.append(pieces.line("line", left, y(value), right, y(value)))
         parts.append(pieces.words(left - 8, y(value) + 4, pieces.tick_text(value), "soft", "end"))
@@ -58,25 +59,25 @@ def drawn(head: list[str], top: float, rows: Rows) -> str:
 
 
 def _lines(rows: Rows) -> dict[str, list[Point]]:
-    """Each method's points by size."""
+    """The points by size of each method that has several sizes."""
     found: dict[str, list[Point]] = defaultdict(list)
     for row, cell in rows:
         sizes = {run.result.trainable_params for run in cell.runs}
         if len(sizes) == 1 and (size := sizes.pop()):
             found[row.label].append((size, cell))
-    return {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
+    lines = {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
+    return {name: points for name, points in lines.items() if points[0][0] < points[-1][0]}
 
 
-def _line(i: int, places: list[tuple[float, Cell]], y: object) -> list[str]:
-    assert callable(y)
-    path = "L".join(f"{x:.1f},{y(cell.value):.1f}" for x, cell in places)
+def _line(i: int, places: list[tuple[float, Cell]], y: Callable[[float], float]) -> list[str]:
+    path = "L".join(f"{x:.1f},{y(cell.value or 0.0):.1f}" for x, cell in places)
     parts = [f'<path class="stroke s{i}" d="M{path}" stroke-width="2"/>']
     for x, cell in places:
         if cell.interval:
             low, high = cell.interval
             parts.append(pieces.line(f"stroke s{i}", x, y(low), x, y(high), 1.5))
         parts.append(
-            f'<path class="fill s{i}" d="{pieces.MARKS[i]}" transform="translate({x:.1f},{y(cell.value):.1f})"/>'
+            f'<path class="fill s{i}" d="{pieces.MARKS[i]}" transform="translate({x:.1f},{y(cell.value or 0.0):.1f})"/>'
         )
     return parts
 
