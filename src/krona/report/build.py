@@ -1,4 +1,4 @@
-"""`krona report`: outputs/ in, a table or a page out."""
+"""`krona report`: results to text in a format."""
 
 import os
 from collections.abc import Sequence
@@ -17,8 +17,6 @@ from krona.report.studies import studies_of
 from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
-
-BENCHES = {"latency": "latency.json", "training": "training.json"}
 
 
 def build_report(
@@ -73,13 +71,16 @@ def collect(
     report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
-        report.empty = _empty(layout, report, folders)
-    printed = paper_table(layout)
-    if printed is not None and not any(one.section is not None and one.section.comparable for one in report.tables):
-        report.tables.append(printed)
-    elif printed is not None:
-        for one in report.tables:
-            one.notes += printed.notes if one.section is not None and one.section.comparable else []
+        counts = unfinished_counts(report.unfinished)
+        unfinished = f" Not finished: {counts}." if counts else ""
+        where = ", ".join(map(str, folders))
+        words = f"No finished run under {where} belongs to this table.{unfinished} To make them:"
+        report.empty = words, layout.command
+    if (printed := paper_table(layout)) is not None:
+        beside = [one for one in report.tables if one.section is not None and one.section.comparable]
+        for one in beside:
+            one.notes += printed.notes
+        report.tables += [] if beside else [printed]
     return report
 
 
@@ -99,25 +100,17 @@ def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path])
     raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
 
 
-def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> tuple[str, str]:
-    where = ", ".join(map(str, folders))
-    unfinished = f" Not finished: {unfinished_counts(report.unfinished)}." if report.unfinished else ""
-    return f"No finished run under {where} belongs to this table.{unfinished} To make them:", layout.command
-
-
 def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:
     found = {}
     for folder in folders:
-        for kind, name in BENCHES.items():
+        for kind in ("latency", "training"):
+            path = folder / "bench" / f"{kind}.json"
             try:
-                bench = costs.read_bench(folder / "bench" / name)
+                if path.is_file():
+                    found[kind] = costs.read_bench(path)
             except KronaError as error:
                 problems.append(str(error))
-                continue
-            if bench is not None:
-                found[kind] = bench
-    table = costs.bench_table(layout, found)
-    return [] if table is None else [table]
+    return [costs.bench_table(layout, found)] if found else []
 
 
 def _check_writable(out: Path | None) -> None:

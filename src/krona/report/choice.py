@@ -1,6 +1,6 @@
 """Marks of the best rows. Among several settings of one method dev chooses, never test."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -16,17 +16,6 @@ MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; i
 
 CHOSEN = "Several settings of a method: the mark is by dev, which is what one chooses by; test stands beside it."
 AMONG = "Of a method's several rows only the one that is best on dev can be marked as the best."
-
-
-def is_choice(groups: Sequence[Group]) -> bool:
-    """Whether every row that ran is one of several settings of its method: a table to choose from."""
-    counts = Counter(one.key for one in groups if one.runs)
-    return bool(counts) and min(counts.values()) > 1
-
-
-def has_several(groups: Sequence[Group]) -> bool:
-    """Whether a method has several rows that ran."""
-    return max(Counter(one.key for one in groups if one.runs).values(), default=0) > 1
 
 
 def marked(

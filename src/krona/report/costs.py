@@ -43,8 +43,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
     for one in groups:
         cells = {}
         for task, runs in one.runs.items():
-            found, over = _steps(runs), base.get(task)
-            if found and over:
+            if (found := _steps(runs)) and (over := base.get(task)):
                 ratios = [seconds / float(np.mean(over)) for _, seconds in found]
                 cells[task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
         rows.append(cells)
@@ -56,10 +55,8 @@ def _steps(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
     return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
 
 
-def read_bench(path: Path) -> dict[str, Any] | None:
-    """A bench's JSON, checked for what is used of it; None where there is none."""
-    if not path.is_file():
-        return None
+def read_bench(path: Path) -> dict[str, Any]:
+    """A bench's JSON, checked for what is used of it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for row in content["rows"]:
@@ -72,10 +69,8 @@ def read_bench(path: Path) -> dict[str, Any] | None:
     return dict(content)
 
 
-def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table | None:
+def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
     """Table 2 from ``latency`` and ``training`` benches."""
-    if not benches:
-        return None
     by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
     columns = [
         Column("latency", "Inference latency (%)", "time"),

@@ -82,7 +82,7 @@ def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[li
             notes.append(
                 f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged."
             )
-    return groups, _shortened(notes)
+    return groups, shortened(notes, 5)
 
 
 def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
@@ -138,8 +138,8 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
     return [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
 
 
-def _shortened(notes: list[str]) -> list[str]:
-    return notes if len(notes) <= 6 else [*notes[:5], f"… and {len(notes) - 5} more of these"]
+def shortened(notes: list[str], most: int) -> list[str]:
+    return notes if len(notes) <= most + 1 else [*notes[:most], f"… and {len(notes) - most} more of these"]
 
 
 def named_row(layout: Layout, one: Group) -> Row:

@@ -1,7 +1,7 @@
 """Tables of runs: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -67,9 +67,11 @@ def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: 
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group(runs, layout, whole=whole)
-    if layout.quantity == "score" and layout.paper is None and layout.split == "test" and choice.is_choice(groups):
+    counts = Counter(one.key for one in groups if one.runs).values()  # settings of each method
+    on_test = layout.split == "test"
+    if layout.quantity == "score" and layout.paper is None and on_test and min(counts, default=0) > 1:
         layout = replace(layout, split="dev", beside="test", notes=(choice.CHOSEN, *layout.notes))
-    elif layout.split == "test" and choice.has_several(groups):
+    elif on_test and max(counts, default=0) > 1:
         notes = [choice.AMONG, *notes]
     if most_cells is not None:
         rows = max(choice.FEWEST_ROWS, most_cells // max(1, len(tasks)))
@@ -122,13 +124,10 @@ def _score_table(
 
 
 def _columns(layout: Layout, task: str) -> list[Column]:
-    label = task_label(task)
-    if layout.beside is None:
+    label, beside = task_label(task), layout.beside
+    if beside is None:
         return [Column(task, label)]
-    return [
-        Column(task, f"{label} {layout.split}"),
-        Column(f"{task} {layout.beside}", f"{label} {layout.beside}", "beside"),
-    ]
+    return [Column(task, f"{label} {layout.split}"), Column(f"{task} {beside}", f"{label} {beside}", "beside")]
 
 
 def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
@@ -169,11 +168,13 @@ def _add_extras(layout: Layout, groups: list[Group], table: Table) -> None:
 def _extra(name: str, runs: list[StoredRun]) -> Cell:
     if name == "time":
         return costs.mean_seconds(runs)
-    found = [
-        run.result.trainable_percent if name == "params" else run.result.provenance.get("update_rank") for run in runs
-    ]
+    results = [run.result for run in runs]
+    if name == "params":
+        found, digits = [result.trainable_percent for result in results], -3
+    else:
+        found, digits = [result.provenance.get("update_rank") for result in results], 0
     known = [value for value in found if value is not None]
-    return Cell(max(known), digits=-3 if name == "params" else 0) if known else Cell(missing="")
+    return Cell(max(known), digits=digits) if known else Cell(missing="")
 
 
 def paper_table(layout: Layout) -> Table | None:
