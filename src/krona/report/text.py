@@ -75,43 +75,39 @@ def difference(cell: Cell) -> str:
 
 def asides(table: Table) -> list[tuple[str, str]]:
     """What the table does not show, each with the command that makes or shows it; rows that lack the same share one."""
-    lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    typed: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
+    labels = {column.key: column.label for column in table.columns}
+    lacking: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     failures = []
     for row in table.rows:
-        cells = {c.key: row.cells[c.key] for c in table.columns if c.key in row.cells and row.cells[c.key].command}
-        labels = {c.key: c.label for c in table.columns}
+        cells = {key: row.cells[key] for key in labels if key in row.cells and row.cells[key].command}
         name = f"{row.label} ({row.differs})" if row.differs else row.label
-        for key, cell in cells.items():
-            if cell.missing not in ("no run", "not measured"):
-                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
         absent = tuple(key for key, cell in cells.items() if cell.missing in ("no run", "not measured"))
         if absent:
-            lacking[absent].append(name)
-            typed[absent, ""].append(cells[absent[0]].command or "")
+            lacking[absent].append((name, cells[absent[0]].command or ""))
+        for key, cell in cells.items():
+            if key not in absent:
+                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
     found = []
-    for absent, names in lacking.items():
-        labels = {c.key: c.label for c in table.columns}
-        what = f"{', '.join(names)} on {', '.join(labels[key] for key in absent)}"
-        command, others = _joined(typed[absent, ""], absent)
+    for absent, rows in lacking.items():
+        command, others = _joined([command for _, command in rows], absent)
         and_more = f" (and {amount(others, 'more command')} like this)" if others else ""
-        found.append((f"Missing: {what}{and_more}.", command))
+        names, columns = ", ".join(name for name, _ in rows), ", ".join(labels[key] for key in absent)
+        found.append((f"Missing: {names} on {columns}{and_more}.", command))
     return table.asides + found + failures
 
 
 def _joined(commands: list[str], absent: tuple[str, ...]) -> tuple[str, int]:
     """One command for several rows where they differ in one word only, else the first of them and how many more."""
-    words = [shlex.split(command) for command in commands]
-    for each in words:
-        each[:] = [f"task={','.join(absent)}" if word == f"task={absent[0]}" else word for word in each]
+    one, all_of_them = f"task={absent[0]}", f"task={','.join(absent)}"
+    words = [[all_of_them if word == one else word for word in shlex.split(command)] for command in commands]
     first = words[0]
     if any(len(each) != len(first) for each in words):
         return shlex.join(first), len(words) - 1
     places = [i for i in range(len(first)) if len({each[i] for each in words}) > 1]
     if len(places) == 1 and all("=" in each[places[0]] for each in words):
-        key = first[places[0]].partition("=")[0]
-        first = [*first]
-        first[places[0]] = f"{key}={','.join(each[places[0]].partition('=')[2] for each in words)}"
+        place = places[0]
+        values = ",".join(each[place].partition("=")[2] for each in words)
+        first[place] = f"{first[place].partition('=')[0]}={values}"
         return shlex.join(first), 0
     return shlex.join(first), len(words) - 1 if places else 0
 

@@ -3,76 +3,42 @@
 import html
 import json
 from pathlib import Path
+from string import Template
 
+from krona.messages import amount
 from krona.report import studies, text
 from krona.report.formats.html.data import page_data
 from krona.report.table import Cell, Column, Report, Table, Target
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js", "page_studies.js")
+HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "page_plots.js", "page_studies.js")
 
 
 def render(report: Report, target: Target) -> str:
     """The page; its links to result.json start from where it will lie."""
     base = None if target.file is None else target.file.parent
-    here = Path(__file__).parent
     data = json.dumps(page_data(report, base), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    scripts = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
     body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
     if any(table.section for table in report.tables):
-        body += [f'<p class="legend">{_escape(_LEGEND)}</p>', _PLOTS]
-    body += [_studies(report), _unfinished(report), _problems(report), _DIALOG]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{_escape(report.title)} · krona</title>
-<link rel="icon" href="data:,">
-<style>
-{(here / STYLE).read_text(encoding="utf-8")}
-</style>
-</head>
-<body>
-{"".join(body)}
-<script type="application/json" id="data">{_safe_json(data)}</script>
-<script>
-{scripts}
-</script>
-</body>
-</html>
-"""
+        body.append(_file("page_scores.html"))
+    body += [_studies(report), _unfinished(report), _problems(report)]
+    return Template(_file("page.html")).substitute(
+        title=_escape(report.title),
+        style=_file("page.css"),
+        body="".join(body),
+        data=_safe_json(data),
+        scripts="\n".join(map(_file, SCRIPTS)),
+    )
 
 
-_LEGEND = (
-    "Each cell: the mean over seeds with Student's t interval (95 %), and below it the scored set's own bootstrap "
-    "interval (95 %), the paper's number and the difference. ★ best; bold: what is not significantly different "
-    "from it by a paired randomisation test on the task's own metric (10,000 swaps of examples, all seeds together, "
-    "Holm over the column). A cell opens its runs; a column's heading sorts."
-)
-_PLOTS = """
-<section id="plots" aria-labelledby="plots-title">
-<h2 id="plots-title">Pictures</h2>
-<form class="choices"><label>Table <select id="pick-table"></select></label>
-<label>Task <select id="pick-task"></select></label></form>
-<div class="plots" id="plot-area"></div>
-<noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
-</section>
-"""
-_DIALOG = """
-<dialog id="details" aria-labelledby="details-title">
-<form method="dialog"><h2 id="details-title"></h2><button aria-label="Close">Close</button></form>
-<div id="details-body"></div>
-</dialog>
-"""
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _head(report: Report) -> str:
     done, others = len(report.runs), len(report.unfinished)
     unfinished = text.unfinished_counts(report.unfinished)
-    counts = [f"{done} finished run{'s' * (done != 1)}"]
+    counts = [amount(done, "finished run")]
     counts += [f'<a href="#unfinished">{others} not finished</a> ({unfinished})'] if others else []
     counts += [f'<a href="#problems">{len(report.problems)} not usable</a>'] if report.problems else []
     links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
