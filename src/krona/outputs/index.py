@@ -27,7 +27,7 @@ from krona.outputs.result import SCHEMA, Result, read_result
 FOLDER = ".index"
 FORMAT = f"krona index 2 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
 WORTH = 100  # new summaries that are worth a segment
-BATCH = 10_000  # summaries a segment while many are made: an interrupted build goes on from there
+BATCH = 10_000  # summaries a segment while many are made: an interrupted build resumes from there
 SEGMENTS = 12  # more of them are written anew as one
 SETTLED_S = 2.0  # a younger file may change once more within its time stamp's resolution
 NAMES = tuple(field.name for field in fields(Result))

@@ -25,7 +25,7 @@ def answers_of(result: Result, path: Path) -> dict[str, Answers]:
 
 
 def unusable(path: Path, error: Exception) -> KronaError:
-    """What to say of a result of the right form whose content makes no sense."""
+    """The error for a result of the right form whose content makes no sense."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} can't be used: {reason}")
 
@@ -104,14 +104,14 @@ def no_label_line(result: Result) -> str | None:
     ((commonest, times),) = Counter(wrong).most_common(1)
     kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
     optimizer = result.config["optimizer"]
-    said = (
+    found = (
         f"{len(wrong):,} of {len(predictions):,} {split} predictions are no {kind} and count as wrong ({times:,} are "
         f"{commonest[:40]!r})"
     )
     if not result.trainable_params:
-        return f"{said}: nothing was trained to answer"
+        return f"{found}: nothing was trained to answer"
     return (
-        f"{said}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
+        f"{found}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
         f"trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
         f"(now {optimizer['warmup_steps']})"
     )

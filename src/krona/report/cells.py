@@ -60,6 +60,17 @@ def average(parts: Sequence[CellScores]) -> CellScores:
     return scored
 
 
+def paired_test(a: CellScores, b: CellScores, *, seed: int = 0) -> SwapTest | None:
+    """On the seeds that both have; None without any, or on different test sets."""
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    if not seeds or a.metrics != b.metrics:
+        return None
+    try:
+        return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
+    except ValueError:  # another test set
+        return None
+
+
 class PairedTests:
     """Tests of cells against others, each made once: a column's best is often in the row of the best average too."""
 
@@ -67,20 +78,10 @@ class PairedTests:
         self.known: dict[tuple[int, int], SwapTest | None] = {}
 
     def of(self, a: CellScores, b: CellScores, *, seed: int) -> SwapTest | None:
-        """On the seeds that both have; None without any, or on different test sets."""
         key = (id(a), id(b))
         if key not in self.known:
-            self.known[key] = self._made(a, b, seed)
+            self.known[key] = paired_test(a, b, seed=seed)
         return self.known[key]
-
-    def _made(self, a: CellScores, b: CellScores, seed: int) -> SwapTest | None:
-        seeds = sorted(set(a.answers) & set(b.answers))
-        if not seeds or a.metrics != b.metrics:
-            return None
-        try:
-            return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
-        except ValueError:  # another test set
-            return None
 
     def mark_best(self, column: Sequence[CellScores], *, fit: Sequence[CellScores], seed: int) -> None:
         """The highest mean of a task, and those not significantly different from it, Holm over the column.

@@ -143,7 +143,7 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     runs = one.runs.get(task, [])
     words = [*layout.command.split(), *section.overrides, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
-        if " " not in key:  # what is typed, not what a file holds
+        if " " not in key:  # a setting, not a file's content
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     states = {run.status: run for run in runs}
     if "running" in states:

@@ -20,7 +20,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def legend(report: Report, *, paper: str) -> str:
-    """How a cell is read; ``paper``: how the paper's number is shown, said only where it is."""
+    """How a cell is read. ``paper``: how the paper's number is shown; left out where none is."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
     parts = [
         "Mean over seeds",

@@ -60,7 +60,7 @@ def _section(number: int, table: Table) -> str:
     notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
     lacking = text.asides(table)
     folded = (
-        f"<details><summary>What is missing or left out, and what to type for it</summary><ul>"
+        f"<details><summary>What is missing or left out, and the commands for it</summary><ul>"
         f"{''.join(f'<li>{_with_command(*one)}</li>' for one in lacking)}</ul></details>"
         if lacking
         else ""
