@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from krona.report.table import Report, Target
 
-FORMATS = tuple(sorted(module.name for module in iter_modules(__path__)))
+
+def found() -> tuple[str, ...]:
+    return tuple(sorted(module.name for module in iter_modules(__path__)))
+
+
+FORMATS = found()
 
 
 def renderer(name: str) -> "Callable[[Report, Target], str]":
