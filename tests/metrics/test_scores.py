@@ -116,8 +116,8 @@ def test_white_space_around_an_answer_is_no_mistake() -> None:
         (["accuracy"], ["0"], [], TWO, "1 targets and 0 predictions"),
         (["accuracy"], [], [], TWO, "no rows"),
         (["recall"], ["0"], ["0"], TWO, "unknown metric 'recall'"),
-        (["f1"], ["0"], ["0"], FIVE, "5: macro_f1"),
-        (["accuracy"], ["0.5"], ["0.5"], None, "needs the labels"),
+        (["f1"], ["0"], ["0"], FIVE, "5: use accuracy, macro_f1, matthews"),
+        (["accuracy"], ["0.5"], ["0.5"], None, "is for classes"),
     ],
 )
 def test_what_cannot_be_scored_is_said(

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from krona.metrics import scores, statistics
-from krona.metrics.resampled import encode
+from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, holm, interval_of, mcnemar, p_value, swap_test, t_interval
 
 

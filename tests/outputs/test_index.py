@@ -165,7 +165,7 @@ def test_many_segments_become_one(outputs: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_several_processes_may_build_it_at_once(outputs: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from krona import index; index.WORTH = 4\n"
+        "import sys; from pathlib import Path; from krona.outputs import index; index.WORTH = 4\n"
         "print(len(index.summaries(Path(sys.argv[1]))))"
     )
     started = [

@@ -75,6 +75,7 @@ def make_result(
         "versions": {"python": "3.11.2", "torch": "2.13.0"}, "backbone_fingerprint": backbone, "data_kind": kind,
         "pretrained": pretrained, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:10:00",
     }  # fmt: skip
+    result.provenance["update_rank"] = _update_rank(config["method"])
     result.trainable_params = PARAMS.get(method, 158_208)
     result.trainable_percent = 100 * result.trainable_params / 222_903_552
     if status != "done":
@@ -83,6 +84,14 @@ def make_result(
         return result
     _add_scores(result, rows=rows, epochs=epochs, skill=SKILL.get(method, 0.7) if skill is None else skill)
     return result
+
+
+def _update_rank(method: dict[str, Any]) -> int | None:
+    """The highest rank on layers of 768 → 768."""
+    if factors := method.get("kron_factors"):
+        products = [min(shape) for shape in factors]
+        return 768 if method.get("residual") else min(768, method.get("terms", 1) * products[0] * products[-1])
+    return method.get("rank")
 
 
 def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from krona.messages import KronaError
 from krona.outputs import sweep as sweep_runs
-from krona.report.build import FORMATS, build_report, collect
+from krona.report.build import build_report, collect
+from krona.report.formats import FORMATS
 from krona.report.selection import choose, load
 from report.generate import grid, make_result, write_all, write_thousand
 
@@ -99,7 +100,7 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
         build_report(tmp_path, sweep="tabel1")
     with pytest.raises(KronaError, match=r"none of its runs is here \(sweeps with runs: table1\); python train.py -m"):
         build_report(tmp_path, sweep="table4")
-    with pytest.raises(KronaError, match="format 'pdf': choose from terminal, md"):
+    with pytest.raises(KronaError, match="format 'pdf': choose from csv, html, latex, md, svg, terminal"):
         build_report(tmp_path, format="pdf")
     with pytest.raises(KronaError, match="no run has the key 'methid'"):
         build_report(tmp_path, filters=["methid=krona"])

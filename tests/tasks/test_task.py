@@ -121,7 +121,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
     [
         ({"lables": ["a", "b"]}, "unknown key 'lables': did you mean 'labels'?"),
         ({"metrics": ["acuracy"]}, "metric 'acuracy': did you mean 'accuracy'?"),
-        ({"metrics": ["f1"]}, "'f1' is for two classes, here are 3"),
+        ({"metrics": ["f1"]}, "'f1' is for 2 classes, here are 3: use accuracy, macro_f1, matthews"),
         ({"labels": None}, "'accuracy' is for classes"),
         ({"labels": [True, False]}, "quote them"),
         ({"labels": ["a"]}, "at least two classes, labels names 1"),

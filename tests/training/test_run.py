@@ -313,6 +313,8 @@ def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Pat
     assert (job.folder / "adapter.safetensors").exists() == (method in ("lora", "layer_norm"))
     assert job.result.best_epoch == 0 if method == "untuned" else job.result.best_epoch in (1, 2, 3)
     assert not (job.folder / "last.ckpt").exists()
+    rank = job.result.provenance["update_rank"]
+    assert rank == 1 if method == "lora" else (rank is None) == (method != "full")
 
 
 def test_keep_all_keeps_full_fine_tunings_weights(values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:

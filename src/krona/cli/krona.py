@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from krona.messages import KronaError
+from krona.report.formats import FORMATS
 from krona.screen import as_typed
 
 app = typer.Typer(
@@ -99,7 +100,7 @@ def table(
     number: Annotated[int, typer.Argument(help="a table of the paper: 1, 2, 4 to 9")],
     overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
-    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv, html or svg")] = "terminal",
+    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and money")] = False,
     card: Annotated[str | None, typer.Option(help="with --plan: of conf/cards.yaml; left out: this machine")] = None,
     price: Annotated[float | None, typer.Option(min=0, help="dollars an hour; left out: the card's")] = None,
@@ -138,7 +139,7 @@ def table(
 def report(
     number: Annotated[str | None, typer.Option("--table", help="a table of the paper: 1, 2, 4 to 9")] = None,
     sweep: Annotated[str | None, typer.Option(help="a sweep by name; neither: all runs")] = None,
-    form: Annotated[str, typer.Option("--format", help="terminal, md, latex, csv, html or svg")] = "terminal",
+    form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
     out: Annotated[Path | None, typer.Option(help="a file; html without it: outputs/report.html")] = None,
     where: Annotated[
         list[str] | None, typer.Option("--where", help="method=krona,lora, task=rte, optimizer.lr=1e-3")

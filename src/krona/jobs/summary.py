@@ -40,7 +40,7 @@ def run_summary(job: Job, console: Console) -> None:
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
     """The score with its bootstrap interval over the test set's examples."""
-    from krona.metrics.resampled import encode
+    from krona.metrics.answers import encode
     from krona.metrics.statistics import bootstrap, interval_of
     from krona.outputs.predictions import label_ids, metrics_of
 

@@ -9,7 +9,7 @@ __all__ = ["load"]
 SCRIPT = Path(__file__).resolve().parent / "label_scores"  # evaluate wants folder and script of one name
 
 
-class Scored(Protocol):
+class ScoredTask(Protocol):
     """What a metric needs to know of a task."""
 
     @property
@@ -19,7 +19,7 @@ class Scored(Protocol):
     def target_strings(self) -> list[str] | None: ...
 
 
-def load(task: Scored) -> Callable[[Sequence[str], Sequence[str]], dict[str, float]]:
+def load(task: ScoredTask) -> Callable[[Sequence[str], Sequence[str]], dict[str, float]]:
     """The task's metric: `metric(targets, predictions) -> {name: 0-100}`.
 
     What it returns does not pickle: keep it out of modules that are saved or sent to other processes.

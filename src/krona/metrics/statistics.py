@@ -1,4 +1,4 @@
-"""What a table says about chance: seeds (Student's t), the test set (bootstrap), two methods (swaps, McNemar).
+"""Intervals over seeds (Student's t) and test sets (bootstrap), and paired tests of two methods (swaps, McNemar).
 
 All draws are seeded: the same results give the same report to the digit.
 """
@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from krona.metrics.resampled import Answers, Floats, Measure, levels_of, measures_of, spearman_by_weight
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats, Sums
+from krona.metrics.scores import METRICS, sums_of
 
 Interval = tuple[float, float]
 LEVEL = 0.95
 DRAWS = 2_000
 SWAPS = 10_000
 CHUNK = 4_000_000  # numbers held at once while resampling
+VALUES = 256  # more distinct predictions than this are merged to so many before ranks are compared
 BLOCK = 100_000  # numbers that are scored at once: they stay in a core's cache
 
 
@@ -46,25 +49,26 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     interval of these says how much the score owes to which examples are in the test set, nothing about seeds.
     """
     rng = np.random.default_rng(seed)
-    by_metric = [measures_of(name, runs) for name in metrics if name != "spearman"]
-    measures = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
-    ranked = [run for run in runs if "spearman" in metrics]
+    by_metric = [sums_of(name, runs) for name in metrics if METRICS[name].of_draws is None]
+    sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
+    of_draws = [score for name in metrics if (score := METRICS[name].of_draws) is not None]
     total = np.zeros(draws)
     n = len(runs[0])
-    if ranked:  # ranks need the examples themselves
+    if of_draws:  # they need the examples themselves
         for rows in _chunks(draws, n * 4):
             weights = _drawn(seed, rows.start, rows.stop - rows.start, n)
-            total[rows] += sum(spearman_by_weight(run, weights) for run in ranked) / len(runs)
-            for m, share in measures:
-                total[rows] += share * m.value(weights @ m.features)
+            for score in of_draws:
+                total[rows] += sum(score(run, weights) for run in runs) / len(runs)
+            for one, share in sums:
+                total[rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
     # Examples that count the same are interchangeable: only how often each kind comes is drawn.
-    kinds, counts = np.unique(np.hstack([m.features for m, _ in measures]), axis=0, return_counts=True)
-    ends = np.cumsum([m.features.shape[1] for m, _ in measures])[:-1]
+    kinds, counts = np.unique(np.hstack([one.features for one, _ in sums]), axis=0, return_counts=True)
+    ends = np.cumsum([one.features.shape[1] for one, _ in sums])[:-1]
     for rows in _chunks(draws, len(kinds)):
         came = rng.multinomial(n, counts / n, size=rows.stop - rows.start).astype(float)
         parts = np.split(came @ kinds, ends, axis=1)
-        total[rows] = sum(share * m.value(part) for (m, share), part in zip(measures, parts, strict=True))
+        total[rows] = sum(share * one.value(part) for (one, share), part in zip(sums, parts, strict=True))
     return total / len(metrics)
 
 
@@ -89,10 +93,10 @@ def swap_test(
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
         raise ValueError("a paired test needs the same seeds and the same test set on both sides")
     rng = np.random.default_rng(seed)
-    levels = levels_of([*a, *b]) if "spearman" in metrics else None
-    pairs: list[tuple[Measure, Measure, float]] = []
+    values = predicted_values([*a, *b])
+    pairs: list[tuple[Sums, Sums, float]] = []
     for name in metrics:
-        both = list(zip(measures_of(name, a, levels), measures_of(name, b, levels), strict=True))
+        both = list(zip(sums_of(name, a, values), sums_of(name, b, values), strict=True))
         pairs += [(x, y, 1 / len(both)) for x, y in both]
     change = np.hstack([y.features - x.features for x, y, _ in pairs])
     change = change[np.any(change != 0, axis=1)]
@@ -113,6 +117,12 @@ def swap_test(
         for part in _chunks(len(moved), moved.shape[1], BLOCK):
             null[rows][part] = difference(moved[part])
     return SwapTest(observed, null, p_value(observed, null))
+
+
+def predicted_values(runs: Sequence[Answers]) -> Floats:
+    """All predictions, each once, at most `VALUES`: beyond that, their quantiles."""
+    values = np.unique(np.concatenate([run.given for run in runs]))
+    return values if len(values) <= VALUES else np.quantile(values, np.linspace(0, 1, VALUES))
 
 
 def p_value(observed: float, null: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Summaries of results, kept in a few files beside them, so that a hundred thousand runs are listed in seconds.
+"""Index of results: summaries in a few files, so that a hundred thousand runs are listed in seconds.
 
 The result.json files are the truth: a summary counts only where the file's time and size are still those that it was
 made from, and whatever is missing, stale or damaged is read from the file again. `outputs/.index` can be thrown away
@@ -27,7 +27,7 @@ from krona.outputs.result import SCHEMA, Result, read_result
 FOLDER = ".index"
 FORMAT = f"krona index 2 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
 WORTH = 100  # new summaries that are worth a segment
-BATCH = 10_000  # summaries a segment while many are made: an interrupted build goes on from there
+BATCH = 10_000  # summaries a segment while many are made: an interrupted build resumes from there
 SEGMENTS = 12  # more of them are written anew as one
 SETTLED_S = 2.0  # a younger file may change once more within its time stamp's resolution
 NAMES = tuple(field.name for field in fields(Result))

@@ -1,4 +1,4 @@
-"""A result's predictions as numbers, held against the scores that it stores."""
+"""Predictions of a result: as numbers, checked against the stored scores, and as words."""
 
 import zlib
 from collections import Counter
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.metrics.resampled import Answers, encode, score
-from krona.metrics.scores import NUMBER
+from krona.metrics.answers import NUMBER, Answers, encode
+from krona.metrics.scores import score_by_sums
 from krona.outputs.result import Result, unpack_outcomes
 
 TOLERANCE = 1e-6  # points between a stored score and the one that its predictions give
@@ -25,7 +25,7 @@ def answers_of(result: Result, path: Path) -> dict[str, Answers]:
 
 
 def unusable(path: Path, error: Exception) -> KronaError:
-    """What to say of a result of the right form whose content makes no sense."""
+    """The error for a result of the right form whose content makes no sense."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} can't be used: {reason}")
 
@@ -39,7 +39,7 @@ def _answers(result: Result) -> dict[str, Answers]:
         if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
             continue
         answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
-        given = score(list(part["parts"]), answers[split])
+        given = score_by_sums(list(part["parts"]), answers[split])
         for metric, value in part["parts"].items():
             _same(f"{split} {metric}", value, given[metric], "predictions")
         names_of_score = metrics_of(task)
@@ -104,14 +104,14 @@ def no_label_line(result: Result) -> str | None:
     ((commonest, times),) = Counter(wrong).most_common(1)
     kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
     optimizer = result.config["optimizer"]
-    said = (
+    found = (
         f"{len(wrong):,} of {len(predictions):,} {split} predictions are no {kind} and count as wrong ({times:,} are "
         f"{commonest[:40]!r})"
     )
     if not result.trainable_params:
-        return f"{said}: nothing was trained to answer"
+        return f"{found}: nothing was trained to answer"
     return (
-        f"{said}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
+        f"{found}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
         f"trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
         f"(now {optimizer['warmup_steps']})"
     )

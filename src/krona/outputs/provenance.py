@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine. Never part of what a run is."""
+"""Provenance of a result: code, versions, machine. No part of a run's id."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""result.json: what one run is, what it scored and where it comes from. Written whole or not at all; no torch.
+"""result.json: a run's config, scores and provenance, written whole or not at all.
 
 The fields are described in docs/results-schema.md; `Result.problems` checks them.
 """
@@ -32,7 +32,7 @@ class Result:
     config: dict[str, Any]
     schema: int = SCHEMA
     error: str | None = None  # why it failed; of an interrupted one, which of its processes was lost
-    notes: list[str] = field(default_factory=list)  # what the run said that a reader of its score should know
+    notes: list[str] = field(default_factory=list)  # what a reader of its score should know
     # of train, dev and test: rows, fingerprint, skipped_rows, truncated
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainable_params: int | None = None

@@ -1,4 +1,4 @@
-"""What makes a run the same run: the id of its folder.
+"""Run ids: the name of a run's folder.
 
 A readable part and a hash of what affects the result: the config, the data's content and the backbone's. Time, code,
 machine, paths and what a run only says or keeps are no part of it: those are provenance. What is left out is listed
@@ -11,6 +11,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from krona.methods.factor_shapes import shape_name
 
 NOT_IDENTITY = frozenset(
     {
@@ -45,7 +47,7 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
     words = [_get(config, "method", "name"), _get(config, "task", "name"), _get(config, "backbone", "name")]
     factors = canonical(_get(config, "method", "kron_factors"))
     if isinstance(factors, list) and factors and isinstance(factors[0], list):
-        words.append("x".join(str(side) for side in factors[0]))
+        words.append(shape_name(factors[0]))
     words.append(f"s{canonical(config.get('seed'))}")
     readable = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", str(word).rsplit("/", 1)[-1])[:40] for word in words if word)
     return f"{readable}-{digest}"
@@ -89,7 +91,7 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
 
 def as_text(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
-        return "x".join(map(str, value[0]))  # B follows from A and the layer
+        return shape_name(value[0])  # B follows from A and the layer
     if isinstance(value, list):
         return ",".join(as_text(item) for item in value)
     return value if isinstance(value, str) else json.dumps(value)

@@ -52,7 +52,7 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
             trainable_percent=count.percent,
             printed_percent=printed_percent(count.percent),
             paper_percent=read_paper_table("1").value(method.name, "params"),
-            update_rank=update_rank(model),
+            update_rank=surgery.update_rank(model),
             file_bytes=file_bytes(model) if count.trainable else 0,
             multiply_adds=multiply_adds(model),
             launches=launches(model),
@@ -64,23 +64,6 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
 def printed_percent(percent: float) -> float:
     """A percentage as Table 1 prints it: cut, not rounded, after two decimals."""
     return math.floor(percent * 100 + 1e-9) / 100
-
-
-def update_rank(model: nn.Module) -> int | None:
-    """The highest rank over all places: branches at one place add up, and no rank is above the place's widths."""
-    if model.__dict__["krona"].adapters["default"].insertion["train_backbone"]:
-        linear = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
-        return max(min(m.in_features, m.out_features) for m in linear)
-    ranks: list[int] = []
-    for _, adapted in surgery.adapted_modules(model):
-        branches: Any = adapted.branches["default"]
-        own: list[int | None] = [getattr(branch, "update_rank", None) for branch in branches]
-        known = [rank for rank in own if rank is not None]
-        if len(known) < len(own):
-            return None
-        widest = min(surgery.widths(adapted.base))
-        ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
-    return max(ranks, default=None)
 
 
 def multiply_adds(model: nn.Module) -> int:

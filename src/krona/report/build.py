@@ -1,8 +1,6 @@
-"""`krona report`: outputs/ in, a table or a page out."""
+"""`krona report`: results to text in a format."""
 
 import os
-import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +10,13 @@ from krona.messages import KronaError, did_you_mean
 from krona.outputs import sweep as sweep_runs
 from krona.paths import SWEEPS
 from krona.report import costs
-from krona.report.formats import latex, markdown, page, picture, spreadsheet, terminal
+from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
-from krona.report.selection import Run, choose, load
+from krona.report.selection import StoredRun, choose, load
 from krona.report.studies import studies_of
-from krona.report.table import Report, Table
+from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
-
-FORMATS = ("terminal", "md", "latex", "csv", "html", "svg")
-BENCHES = {"latency": "latency.json", "training": "training.json"}
 
 
 def build_report(
@@ -38,7 +33,7 @@ def build_report(
     """The report as text, written whole to ``out`` if that is given.
 
     table: a number of the paper's. sweep: a sweep's name. Neither: all runs. filters: ``key=value[,value]``.
-    width, color: of the terminal format; None: as the terminal is, 100 and plain in a pipe or a file.
+    width, color: of the terminal format (`krona.report.table.Target`).
     Raises KronaError for an unknown table, sweep, format or filter, and where ``out`` can't be written; files under
     ``outputs`` that can't be used are named in the report.
     """
@@ -46,15 +41,7 @@ def build_report(
         raise KronaError(f"format {format!r}: choose from {', '.join(FORMATS)}")
     _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
-    if format == "terminal":
-        seen = out is None and sys.stdout.isatty()
-        columns = shutil.get_terminal_size((100, 24)).columns if seen else 100
-        colored = seen and "NO_COLOR" not in os.environ
-        text = terminal.render(report, width=width or columns, color=colored if color is None else color)
-    elif format == "html":
-        text = page.render(report, None if out is None else out.parent)
-    else:
-        text = {"md": markdown, "latex": latex, "csv": spreadsheet, "svg": picture}[format].render(report)
+    text = renderer(format)(report, Target(out, width, color))
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     return text
@@ -84,17 +71,20 @@ def collect(
     report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
-        report.empty = _empty(layout, report, folders)
-    printed = paper_table(layout)
-    if printed is not None and not any(one.section is not None and one.section.comparable for one in report.tables):
-        report.tables.append(printed)
-    elif printed is not None:
-        for one in report.tables:
-            one.notes += printed.notes if one.section is not None and one.section.comparable else []
+        counts = unfinished_counts(report.unfinished)
+        unfinished = f" Not finished: {counts}." if counts else ""
+        where = ", ".join(map(str, folders))
+        words = f"No finished run under {where} belongs to this table.{unfinished} To make them:"
+        report.empty = words, layout.command
+    if (printed := paper_table(layout)) is not None:
+        beside = [one for one in report.tables if one.section is not None and one.section.comparable]
+        for one in beside:
+            one.notes += printed.notes
+        report.tables += [] if beside else [printed]
     return report
 
 
-def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> list[Run]:
+def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path]) -> list[StoredRun]:
     """The runs that the sweep made, and those that it found made already."""
     if sweep is None:
         return runs
@@ -110,25 +100,17 @@ def _of_sweep(runs: list[Run], sweep: str | None, folders: Sequence[Path]) -> li
     raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
 
 
-def _empty(layout: Layout, report: Report, folders: Sequence[Path]) -> tuple[str, str]:
-    where = ", ".join(map(str, folders))
-    unfinished = f" Not finished: {unfinished_counts(report.unfinished)}." if report.unfinished else ""
-    return f"No finished run under {where} belongs to this table.{unfinished} To make them:", layout.command
-
-
 def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:
     found = {}
     for folder in folders:
-        for kind, name in BENCHES.items():
+        for kind in ("latency", "training"):
+            path = folder / "bench" / f"{kind}.json"
             try:
-                bench = costs.read_bench(folder / "bench" / name)
+                if path.is_file():
+                    found[kind] = costs.read_bench(path)
             except KronaError as error:
                 problems.append(str(error))
-                continue
-            if bench is not None:
-                found[kind] = bench
-    table = costs.bench_table(layout, found)
-    return [] if table is None else [table]
+    return [costs.bench_table(layout, found)] if found else []
 
 
 def _check_writable(out: Path | None) -> None:

@@ -1,20 +1,21 @@
-"""Cells of scores: means, both intervals, the row's average, the best and what is not told apart from it."""
+"""Cells of scores: means, both intervals, the row's average, the best and what ties with it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from krona.metrics.resampled import Answers, Floats
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import Cell
 
 ALPHA = 0.05
 
 
 @dataclass
-class Scored:
+class CellScores:
     """A cell with what its column and its row still need of it."""
 
     cell: Cell
@@ -24,14 +25,14 @@ class Scored:
     draws: Floats | None = None  # the mean score on bootstrapped test sets
 
 
-def score_cell(runs: Sequence[Run], split: str, seeds: int | None = None) -> Scored | None:
+def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> CellScores | None:
     """The finished runs of one method on one task; None where there are none. ``seeds``: whose predictions are read."""
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
     if not done:
         return None
     by_seed = {run.result.seed: float(run.score(split) or 0.0) for run in done}
     cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
-    scored = Scored(cell, by_seed, {}, done[0].metrics)
+    scored = CellScores(cell, by_seed, {}, done[0].metrics)
     answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
     first = next(iter(answers.values()), None)
     if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
@@ -41,7 +42,7 @@ def score_cell(runs: Sequence[Run], split: str, seeds: int | None = None) -> Sco
     return scored
 
 
-def average(parts: Sequence[Scored]) -> Scored:
+def average(parts: Sequence[CellScores]) -> CellScores:
     """The mean over tasks: its interval is over the seeds that every task has, its test interval over all test sets."""
     cell = Cell(
         float(np.mean([part.cell.value for part in parts])), runs=[run for part in parts for run in part.cell.runs]
@@ -50,7 +51,7 @@ def average(parts: Sequence[Scored]) -> Scored:
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
     cell.interval = t_interval(list(by_seed.values()))
     draws = [part.draws for part in parts if part.draws is not None]
-    scored = Scored(cell, by_seed, {}, [])
+    scored = CellScores(cell, by_seed, {}, [])
     if len(draws) == len(parts):
         # Tasks are independent: each is shuffled anew, as its draws came from the same seeded generator.
         rng = np.random.default_rng(0)
@@ -59,30 +60,31 @@ def average(parts: Sequence[Scored]) -> Scored:
     return scored
 
 
+def paired_test(a: CellScores, b: CellScores, *, seed: int = 0) -> SwapTest | None:
+    """On the seeds that both have; None without any, or on different test sets."""
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    if not seeds or a.metrics != b.metrics:
+        return None
+    try:
+        return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
+    except ValueError:  # another test set
+        return None
+
+
 class PairedTests:
     """Tests of cells against others, each made once: a column's best is often in the row of the best average too."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[int, int], SwapTest | None] = {}
 
-    def of(self, a: Scored, b: Scored, *, seed: int) -> SwapTest | None:
-        """On the seeds that both have; None without any, or on different test sets."""
+    def of(self, a: CellScores, b: CellScores, *, seed: int) -> SwapTest | None:
         key = (id(a), id(b))
         if key not in self.known:
-            self.known[key] = self._made(a, b, seed)
+            self.known[key] = paired_test(a, b, seed=seed)
         return self.known[key]
 
-    def _made(self, a: Scored, b: Scored, seed: int) -> SwapTest | None:
-        seeds = sorted(set(a.answers) & set(b.answers))
-        if not seeds or a.metrics != b.metrics:
-            return None
-        try:
-            return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
-        except ValueError:  # another test set
-            return None
-
-    def mark_best(self, column: Sequence[Scored], *, fit: Sequence[Scored], seed: int) -> None:
-        """The highest mean of a task, and those that are not told apart from it, Holm over the column.
+    def mark_best(self, column: Sequence[CellScores], *, fit: Sequence[CellScores], seed: int) -> None:
+        """The highest mean of a task, and those not significantly different from it, Holm over the column.
 
         ``fit``: those of the column that may be the best.
         """
@@ -94,7 +96,7 @@ class PairedTests:
         _adjust([(one, test.p) for one, test in tests if test is not None])
 
     def mark_best_average(
-        self, averages: Sequence[Scored], parts: Sequence[Sequence[Scored]], *, fit: Sequence[int]
+        self, averages: Sequence[CellScores], parts: Sequence[Sequence[CellScores]], *, fit: Sequence[int]
     ) -> None:
         """The same for averages: an example is swapped in its own task, the tasks' differences are averaged.
 
@@ -116,6 +118,6 @@ class PairedTests:
         _adjust(found)
 
 
-def _adjust(found: Sequence[tuple[Scored, float]]) -> None:
+def _adjust(found: Sequence[tuple[CellScores, float]]) -> None:
     for (one, _), p in zip(found, holm([p for _, p in found]), strict=True):
         one.cell.p, one.cell.tied = p, p > ALPHA

@@ -1,11 +1,11 @@
-"""Which row is marked as the best: among several settings of one method dev chooses, never test."""
+"""Marks of the best rows. Among several settings of one method dev chooses, never test."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from krona.report.cells import PairedTests, Scored, average
+from krona.report.cells import CellScores, PairedTests, average
 from krona.report.grouping import Group
 from krona.report.layouts import Layout
 
@@ -18,21 +18,10 @@ CHOSEN = "Several settings of a method: the mark is by dev, which is what one ch
 AMONG = "Of a method's several rows only the one that is best on dev can be marked as the best."
 
 
-def is_choice(groups: Sequence[Group]) -> bool:
-    """Whether every row that ran is one of several settings of its method: a table to choose from."""
-    counts = Counter(one.key for one in groups if one.runs)
-    return bool(counts) and min(counts.values()) > 1
-
-
-def has_several(groups: Sequence[Group]) -> bool:
-    """Whether a method has several rows that ran."""
-    return max(Counter(one.key for one in groups if one.runs).values(), default=0) > 1
-
-
 def marked(
-    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, Scored | None]]
-) -> dict[int, Scored]:
-    """The averages of rows that have one; in each column the best is marked, and what is not told apart from it."""
+    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, CellScores | None]]
+) -> dict[int, CellScores]:
+    """The averages of rows that have one; in each column the best is marked, and what ties with it."""
     tests = PairedTests()
     for place, task in enumerate(tasks):
         found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}

@@ -1,4 +1,4 @@
-"""Tables 2 and 8: latency and launches from the benches, training time from them or from the runs themselves."""
+"""Tables 2 and 8: latency, launches and training time, from the benches or from the runs themselves."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ import numpy as np
 from krona.messages import KronaError
 from krona.metrics.statistics import t_interval
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import Group
+from krona.report.grouping import Group, add_paper, named_row
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 REFERENCE = "full"
 
 
-def seconds_a_step(run: Run) -> float | None:
+def seconds_a_step(run: StoredRun) -> float | None:
     """Training only; so a run that stopped early compares with one that did not."""
     curve, progress = run.result.dev_curve, run.result.progress
     steps = progress.get("step") or (curve[-1].get("step") if curve else None)
@@ -27,10 +27,10 @@ def seconds_a_step(run: Run) -> float | None:
     return train / steps if train and steps else None
 
 
-def mean_seconds(runs: Sequence[Run]) -> float | None:
-    """The mean training time of the finished runs, seconds."""
+def mean_seconds(runs: Sequence[StoredRun]) -> Cell:
+    """The mean training time of the finished runs."""
     known = [run.result.times["train"] for run in runs if run.status == "done" and run.result.times.get("train")]
-    return float(np.mean(known)) if known else None
+    return Cell(float(np.mean(known)), digits=0) if known else Cell(missing="")
 
 
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
@@ -43,23 +43,20 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
     for one in groups:
         cells = {}
         for task, runs in one.runs.items():
-            found, over = _steps(runs), base.get(task)
-            if found and over:
+            if (found := _steps(runs)) and (over := base.get(task)):
                 ratios = [seconds / float(np.mean(over)) for _, seconds in found]
                 cells[task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
         rows.append(cells)
     return rows
 
 
-def _steps(runs: Sequence[Run]) -> list[tuple[Run, float]]:
+def _steps(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
     done = [run for run in runs if run.status == "done"]
     return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
 
 
-def read_bench(path: Path) -> dict[str, Any] | None:
-    """A bench's JSON, checked for what is used of it; None where there is none."""
-    if not path.is_file():
-        return None
+def read_bench(path: Path) -> dict[str, Any]:
+    """A bench's JSON, checked for what is used of it."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         for row in content["rows"]:
@@ -72,19 +69,17 @@ def read_bench(path: Path) -> dict[str, Any] | None:
     return dict(content)
 
 
-def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table | None:
+def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
     """Table 2 from ``latency`` and ``training`` benches."""
-    if not benches:
-        return None
     by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
     columns = [
         Column("latency", "Inference latency (%)", "time"),
         Column("launches", "Launches added", "launches"),
         Column("training_time", "Training time (%)", "time"),
     ]
-    names = {*METHOD_LABELS} & {*layout.rows, *(n for rows in by_name.values() for n in rows)}
-    names |= {n for rows in by_name.values() for n in rows}
-    table = Table(layout.name, layout.title, f"Bench on {_machines(benches)}", layout.axis, columns, [])
+    machines = " and ".join(dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values()))
+    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, columns, [])
+    names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
     for name in sorted(names, key=lambda one: row_order(layout, one)):
         row = Row(name, METHOD_LABELS.get(name, name))
         for column, kind in (("latency", "latency"), ("training_time", "training")):
@@ -105,11 +100,6 @@ def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: s
     return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
 
 
-def _machines(benches: dict[str, dict[str, Any]]) -> str:
-    names = dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values())
-    return " and ".join(names)
-
-
 def _machine_name(machine: Any) -> str:
     if isinstance(machine, dict):
         known = [str(machine[key]) for key in ("device", "name", "cpu", "threads") if machine.get(key) is not None]
@@ -124,14 +114,12 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
     last = Column("training_time", "Training time (%)", "time") if percent else Column(AVERAGE, "Mean", "time")
     table = Table(layout.name, layout.title, section.heading, layout.axis, [*wanted, last], [], section)
     for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
-        row = Row(f"{one.key} {one.suffix}".strip(), layout.labels.get(one.key, one.key), differs=one.suffix)
+        row = named_row(layout, one)
         for column in wanted:
             lacks = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=lacks)
         row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        for key, cell in row.cells.items():
-            if layout.paper and section.comparable and not one.differs:
-                cell.paper, cell.comparable = layout.paper.value(one.key, key), True
+        add_paper(layout, section, one, row)
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
@@ -148,8 +136,7 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
 
 
 def mean_cell(cells: list[Cell], scale: int) -> Cell:
-    values = [cell.value * scale for cell in cells if cell.value is not None]
-    if not values:
+    if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
         return Cell(missing="no run")
     runs = [run for cell in cells for run in cell.runs]
     return Cell(float(np.mean(values)), runs=runs, digits=0 if scale == 100 else 2)

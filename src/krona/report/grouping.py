@@ -1,4 +1,4 @@
-"""Runs to rows: seeds of one configuration make a cell; what differs in anything else gets a row of its own."""
+"""Rows of runs: a cell has the seeds of one configuration; any other difference makes a row of its own."""
 
 import re
 from collections import defaultdict
@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
-from krona.report.selection import Run
+from krona.report.sections import Section
+from krona.report.selection import StoredRun
+from krona.report.table import Row
 from krona.report.used_shapes import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
-Variants = dict[tuple[str, ...], list[Run]]
+Variants = dict[tuple[str, ...], list[StoredRun]]
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
 
 
@@ -22,8 +24,12 @@ class Group:
 
     key: str
     differs: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, list[Run]] = field(default_factory=dict)
+    runs: dict[str, list[StoredRun]] = field(default_factory=dict)
     apart: frozenset[str] = frozenset()  # tasks whose runs have rows of their own, a setting each
+
+    @property
+    def first(self) -> StoredRun | None:
+        return next((run for runs in self.runs.values() for run in runs), None)
 
     @property
     def suffix(self) -> str:
@@ -33,10 +39,9 @@ class Group:
         )
 
     def _shown(self, key: str, value: str) -> str:
-        first = next((run for runs in self.runs.values() for run in runs), None)
-        if key != "method.kron_factors" or first is None:
+        if key != "method.kron_factors" or self.first is None:
             return in_words(key, value)
-        used, asked = used_shape(first.result), asked_shape(first.result)
+        used, asked = used_shape(self.first.result), asked_shape(self.first.result)
         return f"{used} (the paper's {asked})" if asked else used or value
 
 
@@ -47,7 +52,7 @@ def in_words(key: str, value: str) -> str:
     return IN_WORDS.get((key, value), "none" if value == "null" else value)
 
 
-def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
+def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
     """Rows in the table's order (without runs too if ``whole``), and a note for each cell of several variants."""
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
@@ -77,7 +82,7 @@ def group(runs: Sequence[Run], layout: Layout, *, whole: bool) -> tuple[list[Gro
             notes.append(
                 f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged."
             )
-    return groups, _shortened(notes)
+    return groups, shortened(notes, 5)
 
 
 def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
@@ -95,7 +100,7 @@ def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
                     variants[fitting[0]] += variants.pop(name)
 
 
-def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
+def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
     """Those with scores, and of these the ones that the table's own sweep made, if any (with seeds from elsewhere)."""
     finished = [runs for runs in variants if any(run.status == "done" for run in runs)]
     variants = finished or variants
@@ -103,14 +108,14 @@ def _preferred(variants: list[list[Run]], sweep: str | None) -> list[list[Run]]:
     return own or variants
 
 
-def _split(row: str, several: dict[str, list[list[Run]]], differing: dict[str, list[str]]) -> list[Group]:
+def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
     """One group a combination of the differing settings, tasks with the same combination side by side."""
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[str, ...], Group] = {}
     for task, variants in several.items():
         for runs in variants:
-            said = {key: runs[0].setting(key) for key in keys if key in differing[task]}
-            values = {key: "not set" if value is None else value for key, value in said.items()}
+            found_values = {key: runs[0].setting(key) for key in keys if key in differing[task]}
+            values = {key: "not set" if value is None else value for key, value in found_values.items()}
             name = tuple(f"{key}={value}" for key, value in values.items())
             found.setdefault(name, Group(row, values)).runs[task] = runs
     return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]
@@ -125,7 +130,7 @@ def _natural(text: str) -> tuple[str, float, str]:
         return key, float("inf"), value
 
 
-def _differing(runs: Sequence[Run]) -> list[str]:
+def _differing(runs: Sequence[StoredRun]) -> list[str]:
     """The settings in which these runs are not all equal."""
     parts = [set(run.variant) for run in runs]
     odd = sorted(parts[0].union(*parts) - parts[0].intersection(*parts))
@@ -133,5 +138,22 @@ def _differing(runs: Sequence[Run]) -> list[str]:
     return [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
 
 
-def _shortened(notes: list[str]) -> list[str]:
-    return notes if len(notes) <= 6 else [*notes[:5], f"… and {len(notes) - 5} more of these"]
+def shortened(notes: list[str], most: int) -> list[str]:
+    return notes if len(notes) <= most + 1 else [*notes[:most], f"… and {len(notes) - most} more of these"]
+
+
+def named_row(layout: Layout, one: Group) -> Row:
+    """The group's row, without cells. A row that is a shape has the used shape's name, with the paper's beside it."""
+    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
+    first = one.first
+    if layout.by_shape and first is not None and asked_shape(first.result):
+        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
+    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
+
+
+def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
+    """The paper's numbers, where they belong beside the row's. Params are shown without a difference."""
+    if layout.paper is not None and section.comparable and not one.differs:
+        for key, cell in row.cells.items():
+            cell.paper = layout.paper.value(one.key, "training_time" if key == "time" else key)
+            cell.comparable = key != "params"

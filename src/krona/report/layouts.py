@@ -1,4 +1,4 @@
-"""What each of the paper's tables shows: which runs are a row of it, which columns it has, what makes a cell."""
+"""Layouts of the paper's tables, of a sweep and of all runs: rows, columns and what makes a cell."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 from krona.outputs.run_id import as_text
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import SWEEPS
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class Layout:
     name: str  # the paper's number, or a sweep's name, or "runs"
     title: str
     axis: str  # heading of the first column
-    row: Callable[[Run], str | None]
+    row: Callable[[StoredRun], str | None]
     override: Callable[[str], list[str]]  # what to type for a row
     command: str  # what makes its runs
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -48,21 +48,21 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
     )  # fmt: skip
 
 
-def _method(run: Run) -> str:
+def _method(run: StoredRun) -> str:
     return run.result.method
 
 
-def _setting(run: Run, key: str, default: Any = None) -> Any:
+def _setting(run: StoredRun, key: str, default: Any = None) -> Any:
     return run.result.config["method"].get(key, default)
 
 
-def _init(run: Run) -> str | None:
+def _init(run: StoredRun) -> str | None:
     if _method(run) != "krona" or factor_shape(run) != "32x24":
         return None
     return "normal" if _setting(run, "init") == "normal" else "kaiming_uniform"
 
 
-def factor_shape(run: Run) -> str | None:
+def factor_shape(run: StoredRun) -> str | None:
     """The shape of A as the paper has it: a backbone's own counterpart is read back."""
     factors = _setting(run, "kron_factors")
     if not factors:
@@ -71,7 +71,7 @@ def factor_shape(run: Run) -> str | None:
     return next((name for name, pair in counterparts.items() if as_text([list(pair)]) == shape), shape)
 
 
-def _step(run: Run) -> str | None:
+def _step(run: StoredRun) -> str | None:
     """Table 5's step, from what the run did."""
     if not _method(run).startswith("krona_b") or _setting(run, "residual"):
         return None
@@ -85,15 +85,15 @@ def _step(run: Run) -> str | None:
     return {None: "ps", "silu": "ps_silu"}.get(_setting(run, "non_linearity"))
 
 
-def _non_linearity(run: Run) -> str | None:
+def _non_linearity(run: StoredRun) -> str | None:
     return _setting(run, "non_linearity") if _method(run).startswith("krona_b") else None
 
 
-def _residual(run: Run) -> str | None:
+def _residual(run: StoredRun) -> str | None:
     return {"scale": "linear", "sigmoid": "sigmoid"}.get(str(_setting(run, "residual")))
 
 
-def _shape(run: Run) -> str | None:
+def _shape(run: StoredRun) -> str | None:
     return factor_shape(run) if _method(run) == "krona" and _setting(run, "init") != "normal" else None
 
 

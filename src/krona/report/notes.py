@@ -1,13 +1,13 @@
-"""What stands below a table: what its numbers rest on, what its runs have in common and where they come from."""
+"""Notes below a table: seeds, test sets, common settings, and the code and machine of its runs."""
 
 from collections.abc import Sequence
 
 from krona.messages import amount
 from krona.outputs.predictions import no_label_line
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import in_words
+from krona.report.grouping import in_words, shortened
 from krona.report.layouts import Layout
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import Table
 from krona.report.text import unfinished_counts
 from krona.report.used_shapes import asked_shape, used_shape
@@ -16,41 +16,39 @@ TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes
 
 
-def about_runs(layout: Layout, runs: Sequence[Run]) -> list[str]:
+def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Settings, fitted shapes, what a search chose, code and machine of these runs."""
     return [
-        *_nothing_learned_note(runs),
+        *_no_label_note(runs),
         *_settings_note(runs),
         *_shapes_note(layout, runs),
         *_tuned_notes(runs),
-        *_code_note(runs),
+        _code_note(runs),
     ]
 
 
-def _nothing_learned_note(runs: Sequence[Run]) -> list[str]:
+def _no_label_note(runs: Sequence[StoredRun]) -> list[str]:
     """Runs that trained and answer with no label, so that their zeros are no result."""
     trained = [run for run in runs if run.status == "done" and run.result.trainable_params]
     zeros = [run for run in trained if (part := run.result.test or run.result.dev) and part["score"] == 0]
-    silent = sum(no_label_line(run.whole) is not None for run in zeros)
-    if not silent:
-        return []
-    return [
-        f"{amount(silent, 'run')} of score 0 did not learn to answer: most of their predictions are no label. Train "
+    count = sum(no_label_line(run.whole) is not None for run in zeros)
+    note = (
+        f"{amount(count, 'run')} of score 0 did not learn to answer: most of their predictions are no label. Train "
         "longer, or with a higher optimizer.lr; the run's own last lines say more."
-    ]
+    )
+    return [note] if count else []
 
 
-def _tuned_notes(runs: Sequence[Run]) -> list[str]:
+def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
     """What each method took from its search."""
-    found = dict.fromkeys(
+    notes = dict.fromkeys(
         f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
         f"{note.removeprefix(TUNED)}."
         for run in runs
         for note in run.result.notes
         if note.startswith(TUNED)
     )
-    left = [f"… and {len(found) - MOST_TUNED} more of these."] if len(found) > MOST_TUNED else []
-    return [*list(found)[:MOST_TUNED], *left]
+    return shortened(list(notes), MOST_TUNED)
 
 
 def about_chance(table: Table, tasks: list[str]) -> list[str]:
@@ -68,7 +66,7 @@ def about_chance(table: Table, tasks: list[str]) -> list[str]:
     untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
     if untested:
         notes.append(
-            f"{untested} cell{'s' * (untested != 1)} could not be tested against the best of the column: no seed or no "
+            f"{amount(untested, 'cell')} could not be tested against the best of the column: no seed or no "
             "test set in common."
         )
     if any(cell.test_interval is None for cell in cells):
@@ -78,7 +76,7 @@ def about_chance(table: Table, tasks: list[str]) -> list[str]:
     return notes
 
 
-def _settings_note(runs: Sequence[Run]) -> list[str]:
+def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
     """What the runs that train have in common that moves their numbers."""
     training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
     words = []
@@ -93,7 +91,7 @@ def _settings_note(runs: Sequence[Run]) -> list[str]:
     return [f"Settings: {', '.join(words)}."] if words else []
 
 
-def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
+def _shapes_note(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Which shapes of the paper's became which on these layers."""
     if layout.by_shape:
         return []
@@ -101,13 +99,13 @@ def _shapes_note(layout: Layout, runs: Sequence[Run]) -> list[str]:
     return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
 
 
-def _code_note(runs: Sequence[Run]) -> list[str]:
+def _code_note(runs: Sequence[StoredRun]) -> str:
     done = [run for run in runs if run.status == "done"]
     commits = sorted({str(run.result.provenance.get("git_commit") or "unknown")[:10] for run in done or runs})
     dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
     devices = sorted({str(run.result.provenance.get("device")) for run in done or runs})
     changed = f", {dirty} with uncommitted changes" if dirty else ""
     code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
-    finished = f"{len(done)} finished run{'s' * (len(done) != 1)} of {code}{changed}, on {', '.join(devices[:3])}."
+    finished = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
     others = unfinished_counts(runs)
-    return [f"{finished} Not finished: {others}." if others else finished]
+    return f"{finished} Not finished: {others}." if others else finished

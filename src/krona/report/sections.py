@@ -1,4 +1,4 @@
-"""Where a run belongs: GLUE, sample data or one's own, on which backbone. What may not be compared is kept apart."""
+"""Sections of a report: kind of data and backbone. Runs of different sections are never compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,13 +13,13 @@ KINDS = ("glue", "sample", "own")
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """What may stand in one table: the same sort of data and the same backbone."""
+    """Runs that may share a table."""
 
     kind: str  # glue | sample | own
     backbone: str
     pretrained: bool
     protocol: str
-    typed: tuple[str, ...] = field(default=(), compare=False)  # overrides that choose this data and backbone
+    overrides: tuple[str, ...] = field(default=(), compare=False)  # that choose this data and backbone
 
     @property
     def heading(self) -> str:
@@ -30,7 +30,7 @@ class Section:
 
     @property
     def caution(self) -> str | None:
-        """What a reader must not take these numbers for."""
+        """What these numbers are not."""
         if self.kind == "sample":
             return "Generated sentences, not GLUE: the rows compare with one another, not with the paper."
         if not self.pretrained:
@@ -49,12 +49,6 @@ class Section:
         return (KINDS.index(self.kind), not self.comparable, not self.pretrained, self.backbone, self.protocol)
 
 
-def told_by(result: Result) -> tuple[Any, Any]:
-    """What `section_of` follows from: as a key that is quick to make, with the ids of parts, and these parts."""
-    parts = [result.config.get(name) for name in ("task", "backbone", "data")]
-    return (*map(id, parts), *(result.provenance.get(name) for name in ("data_kind", "pretrained"))), parts
-
-
 def section_of(result: Result) -> Section:
     config, provenance = result.config, result.provenance
     task, backbone = config["task"], config["backbone"]
@@ -62,17 +56,13 @@ def section_of(result: Result) -> Section:
     if kind not in KINDS:
         raise ValueError(f"data_kind {kind!r} is none of {', '.join(KINDS)}")
     pretrained = provenance.get("pretrained", backbone.get("pretrained", True))
-    name = Path(str(backbone["path"])).name if _is_folder(backbone) else str(backbone["name"])
-    typed = _typed(config["backbone"], config.get("data", {}), kind)
-    return Section(kind, name, bool(pretrained), str(config.get("data", {}).get("protocol", "table1")), typed)
+    local = backbone["name"] == "local" and backbone.get("path")
+    name = Path(str(backbone["path"])).name if local else str(backbone["name"])
+    data = config.get("data", {})
+    return Section(kind, name, bool(pretrained), str(data.get("protocol", "table1")), _overrides(backbone, data, kind))
 
 
-def _is_folder(backbone: Mapping[str, Any]) -> bool:
-    return bool(backbone["name"] == "local" and backbone.get("path"))
-
-
-def _typed(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """What to type for the same backbone and data."""
+def _overrides(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
     if (kind, backbone["name"]) == ("sample", "nano"):
         return ("profile=demo",)
     words = []

@@ -1,4 +1,4 @@
-"""Runs for a report: read, checked against their own predictions, and told apart by all that is not a seed."""
+"""Runs of a report: read, checked against their own predictions, and filtered."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,42 +7,41 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.metrics.resampled import Answers
+from krona.metrics.answers import Answers
 from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 from krona.outputs.state import status_of
-from krona.report.left_out import LeftOut
-from krona.report.sections import Section, section_of, told_by
+from krona.report.defaults import Defaults
+from krona.report.sections import Section, section_of
 
 MISSING = object()
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
 
 
-class Once:
-    """What is worked out once of parts that several runs share. It keeps the parts: an id must not become another's."""
+class Memo:
+    """Values computed once from parts that several runs share. It keeps the parts, so that their ids stay theirs."""
 
     def __init__(self) -> None:
         self.known: dict[Any, tuple[Any, Any]] = {}
-        self.left_out = LeftOut()
+        self.defaults = Defaults()
 
     def of(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, which follows from ``key``, the ids of ``part`` in it."""
-        found = self.known.get(key)
-        if found is None:
-            found = self.known[key] = (part, make())
-        return found[1]
+        """What ``make`` gives for ``key``, which holds the ids of ``part``."""
+        if key not in self.known:
+            self.known[key] = (part, make())
+        return self.known[key][1]
 
 
 @dataclass(eq=False)
-class Run:
+class StoredRun:
     """One result and what tables ask of it."""
 
     result: Result  # a summary: without outcomes, and of the curve the last epoch
     section: Section
     place: str  # its result.json
-    once: Once = field(default_factory=Once)
+    memo: Memo = field(default_factory=Memo)
 
     @property
     def path(self) -> Path:
@@ -68,7 +67,7 @@ class Run:
         """One of `settings`; None where the run has no such key."""
         first, *others = key.split(".")
         top = self._part(first)
-        text: str | None = self.once.of((key, id(top)), top, lambda: _text(key, top, others))
+        text: str | None = self.memo.of((key, id(top)), top, lambda: _text(key, top, others))
         return self.content.get(key) if text is None else text
 
     @property
@@ -81,7 +80,7 @@ class Run:
     def variant(self) -> tuple[str, ...]:
         """`settings` in a form that is quick to make and to compare: each part of the config, and of the content.
 
-        A part has a line a setting. One that several runs share is put in words once.
+        A part has a line a setting. One that several runs share is put in words memo.
         """
         return (*self.asked, *(f"{key}={value}" for key, value in self.content.items() if value is not None))
 
@@ -90,24 +89,26 @@ class Run:
         """`variant` without the content of files."""
         config = self.result.config
         ids = [part for key, value in config.items() if key not in NO_VARIANT for part in (key, id(value))]
-        found: tuple[str, ...] = self.once.of(("asked", *ids), config, self._parts)
+        keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
+        found: tuple[str, ...] = self.memo.of(
+            ("asked", *ids), config, lambda: tuple(self._lines(key, self._part(key)) for key in keys)
+        )
         return found
 
-    def _parts(self) -> tuple[str, ...]:
-        config = self.result.config
-        keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
-        return tuple(self._in_words(key, self._part(key)) for key in keys)
-
     def _part(self, key: str) -> Any:
-        """A part of the config; the method with what its settings leave out."""
+        """A part of the config; the method's with its defaults."""
         part = self.result.config.get(key, MISSING)
         if key != "method":
             return part
-        return self.once.of(("left out", id(part)), part, lambda: self.once.left_out.completed(part))
+        return self.memo.of(("method", "defaults", id(part)), part, lambda: self.memo.defaults.filled_in(part))
 
-    def _in_words(self, key: str, value: Any) -> str:
+    def _lines(self, key: str, value: Any) -> str:
         same = id(value) if isinstance(value, Mapping | list) else value
-        found: str = self.once.of((key, value.__class__, same), value, lambda: _lines(key, value))
+
+        def lines() -> str:
+            return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
+
+        found: str = self.memo.of((key, value.__class__, same), value, lines)
         return found
 
     @property
@@ -137,48 +138,43 @@ def _text(key: str, value: Any, path: Sequence[str]) -> str | None:
     return as_text(canonical(value, key))
 
 
-def _lines(key: str, value: Any) -> str:
-    return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
-
-
-def load(outputs: Sequence[Path]) -> tuple[list[Run], list[str]]:
+def load(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
     """All readable runs under these folders, and one sentence for each file that can't be used."""
-    runs: dict[str, Run] = {}
+    runs: dict[str, StoredRun] = {}
     problems: list[str] = []
     clashes: set[str] = set()
-    once = Once()
+    memo = Memo()
     for folder in outputs:
         if not folder.is_dir():
             raise KronaError(f"{folder} is no folder: runs lie in outputs/<run id>/result.json")
         for found in summaries(folder):
-            if isinstance(found, KronaError):
-                problems.append(str(found))
-                continue
-            place = f"{folder}/{found.run_id}/result.json"
             try:
-                run = of_result(found, place, once)
+                if isinstance(found, KronaError):
+                    raise found
+                run = of_result(found, f"{folder}/{found.run_id}/result.json", memo)
             except KronaError as error:
                 problems.append(str(error))
                 continue
             other = runs.setdefault(found.run_id, run)
             if other is not run and other.whole != run.whole:
                 clashes.add(found.run_id)
-                problems.append(f"{place} and {other.place} are one run with different results: neither is used")
+                problems.append(f"{run.place} and {other.place} are one run with different results: neither is used")
     return [run for name, run in runs.items() if name not in clashes], problems
 
 
-def of_result(result: Result, place: str, once: Once | None = None) -> Run:
+def of_result(result: Result, place: str, memo: Memo | None = None) -> StoredRun:
     """A run and the table that it belongs to. Raises KronaError where its config makes no sense."""
-    once = once or Once()
+    memo = memo or Memo()
     try:
-        once.left_out.learn(result)
-        known, parts = told_by(result)
-        return Run(result, once.of(known, parts, lambda: section_of(result)), place, once)
+        memo.defaults.learn(result)
+        parts = [result.config.get(name) for name in ("task", "backbone", "data")]
+        key = (*map(id, parts), *(result.provenance.get(name) for name in ("data_kind", "pretrained")))
+        return StoredRun(result, memo.of(key, parts, lambda: section_of(result)), place, memo)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(Path(place), error) from error
 
 
-def choose(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:
+def choose(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
     """Those runs that match every ``key=value[,value]``; a key that no run has is an error."""
     kept = list(runs)
     for text in filters:
@@ -195,7 +191,7 @@ def choose(runs: Sequence[Run], filters: Sequence[str]) -> list[Run]:
     return kept
 
 
-def _value(run: Run, key: str) -> str | None:
+def _value(run: StoredRun, key: str) -> str | None:
     if key in ("method", "task", "seed", "status", "run_id"):
         return str(getattr(run.result, key))
     if key == "sweep":

@@ -1,4 +1,4 @@
-"""A search's study in a report: what it found, in words, and the points of its pictures."""
+"""Studies of `krona tune` in a report: their results in words, and the points of their pictures."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from typing import Any
 
 from krona.messages import KronaError, amount
 from krona.outputs.studies import Choice, Study, Trial, read_studies
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 
 STATES = ("finished", "pruned", "failed", "running")
 
 
-def studies_of(folders: Sequence[Path], runs: Sequence[Run]) -> tuple[list[Study], list[str]]:
+def studies_of(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
     """The studies that made some of these runs, and a sentence for each file that can't be read."""
     made = {run.sweep for run in runs}
     found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]

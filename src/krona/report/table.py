@@ -1,11 +1,12 @@
-"""What a table is, whatever it is printed as: cells, rows, tables, and the report around them."""
+"""Cells, rows and tables of a report, whatever the format."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from krona.metrics.statistics import Interval
 from krona.outputs.studies import Study
 from krona.report.sections import Section
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 
 AVERAGE = "avg"
 
@@ -20,9 +21,9 @@ class Cell:
     paper: float | None = None
     comparable: bool = False  # whether `difference` means something
     best: bool = False
-    tied: bool = False  # not told apart from the best
+    tied: bool = False  # not significantly different from the best
     p: float | None = None  # against the best, Holm over the column
-    runs: list[Run] = field(default_factory=list)
+    runs: list[StoredRun] = field(default_factory=list)
     missing: str | None = None
     command: str | None = None
     digits: int = 2
@@ -82,12 +83,21 @@ class Table:
         return next(one for one in self.rows if one.key == row).cells[column]
 
 
+@dataclass(frozen=True)
+class Target:
+    """Where a report goes. Without a file: the terminal, or a pipe."""
+
+    file: Path | None = None
+    width: int | None = None  # of the terminal format; None: as the terminal is, 100 elsewhere
+    color: bool | None = None  # of the terminal format; None: where the terminal has it
+
+
 @dataclass
 class Report:
     title: str
     tables: list[Table]
-    runs: list[Run] = field(default_factory=list)  # all that the tables were made from
-    unfinished: list[Run] = field(default_factory=list)  # failed, interrupted, running
+    runs: list[StoredRun] = field(default_factory=list)  # all that the tables were made from
+    unfinished: list[StoredRun] = field(default_factory=list)  # failed, interrupted, running
     studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
     problems: list[str] = field(default_factory=list)  # files that could not be used
     empty: tuple[str, str] | None = None  # that there is nothing to show, and the command that makes it

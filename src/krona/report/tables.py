@@ -1,7 +1,7 @@
-"""From runs to tables: one a section, so that GLUE, sample data, own data and random weights never mix."""
+"""Tables of runs: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,36 +10,35 @@ from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
 from krona.report.cells import score_cell
-from krona.report.choice import FEWEST_ROWS, MOST_CELLS, MOST_RUNS, MOST_SEEDS, best_groups
-from krona.report.grouping import Group, group
+from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
 from krona.report.sections import Section
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
-from krona.report.used_shapes import asked_shape, update_rank, used_shape
 
+PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
 
 
-def build_tables(layout: Layout, runs: Sequence[Run]) -> list[Table]:
+def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     """A table for each section that has a run of this layout; none where no run belongs to it."""
-    by_section: dict[Section, list[Run]] = defaultdict(list)
+    by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
         if layout.row(run) is not None and _column_fits(layout, run):
             by_section[run.section].append(run)
-    crowded = sum(map(len, by_section.values())) > MOST_RUNS
-    room = MOST_CELLS // len(by_section) if crowded else None
+    many = sum(map(len, by_section.values())) > choice.MOST_RUNS
+    most_cells = choice.MOST_CELLS // len(by_section) if many else None
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
         split, looked, aside = scored_on(layout, by_section[section])
-        table = _table(replace(layout, split=split), section, looked, room)
+        table = _table(replace(layout, split=split), section, looked, most_cells)
         table.asides += aside
         tables.append(table)
     return tables
 
 
-def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[tuple[str, str]]]:
+def scored_on(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
     """The split of a section's scores, its runs that have them, and of those left out a word and what shows them.
 
     Dev where no run looked at test, as in a search for learning rates; else a search's runs are no part of the table.
@@ -55,32 +54,34 @@ def scored_on(layout: Layout, runs: list[Run]) -> tuple[str, list[Run], list[tup
     return "test", looked, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
 
 
-def _column_fits(layout: Layout, run: Run) -> bool:
+def _column_fits(layout: Layout, run: StoredRun) -> bool:
     """GLUE's and the sample's columns are the paper's; one's own data have their own."""
     return not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
 
 
-def _table(layout: Layout, section: Section, runs: list[Run], room: int | None) -> Table:
-    """``room``: for how many cells there is room; None: for all."""
+def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
+    """``most_cells``: None: all."""
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
     # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = section_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group(runs, layout, whole=whole)
-    if layout.quantity == "score" and layout.paper is None and layout.split == "test" and choice.is_choice(groups):
+    counts = Counter(one.key for one in groups if one.runs).values()  # settings of each method
+    on_test = layout.split == "test"
+    if layout.quantity == "score" and layout.paper is None and on_test and min(counts, default=0) > 1:
         layout = replace(layout, split="dev", beside="test", notes=(choice.CHOSEN, *layout.notes))
-    elif layout.split == "test" and choice.has_several(groups):
+    elif on_test and max(counts, default=0) > 1:
         notes = [choice.AMONG, *notes]
-    if room is not None:
-        rows = max(FEWEST_ROWS, room // max(1, len(tasks)))
-        groups, left = best_groups(groups, layout.split, rows=rows)
+    if most_cells is not None:
+        rows = max(choice.FEWEST_ROWS, most_cells // max(1, len(tasks)))
+        groups, left = choice.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
     if layout.quantity != "score":
         table = costs.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks, seeds=None if room is None else MOST_SEEDS)
+        table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else choice.MOST_SEEDS)
         table.notes = [*layout.notes, *notes, *table.notes]
     table.notes += about_runs(layout, runs)
     return table
@@ -102,7 +103,7 @@ def _score_table(
         table.columns.append(Column(AVERAGE, _average_label(layout, section, tasks), "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
-        row = _named_row(layout, one)
+        row = named_row(layout, one)
         for task in tasks:
             found = scored[i][task]
             row.cells[task] = found.cell if found else _missing(layout, section, one, task)
@@ -112,9 +113,10 @@ def _score_table(
         if with_average:
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages[i].cell if i in averages else Cell(missing=f"without {', '.join(lacking)}")
-        _add_paper(layout, section, one, row)
         table.rows.append(row)
-    _add_extras(layout, section, groups, table)
+    _add_extras(layout, groups, table)
+    for one, row in zip(groups, table.rows, strict=True):
+        add_paper(layout, section, one, row)
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
@@ -122,22 +124,10 @@ def _score_table(
 
 
 def _columns(layout: Layout, task: str) -> list[Column]:
-    label = task_label(task)
-    if layout.beside is None:
+    label, beside = task_label(task), layout.beside
+    if beside is None:
         return [Column(task, label)]
-    return [
-        Column(task, f"{label} {layout.split}"),
-        Column(f"{task} {layout.beside}", f"{label} {layout.beside}", "beside"),
-    ]
-
-
-def _named_row(layout: Layout, one: Group) -> Row:
-    """A row that is a shape of the paper's is named by the shape that was used, with the paper's beside it."""
-    label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
-    first = next((run for runs in one.runs.values() for run in runs), None)
-    if layout.by_shape and first is not None and asked_shape(first.result):
-        label, differs = used_shape(first.result) or label, [f"the paper's {one.key}", *differs]
-    return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
+    return [Column(task, f"{label} {layout.split}"), Column(f"{task} {beside}", f"{label} {beside}", "beside")]
 
 
 def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
@@ -146,21 +136,14 @@ def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
     return label if layout.beside is None else f"{label} {layout.split}"
 
 
-def _add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
-    if layout.paper is None or not section.comparable or one.differs:
-        return
-    for key, cell in row.cells.items():
-        cell.paper, cell.comparable = layout.paper.value(one.key, key), True
-
-
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     """Why there is no number, and what to type for one."""
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
-    words = [*layout.command.split(), *section.typed, *layout.override(one.key), f"task={task}"]
+    words = [*layout.command.split(), *section.overrides, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
-        if " " not in key:  # what is typed, not what a file holds
+        if " " not in key:  # a setting, not a file's content
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     states = {run.status: run for run in runs}
     if "running" in states:
@@ -174,30 +157,24 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
 
 
-def _add_extras(layout: Layout, section: Section, groups: list[Group], table: Table) -> None:
+def _add_extras(layout: Layout, groups: list[Group], table: Table) -> None:
     relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
-            cell = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
-            if layout.paper is not None and section.comparable and not one.differs:
-                cell.paper = layout.paper.value(one.key, "training_time" if name == "time" else name)
-                cell.comparable = name == "time"
-            row.cells[name] = cell
+            row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
 
 
-def _extra(name: str, runs: list[Run]) -> Cell:
-    value: Any = None
+def _extra(name: str, runs: list[StoredRun]) -> Cell:
+    if name == "time":
+        return costs.mean_seconds(runs)
+    results = [run.result for run in runs]
     if name == "params":
-        values = {run.result.trainable_percent for run in runs if run.result.trainable_percent is not None}
-        value = max(values) if values else None
-    elif name == "rank":
-        values = {rank for run in runs if (rank := update_rank(run.result)) is not None}
-        value = max(values) if values else None
+        found, digits = [result.trainable_percent for result in results], -3
     else:
-        value = costs.mean_seconds(runs)
-    digits = {"params": -3, "rank": 0, "time": 0}[name]
-    return Cell(missing="") if value is None else Cell(value, digits=digits)
+        found, digits = [result.provenance.get("update_rank") for result in results], 0
+    known = [value for value in found if value is not None]
+    return Cell(max(known), digits=digits) if known else Cell(missing="")
 
 
 def paper_table(layout: Layout) -> Table | None:
@@ -212,17 +189,11 @@ def paper_table(layout: Layout) -> Table | None:
         "training_time": "Training time",
     }
     columns = [Column(key, labels.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
-    table = Table(
-        layout.name, layout.title, "The paper's numbers (T5-base, GLUE, single runs)", layout.axis, columns, []
-    )
+    heading = "The paper's numbers (T5-base, GLUE, single runs)"
+    table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     for key, values in paper.rows.items():
-        table.rows.append(
-            Row(
-                key,
-                layout.labels.get(key, key),
-                {name: _printed(layout, name, value) for name, value in values.items()},
-            )
-        )
+        cells = {name: _printed(layout, name, value) for name, value in values.items()}
+        table.rows.append(Row(key, layout.labels.get(key, key), cells))
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             table.notes.append(

@@ -1,11 +1,12 @@
-"""How a cell reads in words and digits, the same in every format."""
+"""Cells, marks, notes and labels as text, the same in every format."""
 
+import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from krona.messages import amount
-from krona.report.selection import Run
+from krona.report.selection import StoredRun
 from krona.report.table import Cell, Report, Table
 
 NOTHING = "—"
@@ -19,7 +20,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def legend(report: Report, *, paper: str) -> str:
-    """How a cell is read; ``paper``: how the paper's number is shown, said only where it is."""
+    """How a cell is read. ``paper``: how the paper's number is shown; left out where none is."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
     parts = [
         "Mean over seeds",
@@ -28,14 +29,25 @@ def legend(report: Report, *, paper: str) -> str:
     ]
     parts += [paper] if any(cell.difference is not None for cell in cells) else []
     return (
-        f"{'; '.join(parts)}. * best; ~ not told apart from it by a paired randomisation test on the task's own "
-        "metric (10,000 swaps of examples, all seeds together, Holm over the column)."
+        f"{'; '.join(parts)}. * best; ~ not significantly different from it by a paired randomisation test on the "
+        "task's own metric (10,000 swaps of examples, all seeds together, Holm over the column)."
     )
 
 
 def value(cell: Cell) -> str:
     """The mean, or a dash."""
     return NOTHING if cell.value is None else number(cell.value, cell.digits)
+
+
+def label_parts(label: str) -> tuple[str, str, str]:
+    """``KronA``, ``B`` and ``res`` of ``KronA^B_res``: a name, its superscript and its subscript."""
+    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
+    return (found[1], found[2], found[3] or "") if found else (label, "", "")
+
+
+def paper(cell: Cell) -> str:
+    """The paper's number; empty where there is none."""
+    return "" if cell.paper is None else number(cell.paper, min(2, cell.digits))
 
 
 def mark(cell: Cell) -> str:
@@ -63,43 +75,39 @@ def difference(cell: Cell) -> str:
 
 def asides(table: Table) -> list[tuple[str, str]]:
     """What the table does not show, each with the command that makes or shows it; rows that lack the same share one."""
-    lacking: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    typed: dict[tuple[tuple[str, ...], str], list[str]] = defaultdict(list)
+    labels = {column.key: column.label for column in table.columns}
+    lacking: dict[tuple[str, ...], list[tuple[str, str]]] = defaultdict(list)
     failures = []
     for row in table.rows:
-        cells = {c.key: row.cells[c.key] for c in table.columns if c.key in row.cells and row.cells[c.key].command}
-        labels = {c.key: c.label for c in table.columns}
+        cells = {key: row.cells[key] for key in labels if key in row.cells and row.cells[key].command}
         name = f"{row.label} ({row.differs})" if row.differs else row.label
-        for key, cell in cells.items():
-            if cell.missing not in ("no run", "not measured"):
-                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
         absent = tuple(key for key, cell in cells.items() if cell.missing in ("no run", "not measured"))
         if absent:
-            lacking[absent].append(name)
-            typed[absent, ""].append(cells[absent[0]].command or "")
+            lacking[absent].append((name, cells[absent[0]].command or ""))
+        for key, cell in cells.items():
+            if key not in absent:
+                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
     found = []
-    for absent, names in lacking.items():
-        labels = {c.key: c.label for c in table.columns}
-        what = f"{', '.join(names)} on {', '.join(labels[key] for key in absent)}"
-        command, others = _joined(typed[absent, ""], absent)
+    for absent, rows in lacking.items():
+        command, others = _joined([command for _, command in rows], absent)
         and_more = f" (and {amount(others, 'more command')} like this)" if others else ""
-        found.append((f"Missing: {what}{and_more}.", command))
+        names, columns = ", ".join(name for name, _ in rows), ", ".join(labels[key] for key in absent)
+        found.append((f"Missing: {names} on {columns}{and_more}.", command))
     return table.asides + found + failures
 
 
 def _joined(commands: list[str], absent: tuple[str, ...]) -> tuple[str, int]:
     """One command for several rows where they differ in one word only, else the first of them and how many more."""
-    words = [shlex.split(command) for command in commands]
-    for each in words:
-        each[:] = [f"task={','.join(absent)}" if word == f"task={absent[0]}" else word for word in each]
+    one, all_of_them = f"task={absent[0]}", f"task={','.join(absent)}"
+    words = [[all_of_them if word == one else word for word in shlex.split(command)] for command in commands]
     first = words[0]
     if any(len(each) != len(first) for each in words):
         return shlex.join(first), len(words) - 1
     places = [i for i in range(len(first)) if len({each[i] for each in words}) > 1]
     if len(places) == 1 and all("=" in each[places[0]] for each in words):
-        key = first[places[0]].partition("=")[0]
-        first = [*first]
-        first[places[0]] = f"{key}={','.join(each[places[0]].partition('=')[2] for each in words)}"
+        place = places[0]
+        values = ",".join(each[place].partition("=")[2] for each in words)
+        first[place] = f"{first[place].partition('=')[0]}={values}"
         return shlex.join(first), 0
     return shlex.join(first), len(words) - 1 if places else 0
 
@@ -113,7 +121,7 @@ def unfinished_lines(report: Report) -> list[str]:
     return lines
 
 
-def unfinished_counts(runs: Sequence[Run]) -> str:
+def unfinished_counts(runs: Sequence[StoredRun]) -> str:
     """``1 failed, 2 running``; empty where all have finished."""
     counts = Counter(run.status for run in runs if run.status != "done")
     return ", ".join(f"{counts[status]} {status}" for status in STATUSES if counts[status])

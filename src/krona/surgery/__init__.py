@@ -16,7 +16,15 @@ An extra for inference of your own, and for bench.py: `krona.surgery.inference`.
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.targets import find_places, widths, widths_or_none
-from krona.surgery.trainable import Count, adapter_state, count, load_trainable_state, trainable_state, trained_names
+from krona.surgery.trainable import (
+    Count,
+    adapter_state,
+    count,
+    load_trainable_state,
+    trainable_state,
+    trained_names,
+    update_rank,
+)
 from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_name
 
 __all__ = [
@@ -36,6 +44,7 @@ __all__ = [
     "trainable_state",
     "trained_names",
     "unmerge",
+    "update_rank",
     "widths",
     "widths_or_none",
 ]

@@ -1,11 +1,13 @@
 """The trainable parameters of a model with an adapter: their number, their tensors by name, and copying into them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.targets import widths
 from krona.surgery.wrapper import adapted_modules, adapter_named, of_an_adapter, public_name
 
 
@@ -27,6 +29,26 @@ def count(model: nn.Module) -> Count:
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     backbone = sum(p.numel() for n, p in model.named_parameters() if not of_an_adapter(n))
     return Count(trainable=trainable, backbone=backbone)
+
+
+def update_rank(model: nn.Module) -> int | None:
+    """The highest rank that an update of one place can have; None where one is no linear map.
+
+    Branches at one place add up, and no rank is above the place's widths.
+    """
+    if model.__dict__["krona"].adapters["default"].insertion["train_backbone"]:
+        linear = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
+        return max(min(m.in_features, m.out_features) for m in linear)
+    ranks: list[int] = []
+    for _, adapted in adapted_modules(model):
+        branches: Any = adapted.branches["default"]
+        own: list[int | None] = [getattr(branch, "update_rank", None) for branch in branches]
+        known = [rank for rank in own if rank is not None]
+        if len(known) < len(own):
+            return None
+        widest = min(widths(adapted.base))
+        ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
+    return max(ranks, default=None)
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:

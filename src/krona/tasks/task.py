@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
 from krona.messages import KronaError, did_you_mean
-from krona.metrics.scores import CLASS_METRICS, METRICS
+from krona.metrics.scores import METRICS, fitting
 from krona.tasks.plain import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
@@ -110,14 +110,10 @@ class Task:
         if not self.metrics:
             raise self._wrong(f"metrics is empty: choose from {', '.join(METRICS)}")
         for metric in self.metrics:
-            if metric not in METRICS:
-                raise self._wrong(f"metric '{metric}': {did_you_mean(metric, METRICS)}")
-            if self.labels is None and metric in CLASS_METRICS:
-                raise self._wrong(
-                    f"'{metric}' is for classes, and labels: null makes it a regression: use pearson, spearman"
-                )
-        if "f1" in self.metrics and self.labels is not None and len(self.labels) != 2:
-            raise self._wrong(f"'f1' is for two classes, here are {len(self.labels)}: macro_f1")
+            try:
+                fitting(metric, len(self.labels or ()))
+            except ValueError as error:
+                raise self._wrong(str(error)) from error
         for metric in self.score:
             if metric not in self.metrics:
                 raise self._wrong(f"score '{metric}': {did_you_mean(metric, self.metrics)}")

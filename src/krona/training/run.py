@@ -120,6 +120,7 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
     )
     result.notes += notes
     result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
+    result.provenance["update_rank"] = surgery.update_rank(model)
     count = surgery.count(model)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
 

@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
-from krona.report import text
+from krona.report import formats, text
 from krona.report.build import build_report
+from krona.report.table import Report, Target
 from report.generate import grid, make_result, write_all
 
 HOSTILE = "<script>alert(1)</script>_|&%$#{}\\~^*`[x](y)"
@@ -26,6 +27,14 @@ def outputs(tmp_path_factory):
     results += [make_result("krona", HOSTILE, 0, kind="own"), make_result("pa", "rte", status="failed")]
     write_all(folder, results)
     return folder
+
+
+def test_the_six_formats_are_found_by_name_and_one_file_adds_a_seventh(tmp_path, monkeypatch):
+    assert formats.FORMATS == ("csv", "html", "latex", "md", "svg", "terminal")
+    (tmp_path / "names.py").write_text("def render(report, target):\n    return report.title\n")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    assert "names" in formats.found()
+    assert formats.renderer("names")(Report("Table 1", []), Target()) == "Table 1"
 
 
 def is_command(line):
@@ -105,7 +114,7 @@ def test_markdown_tables_are_whole_and_names_are_only_text(outputs):
         assert set("".join(rows[1])) <= set(":-")
     assert "<script>" not in text
     assert r"&lt;script&gt;alert(1)&lt;/script&gt;\_\|" in text
-    assert r"Bold with \*: best; bold with \~: not told apart" in text
+    assert r"Bold with \*: best; bold with \~: not significantly different" in text
     assert "KronA<sup>B</sup><sub>res</sub>" in text
     assert re.search(r"\*\*\d+\.\d\d\*\*", text)
 

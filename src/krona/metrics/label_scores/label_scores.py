@@ -7,9 +7,9 @@ because what the model wrote may be no label at all.
 import datasets
 import evaluate
 
-from krona.metrics.scores import score
+from krona.metrics.scores import METRICS, score
 
-DESCRIPTION = "Accuracy, F1, macro-F1, Matthews, Pearson and Spearman of label strings, in 0-100."
+DESCRIPTION = f"{', '.join(METRICS)} of label strings, in 0-100."
 
 
 class LabelScores(evaluate.Metric):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""`krona diff A B`: whether two runs or two methods are meant."""
+"""`krona diff A B`: two runs or two methods."""
 
 from pathlib import Path
 

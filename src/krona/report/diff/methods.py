@@ -6,9 +6,9 @@ from pathlib import Path
 from statistics import fmean
 
 from krona.messages import KronaError
-from krona.metrics.statistics import holm, swap_test
-from krona.report.cells import Scored, score_cell
-from krona.report.selection import Run, load
+from krona.metrics.statistics import holm
+from krona.report.cells import CellScores, paired_test, score_cell
+from krona.report.selection import StoredRun, load
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,12 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
     return MethodDiff(a, b, tasks, problems)
 
 
-def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> TaskDiff:
-    sides: list[list[Run]] = []
+def _task_diff(runs: Sequence[StoredRun], section: str, task: str, a: str, b: str) -> TaskDiff:
+    sides: list[list[StoredRun]] = []
     remarks = []
     for name in (a, b):
-        ours = [
-            run for run in runs if (run.section.heading, run.result.task, run.result.method) == (section, task, name)
-        ]
+        wanted = (section, task, name)
+        ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
         variants = len({run.variant for run in ours})
         if variants > 1:
             remarks.append(f"{name} has {variants} variants: name two runs")
@@ -72,14 +71,15 @@ def _task_diff(runs: Sequence[Run], section: str, task: str, a: str, b: str) -> 
     return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
 
 
-def _compared(section: str, task: str, sides: Sequence[Sequence[Run]], scored: tuple[Scored, Scored]) -> TaskDiff:
+def _compared(
+    section: str, task: str, sides: Sequence[Sequence[StoredRun]], scored: tuple[CellScores, CellScores]
+) -> TaskDiff:
     """Means and test over the seeds that both have: what is tested is the difference that is shown."""
     one, two = scored
-    seeds = sorted(set(one.answers) & set(two.answers))
-    means = [fmean(side.by_seed[seed] for seed in seeds or side.by_seed) for side in scored]
-    try:
-        test = swap_test([one.answers[s] for s in seeds], [two.answers[s] for s in seeds], one.metrics)
-    except ValueError:
+    seeds = one.answers.keys() & two.answers.keys()
+    means = [fmean(side.by_seed[seed] for seed in sorted(seeds) or side.by_seed) for side in scored]
+    test = paired_test(one, two)
+    if test is None:
         return TaskDiff(section, task, means[0], means[1], 0, None, "no seed of both on one test set")
     counts = [len({run.result.seed for run in side}) for side in sides]
     remark = "" if max(counts) == len(seeds) else f"of {counts[0]} and {counts[1]} seeds those that both have"

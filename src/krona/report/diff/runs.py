@@ -9,7 +9,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.outputs.result import read_result
-from krona.report.selection import Once, Run, of_result
+from krona.report.selection import Memo, StoredRun, of_result
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
@@ -30,8 +30,8 @@ class Change:
 class Diff:
     """Two runs. ``p`` is of the paired randomisation test on the task's score; `untested` says why there is none."""
 
-    a: Run
-    b: Run
+    a: StoredRun
+    b: StoredRun
     settings: list[tuple[str, str, str]]
     scores: list[tuple[str, float | None, float | None]]
     p: float | None = None
@@ -45,8 +45,8 @@ class Diff:
 
 def diff(a: Path, b: Path) -> Diff:
     """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
-    once = Once()
-    one, two = _run(a, once), _run(b, once)
+    memo = Memo()
+    one, two = _run(a, memo), _run(b, memo)
     settings = [(key, x, y) for key, x, y in _paired(one.settings, two.settings) if x != y]
     if one.result.seed != two.result.seed:
         settings.insert(0, ("seed", str(one.result.seed), str(two.result.seed)))
@@ -73,9 +73,9 @@ def find_run(outputs: Path, name: str) -> Path:
     raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
 
 
-def _run(path: Path, once: Once) -> Run:
+def _run(path: Path, memo: Memo) -> StoredRun:
     file = path if path.name == "result.json" else path / "result.json"
-    return of_result(read_result(file), str(file), once)
+    return of_result(read_result(file), str(file), memo)
 
 
 def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, str]]:
@@ -83,7 +83,7 @@ def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, st
         yield key, a.get(key, "not set"), b.get(key, "not set")
 
 
-def _scores(a: Run, b: Run) -> Iterator[tuple[str, float | None, float | None]]:
+def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:
     for split in ("test", "dev"):
         yield f"{split} score", a.score(split), b.score(split)
         parts = [(getattr(run.result, split) or {}).get("parts", {}) for run in (a, b)]
@@ -91,7 +91,7 @@ def _scores(a: Run, b: Run) -> Iterator[tuple[str, float | None, float | None]]:
             yield f"{split} {metric}", parts[0].get(metric), parts[1].get(metric)
 
 
-def _why_untested(a: Run, b: Run) -> str | None:
+def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
     for run in (a, b):
         if run.result.status != "done":
             return f"{run.result.run_id} is {run.result.status}"

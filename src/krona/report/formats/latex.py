@@ -3,7 +3,7 @@
 import re
 
 from krona.report import text
-from krona.report.table import Cell, Report, Row, Table
+from krona.report.table import Cell, Report, Row, Table, Target
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -14,7 +14,7 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     """Needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``; nothing else."""
     lines = [f"% {report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.".replace("\n", " ")]
     if report.empty:
@@ -50,9 +50,7 @@ def _rows(table: Table, row: Row) -> list[str]:
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
     spreads, tests = [text.spread(cell) for cell in cells], [text.test_range(cell) for cell in cells]
-    papers = [
-        f"{text.number(c.paper, min(2, c.digits))}" if c.comparable and c.paper is not None else "" for c in cells
-    ]
+    papers = [text.paper(cell) if cell.comparable else "" for cell in cells]
     for name, values in (("seeds", spreads), ("examples", tests), ("paper", papers)):
         if any(values):
             small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
@@ -73,7 +71,7 @@ def _caption(table: Table) -> str:
     if table.section is not None:
         words.append(
             "Mean over seeds; seeds: Student's t (95 %); examples: bootstrap of the scored set (95 %). Bold: the best"
-            " (starred) and those that a paired randomisation test does not tell apart from it."
+            " (starred) and those not significantly different from it by a paired randomisation test."
         )
         if any(column.kind == "beside" for column in table.columns):
             words.append("The best is chosen by dev; test stands beside it.")
@@ -83,11 +81,9 @@ def _caption(table: Table) -> str:
 
 def _label(label: str) -> str:
     """KronA^B_res as the paper writes it."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
-    if not found:
-        return escape(label)
-    name, above, below = found.groups()
-    return rf"{name}\textsuperscript{{{above}}}" + (rf"\textsubscript{{{below}}}" if below else "")
+    name, above, below = text.label_parts(label)
+    raised = rf"\textsuperscript{{{above}}}" if above else ""
+    return escape(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
 
 
 def escape(value: str) -> str:

@@ -1,19 +1,25 @@
-"""A report for a terminal: as wide as it is, in several blocks where a table does not fit, plain in a pipe."""
+"""A report for a terminal: a table that is too wide is split into several; plain text in a pipe."""
 
 import io
+import os
+import shutil
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from krona.report import studies, text
-from krona.report.table import Cell, Column, Report, Row, Table
+from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed
 
 
-def render(report: Report, *, width: int = 100, color: bool = False) -> str:
-    """The report as text; with ``color``, as ANSI sequences."""
+def render(report: Report, target: Target) -> str:
+    """Colours are ANSI sequences."""
     from rich.console import Console
     from rich.text import Text
 
+    seen = target.file is None and sys.stdout.isatty()
+    width = target.width or (shutil.get_terminal_size((100, 24)).columns if seen else 100)
+    color = seen and "NO_COLOR" not in os.environ if target.color is None else target.color
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False

@@ -1,8 +1,8 @@
 "use strict";
 // Sorting, and the panel that a cell opens. All text goes in as text: a name is never read as markup.
 const DATA = JSON.parse(document.getElementById("data").textContent);
-const RUN = { id: 0, folder: 1, variant: 2, made: 3, seed: 4, test: 5, dev: 6, best: 7, params: 8, train: 9, curve: 10,
-  loss: 11, started: 12, notes: 13, first: 14 };
+const RUN = { id: 0, folder: 1, variant: 2, made: 3, seed: 4, test: 5, dev: 6, best: 7, train: 8, curve: 9, notes: 10,
+  first: 11 };
 
 function node(name, attributes = {}, ...children) {
   const made = document.createElement(name);
@@ -78,7 +78,7 @@ function summary(about, kind, cell) {
   if (cell.b) facts.push(`Over ${kind === "beside" ? "test" : about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
   if (cell.paper !== undefined) facts.push(`The paper: ${cell.paper}.`);
   if (cell.best) facts.push("Best of its column.");
-  if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not told apart" : ""}.`);
+  if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not significantly different" : ""}.`);
   if (cell.missing) facts.push(`Missing: ${cell.missing}.`);
   const made = node("p", {}, facts.join(" "));
   return cell.command ? [made, node("p", {}, "Make it: ", node("code", {}, cell.command))] : [made];

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from krona.report.table import Cell, Report
+from krona.report.table import Cell, Report, Target
 
 FIELDS = (
     "table", "section", "row", "differs", "column", "value", "t_low", "t_high", "seeds", "test_low", "test_high",
@@ -11,7 +11,7 @@ FIELDS = (
 )  # fmt: skip
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     """Numbers are not rounded; a file that could not be used has a line with its reason under ``missing``."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")

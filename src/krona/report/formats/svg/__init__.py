@@ -1,26 +1,27 @@
-"""One SVG of a table for a README or a talk: a line a method, or score by parameters where methods have sizes."""
+"""One SVG of a table: a line a method, or score by parameters where methods have several sizes."""
 
 from collections import defaultdict
+from collections.abc import Callable
 
 from krona.messages import amount
 from krona.report import text
-from krona.report.formats import picture_sizes, svg
-from krona.report.table import Cell, Column, Report, Row, Table
+from krona.report.formats.svg import pieces, sizes
+from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 LEFT, RIGHT, STEP = 150, 120, 30
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     """The first table that has scores: its average if it has one in a row, else its first task. SVG text."""
     for table in report.tables:
         column = _column(table)
         if table.section is not None and column is not None:
             rows = [(row, row.cells[column.key]) for row in table.rows if row.cells[column.key].value is not None]
-            by_size = picture_sizes.several_sizes(rows)
+            by_size = sizes.several_sizes(rows)
             head, y = _head(table, column, [cell for _, cell in rows], bold=not by_size)
-            return picture_sizes.drawn(head, y, rows) if by_size else _drawn(head, y, rows)
-    parts, bottom = svg.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
-    return svg.frame(bottom + 20, parts)
+            return sizes.drawn(head, y, rows) if by_size else _drawn(head, y, rows)
+    parts, bottom = pieces.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
+    return pieces.frame(bottom + 20, parts)
 
 
 def _column(table: Table) -> Column | None:
@@ -36,10 +37,11 @@ def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tup
     """The title and what must be known of the numbers, and where the picture may begin."""
     seeds = sorted({_fewest_seeds(cell) for cell in cells})
     count = amount(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    told = " Bold: the best, and what is not told apart from it." if bold and any(cell.best for cell in cells) else ""
+    bold = bold and any(cell.best for cell in cells)
+    bold_is = " Bold: the best, and what is not significantly different from it." if bold else ""
     caution = table.section.caution if table.section else None
-    below, y = svg.lines(46, f"{count[0].upper()}{count[1:]}.{told} {caution or ''}".strip())
-    return [svg.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
+    below, y = pieces.lines(46, f"{count[0].upper()}{count[1:]}.{bold_is} {caution or ''}".strip())
+    return [pieces.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
 
 
 def _fewest_seeds(cell: Cell) -> int:
@@ -51,33 +53,32 @@ def _fewest_seeds(cell: Cell) -> int:
 
 
 def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
-    marks = svg.ticks(*_range([cell for _, cell in rows]))
+    marks = pieces.ticks(*_range([cell for _, cell in rows]))
     low, high = marks[0], marks[-1]
 
     def x(value: float) -> float:
-        return LEFT + (value - low) / (high - low) * (svg.WIDTH - LEFT - RIGHT)
+        return LEFT + (value - low) / (high - low) * (pieces.WIDTH - LEFT - RIGHT)
 
     bottom = y + STEP * len(rows)
-    parts = list(head)
+    parts = head
     for value in marks:
-        parts += [svg.line("line", x(value), y - 4, x(value), bottom)]
-        parts += [svg.words(x(value), bottom + 18, svg.tick_text(value), "soft", "middle")]
+        parts += [pieces.line("line", x(value), y - 4, x(value), bottom)]
+        parts += [pieces.words(x(value), bottom + 18, pieces.tick_text(value), "soft", "middle")]
     for i, (row, cell) in enumerate(rows):
         parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, x)
     legend = "Upper line: over seeds (Student's t); lower: over test sets (bootstrap), both 95 %."
     legend += " Ring: the paper." if any(cell.paper is not None for _, cell in rows) else ""
-    below, end = svg.lines(bottom + 42, legend)
-    return svg.frame(end + 4, [*parts, *below])
+    below, end = pieces.lines(bottom + 42, legend)
+    return pieces.frame(end + 4, [*parts, *below])
 
 
-def _row(row: Row, cell: Cell, y: float, x: object) -> list[str]:
-    assert callable(x)
+def _row(row: Row, cell: Cell, y: float, x: Callable[[float], float]) -> list[str]:
     assert cell.value is not None
-    parts = [f'<text class="ink" x="20" y="{y + 5}">{svg.label(row)}</text>']
+    parts = [f'<text class="ink" x="20" y="{y + 5}">{pieces.label(row)}</text>']
     for ends, name, width, at in ((cell.test_interval, "test", 3, y + 9), (cell.interval, "seeds", 4, y)):
         if ends is not None and x(ends[1]) > LEFT:
-            a, b = (min(svg.WIDTH - RIGHT, max(LEFT, x(end))) for end in ends)
-            parts.append(svg.line(name, a, at, b, at, width))
+            a, b = (min(pieces.WIDTH - RIGHT, max(LEFT, x(end))) for end in ends)
+            parts.append(pieces.line(name, a, at, b, at, width))
     if x(cell.value) < LEFT:  # too far below the others to be drawn with them
         parts.append(f'<path class="mark" d="M{LEFT},{y - 6}v12l-9,-6z"/>')
     else:
@@ -85,7 +86,7 @@ def _row(row: Row, cell: Cell, y: float, x: object) -> list[str]:
     if cell.paper is not None:
         parts.append(f'<circle class="ring" cx="{x(cell.paper):.1f}" cy="{y}" r="6" stroke-width="2"/>')
     shown = f"{text.value(cell)} {text.spread(cell)}".strip()
-    parts.append(svg.words(svg.WIDTH - RIGHT + 12, y + 5, shown, "ink bold" if cell.best or cell.tied else "ink"))
+    parts.append(pieces.words(pieces.WIDTH - RIGHT + 12, y + 5, shown, "ink bold" if cell.best or cell.tied else "ink"))
     return parts
 
 

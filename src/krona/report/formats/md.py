@@ -3,10 +3,10 @@
 import re
 
 from krona.report import studies, text
-from krona.report.table import Cell, Report, Table
+from krona.report.table import Cell, Report, Table, Target
 
 
-def render(report: Report) -> str:
+def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_with_command(*report.empty))
@@ -47,14 +47,14 @@ def _cell(cell: Cell, split: str) -> str:
     parts = [f"{shown} {text.spread(cell)}".strip()]
     if cell.test_interval:
         parts.append(f"<sub>{split} {text.test_range(cell)}</sub>")
-    if cell.difference is not None and cell.paper is not None:
-        parts.append(f"<sub>paper {text.number(cell.paper, min(2, cell.digits))} ({text.difference(cell)})</sub>")
+    if cell.difference is not None:
+        parts.append(f"<sub>paper {text.paper(cell)} ({text.difference(cell)})</sub>")
     return "<br>".join(parts)
 
 
 def _label(label: str) -> str:
-    """KronA^B_res with raised and lowered letters."""
-    return re.sub(r"_(\w+)", r"<sub>\1</sub>", re.sub(r"\^(\w)", r"<sup>\1</sup>", _escape(label).replace("\\_", "_")))
+    name, above, below = map(_escape, text.label_parts(label))
+    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
 def _with_command(words: str, command: str) -> str:

@@ -3,8 +3,9 @@
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Callable
 
-from krona.report.formats import svg
+from krona.report.formats.svg import pieces
 from krona.report.table import Cell, Row
 
 LEFT, RIGHT, HEIGHT = 60, 130, 300
@@ -16,16 +17,16 @@ Rows = list[tuple[Row, Cell]]
 
 def several_sizes(rows: Rows) -> bool:
     """Whether a method here has more than one number of parameters."""
-    return any(len({size for size, _ in points}) > 1 for points in _lines(rows).values())
+    return bool(_lines(rows))
 
 
 def drawn(head: list[str], top: float, rows: Rows) -> str:
     """The picture below its ``head``; intervals over seeds, where there are several."""
-    found = {name: points for name, points in _lines(rows).items() if len({size for size, _ in points}) > 1}
+    found = _lines(rows)
     points = [point for line in found.values() for point in line]
     sizes = sorted({size for size, _ in points})
-    marks = svg.ticks(*_range([cell for _, cell in points]))
-    left, right, bottom = LEFT, svg.WIDTH - RIGHT, top + HEIGHT
+    marks = pieces.ticks(*_range([cell for _, cell in points]))
+    left, right, bottom = LEFT, pieces.WIDTH - RIGHT, top + HEIGHT
 
     def x(size: int) -> float:
         part = (math.log(size) - math.log(sizes[0])) / (math.log(sizes[-1]) - math.log(sizes[0]))
@@ -34,48 +35,50 @@ def drawn(head: list[str], top: float, rows: Rows) -> str:
     def y(value: float) -> float:
         return bottom - (min(max(value, marks[0]), marks[-1]) - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
 
-    parts = list(head)
+    parts = head
     for value in marks:
-        parts.append(svg.line("line", left, y(value), right, y(value)))
-        parts.append(svg.words(left - 8, y(value) + 4, svg.tick_text(value), "soft", "end"))
+        parts.append(pieces.line("line", left, y(value), right, y(value)))
+        parts.append(pieces.words(left - 8, y(value) + 4, pieces.tick_text(value), "soft", "end"))
     last = -math.inf
     for size in sizes:
         if x(size) - last > 48:
-            parts.append(svg.words(x(size), bottom + 20, svg.tick_text(size), "soft", "middle"))
+            parts.append(pieces.words(x(size), bottom + 20, pieces.tick_text(size), "soft", "middle"))
             last = x(size)
     ends = _apart([y(line[-1][1].value or 0.0) for line in found.values()])
     for i, (name, line) in enumerate(found.items()):
         shift = (i - (len(found) - 1) / 2) * APART
         places = [(x(size) + shift, cell) for size, cell in line]
-        parts += _line(i % len(svg.MARKS), places, y)
-        named = svg.label(Row(name, name))
+        parts += _line(i % len(pieces.MARKS), places, y)
+        named = pieces.label(Row(name, name))
         parts.append(f'<text class="fill s{i % 4} bold" x="{right + 6}" y="{ends[i] + 4:.1f}">{named}</text>')
     bars = [end for _, cell in points for end in cell.interval or ()]
     cut = ", cut at the edge" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
     intervals = f"; bars: over seeds (Student's t, 95 %){cut}" if bars else ""
-    below, end = svg.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.")
-    return svg.frame(end + 4, [*parts, *below])
+    below, end = pieces.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.")
+    return pieces.frame(end + 4, [*parts, *below])
 
 
 def _lines(rows: Rows) -> dict[str, list[Point]]:
-    """Each method's points by size."""
+    """The points by size of each method that has several sizes."""
     found: dict[str, list[Point]] = defaultdict(list)
     for row, cell in rows:
         sizes = {run.result.trainable_params for run in cell.runs}
         if len(sizes) == 1 and (size := sizes.pop()):
             found[row.label].append((size, cell))
-    return {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
+    lines = {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
+    return {name: points for name, points in lines.items() if points[0][0] < points[-1][0]}
 
 
-def _line(i: int, places: list[tuple[float, Cell]], y: object) -> list[str]:
-    assert callable(y)
-    path = "L".join(f"{x:.1f},{y(cell.value):.1f}" for x, cell in places)
+def _line(i: int, places: list[tuple[float, Cell]], y: Callable[[float], float]) -> list[str]:
+    path = "L".join(f"{x:.1f},{y(cell.value or 0.0):.1f}" for x, cell in places)
     parts = [f'<path class="stroke s{i}" d="M{path}" stroke-width="2"/>']
     for x, cell in places:
         if cell.interval:
             low, high = cell.interval
-            parts.append(svg.line(f"stroke s{i}", x, y(low), x, y(high), 1.5))
-        parts.append(f'<path class="fill s{i}" d="{svg.MARKS[i]}" transform="translate({x:.1f},{y(cell.value):.1f})"/>')
+            parts.append(pieces.line(f"stroke s{i}", x, y(low), x, y(high), 1.5))
+        parts.append(
+            f'<path class="fill s{i}" d="{pieces.MARKS[i]}" transform="translate({x:.1f},{y(cell.value or 0.0):.1f})"/>'
+        )
     return parts
 
 

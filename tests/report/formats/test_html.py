@@ -9,7 +9,7 @@ import pytest
 
 from krona.outputs.result import outcomes
 from krona.report.build import build_report, collect
-from krona.report.formats.page_data import page_data
+from krona.report.formats.html.data import page_data
 from report.browser import BROWSER, DRIVER, chromium
 from report.generate import grid, make_result, write_all, write_thousand
 

@@ -1,11 +1,11 @@
-"""Pieces of an SVG that stands in a README: readable in light and dark, with a background of its own."""
+"""SVG elements of the pictures, readable on light and dark pages."""
 
 import math
-import re
 import textwrap
 from html import escape
 
 from krona.report.table import Row
+from krona.report.text import label_parts
 
 WIDTH = 760
 STYLE = """
@@ -47,13 +47,10 @@ def line(kind: str, x1: float, y1: float, x2: float, y2: float, width: float = 1
 
 
 def label(row: Row) -> str:
-    """KronA^B_res with its letters raised and lowered; what tells a row from others stands small behind."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", row.label)
-    shown = escape(row.label)
-    if found:
-        word, above, below = found.groups()
-        shown = f'{word}<tspan dy="-5" style="font-size:10px">{above}</tspan>'
-        shown += f'<tspan dy="8" style="font-size:10px">{below}</tspan>' if below else ""
+    """The row's name, small behind it the settings that tell it from others."""
+    name, above, below = map(escape, label_parts(row.label))
+    shown = name + (f'<tspan dy="-5" style="font-size:10px">{above}</tspan>' if above else "")
+    shown += f'<tspan dy="8" style="font-size:10px">{below}</tspan>' if below else ""
     return shown + (f'<tspan class="soft" style="font-size:10px"> {escape(row.differs)}</tspan>' if row.differs else "")
 
 

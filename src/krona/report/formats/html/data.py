@@ -1,4 +1,4 @@
-"""What the page's script needs, small: a thousand runs in a few hundred kilobytes."""
+"""Data of the page's script, kept small: a thousand runs in a few hundred kilobytes."""
 
 import os
 from collections import Counter
@@ -9,28 +9,26 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount
-from krona.report import studies
-from krona.report.choice import MOST_RUNS, MOST_SEEDS
+from krona.report import choice, studies
 from krona.report.grouping import in_words
-from krona.report.selection import Run
-from krona.report.table import AVERAGE, Cell, Report, Table
-from krona.report.used_shapes import update_rank, used_shape
+from krona.report.selection import StoredRun
+from krona.report.table import Cell, Report, Table
+from krona.report.used_shapes import used_shape
 
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
 
 
 def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     """runs, cells and plots' points; ``base`` is the folder that links to result.json start from."""
-    seeds = MOST_SEEDS if len(report.runs) > MOST_RUNS else None
+    seeds = choice.MOST_SEEDS if len(report.runs) > choice.MOST_RUNS else None
     runs = _all_runs(report, seeds)
     number = {id(run): i for i, run in enumerate(runs)}
     common, keys, variants, variant_of = _settings(runs)
     folders = list(dict.fromkeys(run.path.parent.parent for run in runs))
     provenance: dict[str, int] = {}
-    sections = list(dict.fromkeys(run.section for run in runs))
     data: dict[str, Any] = {
         "keys": keys, "common": common, "variants": variants, "folders": [_link(folder, base) for folder in folders],
-        "sections": [section.heading for section in sections], "runs": [], "tables": [],
+        "runs": [],
     }  # fmt: skip
     for run in runs:
         made = provenance.setdefault(_made(run), len(provenance))
@@ -41,28 +39,26 @@ def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     return data
 
 
-def _all_runs(report: Report, seeds: int | None) -> list[Run]:
+def _all_runs(report: Report, seeds: int | None) -> list[StoredRun]:
     """With ``seeds``, only what the tables show, and so many of a cell."""
     cells = [cell.runs for table in report.tables for row in table.rows for cell in row.cells.values()]
     shown = [run for runs in cells for run in runs[:seeds]]
-    return list(
-        {id(run): run for run in (*(report.runs if seeds is None else ()), *shown, *report.unfinished)}.values()
-    )
+    everything = (*(report.runs if seeds is None else ()), *shown, *report.unfinished)
+    return list({id(run): run for run in everything}.values())
 
 
-def _run(run: Run, folder: int, variant: int, made: int) -> list[Any]:
+def _run(run: StoredRun, folder: int, variant: int, made: int) -> list[Any]:
     """The order is `page.js`'s."""
     result, epochs = run.result, run.whole.dev_curve
     curve = [_short(entry.get("score")) for entry in epochs]
-    losses = [_short(entry.get("loss"), 4) for entry in epochs]
     return [
         result.run_id, folder, variant, made, result.seed, _short(run.score("test")), _short(run.score("dev")),
-        result.best_epoch, result.trainable_params, _short(result.times.get("train"), 1), curve, losses,
-        str(result.provenance.get("started", "")), result.notes, epochs[0].get("epoch") if epochs else None,
+        result.best_epoch, _short(result.times.get("train"), 1), curve, result.notes,
+        epochs[0].get("epoch") if epochs else None,
     ]  # fmt: skip
 
 
-def _made(run: Run) -> str:
+def _made(run: StoredRun) -> str:
     """Code, machine and libraries in a line; equal ones are stored once."""
     found = run.result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
@@ -79,19 +75,16 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
     columns = [[column.key, column.label, column.kind] for column in table.columns]
     rows: list[dict[str, Any]] = []
     for row in table.rows:
-        runs = [run for cell in row.cells.values() for run in cell.runs]
-        first = runs[0] if runs else None
-        rows.append(
-            {
-                "label": row.label, "differs": row.differs,
-                "shape": used_shape(first.result) if first else None,
-                "rank": update_rank(first.result) if first else None,
-                "params": first.result.trainable_params if first else None,
-                "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
-            }
-        )  # fmt: skip
+        first = next((run.result for cell in row.cells.values() for run in cell.runs), None)
+        rows.append({
+            "label": row.label, "differs": row.differs,
+            "shape": first and used_shape(first),
+            "rank": first and first.provenance.get("update_rank"),
+            "params": first and first.trainable_params,
+            "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
+        })  # fmt: skip
     return {
-        "heading": table.heading, "title": table.title, "axis": table.axis, "columns": columns, "rows": rows,
+        "heading": table.heading, "columns": columns, "rows": rows,
         "split": table.split, "ours": table.section is not None,
         "apart": {c.key: _apart(table, c.key, seeds) for c in tasks} if table.section else {},
     }  # fmt: skip
@@ -109,8 +102,6 @@ def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
 
 def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
     """How many predictions two rows differ in, mean over the seeds that both have: {"i j": [mean, of, seeds]}."""
-    if column == AVERAGE:
-        return {}
     by_row: list[dict[int, Any]] = []
     for row in table.rows:
         runs = row.cells[column].runs[:most] if column in row.cells else []
@@ -130,7 +121,7 @@ def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
     return found
 
 
-def _settings(runs: Sequence[Run]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
+def _settings(runs: Sequence[StoredRun]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
     """The commonest value of each key, and of each variant what it has instead."""
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
     common = {

@@ -2,78 +2,43 @@
 
 import html
 import json
-import re
 from pathlib import Path
+from string import Template
 
+from krona.messages import amount
 from krona.report import studies, text
-from krona.report.formats.page_data import page_data
-from krona.report.table import Cell, Column, Report, Table
+from krona.report.formats.html.data import page_data
+from krona.report.table import Cell, Column, Report, Table, Target
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
-STYLE, SCRIPTS = "page.css", ("page.js", "page_plots.js", "page_studies.js")
+HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "page_plots.js", "page_studies.js")
 
 
-def render(report: Report, base: Path | None = None) -> str:
-    """The page; its links to result.json start from the folder ``base`` (where it will lie)."""
-    here = Path(__file__).parent
+def render(report: Report, target: Target) -> str:
+    """The page; its links to result.json start from where it will lie."""
+    base = None if target.file is None else target.file.parent
     data = json.dumps(page_data(report, base), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    scripts = "\n".join((here / name).read_text(encoding="utf-8") for name in SCRIPTS)
     body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
     if any(table.section for table in report.tables):
-        body += [f'<p class="legend">{_escape(_LEGEND)}</p>', _PLOTS]
-    body += [_studies(report), _unfinished(report), _problems(report), _DIALOG]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{_escape(report.title)} · krona</title>
-<link rel="icon" href="data:,">
-<style>
-{(here / STYLE).read_text(encoding="utf-8")}
-</style>
-</head>
-<body>
-{"".join(body)}
-<script type="application/json" id="data">{_safe_json(data)}</script>
-<script>
-{scripts}
-</script>
-</body>
-</html>
-"""
+        body.append(_file("page_scores.html"))
+    body += [_studies(report), _unfinished(report), _problems(report)]
+    return Template(_file("page.html")).substitute(
+        title=_escape(report.title),
+        style=_file("page.css"),
+        body="".join(body),
+        data=_safe_json(data),
+        scripts="\n".join(map(_file, SCRIPTS)),
+    )
 
 
-_LEGEND = (
-    "Each cell: the mean over seeds with Student's t interval (95 %), and below it the scored set's own bootstrap "
-    "interval (95 %), the paper's number and the difference. ★ best; bold with it, what a paired randomisation test on "
-    "the task's own metric does not tell apart from it (10,000 swaps of examples, all seeds together, Holm over the "
-    "column). "
-    "A cell opens its runs; a column's heading sorts."
-)
-_PLOTS = """
-<section id="plots" aria-labelledby="plots-title">
-<h2 id="plots-title">Pictures</h2>
-<form class="choices"><label>Table <select id="pick-table"></select></label>
-<label>Task <select id="pick-task"></select></label></form>
-<div class="plots" id="plot-area"></div>
-<noscript><p>The pictures need JavaScript; the tables do not.</p></noscript>
-</section>
-"""
-_DIALOG = """
-<dialog id="details" aria-labelledby="details-title">
-<form method="dialog"><h2 id="details-title"></h2><button aria-label="Close">Close</button></form>
-<div id="details-body"></div>
-</dialog>
-"""
+def _file(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _head(report: Report) -> str:
     done, others = len(report.runs), len(report.unfinished)
     unfinished = text.unfinished_counts(report.unfinished)
-    counts = [f"{done} finished run{'s' * (done != 1)}"]
+    counts = [amount(done, "finished run")]
     counts += [f'<a href="#unfinished">{others} not finished</a> ({unfinished})'] if others else []
     counts += [f'<a href="#problems">{len(report.problems)} not usable</a>'] if report.problems else []
     links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
@@ -95,7 +60,7 @@ def _section(number: int, table: Table) -> str:
     notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
     lacking = text.asides(table)
     folded = (
-        f"<details><summary>What is missing or left out, and what to type for it</summary><ul>"
+        f"<details><summary>What is missing or left out, and the commands for it</summary><ul>"
         f"{''.join(f'<li>{_with_command(*one)}</li>' for one in lacking)}</ul></details>"
         if lacking
         else ""
@@ -116,7 +81,7 @@ def _row(table_number: int, i: int, table: Table) -> str:
     row = table.rows[i]
     differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
     cells = "".join(_cell(table, (table_number, i), column, row.cells.get(column.key)) for column in table.columns)
-    return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{label(row.label)}{differs}</th>{cells}</tr>'
+    return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{_label(row.label)}{differs}</th>{cells}</tr>'
 
 
 def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | None) -> str:
@@ -129,8 +94,7 @@ def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | Non
         parts.append(f'<small title="{table.scored_on(column)} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:
         gap = text.difference(cell)
-        printed = text.number(cell.paper, min(2, cell.digits))
-        parts.append(f'<small class="paper" title="the paper">{printed}{f" ({gap})" if gap else ""}</small>')
+        parts.append(f'<small class="paper" title="the paper">{text.paper(cell)}{f" ({gap})" if gap else ""}</small>')
     shown = text.value(cell) + ("<span class='star' title='best'>★</span>" if cell.best else "")
     shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else f"<span>{shown}</span>"
     value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
@@ -146,10 +110,10 @@ def _studies(report: Report) -> str:
     for i, study in enumerate(report.studies):
         lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study))
         pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
-        told = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
+        folded = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
         sections.append(
             f'<section aria-labelledby="study-{i}"><h2 id="study-{i}">Study {_escape(study.name)}</h2>{lines}'
-            f'<div class="plots" id="study-{i}-plots"></div>{told if pruned else ""}</section>\n'
+            f'<div class="plots" id="study-{i}-plots"></div>{folded if pruned else ""}</section>\n'
         )
     return "".join(sections)
 
@@ -179,13 +143,9 @@ def _problems(report: Report) -> str:
     return f'<section><h2 id="problems">Files that could not be used</h2><ul>{items}</ul></section>\n'
 
 
-def label(name: str) -> str:
-    """KronA^B_res with raised and lowered letters."""
-    found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", name)
-    if not found:
-        return _escape(name)
-    word, above, below = found.groups()
-    return f"{word}<sup>{above}</sup>" + (f"<sub>{below}</sub>" if below else "")
+def _label(label: str) -> str:
+    name, above, below = map(_escape, text.label_parts(label))
+    return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
 def _with_command(words: str, command: str) -> str:

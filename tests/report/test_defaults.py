@@ -37,13 +37,6 @@ def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records)
     assert rows(tmp_path) == {"scaling=not set": [0], "scaling=2": [1]}
 
 
-def test_one_term_is_what_results_from_before_the_record_have(tmp_path):
-    results = [make_result("krona", "rte", 0), make_result("krona", "rte", 1, change={"method.terms": 1})]
-    results.append(make_result("krona", "rte", 0, change={"method.terms": 4}))
-    write_all(tmp_path, results)
-    assert rows(tmp_path) == {"terms=1": [0, 1], "terms=4": [0]}
-
-
 def test_a_diff_of_two_runs_does_not_name_it(tmp_path):
     one, two = pair(tmp_path, "method.scaling", 2.0, [{}, {"scaling": 2.0}])
     found = diff(tmp_path / one.run_id, tmp_path / two.run_id)

@@ -1,4 +1,4 @@
-"""Sums over examples give the same scores as `krona.metrics.scores`, strange predictions included."""
+"""Both forms of every metric give the same score, strange predictions included; a new metric is covered by its file."""
 
 import random
 
@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 
 from krona.metrics import scores
-from krona.metrics.resampled import encode, levels_of, measure, score, spearman_by_weight
+from krona.metrics.answers import encode
+from krona.metrics.scores import METRICS, score_by_sums, sums_of
+from krona.metrics.scores.spearman import of_draws
+from krona.metrics.statistics import predicted_values
 
 STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
+FITTING = [(name, kind) for name, metric in METRICS.items()
+           for kind in ((0,) if metric.of_numbers else (2, 3)) if metric.classes in (None, kind)]  # fmt: skip
 
 
 def strings(kind, n, seed):
@@ -20,37 +25,38 @@ def strings(kind, n, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize(
-    ("kind", "metrics"),
-    [
-        (2, ["accuracy", "f1", "macro_f1", "matthews"]),
-        (3, ["accuracy", "macro_f1", "matthews"]),
-        (0, ["pearson", "spearman"]),
-    ],
-)
-def test_equal_to_the_scores(kind, metrics, seed):
+@pytest.mark.parametrize(("name", "kind"), FITTING)
+def test_the_sums_give_the_librarys_score(name, kind, seed):
     targets, predictions, labels = strings(kind, 90, seed)
-    expected = scores.score(metrics, targets, predictions, labels)
-    assert score(metrics, encode(targets, predictions, labels)) == pytest.approx(expected, abs=1e-9)
+    expected = scores.score([name], targets, predictions, labels)
+    assert score_by_sums([name], encode(targets, predictions, labels)) == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("constant", ["0", "1", "rubbish"])
-def test_constants_score_as_in_glue(constant):
-    targets = ["0", "1", "1", "0", "1"]
-    for metrics, labels in ((["accuracy", "f1", "macro_f1", "matthews"], ["0", "1"]), (["pearson", "spearman"], None)):
-        expected = scores.score(metrics, targets, [constant] * 5, labels)
-        assert score(metrics, encode(targets, [constant] * 5, labels)) == pytest.approx(expected, abs=1e-9)
+@pytest.mark.parametrize(("name", "kind"), [pair for pair in FITTING if pair[1] != 3])
+def test_constants_score_as_in_glue(name, kind, constant):
+    targets, labels = ["0", "1", "1", "0", "1"], ["0", "1"] if kind else None
+    expected = scores.score([name], targets, [constant] * 5, labels)
+    assert score_by_sums([name], encode(targets, [constant] * 5, labels)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_the_six_metrics_are_found_and_one_file_adds_a_seventh(tmp_path, monkeypatch):
+    assert list(METRICS) == ["accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman"]
+    same = "from krona.metrics.scores.accuracy import METRIC\n"
+    (tmp_path / "exact_match.py").write_text(same)
+    monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
+    assert scores.found()["exact_match"] is METRICS["accuracy"]
 
 
 def test_a_constant_that_does_not_round_well_has_no_correlation():
     targets = [str(i / 10) for i in range(30)]
-    assert score(["pearson"], encode(targets, ["0.1"] * 30, None)) == {"pearson": 0.0}
+    assert score_by_sums(["pearson"], encode(targets, ["0.1"] * 30, None)) == {"pearson": 0.0}
 
 
 def test_spearman_of_weighted_examples_is_that_of_repeated_ones():
     targets, predictions, _ = strings(0, 40, 1)
     weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
-    for row, got in zip(weights, spearman_by_weight(encode(targets, predictions, None), weights), strict=True):
+    for row, got in zip(weights, of_draws(encode(targets, predictions, None), weights), strict=True):
         again = [i for i, times in enumerate(row) for _ in range(int(times))]
         expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
         assert got == pytest.approx(expected["spearman"], abs=1e-9)
@@ -60,10 +66,10 @@ def test_many_distinct_numbers_are_merged_and_stay_close():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=3000)
     answers = encode([str(round(x, 5)) for x in truth], [str(round(x, 5)) for x in truth + rng.normal(size=3000)], None)
-    merged = measure("spearman", answers, levels_of([answers]))
+    (merged,) = sums_of("spearman", [answers], predicted_values([answers]))
     assert merged.features.shape == (3000, 512)
     assert float(merged.value(merged.features.sum(0))) == pytest.approx(
-        score(["spearman"], answers)["spearman"], abs=0.1
+        score_by_sums(["spearman"], answers)["spearman"], abs=0.1
     )
 
 
@@ -81,6 +87,6 @@ def test_what_does_not_fit_is_refused():
         encode(["0", "2"], ["0", "1"], ["0", "1"])
     answers = encode(["0", "1"], ["0", "1"], ["0", "1"])
     with pytest.raises(ValueError, match="pearson does not fit a task of 2 classes"):
-        measure("pearson", answers)
+        sums_of("pearson", [answers])
     with pytest.raises(ValueError, match="unknown metric 'bleu'"):
-        measure("bleu", answers)
+        sums_of("bleu", [answers])

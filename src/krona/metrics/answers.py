@@ -1,0 +1,71 @@
+"""Targets and predictions of a test set as numbers: the rules for what a prediction is (docs/fidelity.md, Data)."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# float() also takes "nan", "inf", "1_0" and "1e999".
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
+NO_LABEL = -1
+NO_NUMBER = -1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """A test set, (n,) each. Classes: ids in the labels' order, -1 for no label; else numbers, -1 for no number."""
+
+    truth: NDArray[Any]
+    given: NDArray[Any]
+    classes: int  # 0: a regression
+
+    def __len__(self) -> int:
+        return len(self.truth)
+
+    @property
+    def as_wrong(self) -> NDArray[Any]:
+        """``given``; of two classes, a prediction that is no label is the label that is not the target."""
+        return np.where(self.given < 0, 1 - self.truth, self.given) if self.classes == 2 else self.given
+
+
+def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
+    """Strings to numbers. ``labels``: all target strings in the order of their ids; None for a regression.
+
+    Raises ValueError for unequal lengths, no rows, and a target that is no label.
+    """
+    if len(targets) != len(predictions):
+        raise ValueError(f"{len(targets)} targets and {len(predictions)} predictions")
+    if not targets:
+        raise ValueError("no rows to score")
+    if labels is None:
+        truth, given = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
+        return Answers(truth, given, classes=0)
+    ids = {label: i for i, label in enumerate(labels)}
+    truth = _ids(targets, ids)
+    if (truth < 0).any():
+        raise ValueError(f"target {targets[int(np.argmin(truth))]!r} is none of the labels {', '.join(labels)}")
+    return Answers(truth, _ids(predictions, ids), classes=len(labels))
+
+
+def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
+    """Labels to ids; where all are one character, as labels mostly are, by one look-up for all."""
+    joined = "".join(texts)
+    if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
+        return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
+    table = np.full(128, NO_LABEL)
+    for label, i in ids.items():
+        if len(label) == 1 and label.isascii():
+            table[ord(label)] = i
+    return np.asarray(table[np.frombuffer(joined.encode(), dtype=np.uint8)])
+
+
+@lru_cache(maxsize=4096)
+def _number(text: str) -> float:
+    text = text.strip()
+    # Digits without end make inf, and a square of 1e200 overflows: neither is an answer.
+    number = float(text) if NUMBER.fullmatch(text) else np.inf
+    return number if abs(number) < 1e100 else NO_NUMBER

@@ -1,0 +1,69 @@
+"""Metrics, one file each, found by themselves; scores in 0-100 (correlations: -100 to 100)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib import import_module
+from pkgutil import iter_modules
+
+import numpy as np
+
+from krona.messages import did_you_mean
+from krona.metrics.answers import Answers, encode
+from krona.metrics.metric import Floats, Metric, Sums
+
+
+def found() -> dict[str, Metric]:
+    """The ``METRIC`` of every file of this package, by the file's name."""
+    names = sorted(module.name for module in iter_modules(__path__))
+    return {name: import_module(f"{__name__}.{name}").METRIC for name in names}
+
+
+METRICS = found()
+
+
+def score(
+    metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
+) -> dict[str, float]:
+    """Every metric of ``metrics``, by the libraries.
+
+    labels: all target strings in the order of their ids; the second of two is F1's positive class. None for a
+    regression. Raises ValueError for an unknown metric, one that does not fit, unequal lengths and no rows.
+    """
+    scores = {}
+    for name in metrics:
+        numbers = name in METRICS and METRICS[name].of_numbers
+        answers = encode(targets, predictions, None if numbers else labels)
+        scores[name] = 100.0 * fitting(name, answers.classes).score(answers)
+    return scores
+
+
+def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
+    """Equal to `score`, without its libraries."""
+    sums = {name: sums_of(name, [answers])[0] for name in metrics}
+    return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
+
+
+def sums_of(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
+    """The sums of each run, whose mean is the runs' mean; of a linear metric one for all of them.
+
+    ``values``: all that a prediction may take; None: those of each run.
+    """
+    metric, classes = fitting(name, runs[0].classes), runs[0].classes
+    if metric.of_numbers and classes:
+        raise ValueError(f"{name} does not fit a task of {classes} classes")
+    each = [metric.sums(run, np.unique(run.given) if values is None else values) for run in runs]
+    return [replace(each[0], features=np.mean([one.features for one in each], axis=0))] if metric.linear else each
+
+
+def fitting(name: str, classes: int) -> Metric:
+    """The metric of this name. Raises ValueError where there is none, or where it is not for ``classes`` (0: none)."""
+    if name not in METRICS:
+        raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
+    metric = METRICS[name]
+    if metric.of_numbers or (classes and metric.classes in (None, classes)):
+        return metric
+    if not classes:
+        numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
+        raise ValueError(f"'{name}' is for classes, and labels: null makes it a regression: use {numbers}")
+    others = ", ".join(other for other, one in METRICS.items() if not one.of_numbers and one.classes in (None, classes))
+    raise ValueError(f"'{name}' is for {metric.classes} classes, here are {classes}: use {others}")

@@ -1,0 +1,28 @@
+"""F1 of the second of two labels. A prediction that is no label counts as the label that is not the target."""
+
+import numpy as np
+
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio
+
+
+def _score(answers: Answers) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(answers.truth, answers.as_wrong, labels=[0, 1], pos_label=1, zero_division=0.0))
+
+
+def mean_f1(answers: Answers, first: int) -> Sums:
+    """The mean over classes from ``first`` on; a class that neither side names does not count."""
+    truth, given = (one_hot(ids, answers.classes)[:, first:] for ids in (answers.truth, answers.as_wrong))
+    return Sums(np.hstack([truth * given, truth, given]), _value)
+
+
+def _value(sums: Floats) -> Floats:
+    hits, truth, given = np.split(sums, 3, axis=-1)
+    each = ratio(2 * hits, truth + given)
+    seen = (truth + given) > 0
+    return np.asarray(each.sum(-1) / np.maximum(seen.sum(-1), 1))
+
+
+METRIC = Metric(score=_score, sums=lambda answers, values: mean_f1(answers, 1), classes=2)

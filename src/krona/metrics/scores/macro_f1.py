@@ -1,0 +1,17 @@
+"""F1, the mean over classes. Of two, a prediction that is no label counts as the one that is not the target."""
+
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Metric
+from krona.metrics.scores.f1 import mean_f1
+
+
+def _score(answers: Answers) -> float:
+    from sklearn.metrics import f1_score
+
+    given = answers.as_wrong
+    # Classes that neither side ever names would count as 0; what is no label is no class to be right about.
+    seen = [i for i in range(answers.classes) if i in answers.truth or i in given]
+    return float(f1_score(answers.truth, given, labels=seen, average="macro", zero_division=0.0))
+
+
+METRIC = Metric(score=_score, sums=lambda answers, values: mean_f1(answers, 0))

@@ -1,0 +1,30 @@
+"""Matthews correlation. All predictions that are no label are one class of their own; a constant scores 0."""
+
+import numpy as np
+
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats, Metric, Sums, one_hot, ratio
+
+
+def _score(answers: Answers) -> float:
+    from sklearn.metrics import matthews_corrcoef
+
+    if min(len(np.unique(ids)) for ids in (answers.truth, answers.given)) == 1:
+        return 0.0
+    return float(matthews_corrcoef(answers.truth, answers.given))
+
+
+def _sums(answers: Answers, values: Floats) -> Sums:
+    n = answers.classes + 1
+    hits = (answers.truth == answers.given)[:, None]
+    return Sums(np.hstack([hits, one_hot(answers.truth, n), one_hot(answers.given % n, n)]), _value)
+
+
+def _value(sums: Floats) -> Floats:
+    hits, (truth, given) = sums[..., 0], np.split(sums[..., 1:], 2, axis=-1)
+    n = truth.sum(-1)
+    spread = (n**2 - (truth**2).sum(-1)) * (n**2 - (given**2).sum(-1))
+    return ratio(hits * n - (truth * given).sum(-1), np.sqrt(spread))
+
+
+METRIC = Metric(score=_score, sums=_sums)

@@ -1,0 +1,23 @@
+"""Pearson correlation of numbers; a prediction that is no number counts as -1."""
+
+import numpy as np
+
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats, Metric, Sums, correlation, ratio
+
+
+def _sums(answers: Answers, values: Floats) -> Sums:
+    middle = answers.truth.mean()
+    x, y = answers.truth - middle, answers.given - middle
+    return Sums(np.stack([np.ones(len(x)), x, y, x * y, x * x, y * y], axis=1), _value)
+
+
+def _value(sums: Floats) -> Floats:
+    n, x, y, xy, xx, yy = np.moveaxis(sums, -1, 0)
+    spread_x, spread_y = n * xx - x * x, n * yy - y * y
+    # What is left of a constant after rounding is no spread.
+    flat = (spread_x <= 1e-12 * n * xx) | (spread_y <= 1e-12 * n * yy)
+    return ratio(n * xy - x * y, np.where(flat, 0.0, np.sqrt(np.abs(spread_x * spread_y))))
+
+
+METRIC = Metric(score=lambda answers: correlation("pearsonr", answers), sums=_sums, of_numbers=True)

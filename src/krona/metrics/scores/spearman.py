@@ -1,0 +1,53 @@
+"""Spearman correlation of numbers; a prediction that is no number counts as -1.
+
+No sums of features an example give it, as every example moves the ranks. With the targets kept, as in the
+randomisation test, some do: how often each value is predicted, and the sum of the targets' ranks there.
+"""
+
+import numpy as np
+
+from krona.metrics.answers import Answers
+from krona.metrics.metric import Floats, Metric, Sums, correlation, one_hot, ratio
+
+
+def _sums(answers: Answers, values: Floats) -> Sums:
+    nearest = np.clip(np.searchsorted(values, answers.given), 0, len(values) - 1)
+    given = one_hot(nearest, len(values))
+    middle = (len(answers) + 1) / 2
+    truth = _ranks(answers.truth) - middle
+    spread = float((truth**2).sum())
+
+    def value(sums: Floats) -> Floats:
+        counts, truth_sums = np.split(sums, 2, axis=-1)
+        ranks = _mid_ranks(counts) - middle
+        return ratio((ranks * truth_sums).sum(-1), np.sqrt(spread * (counts * ranks**2).sum(-1)))
+
+    return Sums(np.hstack([given, given * truth[:, None]]), value)
+
+
+def of_draws(answers: Answers, weights: Floats) -> Floats:
+    """Scores of test sets drawn with repetition, 0-100; ``weights`` (draws, n): how often each example was drawn."""
+    ranked, moments = [], []
+    middle = (weights.sum(1, keepdims=True) + 1) / 2
+    for values in (answers.truth, answers.given):
+        levels, where = np.unique(values, return_inverse=True)
+        counts = weights @ one_hot(where, len(levels))
+        by_level = _mid_ranks(counts) - middle  # (draws, levels)
+        moments.append((counts * by_level**2).sum(1))
+        ranked.append(by_level[:, where])
+    together = np.einsum("dn,dn,dn->d", weights, *ranked)
+    return ratio(together, np.sqrt(moments[0] * moments[1]))
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1, ties share their mean."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return _mid_ranks(counts.astype(float))[where]
+
+
+def _mid_ranks(counts: Floats) -> Floats:
+    """(..., K) occurrences of ascending values to the rank that each shares."""
+    return np.cumsum(counts, -1) - (counts - 1) / 2
+
+
+METRIC = Metric(score=lambda answers: correlation("spearmanr", answers), sums=_sums, of_numbers=True, of_draws=of_draws)
