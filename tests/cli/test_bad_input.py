@@ -12,10 +12,10 @@ import torch
 from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
+from krona import files
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalised
 from krona.messages import KronaError
-from krona.outputs import result
 from krona.paths import PROJECT
 from one_job import config, run, typed
 from tasks import glue_files
@@ -317,7 +317,7 @@ def test_no_space_left(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(result.os, "fsync", full)
+        disk.setattr(files.os, "fsync", full)
         with pytest.raises(KronaError, match="could not be written: No space left on device"):
             run(values, outputs)
     leftovers = {path.name for path in tree(outputs)}

@@ -6,7 +6,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from krona.config import composer
+from krona.config import compose as composing
 from krona.config.compose import Composed, Composer, composed, hydra_session
 
 JOBS = (
@@ -42,7 +42,7 @@ def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.M
         read.append(overrides)
         return compose(name, overrides=overrides, **kwargs)
 
-    monkeypatch.setattr(composer, "compose", counted)
+    monkeypatch.setattr(composing, "compose", counted)
     with hydra_session():
         one = Composer()
         seeds = [one.job(["method=krona", "task=rte", f"seed={seed}"]).config["seed"] for seed in range(3)]

@@ -74,7 +74,7 @@ def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> N
 def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert normalised(["-m", "recipe=tuned"]) == ["-m", TUNED]
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
-    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     with hydra_session():
         (job,) = expand(["profile=demo", "method=krona", TUNED])
         composed = compose_job(job)
@@ -113,7 +113,7 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
         "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=paper/2x384, the best of 2 trials on dev "
         "(80.00), study krona-sample_rte-nano"
     )
-    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona", "method.scaling=8.0")
     assert take_tuned(config, ["method.scaling=8.0"]) == found.said
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]  # type: ignore[index]
@@ -188,7 +188,7 @@ def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytes
     assert normalised(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
     study(tmp_path, "krona", 80, name="krona-wide")
     study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
-    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     with hydra_session():
         (job,) = expand(["profile=demo", "method=krona", *normalised(["recipe=tuned/krona-wide"])])
         composed = compose_job(job)
@@ -198,7 +198,7 @@ def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytes
 
 def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
-    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona")
     take_tuned(config, [])
     assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)  # type: ignore[index]
