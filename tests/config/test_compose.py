@@ -7,7 +7,7 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from krona.config import compose as composing
-from krona.config.compose import Composed, Composer, composed, hydra_session
+from krona.config.compose import Composed, Composer, hydra_session, job_from
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),
@@ -25,7 +25,7 @@ def by_hydra_alone(overrides: tuple[str, ...]) -> Composed:
     HydraConfig.instance().set_config(cfg)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    return composed(cfg)
+    return job_from(cfg)
 
 
 def test_every_job_is_what_hydra_makes_of_it() -> None:

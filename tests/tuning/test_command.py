@@ -17,7 +17,7 @@ from krona.tuning import command as typed_command
 def test_the_command_at_the_end_is_one_that_can_be_pasted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = ("optimizer.lr=0.003", "factors=paper/2x384")
+    own = ("optimizer.lr=0.003", "factors=2x384")
     monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: Best("s", own, 71.5, "krona-rte-1", 10))
     monkeypatch.setattr(typed_command, "write_plots", lambda name, outputs: [])
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]
