@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from krona.screen import say, table, width_of
+from krona.screen import say, scores, table, width_of
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [
@@ -51,3 +51,10 @@ def test_a_pipe_gets_no_colour_and_no_folding() -> None:
     say(console, table(HEADINGS, ROWS, width=width_of(console)))
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("dev", "test", "line"), [(61.2, 58.9, "dev 61.20  test 58.90"), (61.204, None, "dev 61.20"), (None, None, "")]
+)
+def test_dev_and_test_scores_in_one_line(dev: float | None, test: float | None, line: str) -> None:
+    assert scores(dev, test) == line

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writing of files: whole or not at all."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from krona.messages import KronaError
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then put it there in one step."""
+    """Let ``write`` fill a temporary file beside ``path``, then rename it. Raises `KronaError` if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -26,8 +26,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.replace(path)
     except KronaError:
         raise
-    except Exception as error:  # for a full disk torch and safetensors have kinds of their own
+    except Exception as error:  # torch and safetensors raise their own kinds for a full disk
         why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        raise KronaError(f"{path} could not be written: {why}. What stood there is as it was") from error
+        raise KronaError(f"{path} could not be written: {why}. The old file is unchanged") from error
     finally:
         part.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
-"""The Hub, or its absence: found out with one request, said once and with the ways out.
+"""Reachability of the Hugging Face Hub, and its local cache.
 
-Without a network the libraries retry for about half a minute. One request asks first whether the Hub answers; where it
+Without a network the libraries retry for about half a minute. So one request first asks whether the Hub answers; if it
 does not, only the local caches are tried.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from krona.messages import KronaError
 
-PATIENCE = 8.0  # seconds for the one request
+TIMEOUT_S = 8.0  # seconds for the one request
 MIRROR = "HF_ENDPOINT=URL of a mirror"
 
 
@@ -23,27 +23,27 @@ def endpoint() -> str:
 
 
 def unreachable(path: str = "") -> str | None:
-    """Why the Hub does not answer, or None. "Not found" is an answer: the libraries word it better."""
+    """Why the Hub does not answer, or None. "Not found" counts as an answer: the libraries explain it better."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
         return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
-        status = get_session().head(f"{endpoint()}/{path}", timeout=PATIENCE).status_code
-    except Exception as error:  # whatever the client's transport raises: no route, no name, no proxy, no time
+        status = get_session().head(f"{endpoint()}/{path}", timeout=TIMEOUT_S).status_code
+    except Exception as error:  # the client's transport raises many kinds
         return " ".join(str(error).split()) or type(error).__name__
     return f"it answers with status {status}" if status >= 500 else None
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """The libraries look into their caches only; they read their flag at each call."""
+    """Let the libraries look only into their caches; they read their flag at each call."""
     import datasets.config
     from huggingface_hub import constants
 
     before, shown = (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE), datasets.logging.get_verbosity()
     datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    datasets.logging.set_verbosity_error()  # it warns of each use of its cache: that is what was asked for
+    datasets.logging.set_verbosity_error()  # it warns at each use of its cache
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""The error that a user's mistake raises, and the words that messages share."""
+"""The exception for user errors, and wording that messages share."""
 
 import re
 from collections.abc import Iterable
@@ -6,9 +6,9 @@ from difflib import get_close_matches
 
 
 class KronaError(Exception):
-    """A mistake or a missing thing outside the code: one message that says what, where and the way out.
+    """Wrong input or a missing resource. The message says what is wrong, where, and how to mend it.
 
-    The command line prints it as one line, without a stack trace, and exits with 1.
+    The command line prints the message without a stack trace and exits with 1.
     """
 
 
@@ -27,7 +27,7 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
 
 
 def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
-    """Raise `KronaError` where a name that the user gave has characters that the tracker forbids."""
+    """Raise `KronaError` if a name from the user has characters or a length that the tracker forbids."""
     if value is None:
         return
     found = sorted(set(re.findall(f"[{re.escape(forbidden)}]", value)))

@@ -1,4 +1,4 @@
-"""Where the project, its configuration, its results and its shipped files lie."""
+"""Paths of the project, its configs, its results and the files that it ships."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tables for a screen: aligned where they fit, a record a row where they don't, and a line a row in a pipe."""
+"""Text for the terminal: tables, durations, scores, and commands with the paths that the user can type."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ GAP = "  "
 
 
 def width_of(console: Console) -> int | None:
-    """The columns of a terminal; None for a pipe or a file, where nothing is folded."""
+    """The width of a terminal in columns; None for a pipe or a file, where lines are not wrapped."""
     return console.width if console.is_terminal else None
 
 
@@ -53,8 +53,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
+def scores(dev: float | None, test: float | None) -> str:
+    """``dev 61.20  test 58.90``; a score that is None is left out."""
+    return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
+
+
 def say(console: Console, line: Cell) -> None:
-    """One line as it is: no markup, no highlighting, not wrapped in a pipe."""
+    """Print one line verbatim: no markup, no highlighting, not wrapped in a pipe."""
     console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
@@ -89,9 +94,9 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 
 
 def as_typed(text: str) -> str:
-    """``python train.py …`` and ``krona COMMAND …`` in a text with the paths that they need here.
+    """The text with ``python train.py …`` and ``krona COMMAND …`` as this user can type them.
 
-    A program that PATH finds keeps its bare name, another gets its path: from the working directory, if it lies below.
+    A program on PATH keeps its bare name; another gets its path, relative if it is below the working directory.
     """
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
 
@@ -117,7 +122,7 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """The path from the working directory, where it lies in it."""
+    """The path, relative if it is below the working directory."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
@@ -125,8 +130,3 @@ def below(path: Path) -> str:
 def rate(examples_per_s: float) -> str:
     """``202 examples/s``, ``0.46 examples/s``."""
     return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"
-
-
-def scores(dev: float | None, test: float | None) -> str:
-    """``dev 61.20  test 58.90``; without the one that is None."""
-    return "  ".join(f"{name} {value:.2f}" for name, value in (("dev", dev), ("test", test)) if value is not None)

@@ -12,10 +12,10 @@ import torch
 from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
+from krona import files
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalised
 from krona.messages import KronaError
-from krona.outputs import result
 from krona.paths import PROJECT
 from one_job import config, run, typed
 from tasks import glue_files
@@ -92,12 +92,12 @@ TYPED = [
     (["batch_size=0"], "batch_size=0: expected at least 1"),
     (["batch_size=true"], "batch_size=True: expected a whole number"),
     (["micro_batch_size=200"], "micro_batch_size=200 is larger than batch_size=100"),
-    (["--cfg", "jobs"], "--cfg jobs: what to show? did you mean 'job'? (there are: job, hydra, all)"),
-    (["--cfg=jbo"], "--cfg jbo: what to show? did you mean 'job'?"),
-    (["seed=1", "--cfg"], "--cfg: what to show? there are job, hydra, all"),
+    (["--cfg", "jobs"], "--cfg jobs: show what? did you mean 'job'? (there are: job, hydra, all)"),
+    (["--cfg=jbo"], "--cfg jbo: show what? did you mean 'job'?"),
+    (["seed=1", "--cfg"], "--cfg: show what? there are job, hydra, all"),
     (["--mulitrun"], "--mulitrun is no option; did you mean '--multirun'?"),
     (["-x"], "-x is no option; there are --help"),
-    (["-m", "--dry-run"], "--dry-run is an option of krona table; krona status NAME says"),
+    (["-m", "--dry-run"], "--dry-run is an option of krona table; krona status NAME shows how far"),
     (["method.kron_factors=[[32,24"], "can't be read"),
     (["method.kron_factors=abc"], "method.kron_factors='abc': expected a list"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs: python train.py -m sweeps=table1"),
@@ -317,7 +317,7 @@ def test_no_space_left(
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as disk:
-        disk.setattr(result.os, "fsync", full)
+        disk.setattr(files.os, "fsync", full)
         with pytest.raises(KronaError, match="could not be written: No space left on device"):
             run(values, outputs)
     leftovers = {path.name for path in tree(outputs)}

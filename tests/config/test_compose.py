@@ -6,8 +6,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from krona.config import composer
-from krona.config.compose import Composed, Composer, composed, hydra_session
+from krona.config import compose as composing
+from krona.config.compose import Composed, Composer, hydra_session, job_from
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),
@@ -25,7 +25,7 @@ def by_hydra_alone(overrides: tuple[str, ...]) -> Composed:
     HydraConfig.instance().set_config(cfg)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    return composed(cfg)
+    return job_from(cfg)
 
 
 def test_every_job_is_what_hydra_makes_of_it() -> None:
@@ -42,7 +42,7 @@ def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.M
         read.append(overrides)
         return compose(name, overrides=overrides, **kwargs)
 
-    monkeypatch.setattr(composer, "compose", counted)
+    monkeypatch.setattr(composing, "compose", counted)
     with hydra_session():
         one = Composer()
         seeds = [one.job(["method=krona", "task=rte", f"seed={seed}"]).config["seed"] for seed in range(3)]

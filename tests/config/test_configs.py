@@ -1,6 +1,7 @@
 """Every YAML composes and passes the check; the recipes are Tables 10-18; later choices beat earlier ones."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,9 +45,34 @@ def test_every_choice_composes_and_passes_the_check(choice: str) -> None:
 
 @pytest.mark.parametrize("recipe", choices("recipe"))
 def test_every_recipe_belongs_to_a_method_and_changes_something(recipe: str) -> None:
-    first, second = recipe.split("/")
-    chosen = ["profile=demo", f"method={second}"] if first == "demo" else [f"method={first}", f"task={second}"]
+    method, _, task = recipe.partition("/")
+    chosen = ["profile=demo"] if recipe == "demo" else [f"method={method}", f"task={task}"]
     assert run(*chosen) != run(*chosen, "~recipe")
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_the_demo_profile_has_one_learning_rate_but_for_two_methods(method: str) -> None:
+    job = compose_job(["profile=demo", f"method={method}"])
+    assert job.config["optimizer"]["lr"] == {"full": 1e-3, "untuned": 0.0}.get(method, 1e-2)
+    assert job.notes == []
+
+
+def test_a_new_method_gets_the_demo_profiles_learning_rate_without_a_recipe(tmp_path: Path) -> None:
+    """A method is one Python file and one YAML: no third file for the demo."""
+    (tmp_path / "method").mkdir()
+    yaml = (CONF / "method" / "lora.yaml").read_text().replace("name: lora", "name: mine")
+    (tmp_path / "method" / "mine.yaml").write_text(yaml)
+    job = compose_job(["profile=demo", "method=mine", f"hydra.searchpath=[file://{PROJECT},file://{tmp_path}]"])
+    assert (job.config["method"]["name"], job.config["optimizer"]["lr"], job.notes) == ("mine", 1e-2, [])
+    assert check.settings(job.config).trainer.max_epochs == 5
+
+
+def test_loggers_are_chosen_singly_or_as_a_list() -> None:
+    both = run("logger=[wandb,tensorboard]").trackers
+    assert both == {**run("logger=wandb").trackers, **run("logger=tensorboard").trackers}
+    assert list(both) == ["wandb", "tensorboard"]
+    assert run("logger=[csv,wandb]").trackers == run("logger=wandb").trackers
+    assert run("logger=csv").trackers == {}
 
 
 @pytest.mark.parametrize("sweep", choices("sweeps"))
@@ -139,7 +165,8 @@ def test_factors_beat_method_and_recipe_and_are_exact() -> None:
     typed = run("task=mnli", "factors=12x64")
     assert typed.method.branch_config["kron_factors"][0] == [12, 64]
     assert (typed.method.fit_factors, run("task=mnli").method.fit_factors) == ("exact", "nearest")
-    assert run("factors=paper/12x64").method.fit_factors == "nearest"
+    assert run("factors=12x64", "method.fit_factors=nearest").method.fit_factors == "nearest"
+    assert all(run(*job).method.fit_factors == "nearest" for job in expand(["sweeps=table9"]))
 
 
 def test_a_shape_that_is_typed_beats_all_and_is_exact() -> None:

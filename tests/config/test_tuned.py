@@ -43,14 +43,14 @@ def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 71})
     found = best(tmp_path, "method=krona", "seed=5")
     assert found.values == {"optimizer.lr": 3e-3}
-    assert found.said == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
+    assert found.note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
     with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
         best(tmp_path, "method=krona", "batch_size=16")  # other settings: these trials say nothing about them
 
 
 def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71})
-    assert best(tmp_path, "method=krona").said.endswith("it is the largest that was tried")
+    assert best(tmp_path, "method=krona").note.endswith("it is the largest that was tried")
 
 
 def test_each_rate_wants_the_same_number_of_seeds(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatc
 
 # ---- studies -----------------------------------------------------------------------------------------------------
 
-OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=paper/2x384")
+OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_factors=nearest")
 
 
 def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
@@ -109,13 +109,13 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", 80, 70)
     found = best(tmp_path, "method=krona", "seed=3")
-    assert found.said == (
-        "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=paper/2x384, the best of 2 trials on dev "
-        "(80.00), study krona-sample_rte-nano"
+    assert found.note == (
+        "recipe=tuned took optimizer.lr=0.004 method.scaling=2.0 factors=2x384 method.fit_factors=nearest, the best "
+        "of 2 trials on dev (80.00), study krona-sample_rte-nano"
     )
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona", "method.scaling=8.0")
-    assert take_tuned(config, ["method.scaling=8.0"]) == found.said
+    assert take_tuned(config, ["method.scaling=8.0"]) == found.note
     assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]  # type: ignore[index]
     assert config["optimizer"]["lr"] == 0.004  # type: ignore[index]
     assert config["method"]["scaling"] == 8.0, "what is typed stays"  # type: ignore[index]
@@ -131,7 +131,7 @@ def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
 def test_studies_of_a_comparison_want_the_same_number_of_trials(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70, 60)
     study(tmp_path, "lora", 80, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"))
-    assert "of 3 trials" in best(tmp_path, "method=krona").said
+    assert "of 3 trials" in best(tmp_path, "method=krona").note
     with pytest.raises(KronaError, match=r"lora had 2 trials, krona had 3; .*krona tune method=lora .* --trials 3"):
         best(tmp_path, "method=lora")
 
@@ -150,8 +150,8 @@ def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> N
 def test_a_study_of_any_name_is_found_by_its_settings(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80, 70, name="krona-wide")
     study(tmp_path, "lora", 90, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"), name="another")
-    assert best(tmp_path, "method=krona").said.endswith("the best of 2 trials on dev (80.00), study krona-wide")
-    assert best(tmp_path, "method=lora").said.endswith("study another")
+    assert best(tmp_path, "method=krona").note.endswith("the best of 2 trials on dev (80.00), study krona-wide")
+    assert best(tmp_path, "method=lora").note.endswith("study another")
 
 
 def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
     study(tmp_path, "krona", 70, own=("optimizer.lr=0.006",), name="krona-short")
     both = ["krona-short", "lora-short"]
     for method in ("krona", "lora"):
-        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).said
+        assert f"study {method}-short" in tuned.best(config_of(f"method={method}"), outputs=tmp_path, studies=both).note
     with pytest.raises(
         KronaError, match=r"lora had 1 trial, krona had 3; .*krona tune .* --study lora-short --trials 3"
     ):

@@ -6,7 +6,7 @@ import hydra
 import pytest
 
 from krona.config import check
-from krona.config.compose import composed
+from krona.config.compose import job_from
 from krona.paths import CONF
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
@@ -86,7 +86,7 @@ def expected(method: str, task: str) -> dict[str, Any]:
 
 def compose(*overrides: str) -> dict[str, Any]:
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return composed(hydra.compose("config", list(overrides))).config
+        return job_from(hydra.compose("config", list(overrides))).config
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_precedence_method_recipe_factors_command_line() -> None:
     typed = compose("method=krona", "task=mnli", "factors=48x16")
     assert typed["method"]["kron_factors"] == [[48, 16], [16, 48]]
     assert typed["method"]["fit_factors"] == "exact"
-    near = compose("method=krona", "task=mnli", "factors=paper/48x16")
+    near = compose("method=krona", "task=mnli", "factors=48x16", "method.fit_factors=nearest")
     assert near["method"]["fit_factors"] == "nearest"
     last = compose("method=krona", "task=mnli", "factors=48x16", "method.kron_factors=[[12,64]]", "optimizer.lr=0.5")
     assert last["method"]["kron_factors"] == [[12, 64]]

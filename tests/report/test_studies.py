@@ -13,7 +13,7 @@ from report.generate import make_result, write_all
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
 NAME = "krona-rte-t5_base"
-SHAPES = ["paper/32x24", "paper/2x384", "paper/12x64"]
+SHAPES = ["32x24", "2x384", "12x64"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def outputs(tmp_path_factory):
     axes = {"optimizer.lr": FloatDistribution(1e-4, 1e-1, log=True), "factors": CategoricalDistribution(SHAPES)}
     for number in range(12):
         lr, shape = 1e-4 * 1.7 ** (number + 1.123456789), SHAPES[number % 3]
-        a1, a2 = map(int, shape.removeprefix("paper/").split("x"))
+        a1, a2 = map(int, shape.split("x"))
         change = {
             "optimizer.lr": lr,
             "method.kron_factors": [[a1, a2], [768 // a1, 768 // a2]],

@@ -141,7 +141,7 @@ print(time.time() - start < 20)
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        monkeypatch.setattr(hub, "PATIENCE", 0.3)
+        monkeypatch.setattr(hub, "TIMEOUT_S", 0.3)
         monkeypatch.setitem(os.environ, "HF_DATASETS_CACHE", str(tmp_path))
         start = time.monotonic()
         with pytest.raises(KronaError, match=r"could not be had from http://127.0.0.1:\d+ .*profile=demo"):

@@ -136,7 +136,7 @@ def test_mistakes_are_told_before_any_work(overrides: list[str], words: str, tmp
 
 
 def test_trackers_are_no_part_of_what_a_run_is(plain: Path, tmp_path: Path) -> None:
-    values: dict[str, Any] = config("logger=all")
+    values: dict[str, Any] = config("logger=[wandb,tensorboard,mlflow]")
     assert set(values["logger"]) == {"wandb", "tensorboard", "mlflow"}
     job, _ = one_run(tmp_path, "logger=[tensorboard]")
     assert job.run_id == plain.name

@@ -17,7 +17,7 @@ from krona.tuning import command as typed_command
 def test_the_command_at_the_end_is_one_that_can_be_pasted(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = ("optimizer.lr=0.003", "factors=paper/2x384")
+    own = ("optimizer.lr=0.003", "factors=2x384")
     best = Trial(3, "finished", 71.5, {}, 4, "krona-rte-1", overrides=own)
     monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
     typed = ["method=krona", "data.path=my data/rte", "method.kron_factors=[[16,12]]", "trainer.threads=1"]

@@ -16,9 +16,12 @@ CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.
 def test_axes_that_mean_nothing_here_are_left_out() -> None:
     assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
     assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
-    axes = (Axis("optimizer.lr", low=1e-4, high=1.0), Axis("factors", choices=("paper/2x384",)))
-    params = {"optimizer.lr": 0.001, "factors": "paper/2x384"}
-    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=paper/2x384"]
+    axes = (
+        Axis("optimizer.lr", low=1e-4, high=1.0),
+        Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),
+    )
+    params = {"optimizer.lr": 0.001, "factors": "2x384"}
+    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,9 @@ def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path:
 
 def test_a_trial_is_composed_as_train_py_does() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
-    typed = compose_run([*SMALL, "method.kron_factors=[[16,12]]", "method.bias=1", "factors=paper/2x384"])
+    typed = compose_run(
+        [*SMALL, "method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384", "method.fit_factors=nearest"]
+    )
     method = typed.config["method"]
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
@@ -118,7 +120,7 @@ def test_a_typed_shape_is_no_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(KronaError, match=r"^optimizer\.lr method\.scaling$"):
         small(tmp_path, "method.kron_factors=[[16,12]]", trials=1)
     space = tmp_path / "space.yaml"
-    space.write_text("axes: {factors: {choices: [paper/2x384], needs: method.kron_factors}}")
+    space.write_text("axes: {factors: {choices: [2x384], needs: method.kron_factors}}")
     with pytest.raises(KronaError, match="nothing is left to search in"):
         tune([*SMALL, "method.kron_factors=[[16,12]]"], trials=1, outputs=tmp_path, space=space, console=Console())
 

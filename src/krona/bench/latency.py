@@ -15,7 +15,7 @@ from krona import surgery
 from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
-from krona.config.settings import between
+from krona.config.settings import Positive
 from krona.messages import KronaError
 from krona.params.count import dispatched
 from krona.surgery import inference
@@ -26,9 +26,9 @@ class Options:
     """source and decoder: tokens of the paper's forward; large_rounds: of the larger batch, forms that ship only."""
 
     backbone: str = "t5_base"
-    source: int = between(1, default=10)
-    decoder: int = between(1, default=10)
-    large_rounds: int = between(1, default=3)
+    source: Positive = 10
+    decoder: Positive = 10
+    large_rounds: Positive = 3
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
+
+from annotated_types import Ge
 
 from krona.config import check
-from krona.config.settings import Method, between
+from krona.config.settings import Method, NonNegative, Positive, Seed
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -21,16 +23,16 @@ class Bench:
     refuse a disturbed machine, or measure and mark. methods: names of conf/method, null: all."""
 
     name: str
-    rounds: int = between(1)
-    warm_up: int = between(0, default=1)
-    minutes: float = between(0.05, default=14.0)
-    threads: int | None = between(1, default=None)
+    rounds: Positive
+    warm_up: NonNegative = 1
+    minutes: Annotated[float, Ge(0.05)] = 14.0
+    threads: Positive | None = None
     load: Literal["refuse", "mark"] = "refuse"
-    seed: int = between(0, 2**32 - 1, default=0)
+    seed: Seed = 0
     methods: list[str] | None = None
     peft: bool = True
-    batch_size: int = between(1, default=8)
-    length: int = between(1, default=64)
+    batch_size: Positive = 8
+    length: Positive = 64
     options: Mapping[str, Any] = field(default_factory=dict)  # the bench's own
 
     def own(self, kind: type[T]) -> T:

@@ -6,10 +6,12 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
 
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Row, Work
-from krona.config.settings import between
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 
@@ -20,7 +22,7 @@ SWEEP = "bench"  # the name by which the bench finds its own runs, to remove the
 class Options:
     """jobs: of the sweep; overrides: what train.py is called with."""
 
-    jobs: int = between(2, default=8)
+    jobs: Annotated[int, Ge(2)] = 8
     overrides: list[str] = field(default_factory=list)
 
 

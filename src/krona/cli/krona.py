@@ -1,4 +1,4 @@
-"""The command `krona`: everything beside a run itself. Each command is a thin door to the module that does the work."""
+"""The commands of `krona`. Each imports the module that does the work only when it is called."""
 
 import sys
 from pathlib import Path
@@ -18,7 +18,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """The entry point: a mistake is one message on stderr and exit code 1."""
+    """Entry point; wrong input gives one message on stderr and exit code 1."""
     try:
         app()
     except Exception as error:
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _composition_error(error: Exception) -> str | None:
-    """What Hydra does not like in what was typed; None where the error is not Hydra's."""
+    """Hydra's error in one line; None if the error is not Hydra's."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
@@ -42,8 +42,8 @@ def _composition_error(error: Exception) -> str | None:
 
 
 @app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="where the eight tasks go, in GLUE's own layout")]) -> None:
-    """Write the sample tasks as files: eight tasks with GLUE's columns and labels, sentences of a generator."""
+def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the layout of GLUE's download")]) -> None:
+    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
     from krona.tasks.sample.files import write
 
     for path in write(folder):
@@ -52,13 +52,13 @@ def sample(folder: Annotated[Path, typer.Argument(help="where the eight tasks go
 
 @app.command()
 def pretrain(
-    out: Annotated[Path, typer.Argument(help="where the backbone goes: a folder for backbone=local backbone.path=…")],
-    data_path: Annotated[Path | None, typer.Option(help="a text file of yours; left out: generated text")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="optimiser steps")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="stop after so long; the same command goes on")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    out: Annotated[Path, typer.Argument(help="output folder, for backbone=local backbone.path=…")],
+    data_path: Annotated[Path | None, typer.Option(help="a text file to train on; default: generated text")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="number of optimiser steps")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="time limit; the same command resumes")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="random seed")] = 0,
 ) -> None:
-    """Make a small T5 from nothing, as the nano backbone was made. Interrupted, the same command goes on."""
+    """Pretrain a small T5 from scratch, as the nano backbone was. After an interruption, the same command resumes."""
     from dataclasses import replace
 
     from krona.backbones.pretraining.pretrain import Schedule
@@ -74,12 +74,14 @@ def pretrain(
 
 @app.command()
 def status(
-    name: Annotated[str | None, typer.Argument(help="a sweep by name; left out: every run in outputs/")] = None,
-    sweep: Annotated[str | None, typer.Option(help="the same as an option")] = None,
-    where: Annotated[list[str] | None, typer.Option("--where", help="method=krona, task=rte, state=failed …")] = None,
-    follow: Annotated[bool, typer.Option("--watch", help="follow until nothing goes on")] = False,
+    name: Annotated[str | None, typer.Argument(help="name of a sweep; default: all runs in outputs/")] = None,
+    sweep: Annotated[str | None, typer.Option(help="the name as an option")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="filter: method=krona, task=rte, state=failed …")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--watch", help="update until the sweep ends or stops")] = False,
 ) -> None:
-    """What is done, running with its progress, waiting or failed, and the time left."""
+    """Show which runs are done, running, waiting or failed, their progress and the time left."""
     from rich.console import Console
 
     from krona.paths import OUTPUTS
@@ -98,17 +100,21 @@ def status(
 @app.command(context_settings={"ignore_unknown_options": True})
 def table(
     number: Annotated[int, typer.Argument(help="a table of the paper: 1, 2, 4 to 9")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="as for train.py: profile=demo seed=0,1,2")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="only list the runs and what they will take")] = False,
+    overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: profile=demo seed=0,1,2")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and their time, start none")] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and money")] = False,
-    card: Annotated[str | None, typer.Option(help="with --plan: of conf/cards.yaml; left out: this machine")] = None,
-    price: Annotated[float | None, typer.Option(min=0, help="dollars an hour; left out: the card's")] = None,
-    efficiency: Annotated[float | None, typer.Option(help="assume this part of the card's data sheet")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="with --plan: every run of it")] = False,
+    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and cost")] = False,
+    card: Annotated[
+        str | None, typer.Option(help="with --plan: a GPU of conf/cards.yaml; default: this machine")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option(min=0, help="with --plan: dollars per hour; default: the card's")
+    ] = None,
+    efficiency: Annotated[float | None, typer.Option(help="with --plan: fraction of the card's peak speed")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="with --plan: all runs as JSON")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
-    """Run a table of the paper, as far as it is not done, and print it: our numbers beside the printed ones."""
+    """Run the missing runs of a table of the paper, then print it with the paper's numbers beside ours."""
     from rich.console import Console
 
     from krona.paths import OUTPUTS
@@ -118,9 +124,9 @@ def table(
 
     wanted = sweeps.of_table(number, overrides or [])
     if plan and not dry_run:
-        raise KronaError("--plan: with --dry-run, which starts nothing")
+        raise KronaError("--plan needs --dry-run, which starts nothing")
     if not plan and (as_json or (card, price, efficiency) != (None, None, None)):
-        raise KronaError("--json, --card, --price and --efficiency: with --dry-run --plan, which they are for")
+        raise KronaError("--json, --card, --price and --efficiency need --dry-run --plan")
     if plan:
         from krona.sweeps.planning import command
 
@@ -138,15 +144,15 @@ def table(
 @app.command()
 def report(
     number: Annotated[str | None, typer.Option("--table", help="a table of the paper: 1, 2, 4 to 9")] = None,
-    sweep: Annotated[str | None, typer.Option(help="a sweep by name; neither: all runs")] = None,
+    sweep: Annotated[str | None, typer.Option(help="name of a sweep; default: all runs")] = None,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    out: Annotated[Path | None, typer.Option(help="a file; html without it: outputs/report.html")] = None,
+    out: Annotated[Path | None, typer.Option(help="output file; default for html: outputs/report.html")] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="method=krona,lora, task=rte, optimizer.lr=1e-3")
+        list[str] | None, typer.Option("--where", help="filter: method=krona,lora, task=rte, optimizer.lr=1e-3")
     ] = None,
-    outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; left out: outputs/")] = None,
+    outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; default: outputs/")] = None,
 ) -> None:
-    """Tables of what has run: means with intervals, beside the paper's numbers; all of it in one HTML page."""
+    """Tables of the results: means with intervals, beside the paper's numbers. --format html writes one page."""
     from krona.paths import OUTPUTS
     from krona.report.build import build_report
 
@@ -158,12 +164,12 @@ def report(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="a run: its id, the beginning of it, or its folder; or a method")],
-    b: Annotated[str, typer.Argument(help="the other one")],
-    examples: Annotated[int, typer.Option(min=0, help="how many of the examples with another answer to show")] = 5,
-    outputs: Annotated[Path | None, typer.Option(help="where the runs are; left out: outputs/")] = None,
+    a: Annotated[str, typer.Argument(help="a run (its id, the beginning of it, or its folder) or a method")],
+    b: Annotated[str, typer.Argument(help="the other run or method")],
+    examples: Annotated[int, typer.Option(min=0, help="how many changed examples to show")] = 5,
+    outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
-    """Two runs side by side: settings, scores, a paired test, the examples that changed. Or two methods, by task."""
+    """Compare two runs: settings, scores, a paired test, changed examples. Or two methods, task by task."""
     from rich.console import Console
 
     from krona.paths import OUTPUTS
@@ -178,14 +184,14 @@ def diff(
 @app.command(context_settings={"ignore_unknown_options": True})
 def params(
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="as for train.py: method=krona,lora method.bias=2")
+        list[str] | None, typer.Argument(help="as in train.py: method=krona,lora method.bias=2")
     ] = None,
     backbone: Annotated[
         str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, flan_t5_base …")
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """What each method trains and costs, on any backbone, without its weights."""
+    """Trainable parameters and cost of each method on a backbone; needs no weights."""
     from krona.params import count, tables
 
     rows, left_out = tables.rows(backbone, overrides or [])
@@ -199,11 +205,13 @@ def params(
 def shapes(
     d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
     d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
-    budget: Annotated[int | None, typer.Option(min=1, help="leave out shapes with more parameters")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="those of other sizes than LoRA rank 1's too")] = False,
+    budget: Annotated[int | None, typer.Option(min=1, help="largest number of parameters")] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="all shapes, not only those as small as LoRA of rank 1")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """Factor shapes of a layer with parameters, rank and cost, the paper's in bold: to choose factors= by."""
+    """Factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
     from krona.params import count, tables
     from krona.params.shapes import shape_table
 
@@ -216,14 +224,16 @@ def shapes(
 
 @app.command(context_settings={"ignore_unknown_options": True})
 def tune(
-    overrides: Annotated[list[str], typer.Argument(help="as for train.py: method=krona task=rte")],
-    trials: Annotated[int, typer.Option(min=1, help="of the whole study; one that was stopped goes on")] = 10,
-    space: Annotated[Path | None, typer.Option(help="a YAML; left out: sweeps/tune/default.yaml")] = None,
-    study: Annotated[str | None, typer.Option(help="NAME in recipe=tuned/NAME; or method-task-backbone")] = None,
+    overrides: Annotated[list[str], typer.Argument(help="as in train.py: method=krona task=rte")],
+    trials: Annotated[int, typer.Option(min=1, help="trials of the whole study; a stopped study resumes")] = 10,
+    space: Annotated[Path | None, typer.Option(help="a YAML with the axes; default: sweeps/tune/default.yaml")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="name, for recipe=tuned/NAME; default: method-task-backbone")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="of the search; a run's own seed is seed=…")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
-    """Search learning rate, scaling and factor shape on dev with Optuna; lagging trials are pruned at an epoch."""
+    """Search learning rate, scaling and factor shape on dev with Optuna; weak trials are stopped early."""
     from krona.tuning.command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
@@ -231,12 +241,12 @@ def tune(
 
 @app.command()
 def dashboard(
-    push: Annotated[bool, typer.Option("--push", help="save it at W&B; without it the spec goes to files")] = False,
-    project: Annotated[str, typer.Option(help="the project of W&B")] = "krona",
-    entity: Annotated[str | None, typer.Option(help="team or user; left out: the key's own")] = None,
-    folder: Annotated[Path | None, typer.Option(help="where the spec goes; left out: outputs/dashboard")] = None,
+    push: Annotated[bool, typer.Option("--push", help="save at W&B; default: write the spec to files")] = False,
+    project: Annotated[str, typer.Option(help="W&B project")] = "krona",
+    entity: Annotated[str | None, typer.Option(help="W&B team or user; default: that of the key")] = None,
+    folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build the W&B workspace and report, and check that runs log what they show."""
+    """Build the W&B workspace and report; check that the runs log every key shown."""
     from krona.paths import OUTPUTS
     from krona.trackers.dashboard import spec
 

@@ -18,15 +18,15 @@ def groups() -> list[str]:
 
 def choices(group: str) -> list[str]:
     """The names that a group offers."""
-    if group == "sweeps":  # its folders hold what krona tune and W&B's agents read
+    if group == "sweeps":  # its subfolders belong to krona tune and to W&B's agents
         return sorted(path.stem for path in (PROJECT / group).glob("*.yaml"))
     folder = CONF / group
-    hydras = ["basic"] if group == "hydra/launcher" else []  # one after the other, in this process
+    hydras = ["basic"] if group == "hydra/launcher" else []  # one job after the other, in this process
     return hydras + sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:
-    """Raise for a name that an optional group does not have: Hydra would go on without it, in silence."""
+    """Raise for a name that an optional group lacks: Hydra would silently ignore it."""
     for group in ("factors", "variant", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
@@ -34,7 +34,7 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
 
 
 def no_such(group: str, name: str) -> str:
-    """That a group has no such name, and what it has."""
+    """The message for a name that a group lacks, with the names that it has."""
     more = ""
     if group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
@@ -44,11 +44,8 @@ def no_such(group: str, name: str) -> str:
 
 
 def put_aside_other_launchers() -> None:
-    """Let conf/hydra/launcher/ be what its names mean.
-
-    Where Hydra's own launchers are installed too, Hydra takes theirs of the same name for a schema of ours.
-    """
-    Plugins.instance()  # they are registered now, and not again
+    """Remove the configs of Hydra's own launcher plugins: Hydra would merge ours of the same name into theirs."""
+    Plugins.instance()  # registers the plugins, once
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
     for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
         stored.get("launcher", {}).pop(path.name, None)

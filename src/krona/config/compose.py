@@ -1,4 +1,4 @@
-"""The edge to Hydra: a composed DictConfig becomes plain values, and what was typed is told from what was chosen."""
+"""Composition of jobs: Hydra's configs and command-line overrides in, plain values out."""
 
 import copy
 import json
@@ -28,10 +28,9 @@ from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import CONF, NANO, OUTPUTS, PROJECT
 
-MANY = 10_000  # a sweep of more runs is most likely a slip
-
-TUNED = "optimizer.lr=tuned"  # what recipe=tuned stands for: the pair's recipe, with the best of a search
-STUDIES = "/"  # between its studies' names, which have none: recipe=tuned/ONE/ANOTHER
+MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
+TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but with the best values of a search
+STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 
 
 def _budget_shapes(_root_: DictConfig) -> str:
@@ -40,29 +39,37 @@ def _budget_shapes(_root_: DictConfig) -> str:
     return ",".join(f"[[{a1},{a2}]]" for a1, a2 in budget_shapes({str(key): v for key, v in backbone.items()}))
 
 
+def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:
+    return exceptions.get(_root_.method.name, default)
+
+
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
 OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
+OmegaConf.register_new_resolver("by_method", _by_method, replace=True)
 
 
 @dataclass(frozen=True)
 class Composed:
-    """A job's plain values, and what its user should know of where they came from."""
+    """One job's config.
+
+    config: plain dictionaries, lists and numbers, with every ``${…}`` resolved.
+    notes: for the user: a recipe that is missing, or the values that recipe=tuned took.
+    """
 
     config: dict[str, Any]
     notes: list[str]
 
 
-def composed(cfg: DictConfig) -> Composed:
-    """The plain values of the job that Hydra is at. Raises `KronaError` where a value that must be given is missing."""
+def job_from(cfg: DictConfig) -> Composed:
+    """The job whose config Hydra has just composed. Raises `KronaError` for a missing value."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
-    return plain(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
+    return _resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
 
 
-def plain(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
-    """The plain values of a job with these overrides, and each group's choice. Raises as `composed` does."""
+def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
     try:
         missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra"))
         if missing:
@@ -74,8 +81,8 @@ def plain(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -
     assert isinstance(config, dict)
     values = {str(key): value for key, value in config.items()}
     require_choices(chosen)
-    if typed("method.kron_factors", overrides) and "method" in values:
-        values["method"]["fit_factors"] = "exact"  # a shape that was typed is never changed
+    if is_overridden("method.kron_factors", overrides) and "method" in values:
+        values["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     studies = next((item.split(STUDIES)[1:] for item in overrides if item.split(STUDIES)[0] == TUNED), None)
     if studies is not None:
         return Composed(config=values, notes=[take_tuned(values, overrides, studies)])
@@ -83,19 +90,19 @@ def plain(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -
 
 
 def take_tuned(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
-    """Put in what a search found best, unless it was typed; a line that says what was taken and where it comes from."""
+    """Set the best values of a search, except those that ``overrides`` set. Returns a note on their origin."""
     found = tuned.best(config, outputs=OUTPUTS, studies=studies)
-    shape_typed = typed("factors", overrides) or typed("method.kron_factors", overrides)
+    shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
     for key, value in found.values.items():
-        own = shape_typed if key in tuned.STANDS_FOR["factors"] else typed(key, overrides)
+        own = shape_set if key in tuned.GROUP_KEYS["factors"] else is_overridden(key, overrides)
         if key == "optimizer.lr" or not own:
             *parents, last = key.split(".")
             reduce(getitem, parents, config)[last] = value
-    return found.said
+    return found.note
 
 
 def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
-    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a d_model-wide layer."""
+    """Shapes of A with the parameters of rank-1 LoRA on a layer of d_model × d_model; all sides are 2 or more."""
     sizes = backbone.get("sizes") or {}
     folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
     if "d_model" not in sizes and folder is not None:
@@ -105,28 +112,28 @@ def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
     return factor_shapes.budget_shapes(int(sizes["d_model"]))
 
 
-def typed(key: str, overrides: list[str]) -> bool:
+def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of a job's overrides sets ``key``."""
     return any(re.sub(r"^[+~]+", "", item).split("=", 1)[0].split("@")[0] == key for item in overrides)
 
 
-def recipe_notes(config: dict[str, Any], choices: Mapping[str, Any], overrides: list[str]) -> list[str]:
-    """A recipe is optional. Which values hold without one is said; one that was asked for must be there."""
-    choice = choices.get("recipe")
-    if choice is None or (CONF / "recipe" / f"{choice}.yaml").is_file():
+def recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: list[str]) -> list[str]:
+    """A note where there is no recipe for this method and task. Raises `KronaError` if the user asked for one."""
+    recipe = chosen.get("recipe")
+    if recipe is None or recipe in choices("recipe"):
         return []
-    if typed("recipe", overrides):
-        there = sorted(str(p.relative_to(CONF / "recipe").with_suffix("")) for p in (CONF / "recipe").rglob("*.yaml"))
-        raise KronaError(f"recipe={choice}: there is no conf/recipe/{choice}.yaml; there are: {', '.join(there)}")
+    if is_overridden("recipe", overrides):
+        there = ", ".join(choices("recipe"))
+        raise KronaError(f"recipe={recipe}: there is no conf/recipe/{recipe}.yaml; there are: {there}")
     method, task = config.get("method", {}), config.get("task", {})
     if str(method.get("source", "")).startswith("Table") and task.get("hub_name") and not task.get("sample"):
         return []  # the method's own values are the table's row for this task
     lr = config.get("optimizer", {}).get("lr")
-    return [f"no recipe {choice}: the values of conf/method/{choices.get('method')}.yaml, lr {lr}"]
+    return [f"no recipe {recipe}: the values of conf/method/{chosen.get('method')}.yaml, lr {lr}"]
 
 
 class Composer:
-    """Composes jobs inside `krona.config.compose.hydra_session`; one instance for the jobs of one sweep."""
+    """Composes a sweep's jobs inside `hydra_session`; reads the files once for all jobs with the same choices."""
 
     def __init__(self) -> None:
         self._parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
@@ -134,7 +141,7 @@ class Composer:
         self._known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
 
     def job(self, overrides: Sequence[str]) -> Composed:
-        """One job's plain values. Raises as Hydra does, and `KronaError` as `krona.config.compose.plain` does."""
+        """One job. Raises Hydra's errors, and `KronaError` for a missing value."""
         parsed = self._parser.parse_overrides(list(overrides))
         chosen = tuple(str(one.input_line) for one in parsed if self._chooses(one))
         if chosen not in self._known:
@@ -142,12 +149,11 @@ class Composer:
         shared, choices = self._known[chosen]
         cfg = copy.deepcopy(shared)
         ConfigLoaderImpl._apply_overrides_to_config([one for one in parsed if not self._chooses(one)], cfg)
-        return plain(
-            cfg, overrides=[str(one.input_line) for one in parsed if not one.is_hydra_override()], chosen=choices
-        )
+        lines = [str(one.input_line) for one in parsed if not one.is_hydra_override()]
+        return _resolve(cfg, overrides=lines, chosen=choices)
 
     def _chooses(self, override: Override) -> bool:
-        """Whether it may say which files are read: a group's choice, a package, or a setting of Hydra's own."""
+        """Whether the override may change which files are read: a group's choice, a package, a setting of Hydra."""
         key = override.key_or_group
         return key in self._groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
 
@@ -164,7 +170,7 @@ def _from_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 
 @contextmanager
 def hydra_session() -> Iterator[None]:
-    """Hydra outside ``@hydra.main``: conf/ to compose from, and whatever was set before put back."""
+    """Hydra without ``@hydra.main``: composes from conf/, and restores Hydra's previous state at the end."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     put_aside_other_launchers()
@@ -178,25 +184,26 @@ def hydra_session() -> Iterator[None]:
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:
-    """One job's plain values; inside `hydra_session`."""
+    """One job; inside `hydra_session`."""
     return Composer().job(overrides)
 
 
 def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes, and what is typed over them."""
+    """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes (``params``), then ``overrides``."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
     (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
-    if len(batch) > MANY:
-        raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MANY:,} at once: narrow an axis")
+    if len(batch) > MAX_RUNS:
+        raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MAX_RUNS:,} at once: narrow an axis")
     return [tuple(job) for job in batch]
 
 
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
     """The jobs of ``python train.py -m OVERRIDES``; inside `hydra_session`."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-    plain = [o.input_line for o in parser.parse_overrides(list(overrides)) if not o.is_sweep_override()]
-    return jobs_of(axes_of([line for line in plain if line]), overrides)
+    parsed = parser.parse_overrides(list(overrides))
+    single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+    return jobs_of(axes_of(single), overrides)
 
 
 def axes_of(overrides: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is typed: arguments made ready for Hydra, and its complaints about them turned into one message."""
+"""Validation and normalisation of command-line overrides; Hydra's errors as one message."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
 def normalised(arguments: Sequence[str]) -> list[str]:
-    """The arguments as Hydra should see them; what it would take in silence and get wrong is refused."""
+    """The arguments in the form that Hydra needs. Raises `KronaError` for what Hydra would silently misread."""
     _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
-    wanted = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
-    if len(wanted) > 1 or any("," in item for item in wanted):
-        raise KronaError(f"{' '.join(wanted)}: one sweep at a time, in a command of its own each; they may run at once")
-    if wanted and (name := wanted[0].partition("=")[2]) != "null":
+    sweeps = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
+    if len(sweeps) > 1 or any("," in item for item in sweeps):
+        raise KronaError(f"{' '.join(sweeps)}: one sweep at a time; give each its own command, they may run at once")
+    if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
     ready = []
     for item in arguments:
@@ -41,17 +41,17 @@ def normalised(arguments: Sequence[str]) -> list[str]:
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
         if item == "recipe=null":
             ready.append("~recipe")
-        elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays, its learning rate comes from a search
+        elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays; its learning rate comes from a search
             ready.append(item.replace("recipe=tuned", TUNED, 1))
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
-            ready.append(f"++{item}" if left_at_its_default(key, arguments) and item.startswith(key) else item)
+            ready.append(f"++{item}" if absent_from_yaml(key, arguments) and item.startswith(key) else item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # plain values
     return flags_first(ready)
 
 
-def left_at_its_default(key: str, arguments: Sequence[str]) -> bool:
-    """Whether a key of the method stands in its signature alone, not in its YAML: Hydra adds such a key only by ++."""
+def absent_from_yaml(key: str, arguments: Sequence[str]) -> bool:
+    """Whether a method's YAML leaves this key of its signature out: Hydra adds such a key only with ++."""
     group, _, name = key.partition(".")
     if group != "method" or not name:
         return False
@@ -61,23 +61,23 @@ def left_at_its_default(key: str, arguments: Sequence[str]) -> bool:
 
 
 def _check_options(arguments: Sequence[str]) -> None:
-    """Raise for an option that Hydra does not have: its own message is a page long."""
+    """Raise for an unknown option: Hydra's own message fills a page."""
     known = [name for action in get_args_parser()._actions for name in action.option_strings]
     for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = item.partition("=")
         if not item.startswith("-"):
             continue
         if name == "--dry-run":
-            raise KronaError("--dry-run is an option of krona table; krona status NAME says how far another sweep is")
+            raise KronaError("--dry-run is an option of krona table; krona status NAME shows how far a sweep is")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
             raise KronaError(f"{name} is no option; {did_you_mean(name, [o for o in known if o.startswith('--')])}")
         value = value if equals else following
         if name in ("--cfg", "-c") and value not in CFG:
-            raise KronaError(f"{f'{name} {value}'.strip()}: what to show? {did_you_mean(value, CFG)}")
+            raise KronaError(f"{f'{name} {value}'.strip()}: show what? {did_you_mean(value, CFG)}")
 
 
 def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Flags before overrides: Hydra's parser takes overrides from one place only."""
+    """Flags before overrides: Hydra's parser needs all overrides side by side."""
     flags: list[str] = []
     overrides: list[str] = []
     for item in arguments:
@@ -88,7 +88,7 @@ def flags_first(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def explained(arguments: Sequence[str] = ()) -> Iterator[None]:
-    """Raise Hydra's and OmegaConf's errors as `KronaError`, in one message (`explain`)."""
+    """Raise Hydra's and OmegaConf's errors as `KronaError` (`explain`)."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -96,7 +96,7 @@ def explained(arguments: Sequence[str] = ()) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """One message without Hydra's layout: what is wrong and what there is."""
+    """An error of Hydra in one line: what is wrong, and the names that exist."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException
@@ -118,13 +118,13 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
-    """What the check says of a key that Hydra does not know: it names the nearest right one."""
+    """The check's message for a key that Hydra does not know, with the nearest right key."""
     from krona.config import check
     from krona.config.compose import compose_job, hydra_session
 
     matched = [VALUE.match(item) for item in arguments]
-    typed = [(match[2], match[3]) for match in matched if match is not None]
-    chosen = [f"{name}={value.split(',')[0]}" for name, value in typed if name in groups() and name != "sweeps"]
+    given = [(match[2], match[3]) for match in matched if match is not None]
+    chosen = [f"{name}={value.split(',')[0]}" for name, value in given if name in groups() and name != "sweeps"]
     try:
         with hydra_session():
             check.settings(compose_job([*chosen, f"++{key}=null"]).config)

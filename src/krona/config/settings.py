@@ -1,18 +1,16 @@
-"""A run's settings as plain typed objects: what lies behind the edge at which Hydra and OmegaConf stop.
-
-Each field's type, and its range where it has one, is what `krona.config.check` holds a config against.
-"""
+"""Settings of a run as typed dataclasses. `krona.config.check` validates a config against their types and ranges."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
 
 from krona.tasks.task import Task
 
-
-def between(low: float, high: float | None = None, **kwargs: Any) -> Any:
-    """A field whose value lies in [low, high]; an excluded bound is the caller's next number."""
-    return field(metadata={"low": low, "high": high}, **kwargs)
+NonNegative = Annotated[int, Ge(0)]
+Positive = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +18,17 @@ class Method:
     """A method: its branch and the arguments of it and of `surgery.insert`."""
 
     name: str
-    source: str = "its own YAML"  # the table that the values come from
-    branch: str | None = None  # dotted path of the branch's class (the YAML's _target_)
+    source: str = "its own YAML"  # table of the values
+    branch: str | None = None  # dotted path of the branch's class: _target_
     branch_config: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
-    task_prefix: bool = False  # the task's name stands before the source
-    fit_factors: Literal["exact", "nearest"] = "exact"  # may a shape be fitted to another width?
+    task_prefix: bool = False  # put the task's name before the source text
+    fit_factors: Literal["exact", "nearest"] = "exact"  # nearest: on another width, the counterpart
 
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """Which T5, and where its weights and its tokenizer come from."""
+    """The T5, and the source of its weights and tokenizer."""
 
     name: str
     path: str | None = None
@@ -44,45 +42,45 @@ class Backbone:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Where rows come from and how they are split."""
+    """Source of the rows, and their split."""
 
     kind: Literal["hub", "tsv", "sample"]
     path: str | None = None
     name: str | None = None
     revision: str | None = None
     protocol: Literal["table1", "appendix_d1"] = "table1"
-    train_rows: int | None = between(1, default=None)
+    train_rows: Positive | None = None
     skip_bad_rows: bool = False
-    seed: int = between(0, 2**32 - 1, default=42)
+    seed: Seed = 42
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """The optimiser's class with its arguments, and the schedule around it."""
+    """Class and arguments of the optimiser, and its schedule."""
 
     target: str
-    lr: float = between(0)
+    lr: Annotated[float, Ge(0)]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    warmup_steps: int = between(0)
-    gradient_clip: float | None = between(0, default=None)
+    warmup_steps: NonNegative
+    gradient_clip: Annotated[float, Ge(0)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """How long, how exact and on what."""
+    """Length, precision and hardware of the training."""
 
-    max_epochs: int = between(0)
-    max_steps: int = between(-1)
-    patience: int | None = between(1, default=None)
+    max_epochs: NonNegative
+    max_steps: Annotated[int, Ge(-1)]
+    patience: Positive | None = None
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    gradient_checkpointing: bool = False  # a block's activations are computed again in the backward pass
+    gradient_checkpointing: bool = False  # recompute activations in the backward pass
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: int | Literal["auto"] = between(1, default=1)  # of each node; auto: a GPU run takes all there are
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # of several devices; fsdp: each holds a part of what is frozen
-    num_workers: int = between(0)
-    threads: int | None = between(1, default=None)
-    eval_batch_size: int = between(1)
-    bucket_by_length: bool = False  # training batches of rows of about one length
+    devices: Positive | Literal["auto"] = 1  # per node; auto: all GPUs
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # for several devices; fsdp: shards the frozen weights
+    num_workers: NonNegative
+    threads: Positive | None = None
+    eval_batch_size: Positive
+    bucket_by_length: bool = False  # batches of rows of similar length
 
     @property
     def frozen_in_bf16(self) -> bool:
@@ -91,7 +89,7 @@ class Trainer:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """Everything that one run is."""
+    """All settings of one run."""
 
     method: Method
     task: Task
@@ -99,14 +97,14 @@ class Run:
     data: Data
     optimizer: Optimizer
     trainer: Trainer
-    batch_size: int = between(1)
-    micro_batch_size: int | None = between(1, default=None)
-    max_source_length: int = between(2)  # a piece and the end of sequence
-    seed: int = between(0, 2**32 - 1)
+    batch_size: Positive
+    micro_batch_size: Positive | None = None
+    max_source_length: Annotated[int, Ge(2)]  # one token and the end of sequence
+    seed: Seed
     keep: Literal["adapter", "all"] = "adapter"
     score_test: bool = True
     overwrite: bool = False
     retry: Literal["failed"] | None = None
     sweep: str | None = None
     trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name
-    config: Mapping[str, Any] = field(default_factory=dict)  # the composed values, as they were checked
+    config: Mapping[str, Any] = field(default_factory=dict)  # the composed values, as checked

@@ -1,6 +1,6 @@
-"""recipe=tuned: the best values of a search on dev, from a study or else from the sweep of learning rates.
+"""recipe=tuned: the best values of a search on dev, from a study of `krona tune` or from the sweep of learning rates.
 
-An equal number of trials for each method of a comparison: one that had fewer than another on the task is refused.
+The comparison of methods stays fair: a method with fewer trials than another on the same task is refused.
 """
 
 from collections import Counter, defaultdict
@@ -20,37 +20,37 @@ from krona.outputs.studies import no_best, read_study
 from krona.outputs.study import default_name, study_files
 
 SWEEP = "learning_rates"
-STANDS_FOR = {"factors": ("method.kron_factors", "method.fit_factors")}  # a group's choice: the keys that it sets
+GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best values by dotted key, ``optimizer.lr`` among them, and a line on where they come from."""
+    """The best values by dotted key, ``optimizer.lr`` among them, and a note on their origin."""
 
     values: Mapping[str, Any]
-    said: str
+    note: str
 
 
 def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
-    """The best values of the search whose runs differ from ``config`` only in what it varied and in the seed.
+    """The best values among runs that differ from ``config`` only in what the search varied and in the seed.
 
-    ``studies``: the names of those that may be used, of this method and of those that it is compared with; none: all.
+    ``studies`` limits the studies, of this method and of the methods it is compared with; empty: all of them.
 
     Raises:
-        KronaError: no such search is done, several studies fit, or another method's search had more trials.
+        KronaError: there is no such search, several studies fit, or another method's search had more trials.
     """
     found = _studies(config, outputs, studies)
     own = _own(config, found)
     if own is not None:
         swept = {} if studies else _swept(config, _trials(outputs))
-        return _of_study(own, config, {**swept, **_most(found)})
+        return _of_study(own, config, {**swept, **_longest(found)})
     if studies:
         raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_wanted(config)}")
-    return _of_sweep(config, outputs, _most(found))
+    return _of_sweep(config, outputs, _longest(found))
 
 
 def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
-    """A config without the keys that a search varies or that it sets for itself."""
+    """A config without the keys that the search varies, ``without``, and without what says how they were chosen."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
     for name in ("method.fit_factors", "optimizer.lr", *without):
         group, _, key = name.partition(".")
@@ -76,7 +76,7 @@ class _Study:
     """A study's best trial: what it set, and the whole config of its run."""
 
     name: str
-    overrides: tuple[str, ...]
+    overrides: tuple[str, ...]  # key=value
     score: float  # on dev
     trials: int
     config: Mapping[str, Any]
@@ -88,12 +88,12 @@ class _Study:
     @property
     def varied(self) -> tuple[str, ...]:
         """The keys of a config that the search set."""
-        typed = [item.partition("=")[0] for item in self.overrides]
-        return tuple(key for item in typed for key in STANDS_FOR.get(item, (item,)))
+        keys = [item.partition("=")[0] for item in self.overrides]
+        return tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
 
 
 def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[_Study]:
-    """The studies on the config's task, data and backbone, of all methods; with ``names``, of these alone.
+    """The studies of all methods on the config's task, data and backbone; with ``names``, only these.
 
     Raises:
         KronaError: there is no study of such a name, or one of the config's own method has no finished trial yet.
@@ -128,7 +128,7 @@ def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
         each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
         raise KronaError(
             f"recipe=tuned: {len(fitting)} studies are of {_wanted(config)}: {each}. recipe=tuned/{fitting[0].name} "
-            "takes the first; of a comparison name each method's: recipe=tuned/ONE/ANOTHER"
+            "takes the first; in a comparison, name one of each method: recipe=tuned/ONE/ANOTHER"
         )
     return fitting[0] if fitting else None
 
@@ -138,11 +138,10 @@ def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int])
     keys = dict.fromkeys((*own.varied, "optimizer.lr"))
     values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
     took, trials = " ".join(own.overrides), amount(own.trials, "trial")
-    said = f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}"
-    return Tuned(values, said)
+    return Tuned(values, f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}")
 
 
-def _most(found: Sequence[_Study]) -> dict[str, int]:
+def _longest(found: Sequence[_Study]) -> dict[str, int]:
     """How many trials each method's longest study has."""
     return {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
 
@@ -175,7 +174,7 @@ def _of_sweep(config: Mapping[str, Any], outputs: Path, studied: Mapping[str, in
     longest = max(others, key=lambda name: others[name])
     _same_number(others, config, study=default_name(config) if longest in studied else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
-    return Tuned({"optimizer.lr": lr}, _said_of_rate(lr, scores))
+    return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
 
 
 def _trials(outputs: Path) -> list[Result]:
@@ -183,12 +182,12 @@ def _trials(outputs: Path) -> list[Result]:
     return [one for one in found if one.config.get("sweep") == SWEEP]
 
 
-def _said_of_rate(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
+def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     seeds = len(scores[lr])
-    said = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
-    said += f", mean over {seeds} seeds)" if seeds > 1 else ")"
+    note = f"recipe=tuned took lr {lr:g}, the best of {amount(len(scores), 'rate')} on dev ({fmean(scores[lr]):.2f}"
+    note += f", mean over {seeds} seeds)" if seeds > 1 else ")"
     edge = "smallest" if lr == min(scores) else "largest" if lr == max(scores) else None
-    return said + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
+    return note + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
 
 
 def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
@@ -200,9 +199,9 @@ def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int
 
 
 def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
-    """A method that had fewer trials than another would be compared at a disadvantage.
+    """Raise where another method had more trials: the comparison would be unfair.
 
-    ``study``: the one that makes the missing trials; None: the sweep does.
+    ``study``: the study to continue for the missing trials; None: the sweep.
     """
     method, task = config["method"]["name"], config["task"]["name"]
     most = max(trials.values())
@@ -214,4 +213,4 @@ def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study:
         named = f" --study {study}" if study != default_name(config) else ""
         way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
     numbers = f"{method} had {amount(trials[method], 'trial')}, {other} had {most}"
-    raise KronaError(f"recipe=tuned: {numbers}; a fair comparison wants equal numbers: {way_out}")
+    raise KronaError(f"recipe=tuned: {numbers}; a fair comparison needs equal numbers: {way_out}")

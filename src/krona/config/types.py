@@ -1,42 +1,60 @@
-"""Plain values, as YAML has them, against type annotations."""
+"""Validation of plain values, as YAML has them, against annotated types."""
 
 import inspect
+import json
 import types
 import typing
-from collections.abc import Mapping
-from typing import Any, get_args, get_origin
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
+
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+RANGE_ERRORS = {"greater_than_equal", "less_than_equal", "finite_number"}
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """Whether a plain value is of an annotated type; an int is a float too, a bool is neither."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return True
-    if origin is typing.Literal:
-        return any(type(value) is type(option) and value == option for option in arguments)
-    if origin in (typing.Union, types.UnionType):
-        return any(fits(value, argument) for argument in arguments)
-    if isinstance(value, bool) and hint is not bool:
-        return hint in (object, type(None)) and hint is not type(None)
-    if hint is float:
-        return isinstance(value, int | float)
-    if inspect.isclass(origin) and isinstance(value, str) and origin is not str:
-        return False  # "abc" is a sequence to Python, not to a reader
-    if inspect.isclass(origin) and issubclass(origin, Mapping):
-        return isinstance(value, Mapping)
-    if inspect.isclass(origin) and arguments and isinstance(value, list | tuple):
-        variadic = origin is not tuple or (len(arguments) == 2 and arguments[1] is Ellipsis)
-        if not variadic:
-            return len(value) == len(arguments) and all(map(fits, value, arguments))
-        return all(fits(item, arguments[0]) for item in value)
-    if inspect.isclass(origin):
-        return isinstance(value, origin)
-    return isinstance(value, hint) if inspect.isclass(hint) else True
+def expected(value: Any, hint: Any) -> str | None:
+    """What ``hint`` expects, in words, if the value does not fit; None if it fits.
+
+    An int is also a float; a bool is no number. A list fits a tuple, so the value is validated as JSON.
+    """
+    try:
+        _adapter(hint).validate_json(json.dumps(value, default=str))
+    except ValidationError as error:
+        out_of_range = any(one["type"] in RANGE_ERRORS for one in error.errors())
+        return (_limits(hint) if out_of_range else "") or describe(hint)
+    return None
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=STRICT)
+
+
+def _limits(hint: Any) -> str:
+    """``at least 1``, ``from 0 to 9``; empty without limits."""
+    bounds = {type(one): one for one in _bounds(hint)}
+    if Ge not in bounds:
+        return ""
+    low = bounds[Ge].ge
+    return f"from {low} to {bounds[Le].le}" if Le in bounds else f"at least {low}"
+
+
+def _bounds(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) is Annotated:
+        yield from hint.__metadata__
+    else:
+        for part in get_args(hint):
+            yield from _bounds(part)
 
 
 def describe(hint: Any) -> str:
     """An annotation in words."""
     origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return describe(arguments[0])
     if origin is typing.Literal:
         return " or ".join(str(option) for option in arguments)
     if origin in (typing.Union, types.UnionType):

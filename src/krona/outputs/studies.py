@@ -24,6 +24,7 @@ class Axis:
     log: bool = False
     choices: tuple[Choice, ...] = ()
     needs: str = ""  # the key that a config must have for this axis to mean something
+    also: str = ""  # an override that goes with each value
 
     def suggest(self, trial: Any) -> None:
         """Let the study choose this axis' value in a trial; one that was put back keeps its own."""
@@ -107,7 +108,7 @@ def _trial(trial: Any) -> Trial:
         number=trial.number,
         state=STATES.get(trial.state.name, trial.state.name.lower()),
         value=None if value is None else float(value),
-        params={key: _plain(value) for key, value in trial.params.items()},
+        params=dict(trial.params),
         epochs=len(heard),
         run_id=str(trial.user_attrs.get("run_id", "")),
         error=trial.user_attrs.get("error"),
@@ -117,13 +118,8 @@ def _trial(trial: Any) -> Trial:
 
 def _axis(key: str, kind: Any) -> Axis:
     if hasattr(kind, "choices"):
-        return Axis(key, choices=tuple(str(_plain(choice)) for choice in kind.choices))
+        return Axis(key, choices=tuple(str(choice) for choice in kind.choices))
     return Axis(key, low=float(kind.low), high=float(kind.high), log=bool(kind.log))
-
-
-def _plain(value: Any) -> Any:
-    """A group's choice by its last name: paper/32x24 as 32x24."""
-    return value.rsplit("/", 1)[-1] if isinstance(value, str) else value
 
 
 def _importances(study: Any) -> dict[str, float]:

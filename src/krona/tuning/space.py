@@ -23,19 +23,20 @@ def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
 
 def _axis(path: Path, key: str, values: Any) -> Axis:
     where = f"{path}, axis {key}"
-    known = {"low", "high", "log", "choices", "needs"}
+    known = {"low", "high", "log", "choices", "needs", "also"}
     if not isinstance(values, dict) or set(values) - known:
         raise KronaError(f"{where}: expected low and high, or choices; it has {values!r}")
+    needs, also = str(values.get("needs", "")), str(values.get("also", ""))
     if "choices" in values:
         choices = values["choices"]
         if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
             raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
-        return Axis(key, choices=tuple(choices), needs=str(values.get("needs", "")))
+        return Axis(key, choices=tuple(choices), needs=needs, also=also)
     low, high, log = _number(values.get("low")), _number(values.get("high")), bool(values.get("log", False))
     if low is None or high is None or low >= high or (log and low <= 0):
         bounds = f"low={values.get('low')!r}, high={values.get('high')!r}"
         raise KronaError(f"{where}: {bounds}: expected low < high{', above 0 with log' if log else ''}")
-    return Axis(key, low=low, high=high, log=log, needs=str(values.get("needs", "")))
+    return Axis(key, low=low, high=high, log=log, needs=needs, also=also)
 
 
 def _number(value: Any) -> float | None:
@@ -57,5 +58,6 @@ def in_words(axes: tuple[Axis, ...]) -> str:
 
 
 def overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
-    """A trial's values as overrides."""
-    return [f"{axis.key}={params[axis.key]}" for axis in axes if axis.key in params]
+    """A trial's values as overrides of the command line."""
+    used = [axis for axis in axes if axis.key in params]
+    return [f"{axis.key}={params[axis.key]}" for axis in used] + [axis.also for axis in used if axis.also]

@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from krona.config import check
-from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, jobs_of
-from krona.config.compose import typed as is_typed
+from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden, jobs_of
 from krona.config.overrides import explained, normalised
 from krona.jobs.job import Job, identify
 from krona.jobs.processes import Interrupted
@@ -59,7 +58,7 @@ def tune(
     """
     base = compose_run([*typed, "score_test=false"]).config
     check.settings(base)  # a wrong key begins no study
-    axes = tuple(axis for axis in read_space(space, base) if not is_typed(axis.needs, list(typed)))
+    axes = tuple(axis for axis in read_space(space, base) if not is_overridden(axis.needs, typed))
     if not axes:
         raise KronaError(f"{' '.join(typed)}: nothing is left to search in {space}")
     name = name or default_name(base)
