@@ -26,17 +26,17 @@ def _axis(path: Path, key: str, values: Any) -> Axis:
     known = {"low", "high", "log", "choices", "needs", "also"}
     if not isinstance(values, dict) or set(values) - known:
         raise KronaError(f"{where}: expected low and high, or choices; it has {values!r}")
-    extra = {key: str(values.get(key, "")) for key in ("needs", "also")}
+    needs, also = (str(values.get(key, "")) for key in ("needs", "also"))
     if "choices" in values:
         choices = values["choices"]
         if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
             raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
-        return Axis(key, choices=tuple(choices), **extra)
+        return Axis(key, choices=tuple(choices), needs=needs, also=also)
     low, high, log = _number(values.get("low")), _number(values.get("high")), bool(values.get("log", False))
     if low is None or high is None or low >= high or (log and low <= 0):
         bounds = f"low={values.get('low')!r}, high={values.get('high')!r}"
         raise KronaError(f"{where}: {bounds}: expected low < high{', above 0 with log' if log else ''}")
-    return Axis(key, low=low, high=high, log=log, **extra)
+    return Axis(key, low=low, high=high, log=log, needs=needs, also=also)
 
 
 def _number(value: Any) -> float | None:
