@@ -11,7 +11,7 @@ TEXTS_OR_NULL = ("sample", "hub_name")
 
 
 def known_keys(where: str, config: object, cls: Any, *, filled_in: Sequence[str] = ()) -> dict[str, Any]:
-    """The config as a dictionary. Raises for a key that the dataclass lacks, and for a missing one not in ``filled_in``."""
+    """The config as a dictionary. Raises for an unknown key, and for a missing one that is not in ``filled_in``."""
     if not isinstance(config, Mapping):
         raise KronaError(f"{where} must be keys and values, not {config!r}")
     names = [field.name for field in fields(cls)]
