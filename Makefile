@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-slurm check format clean
+.PHONY: help setup demo table1-demo test test-slow test-slurm check format schema clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -45,6 +45,9 @@ check: setup  ## lint, types, layers, and every shipped config against its signa
 format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/
+	$(BIN)/python -m krona.config.schema
 
 clean:  ## remove the environment and all caches; results in outputs/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""A task's YAML as plain values → the types of `Task`'s fields, and what is wrong with them."""
+"""Validation of a task's YAML, and its conversion to the types of `Task`'s fields."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
@@ -11,7 +11,7 @@ TEXTS_OR_NULL = ("sample", "hub_name")
 
 
 def known_keys(where: str, config: object, cls: Any, *, filled_in: Sequence[str] = ()) -> dict[str, Any]:
-    """The config's keys, all of them fields of the dataclass; those without a default are there or `filled_in`."""
+    """The config as a dictionary. Raises for an unknown key, and for a missing one that is not in ``filled_in``."""
     if not isinstance(config, Mapping):
         raise KronaError(f"{where} must be keys and values, not {config!r}")
     names = [field.name for field in fields(cls)]
@@ -27,7 +27,7 @@ def known_keys(where: str, config: object, cls: Any, *, filled_in: Sequence[str]
 
 
 def plain_values(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values as `Task` takes them; template and score filled in where they are left out."""
+    """The values in the types of `Task`; template and score are filled in if left out."""
     task = dict(values)
     task["columns"] = _words(f"task {name}: columns", task["columns"])
     task["metrics"] = _words(f"task {name}: metrics", task["metrics"])

@@ -1,0 +1,38 @@
+"""JSON schema of the settings for YAML editors: conf/schema.json, written by ``make schema``."""
+
+import json
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from krona.config.settings import Run
+from krona.paths import CONF
+
+FILE = CONF / "schema.json"
+LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is given later: ???, ${…}
+BY_CLASS = {"Method": {"branch", "branch_config", "placement"}, "Optimizer": {"target", "arguments"}}  # _target_'s keys
+
+
+def schema() -> str:
+    """The schema of config.yaml and of each YAML of the package _global_, as text."""
+    whole: dict[str, Any] = TypeAdapter(Run).json_schema()
+    parts = whole.pop("$defs")
+    for name, part in {**parts, "Run": whole}.items():
+        properties = {key: part["properties"][key] for key in part["properties"] if key not in BY_CLASS.get(name, ())}
+        part["properties"] = {key: _without_default(value) for key, value in properties.items()}
+        part["additionalProperties"] = name in BY_CLASS
+        part.pop("required", None)  # a file holds a part of a config
+    own = whole["properties"]
+    own["logger"] = own.pop("trackers")
+    del own["config"]
+    own |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
+    return json.dumps({**whole, "$defs": parts}, indent=1, ensure_ascii=False) + "\n"
+
+
+def _without_default(value: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: inner for key, inner in value.items() if key not in ("default", "title")}
+    return {"anyOf": [kept, LATER]} if kept else {}
+
+
+if __name__ == "__main__":
+    FILE.write_text(schema(), encoding="utf-8")
