@@ -182,31 +182,22 @@ def paper_table(layout: Layout) -> Table | None:
     if layout.paper is None:
         return None
     paper = layout.paper
-    labels = {
-        "avg": "Avg",
-        "params": "Params (%)",
-        "latency": "Inference latency (%)",
-        "training_time": "Training time",
-    }
-    columns = [Column(key, labels.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
+    columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
     heading = "The paper's numbers (T5-base, GLUE, single runs)"
     table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     for key, values in paper.rows.items():
-        cells = {name: _printed(layout, name, value) for name, value in values.items()}
+        digits = {name: 0 if layout.quantity == "cost" else -3 if name == "params" else 2 for name in values}
+        cells = {name: Cell(value, digits=digits[name]) for name, value in values.items()}
         table.rows.append(Row(key, layout.labels.get(key, key), cells))
     for (number, row), value in ERRATA.items():
         if number == layout.name:
             table.notes.append(
                 f"{layout.labels.get(row, row)}'s printed average {paper.rows[row]['avg']:.2f} is {value} by its row."
             )
-    if "avg" in paper.columns and all(task in paper.columns for task in TASKS):
+    if {"avg", *TASKS} <= set(paper.columns):
         which = "other" if table.notes else "paper's"
         table.notes.append(f"The {which} averages come out of their rows to 0.01; ties are cut, not rounded.")
     return table
-
-
-def _printed(layout: Layout, column: str, value: float) -> Cell:
-    return Cell(value, digits=0 if layout.quantity == "cost" else -3 if column == "params" else 2)
 
 
 def _paper_order(key: str) -> tuple[int, Any]:

@@ -47,7 +47,9 @@ def diff(a: Path, b: Path) -> Diff:
     """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
     memo = Memo()
     one, two = _run(a, memo), _run(b, memo)
-    settings = [(key, x, y) for key, x, y in _paired(one.settings, two.settings) if x != y]
+    keys = dict.fromkeys([*one.settings, *two.settings])
+    both = ((key, one.settings.get(key, "not set"), two.settings.get(key, "not set")) for key in keys)
+    settings = [(key, x, y) for key, x, y in both if x != y]
     if one.result.seed != two.result.seed:
         settings.insert(0, ("seed", str(one.result.seed), str(two.result.seed)))
     found = Diff(one, two, settings, list(_scores(one, two)))
@@ -76,11 +78,6 @@ def find_run(outputs: Path, name: str) -> Path:
 def _run(path: Path, memo: Memo) -> StoredRun:
     file = path if path.name == "result.json" else path / "result.json"
     return of_result(read_result(file), str(file), memo)
-
-
-def _paired(a: dict[str, str], b: dict[str, str]) -> Iterator[tuple[str, str, str]]:
-    for key in dict.fromkeys([*a, *b]):
-        yield key, a.get(key, "not set"), b.get(key, "not set")
 
 
 def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:

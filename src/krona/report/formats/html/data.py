@@ -25,9 +25,11 @@ def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     number = {id(run): i for i, run in enumerate(runs)}
     common, keys, variants, variant_of = _settings(runs)
     folders = list(dict.fromkeys(run.path.parent.parent for run in runs))
+    start = (base or Path.cwd()).resolve()
+    links = [Path(os.path.relpath(folder.resolve(), start)).as_posix() for folder in folders]
     provenance: dict[str, int] = {}
     data: dict[str, Any] = {
-        "keys": keys, "common": common, "variants": variants, "folders": [_link(folder, base) for folder in folders],
+        "keys": keys, "common": common, "variants": variants, "folders": links,
         "runs": [],
     }  # fmt: skip
     for run in runs:
@@ -137,10 +139,6 @@ def _settings(runs: Sequence[StoredRun]) -> tuple[dict[str, str], list[str], lis
             listed.append({i: value for i, value in values.items() if value != common[keys[i]]})
         variant_of[id(run)] = variants[run.variant]
     return common, keys, listed, variant_of
-
-
-def _link(folder: Path, base: Path | None) -> str:
-    return Path(os.path.relpath(folder.resolve(), (base or Path.cwd()).resolve())).as_posix()
 
 
 def _short(value: float | None, digits: int = 2) -> float | None:
