@@ -22,23 +22,15 @@ def main() -> None:
     try:
         app()
     except Exception as error:
-        message = str(error) if isinstance(error, KronaError) else _composition_error(error)
-        if message is None:
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        from krona.config.overrides import explain
+
+        if not isinstance(error, KronaError | HydraException | OmegaConfBaseException):
             raise
-        print(as_typed(f"error: {message}"), file=sys.stderr)
+        print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)
         sys.exit(1)
-
-
-def _composition_error(error: Exception) -> str | None:
-    """Hydra's error in one line; None if the error is not Hydra's."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    if not isinstance(error, HydraException | OmegaConfBaseException):
-        return None
-    from krona.config.overrides import explain
-
-    return explain(error, sys.argv[1:])
 
 
 @app.command()

@@ -40,22 +40,21 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
         number = error.args[0] if error.args else signal.SIGINT
         print("interrupted: the same command goes on where it stopped", file=sys.stderr)
         leave(128 + int(number))
-    except (KronaError, HydraException, OmegaConfBaseException) as error:
-        if trace:
-            raise
-        print(as_typed(f"error: {explain(error, arguments)}"), file=sys.stderr)
-        leave(1)
     except SystemExit as error:
         if isinstance(error.code, str):
-            print(as_typed(f"error: {error.code}"), file=sys.stderr)
-            leave(1)
+            _fail(error.code)
         leave(error.code or 0)
     except Exception as error:
-        if trace or not _raised_by_hydra(error):
+        wrong_input = isinstance(error, KronaError | HydraException | OmegaConfBaseException) or _raised_by_hydra(error)
+        if trace or not wrong_input:
             raise
-        print(as_typed(f"error: {explain(error, arguments)}"), file=sys.stderr)
-        leave(1)
+        _fail(explain(error, arguments))
     leave(0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(as_typed(f"error: {message}"), file=sys.stderr)
+    leave(1)
 
 
 def _raised_by_hydra(error: Exception) -> bool:

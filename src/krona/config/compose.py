@@ -33,10 +33,16 @@ TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but wi
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 
 
-def _budget_shapes(_root_: DictConfig) -> str:
-    backbone = OmegaConf.to_container(_root_.backbone, resolve=False)
-    assert isinstance(backbone, dict)
-    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in budget_shapes({str(key): v for key, v in backbone.items()}))
+def _budget_shapes(*, _root_: DictConfig) -> str:
+    """Shapes of A with the parameters of rank-1 LoRA on a layer of d_model × d_model; all sides are 2 or more."""
+    backbone = _root_.backbone
+    width = (backbone.get("sizes") or {}).get("d_model")
+    folder = NANO if backbone.name == "nano" else backbone.get("path")
+    if width is None and folder is not None:
+        width = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("d_model")
+    if width is None:
+        raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
+    return ",".join(f"[[{side},{width // side}]]" for side in range(2, width // 2 + 1) if width % side == 0)
 
 
 def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:
@@ -99,17 +105,6 @@ def take_tuned(config: dict[str, Any], overrides: list[str], studies: Sequence[s
             *parents, last = key.split(".")
             reduce(getitem, parents, config)[last] = value
     return found.note
-
-
-def budget_shapes(backbone: dict[str, Any]) -> list[tuple[int, int]]:
-    """Shapes of A with the parameters of rank-1 LoRA on a layer of d_model × d_model; all sides are 2 or more."""
-    sizes = backbone.get("sizes") or {}
-    folder = NANO if backbone.get("name") == "nano" else backbone.get("path")
-    if "d_model" not in sizes and folder is not None:
-        sizes = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-    if "d_model" not in sizes:
-        raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
-    return factor_shapes.budget_shapes(int(sizes["d_model"]))
 
 
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
