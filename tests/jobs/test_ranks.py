@@ -139,6 +139,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_a_word_and_it_goes_on(overrides
     assert err.count("error:") == 1
     (path,) = (tmp_path / "outputs").glob("*/result.json")
     assert read_result(path).status == "interrupted"
+    assert "another process of this run ended" in str(read_result(path).error)
     done = train(tmp_path / "outputs", *long)
     assert done.returncode == 0, done.stderr
     assert "resumes after epoch" in done.stdout

@@ -73,7 +73,7 @@ def test_factor_shapes_have_lora_rank_ones_parameters() -> None:
 def test_the_tables_of_the_paper_compose_and_pass_the_check() -> None:
     with hydra_session():
         for name in ("table4", "table5", "table6", "table7", "table9"):
-            for job in expand([f"sweeps={name}", "task=qnli"]):
+            for job in expand(f"sweeps={name}", "task=qnli"):
                 settings = check.settings(compose_job(job).config)
                 assert settings.task.name == "qnli"
 

@@ -10,7 +10,6 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from krona.cli.krona import app
-from krona.config import compose
 from krona.messages import KronaError
 from krona.outputs.sweep import save_command
 from krona.sweeps import status
@@ -153,7 +152,7 @@ def test_watching_waits_for_runs_that_have_not_begun(monkeypatch: pytest.MonkeyP
 
 
 def test_a_sweep_by_name_or_by_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compose, "OUTPUTS", tmp_path)
+    monkeypatch.setattr("krona.paths.OUTPUTS", tmp_path)
     save_command(tmp_path / "sweeps", "mine", ["profile=demo", "seed=0,1"])
     for words in (["mine"], ["--sweep", "mine"]):
         result = CliRunner().invoke(app, ["status", *words], catch_exceptions=False)
