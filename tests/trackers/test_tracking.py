@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.test_learner import fit, learner
+from tests.training.test_learner import fit, learner
 from tests.tiny_t5 import inserted
 from tests.trackers.one_run import one_run
 

@@ -65,9 +65,7 @@ class Guarded:
             return value
         self.alive = not (last_on_failure or isinstance(error, TimeoutError))
         if not quiet:
-            self.say(
-                f"  {self.name}: failed at {when} ({one_line(error)}); the run continues, results are in its folder"
-            )
+            self._say(f"failed at {when} ({one_line(error)}); the run continues, results are in its folder")
         return None
 
     def _work(self) -> None:

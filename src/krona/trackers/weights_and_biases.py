@@ -61,9 +61,7 @@ class WeightsAndBiases:
 
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
-        os.environ.setdefault(
-            "WANDB_ERROR_REPORTING", "false"
-        )  # at exit its telemetry would wait for a server that hangs
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for the server at exit
         # on a full disk each line of W&B's debug.log would print a trace, also after a call that timed out
         logging.raiseExceptions = False
         import wandb
