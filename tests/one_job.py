@@ -69,7 +69,6 @@ def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, said: Any
 
 
 def _kill_at(what: str, number: int) -> None:
-    from krona.outputs import result
     from krona.training.learner import Learner
 
     def die() -> None:
@@ -100,6 +99,6 @@ def _kill_at(what: str, number: int) -> None:
         return done
 
     if name == "fsync":
-        result.os.fsync = counted  # type: ignore[attr-defined]
+        os.fsync = counted
     else:
         Path.replace = counted  # type: ignore[method-assign]

@@ -128,7 +128,7 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"labels": {"a": 0, "b": 0}}, "share one id"),
         ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
         ({"labels": 3}, "must be a list"),
-        ({"columns": ["a", "b", "c"]}, "3 columns: one or two"),
+        ({"columns": ["a", "b", "c"]}, "3 columns: a task has one or two"),
         ({"columns": 7}, "must be a list of words"),
         ({"template": "text: {txt}"}, "did you mean 'text'?"),
         ({"template": "no column"}, "leaves out the column 'text'"),
