@@ -42,7 +42,7 @@ def _budget_shapes(*, _root_: DictConfig) -> str:
         width = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("d_model")
     if width is None:
         raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
-    return ",".join(f"[[{side},{width // side}]]" for side in range(2, width // 2 + 1) if width % side == 0)
+    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(int(width)))
 
 
 def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:
