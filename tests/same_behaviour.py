@@ -23,7 +23,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-SMALL = "trainer.max_epochs=1 optimizer.warmup_steps=2 data.train_rows=128"
+SMALL = "trainer.max_epochs=1 optimizer.warmup_steps=1 batch_size=16 data.train_rows=64"
 RTE, COLA = (f"profile=demo task=sample_{task} {SMALL}" for task in ("rte", "cola"))
 INTERRUPTED = "train.py profile=demo task=sample_sst2 method=krona trainer.max_epochs=2 data.train_rows=640"
 BENCH = (
@@ -31,55 +31,40 @@ BENCH = (
     "bench.options.shapes=[[32,24]] bench.options.more_shapes=1 bench.options.oblong_shapes=1 bench.options.rows=[16]"
 )
 COMMANDS = f"""
-imports | recipes | docs/surgery.md
-train.py method=krona_b task=sample_mnli profile=demo --cfg job | train.py -m sweeps=table5 --cfg job
-krona table 1 --dry-run profile=demo method=krona,pa | krona table 9 --dry-run
+imports | docs/surgery.md
+krona table 1 --dry-run | krona table 1 --dry-run profile=demo method=krona,pa
 krona table 9 --dry-run --plan --json --card a100_80gb --efficiency 0.3
-krona params | krona params --backbone t5_large --json method=krona,adapter
-krona shapes 768 768 | krona shapes 768 768 --json
+train.py method=krona_b_res task=mnli --cfg job | train.py -m sweeps=table5 --cfg job
+krona params | krona params --backbone t5_large --json method=krona,adapter | krona shapes 768 768 --json
 train.py -m method=glob(*) {RTE}
 train.py method=lora {RTE} | train.py method=lora {RTE} overwrite=true
 {INTERRUPTED} | {INTERRUPTED} seed=0
 train.py -m sweeps=seeds seed=0,1 method=lora {COLA}
 train.py -m method=krona,pa {COLA} hydra/launcher=joblib hydra.launcher.n_jobs=1 sweep=pair
+train.py -m method=lora {COLA} method.rank=0,2 seed=7
 train.py method=lora {COLA} seed=5 trainer.devices=2
-train.py -m method=lora {COLA} batch_size=0,16 seed=7
 krona tune method=krona {RTE} --trials 2 | krona tune method=krona {RTE} --trials 2 --workers 2
-train.py method=krona {RTE} recipe=tuned
-krona sample glue | train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=[wandb,tensorboard,mlflow] {SMALL}
+train.py method=krona {RTE} recipe=tuned --cfg job
+krona sample glue | train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=all {SMALL}
 krona table 1 method=lora,krona {RTE} --format md
-krona status | krona status seeds | krona status --where method=lora
+krona status | krona status seeds
 krona report | krona report --format md | krona report --format latex | krona report --format csv
-krona report --format html | krona report --format svg | krona report --table 1 --format html --out table1.html
+krona report --format html | krona report --format svg --where task=sample_rte
 krona report --sweep seeds | krona report --where method=krona,lora --where task=sample_rte --format csv
 krona diff lora-sample_cola-nano-s0 lora-sample_cola-nano-s1 --examples 20 | krona diff full lora
-krona dashboard
-bench.py bench=training --cfg job | {BENCH}
+krona dashboard | {BENCH}
 train.py --help | bench.py --help | krona --help | krona status --help | krona table --help | krona report --help
 krona diff --help | krona params --help | krona shapes --help | krona tune --help | krona dashboard --help
 krona sample --help | krona pretrain --help
-train.py methd=krona | train.py method=kronaa | train.py --mulitrun | train.py method=full method.rank=3
-train.py optimizer.lr=abc | train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1
-train.py -m sweeps=tabel1 | train.py profile=demo method=pa recipe=tuned | train.py method=krona task=rte
-train.py backbone=nano task=rte data=tsv data.path=nowhere
-bench.py bench=kronecke | bench.py bench=pipeline bench.load=mark bench.options.data=nowhere
-krona | krona statsu | krona status nothing | krona table 3 | krona table one | krona report --format pdf
-krona report --table 11 | krona report --sweep nothing | krona diff nobody lora | krona params methd=lora
-krona params --backbone t5_huge | krona shapes 2 3 | krona pretrain model --data-path nowhere
-krona tune method=full profile=demo --space nowhere.yaml | krona dashboard --push
+train.py methd=krona | train.py method=kronaa | train.py method=full method.rank=3 | train.py optimizer.lr=abc
+train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1 | train.py -m sweeps=tabel1
+train.py profile=demo method=pa recipe=tuned | train.py backbone=nano task=rte data=tsv data.path=nowhere
+train.py method=krona task=rte | bench.py bench=pipeline bench.load=mark bench.options.data=nowhere
+krona | krona statsu | krona status nothing | krona table 3 | krona table one | krona shapes 2 3
+krona report --format pdf | krona report --table 11 | krona report --sweep nothing | krona diff nobody lora
+krona params method=loar | krona pretrain model --data-path nowhere | krona dashboard --push
 """
 IMPORTS = "import krona, hydra_plugins; print(*krona.__path__, *hydra_plugins.__path__)"
-RECIPES = """
-import runpy, sys
-sys.argv = [sys.argv[1]]
-for method in "full bitfit adapter lora compacter pa krona krona_b krona_b_res".split():
-    for task in "cola rte mrpc sst2 stsb mnli qnli qqp".split():
-        sys.argv[1:] = [f"method={method}", f"task={task}", "--cfg", "job"]
-        try:
-            runpy.run_path(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            print("exit code", end.code)
-"""
 ONLY_THIS_CODE = """
 import os, sys
 sys.path[:] = [path for path in sys.path if path == {source!r} or not os.path.isdir(os.path.join(path, "krona"))]
@@ -133,8 +118,6 @@ def arguments(command: str, checkout: Path) -> list[str]:
     program, *typed = command.split(" ")
     if program == "imports":
         return ["-c", IMPORTS]
-    if program == "recipes":
-        return ["-c", RECIPES, str(checkout / "train.py")]
     if program.endswith(".md"):
         return ["-c", "\n".join(re.findall(r"```python\n(.*?)```", (checkout / program).read_text(), flags=re.DOTALL))]
     if program.endswith(".py"):
