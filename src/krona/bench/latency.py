@@ -31,18 +31,6 @@ class Options:
     large_rounds: Positive = 3
 
 
-@dataclass(frozen=True)
-class Point:
-    """One size of input, and how long it is timed."""
-
-    batch_size: int
-    source: int
-    decoder: int
-    rounds: int
-    warm_up: int
-    minutes: float
-
-
 def measure(work: Work) -> list[Row]:
     """Rows for batch 1 × 10 (the paper's), all forms, and for a larger batch, the forms that ship."""
     bench, options = work.bench, work.bench.own(Options)
@@ -61,27 +49,28 @@ def measure(work: Work) -> list[Row]:
     if bench.peft:
         models |= {name: build() for name, build in peft_twins(backbone).items()}
         forms |= {name: "plain" for name in models if name not in forms}
-    paper = Point(1, options.source, options.decoder, bench.rounds, bench.warm_up, 0.8 * bench.minutes)
-    large = Point(bench.batch_size, bench.length, options.decoder, options.large_rounds, 0, 0.2 * bench.minutes)
+    ship = {name: model for name, model in ship.items() if not name.endswith("/plain")}
+    paper = replace(bench, batch_size=1, length=options.source, minutes=0.8 * bench.minutes)
+    large = replace(bench, rounds=options.large_rounds, warm_up=0, minutes=0.2 * bench.minutes)
     return [
-        *_at_point(bench, paper, models, forms, work.say),
-        *_at_point(bench, large, {n: m for n, m in ship.items() if not n.endswith("/plain")}, forms, work.say),
+        *_at_size(paper, options.decoder, models, forms, work.say),
+        *_at_size(large, options.decoder, ship, forms, work.say),
     ]
 
 
-def _at_point(bench: Bench, at: Point, models: Mapping[str, Any], forms: Mapping[str, str], say: Say) -> list[Row]:
-    say(f"batch {at.batch_size} × {at.source}")
-    inputs = _inputs(at, vocabulary=models["backbone"].config.vocab_size, seed=bench.seed)
+def _at_size(bench: Bench, decoder: int, models: Mapping[str, Any], forms: Mapping[str, str], say: Say) -> list[Row]:
+    say(f"batch {bench.batch_size} × {bench.length}")
+    inputs = _inputs(bench, decoder, vocabulary=models["backbone"].config.vocab_size)
     calls = {name: _forward(model, inputs) for name, model in models.items()}
     counted = {name: dispatched(call).total() for name, call in calls.items()}  # warms up too
-    timed = timed_rounds(replace(bench, rounds=at.rounds, warm_up=at.warm_up, minutes=at.minutes), calls, say=say)
+    timed = timed_rounds(bench, calls, say=say)
     return [
         {
             **timed.row(name, shape=shape_in(models[name])),
             "form": forms[name],
-            "batch_size": at.batch_size,
-            "source": at.source,
-            "decoder": at.decoder,
+            "batch_size": bench.batch_size,
+            "source": bench.length,
+            "decoder": decoder,
             "ratio_to_backbone": timed.ratio(name, "backbone"),
             "launches": counted[name],
             "launches_added": counted[name] - counted["backbone"],
@@ -108,8 +97,8 @@ def shipped(model: Any) -> tuple[Any, str]:
 
 
 def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
-    """Launches of the authors' bare model by which added launches come nearest to Table 2's latencies: the constant,
-    and the largest distance that is left (1 = the bare model's latency). Plain modules, batch 1."""
+    """Launches of the authors' bare model with which added launches come nearest to Table 2's latencies: the constant,
+    and the largest remaining distance (1 = the bare model's latency). Plain modules, batch 1."""
     pairs = [
         (row["launches_added"], row["paper"] - 1)
         for row in rows
@@ -122,12 +111,12 @@ def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
     return 1 / slope, max(abs(a * slope - b) for a, b in pairs)
 
 
-def _inputs(at: Point, *, vocabulary: int, seed: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def _inputs(bench: Bench, decoder: int, *, vocabulary: int) -> dict[str, torch.Tensor]:
+    generator, size = torch.Generator().manual_seed(bench.seed), (bench.batch_size, bench.length)
     return {
-        "input_ids": torch.randint(2, vocabulary, (at.batch_size, at.source), generator=generator),
-        "attention_mask": torch.ones(at.batch_size, at.source, dtype=torch.long),
-        "decoder_input_ids": torch.randint(2, vocabulary, (at.batch_size, at.decoder), generator=generator),
+        "input_ids": torch.randint(2, vocabulary, size, generator=generator),
+        "attention_mask": torch.ones(*size, dtype=torch.long),
+        "decoder_input_ids": torch.randint(2, vocabulary, (bench.batch_size, decoder), generator=generator),
     }
 
 

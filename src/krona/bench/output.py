@@ -48,7 +48,7 @@ def cell(key: str, value: Any) -> str:
 
 
 def draw_ratios(folder: Path, name: str, rows: Sequence[Row], key: str, *, title: str, x: str) -> None:
-    """A dot a row with its spread, a line at 1: what it is measured against. No bars: the axis begins near 1."""
+    """A dot per row with its spread, and a line at the reference, 1. No bars: the axis begins near 1."""
     shown = [row for row in rows if row.get(key) is not None]
     figure = _figure(8, 0.28 * len(shown) + 1.3)
     axes = figure.subplots()
@@ -56,17 +56,15 @@ def draw_ratios(folder: Path, name: str, rows: Sequence[Row], key: str, *, title
         colour, spread = "tab:gray" if _beside(row["name"]) else "tab:blue", row[key] * row.get("spread", 0.0)
         axes.errorbar(row[key], place, xerr=spread, fmt="o", color=colour, markersize=4, linewidth=0.8)
     axes.set_yticks(range(len(shown)), [_label(row) for row in shown])
-    axes.axvline(1.0, color="black", linewidth=0.8)
-    axes.grid(axis="y", linewidth=0.3)
     axes.invert_yaxis()
-    _finish(axes, title=title, x=x)
+    _finish(axes, title=title, x=x, ratios=True)
     _save(figure, folder, name)
 
 
 def draw_dots(
     folder: Path, name: str, panels: Mapping[str, Mapping[str, Mapping[str, float]]], *, title: str, x: str
 ) -> None:
-    """Panels side by side, a line a layer, a dot a contestant, on a scale of ratios."""
+    """Panels side by side, a line per layer, a dot per contestant, on a scale of ratios."""
     lines = max(len(layers) for layers in panels.values())
     ratios = [ratio for layers in panels.values() for layer in layers.values() for ratio in layer.values()]
     ticks = [1, 1.2, 1.5, 2, 3, 5] if max(ratios) < 8 * min(ratios) else [0.1, 1, 10]
@@ -80,19 +78,16 @@ def draw_dots(
         axes.set_xscale("log")
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
-        axes.axvline(1.0, color="black", linewidth=0.8)
-        axes.grid(axis="y", linewidth=0.3)
-        _finish(axes, title=panel, x=x)
+        _finish(axes, title=panel, x=x, ratios=True)
     every[0].invert_yaxis()
-    figure.legend(*every[-1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    _head(figure, title)
     _save(figure, folder, name)
 
 
 def draw_panels(
     folder: Path, name: str, panels: Mapping[str, Mapping[str, Sequence[tuple[Any, float]]]], *, title: str, y: str
 ) -> None:
-    """A panel a quantity that grows, a line a method; numbers in order, names in that of the rows."""
+    """A panel per growing quantity, a line per method."""
     figure = _figure(3.0 * max(1, len(panels)) + 1.6, 3.6)
     every = figure.subplots(1, max(1, len(panels)), sharey=True, squeeze=False)[0]
     names = list(dict.fromkeys(method for series in panels.values() for method in series))
@@ -108,31 +103,37 @@ def draw_panels(
     every[0].set_ylim(bottom=0)
     for number, method in enumerate(names):
         every[-1].plot([], [], marker="o", markersize=4, color=f"C{number}", label=method)
-    figure.legend(*every[-1].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    _head(figure, title)
     _save(figure, folder, name)
 
 
 def _growing(series: Mapping[str, Sequence[tuple[Any, float]]]) -> Any:
-    """The order of what grows: a number's own, a model's by the memory that it takes."""
+    """The key that sorts marks: a number by itself, a model by its memory."""
     size = {mark: value for points in series.values() for mark, value in points}
     return lambda mark: mark if isinstance(mark, int) else size[mark]
 
 
 def _figure(width: float, height: float) -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _finish(axes: Any, *, title: str, x: str) -> None:
+def _finish(axes: Any, *, title: str, x: str, ratios: bool = False) -> None:
+    if ratios:
+        axes.axvline(1.0, color="black", linewidth=0.8)
+        axes.grid(axis="y", linewidth=0.3)
     axes.set_title(title, loc="left", fontsize=10)
     axes.set_xlabel(x, fontsize=8)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _head(figure: Any, title: str) -> None:
+    """The title of several panels, and the legend that they share."""
+    legend = figure.axes[-1].get_legend_handles_labels()
+    figure.legend(*legend, loc="outside right upper", fontsize=8, frameon=False)
+    figure.suptitle(title, fontsize=10)
 
 
 def _save(figure: Any, folder: Path, name: str) -> None:
@@ -141,7 +142,7 @@ def _save(figure: Any, folder: Path, name: str) -> None:
 
 
 def _beside(name: str) -> bool:
-    """What stands beside the forms that ship."""
+    """Whether a row is a reference and none of the forms that ship."""
     return name.startswith(("floor", "backbone", "peft")) or name.endswith(("/plain", "/library", "/padded to 128"))
 
 

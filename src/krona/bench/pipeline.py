@@ -80,22 +80,13 @@ def _one_task(bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, 
     permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     bucketed = _forever(lambda epoch: _bucketed_batches(lengths, bench, epoch))
+    real: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
     ways = {
-        PADDED_WAY: _way(model, tokens, permuted, pad, length=PADDED),
-        LONGEST: _way(model, tokens, again, pad, length=None),
-        BUCKETED: _way(model, tokens, bucketed, pad, length=None),
+        PADDED_WAY: _way(model, tokens, permuted, pad, real[PADDED_WAY], length=PADDED),
+        LONGEST: _way(model, tokens, again, pad, real[LONGEST]),
+        BUCKETED: _way(model, tokens, bucketed, pad, real[BUCKETED]),
     }
-    real: dict[str, list[int]] = {name: [] for name in ways}
-
-    def call(name: str) -> Callable[[], float]:
-        def one() -> float:
-            seconds, count = ways[name]()
-            real[name].append(count)
-            return seconds
-
-        return one
-
-    timed = timed_rounds(bench, {name: call(name) for name in ways}, say=say)
+    timed = timed_rounds(bench, ways, say=say)
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
     return [
         {
@@ -129,12 +120,12 @@ def _forever(epoch_of: Callable[[int], Iterator[list[int]]]) -> Iterator[list[in
 
 
 def _way(
-    model: Any, tokens: Tokenised, batches: Iterator[list[int]], pad: int, *, length: int | None
-) -> Callable[[], tuple[float, int]]:
-    """One step from rows on disk to new weights: (seconds, real source tokens)."""
+    model: Any, tokens: Tokenised, batches: Iterator[list[int]], pad: int, real: list[int], *, length: int | None = None
+) -> Callable[[], float]:
+    """The seconds of one step from rows on disk to new weights; its real source tokens are added to ``real``."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
 
-    def step() -> tuple[float, int]:
+    def step() -> float:
         rows = next(batches)
         start = time.perf_counter()
         batch = tasks.collate([tokens[row] for row in rows], pad)
@@ -144,6 +135,8 @@ def _way(
             batch["attention_mask"] = torch.nn.functional.pad(batch["attention_mask"], (0, missing))
         training_step(model, batch, from_embeddings=False)()
         optimizer.step()
-        return time.perf_counter() - start, int(batch["attention_mask"].sum())
+        seconds = time.perf_counter() - start
+        real.append(int(batch["attention_mask"].sum()))
+        return seconds
 
     return step

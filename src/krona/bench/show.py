@@ -1,4 +1,4 @@
-"""What a bench prints and draws: its table, what the table says, and its plot."""
+"""The table of a bench, its conclusions in words, and its plot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -47,16 +47,16 @@ RATIOS = {
     "pipeline": ("ratio_to_padded", "real tokens a second over padding to 128"),
     "sweep": ("ratio_to_process", "time over that of a process of its own"),
 }
-UNDER_LOAD = "others ran on the machine while this was measured: these are no figures"
+UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"
 
 
 def show(name: str, rows: Sequence[Row], *, folder: Path, console: Console, disturbed: bool) -> None:
-    """Print the table and what it comes to; write ``<name>.png`` and ``<name>.svg``."""
+    """Print the table and its conclusions; write ``<name>.png`` and ``<name>.svg``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
     shown = [row for row in rows if name != "kronecker" or row["name"] in ("krona", "lora", "krona/built")]
     output.print_table(console, f"bench={name}", shown, COLUMNS[name])
-    for line in _said_of(name, rows, disturbed):
+    for line in _conclusions(name, rows, disturbed):
         console.print(line, highlight=False, markup=False)
     title = f"bench={name}" + (" · machine under load, no figures" if disturbed else "")
     if name == "memory":
@@ -69,7 +69,7 @@ def show(name: str, rows: Sequence[Row], *, folder: Path, console: Console, dist
         output.draw_ratios(folder, name, drawn, key, title=title, x=what)
 
 
-def _said_of(name: str, rows: Sequence[Row], disturbed: bool) -> list[str]:
+def _conclusions(name: str, rows: Sequence[Row], disturbed: bool) -> list[str]:
     if name == "latency":
         found = constant_that_explains(rows)
         if found is None:

@@ -1,4 +1,4 @@
-"""Every pair of factor shapes that fits a layer, with its parameters, rank and cost."""
+"""Pairs of factor shapes that fit a layer, with their parameters, rank and cost."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""`krona params` and `krona shapes`: the audit's tables for people, and the methods composed from conf/ for them."""
+"""The tables of `krona params` and `krona shapes`, with the methods composed from conf/."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -8,30 +8,31 @@ from rich.text import Text
 
 from krona.backbones.load import meta_model
 from krona.config import check
+from krona.config.choices import choices, no_such
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explained
 from krona.config.settings import Backbone, Method
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError
 from krona.paper import read_paper_table
 from krona.params import count
 from krona.params.shapes import ShapeRow
-from krona.paths import CONF
 from krona.screen import say, table, width_of
 
 PAPERS = "t5_base"  # the backbone that the paper's numbers are for
 
 
 def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.MethodRow], list[str]]:
-    """The table of all methods (or of ``method=a,b``) with overrides, and the methods that do not take them, with why.
+    """The rows of all methods (or of ``method=a,b``) with overrides, and why other methods do not accept them.
 
     Raises:
-        KronaError: no method is left, or the backbone is none.
+        KronaError: no method is left, or there is no such backbone.
     """
     chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("method=")]
     names = chosen[-1].split(",") if chosen else method_names()
-    _require("backbone", backbone)
-    for name in names:
-        _require("method", name)
+    for group, chosen_names in (("backbone", [backbone]), ("method", names)):
+        for name in chosen_names:
+            if name not in choices(group):
+                raise KronaError(no_such(group, name))
     rest = [o for o in overrides if not o.startswith("method=")]
     if not any(o.startswith(("task=", "recipe=")) for o in rest):
         rest.append("~recipe")  # the method's own row, not that of the default task
@@ -54,21 +55,15 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
     return rows, left_out
 
 
-def _require(group: str, name: str) -> None:
-    if not (CONF / group / f"{name}.yaml").is_file():
-        there = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-        raise KronaError(f"there is no conf/{group}/{name}.yaml; {did_you_mean(name, there)}")
-
-
 def method_names() -> list[str]:
     """Every method of conf/method: Table 1's rows first, in its order."""
-    there = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+    there = choices("method")
     table1 = list(read_paper_table("1").rows)
     return [name for name in table1 if name in there] + [name for name in there if name not in table1]
 
 
 def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    """The table of methods; beside the paper's percentages on its own backbone."""
+    """Print the table of methods; on the paper's own backbone with its percentages."""
     console, on_the_papers = Console(), backbone == PAPERS
     cells = [
         (
@@ -99,7 +94,7 @@ def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, back
 
 
 def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
-    """The table of shapes; not ``everything``: those of LoRA's size, where there are any."""
+    """Print the table of shapes; without ``everything`` only those of LoRA's size, where there are any."""
     console = Console()
     equal = [row for row in rows if row.parameters == d_in + d_out]
     shown = rows if everything or not equal else equal
