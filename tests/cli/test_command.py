@@ -111,7 +111,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code
-    assert errors == "interrupted: the same command goes on where it stopped\n"
+    assert errors == "interrupted: the same command resumes it\n"
     assert json.loads(only_result(outputs).read_text())["status"] == "interrupted"
     if number == signal.SIGINT:
         done = train(outputs, *command)

@@ -99,7 +99,7 @@ def test_workers_record_an_interrupt_before_their_parent_ends(
         _, said = process.communicate(timeout=30)
     assert process.returncode == code, said
     assert [path.read_text() for path in tmp_path.glob("recorded-*")] == [str(int(number))] * workers
-    told = "interrupted: the same command goes on where it stopped\n"
+    told = "interrupted: the same command resumes it\n"
     assert said == (told if workers > 1 else "")
 
 

@@ -40,4 +40,4 @@ def test_an_interrupt_ends_the_command_by_its_own_exit_code(
     with pytest.raises(SystemExit) as caught:
         typed_command.tune_here(["method=krona"], trials=1, space=None, study=None, workers=1, seed=0)
     assert caught.value.code == code
-    assert capsys.readouterr().err == "interrupted: the same command goes on where it stopped\n"
+    assert capsys.readouterr().err == "interrupted: the same command resumes it\n"

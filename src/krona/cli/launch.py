@@ -38,7 +38,7 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
         main()
     except (Interrupted, KeyboardInterrupt) as error:
         number = error.args[0] if error.args else signal.SIGINT
-        print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+        print("interrupted: the same command resumes it", file=sys.stderr)
         leave(128 + int(number))
     except SystemExit as error:
         if isinstance(error.code, str):

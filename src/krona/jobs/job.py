@@ -31,8 +31,8 @@ FILES = (  # of a run's folder
     "tracked.jsonl",
     "result.json",
 )
-State = Literal["done", "skipped", "failed", "claimed_by_other"]
-WORDS: dict[State, str] = {  # on the screen
+Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
+WORDS: dict[Outcome, str] = {  # on the screen
     "done": "done",
     "skipped": "done already",
     "failed": "failed",
@@ -45,7 +45,7 @@ class Job:
     """The outcome of a job."""
 
     run_id: str
-    state: State
+    state: Outcome
     folder: Path
     result: Result | None = None
     error: str | None = None

@@ -48,7 +48,7 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
         number = int(error.args[0]) if error.args else int(signal.SIGINT)
         _wait_all(started, forward_signal=number == signal.SIGTERM)
         if announce:
-            print("interrupted: the same command goes on where it stopped", file=sys.stderr)
+            print("interrupted: the same command resumes it", file=sys.stderr)
         leave(128 + number)
     except BaseException:
         _terminate(started)

@@ -103,7 +103,7 @@ def _run_claimed(
     progress.say(spec.run_id)
     write_result(folder, result)
     try:
-        with tracking(settings, result, folder, say=progress.say, watch=after_epoch) as trackers:
+        with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
             run(
                 settings,
                 result,

@@ -18,16 +18,16 @@ from krona.trackers.tracker import About, Ending
 from krona.trackers.values import History, epoch_values, flat_config, summary_values, with_best
 from krona.training.learner import Learner
 
-Watch = Callable[[Learner], None]  # called after each epoch; what it raises stops the run
+AfterEpoch = Callable[[Learner], None]  # what it raises stops the run
 
 
 class Trackers(pl.Callback):
-    """The trackers of one run; without any, every call does nothing but ``watch``."""
+    """The trackers of one run; without any, every call does nothing but ``after_epoch``."""
 
     def __init__(
-        self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], watch: Watch | None = None
+        self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
     ) -> None:
-        self.guarded, self.about, self.say, self.watch = guarded, about, say, watch
+        self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
         self._gradients: dict[str, Tensor] = {}
 
@@ -60,8 +60,8 @@ class Trackers(pl.Callback):
         """Send the epoch that the learner has just recorded."""
         if self.guarded:
             self._send(learner)
-        if self.watch is not None:
-            self.watch(learner)
+        if self.after_epoch is not None:
+            self.after_epoch(learner)
 
     def _send(self, learner: Learner) -> None:
         assert learner.best is not None
@@ -95,7 +95,7 @@ class Trackers(pl.Callback):
 
 @contextmanager
 def tracking(
-    settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], watch: Watch | None = None
+    settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
 ) -> Iterator[Trackers]:
     """The trackers of a run, closed however it ends."""
     about = About(
@@ -109,7 +109,7 @@ def tracking(
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
     guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]
-    trackers = Trackers(guarded, about=about, say=say, watch=watch)
+    trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"
     try:
         trackers.open()

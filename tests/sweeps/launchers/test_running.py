@@ -54,7 +54,7 @@ def test_an_interrupt_reaches_joblibs_processes(tiny_folder: Path, tmp_path: Pat
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "interrupted: the same command goes on where it stopped\n")
+    assert (process.returncode, err) == (130, "interrupted: the same command resumes it\n")
     statuses = [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")]
     assert statuses == ["interrupted"] * 2
     assert claims(outputs) == {}
