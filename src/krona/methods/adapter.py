@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import whole
+from krona.methods.inference_parts import Bottleneck
 from krona.methods.non_linearity import non_linearity_named
-from krona.methods.parts import Bottleneck
 
 
 class Adapter(nn.Module):

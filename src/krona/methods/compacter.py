@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import whole
+from krona.methods.inference_parts import Bottleneck
 from krona.methods.non_linearity import non_linearity_named
-from krona.methods.parts import Bottleneck
 
 
 class Compacter(nn.Module):

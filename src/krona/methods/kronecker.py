@@ -19,8 +19,8 @@ from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul
 from krona.messages import KronaError
 from krona.methods.arguments import choice, finite, whole
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
+from krona.methods.inference_parts import KroneckerParts
 from krona.methods.non_linearity import non_linearity_named
-from krona.methods.parts import KroneckerParts
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:

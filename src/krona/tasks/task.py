@@ -13,7 +13,7 @@ from typing import Any
 
 from krona.messages import KronaError, did_you_mean
 from krona.metrics.scores import METRICS, fitting
-from krona.tasks.plain import known_keys, plain_values
+from krona.tasks.task_config import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
 FILE_KEYS = ("train", "dev", "test")

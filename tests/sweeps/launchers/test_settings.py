@@ -17,7 +17,7 @@ from krona.config.overrides import normalised
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.launching import ENGINES, require_package
+from krona.sweeps.launchers.dispatch import ENGINES, require_package
 from krona.sweeps.workers import run_sweep
 from typed_run import train
 

@@ -13,9 +13,9 @@ from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.sweeps.plan import Planned
 from krona.sweeps.planning.cards import Card
+from krona.sweeps.planning.flops import memory, sizes_of
 from krona.sweeps.planning.lengths import Lengths, lengths_of
 from krona.sweeps.planning.speed import Load, Speed, load_of
-from krona.sweeps.planning.work import memory, sizes_of
 
 RESULT_BYTES = 25_000  # result.json, metrics.csv, train.log
 PREDICTION_BYTES = 250  # a row of dev or test in predictions.jsonl

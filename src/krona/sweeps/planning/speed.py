@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from krona.config.settings import Run
 from krona.outputs.result import Result
+from krona.sweeps.planning.flops import Sizes, elements, forward, step
 from krona.sweeps.planning.lengths import Lengths
-from krona.sweeps.planning.work import Sizes, elements, forward, step
 
 FEWEST_STEPS = 5  # of a run that is used
 APART = 1.2  # runs whose shares of a part differ by this factor separate it from operations

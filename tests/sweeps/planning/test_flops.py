@@ -4,9 +4,9 @@ import pytest
 
 from krona.outputs.result import Result
 from krona.sweeps.planning import measured
+from krona.sweeps.planning.flops import Sizes, elements, forward, memory, step
 from krona.sweeps.planning.lengths import Lengths
 from krona.sweeps.planning.speed import Load, Speed, fit
-from krona.sweeps.planning.work import Sizes, elements, forward, memory, step
 from report.generate import make_result
 
 TINY = Sizes(d_model=4, d_kv=2, d_ff=8, heads=2, encoder=1, decoder=1, vocabulary=10, gated=False, params=1_000)
