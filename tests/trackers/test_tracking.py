@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.training.test_learner import fit, learner
 from tests.tiny_t5 import inserted
 from tests.trackers.one_run import one_run
+from tests.training.test_learner import fit, learner
 
 from krona.outputs.result import read_result
 from krona.paths import CONF
