@@ -272,7 +272,7 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rich.console import Console; from krona.tuning.tune import tune\n"
     )
-    code += "from krona.cli.launch import quiet_libraries; quiet_libraries()\n"
+    code += "from krona.jobs.processes import quiet_libraries; quiet_libraries()\n"
     code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
     command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]
     worker = subprocess.Popen(command)
