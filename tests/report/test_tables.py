@@ -151,7 +151,9 @@ def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
     beside = [row.cells["rte test"] for row in table.rows]
     assert [cell.value for cell in beside] == [for_dev.test["score"], for_test.test["score"]]
     assert not any(cell.best or cell.tied for cell in beside)
-    assert any(note.startswith("Several settings of a method: the mark is by dev") for note in table.notes)
+    assert any(
+        note.startswith("Several settings of a method: the best is marked by dev scores") for note in table.notes
+    )
     assert not any("do not look at the test set" in note for note in table.notes)
 
 
@@ -162,7 +164,7 @@ def test_among_methods_only_the_setting_that_dev_chooses_can_be_the_best(tmp_pat
     values = {row.differs or row.key: row.cells["rte"] for row in table.rows}
     assert max(values, key=lambda name: values[name].value) == "kron_factors=12x64"
     assert [name for name, cell in values.items() if cell.best] == ["kron_factors=2x384"]
-    assert any("only the one that is best on dev can be marked" in note for note in table.notes)
+    assert any("only the one with the best dev score can be marked" in note for note in table.notes)
 
 
 def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
@@ -342,7 +344,7 @@ def test_what_the_tables_say_to_type_exists():
             (variant,) = [w.removeprefix("variant=") for w in layout.override(row) if w.startswith("variant=")]
             assert (CONF / "variant" / f"{variant}.yaml").is_file(), variant
     for row in layout_of("9", None).rows:
-        assert (CONF / "factors" / "paper" / f"{row}.yaml").is_file()
+        assert (CONF / "factors" / f"{row}.yaml").is_file()
 
 
 def test_rows_of_the_layouts_are_the_papers():

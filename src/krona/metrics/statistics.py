@@ -48,7 +48,6 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     ``runs`` are seeds of one method on one test set; an example is drawn for all of them together. The percentile
     interval of these says how much the score owes to which examples are in the test set, nothing about seeds.
     """
-    rng = np.random.default_rng(seed)
     by_metric = [sums_of(name, runs) for name in metrics if METRICS[name].of_draws is None]
     sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
     of_draws = [score for name in metrics if (score := METRICS[name].of_draws) is not None]
@@ -63,6 +62,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
                 total[rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
     # Examples that count the same are interchangeable: only how often each kind comes is drawn.
+    rng = np.random.default_rng(seed)
     kinds, counts = np.unique(np.hstack([one.features for one, _ in sums]), axis=0, return_counts=True)
     ends = np.cumsum([one.features.shape[1] for one, _ in sums])[:-1]
     for rows in _chunks(draws, len(kinds)):
@@ -133,12 +133,9 @@ def p_value(observed: float, null: Floats) -> float:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's adjusted p-values, in the order given."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for place, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[i]))
-        adjusted[i] = largest
-    return adjusted
+    order = np.argsort(p_values, kind="stable")
+    raised = np.minimum(1.0, np.arange(len(order), 0, -1) * np.asarray(p_values, float)[order])
+    return [float(p) for p in np.maximum.accumulate(raised)[np.argsort(order)]]
 
 
 def mcnemar(only_a: int, only_b: int) -> float:

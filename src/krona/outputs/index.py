@@ -50,7 +50,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
         stamps = _stamps(outputs)
         known, segments = _load(outputs / FOLDER, stamps)
         found = _with_fresh(outputs, stamps, known)
-        if segments > SEGMENTS:
+        if len(segments) > SEGMENTS:
             _join(outputs / FOLDER, stamps)
         return found
 
@@ -69,9 +69,9 @@ def _with_fresh(outputs: Path, stamps: dict[str, Stamp], known: dict[str, Result
             item = _read(outputs / name / "result.json")
             advance()
             found.append(item)
-            mtime, size = stamps[name]
-            if isinstance(item, Result) and item.status != "running" and now - mtime / 1e9 > SETTLED_S:
-                fresh.append((name, mtime, size, pieces.packed(item)))
+            settled = now - stamps[name][0] / 1e9 > SETTLED_S
+            if settled and isinstance(item, Result) and item.status != "running":
+                fresh.append((name, *stamps[name], pieces.packed(item)))
             if len(fresh) == BATCH:
                 _add(outputs / FOLDER, fresh, pieces)
                 fresh, pieces = [], _Pieces()
@@ -118,33 +118,30 @@ class _Pieces:
     def packed(self, result: Result) -> list[Any]:
         """The fields of a summary."""
         values = {name: getattr(result, name) for name in NAMES}
-        for name in SHARED:
-            values[name] = self._apart(values[name])
-        config = self._apart({key: value for key, value in result.config.items() if key not in OWN})
+        values |= {name: self._apart(values[name]) for name in SHARED}
         own = {key: value for key, value in result.config.items() if key in OWN}
-        values["config"] = [_number(config, self.configs), own]
+        config = json.dumps(self._apart({key: value for key, value in result.config.items() if key not in OWN}))
+        values["config"] = [self.configs.setdefault(config, len(self.configs)), own]
         return list(values.values())
 
     def _apart(self, whole: dict[str, Any]) -> dict[str, Any]:
-        return {k: [_number(v, self.parts)] if isinstance(v, dict | list) else v for k, v in whole.items()}
+        def number(part: Any) -> int:
+            return self.parts.setdefault(json.dumps(part), len(self.parts))
 
-
-def _number(value: Any, known: dict[str, int]) -> int:
-    return known.setdefault(json.dumps(value), len(known))
+        return {k: [number(v)] if isinstance(v, dict | list) else v for k, v in whole.items()}
 
 
 def _together(whole: dict[str, Any], parts: Sequence[Any]) -> dict[str, Any]:
     return {key: parts[value[0]] if value.__class__ is list else value for key, value in whole.items()}
 
 
-def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], int]:
-    """The summaries that still hold, and the number of segments."""
+def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], list[Path]]:
+    """The summaries that still hold, and the segments that were read."""
     found: dict[str, Result] = {}
     config, *shared = (NAMES.index(name) for name in ("config", *SHARED))
     paths = sorted(folder.glob("*.json"))
     for path in paths:
-        content = _segment(path)
-        if content is None:
+        if (content := _segment(path)) is None:
             continue
         parts = content["parts"]
         configs = [_together(one, parts) for one in content["configs"]]
@@ -156,7 +153,7 @@ def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], in
             number, own = values[config]
             values[config] = {**configs[number], **own}
             found[name] = Result(*values)
-    return found, len(paths)
+    return found, paths
 
 
 def _segment(path: Path) -> dict[str, Any] | None:
@@ -185,9 +182,8 @@ def _add(folder: Path, entries: Sequence[Entry], pieces: _Pieces) -> bool:
 
 
 def _join(folder: Path, stamps: dict[str, Stamp]) -> None:
-    """All that still holds in one segment. What another process adds meanwhile stays: only those read before go."""
-    paths = sorted(folder.glob("*.json"))
-    known, _ = _load(folder, stamps)
+    """Write all that still holds as one segment. What another process adds meanwhile stays."""
+    known, paths = _load(folder, stamps)
     pieces = _Pieces()
     if _add(folder, [(name, *stamps[name], pieces.packed(result)) for name, result in known.items()], pieces):
         for path in paths:
@@ -200,7 +196,7 @@ def _digest(body: bytes) -> str:
 
 @contextmanager
 def _fewer_collections() -> Iterator[None]:
-    """Millions of objects that all stay: the collector would walk them again and again, now and later."""
+    """Without the garbage collector, which would walk millions of objects that all stay again and again."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -32,28 +32,24 @@ def unusable(path: Path, error: Exception) -> KronaError:
 
 def _answers(result: Result) -> dict[str, Answers]:
     task = result.config["task"]
-    names = label_ids(task)
+    labels, scored = label_ids(task), metrics_of(task)
     answers = {}
     for split in ("dev", "test"):
         part = getattr(result, split)
         if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
             continue
-        answers[split] = encode(*unpack_outcomes(part["outcomes"]), names)
+        answers[split] = encode(*unpack_outcomes(part["outcomes"]), labels)
         given = score_by_sums(list(part["parts"]), answers[split])
         for metric, value in part["parts"].items():
             _same(f"{split} {metric}", value, given[metric], "predictions")
-        names_of_score = metrics_of(task)
-        mean = sum(part["parts"][name] for name in names_of_score) / len(names_of_score)
+        mean = sum(part["parts"][name] for name in scored) / len(scored)
         _same(f"{split}.score", part["score"], mean, "parts")
     return answers
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
     """A task's targets in the order of their ids; None for a regression."""
-    labels = task.get("labels")
-    if labels is None:
-        return None
-    return [str(i) for i in sorted(labels.values() if isinstance(labels, Mapping) else range(len(labels)))]
+    return None if task.get("labels") is None else list(label_words(task))
 
 
 def metrics_of(task: Mapping[str, Any]) -> list[str]:

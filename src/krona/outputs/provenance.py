@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -12,9 +13,13 @@ LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datase
 
 def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
     """Commit, versions, device and threads of this process."""
+    versions = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
     return {
         **code_version(project),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions,
         "device": device,
         "threads": threads,
         "host": platform.node(),
@@ -40,13 +45,3 @@ def code_version(project: Path) -> dict[str, Any]:
         "git_dirty": None if status is None else bool(status),
         "git_code": git("log", "-1", "--format=%H", "--", "src", "conf", "train.py"),  # the last change of the code
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

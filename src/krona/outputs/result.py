@@ -124,14 +124,12 @@ def read_result(path: Path) -> Result:
         raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
     if content.get("schema") != SCHEMA:
         raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
-    names = {f.name for f in fields(Result)}
     missing = {"run_id", "status", "method", "task", "seed", "config"} - content.keys()
-    unknown = content.keys() - names
+    unknown = content.keys() - {f.name for f in fields(Result)}
     if missing or unknown:
         raise KronaError(f"{path}: missing {sorted(missing)}, unknown {sorted(unknown)}")
     result = Result(**content)
-    problems = result.problems()
-    if problems:
+    if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")
     if result.run_id != path.parent.name:
         raise KronaError(f"{path} says run_id {result.run_id}, its folder says {path.parent.name}")

@@ -44,8 +44,9 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
-    words = [_get(config, "method", "name"), _get(config, "task", "name"), _get(config, "backbone", "name")]
-    factors = canonical(_get(config, "method", "kron_factors"))
+    groups = [config.get(group) for group in ("method", "task", "backbone")]
+    words = [group.get("name") if isinstance(group, Mapping) else None for group in groups]
+    factors = canonical(groups[0].get("kron_factors")) if isinstance(groups[0], Mapping) else None
     if isinstance(factors, list) and factors and isinstance(factors[0], list):
         words.append(shape_name(factors[0]))
     words.append(f"s{canonical(config.get('seed'))}")
@@ -56,28 +57,17 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 def canonical(value: Any, path: str = "") -> Any:
     """The value without what is not identity, numbers in one form: 1, 1.0 and 1e0 are one."""
     if isinstance(value, Mapping):
-        inner = {str(key): (f"{path}.{key}" if path else str(key)) for key in value}
+        places = {key: f"{path}.{key}" if path else str(key) for key in value}
         return {
-            str(key): canonical(item, inner[str(key)])
+            str(key): canonical(item, places[key])
             for key, item in value.items()
-            if inner[str(key)] not in NOT_IDENTITY and not (inner[str(key)] in OFF_IS_ABSENT and item is False)
+            if places[key] not in NOT_IDENTITY and not (places[key] in OFF_IS_ABSENT and item is False)
         }
     if isinstance(value, list | tuple):
         return [canonical(item, path) for item in value]
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            return repr(value)
+    if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() else value
-    if value is None or isinstance(value, str | int):
-        return value
-    return repr(value)
-
-
-def _get(config: Mapping[str, Any], *keys: str) -> Any:
-    value: Any = config
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
+    return value if value is None or isinstance(value, str | int) else repr(value)
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:

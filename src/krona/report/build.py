@@ -72,10 +72,9 @@ def collect(
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
         counts = unfinished_counts(report.unfinished)
-        unfinished = f" Not finished: {counts}." if counts else ""
-        where = ", ".join(map(str, folders))
-        words = f"No finished run under {where} belongs to this table.{unfinished} To make them:"
-        report.empty = words, layout.command
+        words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
+        words += f" Not finished: {counts}." if counts else ""
+        report.empty = f"{words} To make them:", layout.command
     if (printed := paper_table(layout)) is not None:
         beside = [one for one in report.tables if one.section is not None and one.section.comparable]
         for one in beside:
@@ -102,19 +101,17 @@ def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path])
 
 def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:
     found = {}
-    for folder in folders:
-        for kind in ("latency", "training"):
-            path = folder / "bench" / f"{kind}.json"
-            try:
-                if path.is_file():
-                    found[kind] = costs.read_bench(path)
-            except KronaError as error:
-                problems.append(str(error))
+    for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
+        try:
+            if path.is_file():
+                found[path.stem] = costs.read_bench(path)
+        except KronaError as error:
+            problems.append(str(error))
     return [costs.bench_table(layout, found)] if found else []
 
 
 def _check_writable(out: Path | None) -> None:
-    """Before the work: a folder, or a place where nothing may be written, is named now."""
+    """Raise KronaError before the work where ``out`` is a folder or lies in one that can't be written."""
     if out is None:
         return
     if out.is_dir():

@@ -30,7 +30,7 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
     if not done:
         return None
-    by_seed = {run.result.seed: float(run.score(split) or 0.0) for run in done}
+    by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
     cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
     scored = CellScores(cell, by_seed, {}, done[0].metrics)
     answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
@@ -44,12 +44,10 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
 
 def average(parts: Sequence[CellScores]) -> CellScores:
     """The mean over tasks: its interval is over the seeds that every task has, its test interval over all test sets."""
-    cell = Cell(
-        float(np.mean([part.cell.value for part in parts])), runs=[run for part in parts for run in part.cell.runs]
-    )
     seeds = set.intersection(*(set(part.by_seed) for part in parts))
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
-    cell.interval = t_interval(list(by_seed.values()))
+    mean = float(np.mean([part.cell.value for part in parts]))
+    cell = Cell(mean, t_interval(list(by_seed.values())), runs=[run for part in parts for run in part.cell.runs])
     draws = [part.draws for part in parts if part.draws is not None]
     scored = CellScores(cell, by_seed, {}, [])
     if len(draws) == len(parts):
@@ -63,11 +61,11 @@ def average(parts: Sequence[CellScores]) -> CellScores:
 def paired_test(a: CellScores, b: CellScores, *, seed: int = 0) -> SwapTest | None:
     """On the seeds that both have; None without any, or on different test sets."""
     seeds = sorted(a.answers.keys() & b.answers.keys())
-    if not seeds or a.metrics != b.metrics:
+    if a.metrics != b.metrics:
         return None
     try:
         return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], a.metrics, seed=seed)
-    except ValueError:  # another test set
+    except ValueError:  # no seed in common, or another test set
         return None
 
 
@@ -84,10 +82,7 @@ class PairedTests:
         return self.known[key]
 
     def mark_best(self, column: Sequence[CellScores], *, fit: Sequence[CellScores], seed: int) -> None:
-        """The highest mean of a task, and those not significantly different from it, Holm over the column.
-
-        ``fit``: those of the column that may be the best.
-        """
+        """Mark the highest mean in ``fit``, and those of a task's column not significantly different from it (Holm)."""
         if len(column) < 2:  # a lone cell is the best of nothing
             return
         best = max(fit, key=lambda one: one.cell.value or 0.0)

@@ -1,4 +1,4 @@
-"""Marks of the best rows. Among several settings of one method dev chooses, never test."""
+"""Marks of the best rows. Among several settings of one method, dev scores choose, never test scores."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,14 +14,14 @@ MOST_CELLS = 240  # of such a report's tables together: each is resampled and co
 FEWEST_ROWS = 3  # of each table, however many tables there are
 MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
 
-CHOSEN = "Several settings of a method: the mark is by dev, which is what one chooses by; test stands beside it."
-AMONG = "Of a method's several rows only the one that is best on dev can be marked as the best."
+CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
+AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
 
 
 def marked(
     layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, CellScores | None]]
 ) -> dict[int, CellScores]:
-    """The averages of rows that have one; in each column the best is marked, and what ties with it."""
+    """The averages of rows that have one; marks the best of each column and what ties with it."""
     tests = PairedTests()
     for place, task in enumerate(tasks):
         found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}
@@ -38,7 +38,7 @@ def marked(
 
 
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
-    """Those of the rows at ``places`` that may be the best: on test only the one of each method that dev says is."""
+    """The rows among ``places`` that may be the best: on test only each method's best row on dev."""
     if split != "test":
         return list(places)
     of_method = defaultdict(list)
@@ -56,7 +56,7 @@ def _on_dev(one: Group, tasks: Sequence[str]) -> float:
 def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
     """The ``rows`` with the best mean score, in the order given, and a note of what is left out.
 
-    Rows with scores on more tasks go before; those without any run stay, as what is missing is part of a table.
+    Rows with scores on more tasks come first; those without any run stay, because a table shows what is missing.
     """
     filled = [one for one in groups if one.runs]
     best = sorted(filled, key=lambda one: _standing(one, split), reverse=True)[:rows]

@@ -19,26 +19,10 @@ from krona.report.table import AVERAGE, Cell, Column, Row, Table
 REFERENCE = "full"
 
 
-def seconds_a_step(run: StoredRun) -> float | None:
-    """Training only; so a run that stopped early compares with one that did not."""
-    curve, progress = run.result.dev_curve, run.result.progress
-    steps = progress.get("step") or (curve[-1].get("step") if curve else None)
-    train = run.result.times.get("train")
-    return train / steps if train and steps else None
-
-
-def mean_seconds(runs: Sequence[StoredRun]) -> Cell:
-    """The mean training time of the finished runs."""
-    known = [run.result.times["train"] for run in runs if run.status == "done" and run.result.times.get("train")]
-    return Cell(float(np.mean(known)), digits=0) if known else Cell(missing="")
-
-
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
     """For each row, task → seconds a step over the reference row's on that task; tasks without both are left out."""
-    base: dict[str, list[float]] = {}
-    for one in groups:
-        if one.key == reference and not one.differs:
-            base = {task: [seconds for _, seconds in _steps(runs)] for task, runs in one.runs.items()}
+    runs_of = next((one.runs for one in groups if one.key == reference and not one.differs), {})
+    base = {task: [seconds for _, seconds in _steps(runs)] for task, runs in runs_of.items()}
     rows: list[dict[str, Cell]] = []
     for one in groups:
         cells = {}
@@ -51,8 +35,14 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
 
 
 def _steps(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
-    done = [run for run in runs if run.status == "done"]
-    return [(run, seconds) for run in done if (seconds := seconds_a_step(run)) is not None]
+    """Finished runs with their training seconds a step, in which a run that stopped early compares with the others."""
+    found = []
+    for run in runs:
+        curve, train = run.result.dev_curve, run.result.times.get("train")
+        steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
+        if run.status == "done" and train and steps:
+            found.append((run, train / steps))
+    return found
 
 
 def read_bench(path: Path) -> dict[str, Any]:
@@ -93,10 +83,9 @@ def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
 
 def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: str, column: str) -> Cell:
     paper = layout.paper.value(name, column) if layout.paper else None
-    if found is None:
-        return Cell(paper=paper, missing="not measured", command=f"python bench.py bench={kind}")
-    if found["ratio_to_full"] is None:
-        return Cell(paper=paper, missing="measured without full", command=f"python bench.py bench={kind}")
+    if found is None or found["ratio_to_full"] is None:
+        why = "not measured" if found is None else "measured without full"
+        return Cell(paper=paper, missing=why, command=f"python bench.py bench={kind}")
     return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
 
 

@@ -34,19 +34,15 @@ class Group:
     @property
     def suffix(self) -> str:
         """The differing settings as a reader sees them; a shape as it was used."""
-        return ", ".join(
-            f"{key.removeprefix('method.')}={self._shown(key, value)}" for key, value in self.differs.items()
-        )
-
-    def _shown(self, key: str, value: str) -> str:
-        if key != "method.kron_factors" or self.first is None:
-            return in_words(key, value)
-        used, asked = used_shape(self.first.result), asked_shape(self.first.result)
-        return f"{used} (the paper's {asked})" if asked else used or value
+        shown = {key: in_words(key, value) for key, value in self.differs.items()}
+        if self.first is not None and (key := "method.kron_factors") in shown:
+            used, asked = used_shape(self.first.result), asked_shape(self.first.result)
+            shown[key] = f"{used} (the paper's {asked})" if asked else used or self.differs[key]
+        return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in shown.items())
 
 
 def in_words(key: str, value: str) -> str:
-    """A setting's value as it is read: none for null, and for -1 steps; a long fraction with four digits."""
+    """A setting's value in words: none for null, and for -1 steps; a long fraction with four digits."""
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
     return IN_WORDS.get((key, value), "none" if value == "null" else value)
@@ -56,8 +52,7 @@ def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[li
     """Rows in the table's order (without runs too if ``whole``), and a note for each cell of several variants."""
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
-        row = layout.row(run)
-        if row is not None:
+        if (row := layout.row(run)) is not None:
             cells[row][run.result.task][run.variant].append(run)
     _join_unknown(cells)
     groups: list[Group] = []
@@ -76,17 +71,14 @@ def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[li
         if plain.runs or not split:
             groups.append(plain)
         groups += split
-        label = layout.labels.get(row, row)
-        for task, variants_of_task in several.items():
-            keys = ", ".join(differing[task])
-            notes.append(
-                f"{label} on {task_label(task)}: {len(variants_of_task)} variants ({keys}), a row each, never averaged."
-            )
+        for task, found in several.items():
+            where, keys = f"{layout.labels.get(row, row)} on {task_label(task)}", ", ".join(differing[task])
+            notes.append(f"{where}: {len(found)} variants ({keys}), a row each, never averaged.")
     return groups, shortened(notes, 5)
 
 
 def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
-    """A run that ended before it knew its data's fingerprints belongs to the variant that its settings name."""
+    """Move runs that ended before they knew their data's fingerprints to the variant of the same settings."""
     for tasks in cells.values():
         for variants in tasks.values():
             known: dict[tuple[str, ...], list[tuple[str, ...]]] = defaultdict(list)
@@ -101,9 +93,8 @@ def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:
 
 
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
-    """Those with scores, and of these the ones that the table's own sweep made, if any (with seeds from elsewhere)."""
-    finished = [runs for runs in variants if any(run.status == "done" for run in runs)]
-    variants = finished or variants
+    """The finished variants, and of these the ones that the table's own sweep made, if any."""
+    variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
 
@@ -111,19 +102,17 @@ def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[
 def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
     """One group a combination of the differing settings, tasks with the same combination side by side."""
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
-    found: dict[tuple[str, ...], Group] = {}
+    found: dict[tuple[tuple[str, str], ...], Group] = {}
     for task, variants in several.items():
         for runs in variants:
-            found_values = {key: runs[0].setting(key) for key in keys if key in differing[task]}
-            values = {key: "not set" if value is None else value for key, value in found_values.items()}
-            name = tuple(f"{key}={value}" for key, value in values.items())
-            found.setdefault(name, Group(row, values)).runs[task] = runs
-    return [found[name] for name in sorted(found, key=lambda name: [_natural(part) for part in name])]
+            settings = {key: runs[0].setting(key) for key in keys if key in differing[task]}
+            values = {key: "not set" if value is None else value for key, value in settings.items()}
+            found.setdefault(tuple(values.items()), Group(row, values)).runs[task] = runs
+    return [found[name] for name in sorted(found, key=lambda name: [_natural(*part) for part in name])]
 
 
-def _natural(text: str) -> tuple[str, float, str]:
+def _natural(key: str, value: str) -> tuple[str, float, str]:
     """Numbers by size: lr=0.0001 before lr=0.001 and 2x384 before 12x64."""
-    key, _, value = text.partition("=")
     try:
         return key, float(value.split("x")[0]), value
     except ValueError:
@@ -143,7 +132,7 @@ def shortened(notes: list[str], most: int) -> list[str]:
 
 
 def named_row(layout: Layout, one: Group) -> Row:
-    """The group's row, without cells. A row that is a shape has the used shape's name, with the paper's beside it."""
+    """The group's row, without cells. A row of a shape has the used shape's name, with the paper's beside it."""
     label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
     first = one.first
     if layout.by_shape and first is not None and asked_shape(first.result):

@@ -17,30 +17,26 @@ MOST_TUNED = 12  # of such notes
 
 
 def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
-    """Settings, fitted shapes, what a search chose, code and machine of these runs."""
-    return [
-        *_no_label_note(runs),
-        *_settings_note(runs),
-        *_shapes_note(layout, runs),
-        *_tuned_notes(runs),
-        _code_note(runs),
-    ]
+    """Settings, fitted shapes, tuned settings, code and machine of these runs."""
+    shapes = [] if layout.by_shape else _shapes_note(runs)
+    return [*_no_label_note(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
 
 
 def _no_label_note(runs: Sequence[StoredRun]) -> list[str]:
-    """Runs that trained and answer with no label, so that their zeros are no result."""
+    """How many runs trained but do not answer with labels, so that their score of 0 means nothing."""
     trained = [run for run in runs if run.status == "done" and run.result.trainable_params]
     zeros = [run for run in trained if (part := run.result.test or run.result.dev) and part["score"] == 0]
     count = sum(no_label_line(run.whole) is not None for run in zeros)
-    note = (
+    if not count:
+        return []
+    return [
         f"{amount(count, 'run')} of score 0 did not learn to answer: most of their predictions are no label. Train "
         "longer, or with a higher optimizer.lr; the run's own last lines say more."
-    )
-    return [note] if count else []
+    ]
 
 
 def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
-    """What each method took from its search."""
+    """The settings that recipe=tuned took from searches."""
     notes = dict.fromkeys(
         f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
         f"{note.removeprefix(TUNED)}."
@@ -52,7 +48,7 @@ def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def about_chance(table: Table, tasks: list[str]) -> list[str]:
-    """How many seeds and which test sets the scores rest on, where that limits what they say."""
+    """Limits of the scores: single or unequal seeds, cells without a paired test or a test-set interval."""
     cells = [row.cells[task] for row in table.rows for task in tasks if row.cells[task].value is not None]
     if not cells:
         return []
@@ -65,19 +61,16 @@ def about_chance(table: Table, tasks: list[str]) -> list[str]:
     columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
     untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
     if untested:
-        notes.append(
-            f"{amount(untested, 'cell')} could not be tested against the best of the column: no seed or no "
-            "test set in common."
-        )
+        count = amount(untested, "cell")
+        notes.append(f"{count} could not be tested against the best of the column: no seed or no test set in common.")
     if any(cell.test_interval is None for cell in cells):
-        notes.append(
-            "Without stored predictions, or on test sets that differ between seeds, no test-set interval is given."
-        )
+        why = "Without stored predictions, or on test sets that differ between seeds"
+        notes.append(f"{why}, no test-set interval is given.")
     return notes
 
 
 def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
-    """What the runs that train have in common that moves their numbers."""
+    """The main training settings of the runs that train."""
     training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
     words = []
     for key, name in (
@@ -91,10 +84,7 @@ def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
     return [f"Settings: {', '.join(words)}."] if words else []
 
 
-def _shapes_note(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
-    """Which shapes of the paper's became which on these layers."""
-    if layout.by_shape:
-        return []
+def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
     fitted = sorted({f"{asked} → {used_shape(run.result)}" for run in runs if (asked := asked_shape(run.result))})
     return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
 

@@ -78,10 +78,7 @@ class StoredRun:
 
     @cached_property
     def variant(self) -> tuple[str, ...]:
-        """`settings` in a form that is quick to make and to compare: each part of the config, and of the content.
-
-        A part has a line a setting. One that several runs share is put in words memo.
-        """
+        """`settings`, quick to make and compare: a text for each part of the config, a line a setting."""
         return (*self.asked, *(f"{key}={value}" for key, value in self.content.items() if value is not None))
 
     @cached_property
@@ -104,11 +101,10 @@ class StoredRun:
 
     def _lines(self, key: str, value: Any) -> str:
         same = id(value) if isinstance(value, Mapping | list) else value
-
-        def lines() -> str:
-            return "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key)))
-
-        found: str = self.memo.of((key, value.__class__, same), value, lines)
+        found: str = self.memo.of(
+            (key, value.__class__, same), value,
+            lambda: "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key))),
+        )  # fmt: skip
         return found
 
     @property
@@ -181,13 +177,11 @@ def choose(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]
         key, equals, wanted = text.partition("=")
         if not equals:
             raise KronaError(f"filter {text!r}: write key=value, as in method=krona or optimizer.lr=1e-3")
-        known = [run for run in runs if _value(run, key) is not None]
-        if runs and not known:
-            raise KronaError(
-                f"filter {text!r}: no run has the key {key!r} (method, task, seed, sweep or a config's key)"
-            )
+        found = {id(run): value for run in runs if (value := _value(run, key)) is not None}
+        if runs and not found:
+            raise KronaError(f"filter {text!r}: no run has the key {key!r} (method, task, seed, sweep or a config key)")
         values = {_number_or_text(item) for item in wanted.split(",")}
-        kept = [run for run in kept if _number_or_text(_value(run, key) or "") in values]
+        kept = [run for run in kept if _number_or_text(found.get(id(run), "")) in values]
     return kept
 
 

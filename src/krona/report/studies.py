@@ -21,7 +21,7 @@ def studies_of(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list
 
 
 def in_words(study: Study) -> list[str]:
-    """How many trials, the best and its values, what its axes account for."""
+    """The number of trials, the best and its values, the importance of each axis."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
@@ -30,17 +30,18 @@ def in_words(study: Study) -> list[str]:
     lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {values(study.best)}.")
     if study.importances:
         shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
-        lines.append(f"What the best half of the trials owes to each axis (PED-ANOVA): {shares}.")
+        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
     return lines
 
 
 def values(trial: Trial) -> str:
     """``optimizer.lr=0.00312 factors=32x24``"""
-    return " ".join(f"{key}={_shown(value)}" for key, value in trial.params.items())
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items())
 
 
 def data_of(study: Study) -> dict[str, Any]:
-    """What the page's script draws: the axes, and of each trial its number, state, dev score and place on each axis."""
+    """The data of the page's plots: the axes; of each trial its number, state, dev score and place on each axis."""
     axes = [
         {"key": axis.key, "log": axis.log, "names": list(axis.choices) or None, "range": [axis.low, axis.high]}
         for axis in study.axes
@@ -58,7 +59,3 @@ def _place(choices: tuple[Choice, ...], value: Any) -> float | None:
     if value is None or (choices and str(value) not in choices):
         return None
     return choices.index(str(value)) if choices else float(f"{value:.4g}")
-
-
-def _shown(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

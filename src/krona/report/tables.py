@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
@@ -25,42 +27,37 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     """A table for each section that has a run of this layout; none where no run belongs to it."""
     by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
-        if layout.row(run) is not None and _column_fits(layout, run):
+        # GLUE's and the sample's columns are the paper's; the user's own data have their own.
+        fits = not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
+        if fits and layout.row(run) is not None:
             by_section[run.section].append(run)
     many = sum(map(len, by_section.values())) > choice.MOST_RUNS
     most_cells = choice.MOST_CELLS // len(by_section) if many else None
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
-        split, looked, aside = scored_on(layout, by_section[section])
-        table = _table(replace(layout, split=split), section, looked, most_cells)
-        table.asides += aside
-        tables.append(table)
+        split, scored, aside = _scored_on(layout, by_section[section])
+        tables.append(_table(replace(layout, split=split), section, scored, most_cells))
+        tables[-1].asides += aside
     return tables
 
 
-def scored_on(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
-    """The split of a section's scores, its runs that have them, and of those left out a word and what shows them.
+def _scored_on(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
+    """The split of a section's scores, its runs that have them, and a note on the others with the command for them.
 
-    Dev where no run looked at test, as in a search for learning rates; else a search's runs are no part of the table.
+    Dev where no run scores test, as in a search for learning rates; else a search's runs are left out of the table.
     """
-    looked = [run for run in runs if run.result.config.get("score_test", True)]
-    if layout.split != "test" or layout.quantity != "score" or len(looked) == len(runs):
+    scored = [run for run in runs if run.result.config.get("score_test", True)]
+    if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
         return layout.split, runs, []
-    if not looked:
+    if not scored:
         return "dev" if layout.paper is None else "test", runs, []
-    count, sweeps = len(runs) - len(looked), sorted({run.sweep for run in runs if run.sweep and run not in looked})
+    count, sweeps = len(runs) - len(scored), sorted({run.sweep for run in runs if run.sweep and run not in scored})
     of = f" (sweep{'s' * (len(sweeps) != 1)} {', '.join(sweeps)})" if sweeps else ""
     command = shlex.join(["krona", "report", "--sweep", sweeps[0]]) if sweeps else ""
-    return "test", looked, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
-
-
-def _column_fits(layout: Layout, run: StoredRun) -> bool:
-    """GLUE's and the sample's columns are the paper's; one's own data have their own."""
-    return not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
+    return "test", scored, [(f"{amount(count, 'run')} on dev alone left out{of}.", command)]
 
 
 def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
-    """``most_cells``: None: all."""
     # What the table lacks is shown where it was meant to be made, not where a run of another sweep fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
     # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
@@ -96,11 +93,16 @@ def _score_table(
     with_average = layout.average and len(tasks) > 1
 
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)
-    columns = [column for task in tasks for column in _columns(layout, task)]
     extras = [Column(name, EXTRAS[name], name) for name in layout.extras]
-    table.columns = [c for c in extras if c.key == "params"] + columns
-    if with_average:
-        table.columns.append(Column(AVERAGE, _average_label(layout, section, tasks), "average"))
+    table.columns = [c for c in extras if c.key == "params"]
+    split = f" {layout.split}" if layout.beside else ""
+    for task in tasks:
+        table.columns.append(Column(task, f"{task_label(task)}{split}"))
+        if beside := layout.beside:
+            table.columns.append(Column(f"{task} {beside}", f"{task_label(task)} {beside}", "beside"))
+    if with_average:  # only all eight tasks of GLUE are its average
+        label = "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
+        table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
         row = named_row(layout, one)
@@ -108,14 +110,17 @@ def _score_table(
             found = scored[i][task]
             row.cells[task] = found.cell if found else _missing(layout, section, one, task)
             if layout.beside:
-                beside = score_cell(one.runs.get(task, []), layout.beside, seeds)
-                row.cells[f"{task} {layout.beside}"] = beside.cell if beside else Cell(missing="")
+                other = score_cell(one.runs.get(task, []), layout.beside, seeds)
+                row.cells[f"{task} {layout.beside}"] = other.cell if other else Cell(missing="")
         if with_average:
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages[i].cell if i in averages else Cell(missing=f"without {', '.join(lacking)}")
         table.rows.append(row)
-    _add_extras(layout, groups, table)
-    for one, row in zip(groups, table.rows, strict=True):
+    relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
+    for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
+        runs = [run for found in one.runs.values() for run in found]
+        for name in layout.extras:
+            row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
         add_paper(layout, section, one, row)
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
@@ -123,21 +128,8 @@ def _score_table(
     return table
 
 
-def _columns(layout: Layout, task: str) -> list[Column]:
-    label, beside = task_label(task), layout.beside
-    if beside is None:
-        return [Column(task, label)]
-    return [Column(task, f"{label} {layout.split}"), Column(f"{task} {beside}", f"{label} {beside}", "beside")]
-
-
-def _average_label(layout: Layout, section: Section, tasks: list[str]) -> str:
-    """Only all eight tasks of GLUE are its average."""
-    label = "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
-    return label if layout.beside is None else f"{label} {layout.split}"
-
-
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
-    """Why there is no number, and what to type for one."""
+    """Why there is no number, and the command that makes it."""
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
@@ -157,31 +149,20 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
 
 
-def _add_extras(layout: Layout, groups: list[Group], table: Table) -> None:
-    relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
-    for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
-        runs = [run for found in one.runs.values() for run in found]
-        for name in layout.extras:
-            row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
-
-
 def _extra(name: str, runs: list[StoredRun]) -> Cell:
     if name == "time":
-        return costs.mean_seconds(runs)
-    results = [run.result for run in runs]
-    if name == "params":
-        found, digits = [result.trainable_percent for result in results], -3
-    else:
-        found, digits = [result.provenance.get("update_rank") for result in results], 0
+        times = [seconds for run in runs if run.status == "done" and (seconds := run.result.times.get("train"))]
+        return Cell(float(np.mean(times)), digits=0) if times else Cell(missing="")
+    percent = name == "params"
+    found = [r.result.trainable_percent if percent else r.result.provenance.get("update_rank") for r in runs]
     known = [value for value in found if value is not None]
-    return Cell(max(known), digits=digits) if known else Cell(missing="")
+    return Cell(max(known), digits=-3 if percent else 0) if known else Cell(missing="")
 
 
 def paper_table(layout: Layout) -> Table | None:
-    """The paper's own numbers, for where ours can't stand beside them."""
-    if layout.paper is None:
+    """The paper's own numbers, for a report without comparable runs."""
+    if (paper := layout.paper) is None:
         return None
-    paper = layout.paper
     columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]
     heading = "The paper's numbers (T5-base, GLUE, single runs)"
     table = Table(layout.name, layout.title, heading, layout.axis, columns, [])

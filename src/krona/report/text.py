@@ -22,14 +22,10 @@ def number(value: float, digits: int = 2) -> str:
 def legend(report: Report, *, paper: str) -> str:
     """How a cell is read. ``paper``: how the paper's number is shown; left out where none is."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
-    parts = [
-        "Mean over seeds",
-        "± Student's t over them (95 %)",
-        "from–to: bootstrap over the scored set's examples (95 %)",
-    ]
-    parts += [paper] if any(cell.difference is not None for cell in cells) else []
+    shown = f"; {paper}" if any(cell.difference is not None for cell in cells) else ""
     return (
-        f"{'; '.join(parts)}. * best; ~ not significantly different from it by a paired randomisation test on the "
+        "Mean over seeds; ± Student's t over them (95 %); from–to: bootstrap over the scored set's examples (95 %)"
+        f"{shown}. * best; ~ not significantly different from it by a paired randomisation test on the "
         "task's own metric (10,000 swaps of examples, all seeds together, Holm over the column)."
     )
 
@@ -66,8 +62,7 @@ def test_range(cell: Cell) -> str:
 
 def difference(cell: Cell) -> str:
     """``+0.31`` with the typographic minus, empty where it means nothing."""
-    gap = cell.difference
-    if gap is None:
+    if (gap := cell.difference) is None:
         return ""
     shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
     return shown.replace("-", "−") if float(shown) else shown.lstrip("+-")
@@ -84,13 +79,12 @@ def asides(table: Table) -> list[tuple[str, str]]:
         absent = tuple(key for key, cell in cells.items() if cell.missing in ("no run", "not measured"))
         if absent:
             lacking[absent].append((name, cells[absent[0]].command or ""))
-        for key, cell in cells.items():
-            if key not in absent:
-                failures.append((f"{name} on {labels[key]}: {cell.missing}.", cell.command or ""))
+        others = [(key, cell) for key, cell in cells.items() if key not in absent]
+        failures += [(f"{name} on {labels[key]}: {cell.missing}.", cell.command or "") for key, cell in others]
     found = []
     for absent, rows in lacking.items():
-        command, others = _joined([command for _, command in rows], absent)
-        and_more = f" (and {amount(others, 'more command')} like this)" if others else ""
+        command, left = _joined([command for _, command in rows], absent)
+        and_more = f" (and {amount(left, 'more command')} like this)" if left else ""
         names, columns = ", ".join(name for name, _ in rows), ", ".join(labels[key] for key in absent)
         found.append((f"Missing: {names} on {columns}{and_more}.", command))
     return table.asides + found + failures
@@ -103,12 +97,11 @@ def _joined(commands: list[str], absent: tuple[str, ...]) -> tuple[str, int]:
     first = words[0]
     if any(len(each) != len(first) for each in words):
         return shlex.join(first), len(words) - 1
-    places = [i for i in range(len(first)) if len({each[i] for each in words}) > 1]
+    places = [i for i, column in enumerate(zip(*words, strict=True)) if len(set(column)) > 1]
     if len(places) == 1 and all("=" in each[places[0]] for each in words):
-        place = places[0]
-        values = ",".join(each[place].partition("=")[2] for each in words)
-        first[place] = f"{first[place].partition('=')[0]}={values}"
-        return shlex.join(first), 0
+        (place,) = places
+        first[place] += "".join(f",{each[place].partition('=')[2]}" for each in words[1:])
+        places = []
     return shlex.join(first), len(words) - 1 if places else 0
 
 

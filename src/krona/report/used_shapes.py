@@ -8,8 +8,7 @@ from krona.outputs.result import Result
 
 def used_shape(result: Result) -> str | None:
     """The shape of A on this backbone's layers, as 16x12."""
-    branch_config = result.provenance.get("branch_config") or {}
-    return _shape_of_a(branch_config) or _shape_of_a(result.config["method"])
+    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
 
 
 def asked_shape(result: Result) -> str | None:

@@ -59,15 +59,13 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, a: str, b: st
         wanted = (section, task, name)
         ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
         variants = len({run.variant for run in ours})
-        if variants > 1:
-            remarks.append(f"{name} has {variants} variants: name two runs")
-        elif not ours:
-            remarks.append(f"no run of {name}")
+        if variants != 1:
+            remarks.append(f"{name} has {variants} variants: name two runs" if variants else f"no run of {name}")
         sides.append(ours if variants == 1 else [])
-    scored = [score_cell(side, "test") for side in sides]
-    if scored[0] is not None and scored[1] is not None:
-        return _compared(section, task, sides, (scored[0], scored[1]))
-    values = [None if side is None else side.cell.value for side in scored]
+    one, two = (score_cell(side, "test") for side in sides)
+    if one is not None and two is not None:
+        return _compared(section, task, sides, (one, two))
+    values = [None if side is None else side.cell.value for side in (one, two)]
     return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
 
 

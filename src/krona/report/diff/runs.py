@@ -46,13 +46,11 @@ class Diff:
 def diff(a: Path, b: Path) -> Diff:
     """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
     memo = Memo()
-    one, two = _run(a, memo), _run(b, memo)
-    keys = dict.fromkeys([*one.settings, *two.settings])
-    both = ((key, one.settings.get(key, "not set"), two.settings.get(key, "not set")) for key in keys)
-    settings = [(key, x, y) for key, x, y in both if x != y]
-    if one.result.seed != two.result.seed:
-        settings.insert(0, ("seed", str(one.result.seed), str(two.result.seed)))
-    found = Diff(one, two, settings, list(_scores(one, two)))
+    files = [path if path.name == "result.json" else path / "result.json" for path in (a, b)]
+    one, two = (of_result(read_result(file), str(file), memo) for file in files)
+    sides = [{"seed": str(run.result.seed), **run.settings} for run in (one, two)]
+    both = {key: [side.get(key, "not set") for side in sides] for key in {**sides[0], **sides[1]}}
+    found = Diff(one, two, [(key, x, y) for key, (x, y) in both.items() if x != y], list(_scores(one, two)))
     found.untested = _why_untested(one, two)
     if found.untested is None:
         _test(found)
@@ -73,11 +71,6 @@ def find_run(outputs: Path, name: str) -> Path:
         raise KronaError(f"no run {name!r} under {outputs}: give a run's id, its beginning, or its folder")
     shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
     raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
-
-
-def _run(path: Path, memo: Memo) -> StoredRun:
-    file = path if path.name == "result.json" else path / "result.json"
-    return of_result(read_result(file), str(file), memo)
 
 
 def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:
@@ -113,15 +106,12 @@ def _test(found: Diff) -> None:
 
 
 def _add_changes(found: Diff) -> None:
-    texts: list[dict[str, dict[str, Any]]] = []
-    for run in (found.a, found.b):
-        try:
-            texts.append(_predictions(run.path.parent / "predictions.jsonl"))
-        except KronaError as error:
-            found.without_texts = str(error)
-            return
+    try:
+        one, two = (_predictions(run.path.parent / "predictions.jsonl") for run in (found.a, found.b))
+    except KronaError as error:
+        found.without_texts = str(error)
+        return
     regression = found.a.packed["test"].classes == 0
-    one, two = texts
     for key in one.keys() & two.keys():
         x, y = one[key], two[key]
         if x["prediction"].strip() != y["prediction"].strip():

@@ -1,6 +1,7 @@
 """A comparison as plain text for a terminal of any width."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
@@ -13,14 +14,12 @@ NARROWEST = 20
 
 
 def render(found: Diff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
-    """Either comparison. ``width``: of a terminal; None, in a pipe, wraps nothing."""
-    if isinstance(found, MethodDiff):
-        return render_methods(found, width=width)
-    return render_diff(found, width=width, examples=examples)
+    """Either comparison; of two runs at most ``examples`` changed ones. ``width``: of a terminal; None: unwrapped."""
+    lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def render_diff(found: Diff, *, width: int | None = 100, examples: int = 5) -> str:
-    """Settings, scores, the test and at most ``examples`` of the changed ones."""
+def _runs(found: Diff, width: int | None, examples: int) -> list[str]:
     a, b = found.a.result, found.b.result
     lines = [f"A  {a.run_id}", f"B  {b.run_id}", "", "Settings that differ"]
     settings = [(name, _setting(name, x), _setting(name, y)) for name, x, y in found.settings]
@@ -30,19 +29,21 @@ def render_diff(found: Diff, *, width: int | None = 100, examples: int = 5) -> s
     lines += _columns([("", "A", "B", "B − A"), *rows], width)
     lines += ["", "Paired test", *_wrapped(_tested(found), width)]
     if found.changes:
-        lines += ["", *_wrapped(f"Examples with another answer: {len(found.changes)} ({_counted(found)})", width, "")]
+        counts = Counter(map(_kind, found.changes))  # they are in the order of kinds
+        counted = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        lines += ["", *_wrapped(f"Examples with another answer: {len(found.changes)} ({counted})", width, "")]
         lines += [line for kind in _shared_out(found, examples) for line in _example(found, kind, width)]
         if len(found.changes) > examples:
             more = len(found.changes) - examples
             lines += _wrapped(f"… and {more} more: --examples {len(found.changes)} shows all", width)
     if found.without_texts:
         lines += ["", *_wrapped(found.without_texts, width)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return lines
 
 
 def _shared_out(found: Diff, examples: int) -> list[Change]:
-    """So many changes, of each kind as many as of the others, in the order of kinds."""
-    kinds = [list(group) for _, group in groupby(found.changes, key=lambda change: _kind(change))]
+    """At most ``examples`` changes, spread evenly over the kinds, in their order."""
+    kinds = [list(group) for _, group in groupby(found.changes, key=_kind)]
     turns = [change for turn in zip_longest(*kinds) for change in turn if change is not None]
     chosen = {id(change) for change in turns[:examples]}
     return [change for change in found.changes if id(change) in chosen]
@@ -59,15 +60,14 @@ def _example(found: Diff, change: Change, width: int | None) -> list[str]:
     return [*_wrapped(head, width), *_wrapped(change.source, width, "      ", most=6)]
 
 
-def render_methods(both: MethodDiff, *, width: int | None = 100) -> str:
+def _methods(both: MethodDiff, width: int | None) -> list[str]:
     """A line a task, a heading a section."""
     a, b = both.a, both.b
     lines: list[str] = []
     for section in dict.fromkeys(row.section for row in both.tasks):
-        found = [row for row in both.tasks if row.section == section]
         table = [("", a, b, f"{b} − {a}", "p (Holm)", "seeds", "")]
-        for row in found:
-            p = MISSING if row.p is None else probability(row.p)
+        for row in (row for row in both.tasks if row.section == section):
+            p = MISSING if row.p is None else _probability(row.p)
             values = (row.task, _number(row.a), _number(row.b), _gap(row.a, row.b), p, str(row.seeds), row.remark)
             table.append(values)
         lines += [section, *_columns(table, width), ""]
@@ -76,8 +76,7 @@ def render_methods(both: MethodDiff, *, width: int | None = 100) -> str:
         " over all tasks shown.",
         width,
     )
-    lines += [line for problem in both.problems for line in _wrapped(f"Not used: {problem}", width)]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return lines + [line for problem in both.problems for line in _wrapped(f"Not used: {problem}", width)]
 
 
 def _tested(found: Diff) -> str:
@@ -85,26 +84,17 @@ def _tested(found: Diff) -> str:
         return f"None: {found.untested}."
     metric = " and ".join(found.a.metrics)
     assert found.p is not None
-    words = [f"Randomisation on {metric}, 10,000 swaps: p {_equals(found.p)}."]
+    words = [f"Randomisation on {metric}, 10,000 swaps: p {_probability(found.p, '= ')}."]
     if found.only_a is not None:
         words.insert(0, f"Only A right: {found.only_a}; only B right: {found.only_b}.")
     if found.mcnemar is not None:
-        words.insert(1, f"Exact McNemar: p {_equals(found.mcnemar)}.")
+        words.insert(1, f"Exact McNemar: p {_probability(found.mcnemar, '= ')}.")
     return " ".join(words)
 
 
-def _counted(found: Diff) -> str:
-    kinds = [_kind(change) for change in found.changes]
-    return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
-
-
-def probability(p: float) -> str:
+def _probability(p: float, equals: str = "") -> str:
     """Four decimals; never 0, which no test of 10,000 swaps can give."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
-
-
-def _equals(p: float) -> str:
-    return probability(p) if p < 0.0001 else f"= {probability(p)}"
+    return "< 0.0001" if p < 0.0001 else f"{equals}{p:.4f}"
 
 
 def _setting(name: str, value: str) -> str:

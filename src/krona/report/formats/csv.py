@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 
 from krona.report.table import Cell, Report, Target
 
@@ -13,23 +14,19 @@ FIELDS = (
 
 def render(report: Report, target: Target) -> str:
     """Numbers are not rounded; a file that could not be used has a line with its reason under ``missing``."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(FIELDS)
+    lines: list[Sequence[object]] = [FIELDS]
     for table in report.tables:
         for row in table.rows:
             for column in table.columns:
-                cell = row.cells.get(column.key, Cell())
-                writer.writerow(
-                    map(_plain, (table.name, table.heading, row.label, row.differs, column.key, *_cell(cell)))
-                )
+                cell = _cell(row.cells.get(column.key, Cell()))
+                lines.append((table.name, table.heading, row.label, row.differs, column.key, *cell))
     blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
-        writer.writerow(
-            map(_plain, ("not finished", *blank, run.status, run.result.error or run.result.reached, run.result.run_id))
-        )
-    for problem in report.problems:
-        writer.writerow(map(_plain, ("not used", *blank, problem, "", "")))
+        reason = run.result.error or run.result.reached
+        lines.append(("not finished", *blank, run.status, reason, run.result.run_id))
+    lines += [("not used", *blank, problem, "", "") for problem in report.problems]
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(map(_plain, line) for line in lines)
     return out.getvalue()
 
 

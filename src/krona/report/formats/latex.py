@@ -27,21 +27,18 @@ def render(report: Report, target: Target) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    spec = "l" + "c" * len(table.columns)
-    lines = [
+    notes = [*table.notes, *(" ".join(one).rstrip() for one in text.asides(table))]
+    return [
         r"\begin{table*}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
-        rf"\begin{{tabular}}{{{spec}}}",
+        rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}",
         r"\toprule",
-    ]
-    lines.append(" & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\")
-    lines.append(r"\midrule")
-    for row in table.rows:
-        lines += _rows(table, row)
-    lines += [r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(table)}}}", r"\end{table*}"]
-    notes = [*table.notes, *(" ".join(one).rstrip() for one in text.asides(table))]
-    lines += [f"% {note}".replace("\n", " ") for note in notes]
-    return lines
+        " & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\",
+        r"\midrule",
+        *(line for row in table.rows for line in _rows(table, row)),
+        r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(table)}}}", r"\end{table*}",
+        *(f"% {note}".replace("\n", " ") for note in notes),
+    ]  # fmt: skip
 
 
 def _rows(table: Table, row: Row) -> list[str]:
@@ -80,7 +77,6 @@ def _caption(table: Table) -> str:
 
 
 def _label(label: str) -> str:
-    """KronA^B_res as the paper writes it."""
     name, above, below = text.label_parts(label)
     raised = rf"\textsuperscript{{{above}}}" if above else ""
     return escape(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")

@@ -10,8 +10,7 @@ def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_with_command(*report.empty))
-    for table in report.tables:
-        parts.append(_table(table))
+    parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
         legend = text.legend(report, paper="paper: its number, and minus it in brackets")
         parts.append(_escape(legend).replace(r"\*", "Bold with \\*:", 1).replace(r"; \~", r"; bold with \~:", 1))

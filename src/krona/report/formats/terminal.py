@@ -17,9 +17,9 @@ def render(report: Report, target: Target) -> str:
     from rich.console import Console
     from rich.text import Text
 
-    seen = target.file is None and sys.stdout.isatty()
-    width = target.width or (shutil.get_terminal_size((100, 24)).columns if seen else 100)
-    color = seen and "NO_COLOR" not in os.environ if target.color is None else target.color
+    on_screen = target.file is None and sys.stdout.isatty()
+    width = target.width or (shutil.get_terminal_size((100, 24)).columns if on_screen else 100)
+    color = on_screen and "NO_COLOR" not in os.environ if target.color is None else target.color
     out = io.StringIO()
     console = Console(
         file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
@@ -77,11 +77,10 @@ def render(report: Report, target: Target) -> str:
 
 def lines_of(cell: Cell) -> list[str]:
     """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
-    ends = cell.test_interval
-    rows = [f"{text.value(cell)}{text.mark(cell)}", text.spread(cell)]
-    rows.append("" if ends is None else "–".join(text.number(end, 0) for end in ends))
+    ends = "–".join(text.number(end, 0) for end in cell.test_interval or ())
     gap = text.difference(cell)
-    return [rows[0], *(row for row in (*rows[1:], f"Δ{gap}" if gap else "") if row)]
+    others = (text.spread(cell), ends, f"Δ{gap}" if gap else "")
+    return [f"{text.value(cell)}{text.mark(cell)}", *filter(None, others)]
 
 
 def _label(row: Row) -> str:
@@ -90,14 +89,13 @@ def _label(row: Row) -> str:
 
 def _blocks(table: Table, width: int) -> list[list[Column]]:
     """Columns that fit side by side; the row labels come again in each block."""
-    taken = 2 + _label_width(table, width)
+    room = left = width - 2 - _label_width(table, width)
     blocks: list[list[Column]] = [[]]
-    left = width - taken
     for column in table.columns:
         needed = 2 + _width(table, column)
         if needed > left and blocks[-1]:
             blocks.append([])
-            left = width - taken
+            left = room
         blocks[-1].append(column)
         left -= needed
     return blocks

@@ -8,7 +8,7 @@ from string import Template
 from krona.messages import amount
 from krona.report import studies, text
 from krona.report.formats.html.data import page_data
-from krona.report.table import Cell, Column, Report, Table, Target
+from krona.report.table import Cell, Report, Row, Table, Target
 
 HERE = Path(__file__).parent
 SCRIPTS = ("page.js", "page_plots.js", "page_studies.js")
@@ -36,9 +36,8 @@ def _file(name: str) -> str:
 
 
 def _head(report: Report) -> str:
-    done, others = len(report.runs), len(report.unfinished)
-    unfinished = text.unfinished_counts(report.unfinished)
-    counts = [amount(done, "finished run")]
+    others, unfinished = len(report.unfinished), text.unfinished_counts(report.unfinished)
+    counts = [amount(len(report.runs), "finished run")]
     counts += [f'<a href="#unfinished">{others} not finished</a> ({unfinished})'] if others else []
     counts += [f'<a href="#problems">{len(report.problems)} not usable</a>'] if report.problems else []
     links = "".join(f'<a href="#table-{i}">{_escape(t.heading)}</a>' for i, t in enumerate(report.tables))
@@ -56,15 +55,12 @@ def _section(number: int, table: Table) -> str:
         '<span aria-hidden="true"></span></button></th>'
         for i, name in enumerate((table.axis, *(column.label for column in table.columns)))
     )
-    rows = "\n".join(_row(number, i, table) for i in range(len(table.rows)))
+    rows = "\n".join(_row(table, number, i, row) for i, row in enumerate(table.rows))
     notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
-    lacking = text.asides(table)
-    folded = (
-        f"<details><summary>What is missing or left out, and the commands for it</summary><ul>"
-        f"{''.join(f'<li>{_with_command(*one)}</li>' for one in lacking)}</ul></details>"
-        if lacking
-        else ""
-    )
+    folded = "".join(f"<li>{_with_command(*one)}</li>" for one in text.asides(table))
+    if folded:
+        summary = "<summary>What is missing or left out, and the commands for it</summary>"
+        folded = f"<details>{summary}<ul>{folded}</ul></details>"
     return f"""<section aria-labelledby="table-{number}">
 <h2 id="table-{number}">{_escape(table.heading)}</h2>{warning}
 <div class="scroll" tabindex="0" role="region" aria-label="{_escape(table.heading)}"><table data-table="{number}">
@@ -77,21 +73,23 @@ def _section(number: int, table: Table) -> str:
 """
 
 
-def _row(table_number: int, i: int, table: Table) -> str:
-    row = table.rows[i]
+def _row(table: Table, number: int, i: int, row: Row) -> str:
     differs = f"<small>{_escape(row.differs).replace('=', '=<wbr>')}</small>" if row.differs else ""
-    cells = "".join(_cell(table, (table_number, i), column, row.cells.get(column.key)) for column in table.columns)
+    cells = "".join(
+        _cell(row.cells.get(c.key), table.scored_on(c), f"{number},{i},{_escape(c.key)}") for c in table.columns
+    )
     return f'<tr data-row="{i}"><th scope="row" data-value="{i}">{_label(row.label)}{differs}</th>{cells}</tr>'
 
 
-def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | None) -> str:
+def _cell(cell: Cell | None, split: str, place: str) -> str:
+    """``place``: table, row and column, by which the page's script finds the cell."""
     if cell is None or (cell.value is None and not cell.missing):
         return "<td></td>"
     parts = []
     if spread := text.spread(cell):
         parts.append(f'<small class="spread">{spread}</small>')
     if cell.test_interval:
-        parts.append(f'<small title="{table.scored_on(column)} set, 95 %">{text.test_range(cell)}</small>')
+        parts.append(f'<small title="{split} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:
         gap = text.difference(cell)
         parts.append(f'<small class="paper" title="the paper">{text.paper(cell)}{f" ({gap})" if gap else ""}</small>')
@@ -101,8 +99,7 @@ def _cell(table: Table, place: tuple[int, int], column: Column, cell: Cell | Non
     inner = shown + "".join(parts)
     if not cell.runs and not cell.command:
         return f"<td{value}>{inner}</td>"
-    number, row = place
-    return f'<td{value}><button type="button" data-cell="{number},{row},{_escape(column.key)}">{inner}</button></td>'
+    return f'<td{value}><button type="button" data-cell="{place}">{inner}</button></td>'
 
 
 def _studies(report: Report) -> str:
@@ -122,14 +119,12 @@ def _unfinished(report: Report) -> str:
     if not report.unfinished:
         return ""
     rows = []
-    for run in report.unfinished:
-        result = run.result
-        place = (result.method, result.task, str(result.seed), result.reached)
-        cells = "".join(f"<td>{_escape(cell)}</td>" for cell in (run.status, *place, result.error or ""))
-        rows.append(f'<tr>{cells}<td class="id">{_escape(result.run_id)}</td></tr>')
-    heads = "".join(
-        f"<th scope='col'>{n}</th>" for n in ("Status", "Method", "Task", "Seed", "Reached", "Reason", "Run")
-    )
+    for run, one in ((run, run.result) for run in report.unfinished):
+        values = (run.status, one.method, one.task, str(one.seed), one.reached, one.error or "")
+        cells = "".join(f"<td>{_escape(value)}</td>" for value in values)
+        rows.append(f'<tr>{cells}<td class="id">{_escape(one.run_id)}</td></tr>')
+    names = ("Status", "Method", "Task", "Seed", "Reached", "Reason", "Run")
+    heads = "".join(f"<th scope='col'>{name}</th>" for name in names)
     return (
         f'<section><h2 id="unfinished">Not finished</h2><div class="scroll" tabindex="0"><table class="plain">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>\n"

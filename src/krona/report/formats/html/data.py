@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +27,17 @@ def page_data(report: Report, base: Path | None) -> dict[str, Any]:
     common, keys, variants, variant_of = _settings(runs)
     folders = list(dict.fromkeys(run.path.parent.parent for run in runs))
     start = (base or Path.cwd()).resolve()
-    links = [Path(os.path.relpath(folder.resolve(), start)).as_posix() for folder in folders]
-    provenance: dict[str, int] = {}
-    data: dict[str, Any] = {
-        "keys": keys, "common": common, "variants": variants, "folders": links,
-        "runs": [],
+    made = {text: i for i, text in enumerate(dict.fromkeys(map(_made, runs)))}
+    return {
+        "keys": keys, "common": common, "variants": variants,
+        "folders": [Path(os.path.relpath(folder.resolve(), start)).as_posix() for folder in folders],
+        "runs": [
+            _run(run, folders.index(run.path.parent.parent), variant_of[id(run)], made[_made(run)]) for run in runs
+        ],
+        "made": list(made),
+        "tables": [_table(table, number, seeds) for table in report.tables],
+        "studies": [studies.data_of(study) for study in report.studies],
     }  # fmt: skip
-    for run in runs:
-        made = provenance.setdefault(_made(run), len(provenance))
-        data["runs"].append(_run(run, folders.index(run.path.parent.parent), variant_of[id(run)], made))
-    data["made"] = list(provenance)
-    data["tables"] = [_table(table, number, seeds) for table in report.tables]
-    data["studies"] = [studies.data_of(study) for study in report.studies]
-    return data
 
 
 def _all_runs(report: Report, seeds: int | None) -> list[StoredRun]:
@@ -73,7 +72,7 @@ def _made(run: StoredRun) -> str:
 
 
 def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str, Any]:
-    tasks = [column for column in table.columns if column.kind == "task"]
+    tasks = [column.key for column in table.columns if column.kind == "task"] if table.section else []
     columns = [[column.key, column.label, column.kind] for column in table.columns]
     rows: list[dict[str, Any]] = []
     for row in table.rows:
@@ -88,7 +87,7 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
     return {
         "heading": table.heading, "columns": columns, "rows": rows,
         "split": table.split, "ours": table.section is not None,
-        "apart": {c.key: _apart(table, c.key, seeds) for c in tasks} if table.section else {},
+        "apart": {task: _apart(table, task, seeds) for task in tasks},
     }  # fmt: skip
 
 
@@ -111,34 +110,28 @@ def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
     known = [i for i, seeds in enumerate(by_row) if seeds]
     best = [i for i in known if table.rows[i].cells[column].best]
     found: dict[str, Any] = {}
-    for place, i in enumerate(known):
-        for j in known[place + 1 :]:
-            if len(known) > ALL_PAIRS and i not in best and j not in best:
-                continue
-            seeds = by_row[i].keys() & by_row[j].keys()
-            pairs = [(by_row[i][seed], by_row[j][seed]) for seed in seeds]
-            counts = [int((a != b).sum()) for a, b in pairs if len(a) == len(b)]
-            if counts:
-                found[f"{i} {j}"] = [_short(float(np.mean(counts)), 1), len(pairs[0][0]), len(counts)]
+    for i, j in combinations(known, 2):
+        if len(known) > ALL_PAIRS and i not in best and j not in best:
+            continue
+        pairs = [(by_row[i][seed], by_row[j][seed]) for seed in by_row[i].keys() & by_row[j].keys()]
+        counts = [int((a != b).sum()) for a, b in pairs if len(a) == len(b)]
+        if counts:
+            found[f"{i} {j}"] = [_short(float(np.mean(counts)), 1), len(pairs[0][0]), len(counts)]
     return found
 
 
 def _settings(runs: Sequence[StoredRun]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
     """The commonest value of each key, and of each variant what it has instead."""
     keys = list(dict.fromkeys(key for run in runs for key in run.settings))
-    common = {
-        key: in_words(key, Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0]) for key in keys
-    }
-    variants: dict[tuple[str, ...], int] = {}
-    listed: list[dict[int, str]] = []
-    variant_of = {}
-    for run in runs:
-        if run.variant not in variants:
-            variants[run.variant] = len(listed)
-            values = {i: in_words(key, run.settings.get(key, "")) for i, key in enumerate(keys)}
-            listed.append({i: value for i, value in values.items() if value != common[keys[i]]})
-        variant_of[id(run)] = variants[run.variant]
-    return common, keys, listed, variant_of
+    most = {key: Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0] for key in keys}
+    common = {key: in_words(key, value) for key, value in most.items()}
+    first = {run.variant: run.settings for run in reversed(runs)}
+    number = {variant: i for i, variant in enumerate(dict.fromkeys(run.variant for run in runs))}
+    listed = []
+    for variant in number:
+        values = {i: in_words(key, first[variant].get(key, "")) for i, key in enumerate(keys)}
+        listed.append({i: value for i, value in values.items() if value != common[keys[i]]})
+    return common, keys, listed, {id(run): number[run.variant] for run in runs}
 
 
 def _short(value: float | None, digits: int = 2) -> float | None:

@@ -1,6 +1,6 @@
 """One SVG of a table: a line a method, or score by parameters where methods have several sizes."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
 
 from krona.messages import amount
@@ -17,39 +17,35 @@ def render(report: Report, target: Target) -> str:
         column = _column(table)
         if table.section is not None and column is not None:
             rows = [(row, row.cells[column.key]) for row in table.rows if row.cells[column.key].value is not None]
-            by_size = sizes.several_sizes(rows)
+            by_size = sizes.lines_by_size(rows)
             head, y = _head(table, column, [cell for _, cell in rows], bold=not by_size)
-            return sizes.drawn(head, y, rows) if by_size else _drawn(head, y, rows)
+            return sizes.drawn(head, y, by_size) if by_size else _drawn(head, y, rows)
     parts, bottom = pieces.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
     return pieces.frame(bottom + 20, parts)
 
 
 def _column(table: Table) -> Column | None:
     order = ("average", "beside", "task")  # test where dev only chooses
-    for column in sorted((c for c in table.columns if c.kind in order), key=lambda one: order.index(one.kind)):
-        cells = [row.cells.get(column.key) for row in table.rows]
-        if any(cell and cell.value is not None for cell in cells):
-            return column
-    return None
+    cells = {key: cell for row in table.rows for key, cell in row.cells.items() if cell.value is not None}
+    scored = [column for column in table.columns if column.kind in order and column.key in cells]
+    return min(scored, key=lambda column: order.index(column.kind), default=None)
 
 
 def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tuple[list[str], float]:
     """The title and what must be known of the numbers, and where the picture may begin."""
     seeds = sorted({_fewest_seeds(cell) for cell in cells})
     count = amount(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
-    bold = bold and any(cell.best for cell in cells)
-    bold_is = " Bold: the best, and what is not significantly different from it." if bold else ""
-    caution = table.section.caution if table.section else None
-    below, y = pieces.lines(46, f"{count[0].upper()}{count[1:]}.{bold_is} {caution or ''}".strip())
+    marked = bold and any(cell.best for cell in cells)
+    bold_is = " Bold: the best, and what is not significantly different from it." if marked else ""
+    caution = table.section and table.section.caution
+    below, y = pieces.lines(46, f"{count}.{bold_is} {caution or ''}".strip())
     return [pieces.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
 
 
 def _fewest_seeds(cell: Cell) -> int:
-    """Of the tasks of an average, the one with the fewest seeds counts."""
-    by_task = defaultdict(set)
-    for run in cell.runs:
-        by_task[run.result.task].add(run.result.seed)
-    return min(map(len, by_task.values()))
+    """The number of seeds; of an average, that of the task with the fewest."""
+    pairs = {(run.result.task, run.result.seed) for run in cell.runs}
+    return min(Counter(task for task, _ in pairs).values())
 
 
 def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:

@@ -12,17 +12,11 @@ LEFT, RIGHT, HEIGHT = 60, 130, 300
 APART = 7.0  # points of one size stand side by side, in pixels
 
 Point = tuple[int, Cell]  # trainable parameters, score
-Rows = list[tuple[Row, Cell]]
+Lines = dict[str, list[Point]]  # of each method
 
 
-def several_sizes(rows: Rows) -> bool:
-    """Whether a method here has more than one number of parameters."""
-    return bool(_lines(rows))
-
-
-def drawn(head: list[str], top: float, rows: Rows) -> str:
+def drawn(head: list[str], top: float, found: Lines) -> str:
     """The picture below its ``head``; intervals over seeds, where there are several."""
-    found = _lines(rows)
     points = [point for line in found.values() for point in line]
     sizes = sorted({size for size, _ in points})
     marks = pieces.ticks(*_range([cell for _, cell in points]))
@@ -58,7 +52,7 @@ def drawn(head: list[str], top: float, rows: Rows) -> str:
     return pieces.frame(end + 4, [*parts, *below])
 
 
-def _lines(rows: Rows) -> dict[str, list[Point]]:
+def lines_by_size(rows: list[tuple[Row, Cell]]) -> Lines:
     """The points by size of each method that has several sizes."""
     found: dict[str, list[Point]] = defaultdict(list)
     for row, cell in rows:
@@ -93,8 +87,7 @@ def _range(cells: list[Cell]) -> tuple[float, float]:
 
 def _apart(places: list[float]) -> list[float]:
     """Names at the lines' ends, moved so that none lies on another."""
-    order = sorted(range(len(places)), key=places.__getitem__)
     moved = list(places)
-    for before, after in itertools.pairwise(order):
+    for before, after in itertools.pairwise(sorted(range(len(places)), key=places.__getitem__)):
         moved[after] = max(moved[after], moved[before] + 17)
     return moved
