@@ -31,9 +31,10 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     runs = plan(overrides, outputs=outputs)
     say(console, status.counts_line(runs))
     for _ in range(ATTEMPTS):
-        left = sum(run.state in OPEN for run in runs)
+        left = sum(run.state != "done" for run in runs)
         before = [(run.state, run.result) for run in runs]
-        code = _train([*overrides, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={max(1, min(workers, left))}"])
+        processes = min(workers, left) or workers  # with overwrite=true, done runs are run too
+        code = _train([*overrides, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={processes}"])
         runs = status.again(runs, outputs)
         nothing_done = [(run.state, run.result) for run in runs] == before  # by a mistake, not by a killed process
         if code != 1 or nothing_done or not any(run.state in OPEN for run in runs):
