@@ -3,6 +3,7 @@
 from xml.etree import ElementTree
 
 from krona.report.build import build_report
+from krona.report.formats.svg.pieces import ticks
 from report.generate import grid, make_result, write_all
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,6 +30,12 @@ def test_no_ring_where_the_papers_number_does_not_belong(tmp_path):
     root = drawn(tmp_path, table="1")
     assert root.findall(f"{SVG}circle[@class='ring']") == []
     assert "not GLUE" in "".join(root.itertext())
+
+
+def test_one_value_without_an_interval_has_an_axis():
+    for value in (0.0, 50.0, -12.5):
+        first, *_, last = ticks(value, value)
+        assert first < value < last
 
 
 def test_without_runs_it_says_so_and_names_are_text(tmp_path):

@@ -55,8 +55,9 @@ def label(row: Row) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers from at or below ``low`` to at or above ``high``, four to seven of them."""
-    rough = max(high - low, 1e-9) / 5
+    """Four to seven round numbers that span ``low`` to ``high``; around a single value, one unit."""
+    low, high = (low, high) if low < high else (low - 0.5, high + 0.5)
+    rough = (high - low) / 5
     unit = 10 ** math.floor(math.log10(rough))
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)
