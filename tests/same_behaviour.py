@@ -81,6 +81,7 @@ PATTERNS = [
     (r"peak memory [\d.,]+ MiB", "<memory>"),
     (r"\b\d{8}_\d{6}\b", "<date>"),
     (r"\bprocess \d+\b", "process <pid>"),
+    (r"\b(C\d+_\d+_|m|p)[0-9a-f]{10}\b", r"\1<id>"),  # Matplotlib's, in an SVG
 ]
 NO_COMMANDS_WORK = re.compile(r"site/|hub/|outputs/(\.cache|wandb|mlflow|tensorboard)/")
 TIMED = re.compile(r".*\.(db|ckpt)|outputs/bench/.*")  # only that they are there is compared

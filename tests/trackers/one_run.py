@@ -22,7 +22,7 @@ def config(*overrides: str) -> dict[str, Any]:
         return job_from(compose("config", overrides=[*SMALL, *overrides])).config
 
 
-def one_run(outputs: Path, *overrides: str, watch: Any = None) -> tuple[Job, list[str]]:
+def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[Job, list[str]]:
     """The job, and the lines that it said."""
     quiet_libraries()
     with (outputs / "console.txt").open("a+", encoding="utf-8") as file:
@@ -35,7 +35,7 @@ def one_run(outputs: Path, *overrides: str, watch: Any = None) -> tuple[Job, lis
             project=CONF.parent,
             console=console,
             multirun=False,
-            watch=watch,
+            after_epoch=after_epoch,
         )
         file.seek(start)
         return job, file.read().splitlines()

@@ -39,7 +39,7 @@ def test_a_full_disk(size: int, tmp_path: Path, plain: Path, capsys: pytest.Capt
 
     try:
         job, lines = one_run(
-            outputs, "logger=wandb", "logger.wandb.timeout=2.0", "logger.wandb.table_rows=0", watch=fill
+            outputs, "logger=wandb", "logger.wandb.timeout=2.0", "logger.wandb.table_rows=0", after_epoch=fill
         )
     finally:
         subprocess.run(["umount", "-l", outputs / "wandb"], check=True)

@@ -24,7 +24,7 @@ def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
     pytest.importorskip("sqlalchemy", reason="pip install .[mlflow]")
     loggers = "logger=[tensorboard,mlflow]"
     with pytest.raises(Interrupted):
-        one_run(tmp_path, loggers, watch=interrupt)
+        one_run(tmp_path, loggers, after_epoch=interrupt)
     job, lines = one_run(tmp_path, loggers)
     assert not [line for line in lines if "failed" in line]
     same_training(plain, job.folder)

@@ -114,7 +114,7 @@ def test_no_tracker_changes_a_bit(tmp_path: Path, plain: Path) -> None:
 
 def test_interrupted_and_resumed_offline_is_one_run(tmp_path: Path, plain: Path, history_of: Any) -> None:
     with pytest.raises(Interrupted):
-        one_run(tmp_path, "logger=wandb", watch=stop_after(2))  # the second epoch has no checkpoint yet
+        one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))  # the second epoch has no checkpoint yet
     (first,) = wandb_files(tmp_path)
     assert [row["epoch"] for row in history_of(first)] == [1, 2]
     job, _ = one_run(tmp_path, "logger=wandb")
@@ -129,7 +129,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
     with WandbServer() as server:
         online(server)
         with pytest.raises(Interrupted):
-            one_run(tmp_path, "logger=wandb", watch=stop_after(2))
+            one_run(tmp_path, "logger=wandb", after_epoch=stop_after(2))
         run = server.run(plain.name)
         assert server.epochs(plain.name) == [1, 2]
         assert run["exit_code"] == 130
@@ -180,7 +180,7 @@ def test_the_network_goes_in_the_middle(
             server.mode = mode
 
         patient = ["logger=wandb", "logger.wandb.timeout=15.0", "logger.wandb.table_rows=0"]
-        job, lines = one_run(tmp_path, *patient, watch=watch)
+        job, lines = one_run(tmp_path, *patient, after_epoch=watch)
         wandb.teardown()
         assert server.epochs(job.run_id) == [1], "what the server has before the rest is uploaded"
         server.mode = "answer"

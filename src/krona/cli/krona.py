@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -242,10 +242,8 @@ def dashboard(
     from krona.paths import OUTPUTS
     from krona.trackers.dashboard import spec
 
-    if push:
-        print(*spec.push(outputs=OUTPUTS, project=project, entity=entity), sep="\n")
-    else:
-        print(*spec.write(folder or OUTPUTS / "dashboard", outputs=OUTPUTS, project=project, entity=entity), sep="\n")
+    target: dict[str, Any] = {"outputs": OUTPUTS, "project": project, "entity": entity}
+    print(*(spec.push(**target) if push else spec.write(folder or OUTPUTS / "dashboard", **target)), sep="\n")
 
 
 if __name__ == "__main__":

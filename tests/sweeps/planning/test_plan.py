@@ -97,6 +97,4 @@ def test_what_belongs_to_a_plan_is_refused_without_one(
     monkeypatch.setattr(workers, "run_sweep", lambda *args, **kwargs: pytest.fail("it trains"))
     result = CliRunner().invoke(app, ["table", "1", *dry, option, "task=rte", "method=lora", "seed=0"])
     assert isinstance(result.exception, KronaError)
-    assert str(result.exception).startswith(
-        "--json, --card, --price and --efficiency: with --dry-run --plan, which they are for"
-    )
+    assert str(result.exception).startswith("--json, --card, --price and --efficiency need --dry-run --plan")
