@@ -45,7 +45,8 @@ train.py -m method=lora {COLA} method.rank=0,2 seed=7
 train.py method=lora {COLA} seed=5 trainer.devices=2
 krona tune method=krona {RTE} --trials 2 | krona tune method=krona {RTE} --trials 2 --workers 2
 train.py method=krona {RTE} recipe=tuned --cfg job
-krona sample glue | train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=all {SMALL}
+krona sample glue
+train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=[wandb,tensorboard,mlflow] {SMALL}
 krona table 1 method=lora,krona {RTE} --format md
 krona status | krona status seeds
 krona report | krona report --format md | krona report --format latex | krona report --format csv
