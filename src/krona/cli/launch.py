@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import put_aside_other_launchers
 from krona.config.overrides import explain, normalised
-from krona.jobs.processes import Interrupted, interrupt, leave
+from krona.jobs.processes import Interrupted, interrupt, leave, leave_interrupted
 from krona.messages import KronaError
 from krona.screen import as_typed
 from krona.training.ranks import require_one_launch
@@ -37,9 +37,7 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
-        number = error.args[0] if error.args else signal.SIGINT
-        print("interrupted: the same command resumes it", file=sys.stderr)
-        leave(128 + int(number))
+        leave_interrupted(error)
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)

@@ -45,11 +45,8 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
     try:
         yield started
     except (Interrupted, KeyboardInterrupt) as error:
-        number = int(error.args[0]) if error.args else int(signal.SIGINT)
-        _wait_all(started, forward_signal=number == signal.SIGTERM)
-        if announce:
-            print("interrupted: the same command resumes it", file=sys.stderr)
-        leave(128 + number)
+        _wait_all(started, forward_signal=signal_of(error) == signal.SIGTERM)
+        leave_interrupted(error, announce=announce)
     except BaseException:
         _terminate(started)
         _wait_all(started, forward_signal=False)
@@ -92,6 +89,18 @@ def leave(code: int) -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
+
+
+def signal_of(stop: BaseException) -> int:
+    """The number of the signal that raised `Interrupted` or ``KeyboardInterrupt``."""
+    return int(stop.args[0]) if stop.args else int(signal.SIGINT)
+
+
+def leave_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
+    """Exit with 128 + the signal's number, after the line that says how to resume."""
+    if announce:
+        print("interrupted: the same command resumes it", file=sys.stderr)
+    leave(128 + signal_of(stop))
 
 
 def quiet_libraries() -> None:
