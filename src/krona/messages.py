@@ -17,6 +17,11 @@ def amount(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def shortened(lines: list[str], most: int) -> list[str]:
+    """The first ``most`` of them, and how many more there are."""
+    return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
+
+
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """`did you mean 'label'? (there are: idx, label)`, or `there are idx, label` where nothing is near."""
     known = [str(name) for name in names]

@@ -34,7 +34,7 @@ def test_it_is_said_where_most_are_none(wrong: int, said: bool) -> None:
     if line is not None:
         assert f"{wrong} of 120 test predictions are no label of rte (0, 1)" in line
         assert "'true'" in line
-        assert "optimizer.lr (now 0.001)" in line
+        assert "optimizer.lr (now 0.002)" in line
         assert "optimizer.warmup_steps (now 500)" in line
 
 

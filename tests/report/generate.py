@@ -1,29 +1,66 @@
-"""Plausible results without training: what a report is tested on and measured with."""
+"""Plausible results without training: what a report is tested on and measured with.
 
+Their configs are composed from conf/ as those of real runs, so what a report asks of a config is there.
+"""
+
+import copy
 import json
 import random
 import zlib
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from krona.config.compose import compose_job, hydra_session
 from krona.metrics.scores import score
 from krona.outputs.result import Result, outcomes, unpack_outcomes, write_result
 from krona.outputs.run_id import run_id
 from krona.paper import METHODS, TASKS
+from krona.paths import CONF, NANO
 
-LABELS = {"mnli": {"entailment": 0, "neutral": 1, "contradiction": 2}, "stsb": None}
-METRICS = {"cola": ["matthews"], "mrpc": ["f1", "accuracy"], "qqp": ["f1", "accuracy"], "stsb": ["pearson", "spearman"]}
-SCORE = {"mrpc": ["f1"], "qqp": ["accuracy"]}
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 SKILL = dict(zip(METHODS, (0.80, 0.74, 0.77, 0.79, 0.78, 0.79, 0.82, 0.83, 0.84), strict=True))
-METHOD_KEYS: dict[str, dict[str, Any]] = {
-    "lora": {"rank": 1, "target_modules": ["q", "v"]},
-    "krona": {"kron_factors": [[32, 24], [24, 32]], "scaling": 1.0, "target_modules": ["q", "v"]},
-    "krona_b": {"kron_factors": [[32, 24], [24, 32]], "scaling": 16.0, "target_modules": ["ffn"], "bias": 1},
-    "krona_b_res": {"kron_factors": [[32, 24], [24, 32]], "scaling": 16.0, "residual": "scale"},
-}
+BACKBONES = {"t5_base": 222_903_552, "t5_small": 60_506_624, "nano": 2_411_520}  # parameters
+OTHER = 15_600_000  # of any other backbone
+GLUE = {  # labelled rows: train, then the parts of its validation
+    "cola": (8_551, 1_043), "rte": (2_490, 277), "mrpc": (3_668, 408), "sst2": (67_349, 872), "stsb": (5_749, 1_500),
+    "mnli": (392_702, 9_815, 9_832), "qnli": (104_743, 5_463), "qqp": (363_846, 40_430),
+}  # fmt: skip
+MADE = {  # of a run that has finished
+    "git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu (x86_64)", "threads": 1,
+    "versions": {"python": "3.11.2", "torch": "2.13.0"}, "started": "2026-01-01T00:00:00",
+    "finished": "2026-01-01T00:10:00",
+}  # fmt: skip
+
+
+@cache
+def _composed(method: str, task: str, backbone: str, kind: str) -> dict[str, Any]:
+    """The config of `train.py` with these words; a name without a YAML has KronA's, RTE's or a folder's values."""
+    data = {"glue": [], "own": [], "sample": ["data=sample"]}[kind]
+    words = ["profile=demo"] if (kind, backbone) == ("sample", "nano") else [*_backbone_words(backbone), *data]
+    for group, name, other in (("method", method, "krona"), ("task", task, "rte")):
+        words.append(f"{group}={name if (CONF / group / f'{name}.yaml').is_file() else other}")
+    with hydra_session():
+        return compose_job(words).config
+
+
+def _backbone_words(backbone: str) -> list[str]:
+    shipped = backbone != "local" and (CONF / "backbone" / f"{backbone}.yaml").is_file()
+    return [f"backbone={backbone}"] if shipped else ["backbone=local", "backbone.path=/t5", f"backbone.name={backbone}"]
+
+
+def make_config(
+    method: str, task: str, seed: int, *, epochs: int, sweep: str | None, backbone: str, pretrained: bool, kind: str
+) -> dict[str, Any]:
+    """A config of the shipped YAMLs, with the names given."""
+    config = copy.deepcopy(_composed(method, task, backbone, kind))
+    config["method"]["name"], config["task"]["name"] = method, task
+    if kind == "own":
+        config["task"] |= {"files": {"train": "mine.csv"}, "sample": None}
+    config["backbone"]["pretrained"], config["trainer"]["max_epochs"] = pretrained, epochs
+    return {**config, "seed": seed, "sweep": sweep}
 
 
 def make_result(
@@ -42,26 +79,10 @@ def make_result(
     status: str = "done",
 ) -> Result:
     """One run. ``change`` sets dotted config keys; ``kind`` defaults to sample for sample_* and glue otherwise."""
-    plain = task.removeprefix("sample_")
-    kind = kind or ("sample" if task != plain else "glue")
-    config: dict[str, Any] = {
-        "method": {"name": method, "source": "Table 16", **METHOD_KEYS.get(method, {})},
-        "task": {
-            "name": task,
-            "labels": LABELS.get(plain, {"no": 0, "yes": 1}),
-            "metrics": METRICS.get(plain, ["accuracy"]),
-            "score": SCORE.get(plain, METRICS.get(plain, ["accuracy"])),
-            "sample": plain if kind == "sample" else None,
-            "files": {"train": "mine.csv"} if kind == "own" else None,
-        },
-        "backbone": {"name": backbone, "path": None, "pretrained": pretrained},
-        "data": {"kind": "sample" if kind == "sample" else "hub", "protocol": "table1", "train_rows": None},
-        "trainer": {"max_epochs": epochs, "precision": "32-true"},
-        "optimizer": {"lr": 1e-3, "warmup_steps": 500},
-        "batch_size": 100,
-        "seed": seed,
-        "sweep": sweep,
-    }
+    kind = kind or ("sample" if task.startswith("sample_") else "glue")
+    config = make_config(
+        method, task, seed, epochs=epochs, sweep=sweep, backbone=backbone, pretrained=pretrained, kind=kind
+    )
     for key, value in (change or {}).items():
         *path, last = key.split(".")
         place = config
@@ -71,10 +92,11 @@ def make_result(
     name = run_id(config, data_fingerprint=task, backbone_fingerprint=backbone)
     result = Result(run_id=name, status=status, method=method, task=task, seed=seed, config=config)  # type: ignore[arg-type]
     result.provenance = {
-        "git_commit": "0123456789abcdef", "git_dirty": False, "device": "cpu (x86_64)", "threads": 1,
-        "versions": {"python": "3.11.2", "torch": "2.13.0"}, "backbone_fingerprint": backbone, "data_kind": kind,
-        "pretrained": pretrained, "started": "2026-01-01T00:00:00", "finished": "2026-01-01T00:10:00",
+        **MADE, "backbone_fingerprint": f"{backbone}@main", "data_kind": kind, "pretrained": pretrained,
+        "backbone": _backbone_facts(backbone, config["backbone"]),
     }  # fmt: skip
+    if kind == "glue" and task in GLUE:
+        result.provenance["official_rows"] = official_rows(task)
     result.provenance["update_rank"] = _update_rank(config["method"])
     result.trainable_params = PARAMS.get(method, 158_208)
     result.trainable_percent = 100 * result.trainable_params / 222_903_552
@@ -84,6 +106,23 @@ def make_result(
         return result
     _add_scores(result, rows=rows, epochs=epochs, skill=SKILL.get(method, 0.7) if skill is None else skill)
     return result
+
+
+def official_rows(task: str) -> dict[str, list[int]]:
+    """The parts of GLUE's task, each with the rows found and GLUE's."""
+    names = ("train", "validation_matched", "validation_mismatched") if task == "mnli" else ("train", "validation")
+    return {part: [rows, rows] for part, rows in zip(names, GLUE[task], strict=True)}
+
+
+def _backbone_facts(backbone: str, config: dict[str, Any]) -> dict[str, Any]:
+    nano = json.loads((NANO / "config.json").read_text(encoding="utf-8"))
+    sizes = nano if backbone == "nano" else config["sizes"] or {**nano, "d_model": 256, "num_layers": 6}
+    kept = ("d_model", "d_kv", "d_ff", "num_layers", "num_heads", "feed_forward_proj", "vocab_size")
+    sizes = {key: sizes[key] for key in kept}
+    return {
+        "architecture": "t5", "parameters": BACKBONES.get(backbone, OTHER),
+        "sizes": {**sizes, "num_decoder_layers": sizes["num_layers"]},
+    }  # fmt: skip
 
 
 def _update_rank(method: dict[str, Any]) -> int | None:
@@ -96,7 +135,7 @@ def _update_rank(method: dict[str, Any]) -> int | None:
 
 def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None:
     task, rng = result.config["task"], random.Random(zlib.crc32(result.run_id.encode()))
-    labels = task["labels"] and [str(i) for i in task["labels"].values()]
+    labels = task["labels"] and [str(i) for i in sorted(task["labels"].values())]
     for split, seed in (("dev", 1), ("test", 2)):
         same = random.Random(f"{result.task}{seed}")  # every run of a task has the same targets, of the same difficulty
         pool = labels or [f"{i / 10:.1f}" for i in range(51)]
@@ -111,7 +150,9 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
         table, choice = (sum(parts[n] for n in names) / len(names) for names in (task["score"], task["metrics"]))
         part = {"score": table, "choice": choice, "parts": parts, "outcomes": outcomes(targets, given)}
         setattr(result, split, part)
-        result.splits[split] = {"rows": rows, "fingerprint": f"{result.task}-{split}", "truncated": 0}
+        result.splits[split] = _split(result.task, split, rows)
+    counts = dict.fromkeys(labels or ("1.0", "3.0", "5.0"), 12)
+    result.splits["train"] = {**_split(result.task, "train", sum(counts.values())), "targets": counts}
     best = result.dev["score"]
     for epoch in range(1, epochs + 1):
         dev = best * (1 - 0.4 * 0.5**epoch) + rng.uniform(-0.5, 0)
@@ -125,6 +166,11 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
     train = 100.0 * (1 if result.method == "full" else 0.72) * rng.uniform(0.97, 1.03)
     result.times = {"setup": 2.0, "train": train, "evaluate": 5.0, "total": train + 7, "examples_per_s": 900.0}
     result.peak_memory = {"host": 1_500_000_000}
+
+
+def _split(task: str, name: str, rows: int) -> dict[str, Any]:
+    kept = {"rows": rows, "fingerprint": f"{task}-{name}", "truncated": 0, "skipped_rows": 0, "skipped": []}
+    return {**kept, "empty_texts": 0, "repeated": 0}
 
 
 def write_thousand(outputs: Path) -> None:

@@ -22,7 +22,7 @@ def write_many(outputs: Path, runs: int) -> int:
             run_id = f"{result.run_id}{backbone}"
             folder = outputs / run_id
             folder.mkdir(parents=True)
-            own = text.replace(result.run_id, run_id).replace('"t5_base"', f'"t5_base_{backbone}"')
+            own = text.replace(result.run_id, run_id).replace('"google-t5/t5-base"', f'"google-t5/t5-base_{backbone}"')
             (folder / "result.json").write_text(own, encoding="utf-8")
             written += 1
     return written

@@ -112,7 +112,7 @@ def test_filters_choose_by_name_seed_and_setting(tmp_path):
     write_all(tmp_path, [*grid(["krona", "lora"], ["rte"], range(3)), make_result("krona", "rte", 9)])
     runs, _ = load([tmp_path])
     assert len(choose(runs, ["method=krona,lora", "seed=0,1"])) == 4
-    assert len(choose(runs, ["optimizer.lr=1e-3"])) == 7
+    assert len(choose(runs, ["optimizer.lr=2e-3"])) == 4
     assert len(choose(runs, ["kron_factors=32x24"])) == 4
     assert choose(runs, ["method=pa"]) == []
 

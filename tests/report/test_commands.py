@@ -45,7 +45,7 @@ def test_diff_of_runs_and_of_methods(outputs):
     text = typed("diff", runs[0], runs[-1], "--outputs", outputs, "--examples", "1")
     assert "Paired test" in text
     methods = typed("diff", "krona", "lora", "--outputs", outputs)
-    assert methods.startswith("GLUE on t5_base")
+    assert methods.startswith("GLUE on google-t5/t5-base")
 
 
 def test_a_mistake_is_one_message(outputs):

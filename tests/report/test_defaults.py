@@ -9,7 +9,7 @@ from report.generate import make_result, write_all
 
 def pair(outputs, key, value, records=()):
     """Seed 0 leaves ``key`` out, seed 1 types it; ``records`` are what their code took for it then."""
-    results = [make_result("lora", "rte", 0), make_result("lora", "rte", 1, sweep="other", change={key: value})]
+    results = [make_result("krona", "rte", 0), make_result("krona", "rte", 1, sweep="other", change={key: value})]
     for result, record in zip(results, records, strict=False):
         result.provenance["method_defaults"] = record
     return write_all(outputs, results)
@@ -21,23 +21,23 @@ def rows(outputs, **kwargs):
 
 
 def test_the_default_typed_in_one_sweep_is_no_row_of_its_own(tmp_path):
-    pair(tmp_path, "method.scaling", 2.0, [{"scaling": 2}])
+    pair(tmp_path, "method.terms", 2.0, [{"terms": 2}])
     assert rows(tmp_path) == {"": [0, 1]}
-    assert rows(tmp_path, filters=["scaling=2"]) == {"": [0, 1]}
+    assert rows(tmp_path, filters=["terms=2"]) == {"": [0, 1]}
 
 
 def test_another_value_is_a_row_and_what_was_left_out_is_named(tmp_path):
-    pair(tmp_path, "method.scaling", 4.0, [{"scaling": 2.0}])
-    assert rows(tmp_path) == {"scaling=2": [0], "scaling=4": [1]}
+    pair(tmp_path, "method.terms", 4.0, [{"terms": 2.0}])
+    assert rows(tmp_path) == {"terms=2": [0], "terms=4": [1]}
 
 
-@pytest.mark.parametrize("records", [[], [{"scaling": 1.0}, {"scaling": 2.0}]])
+@pytest.mark.parametrize("records", [[], [{"terms": 1.0}, {"terms": 2.0}]])
 def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records):
-    pair(tmp_path, "method.scaling", 2.0, records)
-    assert rows(tmp_path) == {"scaling=not set": [0], "scaling=2": [1]}
+    pair(tmp_path, "method.terms", 2.0, records)
+    assert rows(tmp_path) == {"terms=not set": [0], "terms=2": [1]}
 
 
 def test_a_diff_of_two_runs_does_not_name_it(tmp_path):
-    one, two = pair(tmp_path, "method.scaling", 2.0, [{}, {"scaling": 2.0}])
+    one, two = pair(tmp_path, "method.terms", 2.0, [{}, {"terms": 2.0}])
     found = diff(tmp_path / one.run_id, tmp_path / two.run_id)
     assert [key for key, _, _ in found.settings] == ["seed"]

@@ -79,12 +79,12 @@ def test_glue_sample_own_and_random_weights_never_share_a_table(tmp_path):
     report = tables(tmp_path, results, table="1")
     headings = {table.heading: table for table in report.tables}
     assert list(headings) == [
-        "GLUE on t5_base", "GLUE on t5_base, protocol appendix_d1", "GLUE on nano, random weights",
-        "Sample data on nano", "Own data on t5_base",
+        "GLUE on google-t5/t5-base", "GLUE on google-t5/t5-base, protocol appendix_d1", "GLUE on nano, random weights",
+        "Sample data on nano", "Own data on google-t5/t5-base",
     ]  # fmt: skip
     for heading, table in headings.items():
         assert sum(len(c.runs) for row in table.rows for k, c in row.cells.items() if k in table_tasks(table)) == 1
-        if heading != "GLUE on t5_base":
+        if heading != "GLUE on google-t5/t5-base":
             assert table.section.caution or table.section.kind == "own"
             assert all(c.difference is None and c.paper is None for row in table.rows for c in row.cells.values())
     assert "GLUE avg" not in [c.label for c in headings["Sample data on nano"].columns]
@@ -172,7 +172,7 @@ def test_one_ambiguous_task_does_not_split_the_others(tmp_path):
     results.append(make_result("krona", "rte", change={"optimizer.lr": 0.01}))
     (table,) = tables(tmp_path, results, sweep="table1").tables
     by_label = {row.differs: row for row in table.rows}
-    assert set(by_label) == {"", "optimizer.lr=0.001", "optimizer.lr=0.01"}
+    assert set(by_label) == {"", "optimizer.lr=0.002", "optimizer.lr=0.01"}
     assert by_label[""].cells["cola"].value is not None
     lacking = by_label[""].cells["rte"]
     assert (lacking.value, lacking.missing, lacking.command) == (None, "in rows of its own", None)

@@ -20,6 +20,7 @@ from krona.outputs import claim as ownership
 from krona.outputs.result import read_result, unpack_outcomes
 from krona.paths import PROJECT
 from one_job import config, run, run_in_a_process, typed
+from tiny_backbone import SIZES
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
 FILES = ["adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json", "train.log"]
@@ -53,7 +54,7 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == FILES
 
 
-def test_what_lies_on_disk(done: Path) -> None:
+def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
     assert sorted(path.name for path in done.iterdir()) == FILES
     result = read_result(done / "result.json")
     content = json.loads((done / "result.json").read_text())
@@ -76,6 +77,12 @@ def test_what_lies_on_disk(done: Path) -> None:
     assert predictions == [row["prediction"] for row in rows[4:]]
     right = 100 * sum(map(str.__eq__, targets, predictions)) / 5
     assert result.test["score"] == pytest.approx(right)
+    backbone = result.provenance["backbone"]
+    assert backbone["architecture"] == "t5"
+    ffn, words = 2 * 32 * 48, json.loads((tiny_folder / "config.json").read_text())["vocab_size"]
+    encoder, decoder = 2 * (4 * 32 * 32 + ffn + 2 * 32) + 32 + 32 * 4, 2 * (8 * 32 * 32 + ffn + 3 * 32) + 32 + 32 * 4
+    assert backbone["parameters"] == words * 32 + encoder + decoder
+    assert {**SIZES, "num_decoder_layers": 2, "vocab_size": words}.items() <= backbone["sizes"].items()
     log = (done / "train.log").read_text()
     assert log.splitlines()[0] == done.name
     assert log.count("  epoch  ") == 3

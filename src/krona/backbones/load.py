@@ -9,7 +9,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 from transformers.utils import logging as transformers_logging
 
 from krona.backbones.source import folder_of, needs_hub, require_folders, tokenizer_folder
@@ -18,6 +25,11 @@ from krona.hub import download_error, offline, unreachable
 from krona.messages import KronaError
 
 WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
+
+SIZES = (  # of a T5's config, as `description` records them
+    "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers", "vocab_size", "feed_forward_proj",
+    "tie_word_embeddings",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,6 +85,12 @@ def _untrained(config: T5Config, settings: Backbone, *, bf16: bool) -> T5ForCond
     if not config.tie_word_embeddings or settings.tied_head is False:
         untie_head(model)
     return model
+
+
+def description(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
+    """What a backbone is, whatever its name: ``architecture``, ``parameters`` and the ``sizes`` that its config has."""
+    sizes = {key: getattr(config, key) for key in SIZES if getattr(config, key, None) is not None}
+    return {"architecture": config.model_type, "parameters": parameters, "sizes": sizes}
 
 
 def untie_head(model: T5ForConditionalGeneration) -> None:

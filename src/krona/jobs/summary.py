@@ -6,6 +6,7 @@ from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.messages import amount
+from krona.outputs.official_rows import glue_form, odd_part
 from krona.outputs.predictions import no_label_line
 from krona.outputs.result import Result, unpack_outcomes
 from krona.screen import as_typed, rate, say
@@ -53,6 +54,8 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 
 
 def heading(result: Result) -> str:
-    """The data's name: GLUE only for GLUE's data and pretrained weights."""
+    """The data's name: GLUE only for GLUE's rows and pretrained weights."""
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
+    if part := odd_part(result):
+        kind = glue_form(part)
     return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

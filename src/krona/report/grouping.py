@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from krona.messages import shortened
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
@@ -127,10 +128,6 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
     return [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
 
 
-def shortened(notes: list[str], most: int) -> list[str]:
-    return notes if len(notes) <= most + 1 else [*notes[:most], f"… and {len(notes) - most} more of these"]
-
-
 def named_row(layout: Layout, one: Group) -> Row:
     """The group's row, without cells. A row of a shape has the used shape's name, with the paper's beside it."""
     label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
@@ -142,7 +139,10 @@ def named_row(layout: Layout, one: Group) -> Row:
 
 def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
     """The paper's numbers, where they belong beside the row's. Params are shown without a difference."""
-    if layout.paper is not None and section.comparable and not one.differs:
-        for key, cell in row.cells.items():
+    of_row = [run.section.comparable for runs in one.runs.values() for run in runs] or [section.comparable]
+    if layout.paper is None or not section.comparable or one.differs or not any(of_row):
+        return
+    for key, cell in row.cells.items():
+        if all(run.section.comparable for run in cell.runs):
             cell.paper = layout.paper.value(one.key, "training_time" if key == "time" else key)
             cell.comparable = key != "params"

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from krona.messages import amount
+from krona.messages import amount, shortened
 from krona.outputs.predictions import no_label_line
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import in_words, shortened
+from krona.report.grouping import in_words
 from krona.report.layouts import Layout
 from krona.report.selection import StoredRun
 from krona.report.table import Table

@@ -164,7 +164,10 @@ def of_result(result: Result, place: str, memo: Memo | None = None) -> StoredRun
     try:
         memo.defaults.learn(result)
         parts = [result.config.get(name) for name in ("task", "backbone", "data")]
-        key = (*map(id, parts), *(result.provenance.get(name) for name in ("data_kind", "pretrained")))
+        parts += [result.provenance.get(name) for name in ("backbone", "official_rows")]
+        skipped = [split.get("skipped_rows") for split in result.splits.values()]
+        facts = [result.provenance.get(name) for name in ("data_kind", "pretrained")]
+        key = (result.status == "done", *map(id, parts), *skipped, *facts)
         return StoredRun(result, memo.of(key, parts, lambda: section_of(result)), place, memo)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise unusable(Path(place), error) from error

@@ -15,7 +15,7 @@ from krona.report.cells import score_cell
 from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
-from krona.report.sections import Section
+from krona.report.sections import Section, of_table
 from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
@@ -36,7 +36,9 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
         split, scored, aside = _scored_on(layout, by_section[section])
-        tables.append(_table(replace(layout, split=split), section, scored, most_cells))
+        known = [run for run in by_section[section] if run.status == "done"] or by_section[section]
+        whole = of_table([run.section for run in known])
+        tables.append(_table(replace(layout, split=split), whole, scored, most_cells))
         tables[-1].asides += aside
     return tables
 
@@ -133,9 +135,11 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
-    words = [*layout.command.split(), *section.overrides, *layout.override(one.key), f"task={task}"]
+    own = [run.section for found in one.runs.values() for run in found]
+    chosen = of_table(own).overrides if own else section.overrides
+    words = [*layout.command.split(), *chosen, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
-        if " " not in key:  # a setting, not a file's content
+        if " " not in key and not key.startswith(("backbone.", "data.")):  # a setting, not a file's content or chosen
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     states = {run.status: run for run in runs}
     if "running" in states:

@@ -11,6 +11,7 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
+from transformers import PreTrainedModel
 
 from krona import surgery
 from krona.backbones import load as backbones
@@ -112,8 +113,8 @@ def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
     pl.seed_everything(settings.seed, verbose=False)
 
 
-def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool) -> None:
-    """Insert the method into the model; record in ``result`` what trains and which shape was fitted."""
+def insert(settings: Run, result: Result, model: PreTrainedModel, *, reversible: bool) -> None:
+    """Insert the method into the model; record in ``result`` the backbone, what trains and which shape was fitted."""
     torch.manual_seed(settings.seed)  # the branches' start does not depend on what was drawn before
     branch_config, notes = insert_method(
         model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=reversible
@@ -122,6 +123,7 @@ def insert(settings: Run, result: Result, model: nn.Module, *, reversible: bool)
     result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     result.provenance["update_rank"] = surgery.update_rank(model)
     count = surgery.count(model)
+    result.provenance["backbone"] = backbones.description(model.config, parameters=count.backbone)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
 
 

@@ -26,7 +26,8 @@ def test_settings_scores_and_the_paired_test(tmp_path, pair):
     settings = {key: (a, b) for key, a, b in found.settings}
     assert settings["method.name"] == ("krona", "lora")
     assert settings["method.rank"] == ("not set", "1")
-    assert "optimizer.lr" not in settings
+    assert settings["optimizer.lr"] == ("0.002", "0.001")
+    assert "batch_size" not in settings
     targets, a = unpack_outcomes(krona.test["outcomes"])
     _, b = unpack_outcomes(lora.test["outcomes"])
     only_a = sum(x == t != y for t, x, y in zip(targets, a, b, strict=True))
@@ -80,7 +81,9 @@ def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
             line["prediction"] = "maybe"
     (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
     text = render(diff(tmp_path / krona.run_id, folder), width=None, examples=1000)
-    assert f"only A right  test-{row}: yes is right; A says yes, B says 'maybe' (no label)" in text
+    assert (
+        f"only A right  test-{row}: not_entailment is right; A says not_entailment, B says 'maybe' (no label)" in text
+    )
 
 
 def test_a_tiny_p_is_never_printed_as_zero(tmp_path):

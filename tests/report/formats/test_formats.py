@@ -81,7 +81,7 @@ def test_terminal_text_fits_its_width(outputs, width):
     assert "\x1b" not in text
     assert "KronA^B_res" in text, "no name is cut"
     words = " ".join(text.split())
-    for part in ("GLUE on t5_base", "task=rte retry=failed", "loss is nan at step 12"):
+    for part in ("GLUE on google-t5/t5-base", "task=rte retry=failed", "loss is nan at step 12"):
         assert part in words
     assert re.search(r"\d\d\.\d\d\*", text), "the best is marked without colour too"
 
@@ -121,7 +121,7 @@ def test_markdown_tables_are_whole_and_names_are_only_text(outputs):
 
 def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     rows = list(csv.DictReader(io.StringIO(build_report(outputs, table="1", format="csv"))))
-    (cell,) = [r for r in rows if (r["section"], r["row"], r["column"]) == ("GLUE on t5_base", "LoRA", "rte")]
+    (cell,) = [r for r in rows if (r["section"], r["row"], r["column"]) == ("GLUE on google-t5/t5-base", "LoRA", "rte")]
     assert cell["paper"] == "74.1"
     assert float(cell["difference"]) == pytest.approx(float(cell["value"]) - 74.1)
     assert cell["seeds"] == "0 1"

@@ -10,6 +10,10 @@ from krona.sweeps.planning.speed import Load, Speed, fit
 from report.generate import make_result
 
 TINY = Sizes(d_model=4, d_kv=2, d_ff=8, heads=2, encoder=1, decoder=1, vocabulary=10, gated=False, params=1_000)
+HERE = measured.Wanted(
+    card=None, device="cpu", threads=1, precision="32-true", backbone="google-t5/t5-base",
+    sizes=make_result().config["backbone"]["sizes"],
+)  # fmt: skip
 ROWS = Lengths(train=100, dev=20, test=40, mean=10.0, longest=30.0, counted=True)
 
 
@@ -99,20 +103,18 @@ def test_a_batch_in_parts_passes_the_blocks_as_often() -> None:
 
 
 def test_runs_of_the_planned_backbone_go_before_others() -> None:
-    wanted = measured.Wanted(card=None, device="cpu", threads=1, precision="32-true", backbone="t5_base")
     own, other = ran(load(5), Speed(1e6, 0.01)), ran(load(50, epochs=4), Speed(5e6, 0.01))
     other[1].config["backbone"]["name"] = "nano"
-    speed, said = measured._fitted([own, other], wanted, "here")
+    speed, said = measured._fitted([own, other], HERE, "here")
     assert speed.training(own[0]) == pytest.approx(own[1].times["train"])
     assert "1 run here" in said[0]
-    _, said = measured._fitted([other], wanted, "here")
-    assert "of d_model 4, not of t5_base; runs of a second width" in said[1]
+    _, said = measured._fitted([other], HERE, "here")
+    assert "of d_model 4, not of google-t5/t5-base; runs of a second width" in said[1]
 
 
 def test_sizes_typed_over_a_backbones_own_make_it_another() -> None:
-    wanted = measured.Wanted(card=None, device="cpu", threads=1, precision="32-true", backbone="t5_base")
     typed = ran(load(5), Speed(1e6, 0.01))
     typed[1].config["backbone"]["sizes"] = {"d_model": 4}
-    assert "not of t5_base" in measured._fitted([typed], wanted, "here")[1][1]
-    wanted = measured.Wanted(**{**vars(wanted), "sizes": {"d_model": 4}})
+    assert "not of google-t5/t5-base" in measured._fitted([typed], HERE, "here")[1][1]
+    wanted = measured.Wanted(**{**vars(HERE), "sizes": {"d_model": 4}})
     assert len(measured._fitted([typed], wanted, "here")[1]) == 1

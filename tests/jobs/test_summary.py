@@ -1,0 +1,34 @@
+"""What a run says at its end."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from krona.jobs.job import Job
+from krona.jobs.summary import heading, run_summary
+from krona.outputs.result import Result
+from report.generate import make_result
+
+
+def said(result: Result) -> str:
+    out = io.StringIO()
+    job = Job(result.run_id, "done", Path("/outputs") / result.run_id, result)
+    run_summary(job, Console(file=out, width=1000, color_system=None))
+    return out.getvalue()
+
+
+def test_data_of_glues_rows_is_glue_and_others_are_only_of_its_form() -> None:
+    result = make_result()
+    assert heading(result) == "GLUE"
+    assert "on 120 rows of GLUE\n" in said(result)
+    result.provenance["official_rows"] = {"train": [2400, 2490], "validation": [120, 277]}
+    assert "on 120 rows of GLUE's form, 120 rows for 277 in validation\n" in said(result)
+
+
+def test_a_result_that_did_not_count_its_rows_stays_as_it_was() -> None:
+    result = make_result()
+    del result.provenance["official_rows"]
+    assert heading(result) == "GLUE"
+    assert heading(make_result(pretrained=False)) == "GLUE, random weights"
+    assert heading(make_result(task="sample_rte", backbone="nano")) == "sample data (not GLUE)"

@@ -1,0 +1,125 @@
+"""What compares with the paper's numbers: by what a backbone is and which rows it saw, never by a name."""
+
+import pytest
+
+from krona.config.compose import compose_job, hydra_session
+from krona.report.build import build_report, collect
+from krona.report.paper_setting import PARAMETERS, PUBLISHED, SIZES, SPLIT, departures
+from report.generate import make_result, write_all
+
+
+def small_in_a_folder():
+    """A T5 of another size in a folder that has the name of the paper's."""
+    return make_result(backbone="local", change={"backbone.path": "/elsewhere/t5_base"})
+
+
+def differences(report):
+    return [cell.difference for table in report.tables for row in table.rows for cell in row.cells.values()
+            if cell.difference is not None]  # fmt: skip
+
+
+def test_the_setting_is_that_of_the_shipped_yamls() -> None:
+    with hydra_session():
+        config = compose_job([]).config
+    assert config["backbone"]["sizes"].items() <= SIZES.items()
+    assert SIZES["num_decoder_layers"] == SIZES["num_layers"]
+    assert config["backbone"]["name"] in PUBLISHED
+    assert {key: config["data"][key] for key in SPLIT} == SPLIT
+
+
+def test_the_shipped_t5_base_stands_beside_the_papers_numbers(tmp_path) -> None:
+    result = make_result()
+    write_all(tmp_path, [result])
+    report = collect(tmp_path, table="1")
+    assert report.tables[0].heading == "GLUE on google-t5/t5-base"
+    assert report.tables[0].section.caution is None
+    assert differences(report) == [pytest.approx(result.test["score"] - 77.70)]
+
+
+def test_a_folder_of_t5_base_does_too_whatever_its_name(tmp_path) -> None:
+    result = make_result(backbone="local", change={"backbone.path": "/elsewhere/mine"})
+    result.provenance["backbone"] = make_result().provenance["backbone"]
+    write_all(tmp_path, [result])
+    assert len(differences(collect(tmp_path, table="1"))) == 1
+
+
+DEPARTING = {
+    "a small T5": (small_in_a_folder, f"the backbone has 15,600,000 parameters, T5-base {PARAMETERS:,}"),
+    "other weights": (
+        lambda: make_result(change={"backbone.name": "someone/t5-base-tuned"}),
+        "the weights are those of someone/t5-base-tuned, the paper's of google-t5/t5-base",
+    ),
+    "a data seed": (lambda: make_result(change={"data.seed": 7}), "data.seed=7, the paper's protocol is 42"),
+    "some rows": (
+        lambda: make_result(change={"data.train_rows": 100}), "data.train_rows=100, the paper's protocol is all rows"
+    ),
+    "a protocol": (
+        lambda: make_result(change={"data.protocol": "appendix_d1"}),
+        "data.protocol=appendix_d1, the paper's protocol is table1",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DEPARTING)
+def test_what_departs_has_no_difference_and_the_caution_says_why(tmp_path, what) -> None:
+    make, reason = DEPARTING[what]
+    write_all(tmp_path, [make()])
+    report = collect(tmp_path, table="1")
+    assert differences(report) == []
+    assert report.tables[0].section.caution == f"Not compared with the paper: {reason}."
+
+
+def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
+    result = make_result()
+    result.provenance["backbone"]["sizes"]["d_ff"] = 2048
+    result.provenance["official_rows"]["train"] = [100, 2490]
+    result.splits["train"]["skipped_rows"] = 3
+    assert departures(result) == (
+        "the backbone has d_ff 2048 and T5-base 3072",
+        "RTE's train has 100 rows, GLUE's 2,490",
+        "3 rows of RTE left out by data.skip_bad_rows",
+    )
+    result.provenance["backbone"]["architecture"] = "mt5"
+    assert departures(result)[0] == "the backbone is of the architecture mt5, the paper's is a T5"
+
+
+def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) -> None:
+    old = small_in_a_folder()
+    del old.provenance["backbone"], old.provenance["official_rows"]
+    write_all(tmp_path, [old])
+    report = collect(tmp_path, table="1")
+    assert differences(report) == []
+    assert report.tables[0].section.caution == (
+        "Not compared with the paper: the backbone's size is not known in a result of an earlier version; whether the "
+        "rows are GLUE's was not recorded in a result of an earlier version."
+    )
+
+
+def test_a_run_that_has_not_finished_is_taken_for_what_its_config_says() -> None:
+    failed = make_result(status="failed")
+    del failed.provenance["backbone"], failed.provenance["official_rows"]
+    assert departures(failed) == ()
+    failed.config["data"]["seed"] = 7
+    assert len(departures(failed)) == 1
+
+
+def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> None:
+    write_all(tmp_path, [make_result("krona"), make_result("lora", change={"data.seed": 7})])
+    (table, *_) = collect(tmp_path, table="1").tables
+    assert table.cell("krona", "rte").difference is not None
+    assert (table.cell("lora", "rte").difference, table.cell("lora", "rte").paper) == (None, None)
+    assert table.section.caution == "1 run of 2 not compared with the paper: data.seed=7, the paper's protocol is 42."
+
+
+def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_path) -> None:
+    few = make_result("lora")
+    few.provenance["official_rows"]["train"] = [100, 2490]
+    write_all(tmp_path, [make_result("krona"), few])
+    headings = [table.heading for table in collect(tmp_path).tables]
+    assert headings == [
+        "GLUE on google-t5/t5-base",
+        "GLUE's form, 100 rows for 2,490 in RTE's train, on google-t5/t5-base",
+    ]
+    assert "GLUE's form, 100 rows for 2,490 in RTE's train" in build_report(tmp_path, format="html").replace(
+        "&#x27;", "'"
+    )

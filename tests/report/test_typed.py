@@ -1,0 +1,72 @@
+"""The commands of a report: what they make is what the table's own command makes."""
+
+import shlex
+
+import pytest
+
+from krona.config import check
+from krona.config.compose import Composer, compose_job, expand, hydra_session
+from krona.jobs.job import identify
+from krona.outputs.result import write_result
+from krona.report.build import collect
+from krona.report.typed import typed_words
+from krona.sweeps.plan import of_table
+from report.generate import make_result
+
+
+def ids_of(overrides, composer):
+    """The run ids of ``python train.py -m OVERRIDES``."""
+    return [identify(check.settings(composer.job(job).config)) for job in expand(overrides)]
+
+
+@pytest.mark.parametrize(
+    ("number", "typed"),
+    [(1, ["method=full,krona,pa"]), (6, []), (7, ["profile=demo", "task=sample_rte,sample_mnli"]), (9, [])],
+)
+def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
+    with hydra_session():
+        composer, jobs = Composer(), expand(of_table(number, typed))
+        config = composer.job(jobs[0]).config
+        result = make_result(config["method"]["name"], config["task"]["name"])
+        result.config = {**config, "sweep": f"table{number}"}
+        write_result(tmp_path / result.run_id, result)
+        wanted = ids_of(of_table(number, typed), composer)
+        table = collect(tmp_path, table=str(number)).tables[0]
+        cells = [cell for row in table.rows for cell in row.cells.values() if cell.command]
+        commands = [shlex.split(cell.command) for cell in cells if cell.missing == "no run"]
+        assert all(words[:3] == ["krona", "table", str(number)] for words in commands)
+        wanted_words = [words[3:] for words in commands if _within(words, jobs)]
+        made = [run_id for words in wanted_words for run_id in ids_of(of_table(number, words), composer)]
+    assert len(wanted) > 1
+    assert sorted(made) == sorted(wanted[1:])
+
+
+def _within(words, jobs) -> bool:
+    """Whether a command's method and task are among the jobs'."""
+    asked = {word for word in words if word.startswith(("method=", "task="))}
+    return any(asked <= set(job) for job in jobs)
+
+
+CHOICES = [
+    [],
+    ["backbone=t5_small", "data=tsv", "data.path=/glue"],
+    ["backbone=flan_t5_base", "backbone.revision=abc"],
+    ["backbone=hub", "backbone.name=someone/t5", "backbone.tied_head=false"],
+    ["backbone=local", "backbone.path=/elsewhere/t5_base", "data.seed=7", "data.train_rows=100"],
+    ["backbone.pretrained=false", "backbone.sizes.d_model=64", "data.skip_bad_rows=true"],
+    ["backbone=local", "backbone.path=/t5", "backbone.sizes={d_model:64,feed_forward_proj:gated-gelu}"],
+]
+
+
+@pytest.mark.parametrize("words", CHOICES, ids=" ".join)
+def test_the_words_for_a_backbone_and_data_compose_to_the_same(words) -> None:
+    with hydra_session():
+        config = compose_job(words).config
+        again = compose_job([*typed_words(config["backbone"], config["data"], "glue")]).config
+    assert (again["backbone"], again["data"]) == (config["backbone"], config["data"])
+
+
+def test_the_demo_profile_chooses_backbone_and_data() -> None:
+    with hydra_session():
+        config = compose_job(["profile=demo", "data.train_rows=100"]).config
+    assert typed_words(config["backbone"], config["data"], "sample") == ("profile=demo", "data.train_rows=100")
