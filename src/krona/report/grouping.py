@@ -125,7 +125,10 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
     parts = [set(run.variant) for run in runs]
     odd = sorted(parts[0].union(*parts) - parts[0].intersection(*parts))
     keys = dict.fromkeys(line.partition("=")[0] for part in odd for line in part.split("\n"))
-    return [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
+    found = [k for k in keys if k not in HIDDEN and len({run.setting(k) for run in runs}) > 1]
+    settings = [k for k in found if k not in runs[0].content]
+    told = {tuple(run.setting(k) for k in settings) for run in runs}
+    return settings if len(told) == len(runs) else found  # what was read follows from the settings that chose it
 
 
 def named_row(layout: Layout, one: Group) -> Row:

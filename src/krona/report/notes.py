@@ -7,6 +7,7 @@ from krona.outputs.predictions import no_label_line
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
+from krona.report.same_data import mixed
 from krona.report.selection import StoredRun
 from krona.report.table import Table
 from krona.report.text import unfinished_counts
@@ -19,7 +20,7 @@ MOST_TUNED = 12  # of such notes
 def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Settings, fitted shapes, tuned settings, code and machine of these runs."""
     shapes = [] if layout.by_shape else _shapes_note(runs)
-    return [*_no_label_note(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
+    return [*_no_label_note(runs), *mixed(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
 
 
 def _no_label_note(runs: Sequence[StoredRun]) -> list[str]:

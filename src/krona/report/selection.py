@@ -17,6 +17,7 @@ from krona.report.defaults import Defaults
 from krona.report.sections import Section, section_of
 
 MISSING = object()
+SPLITS = ("train", "dev", "test")
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
 
 
@@ -72,9 +73,13 @@ class StoredRun:
 
     @property
     def content(self) -> dict[str, str | None]:
-        """Fingerprints of what was read; None where a run ended before it knew them."""
-        test, backbone = self.result.splits.get("test", {}), self.result.provenance.get("backbone_fingerprint")
-        return {"test set": test.get("fingerprint"), "backbone content": backbone}
+        """What was read: fingerprints, and how many bad rows were left out; None where a run ended before it knew."""
+        splits = self.result.splits
+        found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
+        counts = {name: splits.get(name, {}).get("skipped_rows") for name in SPLITS}
+        skipped = [f"{count} of {name}" for name, count in counts.items() if count]
+        found["rows left out"] = (" and ".join(skipped) or "none") if splits else None
+        return {**found, "backbone content": self.result.provenance.get("backbone_fingerprint")}
 
     @cached_property
     def variant(self) -> tuple[str, ...]:

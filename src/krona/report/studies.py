@@ -7,6 +7,7 @@ from typing import Any
 
 from krona.messages import KronaError, amount
 from krona.outputs.studies import Choice, Study, Trial, read_studies
+from krona.report.same_data import apart, differs
 from krona.report.selection import StoredRun
 
 STATES = ("finished", "pruned", "failed", "running")
@@ -20,11 +21,14 @@ def studies_of(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list
     return [one for one in found if isinstance(one, Study) and one.name in made], problems
 
 
-def in_words(study: Study) -> list[str]:
-    """The number of trials, the best and its values, the importance of each axis."""
+def in_words(study: Study, runs: Sequence[StoredRun]) -> list[str]:
+    """The number of trials, the best and its values, the importance of each axis; of ``runs`` those that it made."""
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
+    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
+    if odd := dict.fromkeys(key for run in made for key in apart(made[0], run)):
+        lines.append(f"Its trials were not run on the same data ({differs([*odd])}): their scores do not compare.")
     if study.best is None:
         return [*lines, "None has finished, so there is no best yet."]
     lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {values(study.best)}.")

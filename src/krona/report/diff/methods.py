@@ -8,6 +8,7 @@ from statistics import fmean
 from krona.messages import KronaError
 from krona.metrics.statistics import holm
 from krona.report.cells import CellScores, paired_test, score_cell
+from krona.report.same_data import apart, differs
 from krona.report.selection import StoredRun, load
 
 
@@ -76,6 +77,9 @@ def _compared(
     one, two = scored
     seeds = one.answers.keys() & two.answers.keys()
     means = [fmean(side.by_seed[seed] for seed in sorted(seeds) or side.by_seed) for side in scored]
+    if odd := apart(*(side[0] for side in sides)):
+        why = f"not on the same data: {differs(odd)}"
+        return TaskDiff(section, task, means[0], means[1], 0, None, why)
     test = paired_test(one, two)
     if test is None:
         return TaskDiff(section, task, means[0], means[1], 0, None, "no seed of both on one test set")

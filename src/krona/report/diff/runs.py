@@ -49,7 +49,9 @@ def diff(a: Path, b: Path) -> Diff:
     files = [path if path.name == "result.json" else path / "result.json" for path in (a, b)]
     one, two = (of_result(read_result(file), str(file), memo) for file in files)
     sides = [{"seed": str(run.result.seed), **run.settings} for run in (one, two)]
-    both = {key: [side.get(key, "not set") for side in sides] for key in {**sides[0], **sides[1]}}
+    unknown = [key for run in (one, two) for key, value in run.content.items() if value is None]
+    keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
+    both = {key: [side.get(key, "not set") for side in sides] for key in keys}
     found = Diff(one, two, [(key, x, y) for key, (x, y) in both.items() if x != y], list(_scores(one, two)))
     found.untested = _why_untested(one, two)
     if found.untested is None:

@@ -60,7 +60,7 @@ def render(report: Report, target: Target) -> str:
     for study in report.studies:
         say()
         say(f"Study {study.name}", "bold cyan")
-        for line in studies.in_words(study):
+        for line in studies.in_words(study, report.runs):
             say(line)
     unfinished = f"Not finished ({text.unfinished_counts(report.unfinished)})"
     unusable = f"Could not be used ({len(report.problems)})"

@@ -105,7 +105,7 @@ def _cell(cell: Cell | None, split: str, place: str) -> str:
 def _studies(report: Report) -> str:
     sections = []
     for i, study in enumerate(report.studies):
-        lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study))
+        lines = "".join(f"<p>{_escape(line)}</p>" for line in studies.in_words(study, report.runs))
         pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
         folded = f"<details><summary>What was pruned</summary><p>{_escape('; '.join(pruned))}</p></details>"
         sections.append(

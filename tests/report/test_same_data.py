@@ -1,0 +1,102 @@
+"""Runs that read other rows are never one cell, one comparison or one study."""
+
+import pytest
+
+from krona.outputs.studies import Study
+from krona.report.build import build_report, collect
+from krona.report.diff.compare import compare
+from krona.report.diff.runs import diff
+from krona.report.diff.text import render
+from krona.report.formats import FORMATS
+from krona.report.studies import in_words
+from report.generate import grid, make_result, write_all
+
+
+def on_other_train(method="krona", seed=1, *, name="train", **kwargs):
+    result = make_result(method, "reviews", seed, kind="own", **kwargs)
+    result.splits[name]["fingerprint"] = "0123456789abcdef"
+    return result
+
+
+def plain(method="krona", seed=0, **kwargs):
+    return make_result(method, "reviews", seed, kind="own", **kwargs)
+
+
+@pytest.mark.parametrize("name", ["train", "dev", "test"])
+def test_seeds_of_two_data_sets_are_two_rows_named_by_what_differs(tmp_path, name):
+    write_all(tmp_path, [plain(), on_other_train(name=name)])
+    (table,) = collect(tmp_path).tables
+    assert {row.differs: row.cells["reviews"].seeds for row in table.rows} == {
+        f"{name} set=reviews-{name}": [0], f"{name} set=0123456789abcdef": [1],
+    }  # fmt: skip
+    assert any(f"2 variants ({name} set)" in note for note in table.notes)
+
+
+def test_rows_left_out_are_another_data_set(tmp_path):
+    some = plain(seed=1)
+    some.splits["train"]["skipped_rows"], some.splits["test"]["skipped_rows"] = 3, 1
+    write_all(tmp_path, [plain(), some])
+    (table,) = collect(tmp_path).tables
+    assert [row.differs for row in table.rows] == ["rows left out=3 of train and 1 of test", "rows left out=none"]
+
+
+def test_a_setting_that_says_it_stands_for_its_rows(tmp_path):
+    few = on_other_train(change={"data.train_rows": 100})
+    write_all(tmp_path, [plain(), few])
+    (table,) = collect(tmp_path).tables
+    assert [row.differs for row in table.rows] == ["data.train_rows=100", "data.train_rows=all"]
+
+
+def test_in_a_sweep_and_in_every_format_they_are_two_rows(tmp_path):
+    write_all(tmp_path, [plain(), on_other_train()])
+    (table,) = collect(tmp_path, sweep="table1").tables
+    assert len(table.rows) == 2
+    for name in FORMATS:
+        assert "0123456789abcdef" in build_report(tmp_path, sweep="table1", format=name)
+
+
+def test_a_diff_names_what_differs_of_the_data_and_nothing_else(tmp_path):
+    (one,) = write_all(tmp_path / "a", [plain()])
+    (two,) = write_all(tmp_path / "b", [on_other_train(seed=0, sweep="again", change={"trainer.threads": 2})])
+    found = diff(tmp_path / "a" / one.run_id, tmp_path / "b" / two.run_id)
+    assert found.settings == [("train set", "reviews-train", "0123456789abcdef")]
+    assert "the same run twice" not in render(found)
+
+
+def test_a_run_that_never_read_its_data_differs_in_nothing_that_is_not_known(tmp_path):
+    done, failed = write_all(tmp_path, [plain(), plain(seed=1, status="failed")])
+    found = diff(tmp_path / done.run_id, tmp_path / failed.run_id)
+    assert [key for key, _, _ in found.settings] == ["seed"]
+
+
+def test_two_methods_on_other_data_are_not_compared_and_it_says_why(tmp_path):
+    write_all(tmp_path, [plain("krona"), on_other_train("lora", 0)])
+    (row,) = compare(tmp_path, "krona", "lora").tasks
+    assert (row.p, row.seeds, row.remark) == (None, 0, "not on the same data: train set differs")
+    assert None not in (row.a, row.b)
+    (table,) = collect(tmp_path).tables
+    assert "reviews: KronA and LoRA were not run on the same data (train set differs)." in table.notes
+
+
+def test_texts_with_the_tasks_name_before_them_are_no_other_data(tmp_path):
+    full = make_result("full", "rte")
+    for name, split in full.splits.items():
+        split["fingerprint"] = f"prefixed-{name}"
+    write_all(tmp_path, [full, make_result("krona", "rte")])
+    (row,) = compare(tmp_path, "full", "krona").tasks
+    assert row.p is not None
+    assert not any("same data" in note for note in collect(tmp_path).tables[0].notes)
+
+
+def test_a_study_of_two_data_sets_says_so(tmp_path):
+    write_all(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")])
+    runs = collect(tmp_path).runs
+    said = "Its trials were not run on the same data (train set differs): their scores do not compare."
+    assert said in in_words(Study("a study", []), runs)
+    assert said not in in_words(Study("a study", []), runs[:1])
+    assert said not in in_words(Study("another", []), runs)
+
+
+def test_one_data_set_has_no_note(tmp_path):
+    write_all(tmp_path, grid(["krona", "lora"], ["rte", "cola"], [0, 1]))
+    assert not any("same data" in note for table in collect(tmp_path).tables for note in table.notes)
