@@ -10,7 +10,7 @@ from krona.outputs.result import outcomes, unpack_outcomes
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import layout_of
-from krona.report.text import asides
+from krona.report.text import asides, remarks
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])
@@ -291,8 +291,10 @@ def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
     silent, learned = (make_result(method, "rte") for method in ("krona", "lora"))
     targets, _ = unpack_outcomes(silent.test["outcomes"])
     silent.test |= {"score": 0.0, "parts": {"accuracy": 0.0}, "outcomes": outcomes(targets, ["the"] * len(targets))}
-    notes = tables(tmp_path, [silent, learned], table="1").tables[0].notes
-    assert any(note.startswith("1 run of score 0 did not learn to answer") for note in notes)
+    table = tables(tmp_path, [silent, learned], table="1").tables[0]
+    (remark,) = remarks(table)
+    assert remark.startswith("! KronA on RTE: 120 of 120 test predictions are no label of rte (0, 1)")
+    assert (table.cell("krona", "rte").warned, table.cell("lora", "rte").warned) == (True, False)
 
 
 def test_dev_scores_where_test_was_not_looked_at(tmp_path):

@@ -6,9 +6,9 @@ from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.messages import amount
+from krona.outputs import degenerate
 from krona.outputs.official_rows import glue_form, odd_part
-from krona.outputs.predictions import no_label_line
-from krona.outputs.result import Result, unpack_outcomes
+from krona.outputs.result import Result
 from krona.screen import as_typed, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
@@ -26,8 +26,7 @@ def run_summary(job: Job, console: Console) -> None:
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
         f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
     ]
-    if warning := no_label_line(result):
-        lines.insert(1, warning)
+    lines[1:1] = degenerate.lines(result)
     for line in lines:
         say(console, f"  {line}")
     lines = [
@@ -41,13 +40,10 @@ def run_summary(job: Job, console: Console) -> None:
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
     """The score with its bootstrap interval over the test set's examples."""
-    from krona.metrics.answers import encode
     from krona.metrics.statistics import bootstrap, interval_of
-    from krona.outputs.predictions import label_ids, metrics_of
+    from krona.outputs.predictions import encoded, metrics_of
 
-    task = result.config["task"]
-    answers = encode(*unpack_outcomes(test["outcomes"]), label_ids(task))
-    low, high = interval_of(bootstrap([answers], metrics_of(task)))
+    low, high = interval_of(bootstrap([encoded(result)["test"]], metrics_of(result.config["task"])))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
     rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
     return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"

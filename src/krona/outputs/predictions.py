@@ -1,7 +1,6 @@
 """Predictions of a result: as numbers, checked against the stored scores, and as words."""
 
 import zlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,16 +29,22 @@ def unusable(path: Path, error: Exception) -> KronaError:
     return KronaError(f"{path} can't be used: {reason}")
 
 
+def encoded(result: Result) -> dict[str, Answers]:
+    """Split → predictions as they are, unchecked; without a split that was not scored."""
+    parts = {split: getattr(result, split) for split in ("dev", "test")}
+    labels = label_ids(result.config["task"])
+    return {
+        split: encode(*unpack_outcomes(part["outcomes"]), labels)
+        for split, part in parts.items()
+        if part and part.get("outcomes")  # test is not scored where only dev is to choose
+    }
+
+
 def _answers(result: Result) -> dict[str, Answers]:
-    task = result.config["task"]
-    labels, scored = label_ids(task), metrics_of(task)
-    answers = {}
-    for split in ("dev", "test"):
+    scored, answers = metrics_of(result.config["task"]), encoded(result)
+    for split, numbers in answers.items():
         part = getattr(result, split)
-        if not part or not part.get("outcomes"):  # test is not scored where only dev is to choose
-            continue
-        answers[split] = encode(*unpack_outcomes(part["outcomes"]), labels)
-        given = score_by_sums(list(part["parts"]), answers[split])
+        given = score_by_sums(list(part["parts"]), numbers)
         for metric, value in part["parts"].items():
             _same(f"{split} {metric}", value, given[metric], "predictions")
         mean = sum(part["parts"][name] for name in scored) / len(scored)
@@ -84,30 +89,3 @@ def without_label(predictions: Sequence[str], task: Mapping[str, Any]) -> list[s
     words = label_words(task)
     texts = [text.strip() for text in predictions]
     return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]
-
-
-def no_label_line(result: Result) -> str | None:
-    """Where most predictions are no label: how many, and what to try. None where that is not so."""
-    split = "test" if result.test else "dev"
-    part = result.test or result.dev
-    if part is None or not part.get("outcomes"):
-        return None
-    task = result.config["task"]
-    _, predictions = unpack_outcomes(part["outcomes"])
-    wrong = without_label(predictions, task)
-    if 2 * len(wrong) <= len(predictions):
-        return None
-    ((commonest, times),) = Counter(wrong).most_common(1)
-    kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
-    optimizer = result.config["optimizer"]
-    found = (
-        f"{len(wrong):,} of {len(predictions):,} {split} predictions are no {kind} and count as wrong ({times:,} are "
-        f"{commonest[:40]!r})"
-    )
-    if not result.trainable_params:
-        return f"{found}: nothing was trained to answer"
-    return (
-        f"{found}. It has not learned how to answer: try a higher optimizer.lr (now {optimizer['lr']:g}), more "
-        f"trainer.max_epochs (now {result.config['trainer']['max_epochs']}) or fewer optimizer.warmup_steps "
-        f"(now {optimizer['warmup_steps']})"
-    )

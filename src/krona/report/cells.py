@@ -1,13 +1,15 @@
 """Cells of scores: means, both intervals, the row's average, the best and what ties with it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
+from krona.outputs.degenerate import remarks
+from krona.paper import task_label
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
 
@@ -33,6 +35,9 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
     cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
     scored = CellScores(cell, by_seed, {}, done[0].metrics)
+    for run in done[:seeds]:
+        for remark in remarks(run.whole, run.packed, split):
+            cell.remarks.setdefault(remark, []).append(run.result.seed)
     answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
     first = next(iter(answers.values()), None)
     if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
@@ -48,6 +53,10 @@ def average(parts: Sequence[CellScores]) -> CellScores:
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
     mean = float(np.mean([part.cell.value for part in parts]))
     cell = Cell(mean, t_interval(list(by_seed.values())), runs=[run for part in parts for run in part.cell.runs])
+    for part in parts:
+        task = task_label(part.cell.runs[0].result.task)
+        warnings = {remark: seeds for remark, seeds in part.cell.remarks.items() if remark.warns}
+        cell.remarks |= {replace(remark, text=f"{task}: {remark.text}"): seeds for remark, seeds in warnings.items()}
     draws = [part.draws for part in parts if part.draws is not None]
     scored = CellScores(cell, by_seed, {}, [])
     if len(draws) == len(parts):

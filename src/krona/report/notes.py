@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from krona.messages import amount, shortened
-from krona.outputs.predictions import no_label_line
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
@@ -20,20 +19,7 @@ MOST_TUNED = 12  # of such notes
 def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Settings, fitted shapes, tuned settings, code and machine of these runs."""
     shapes = [] if layout.by_shape else _shapes_note(runs)
-    return [*_no_label_note(runs), *mixed(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
-
-
-def _no_label_note(runs: Sequence[StoredRun]) -> list[str]:
-    """How many runs trained but do not answer with labels, so that their score of 0 means nothing."""
-    trained = [run for run in runs if run.status == "done" and run.result.trainable_params]
-    zeros = [run for run in trained if (part := run.result.test or run.result.dev) and part["score"] == 0]
-    count = sum(no_label_line(run.whole) is not None for run in zeros)
-    if not count:
-        return []
-    return [
-        f"{amount(count, 'run')} of score 0 did not learn to answer: most of their predictions are no label. Train "
-        "longer, or with a higher optimizer.lr; the run's own last lines say more."
-    ]
+    return [*mixed(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
 
 
 def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from krona.metrics.statistics import Interval
+from krona.outputs.degenerate import Remark
 from krona.outputs.studies import Study
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
@@ -24,6 +25,7 @@ class Cell:
     tied: bool = False  # not significantly different from the best
     p: float | None = None  # against the best, Holm over the column
     runs: list[StoredRun] = field(default_factory=list)
+    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # on its score, each with the seeds that it is on
     missing: str | None = None
     command: str | None = None
     digits: int = 2
@@ -32,6 +34,11 @@ class Cell:
     def difference(self) -> float | None:
         known = self.comparable and self.value is not None and self.paper is not None
         return self.value - self.paper if known else None  # type: ignore[operator]
+
+    @property
+    def warned(self) -> bool:
+        """Whether a reader must be told that the score may mean nothing."""
+        return any(remark.warns for remark in self.remarks)
 
     @property
     def seeds(self) -> list[int]:

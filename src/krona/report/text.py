@@ -5,11 +5,14 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from krona.messages import amount
+from krona.messages import amount, shortened
+from krona.outputs.degenerate import SIGN
+from krona.paper import task_label
 from krona.report.selection import StoredRun
-from krona.report.table import Cell, Report, Table
+from krona.report.table import Cell, Column, Report, Table
 
 NOTHING = "—"
+MOST_REMARKS, MOST_NAMES = 20, 4
 STATUSES = ("failed", "interrupted", "running")
 
 
@@ -23,10 +26,11 @@ def legend(report: Report, *, paper: str) -> str:
     """How a cell is read. ``paper``: how the paper's number is shown; left out where none is."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
     shown = f"; {paper}" if any(cell.difference is not None for cell in cells) else ""
+    warned = f" {SIGN} a warning: see the note." if any(cell.warned for cell in cells) else ""
     return (
         "Mean over seeds; ± Student's t over them (95 %); from–to: bootstrap over the scored set's examples (95 %)"
         f"{shown}. * best; ~ not significantly different from it by a paired randomisation test on the "
-        "task's own metric (10,000 swaps of examples, all seeds together, Holm over the column)."
+        f"task's own metric (10,000 swaps of examples, all seeds together, Holm over the column).{warned}"
     )
 
 
@@ -47,7 +51,41 @@ def paper(cell: Cell) -> str:
 
 
 def mark(cell: Cell) -> str:
-    return "*" if cell.best else "~" if cell.tied else ""
+    """``*`` best, ``~`` not told from it, and ``!`` for a warning."""
+    return ("*" if cell.best else "~" if cell.tied else "") + warning(cell)
+
+
+def warning(cell: Cell) -> str:
+    """``!`` beside a score that may mean nothing."""
+    return SIGN if cell.warned else ""
+
+
+def cell_remarks(cell: Cell) -> list[str]:
+    """What is to be known of one score, a sentence each, with the seeds where it is not of all."""
+    found = []
+    for remark, seeds in cell.remarks.items():
+        some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
+        found.append(f"{remark.text}{some}.")
+    return found
+
+
+def remarks(table: Table, shown: Column | None = None) -> list[str]:
+    """What is to be known of its scores, warnings first and with their sign. ``shown``: of this column alone."""
+    rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
+    for row in table.rows:
+        for column in table.columns:
+            if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
+                continue  # an average has those of its tasks
+            cell = row.cells.get(column.key, Cell())
+            name = f"{row.label} ({row.differs})" if row.differs else row.label
+            for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
+                task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
+                rows_of[task_label(task), remark.warns, text][name] = None
+    found = []
+    for (task, warns, text), names in rows_of.items():
+        who = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} rows"
+        found.append((not warns, f"{f'{SIGN} ' if warns else ''}{who} on {task}: {text}"))
+    return shortened([line for _, line in sorted(found, key=lambda one: one[0])], MOST_REMARKS)
 
 
 def spread(cell: Cell) -> str:

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading
-from krona.messages import amount
-from krona.outputs.predictions import no_label_line
+from krona.messages import amount, shortened
+from krona.outputs import degenerate
 from krona.outputs.result import Result
 from krona.screen import as_typed, duration, say, table, width_of
 
@@ -111,9 +111,8 @@ def _short(name: str, names: Sequence[str]) -> str:
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    lines = [(job.run_id, no_label_line(job.result)) for job in jobs if job.result is not None]
-    found = [f"{run_id}: {line}" for run_id, line in lines if line]
-    return found if len(found) <= 5 else [*found[:5], f"… and {len(found) - 5} more like these"]
+    done = [job.result for job in jobs if job.result is not None and job.result.status == "done"]
+    return shortened([f"{result.run_id}: {line}" for result in done for line in degenerate.lines(result)], 5)
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:

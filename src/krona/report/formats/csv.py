@@ -4,11 +4,13 @@ import csv
 import io
 from collections.abc import Sequence
 
+from krona.report import text
 from krona.report.table import Cell, Report, Target
 
 FIELDS = (
     "table", "section", "row", "differs", "column", "value", "t_low", "t_high", "seeds", "test_low", "test_high",
-    "paper", "difference", "best", "not_told_apart", "p_holm", "missing", "command", "runs",
+    "paper", "difference", "best", "not_told_apart", "p_holm", "mark", "remarks", "caution",
+    "missing", "command", "runs",
 )  # fmt: skip
 
 
@@ -16,9 +18,10 @@ def render(report: Report, target: Target) -> str:
     """Numbers are not rounded; a file that could not be used has a line with its reason under ``missing``."""
     lines: list[Sequence[object]] = [FIELDS]
     for table in report.tables:
+        caution = table.section.caution if table.section else None
         for row in table.rows:
             for column in table.columns:
-                cell = _cell(row.cells.get(column.key, Cell()))
+                cell = _cell(row.cells.get(column.key, Cell()), caution)
                 lines.append((table.name, table.heading, row.label, row.differs, column.key, *cell))
     blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
@@ -30,12 +33,13 @@ def render(report: Report, target: Target) -> str:
     return out.getvalue()
 
 
-def _cell(cell: Cell) -> tuple[object, ...]:
+def _cell(cell: Cell, caution: str | None) -> tuple[object, ...]:
     low, high = cell.interval or ("", "")
     test_low, test_high = cell.test_interval or ("", "")
     return (
         cell.value, low, high, " ".join(map(str, cell.seeds)), test_low, test_high, cell.paper, cell.difference,
-        int(cell.best), int(cell.tied), cell.p, cell.missing, cell.command,
+        int(cell.best), int(cell.tied), cell.p, text.warning(cell), " ".join(text.cell_remarks(cell)), caution,
+        cell.missing, cell.command,
         " ".join(run.result.run_id for run in cell.runs),
     )  # fmt: skip
 

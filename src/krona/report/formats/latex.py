@@ -36,7 +36,9 @@ def _table(table: Table) -> list[str]:
         " & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\",
         r"\midrule",
         *(line for row in table.rows for line in _rows(table, row)),
-        r"\bottomrule", r"\end{tabular}", rf"\caption{{{_caption(table)}}}", r"\end{table*}",
+        r"\bottomrule", r"\end{tabular}",
+        *(rf"\par{{\scriptsize {escape(remark)}\par}}" for remark in text.remarks(table)),
+        rf"\caption{{{_caption(table)}}}", r"\end{table*}",
         *(f"% {note}".replace("\n", " ") for note in notes),
     ]  # fmt: skip
 
@@ -58,8 +60,9 @@ def _rows(table: Table, row: Row) -> list[str]:
 def _mean(cell: Cell) -> str:
     shown = escape(text.value(cell))
     if cell.best or cell.tied:
-        return rf"\textbf{{{shown}}}" + (r"\rlap{$^{*}$}" if cell.best else "")
-    return shown
+        shown = rf"\textbf{{{shown}}}"
+    signs = ("*" if cell.best else "") + text.warning(cell)
+    return shown + (rf"\rlap{{$^{{{signs}}}$}}" if signs else "")
 
 
 def _caption(table: Table) -> str:

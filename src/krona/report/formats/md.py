@@ -34,7 +34,7 @@ def _table(table: Table) -> str:
         cells = [_cell(row.cells.get(column.key, Cell()), table.scored_on(column)) for column in table.columns]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
-    lines += [f"- {_escape(note)}" for note in table.notes]
+    lines += [f"- {_escape(note)}" for note in (*text.remarks(table), *table.notes)]
     lines += [f"- {_with_command(*one)}" for one in text.asides(table)]
     return "\n".join(lines).rstrip()
 
@@ -42,7 +42,8 @@ def _table(table: Table) -> str:
 def _cell(cell: Cell, split: str) -> str:
     shown = text.value(cell)
     if cell.best or cell.tied:
-        shown = f"**{shown}**" + {"*": r"\*", "~": r"\~"}[text.mark(cell)]
+        shown = f"**{shown}**"
+    shown += _escape(text.mark(cell))
     parts = [f"{shown} {text.spread(cell)}".strip()]
     if cell.test_interval:
         parts.append(f"<sub>{split} {text.test_range(cell)}</sub>")

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed
@@ -49,6 +50,8 @@ def render(report: Report, target: Target) -> str:
             say(table.section.caution, "yellow")
         for columns in _blocks(table, width):
             console.print(_grid(table, columns, width))
+        for remark in text.remarks(table):
+            say_item(remark, "yellow" if remark.startswith(SIGN) else "dim")
         for note in table.notes:
             say_item(note, "dim")
         for line, command in text.asides(table):

@@ -6,6 +6,7 @@ from pathlib import Path
 from string import Template
 
 from krona.messages import amount
+from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
 from krona.report.formats.html.data import page_data
 from krona.report.table import Cell, Report, Row, Table, Target
@@ -56,7 +57,8 @@ def _section(number: int, table: Table) -> str:
         for i, name in enumerate((table.axis, *(column.label for column in table.columns)))
     )
     rows = "\n".join(_row(table, number, i, row) for i, row in enumerate(table.rows))
-    notes = "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
+    remarks = "".join(_remark(line) for line in text.remarks(table))
+    notes = remarks + "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
     folded = "".join(f"<li>{_with_command(*one)}</li>" for one in text.asides(table))
     if folded:
         summary = "<summary>What is missing or left out, and the commands for it</summary>"
@@ -71,6 +73,11 @@ def _section(number: int, table: Table) -> str:
 <ul class="notes">{notes}</ul>{folded}
 </section>
 """
+
+
+def _remark(line: str) -> str:
+    warns = ' class="warning"' if line.startswith(SIGN) else ""
+    return f"<li{warns}>{_escape(line)}</li>"
 
 
 def _row(table: Table, number: int, i: int, row: Row) -> str:
@@ -94,6 +101,9 @@ def _cell(cell: Cell | None, split: str, place: str) -> str:
         gap = text.difference(cell)
         parts.append(f'<small class="paper" title="the paper">{text.paper(cell)}{f" ({gap})" if gap else ""}</small>')
     shown = text.value(cell) + ("<span class='star' title='best'>★</span>" if cell.best else "")
+    if cell.warned:
+        why = _escape(" ".join(text.cell_remarks(cell)))
+        shown += f'<span class="warned" role="img" aria-label="warning" title="{why}">{SIGN}</span>'
     shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else f"<span>{shown}</span>"
     value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
     inner = shown + "".join(parts)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount
-from krona.report import choice, studies
+from krona.report import choice, studies, text
 from krona.report.grouping import in_words
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Report, Table
@@ -95,7 +95,7 @@ def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
     found = {
         "v": _short(cell.value), "t": _ends(cell.interval), "b": _ends(cell.test_interval), "p": _short(cell.p, 4),
         "paper": cell.paper if cell.comparable else None, "best": cell.best, "tied": cell.tied,
-        "missing": cell.missing, "command": cell.command,
+        "remarks": text.cell_remarks(cell), "missing": cell.missing, "command": cell.command,
         "runs": [number[id(run)] for run in cell.runs if id(run) in number],
     }  # fmt: skip
     return {key: value for key, value in found.items() if value is not None and value is not False and value != []}

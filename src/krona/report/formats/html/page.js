@@ -80,8 +80,8 @@ function summary(about, kind, cell) {
   if (cell.best) facts.push("Best of its column.");
   if (cell.p !== undefined) facts.push(`Against the best: p = ${cell.p} (Holm)${cell.tied ? ", not significantly different" : ""}.`);
   if (cell.missing) facts.push(`Missing: ${cell.missing}.`);
-  const made = node("p", {}, facts.join(" "));
-  return cell.command ? [made, node("p", {}, "Make it: ", node("code", {}, cell.command))] : [made];
+  const made = [node("p", {}, facts.join(" ")), ...(cell.remarks || []).map((line) => node("p", { class: "caution" }, line))];
+  return cell.command ? [...made, node("p", {}, "Make it: ", node("code", {}, cell.command))] : made;
 }
 
 function openCell(tableIndex, rowIndex, column) {

@@ -19,7 +19,8 @@ def render(report: Report, target: Target) -> str:
             rows = [(row, row.cells[column.key]) for row in table.rows if row.cells[column.key].value is not None]
             by_size = sizes.lines_by_size(rows)
             head, y = _head(table, column, [cell for _, cell in rows], bold=not by_size)
-            return sizes.drawn(head, y, by_size) if by_size else _drawn(head, y, rows)
+            remarks = text.remarks(table, column)
+            return sizes.drawn(head, y, by_size, remarks) if by_size else _drawn(head, y, rows, remarks)
     parts, bottom = pieces.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
     return pieces.frame(bottom + 20, parts)
 
@@ -48,7 +49,7 @@ def _fewest_seeds(cell: Cell) -> int:
     return min(Counter(task for task, _ in pairs).values())
 
 
-def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
+def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]], remarks: list[str]) -> str:
     marks = pieces.ticks(*_range([cell for _, cell in rows]))
     low, high = marks[0], marks[-1]
 
@@ -64,7 +65,7 @@ def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]]) -> str:
         parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, x)
     legend = "Upper line: over seeds (Student's t); lower: over test sets (bootstrap), both 95 %."
     legend += " Ring: the paper." if any(cell.paper is not None for _, cell in rows) else ""
-    below, end = pieces.lines(bottom + 42, legend)
+    below, end = pieces.lines(bottom + 42, legend, *remarks)
     return pieces.frame(end + 4, [*parts, *below])
 
 
@@ -81,7 +82,7 @@ def _row(row: Row, cell: Cell, y: float, x: Callable[[float], float]) -> list[st
         parts.append(f'<circle class="mark" cx="{x(cell.value):.1f}" cy="{y}" r="5.5"/>')
     if cell.paper is not None:
         parts.append(f'<circle class="ring" cx="{x(cell.paper):.1f}" cy="{y}" r="6" stroke-width="2"/>')
-    shown = f"{text.value(cell)} {text.spread(cell)}".strip()
+    shown = f"{text.value(cell)}{text.warning(cell)} {text.spread(cell)}".strip()
     parts.append(pieces.words(pieces.WIDTH - RIGHT + 12, y + 5, shown, "ink bold" if cell.best or cell.tied else "ink"))
     return parts
 

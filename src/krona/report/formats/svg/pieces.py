@@ -35,9 +35,9 @@ def words(x: float, y: float, value: str, kind: str, anchor: str = "start") -> s
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(value)}</text>'
 
 
-def lines(y: float, value: str) -> tuple[list[str], float]:
-    """Text that is broken to the picture's width, and where it ends."""
-    broken = textwrap.wrap(value, int((WIDTH - 40) / LETTER))
+def lines(y: float, *values: str) -> tuple[list[str], float]:
+    """Paragraphs that are broken to the picture's width, and where they end."""
+    broken = [line for value in values for line in textwrap.wrap(value, int((WIDTH - 40) / LETTER))]
     return [words(20, y + 18 * i, line, "soft") for i, line in enumerate(broken)], y + 18 * len(broken)
 
 

@@ -5,6 +5,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 
+from krona.outputs.degenerate import SIGN
 from krona.report.formats.svg import pieces
 from krona.report.table import Cell, Row
 
@@ -15,7 +16,7 @@ Point = tuple[int, Cell]  # trainable parameters, score
 Lines = dict[str, list[Point]]  # of each method
 
 
-def drawn(head: list[str], top: float, found: Lines) -> str:
+def drawn(head: list[str], top: float, found: Lines, remarks: list[str]) -> str:
     """The picture below its ``head``; intervals over seeds, where there are several."""
     points = [point for line in found.values() for point in line]
     sizes = sorted({size for size, _ in points})
@@ -48,7 +49,7 @@ def drawn(head: list[str], top: float, found: Lines) -> str:
     bars = [end for _, cell in points for end in cell.interval or ()]
     cut = ", cut at the edge" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
     intervals = f"; bars: over seeds (Student's t, 95 %){cut}" if bars else ""
-    below, end = pieces.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.")
+    below, end = pieces.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.", *remarks)
     return pieces.frame(end + 4, [*parts, *below])
 
 
@@ -70,6 +71,8 @@ def _line(i: int, places: list[tuple[float, Cell]], y: Callable[[float], float])
         if cell.interval:
             low, high = cell.interval
             parts.append(pieces.line(f"stroke s{i}", x, y(low), x, y(high), 1.5))
+        if cell.warned:
+            parts.append(pieces.words(x, y(cell.value or 0.0) - 9, SIGN, "ink bold", "middle"))
         parts.append(
             f'<path class="fill s{i}" d="{pieces.MARKS[i]}" transform="translate({x:.1f},{y(cell.value or 0.0):.1f})"/>'
         )

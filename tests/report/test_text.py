@@ -1,0 +1,160 @@
+"""Warnings and cautions: the sign at the cell and its note, in every format and in the file itself."""
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from krona.metrics.scores import score
+from krona.outputs.result import outcomes
+from krona.report.build import build_report, collect
+from krona.report.formats import FORMATS
+from krona.report.text import cell_remarks, mark, remarks
+from report.generate import grid, make_result, write_all
+
+CONSTANT = 'all 204 test predictions are "1" (equivalent); the best constant prediction scores 81.05'
+
+
+def constant(method="lora", seed=0, task="mrpc", **kwargs):
+    """A run that answers the same to everything: on MRPC that is an F1 of 81."""
+    result = make_result(method, task, seed, rows=204, **kwargs)
+    targets, given = ["1"] * 139 + ["0"] * 65, ["1"] * 204
+    parts = score(["f1", "accuracy"], targets, given, ["0", "1"])
+    result.test = {"score": parts["f1"], "choice": parts["f1"], "parts": parts, "outcomes": outcomes(targets, given)}
+    return result
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    few = make_result("krona", "rte", rows=60)
+    few.splits["train"] |= {"rows": 1_999, "skipped_rows": 1}
+    write_all(folder, [constant(), make_result("lora", "rte", rows=60), make_result("krona", "mrpc", rows=60), few])
+    return folder
+
+
+def plain(text):
+    """Without the escapes of a format, on one line."""
+    text = text.replace("&quot;", '"').replace(r"\textquotedbl{}", '"').replace(r"\_", "_").replace('""', '"')
+    return " ".join(re.sub(r"</text><text[^>]*>", " ", text).split())
+
+
+def test_a_warning_is_at_the_cell_and_in_the_average(outputs):
+    (table,) = collect(outputs).tables
+    cell = table.cell("lora", "mrpc")
+    assert cell.value == pytest.approx(81.05, abs=0.01)
+    assert mark(cell).endswith("!")
+    assert cell_remarks(cell) == [f"{CONSTANT}."]
+    assert mark(table.cell("lora", "avg")).endswith("!")
+    assert cell_remarks(table.cell("lora", "avg")) == [f"MRPC: {CONSTANT}."]
+    assert not any("!" in mark(table.cell("krona", key)) for key in ("mrpc", "rte", "avg"))
+    assert remarks(table) == [
+        f"! LoRA on MRPC: {CONSTANT}.",
+        "KronA on RTE: 1 row of train left out by data.skip_bad_rows (0.05 %).",
+    ]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_has_the_sign_and_the_note(outputs, form):
+    text = plain(build_report(outputs, format=form, color=False, width=80))
+    assert CONSTANT in text
+    signs = {
+        "terminal": r"81\.05[*~]?!", "md": r"81\.05(\*\*)?(\\[*~])?!", "latex": r"81\.05\}?\\rlap\{\$\^\{\*?!\}\$\}",
+        "csv": r'81\.0\d+,.*,!,"?all 204', "html": r'81\.05(<span[^>]*>★</span>)?<span class="warned"[^>]*>!</span>',
+        "svg": r"\d\d\.\d\d!",
+    }  # fmt: skip
+    assert re.search(signs[form], text)
+
+
+def test_the_page_tells_it_at_the_cell_and_in_its_details(outputs):
+    page = build_report(outputs, format="html")
+    assert f'role="img" aria-label="warning" title="{CONSTANT}.">!'.replace('"1"', "&quot;1&quot;") in page
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    (row,) = [row for row in data["tables"][0]["rows"] if row["label"] == "LoRA"]
+    assert row["cells"]["mrpc"]["remarks"] == [f"{CONSTANT}."]
+
+
+def test_csv_keeps_its_numbers_and_has_columns_for_the_rest(outputs):
+    rows = list(csv.DictReader(io.StringIO(build_report(outputs, format="csv"))))
+    (cell,) = [row for row in rows if (row["row"], row["column"]) == ("LoRA", "mrpc")]
+    assert (float(cell["value"]), cell["mark"]) == (pytest.approx(81.05, abs=0.01), "!")
+    assert cell["remarks"] == f"{CONSTANT}."
+    assert {row["mark"] for row in rows if row["row"] == "KronA" and row["column"] == "mrpc"} == {""}
+
+
+def test_in_the_terminal_no_line_is_too_wide_and_the_legend_says_what_the_sign_is(outputs):
+    text = build_report(outputs, width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "! a warning: see the note." in " ".join(text.split())
+    assert "81.05!" in text or "81.05*!" in text or "81.05~!" in text
+
+
+def test_what_many_rows_share_is_one_note(tmp_path):
+    results = grid(["lora", "krona", "pa", "adapter", "bitfit"], ["rte"], [0, 1], rows=60)
+    for result in results:
+        result.splits["train"] |= {"rows": 980, "skipped_rows": 20}
+    results[0].splits["train"]["skipped_rows"] = 20
+    write_all(tmp_path, results)
+    (table,) = collect(tmp_path).tables
+    assert remarks(table) == ["! 5 rows on RTE: 20 rows of train left out by data.skip_bad_rows (2 %)."]
+
+
+def test_of_several_seeds_those_that_it_is_on_are_named(tmp_path):
+    write_all(tmp_path, [constant(seed=0), make_result("lora", "mrpc", 1, rows=204)])
+    (table,) = collect(tmp_path).tables
+    assert remarks(table) == [f"! LoRA on MRPC: {CONSTANT} (seed 0)."]
+
+
+def test_on_dev_and_test_side_by_side_each_split_has_its_own(tmp_path):
+    runs = [constant("krona", sweep="s", change={"optimizer.lr": lr}) for lr in (1e-3, 1e-2)]
+    for run in runs:
+        run.splits["train"]["targets"] = {"1": 24}
+    write_all(tmp_path, runs)
+    (table,) = collect(tmp_path, sweep="s").tables
+    row = table.rows[0]
+    assert [len(row.cells[key].remarks) for key in ("mrpc", "mrpc test")] == [1, 2]
+    assert len(remarks(table)) == 2, "what is of no split is said once"
+
+
+CAUTION = "Not compared with the paper: data.seed=7, the paper's protocol is 42."
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_caution_is_in_the_file_itself(tmp_path, form):
+    write_all(tmp_path / "outputs", grid(["lora", "krona"], ["rte"], [0], rows=60, change={"data.seed": 7}))
+    out = tmp_path / f"report.{form}"
+    build_report(tmp_path / "outputs", format=form, out=out)
+    assert CAUTION in plain(out.read_text()).replace("&#x27;", "'")
+
+
+def test_csv_has_the_caution_beside_every_cell_of_its_section(tmp_path):
+    write_all(tmp_path, [make_result("lora", change={"data.seed": 7}), make_result("lora", "reviews", kind="own")])
+    rows = list(csv.DictReader(io.StringIO(build_report(tmp_path, format="csv"))))
+    assert {(row["column"], row["caution"]) for row in rows if row["column"] in ("rte", "reviews")} == {
+        ("rte", CAUTION), ("reviews", ""),
+    }  # fmt: skip
+
+
+def test_a_picture_of_one_task_has_the_warnings_of_that_task_alone(tmp_path):
+    write_all(tmp_path, [constant("lora"), make_result("lora", "rte", rows=60)])
+    for task, there in (("rte", False), ("mrpc", True)):
+        picture = build_report(tmp_path, format="svg", filters=[f"task={task}"])
+        assert (CONSTANT in plain(picture)) == there
+    both = collect(tmp_path).tables[0]
+    column = next(one for one in both.columns if one.key == "rte")
+    assert remarks(both, column) == []
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.slow
+def test_latex_with_a_warning_compiles(outputs, tmp_path):
+    build_report(outputs, format="latex", out=tmp_path / "table.tex")
+    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
+    (tmp_path / "all.tex").write_text(head + r"\input{table}\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
