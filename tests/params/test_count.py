@@ -107,6 +107,9 @@ def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:
         "compacter": 16,
         "pa": 2,
         "krona": 576,
+        "krona_b": 768,
+        "krona_b_res": 768,
+        "layer_norm": None,
         "untuned": None,
     }
     assert {name: t5_base[name].update_rank for name in expected} == expected

@@ -1,6 +1,11 @@
 """The shape of A that was asked for and the one that was used, and the rank of an update, from what a result says."""
 
-from krona.report.build import collect
+import json
+import re
+
+from krona.report.build import build_report, collect
+from krona.report.diff.runs import diff
+from krona.report.diff.text import render
 from krona.report.used_shapes import asked_shape, used_shape
 from report.generate import make_result, write_all
 
@@ -26,3 +31,46 @@ def test_every_method_has_the_rank_that_its_run_recorded_and_an_empty_cell_witho
     (table,) = collect(tmp_path).tables
     ranks = {row.key: (row.cells["rank"].value, row.cells["rank"].missing) for row in table.rows}
     assert ranks == {"lora": (1, None), "krona": (576, None), "pa": (24, None), "full": (None, "")}
+
+
+def fitted(seed=0, sweep="table9", task="sample_mnli", **kwargs):
+    """On nano a shape of A of the paper's becomes its counterpart, of rank 144."""
+    result = make_result("krona", task, seed, backbone="nano", sweep=sweep, rows=40, **kwargs)
+    result.provenance |= {"branch_config": {"kron_factors": [[16, 12], [12, 16]]}, "update_rank": 144}
+    return result
+
+
+def failed_early(seed):
+    """A run that failed before it knew its shape; the rank that an earlier version recorded is the asked shape's."""
+    result = make_result("krona", "sample_mnli", seed, backbone="nano", sweep="table9", status="failed")
+    result.provenance["update_rank"] = 576
+    return result
+
+
+def test_shape_and_rank_of_a_row_are_of_runs_that_finished(tmp_path):
+    write_all(tmp_path, [failed_early(0), fitted(1), failed_early(2)])
+    (table,) = (one for one in collect(tmp_path, table="9").tables if one.section)
+    (row,) = [one for one in table.rows if one.key.startswith("32x24")]
+    assert (row.label, row.differs, row.cells["rank"].value) == ("16x12", "the paper's 32x24", 144)
+    page = build_report(tmp_path, table="9", format="html")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    (shown,) = [one for one in data["tables"][0]["rows"] if one["label"] == "16x12"]
+    assert (shown["shape"], shown["rank"]) == ("16x12", 144)
+
+
+def test_a_row_of_failed_runs_alone_has_no_rank(tmp_path):
+    write_all(tmp_path, [failed_early(0), fitted(1, task="sample_rte", sweep=None)])
+    table = collect(tmp_path, table="9").tables[0]
+    assert [row.cells["rank"].value for row in table.rows if row.key == "32x24"] == [None]
+
+
+def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path):
+    asked = fitted()
+    typed = fitted(change={"method.kron_factors": [[16, 12]], "method.fit_factors": "exact"})
+    other = fitted(change={"method.kron_factors": [[2, 384], [384, 2]]})
+    other.provenance["branch_config"] = {"kron_factors": [[2, 96], [96, 2]]}
+    write_all(tmp_path, [asked, typed, other])
+    assert diff(tmp_path / asked.run_id, tmp_path / typed.run_id).settings == []
+    found = diff(tmp_path / asked.run_id, tmp_path / other.run_id)
+    assert found.settings == [("method.kron_factors", "16x12", "2x96")]
+    assert "384" not in render(found).split("Scores")[0].split("Settings")[1]

@@ -30,7 +30,9 @@ class Group:
 
     @property
     def first(self) -> StoredRun | None:
-        return next((run for runs in self.runs.values() for run in runs), None)
+        """A run that finished, if there is one: it knows which shape it used."""
+        runs = [run for found in self.runs.values() for run in found]
+        return next((run for run in runs if run.status == "done"), next(iter(runs), None))
 
     @property
     def suffix(self) -> str:

@@ -72,7 +72,8 @@ def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
-    fitted = sorted({f"{asked} → {used_shape(run.result)}" for run in runs if (asked := asked_shape(run.result))})
+    done = [run.result for run in runs if run.status == "done"]
+    fitted = sorted({f"{asked} → {used_shape(result)}" for result in done if (asked := asked_shape(result))})
     return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
 
 

@@ -154,8 +154,9 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
 
 
 def _extra(name: str, runs: list[StoredRun]) -> Cell:
+    runs = [run for run in runs if run.status == "done"]
     if name == "time":
-        times = [seconds for run in runs if run.status == "done" and (seconds := run.result.times.get("train"))]
+        times = [seconds for run in runs if (seconds := run.result.times.get("train"))]
         return Cell(float(np.mean(times)), digits=0) if times else Cell(missing="")
     percent = name == "params"
     found = [r.result.trainable_percent if percent else r.result.provenance.get("update_rank") for r in runs]

@@ -76,7 +76,8 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
     columns = [[column.key, column.label, column.kind] for column in table.columns]
     rows: list[dict[str, Any]] = []
     for row in table.rows:
-        first = next((run.result for cell in row.cells.values() for run in cell.runs), None)
+        runs = [run for cell in row.cells.values() for run in cell.runs]
+        first = next((run.result for run in runs if run.status == "done"), None)
         rows.append({
             "label": row.label, "differs": row.differs,
             "shape": first and used_shape(first),
