@@ -123,3 +123,14 @@ def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_p
     assert "GLUE's form, 100 rows for 2,490 in RTE's train" in build_report(tmp_path, format="html").replace(
         "&#x27;", "'"
     )
+
+
+def test_a_missing_run_of_a_row_that_departs_is_made_in_the_papers_setting(tmp_path) -> None:
+    seven = {"change": {"data.seed": 7}}
+    write_all(
+        tmp_path, [make_result("krona"), make_result("lora", **seven), make_result("pa", status="failed", **seven)]
+    )
+    (table, *_) = collect(tmp_path, table="1").tables
+    assert table.cell("lora", "cola").command == "krona table 1 method=lora task=cola"
+    assert table.cell("lora", "cola").paper == 64.76
+    assert table.cell("pa", "rte").command == "krona table 1 data.seed=7 method=pa task=rte retry=failed"

@@ -74,3 +74,10 @@ def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path)
     found = diff(tmp_path / asked.run_id, tmp_path / other.run_id)
     assert found.settings == [("method.kron_factors", "16x12", "2x96")]
     assert "384" not in render(found).split("Scores")[0].split("Settings")[1]
+
+
+def test_the_page_compares_used_shapes(tmp_path):
+    write_all(tmp_path, [fitted(), fitted(1)])
+    page = build_report(tmp_path, format="html")
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+    assert data["common"]["method.kron_factors"] == "16x12"

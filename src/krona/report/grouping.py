@@ -144,8 +144,7 @@ def named_row(layout: Layout, one: Group) -> Row:
 
 def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
     """The paper's numbers, where they belong beside the row's. Params are shown without a difference."""
-    of_row = [run.section.comparable for runs in one.runs.values() for run in runs] or [section.comparable]
-    if layout.paper is None or not section.comparable or one.differs or not any(of_row):
+    if layout.paper is None or not section.comparable or one.differs:
         return
     for key, cell in row.cells.items():
         if all(run.section.comparable for run in cell.runs):

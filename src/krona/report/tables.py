@@ -135,9 +135,10 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
-    own = [run.section for found in one.runs.values() for run in found]
-    chosen = of_table(own).overrides if own else section.overrides
-    words = [*layout.command.split(), *chosen, *layout.override(one.key), f"task={task}"]
+    asked = any(key.startswith(("backbone.", "data.")) for key in one.differs)
+    own = runs or ([one.first] if asked and one.first else [])  # else as the table's other runs
+    chosen = of_table([run.section for run in own]) if own else section
+    words = [*layout.command.split(), *chosen.overrides, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
         if " " not in key and not key.startswith(("backbone.", "data.")):  # a setting, not a file's content or chosen
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")

@@ -10,7 +10,7 @@ from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.outputs.result import read_result
 from krona.report.selection import Memo, StoredRun, of_result
-from krona.report.used_shapes import used_shape
+from krona.report.used_shapes import settings_used
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
@@ -49,7 +49,9 @@ def diff(a: Path, b: Path) -> Diff:
     memo = Memo()
     files = [path if path.name == "result.json" else path / "result.json" for path in (a, b)]
     one, two = (of_result(read_result(file), str(file), memo) for file in files)
-    sides = [_settings(run) for run in (one, two)]
+    finished = one.status == two.status == "done"  # else a shape that was asked would be compared with a used one
+    settings = [settings_used(run) if finished else run.settings for run in (one, two)]
+    sides = [{"seed": str(run.result.seed), **own} for run, own in zip((one, two), settings, strict=True)]
     unknown = [key for run in (one, two) for key, value in run.content.items() if value is None]
     keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
     both = {key: [side.get(key, "not set") for side in sides] for key in keys}
@@ -58,15 +60,6 @@ def diff(a: Path, b: Path) -> Diff:
     if found.untested is None:
         _test(found)
         _add_changes(found)
-    return found
-
-
-def _settings(run: StoredRun) -> dict[str, str]:
-    """All that may differ; of the shape of A the one that was used, whichever was asked for and fitted."""
-    found = {"seed": str(run.result.seed), **run.settings}
-    if run.status == "done" and (used := used_shape(run.result)):
-        found["method.kron_factors"] = used
-        found.pop("method.fit_factors", None)
     return found
 
 

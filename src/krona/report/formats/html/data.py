@@ -14,7 +14,7 @@ from krona.report import choice, studies, text
 from krona.report.grouping import in_words
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Report, Table
-from krona.report.used_shapes import used_shape
+from krona.report.used_shapes import settings_used, used_shape
 
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
 
@@ -123,10 +123,11 @@ def _apart(table: Table, column: str, most: int | None) -> dict[str, Any]:
 
 def _settings(runs: Sequence[StoredRun]) -> tuple[dict[str, str], list[str], list[dict[int, str]], dict[int, int]]:
     """The commonest value of each key, and of each variant what it has instead."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.settings))
-    most = {key: Counter(run.settings.get(key, "") for run in runs).most_common(1)[0][0] for key in keys}
+    used = {id(run): settings_used(run) for run in runs}
+    keys = list(dict.fromkeys(key for run in runs for key in used[id(run)]))
+    most = {key: Counter(used[id(run)].get(key, "") for run in runs).most_common(1)[0][0] for key in keys}
     common = {key: in_words(key, value) for key, value in most.items()}
-    first = {run.variant: run.settings for run in reversed(runs)}
+    first = {run.variant: used[id(run)] for run in reversed(runs)}
     number = {variant: i for i, variant in enumerate(dict.fromkeys(run.variant for run in runs))}
     listed = []
     for variant in number:
