@@ -61,6 +61,12 @@ def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     assert "logarithmic" in words[-1]
     bars = [line for line in root.findall(f"{SVG}line") if "stroke" in line.get("class")]
     assert len(bars) == 6, "an interval over seeds at each point"
+    assert "!" not in words
+    results[0].splits["train"]["targets"] = {"1": 24}
+    write_all(tmp_path, results[:1])
+    words = ["".join(text.itertext()) for text in drawn(tmp_path, sweep="ranks").iter(f"{SVG}text")]
+    assert words.count("!") == 1
+    assert any(word.startswith("! LoRA (rank=1) on RTE: all training rows (24) have the target") for word in words)
 
 
 def test_an_average_has_as_many_seeds_as_its_task_with_the_fewest(tmp_path):
