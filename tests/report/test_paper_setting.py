@@ -3,6 +3,7 @@
 import pytest
 
 from krona.config.compose import compose_job, hydra_session
+from krona.paper import TASKS
 from krona.report.build import build_report, collect
 from krona.report.paper_setting import PARAMETERS, PUBLISHED, SIZES, SPLIT, departures
 from report.generate import make_result, write_all
@@ -123,6 +124,31 @@ def test_other_rows_than_glues_are_a_section_of_their_own_in_every_heading(tmp_p
     assert "GLUE's form, 100 rows for 2,490 in RTE's train" in build_report(tmp_path, format="html").replace(
         "&#x27;", "'"
     )
+
+
+def few_rows(*arguments, **kwargs):
+    result = make_result(*arguments, **kwargs)
+    result.provenance["official_rows"] = {"train": [100, 2490], "validation": [60, 277]}
+    return result
+
+
+def test_a_run_that_did_not_count_its_rows_yet_is_in_the_table_of_those_that_did(tmp_path) -> None:
+    failed = make_result("lora", status="failed")
+    del failed.provenance["official_rows"]
+    write_all(tmp_path, [few_rows("krona"), failed])
+    (table,) = (one for one in collect(tmp_path, table="1").tables if one.section)
+    assert table.heading.startswith("GLUE's form")
+    assert table.cell("lora", "rte").missing == "failed"
+    write_all(tmp_path, [make_result("pa")])
+    headings = [one.heading for one in collect(tmp_path, table="1").tables if one.section]
+    assert len(headings) == 2
+    assert headings[0] == "GLUE on google-t5/t5-base"
+
+
+def test_a_mean_over_other_rows_than_glues_is_not_glues_average(tmp_path) -> None:
+    write_all(tmp_path, [few_rows("krona", task, rows=40) for task in TASKS])
+    (table,) = (one for one in collect(tmp_path, table="1").tables if one.section)
+    assert [column.label for column in table.columns][-1] == "Mean of 8"
 
 
 def test_a_missing_run_of_a_row_that_departs_is_made_in_the_papers_setting(tmp_path) -> None:

@@ -31,6 +31,7 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
         fits = not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
         if fits and layout.row(run) is not None:
             by_section[run.section].append(run)
+    _join_uncounted(by_section)
     many = sum(map(len, by_section.values())) > choice.MOST_RUNS
     most_cells = choice.MOST_CELLS // len(by_section) if many else None
     tables = []
@@ -41,6 +42,14 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
         tables.append(_table(replace(layout, split=split), whole, scored, most_cells))
         tables[-1].asides += aside
     return tables
+
+
+def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
+    """Move runs that have not come to count GLUE's rows to those of their backbone that found others."""
+    for section in [one for one in by_section if one.whole]:
+        known = any(run.status == "done" or run.result.provenance.get("official_rows") for run in by_section[section])
+        if not known and (counted := replace(section, whole=False)) in by_section:
+            by_section[counted] += by_section.pop(section)
 
 
 def _scored_on(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
@@ -103,7 +112,11 @@ def _score_table(
         if beside := layout.beside:
             table.columns.append(Column(f"{task} {beside}", f"{task_label(task)} {beside}", "beside"))
     if with_average:  # only all eight tasks of GLUE are its average
-        label = "GLUE avg" if section.kind == "glue" and tuple(tasks) == TASKS else f"Mean of {len(tasks)}"
+        label = (
+            "GLUE avg"
+            if section.kind == "glue" and section.whole and tuple(tasks) == TASKS
+            else f"Mean of {len(tasks)}"
+        )
         table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
     table.columns += [c for c in extras if c.key != "params"]
     for i, one in enumerate(groups):
