@@ -28,9 +28,10 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """The T5, and the source of its weights and tokenizer."""
+    """The model, and the source of its weights and tokenizer."""
 
     name: str
+    architecture: str | None = None  # transformers' name of it, where sizes alone are given; null: t5
     path: str | None = None
     pretrained: bool = True
     revision: str | None = None

@@ -145,5 +145,5 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.with_method import insert_method
 
-    model = load.meta_model(settings.backbone)
+    model = load.meta_model(settings.backbone, settings.task)
     return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

@@ -36,7 +36,8 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-OFF_IS_ABSENT = frozenset({"trainer.bucket_by_length"})  # switches that came later: off, a run is what it was before
+# keys that came later: off or null, a run is what it was before
+OFF_IS_ABSENT = frozenset({"trainer.bucket_by_length", "backbone.architecture"})
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
@@ -61,7 +62,7 @@ def canonical(value: Any, path: str = "") -> Any:
         return {
             str(key): canonical(item, places[key])
             for key, item in value.items()
-            if places[key] not in NOT_IDENTITY and not (places[key] in OFF_IS_ABSENT and item is False)
+            if places[key] not in NOT_IDENTITY and not (places[key] in OFF_IS_ABSENT and item in (False, None))
         }
     if isinstance(value, list | tuple):
         return [canonical(item, path) for item in value]

@@ -4,6 +4,6 @@ from krona.tasks.fingerprint import data_fingerprint
 from krona.tasks.rows import Split
 from krona.tasks.splits import Splits, load
 from krona.tasks.task import Task
-from krona.tasks.tokens import Tokenised, collate, tokenise
+from krona.tasks.tokens import Encoding, Tokenised, tokenise
 
-__all__ = ["Split", "Splits", "Task", "Tokenised", "collate", "data_fingerprint", "load", "tokenise"]
+__all__ = ["Encoding", "Split", "Splits", "Task", "Tokenised", "data_fingerprint", "load", "tokenise"]

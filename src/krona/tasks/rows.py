@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from krona.messages import KronaError, amount
 from krona.tasks.files import Located
@@ -12,19 +13,27 @@ from krona.tasks.task import BadRowError, Task
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Rows as text. ids: `<part>-<place in the source>`. skipped_rows: bad rows of its source that were left out."""
+    """Rows as text.
+
+    ids: `<part>-<place in the source>`. texts: the text columns by themselves. skipped_rows: bad rows of its source
+    that were left out.
+    """
 
     ids: list[str]
     sources: list[str]
     targets: list[str]
+    texts: list[tuple[str, ...]]
     skipped_rows: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def take(self, places: Sequence[int]) -> "Split":
-        ids, sources, targets = ([column[i] for i in places] for column in (self.ids, self.sources, self.targets))
-        return replace(self, ids=ids, sources=sources, targets=targets)
+        def taken(column: list[Any]) -> list[Any]:
+            return [column[i] for i in places]
+
+        columns: Any = {name: taken(getattr(self, name)) for name in ("ids", "sources", "targets", "texts")}
+        return replace(self, **columns)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -50,7 +59,8 @@ class Reading:
 
         Raises KronaError at the first bad row.
         """
-        ids, sources, targets, skipped, count = list[str](), list[str](), list[str](), 0, 0
+        ids, sources, targets, texts = list[str](), list[str](), list[str](), list[tuple[str, ...]]()
+        skipped, count = 0, 0
         for place, (line, row) in enumerate(rows):
             count = place + 1
             try:
@@ -68,7 +78,8 @@ class Reading:
             ids.append(f"{name}-{place}")
             sources.append(source)
             targets.append(target)
+            texts.append(tuple(str(row[column]) for column in self.task.columns))
         if not ids:
             why = f"none of its {amount(count, 'row')} can be used" if count else "it has columns and no rows"
             raise KronaError(f"{origin}: a split with no rows: {why}")
-        return Split(ids=ids, sources=sources, targets=targets, skipped_rows=skipped)
+        return Split(ids=ids, sources=sources, targets=targets, texts=texts, skipped_rows=skipped)
