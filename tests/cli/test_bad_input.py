@@ -258,8 +258,8 @@ BACKBONES = {
     "no config": ["no config.json in it", "there should be config.json, model.safetensors and a tokenizer"],
     "no tokenizer": ["the tokenizer of", "can't write the label '0' of rte: it comes back as ''"],
     "other keys": ["missing tensors", "partly untrained"],
-    "a key too few": ["1 missing tensors (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
-    "a key too many": ["1 unexpected tensors (first encoder.block.0.more)"],
+    "a key too few": ["1 missing tensor (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
+    "a key too many": ["1 unexpected tensor (first encoder.block.0.more)"],
     "another shape": ["the weights of"],
     "fewer pieces": ["the tokenizer has", "embeds 100"],
 }

@@ -48,7 +48,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     folder = folder_of(settings)
     new: tuple[str, ...] = ()
     with _hub(settings):
-        config = _config(settings, folder, task)
+        config = _config(settings, folder, task, own=settings.pretrained)
         family = family_of(config, _named(settings))
         tokenizer = _tokenizer(settings, folder)
         reader = family(task, tokenizer)
@@ -125,8 +125,10 @@ def head_width(settings: Backbone, task: Task) -> int | None:
     return config.num_labels if architecture_named(config.model_type).head else None
 
 
-def _config(settings: Backbone, folder: Path | None, task: Task | None) -> Any:
-    config = _config_of_sizes(settings) if settings.sizes is not None and folder is None else _read(settings, folder)
+def _config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+    """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
+    of_sizes = settings.sizes is not None and folder is None and not own
+    config = _config_of_sizes(settings) if of_sizes else _read(settings, folder)
     kind = getattr(config, "model_type", None)
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(

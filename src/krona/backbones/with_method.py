@@ -28,6 +28,7 @@ def insert_method(
     if method.branch is None:
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
+    shared = architecture_of(model).fused(method.placement["target_modules"])
     branch = locate(method.branch, "method._target_")
     config: dict[str, Any] = dict(method.branch_config)
     notes: list[str] = []
@@ -38,7 +39,7 @@ def insert_method(
     if len(widths) == 1 and len(config["kron_factors"]) == 1:  # record B too if all layers have the same one
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
-    return config, notes
+    return config, notes + shared
 
 
 def method_defaults(method: Method) -> dict[str, Any]:

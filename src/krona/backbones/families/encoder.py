@@ -32,7 +32,7 @@ DEBERTA = Architecture(
         "q": ["query_proj"],
         "k": ["key_proj"],
         "v": ["value_proj"],
-        "SelfAttention": ["attention.self.query_proj:attention.output.dense"],
+        "SelfAttention": ["attention.self.value_proj:attention.output.dense"],  # query_proj also reads positions
     },
     head=["pooler", "classifier"],
 )

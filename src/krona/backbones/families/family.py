@@ -23,12 +23,26 @@ class Architecture:
     ``SelfAttention`` and ``DenseReluDense`` the two blocks, ``layer_norm`` the normalisations, ``lm_head`` the layer
     that writes words. A pattern ``a:b`` is the part of the model between the input of a and the output of b.
 
-    head: modules that are new on each task. fused: the words that share one layer with others.
+    head: modules that are new on each task.
     """
 
     names: Mapping[str, Sequence[str]]
     head: Sequence[str] = ()
-    fused: Mapping[str, str] | None = None
+
+    def fused(self, words: Sequence[str]) -> list[str]:
+        """A line for each layer that is more than what the words ask for: one that is query, key and value in one."""
+        of_layer: dict[str, list[str]] = {}
+        for word in ("q", "k", "v"):
+            for pattern in self.names.get(word, ()):
+                of_layer.setdefault(pattern, []).append(word)
+        asked = {pattern for word in words for pattern in self.names.get(word, ())}
+        return [
+            f"{', '.join(shared)} are one layer of this backbone, {pattern}: what is meant for {word} is at all of it"
+            for pattern, shared in of_layer.items()
+            if len(shared) > 1 and pattern in asked
+            for word in [" and ".join(word for word in shared if word in words)]
+            if len([word for word in shared if word in words]) < len(shared)
+        ]
 
 
 class Family(ABC):
