@@ -44,10 +44,14 @@ NAMES = sorted(SIZES)
 
 
 def tiny(kind: str, *, seed: int = 0) -> Any:
+    return tiny_of(kind, seed=seed)
+
+
+def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
     """A model of this ``model_type`` in eval mode, its biases and normalisations away from 0 and 1."""
     torch.manual_seed(seed)
     (family,) = (family for family, architectures in FAMILIES.items() if kind in architectures)
-    config: Any = AutoConfig.for_model(kind, **SIZES[kind])
+    config: Any = AutoConfig.for_model(kind, **{**SIZES[kind], **sizes})
     config.decoder_start_token_id = 0
     model = family.auto._model_mapping[type(config)](config)
     for name, parameter in model.named_parameters():

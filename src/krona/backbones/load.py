@@ -53,7 +53,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         tokenizer = _tokenizer(settings, folder)
         reader = family(task, tokenizer)
         if settings.pretrained:
-            model, new = _pretrained(settings, folder, config, bf16=bf16)
+            model, new = _pretrained(settings, folder, config, task, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
         model = _untrained(config, settings, bf16=bf16)
@@ -170,7 +170,7 @@ def _hub(settings: Backbone) -> AbstractContextManager[Any]:
 
 
 def _pretrained(
-    settings: Backbone, folder: Path | None, config: Any, *, bf16: bool
+    settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model with its checkpoint's weights, and the names of its head's weights that the checkpoint lacks."""
     what = f"the weights of {_named(settings)}"
@@ -188,16 +188,23 @@ def _pretrained(
         if tensors:
             source |= {"state_dict": tensors}
         model, keys = kind.from_pretrained(
-            None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True
-        )
+            None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )  # fmt: skip
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error
     finally:
         log.set_verbosity(shown)
     heads = tuple(f"{name}." for name in architecture_of(model).head)
     new = tuple(name for name, _ in model.named_parameters() if name in keys["missing_keys"] and name.startswith(heads))
+    for name, there, needed in keys["mismatched_keys"]:
+        if name.startswith(heads or ("a head",)):
+            raise KronaError(
+                f"{what}: its head has {there[0]} outputs, task {task.name} needs {needed[0]} ({name}). Save the model "
+                "without its head, which is then drawn from the seed: model.base_model.save_pretrained(FOLDER)"
+            )
     for trouble in ("missing", "unexpected", "mismatched"):
-        names = sorted(str(key) for key in keys[f"{trouble}_keys"])
+        names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys[f"{trouble}_keys"])
         if heads:  # a checkpoint of an encoder has no head, or that of what it was trained for
             prefix = f"{model.base_model_prefix}."
             names = [n for n in names if n not in new and not (trouble == "unexpected" and not n.startswith(prefix))]

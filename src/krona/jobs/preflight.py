@@ -143,7 +143,14 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
+    from krona.backbones.families import room_of
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
+    room = room_of(model.config)
+    if room is not None and settings.max_source_length > room:
+        raise KronaError(
+            f"max_source_length={settings.max_source_length}: the backbone {settings.backbone.name} has {room} "
+            "positions"
+        )
     return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

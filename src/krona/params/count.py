@@ -40,10 +40,11 @@ class MethodRow:
     file_bytes: int  # the adapter's file
     multiply_adds: int  # of all branches' matrix products, one token at each place, unmerged
     launches: int  # kernels that one forward gains, unmerged
+    head_params: int = 0  # of a head of two classes that is new on each task and trains with every method
 
 
 def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
-    """One method's row. ``model``: a T5 on the meta device (`krona.backbones.load.meta_model`), left unchanged."""
+    """One method's row. ``model``: on the meta device (`krona.backbones.load.meta_model`), left unchanged."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)
@@ -54,9 +55,10 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
             printed_percent=printed_percent(count.percent),
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
-            file_bytes=file_bytes(model) if count.trainable else 0,
+            file_bytes=file_bytes(model) if count.trainable or count.head else 0,
             multiply_adds=multiply_adds(model),
             launches=launches(model),
+            head_params=count.head,
         )
     finally:
         surgery.take_out(model)

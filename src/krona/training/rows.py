@@ -29,7 +29,9 @@ class Rows:
     test: Evaluation
 
 
-def prepare_rows(settings: Run, result: Result, splits: Splits, family: Family, *, cache: Path, ranks: Ranks) -> Rows:
+def prepare_rows(
+    settings: Run, result: Result, splits: Splits, family: Family, *, room: int | None, cache: Path, ranks: Ranks
+) -> Rows:
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
     by_name = {name: getattr(splits, name) for name in SPLITS}
@@ -45,6 +47,8 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, family: Family, 
         )
         for name, split in by_name.items()
     }
+    longest = longest_target(list(tokens.values()))
+    family.check_length(room, source=settings.max_source_length, answer=longest)
     result.provenance["data_kind"] = splits.kind
     result.splits = {
         name: {
@@ -67,7 +71,7 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, family: Family, 
                 tokens[name].rows, batch_sampler=ShortToLong(lengths, batch_size=rows, ranks=scoring), **loading
             ),
             family=family,
-            longest_label=longest_target(list(tokens.values())),
+            longest_label=longest,
             ranks=scoring,
             bf16=settings.trainer.frozen_in_bf16,
         )

@@ -14,6 +14,7 @@ from torch import nn
 
 from krona import surgery
 from krona.backbones import load as backbones
+from krona.backbones.families import room_of
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
@@ -61,7 +62,7 @@ def run(
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model, cache = backbone.model, folder.parent / ".cache" / "tokens"
-    rows = prepare_rows(settings, result, splits, backbone.family, cache=cache, ranks=ranks)
+    rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
     steps = total_steps(settings, len(rows.train))
     result.notes += schedule_notes(settings, steps, len(rows.train))
 

@@ -27,6 +27,7 @@ __all__ = [
     "architecture_of",
     "family_of",
     "places_of",
+    "room_of",
 ]
 
 
@@ -52,6 +53,12 @@ def architecture_named(kind: str | None) -> Architecture:
     """The names of an architecture by transformers' ``model_type``."""
     found = [architectures[kind] for architectures in FAMILIES.values() if kind is not None and kind in architectures]
     return found[0] if found else Architecture(names={})
+
+
+def room_of(config: Any) -> int | None:
+    """How many tokens a model has positions for; None where they are relative (T5)."""
+    positions = getattr(config, "max_position_embeddings", None)
+    return None if positions is None else int(positions) - architecture_named(config.model_type).lost_positions
 
 
 def places_of(model: nn.Module, words: Sequence[str]) -> list[list[str]]:

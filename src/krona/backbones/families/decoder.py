@@ -72,6 +72,7 @@ class Decoder(Family):
 
     auto = AutoModelForCausalLM
     key = f"decoder 1 {ASKS!r}"
+    answer_follows = True
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)

@@ -26,6 +26,7 @@ BERT_NAMES = {
     "SelfAttention": ["attention.self.query:attention.output.dense"],
 }
 BERT = Architecture(names=BERT_NAMES, head=["classifier"])
+ROBERTA = Architecture(names=BERT_NAMES, head=["classifier"], lost_positions=2)
 DEBERTA = Architecture(
     names={
         **BERT_LAYER,
@@ -68,8 +69,8 @@ MODERNBERT = Architecture(
 )
 ARCHITECTURES = {
     "bert": BERT,
-    "roberta": BERT,
-    "xlm-roberta": BERT,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
     "electra": BERT,
     "deberta-v2": DEBERTA,
     "distilbert": DISTILBERT,

@@ -23,11 +23,12 @@ class Architecture:
     ``SelfAttention`` and ``DenseReluDense`` the two blocks, ``layer_norm`` the normalisations, ``lm_head`` the layer
     that writes words. A pattern ``a:b`` is the part of the model between the input of a and the output of b.
 
-    head: modules that are new on each task.
+    head: modules that are new on each task. lost_positions: of the config's maximum, those that no token can have.
     """
 
     names: Mapping[str, Sequence[str]]
     head: Sequence[str] = ()
+    lost_positions: int = 0
 
     def fused(self, words: Sequence[str]) -> list[str]:
         """A line for each layer that is more than what the words ask for: one that is query, key and value in one."""
@@ -51,6 +52,7 @@ class Family(ABC):
     auto: ClassVar[Any]  # transformers' class that loads it
     key: str  # names the form of its tokenised rows
     label_type: str = "int32"
+    answer_follows: ClassVar[bool] = False  # the answer's tokens stand after the source's, in the same positions
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
@@ -78,6 +80,16 @@ class Family(ABC):
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         """The prediction for each row as text; ``longest``: tokens of the longest label."""
+
+    def check_length(self, room: int | None, *, source: int, answer: int) -> None:
+        """Raise KronaError where a source and its answer have more tokens than the model has positions."""
+        needed = source + (answer if self.answer_follows else 0)
+        if room is not None and needed > room:
+            beside = f" and {answer} of the answer" if self.answer_follows else ""
+            raise KronaError(
+                f"max_source_length={source}{beside}: this backbone has {room} positions: "
+                f"max_source_length={room - needed + source}"
+            )
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
         """Raise KronaError for a label that the tokenizer does not reproduce: it could never be predicted."""
