@@ -35,6 +35,7 @@ def load(
     protocol: str = "table1",
     train_rows: int | None = None,
     skip_bad_rows: bool = False,
+    quoting: str | None = None,
     seed: int = 42,
     name: str | None = None,
     revision: str | None = None,
@@ -47,7 +48,7 @@ def load(
     if protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
     prefix = prefix if task.prefix is None else task.prefix
-    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows)
+    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows, quoting=quoting)
     parts = read_parts(reading, kind=kind, path=path, name=name, revision=revision)
     train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
     if train_rows is not None:
