@@ -130,12 +130,12 @@ def _json_row(text: str, columns: Sequence[str]) -> Row | BadRowError:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
-        return BadRowError(f"not a JSON object: {error}", kind="not JSON")
+        return BadRowError(f"not a JSON object: {error}", kind="no JSON object")
     if not isinstance(row, dict):
-        return BadRowError(f"a line must be a JSON object with {', '.join(columns)}", kind="not JSON")
+        return BadRowError(f"a line must be a JSON object with {', '.join(columns)}", kind="no JSON object")
     for name in columns:
         if name not in row:
-            return BadRowError(f"no '{name}': {did_you_mean(name, row)}", kind="a column is missing")
+            return BadRowError(f"no '{name}': {did_you_mean(name, row)}", kind="missing column")
         if "\\u" in text and isinstance(row[name], str):
             try:
                 row[name].encode()
@@ -166,14 +166,19 @@ def split_folders(folder: Path) -> dict[str, Path]:
     return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}
 
 
-def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+def require_saved(path: Path) -> None:
+    """Raise unless `Dataset.save_to_disk` wrote the folder."""
     if (path / "dataset_dict.json").is_file():
         splits = ", ".join(sorted(entry.name for entry in path.iterdir() if entry.is_dir()))
         raise KronaError(f"{path} holds several splits ({splits}): name one of them: FOLDER/SPLIT")
     if not (path / "state.json").is_file():
         raise KronaError(f"{path} is a folder, but not one that save_to_disk of datasets wrote (it has no state.json)")
+
+
+def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
     import datasets
 
+    require_saved(path)
     try:
         data = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -185,7 +190,7 @@ def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
 def _as_row(names: Sequence[str], fields: Sequence[str]) -> Row | BadRowError:
     if len(fields) != len(names):
         what = f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
-        return BadRowError(what, kind="a wrong number of fields")
+        return BadRowError(what, kind="wrong number of fields")
     return dict(zip(names, fields, strict=True))
 
 

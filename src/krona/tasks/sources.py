@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, did_you_mean
-from krona.tasks.files import Located, Oddity, read_rows, read_tsv, split_folders
+from krona.tasks.files import Located, Oddity, read_rows, read_tsv, require_saved, split_folders
 from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
@@ -31,6 +31,19 @@ def check_kind(task: Task, kind: str) -> None:
             f"data=sample does not have task={task.name}: take task=sample_{task.name}, or GLUE itself with "
             "data=hub or data=tsv data.path=FOLDER"
         )
+
+
+def require_files(task: Task, *, kind: str, path: str | None) -> None:
+    """Raise unless `data` has the task and its files are there; what is on the Hub is not looked at."""
+    check_kind(task, kind)
+    if task.kind == "glue" and kind == "tsv":
+        tsv_files(task, path)
+    for part, file in own_files(task, path).items():
+        if not file.exists():
+            way_out = f"data.path={path} lacks it" if path else "set data.path=FOLDER"
+            raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
+        if file.is_dir():
+            require_saved(file)
 
 
 def read_parts(

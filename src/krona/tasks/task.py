@@ -60,7 +60,8 @@ class Task:
     score: those of `metrics` whose mean is in the tables (MRPC: F1 alone).
     split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
     prefix: whether the task's name is put before the source; None: the method decides.
-    sample: name of a sample task. files: a user's own. hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
+    sample: name of a sample task. files: a user's own, or folders that `save_to_disk` of datasets wrote.
+    hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
     """
 
     name: str
@@ -162,7 +163,7 @@ class Task:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
             what = f"label '{shortened(text)}' is not one of {shortened(words, 500)}"
-            raise BadRowError(what, kind="an unknown label")
+            raise BadRowError(what, kind="unknown label")
         return target
 
     @cached_property
@@ -234,7 +235,7 @@ def _number(value: object) -> str:
         number = math.nan
     if not abs(number) < LARGEST:
         raise BadRowError(
-            f"label '{shortened(value)}' is not a number (below {LARGEST:.0e})", kind="a label that is no number"
+            f"label '{shortened(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number"
         )
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0

@@ -18,8 +18,6 @@ from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOf
 from krona.training.evaluation import Evaluation, longest_target
 from krona.training.ranks import Ranks
 
-SPLITS = ("train", "dev", "test")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
@@ -34,7 +32,7 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
     require_labels(settings, splits, tokenizer)
-    by_name = {name: getattr(splits, name) for name in SPLITS}
+    by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     tokens = {
         name: tasks.tokenise(
             split,
@@ -46,15 +44,10 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
         for name, split in by_name.items()
     }
     result.provenance["data_kind"] = splits.kind
-    result.splits = {
-        name: {
-            "rows": len(split),
-            "fingerprint": split.fingerprint,
-            "skipped_rows": split.skipped_rows,
-            "truncated": tokens[name].truncated,
-        }
-        for name, split in by_name.items()
-    }
+    if official := tasks.official_rows(settings.task, splits.parts):
+        result.provenance["official_rows"] = official
+    result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     result.notes += truncation_notes(settings, tokens)
     loading: dict[str, Any] = {
         "collate_fn": partial(tasks.collate, pad_token_id=tokenizer.pad_token_id),
@@ -97,7 +90,7 @@ def shared_splits(settings: Run) -> Splits:
 
 def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
     """Raise if the tokenizer does not reproduce a label: it could never be predicted."""
-    for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
+    for label in sorted({target for name in tasks.ROLES for target in getattr(splits, name).targets}):
         back = tokenizer.decode(tokenizer(label)["input_ids"], skip_special_tokens=True).strip()
         if back != label:
             raise KronaError(
