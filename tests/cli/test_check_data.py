@@ -15,7 +15,7 @@ from rich.console import Console
 from krona.cli.check_data import check_data
 from krona.config.overrides import explain
 from krona.messages import KronaError
-from krona.paths import PROJECT
+from krona.paths import CONF, PROJECT
 from tasks.glue_files import write
 
 
@@ -97,6 +97,7 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     [
         (["rte", "data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
         (["cola", *own(Path("/nowhere/a.csv"))], "files.train: /nowhere/a.csv is no file"),
+        (["cola", *own(CONF)], f"{CONF} is a folder, but not one that save_to_disk of datasets wrote"),
         (["sample_rte", "data=tsv", "data.path=."], "add data=sample"),
         (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0: expected at least 1"),
         (["rte,cola", "data=sample"], "rte,cola: one task at a time"),

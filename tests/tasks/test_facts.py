@@ -143,10 +143,8 @@ def test_a_part_that_cannot_be_balanced_is_noted(tmp_path: Path) -> None:
 def test_glues_rows_are_those_of_the_documents() -> None:
     """The sizes that tests/tasks/test_splits.py and the comments of conf/task have."""
     for name in NAMES:
-        parts = {part: [rows, rows] for part, rows in OFFICIAL[name].items()}
-        assert {part: pair[1] for part, pair in official_rows(task(name), made_up(parts).parts).items()} == OFFICIAL[
-            name
-        ]
+        found = official_rows(task(name), made_up(**OFFICIAL[name]).parts)
+        assert found == {part: [rows, rows] for part, rows in OFFICIAL[name].items()}
         for text in re.findall(r"([\d,]+) rows;", (CONF / f"{name}.yaml").read_text()):
             assert int(text.replace(",", "")) == OFFICIAL[name]["train"]
 
