@@ -1,26 +1,24 @@
 """Loading of a backbone and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
 
-import hashlib
-import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from krona.backbones.families import Family, architecture_named, architecture_of, family_of
-from krona.backbones.source import folder_of, gguf_of, needs_hub, require_folders, tokenizer_folder
+from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub, require_folders
+from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
 from krona.hub import download_error, offline, unreachable
 from krona.messages import KronaError, amount
 from krona.tasks import Task
-
-WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     with _hub(settings):
         config = _config(settings, folder, task, own=settings.pretrained)
         family = family_of(config, _named(settings))
-        tokenizer = _tokenizer(settings, folder)
+        tokenizer = load_tokenizer(settings)
         reader = family(task, tokenizer)
         if settings.pretrained:
             model, new = _pretrained(settings, folder, config, task, bf16=bf16)
@@ -187,10 +185,12 @@ def _pretrained(
         source: dict[str, Any] = {"config": config, "revision": settings.revision, **gguf_of(settings)}
         if tensors:
             source |= {"state_dict": tensors}
-        model, keys = kind.from_pretrained(
-            None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True,
-            ignore_mismatched_sizes=True,
-        )  # fmt: skip
+        # of a GGUF file the library shows a progress bar that can't be turned off
+        with redirect_stderr(StringIO()) if gguf_of(settings) else nullcontext():
+            model, keys = kind.from_pretrained(
+                None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error
     finally:
@@ -233,25 +233,3 @@ def _tensors_of(folder: Path) -> dict[str, Any]:
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118
-
-
-def _tokenizer(settings: Backbone, folder: Path | None) -> PreTrainedTokenizerBase:
-    texts = tokenizer_folder(settings)
-    what = f"the tokenizer of {texts or settings.name}"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            settings.name if texts is None else str(texts),
-            revision=settings.revision if texts is None else None,
-            **(gguf_of(settings) if texts == folder else {}),
-        )
-    except Exception as error:  # each tokenizer backend raises its own
-        raise download_error(what, error, WAYS_OUT) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of a tokenizer's pieces and rules."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

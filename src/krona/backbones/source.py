@@ -10,6 +10,8 @@ from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.paths import NANO
 
+WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
+
 
 def fingerprint(settings: Backbone) -> str:
     """A folder's content, a Hub name with its revision, or the sizes of random weights; with the tokenizer's content.

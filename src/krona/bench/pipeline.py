@@ -14,8 +14,8 @@ import torch
 from transformers import AutoTokenizer
 
 from krona import tasks
-from krona.backbones import load
 from krona.backbones.families.encoder_decoder import EncoderDecoder, collate
+from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.bench.contestants import frozen_t5, training_step, with_method
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
@@ -72,7 +72,7 @@ def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
         EncoderDecoder(task, tokenizer),
         max_source_length=PADDED,
         cache_dir=cache,
-        tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
 
 

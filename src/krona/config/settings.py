@@ -52,6 +52,7 @@ class Data:
     protocol: Literal["table1", "appendix_d1"] = "table1"
     train_rows: Positive | None = None
     skip_bad_rows: bool = False
+    quoting: Literal["csv"] | None = None  # csv: fields of a TSV are quoted as in a CSV
     seed: Seed = 42
 
 

@@ -91,8 +91,8 @@ def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, back
     say(
         console,
         f"%: of the backbone before insertion; {about_head}{paper}rank: the highest that the update of one layer can "
-        "have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every place; launches: "
-        "kernels that one forward gains; both of unmerged branches.",
+        "have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every "
+        "place; launches: kernels that one forward gains; both of unmerged branches.",
     )
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))

@@ -7,17 +7,15 @@ from typing import Any
 from torch.utils.data import BatchSampler, DataLoader
 
 from krona import tasks
-from krona.backbones import load
 from krona.backbones.families import Family
 from krona.backbones.shared import kept
+from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.outputs.result import Result
 from krona.tasks import Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.training.evaluation import Evaluation, longest_target
 from krona.training.ranks import Ranks
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +32,7 @@ def prepare_rows(
 ) -> Rows:
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
-    by_name = {name: getattr(splits, name) for name in SPLITS}
+    by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     backbone, targets = settings.backbone, {target for split in by_name.values() for target in split.targets}
     family.check_targets(sorted(targets), source=backbone.tokenizer or backbone.path or backbone.name)
     tokens = {
@@ -43,22 +41,17 @@ def prepare_rows(
             family,
             max_source_length=settings.max_source_length,
             cache_dir=cache,
-            tokenizer_fingerprint=load.tokenizer_fingerprint(family.tokenizer),
+            tokenizer_fingerprint=tokenizer_fingerprint(family.tokenizer),
         )
         for name, split in by_name.items()
     }
     longest = longest_target(list(tokens.values()))
     family.check_length(room, source=settings.max_source_length, answer=longest)
     result.provenance["data_kind"] = splits.kind
-    result.splits = {
-        name: {
-            "rows": len(split),
-            "fingerprint": split.fingerprint,
-            "skipped_rows": split.skipped_rows,
-            "truncated": tokens[name].truncated,
-        }
-        for name, split in by_name.items()
-    }
+    if official := tasks.official_rows(settings.task, splits.parts):
+        result.provenance["official_rows"] = official
+    result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     result.notes += truncation_notes(settings, tokens)
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": settings.trainer.num_workers}
 
