@@ -45,7 +45,7 @@ train.py -m method=lora {COLA} method.rank=0,2 seed=7
 train.py method=lora {COLA} seed=5 trainer.devices=2
 krona tune method=krona {RTE} --trials 2 | krona tune method=krona {RTE} --trials 2 --workers 2
 train.py method=krona {RTE} recipe=tuned --cfg job
-krona sample glue
+krona sample glue | krona check-data rte data=tsv data.path=glue | krona check-data sample_stsb profile=demo
 train.py profile=demo method=lora task=rte data=tsv data.path=glue logger=[wandb,tensorboard,mlflow] {SMALL}
 krona table 1 method=lora,krona {RTE} --format md
 krona status | krona status seeds
@@ -56,7 +56,7 @@ krona diff lora-sample_cola-nano-s0 lora-sample_cola-nano-s1 --examples 20 | kro
 krona dashboard | {BENCH}
 train.py --help | bench.py --help | krona --help | krona status --help | krona table --help | krona report --help
 krona diff --help | krona params --help | krona shapes --help | krona tune --help | krona dashboard --help
-krona sample --help | krona pretrain --help
+krona check-data --help | krona sample --help | krona pretrain --help
 train.py methd=krona | train.py method=kronaa | train.py method=full method.rank=3 | train.py optimizer.lr=abc
 train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1 | train.py -m sweeps=tabel1
 train.py profile=demo method=pa recipe=tuned | train.py backbone=nano task=rte data=tsv data.path=nowhere

@@ -17,17 +17,23 @@ def amount(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def shortened(lines: list[str], most: int) -> list[str]:
+def first_few(lines: list[str], most: int) -> list[str]:
     """The first ``most`` of them, and how many more there are."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
+def shortened(value: object, width: int = 60) -> str:
+    """A value in one line of at most ``width`` characters that can be printed, for a message that quotes it."""
+    text = str(value).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """`did you mean 'label'? (there are: idx, label)`, or `there are idx, label` where nothing is near."""
-    known = [str(name) for name in names]
+    known = [shortened(name) for name in names]
     folded = {name.casefold(): name for name in known}
     near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
-    there = ", ".join(known) or "none"
+    there = shortened(", ".join(known), 1000) or "none"
     return f"did you mean '{folded[near[0]]}'? (there are: {there})" if near else f"there are {there}"
 
 

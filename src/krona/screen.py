@@ -12,7 +12,7 @@ from rich.text import Text
 
 from krona.paths import PROJECT
 
-KRONA = "status|table|report|diff|params|shapes|tune|dashboard|sample|pretrain"  # its commands
+KRONA = "status|table|report|diff|params|shapes|check-data|tune|dashboard|sample|pretrain"  # its commands
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text

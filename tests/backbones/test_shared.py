@@ -8,6 +8,7 @@ import torch
 import one_job
 from krona.backbones import shared
 from krona.config.settings import Backbone
+from tasks.glue_files import task
 from tiny_t5 import snapshot
 
 
@@ -44,10 +45,10 @@ def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> N
 
 def test_a_shared_backbone_is_loaded_once_and_never_written(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = Backbone(name="local", path=str(tiny_folder))
-    first = shared.shared_backbone(settings, seed=0, bf16=False)
+    first = shared.shared_backbone(settings, task("rte"), seed=0, bf16=False)
     before = snapshot(first.model)
     monkeypatch.setattr("krona.backbones.load.load", lambda *args, **kwargs: pytest.fail("loaded again"))
-    second = shared.shared_backbone(settings, seed=1, bf16=False)
+    second = shared.shared_backbone(settings, task("rte"), seed=1, bf16=False)
     for (name, a), b in zip(first.model.named_parameters(), second.model.parameters(), strict=True):
         assert a is not b, name
         assert a.data_ptr() == b.data_ptr(), name
@@ -59,7 +60,9 @@ def test_a_shared_backbone_is_loaded_once_and_never_written(tiny_folder: Path, m
 
 def test_random_weights_are_drawn_anew_for_another_seed(tiny_folder: Path) -> None:
     settings = Backbone(name="local", path=str(tiny_folder), pretrained=False)
-    first, again, other = (shared.shared_backbone(settings, seed=seed, bf16=False).model for seed in (0, 0, 1))
+    first, again, other = (
+        shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model for seed in (0, 0, 1)
+    )
     assert torch.equal(first.shared.weight, again.shared.weight)
     assert not torch.equal(first.shared.weight, other.shared.weight)
 

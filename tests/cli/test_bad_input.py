@@ -226,7 +226,7 @@ def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
     elif what == "not json":
         settings.write_text("{")
     elif what == "another kind":
-        settings.write_text(json.dumps({"model_type": "bert", "hidden_size": 8}))
+        settings.write_text(json.dumps({"model_type": "vit", "hidden_size": 8}))
     elif what == "no kind":
         settings.write_text("{}")
     elif what == "no config":
@@ -253,13 +253,13 @@ BACKBONES = {
     "truncated": ["the weights of", "can't be loaded"],
     "no weights": ["the weights of", "can't be loaded"],
     "not json": ["the config of", "can't be loaded"],
-    "another kind": ["is a bert, not a T5"],
+    "another kind": ["is a vit, which no family has", "docs/adding-a-backbone.md"],
     "no kind": ["the config of"],
     "no config": ["no config.json in it", "there should be config.json, model.safetensors and a tokenizer"],
     "no tokenizer": ["the tokenizer of", "can't write the label '0' of rte: it comes back as ''"],
     "other keys": ["missing tensors", "partly untrained"],
-    "a key too few": ["1 missing tensors (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
-    "a key too many": ["1 unexpected tensors (first encoder.block.0.more)"],
+    "a key too few": ["1 missing tensor (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
+    "a key too many": ["1 unexpected tensor (first encoder.block.0.more)"],
     "another shape": ["the weights of"],
     "fewer pieces": ["the tokenizer has", "embeds 100"],
 }

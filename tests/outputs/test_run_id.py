@@ -168,3 +168,9 @@ def test_random_weights_are_their_sizes_and_their_tokenizer(tmp_path: Path) -> N
         source.fingerprint(Backbone(name="t5", sizes=sizes, pretrained=False, tokenizer=str(tmp_path))),
     }
     assert len(marks) == 5
+
+
+def test_a_switch_that_is_off_is_absent() -> None:
+    assert identity(changed("data.quoting", None)) == identity() != identity(changed("data.quoting", "csv"))
+    assert identity(changed("trainer.bucket_by_length", False)) == identity()
+    assert identity(changed("trainer.bucket_by_length", None)) != identity()

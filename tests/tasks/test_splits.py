@@ -15,7 +15,7 @@ from tasks.glue_files import task, write
 
 def part(name: str, rows: int) -> Split:
     ids = [f"{name}-{i}" for i in range(rows)]
-    return Split(ids=ids, sources=ids, targets=["0"] * rows)
+    return Split(ids=ids, sources=ids, targets=["0"] * rows, texts=[(text,) for text in ids])
 
 
 OFFICIAL = {

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
+from krona.backbones.families.encoder_decoder import EncoderDecoder, collate
 from krona.messages import KronaError
-from krona.tasks import Split, collate, tokenise
-from tasks.letters import END, Letters, split, tokens
+from krona.tasks import Split, tokenise
+from tasks.letters import END, Encoding, Letters, split, tokens
 
 
 def test_cut_sources_are_counted_and_targets_stay_whole(tmp_path: Path) -> None:
@@ -65,7 +66,9 @@ def test_a_damaged_or_unwritable_cache_is_one_message(tmp_path: Path) -> None:
         tokens(tmp_path, Letters())
     (tmp_path / "file").write_text("x")
     with pytest.raises(KronaError, match="cannot be written"):
-        tokenise(split(), Letters(), max_source_length=4, cache_dir=tmp_path / "file", tokenizer_fingerprint="t")
+        tokenise(
+            split(), Encoding(Letters()), max_source_length=4, cache_dir=tmp_path / "file", tokenizer_fingerprint="t"
+        )
     with pytest.raises(KronaError, match="max_source_length=1"):
         tokens(tmp_path, Letters(), length=1)
 
@@ -117,8 +120,9 @@ def test_cuts_are_those_of_t5s_own_tokenizer(tmp_path: Path) -> None:
 
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     texts = ["sentence: " + "The quick fox is not as quick as all that. " * n for n in (1, 2, 60)]
-    some = Split(ids=["a", "b", "c"], sources=texts, targets=["0", "1", "2"])
-    got = tokenise(some, tokenizer, max_source_length=24, cache_dir=tmp_path, tokenizer_fingerprint="t5")
+    some = Split(ids=["a", "b", "c"], sources=texts, targets=["0", "1", "2"], texts=[])
+    family: Any = EncoderDecoder(None, tokenizer)  # type: ignore[arg-type]
+    got = tokenise(some, family, max_source_length=24, cache_dir=tmp_path, tokenizer_fingerprint="t5")
     assert list(got.rows["input_ids"]) == tokenizer(texts, truncation=True, max_length=24)["input_ids"]
     assert got.truncated == sum(len(ids) > 24 for ids in tokenizer(texts, verbose=False)["input_ids"]) == 2
     assert list(got.rows["labels"]) == [[3, 632, 1], [209, 1], [204, 1]]

@@ -56,20 +56,20 @@ def test_short_to_long_and_predictions_in_the_rows_order(monkeypatch: pytest.Mon
     sampler = ShortToLong([5, 2, 9, 2, 7], batch_size=2, ranks=Ranks())
     assert list(sampler) == [[1, 3], [0, 4], [2]]
     rows = [{"input_ids": torch.tensor([row]), "attention_mask": torch.ones(1)} for row in range(5)]
-    monkeypatch.setattr("krona.training.evaluation.greedy", lambda model, ids, mask, max_new_tokens: ids)
     monkeypatch.setattr("krona.training.evaluation.scored", lambda task, split, texts: {"predictions": texts})
 
-    class Tokenizer:
-        def batch_decode(self, ids: torch.Tensor, skip_special_tokens: bool) -> list[str]:
-            return [f" row {row} " for (row,) in ids.tolist()]
+    class Answers:
+        def answers(self, model: Any, batch: dict[str, torch.Tensor], longest: int) -> list[str]:
+            return [f" row {row} " for (row,) in batch["input_ids"].tolist()]
 
     split: Any = range(5)
+    family: Any = Answers()
     evaluate = Evaluation(
         task=split,
         split=split,
         batches=DataLoader(rows, batch_sampler=sampler),  # type: ignore[arg-type]
-        tokenizer=Tokenizer(),
-        max_new_tokens=1,
+        family=family,
+        longest_label=1,
         ranks=Ranks(),
     )
     assert evaluate(torch.nn.Linear(1, 1)) == {"predictions": [f"row {row}" for row in range(5)]}

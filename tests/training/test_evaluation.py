@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration
 
-from krona.training.evaluation import greedy
+from krona.backbones.families.encoder_decoder import greedy
 from tiny_t5 import disturb, inserted, tiny_t5
 
 EOS, PAD = 1, 0

@@ -13,10 +13,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from krona import surgery
+from krona.backbones.families.encoder_decoder import EncoderDecoder, summed_loss
 from krona.jobs.processes import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import EpochOrder, mixed_seed
-from krona.training.learner import Learner, micro_batches, summed_loss
+from krona.training.learner import Learner, micro_batches
 from krona.training.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
@@ -76,7 +77,8 @@ def learner(model: nn.Module, **changes: Any) -> Watched:
         "after_epoch": lambda learner: None,
         "ranks": Ranks(),
     }
-    return Watched(model, **{**arguments, **changes})
+    family: Any = EncoderDecoder(None, None)  # type: ignore[arg-type]
+    return Watched(model, family, **{**arguments, **changes})
 
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:

@@ -62,6 +62,9 @@ def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
     assert result.run_id == done.name
     assert {name: split["rows"] for name, split in result.splits.items()} == {"train": 12, "dev": 4, "test": 5}
     assert all(split["truncated"] == split["rows"] for split in result.splits.values())
+    assert result.splits["train"]["targets"] == {"0": 6, "1": 6}
+    assert result.provenance["official_rows"] == {"train": [12, 2490], "validation": [9, 277]}
+    assert any(note.startswith("GLUE's form, but not GLUE's rows: 12 rows of train") for note in result.notes)
     assert any("sources cut to max_source_length=24: 12 of 12 in train" in note for note in result.notes)
     assert any("(32, 24) of the paper become" in note for note in result.notes)
     assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
@@ -86,6 +89,23 @@ def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
     log = (done / "train.log").read_text()
     assert log.splitlines()[0] == done.name
     assert log.count("  epoch  ") == 3
+
+
+def test_rows_left_out_are_named_as_a_run_starts(tiny_folder: Path, tmp_path: Path) -> None:
+    typed_values = typed(tiny_folder, tmp_path / "glue")
+    file = tmp_path / "glue" / "RTE" / "train.tsv"
+    file.write_text(file.read_text() + "99\tone field\n100\ta\tb\tperhaps\n")
+    job, said = run(config("method=lora", *typed_values, "data.skip_bad_rows=true"), tmp_path / "outputs")
+    result = read_result(job.folder / "result.json")
+    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
+    (note,) = [note for note in result.notes if "left out" in note]
+    for words in ("2 of 14 rows of train", f"1 wrong number of fields, first {file}:14: 2 fields", "1 unknown label"):
+        assert words in note
+    assert f"  note: {note}\n" in said
+    assert note in (job.folder / "train.log").read_text()
+    assert said.index("left out") < said.index("epoch  1")
+    assert [fault["rows"] for fault in result.splits["train"]["skipped"]] == [1, 1]
+    assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
 
 
 def test_the_adapter_holds_what_trained_and_says_what_it_is(done: Path) -> None:

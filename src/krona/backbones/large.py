@@ -3,6 +3,7 @@
 Each is an option of the trainer and leaves what trains in fp32, whole, on every device.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch.distributed as dist
@@ -32,6 +33,14 @@ def shard_frozen(model: Any, *, device: int | None) -> None:
 
     mesh = init_device_mesh("cpu" if device is None else "cuda", (dist.get_world_size(),))
     trained = {parameter for parameter in model.parameters() if parameter.requires_grad}
-    for stack in (model.encoder, model.decoder):
-        for block in stack.block:
-            fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=trained)
+    for block in blocks_of(model):
+        fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=trained)
+
+
+def blocks_of(model: nn.Module) -> Iterator[nn.Module]:
+    """The blocks of a model's stacks: what its outermost lists of modules hold."""
+    for module in model.children():
+        if isinstance(module, nn.ModuleList):
+            yield from module
+        else:
+            yield from blocks_of(module)

@@ -1,129 +1,161 @@
-"""Loading of T5 and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
+"""Loading of a backbone and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
 
-import hashlib
-import json
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import safe_open
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    PreTrainedConfig,
-    PreTrainedTokenizerBase,
-    T5Config,
-    T5ForConditionalGeneration,
-)
+from torch import nn
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from krona.backbones.source import folder_of, needs_hub, require_folders, tokenizer_folder
+from krona.backbones.families import Family, architecture_named, architecture_of, family_of
+from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub, require_folders
+from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
 from krona.hub import download_error, offline, unreachable
-from krona.messages import KronaError
-
-WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
-
-SIZES = (  # of a T5's config, as `description` records them
-    "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers", "vocab_size", "feed_forward_proj",
-    "tie_word_embeddings",
-)  # fmt: skip
+from krona.messages import KronaError, amount
+from krona.tasks import Task
 
 
 @dataclass(frozen=True)
 class Loaded:
-    model: T5ForConditionalGeneration
+    """A model, and what reads its task. new_weights: names of the head's weights that no checkpoint has."""
+
+    model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    family: Family
+    new_weights: tuple[str, ...] = ()
 
 
-class LayerNormsInFp32(T5ForConditionalGeneration):  # type: ignore[no-untyped-call]
-    """A T5 with LayerNorms in fp32 where the rest is bf16: they are small, and most methods train them."""
-
-    _keep_in_fp32_modules_strict = {"layer_norm"}  # noqa: RUF012
-
-
-def load(settings: Backbone, *, seed: int, bf16: bool = False) -> Loaded:
+def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Loaded:
     """Load a backbone, tensor by tensor, without a second copy of the weights.
 
     Args:
-        seed: of the random weights if ``pretrained`` is false.
-        bf16: all weights but the LayerNorms' in bf16; else all in fp32.
+        task: whose classes an encoder's head has.
+        seed: of a new head, and of the random weights if ``pretrained`` is false.
+        bf16: all weights but the normalisations' in bf16; else all in fp32.
 
     Raises:
-        KronaError: a folder that is not there or not a T5, a damaged file, no network.
+        KronaError: a folder that is not there, an architecture of no family, a damaged file, no network.
     """
     require_folders(settings)
     folder = folder_of(settings)
+    new: tuple[str, ...] = ()
     with _hub(settings):
-        config = _config(settings, folder)
-        tokenizer = _tokenizer(settings, folder)
+        config = _config(settings, folder, task, own=settings.pretrained)
+        family = family_of(config, _named(settings))
+        tokenizer = load_tokenizer(settings)
+        reader = family(task, tokenizer)
         if settings.pretrained:
-            model = _pretrained(settings, folder, bf16=bf16)
+            model, new = _pretrained(settings, folder, config, task, bf16=bf16)
     if not settings.pretrained:
         torch.manual_seed(seed)
         model = _untrained(config, settings, bf16=bf16)
+    draw(model, new, seed=seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"the tokenizer has {len(tokenizer)} pieces, the backbone {settings.path or settings.name} embeds "
+            f"the tokenizer has {len(tokenizer)} pieces, the backbone {_named(settings)} embeds "
             f"{model.config.vocab_size}: they do not belong together"
         )
-    return Loaded(model=model, tokenizer=tokenizer)
+    return Loaded(model=model, tokenizer=tokenizer, family=reader, new_weights=new)
 
 
-def _untrained(config: T5Config, settings: Backbone, *, bf16: bool) -> T5ForConditionalGeneration:
+def draw(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
+    """Draw a head's new weights: N(0, 0.02) or the config's ``initializer_range``, biases 0, a norm's weight 1."""
+    generator = torch.Generator().manual_seed(seed)
+    std = float(getattr(model.config, "initializer_range", 0.02))
+    for name in names:
+        owner, _, attribute = name.rpartition(".")
+        old = model.get_parameter(name)
+        value = torch.zeros(old.shape) if attribute == "bias" else torch.ones(old.shape)
+        if old.dim() > 1:
+            value.normal_(std=std, generator=generator)
+        setattr(model.get_submodule(owner), attribute, nn.Parameter(value.to(old.device, old.dtype)))
+
+
+def _named(settings: Backbone) -> str:
+    return settings.path or settings.name
+
+
+def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedModel:
     kept = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if bf16 else kept)
     try:
-        model = T5ForConditionalGeneration(config)
+        model: PreTrainedModel = _class_of(config, settings)(config)
     finally:
         torch.set_default_dtype(kept)
     for module in model.modules():
-        if bf16 and type(module).__name__ == "T5LayerNorm":
+        if bf16 and type(module).__name__.endswith("Norm"):
             module.float()
-    if not config.tie_word_embeddings or settings.tied_head is False:
+    if settings.tied_head is False or not getattr(config, "tie_word_embeddings", True):
         untie_head(model)
     return model
 
 
-def description(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
-    """What a backbone is, whatever its name: ``architecture``, ``parameters`` and the ``sizes`` that its config has."""
-    sizes = {key: getattr(config, key) for key in SIZES if getattr(config, key, None) is not None}
-    return {"architecture": config.model_type, "parameters": parameters, "sizes": sizes}
+def _class_of(config: Any, settings: Backbone) -> Any:
+    return family_of(config, _named(settings)).auto._model_mapping[type(config)]
 
 
-def untie_head(model: T5ForConditionalGeneration) -> None:
+def untie_head(model: Any) -> None:
     """Give lm_head a weight of its own, as published Flan and v1.1 checkpoints have it."""
-    model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach().clone())
+    head, embedded = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and embedded is not None and head.weight is embedded.weight:
+        head.weight = nn.Parameter(head.weight.detach().clone())
     model.config.tie_word_embeddings = False
 
 
-def meta_model(settings: Backbone) -> T5ForConditionalGeneration:
+def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
     """The backbone on the meta device, without weights: for counts."""
     require_folders(settings)
     with _hub(settings):
-        config = _config(settings, folder_of(settings))
+        config = _config(settings, folder_of(settings), task)
     with torch.device("meta"):
         return _untrained(config, settings, bf16=False)
 
 
-def _config(settings: Backbone, folder: Path | None) -> T5Config:
-    if settings.sizes is not None and folder is None:
-        sizes: dict[str, Any] = {"tie_word_embeddings": settings.tied_head is not False, **settings.sizes}
-        try:
-            return T5Config(**{"decoder_start_token_id": 0, **sizes})
-        except Exception as error:  # its validation raises kinds of its own
-            raise KronaError(f"backbone.sizes={sizes}: {error}") from error
-    try:
-        config: Any = AutoConfig.from_pretrained(_source(settings, folder), revision=settings.revision)
-    except Exception as error:  # JSON, the Hub and its client each raise their own
-        raise download_error(f"the config of {settings.path or settings.name}", error, WAYS_OUT) from error
-    if getattr(config, "model_type", None) != "t5":
-        kind = getattr(config, "model_type", "model of no known type")
-        raise KronaError(f"backbone {settings.path or settings.name} is a {kind}, not a T5")
-    assert isinstance(config, T5Config)
+def head_width(settings: Backbone, task: Task) -> int | None:
+    """How many outputs a head has for this task; None for a backbone without one."""
+    config = _config(settings, folder_of(settings), task)
+    return config.num_labels if architecture_named(config.model_type).head else None
+
+
+def _config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+    """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
+    of_sizes = settings.sizes is not None and folder is None and not own
+    config = _config_of_sizes(settings) if of_sizes else _read(settings, folder)
+    kind = getattr(config, "model_type", None)
+    if settings.architecture is not None and kind != settings.architecture:
+        raise KronaError(
+            f"backbone {_named(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: take "
+            "backbone=local, or the YAML of that architecture"
+        )
+    family_of(config, _named(settings))
+    targets = None if task is None else task.target_strings()
+    if task is not None:
+        config.num_labels = 1 if targets is None else len(targets)
     return config
+
+
+def _config_of_sizes(settings: Backbone) -> Any:
+    kind = settings.architecture or "t5"
+    sizes: dict[str, Any] = dict(settings.sizes or {})
+    if kind == "t5":
+        sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
+    try:
+        return AutoConfig.for_model(kind, **sizes)
+    except Exception as error:  # its validation raises kinds of its own
+        raise KronaError(f"backbone.sizes={sizes}: {error}") from error
+
+
+def _read(settings: Backbone, folder: Path | None) -> Any:
+    try:
+        return AutoConfig.from_pretrained(_source(settings, folder), revision=settings.revision, **gguf_of(settings))
+    except Exception as error:  # JSON, the Hub and its client each raise their own
+        raise download_error(f"the config of {_named(settings)}", error, WAYS_OUT) from error
 
 
 def _source(settings: Backbone, folder: Path | None) -> str:
@@ -135,35 +167,62 @@ def _hub(settings: Backbone) -> AbstractContextManager[Any]:
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
-def _pretrained(settings: Backbone, folder: Path | None, *, bf16: bool) -> T5ForConditionalGeneration:
-    what = f"the weights of {settings.path or settings.name}"
+def _pretrained(
+    settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """The model with its checkpoint's weights, and the names of its head's weights that the checkpoint lacks."""
+    what = f"the weights of {_named(settings)}"
     log: Any = transformers_logging  # untyped
-    kind: Any = LayerNormsInFp32 if bf16 else T5ForConditionalGeneration
+    kind: Any = _class_of(config, settings)
+    if bf16:
+        kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norms(config, settings)})
     dtype = torch.bfloat16 if bf16 else torch.float32
     shown = log.get_verbosity()
     log.disable_progress_bar()
     log.set_verbosity_error()  # it reports keys that do not fit as a warning: here they are an error
     try:
         tensors = _tensors_of(folder) if bf16 and folder is not None else {}
-        source: dict[str, Any] = {"revision": settings.revision}
+        source: dict[str, Any] = {"config": config, "revision": settings.revision, **gguf_of(settings)}
         if tensors:
-            source = {"config": _config(settings, folder), "state_dict": tensors}
-        model, keys = kind.from_pretrained(
-            None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True
-        )
+            source |= {"state_dict": tensors}
+        # of a GGUF file the library shows a progress bar that can't be turned off
+        with redirect_stderr(StringIO()) if gguf_of(settings) else nullcontext():
+            model, keys = kind.from_pretrained(
+                None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )  # fmt: skip
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error
     finally:
         log.set_verbosity(shown)
-    for kind in ("missing", "unexpected", "mismatched"):
-        names = sorted(str(key) for key in keys[f"{kind}_keys"])
+    heads = tuple(f"{name}." for name in architecture_of(model).head)
+    new = tuple(name for name, _ in model.named_parameters() if name in keys["missing_keys"] and name.startswith(heads))
+    for name, there, needed in keys["mismatched_keys"]:
+        if name.startswith(heads or ("a head",)):
+            raise KronaError(
+                f"{what}: its head has {there[0]} outputs, task {task.name} needs {needed[0]} ({name}). Save the model "
+                "without its head, which is then drawn from the seed: model.base_model.save_pretrained(FOLDER)"
+            )
+    for trouble in ("missing", "unexpected", "mismatched"):
+        names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys[f"{trouble}_keys"])
+        if heads:  # a checkpoint of an encoder has no head, or that of what it was trained for
+            prefix = f"{model.base_model_prefix}."
+            names = [n for n in names if n not in new and not (trouble == "unexpected" and not n.startswith(prefix))]
         if names:
             raise KronaError(
-                f"{what} are not a T5's of this config: {len(names)} {kind} tensors (first {names[0]}), "
-                "so it would be partly untrained; save it again with T5ForConditionalGeneration.save_pretrained"
+                f"{what} are not those of a {kind.__name__} of this config: {amount(len(names), f'{trouble} tensor')} "
+                f"(first {names[0]}), so it would be partly untrained; save it again with "
+                f"{kind.__name__}.save_pretrained"
             )
-    assert isinstance(model, T5ForConditionalGeneration)
-    return model
+    assert isinstance(model, PreTrainedModel)
+    return model, new
+
+
+def _norms(config: Any, settings: Backbone) -> set[str]:
+    """The last parts of the names of normalisations: they stay in fp32, are small, and most methods train them."""
+    with torch.device("meta"):
+        model = _class_of(config, settings)(config)
+    return {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if type(m).__name__.endswith("Norm")}
 
 
 def _tensors_of(folder: Path) -> dict[str, Any]:
@@ -174,23 +233,3 @@ def _tensors_of(folder: Path) -> dict[str, Any]:
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118
-
-
-def _tokenizer(settings: Backbone, folder: Path | None) -> PreTrainedTokenizerBase:
-    texts = tokenizer_folder(settings)
-    what = f"the tokenizer of {texts or settings.name}"
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            settings.name if texts is None else str(texts), revision=settings.revision if texts is None else None
-        )
-    except Exception as error:  # each tokenizer backend raises its own
-        raise download_error(what, error, WAYS_OUT) from error
-    assert isinstance(tokenizer, PreTrainedTokenizerBase)
-    return tokenizer
-
-
-def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of a tokenizer's pieces and rules."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
-    return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

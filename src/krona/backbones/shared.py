@@ -8,6 +8,7 @@ import copy
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from torch import nn
 from krona.backbones import load
 from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
+from krona.tasks import Task
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -36,13 +38,23 @@ def kept(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
     return values[key]
 
 
-def shared_backbone(settings: Backbone, *, seed: int, bf16: bool) -> load.Loaded:
+def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
     """A backbone with its own modules over weights that this process may have loaded before."""
     drawn = None if settings.pretrained else seed
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    key = (fingerprint(settings), settings.name, sizes, settings.tied_head, drawn, bf16)
-    loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, seed=seed, bf16=bf16))
-    return load.Loaded(model=with_own_modules(loaded.model), tokenizer=loaded.tokenizer)
+    key = (
+        fingerprint(settings),
+        settings.name,
+        sizes,
+        settings.tied_head,
+        drawn,
+        bf16,
+        load.head_width(settings, task),
+    )
+    loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
+    model = with_own_modules(loaded.model)
+    load.draw(model, loaded.new_weights, seed=seed)
+    return replace(loaded, model=model, family=type(loaded.family)(task, loaded.tokenizer))
 
 
 def with_own_modules(model: Model) -> Model:

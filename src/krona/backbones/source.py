@@ -3,11 +3,14 @@
 import hashlib
 import json
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.paths import NANO
+
+WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOLDER, or backbone.pretrained=false"
 
 
 def fingerprint(settings: Backbone) -> str:
@@ -29,7 +32,26 @@ def folder_of(settings: Backbone) -> Path | None:
     """The folder of a backbone; None if it comes from the Hub or from sizes alone."""
     if settings.name == "nano" and settings.path is None:
         return NANO
-    return Path(settings.path).expanduser() if settings.path is not None else None
+    if settings.path is None:
+        return None
+    path = Path(settings.path).expanduser()
+    return path.parent if path.suffix == ".gguf" and path.is_file() else path
+
+
+def gguf_of(settings: Backbone) -> dict[str, str]:
+    """``gguf_file`` for transformers, where the backbone is a GGUF file or a folder with one and no config.json."""
+    folder = folder_of(settings)
+    if folder is None or settings.path is None or not folder.is_dir():
+        return {}
+    files = [Path(settings.path)] if settings.path.endswith(".gguf") else sorted(folder.glob("*.gguf"))
+    if not files or ((folder / "config.json").is_file() and not settings.path.endswith(".gguf")):
+        return {}
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files)
+        raise KronaError(f"backbone.path={settings.path}: {len(files)} GGUF files ({names}): name one of them")
+    if find_spec("gguf") is None:
+        raise KronaError(f"backbone.path={settings.path}: a GGUF file is read with the package gguf: pip install gguf")
+    return {"gguf_file": files[0].name}
 
 
 def tokenizer_folder(settings: Backbone) -> Path | None:
@@ -55,7 +77,7 @@ def require_folders(settings: Backbone) -> None:
         raise KronaError(
             f"backbone.path={settings.path or folder}: {'not a folder' if folder.exists() else 'no such folder'}"
         )
-    if folder is not None and not (folder / "config.json").is_file():
+    if folder is not None and not gguf_of(settings) and not (folder / "config.json").is_file():
         raise KronaError(
             f"backbone.path={settings.path or folder}: no config.json in it, so it is no transformers model; "
             "there should be config.json, model.safetensors and a tokenizer"
@@ -65,7 +87,7 @@ def require_folders(settings: Backbone) -> None:
 
 
 def _folder_hash(folder: Path, *, weights: bool) -> str:
-    suffixes = {".json", ".model"} | ({".safetensors", ".bin"} if weights else set())
+    suffixes = {".json", ".model"} | ({".safetensors", ".bin", ".gguf"} if weights else set())
     try:
         files = sorted(p for p in folder.iterdir() if p.suffix in suffixes)
         return _content_hash(tuple((str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in files))

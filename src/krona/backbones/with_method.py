@@ -1,16 +1,18 @@
 """Insertion of a method's settings into a backbone, the paper's shapes fitted to its layers."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from typing import Any
 
 from torch import nn
 
 from krona import surgery
+from krona.backbones.families import architecture_of, places_of
 from krona.config.check import PLACEMENT_KEYS, TRAINS, locate
 from krona.config.settings import Method
-from krona.messages import KronaError
 from krona.methods.factor_shapes import factor_b
+from krona.surgery.targets import match_places
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # what JSON holds
 
@@ -22,20 +24,22 @@ def insert_method(
 
     ``counterparts``: the backbone's own for the paper's shapes (``backbone.factor_shapes``).
     """
+    placement = {**method.placement, **placed(model, method)}
     if method.branch is None:
-        surgery.insert(model, reversible=reversible, **method.placement)
+        surgery.insert(model, reversible=reversible, **placement)
         return {}, []
+    shared = architecture_of(model).fused(method.placement["target_modules"])
     branch = locate(method.branch, "method._target_")
     config: dict[str, Any] = dict(method.branch_config)
     notes: list[str] = []
-    widths = _widths(model, method) if "kron_factors" in config else set()
+    widths = _widths(model, placement["target_modules"]) if "kron_factors" in config else set()
     if widths and method.fit_factors == "nearest" and hasattr(branch, "fit_to_layer"):  # see krona.methods
         config["kron_factors"], notes = _fitted(branch, config["kron_factors"], widths, counterparts)
-    surgery.insert(model, branch, reversible=reversible, **method.placement, **config)
+    surgery.insert(model, branch, reversible=reversible, **placement, **config)
     if len(widths) == 1 and len(config["kron_factors"]) == 1:  # record B too if all layers have the same one
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
-    return config, notes
+    return config, notes + shared
 
 
 def method_defaults(method: Method) -> dict[str, Any]:
@@ -51,10 +55,28 @@ def method_defaults(method: Method) -> dict[str, Any]:
     return {key: p.default for key, p in found.items() if key not in given and isinstance(p.default, PLAIN)}
 
 
-def _widths(model: nn.Module, method: Method) -> set[tuple[int, int]]:
+def placed(model: nn.Module, method: Method) -> dict[str, Any]:
+    """The method's places in the backbone's own names, and the backbone's head: arguments of `surgery.insert`."""
+    architecture = architecture_of(model)
+    found: dict[str, Any] = {"head": architecture.head} if architecture.head else {}
+    words = method.placement.get("target_modules")
+    if not words or not architecture.names:
+        return found
+    patterns = places_of(model, words)
+    found["target_modules"] = list(dict.fromkeys(pattern for of_word in patterns for pattern in of_word))
+    how = method.placement.get("placement", "parallel")
+    if not isinstance(how, str):  # one for each word: one for each pattern
+        by_pattern = {p: one for of_word, one in zip(patterns, how, strict=False) for p in of_word}
+        found["placement"] = [by_pattern.get(pattern, how[-1]) for pattern in found["target_modules"]]
+    return found
+
+
+def _widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
     """(d_in, d_out) of the places that the method's branches go to."""
-    places = surgery.find_places(model, method.placement["target_modules"])
-    return {surgery.widths(model.get_submodule(place)) for place in places}
+    return {
+        (surgery.widths(model.get_submodule(match.entry or place))[0], surgery.widths(model.get_submodule(place))[1])
+        for place, match in match_places(model, patterns).items()
+    }
 
 
 def _fitted(
@@ -62,15 +84,12 @@ def _fitted(
 ) -> tuple[list[list[int]], list[str]]:
     """The paper's factors if they fit these layers, else their counterpart and a note."""
     wanted = [list(shape) for shape in kron_factors]
-    if len(widths) > 1:
-        layers = ", ".join(f"{d_in} → {d_out}" for d_in, d_out in sorted(widths))
-        raise KronaError(
-            f"target_modules match layers of {len(widths)} widths ({layers}): set method.kron_factors=[[a1, a2]] "
-            "with a shape of A that divides them all; B follows from each layer"
-        )
-    ((d_in, d_out),) = widths
+    d_in, d_out = (math.gcd(*sides) for sides in zip(*widths, strict=True))
     fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)
-    if fitted == wanted:
-        return fitted, []
+    if len(widths) > 1:
+        fitted = fitted[:1]  # a shape of A that divides all layers: B follows from each
     (a1, a2), (p, q) = wanted[0], fitted[0]
-    return fitted, [f"factors ({a1}, {a2}) of the paper become ({p}, {q}) on layers {d_in} → {d_out}"]
+    if (a1, a2) == (p, q):
+        return fitted, []
+    layers = ", ".join(f"{of_in} → {of_out}" for of_in, of_out in sorted(widths))
+    return fitted, [f"factors ({a1}, {a2}) of the paper become ({p}, {q}) on layers {layers}"]

@@ -14,7 +14,8 @@ import torch
 from transformers import AutoTokenizer
 
 from krona import tasks
-from krona.backbones import load
+from krona.backbones.families.encoder_decoder import EncoderDecoder, collate
+from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.bench.contestants import frozen_t5, training_step, with_method
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
@@ -68,10 +69,10 @@ def _folder(key: str, path: str | None) -> Path:
 def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
     return tasks.tokenise(
         tasks.load(task, kind="tsv", path=str(data)).train,
-        tokenizer,
+        EncoderDecoder(task, tokenizer),
         max_source_length=PADDED,
         cache_dir=cache,
-        tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
     )
 
 
@@ -128,7 +129,7 @@ def _way(
     def step() -> float:
         rows = next(batches)
         start = time.perf_counter()
-        batch = tasks.collate([tokens[row] for row in rows], pad)
+        batch = collate([tokens[row] for row in rows], pad)
         if length is not None:
             missing = length - batch["input_ids"].shape[1]
             batch["input_ids"] = torch.nn.functional.pad(batch["input_ids"], (0, missing), value=pad)

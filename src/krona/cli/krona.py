@@ -1,14 +1,17 @@
 """The commands of `krona`. Each imports the module that does the work only when it is called."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
+from krona import paths
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
-from krona.screen import as_typed
+from krona.screen import as_typed, width_of
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,8 +54,6 @@ def pretrain(
     seed: Annotated[int, typer.Option(min=0, help="random seed")] = 0,
 ) -> None:
     """Pretrain a small T5 from scratch, as the nano backbone was. After an interruption, the same command resumes."""
-    from dataclasses import replace
-
     from krona.backbones.pretraining.pretrain import Schedule
     from krona.backbones.pretraining.pretrain import pretrain as make
 
@@ -74,19 +75,16 @@ def status(
     follow: Annotated[bool, typer.Option("--watch", help="update until the sweep ends or stops")] = False,
 ) -> None:
     """Show which runs are done, running, waiting or failed, their progress and the time left."""
-    from rich.console import Console
-
-    from krona.paths import OUTPUTS
     from krona.sweeps import status as runs_status
 
     if name is not None and sweep is not None and name != sweep:
         raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
-    runs = runs_status.chosen(name or sweep, where or [], OUTPUTS)
+    runs = runs_status.chosen(name or sweep, where or [], paths.OUTPUTS)
     console = Console()
     if follow:
-        runs_status.watch(runs, lambda current: runs_status.again(current, OUTPUTS), console)
+        runs_status.watch(runs, lambda current: runs_status.again(current, paths.OUTPUTS), console)
     else:
-        runs_status.show(runs, console, outputs=OUTPUTS)
+        runs_status.show(runs, console, outputs=paths.OUTPUTS)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -107,9 +105,6 @@ def table(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper, then print it with the paper's numbers beside ours."""
-    from rich.console import Console
-
-    from krona.paths import OUTPUTS
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
@@ -122,13 +117,13 @@ def table(
     if plan:
         from krona.sweeps.planning import command
 
-        planned = command.plan_sweep(wanted, outputs=OUTPUTS, card=card, price=price, efficiency=efficiency)
+        planned = command.plan_sweep(wanted, outputs=paths.OUTPUTS, card=card, price=price, efficiency=efficiency)
         command.show(planned, as_json=as_json)
         return
     if dry_run:
-        runs_status.show(sweeps.plan(wanted, outputs=OUTPUTS), Console(), outputs=OUTPUTS)
+        runs_status.show(sweeps.plan(wanted, outputs=paths.OUTPUTS), Console(), outputs=paths.OUTPUTS)
         return
-    code = run_sweep(wanted, workers=workers, outputs=OUTPUTS, console=Console())
+    code = run_sweep(wanted, workers=workers, outputs=paths.OUTPUTS, console=Console())
     report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)
     sys.exit(code)
 
@@ -145,10 +140,9 @@ def report(
     outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; default: outputs/")] = None,
 ) -> None:
     """Tables of the results: means with intervals, beside the paper's numbers. --format html writes one page."""
-    from krona.paths import OUTPUTS
     from krona.report.build import build_report
 
-    folders = outputs or [OUTPUTS]
+    folders = outputs or [paths.OUTPUTS]
     target = out or (folders[0] / "report.html" if form == "html" else None)
     text = build_report(folders, table=number, sweep=sweep, format=form, out=target, filters=where or [])
     print(text if target is None else target, end="" if target is None else "\n")
@@ -162,14 +156,10 @@ def diff(
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
     """Compare two runs: settings, scores, a paired test, changed examples. Or two methods, task by task."""
-    from rich.console import Console
-
-    from krona.paths import OUTPUTS
     from krona.report.diff import text as diff_text
     from krona.report.diff.compare import compare
-    from krona.screen import width_of
 
-    found = compare(outputs or OUTPUTS, a, b)
+    found = compare(outputs or paths.OUTPUTS, a, b)
     print(diff_text.render(found, width=width_of(Console()), examples=examples), end="")
 
 
@@ -191,6 +181,17 @@ def params(
         print(count.as_json(rows))
     else:
         tables.print_rows(rows, left_out, backbone=backbone)
+
+
+@app.command("check-data", context_settings={"ignore_unknown_options": True})
+def check_data(
+    task: Annotated[str, typer.Argument(help="a file of conf/task: rte, sample_rte, your own")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: data=tsv data.path=FOLDER")] = None,
+) -> None:
+    """Read a task's data as a run would and count: rows, labels, bad rows, duplicates. Loads no model."""
+    from krona.cli import check_data as command
+
+    command.check_data(task, overrides or [], Console())
 
 
 @app.command()
@@ -239,11 +240,10 @@ def dashboard(
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
     """Build the W&B workspace and report; check that the runs log every key shown."""
-    from krona.paths import OUTPUTS
     from krona.trackers.dashboard import spec
 
-    target: dict[str, Any] = {"outputs": OUTPUTS, "project": project, "entity": entity}
-    print(*(spec.push(**target) if push else spec.write(folder or OUTPUTS / "dashboard", **target)), sep="\n")
+    target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}
+    print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
 
 
 if __name__ == "__main__":

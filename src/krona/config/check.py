@@ -23,7 +23,7 @@ TRAINS = ("train_layer_norms", "train_backbone")
 PLACEMENT_KEYS = tuple(
     name
     for name, parameter in inspect.signature(surgery.insert).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("name", "reversible")
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("name", "reversible", "head")
 )
 
 

@@ -28,9 +28,10 @@ class Method:
 
 @dataclass(frozen=True, kw_only=True)
 class Backbone:
-    """The T5, and the source of its weights and tokenizer."""
+    """The model, and the source of its weights and tokenizer."""
 
     name: str
+    architecture: str | None = None  # transformers' name of it, where sizes alone are given; null: t5
     path: str | None = None
     pretrained: bool = True
     revision: str | None = None
@@ -51,6 +52,7 @@ class Data:
     protocol: Literal["table1", "appendix_d1"] = "table1"
     train_rows: Positive | None = None
     skip_bad_rows: bool = False
+    quoting: Literal["csv"] | None = None  # csv: fields of a TSV are quoted as in a CSV
     seed: Seed = 42
 
 

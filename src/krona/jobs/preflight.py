@@ -9,7 +9,7 @@ from krona import hub
 from krona.backbones import source
 from krona.config.settings import Run, Trainer
 from krona.messages import KronaError, amount
-from krona.tasks.sources import check_kind, own_files, tsv_files
+from krona.tasks.sources import require_files
 from krona.training.machine import cpu_count
 from krona.training.ranks import processes_of_run
 
@@ -38,15 +38,7 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
 
 
 def _data(settings: Run) -> None:
-    task, data = settings.task, settings.data
-    check_kind(task, data.kind)
-    if task.kind == "own":
-        for part, file in own_files(task, data.path).items():
-            if not file.is_file():
-                way_out = f"data.path={data.path} lacks it" if data.path else "set data.path=FOLDER"
-                raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
-    elif task.kind == "glue" and data.kind == "tsv":
-        tsv_files(task, data.path)
+    require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
 
 
 def _backbone(settings: Run) -> None:
@@ -143,7 +135,14 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
+    from krona.backbones.families import room_of
     from krona.backbones.with_method import insert_method
 
-    model = load.meta_model(settings.backbone)
+    model = load.meta_model(settings.backbone, settings.task)
+    room = room_of(model.config)
+    if room is not None and settings.max_source_length > room:
+        raise KronaError(
+            f"max_source_length={settings.max_source_length}: the backbone {settings.backbone.name} has {room} "
+            "positions"
+        )
     return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

@@ -22,7 +22,8 @@ def run_summary(job: Job, console: Console) -> None:
     lines = [
         f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
-        f"({result.trainable_percent:.4g} %)",
+        f"({result.trainable_percent:.4g} %)"
+        + (f" and a head of {result.head_params:,}" if result.head_params else ""),
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
         f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
     ]

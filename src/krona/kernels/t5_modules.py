@@ -14,11 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+# of transformers: each computes what T5's does, under the same names of weight and epsilon
+ROOT_MEAN_SQUARE = frozenset(
+    {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
+)
+
 
 def use_fast_modules(model: nn.Module) -> None:
-    """Give a T5's LayerNorms and dropouts the faster form; a second call changes nothing."""
+    """Give root-mean-square norms and dropouts the faster form; a second call changes nothing."""
     for module in model.modules():
-        if type(module).__name__ == "T5LayerNorm" and type(module).__module__.startswith("transformers."):
+        if type(module).__name__ in ROOT_MEAN_SQUARE and type(module).__module__.startswith("transformers."):
             module.__dict__["swapped"] = type(module)
             module.__class__ = RootMeanSquareNorm
         elif type(module) is nn.Dropout:

@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022) on a backbone without biases: new ones, from zero (docs/fidelity.md, BitFit)."""
+"""BitFit (Ben Zaken et al. 2022): biases that are there, and new ones from zero where none is (docs/fidelity.md)."""
 
 import torch
 import torch.nn.functional as F
@@ -10,10 +10,11 @@ class Bias(nn.Module):
 
     T5's linear layers and LayerNorms have none, so new ones are made; the relative position bias is an embedding, not
     one of them. ``b`` starts at zero, so training starts at the backbone. Parameters: d_out. It moves the output and
-    not the weight: the rank of the update is 0.
+    not the weight: the rank of the update is 0. Where a backbone's layer has a bias (BERT, GPT-2), that one trains.
     """
 
     update_rank = 0
+    existing = "bias"
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ def lines(result: Result) -> list[str]:
 
 def advice(result: Result) -> str:
     """What to try after a run that did not learn: longer by the limit that ends it."""
-    if not result.trainable_params:
+    if not result.trainable_params and not result.head_params:
         return "Nothing was trained to answer"
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
     epochs, steps = trainer["max_epochs"], trainer.get("max_steps", -1)

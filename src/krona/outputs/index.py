@@ -25,7 +25,7 @@ from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
 
 FOLDER = ".index"
-FORMAT = f"krona index 2 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
+FORMAT = f"krona index 3 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
 WORTH = 100  # new summaries that are worth a segment
 BATCH = 10_000  # summaries a segment while many are made: an interrupted build resumes from there
 SEGMENTS = 12  # more of them are written anew as one

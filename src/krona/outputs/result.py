@@ -33,10 +33,11 @@ class Result:
     schema: int = SCHEMA
     error: str | None = None  # why it failed; of an interrupted one, which of its processes was lost
     notes: list[str] = field(default_factory=list)  # what a reader of its score should know
-    # of train, dev and test: rows, fingerprint, skipped_rows, truncated
+    # of train, dev and test: rows, fingerprint, truncated, bad rows, targets, repeated texts (`krona.tasks.facts`)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainable_params: int | None = None
     trainable_percent: float | None = None  # of the backbone before insertion
+    head_params: int | None = None  # of a head that is new on each task; not among trainable_params
     best_epoch: int | None = None  # the earliest with the best dev choice; 0 is the untrained model
     dev: dict[str, Any] | None = None  # of the best epoch: score, choice, parts, outcomes
     test: dict[str, Any] | None = None  # the same, looked at once

@@ -36,7 +36,8 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-OFF_IS_ABSENT = frozenset({"trainer.bucket_by_length"})  # switches that came later: off, a run is what it was before
+# what came later than the first runs: off, a run is what it was before
+OFF_IS_ABSENT: dict[str, Any] = {"trainer.bucket_by_length": False, "data.quoting": None, "backbone.architecture": None}
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
@@ -61,7 +62,7 @@ def canonical(value: Any, path: str = "") -> Any:
         return {
             str(key): canonical(item, places[key])
             for key, item in value.items()
-            if places[key] not in NOT_IDENTITY and not (places[key] in OFF_IS_ABSENT and item is False)
+            if places[key] not in NOT_IDENTITY and OFF_IS_ABSENT.get(places[key], ...) is not item
         }
     if isinstance(value, list | tuple):
         return [canonical(item, path) for item in value]

@@ -21,6 +21,7 @@ from krona.config.settings import Method
 from krona.paper import read_paper_table
 from krona.params.shapes import ShapeRow
 from krona.surgery.adapter_file import file_bytes
+from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import Adapted
 
 PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
@@ -39,10 +40,11 @@ class MethodRow:
     file_bytes: int  # the adapter's file
     multiply_adds: int  # of all branches' matrix products, one token at each place, unmerged
     launches: int  # kernels that one forward gains, unmerged
+    head_params: int = 0  # of a head of two classes that is new on each task and trains with every method
 
 
 def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
-    """One method's row. ``model``: a T5 on the meta device (`krona.backbones.load.meta_model`), left unchanged."""
+    """One method's row. ``model``: on the meta device (`krona.backbones.load.meta_model`), left unchanged."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)
@@ -53,9 +55,10 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
             printed_percent=printed_percent(count.percent),
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
-            file_bytes=file_bytes(model) if count.trainable else 0,
+            file_bytes=file_bytes(model) if count.trainable or count.head else 0,
             multiply_adds=multiply_adds(model),
             launches=launches(model),
+            head_params=count.head,
         )
     finally:
         surgery.take_out(model)
@@ -86,7 +89,7 @@ def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
     total = 0
     for _, adapted in surgery.adapted_modules(model):
         shapes = tuple((name, tuple(p.shape)) for name, p in adapted.own_parameters("default"))
-        key = (type(adapted.base), surgery.widths(adapted.base), adapted.places["default"], shapes)
+        key = (type(adapted.base), widths_at(adapted, "default"), adapted.places["default"], shapes)
         known[key] = known[key] if key in known else counted(adapted)
         total += known[key]
     return total
@@ -95,10 +98,11 @@ def _over_places(model: nn.Module, counted: Callable[[Adapted], int]) -> int:
 def _added(adapted: Adapted, tokens: int, counted: Callable[[Callable[[], Any]], int]) -> int:
     """What one forward at a place counts more than its base alone."""
     base = adapted.base
-    d_in, d_out = surgery.widths(base)
+    d_in, d_out = widths_at(adapted, "default")
     device = next(base.parameters()).device
     x = torch.empty(1, tokens, d_in, device=device)
-    if not isinstance(base, nn.Linear) and not type(base).__name__.endswith("Norm"):  # no branch is computed with it
+    block = not isinstance(base, nn.Linear) and not type(base).__name__.endswith("Norm")
+    if block or adapted.entrances:  # no branch is computed with it
         base = _Silent(torch.empty(1, tokens, d_out, device=device))
     alone = Adapted(base)
     alone.branches, alone.magnitudes = adapted.branches, adapted.magnitudes

@@ -65,10 +65,13 @@ def method_names() -> list[str]:
 def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
     """Print the table of methods; on the paper's own backbone with its percentages."""
     console, on_the_papers = Console(), backbone == PAPERS
+    rows = list(rows)
+    with_head = any(row.head_params for row in rows)
     cells = [
         (
             row.method,
             f"{row.trainable_params:,}",
+            *([f"{row.head_params:,}"] if with_head else []),
             f"{row.trainable_percent:.4f}",
             f"{row.paper_percent:g}" if on_the_papers and row.paper_percent is not None else "",
             "" if row.update_rank is None else str(row.update_rank),
@@ -78,16 +81,18 @@ def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, back
         )
         for row in rows
     ]
-    headings = ("method", "trainable", "%", "paper", "rank", "file", "M adds", "launches")
+    head = ("head",) if with_head else ()
+    headings = ("method", "trainable", *head, "%", "paper", "rank", "file", "M adds", "launches")
     say(console, Text(f"What trains, on {backbone}", style="bold"))
     say(console, table(headings, cells, width=width_of(console), left=("method",)))
     say(console, "")
     paper = f"paper: {count.PRINTING_RULE}; " if on_the_papers else ""
+    about_head = "head: of two classes, new on each task, trains with every method; " if with_head else ""
     say(
         console,
-        f"%: of the backbone before insertion; {paper}rank: the highest that the update of one layer can have; file: "
-        "the adapter's; M adds: million multiply-adds of the branches' products, one token at every place; launches: "
-        "kernels that one forward gains; both of unmerged branches.",
+        f"%: of the backbone before insertion; {about_head}{paper}rank: the highest that the update of one layer can "
+        "have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every "
+        "place; launches: kernels that one forward gains; both of unmerged branches.",
     )
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))

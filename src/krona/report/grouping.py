@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from krona.messages import shortened
+from krona.messages import first_few
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
@@ -77,7 +77,7 @@ def group(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[li
         for task, found in several.items():
             where, keys = f"{layout.labels.get(row, row)} on {task_label(task)}", ", ".join(differing[task])
             notes.append(f"{where}: {len(found)} variants ({keys}), a row each, never averaged.")
-    return groups, shortened(notes, 5)
+    return groups, first_few(notes, 5)
 
 
 def _join_unknown(cells: dict[str, dict[str, Variants]]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from krona.messages import amount, shortened
+from krona.messages import amount, first_few
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
@@ -31,7 +31,7 @@ def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
         for note in run.result.notes
         if note.startswith(TUNED)
     )
-    return shortened(list(notes), MOST_TUNED)
+    return first_few(list(notes), MOST_TUNED)
 
 
 def about_chance(table: Table, tasks: list[str]) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from krona.messages import amount, shortened
+from krona.messages import amount, first_few
 from krona.outputs.official_rows import Part, distance, glue_form, odd_part
 from krona.outputs.result import Result
 from krona.paper import task_label
@@ -49,7 +49,7 @@ class Section:
             return None
         some, of = self.departing
         who = f"{amount(some, 'run')} of {of} not compared" if self.comparable else "Not compared"
-        return f"{who} with the paper: {'; '.join(shortened(list(self.departures), MOST_DEPARTURES))}."
+        return f"{who} with the paper: {'; '.join(first_few(list(self.departures), MOST_DEPARTURES))}."
 
     @property
     def comparable(self) -> bool:

@@ -5,7 +5,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from krona.messages import amount, shortened
+from krona.messages import amount, first_few
 from krona.outputs.degenerate import SIGN
 from krona.paper import task_label
 from krona.report.selection import StoredRun
@@ -85,7 +85,7 @@ def remarks(table: Table, shown: Column | None = None) -> list[str]:
     for (task, warns, text), names in rows_of.items():
         who = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} rows"
         found.append((not warns, f"{f'{SIGN} ' if warns else ''}{who} on {task}: {text}"))
-    return shortened([line for _, line in sorted(found, key=lambda one: one[0])], MOST_REMARKS)
+    return first_few([line for _, line in sorted(found, key=lambda one: one[0])], MOST_REMARKS)
 
 
 def spread(cell: Cell) -> str:

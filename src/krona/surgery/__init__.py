@@ -4,7 +4,7 @@
     from krona.methods.kronecker import Kronecker
 
     surgery.insert(model, Kronecker, target_modules=["q", "v"], kron_factors=[[32, 24], [24, 32]])
-    print(surgery.count(model))            # Count(trainable=158208, backbone=222903552)
+    print(surgery.count(model))            # Count(trainable=158208, backbone=222903552, head=0)
     surgery.take_out(model)                # the model is bit for bit what it was
 
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:

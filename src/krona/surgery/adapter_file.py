@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from krona.files import write_whole
 from krona.messages import KronaError
-from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.trainable import adapter_state, copy_into, trained_names
+from krona.surgery.insertion import activate, insert, take_out, trained_by
+from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import adapter_named, of_an_adapter, public_name, state_of
 
 FORMAT = 1
@@ -73,7 +73,7 @@ def load_adapter(
     entry, notes = read_header(path)
     if branch is None and entry["branch"] is not None:
         branch = _class_at(entry["branch"], path)
-    _check_backbone(model, entry, path, other_backbone=other_backbone)
+    _check_backbone(model, branch, entry, path, other_backbone=other_backbone)
     tensors = _read(path, load_file)
     before = state_of(model).active if "krona" in model.__dict__ else None
     insert(model, branch, name=name, **entry["insertion"], **entry["branch_config"])
@@ -159,10 +159,11 @@ def _header(
     return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
 
 
-def _check_backbone(model: nn.Module, entry: Mapping[str, Any], path: Path, *, other_backbone: bool) -> None:
-    wanted, insertion = entry["backbone"], entry["insertion"]
-    flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone")}
-    own = _fingerprint(model, trained=set(trained_names(model, **flags)))
+def _check_backbone(
+    model: nn.Module, branch: Any, entry: Mapping[str, Any], path: Path, *, other_backbone: bool
+) -> None:
+    wanted = entry["backbone"]
+    own = _fingerprint(model, trained=set(trained_by(model, branch, entry["insertion"])))
     if own["shapes"] != wanted["shapes"]:
         raise KronaError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "

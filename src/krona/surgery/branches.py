@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.methods.arguments import choice, whole
 from krona.methods.magnitude import Magnitude
 from krona.surgery.targets import match_places, widths
-from krona.surgery.wrapper import Place, Placement, base_of
+from krona.surgery.wrapper import Place, Placement, base_of, public_name
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class Built:
     branches: nn.ModuleList
     how: Place
     magnitude: Magnitude | None
+    entry: nn.Module | None  # where the part of the model begins that ends here
 
 
 def build(
@@ -44,19 +45,45 @@ def build(
         raise KronaError("target_modules is empty: name the modules that the branches go to, such as ['q', 'v']")
     hows = _hows(target_modules, placement, inner_residual)
     built = []
-    for place, number in match_places(model, target_modules).items():
-        base, how = base_of(model.get_submodule(place)), hows[number]
-        d_in, d_out = widths(base)
+    for place, match in match_places(model, target_modules).items():
+        base, how = base_of(model.get_submodule(place)), hows[match.number]
+        if has_existing(branch, base):
+            continue
+        entry = None if match.entry is None else base_of(model.get_submodule(match.entry))
+        if entry is not None and how.placement == "before":
+            raise KronaError(
+                f"placement=before needs a module of its own at {public_name(place)}: this backbone's block is several "
+                "modules, and more than one of them reads its input. Take parallel or sequential"
+            )
+        d_in, d_out = widths(entry or base)[0], widths(base)[1]
         d_in, d_out = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[how.placement]
         modules = nn.ModuleList(branch(d_in, d_out, **branch_config) for _ in range(modules_per_target))
         weight = next(base.parameters())
         modules.to(device=weight.device, dtype=weight.dtype)
-        built.append(Built(place, modules, how, _magnitude(place, base, modules, how) if magnitude else None))
+        found = _magnitude(place, base, modules, how) if magnitude else None
+        built.append(Built(place, modules, how, found, entry))
     branches = [branch for at in built for branch in at.branches]
-    for name in getattr(branches[0], "shared", ()):
+    for name in getattr(branches[0], "shared", ()) if branches else ():
         for other in branches[1:]:
             setattr(other, name, branches[0].get_parameter(name))
     return built
+
+
+def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
+    """Whether the module has the parameter that the branch would add: that one trains then (``branch.existing``)."""
+    name = getattr(branch, "existing", None)
+    return name is not None and getattr(base, name, None) is not None
+
+
+def existing_names(
+    model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
+) -> list[str]:
+    """Public names of the backbone's own parameters that train in the place of a branch."""
+    if branch is None or getattr(branch, "existing", None) is None:
+        return []
+    bases = {place: base_of(model.get_submodule(place)) for place in match_places(model, target_modules)}
+    found = [place for place, base in bases.items() if has_existing(branch, base)]
+    return [f"{public_name(place)}.{branch.existing}" for place in found]  # type: ignore[attr-defined]
 
 
 def _hows(

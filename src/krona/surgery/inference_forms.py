@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from krona.kernels.contractions import product_onto_rows, rows_of, side_by_side, wide_factors
 from krona.kernels.cost_model import Order, costs_of, predicted_costs
 from krona.methods.inference_parts import Bottleneck, KroneckerParts
-from krona.surgery.wrapper import Adapted
+from krona.surgery.wrapper import Adapted, Entrance
 
 Step = Callable[..., Any]
 Finish = Callable[[Tensor, Tensor], Tensor]  # (y, x) → y with the branch in it
@@ -24,15 +24,16 @@ def step_for(adapted: Adapted) -> Step | None:
     if name is None or name not in adapted.places or adapted.merged or name in adapted.magnitudes:
         return None
     place, branches = adapted.places[name], list[Any](adapted.branches[name].children())
+    entrance = adapted.entrances.get(name)
     parts = [branch.parts() for branch in branches if hasattr(branch, "parts")]
     if len(parts) < len(branches) or _unusual(adapted):
         return None
     with torch.no_grad():
         if place.placement == "parallel":
             if all(isinstance(part, Bottleneck) for part in parts):
-                return _beside_relu_ffn(adapted.base, parts) or _bottlenecks_beside(adapted.base, parts)
+                return _beside_relu_ffn(adapted.base, parts) or _bottlenecks_beside(adapted.base, parts, entrance)
             if all(isinstance(part, KroneckerParts) for part in parts):
-                return _kronecker_beside(adapted.base, parts)
+                return _kronecker_beside(adapted.base, parts, entrance)
         elif place.placement == "sequential" and len(parts) == 1 and isinstance(parts[0], Bottleneck):
             return _bottleneck_after(adapted.base, parts[0], residual=place.inner_residual)
     return None
@@ -58,7 +59,7 @@ def _bottleneck_after(base: nn.Module, part: Bottleneck, *, residual: bool) -> S
     return _step(base, lambda x: (None, finish))
 
 
-def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None:
+def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck], entrance: Entrance | None) -> Step | None:
     if len({part.non_linearity for part in parts}) > 1:
         return None
     downs, biases, ups = zip(*(_with_constant(part) for part in parts), strict=True)
@@ -68,7 +69,7 @@ def _bottlenecks_beside(base: nn.Module, parts: list[Bottleneck]) -> Step | None
     def finish(y: Tensor, x: Tensor) -> Tensor:
         return torch.addmm(y, non_linearity(torch.addmm(down_bias, x, down)), up)
 
-    return _step(base, lambda x: (None, finish))
+    return _step(base, lambda x: (None, finish), entrance)
 
 
 def _with_constant(part: Bottleneck) -> tuple[Tensor, Tensor, Tensor]:
@@ -98,7 +99,7 @@ def _beside_relu_ffn(base: Any, parts: list[Bottleneck]) -> Step | None:
     return step
 
 
-def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
+def _kronecker_beside(base: Any, parts: list[KroneckerParts], entrance: Entrance | None) -> Step | None:
     """All Kronecker modules of a place as one; their non-linearity and shapes must be the same."""
     if len({(part.A.shape, part.B.shape, part.non_linearity, part.inner_bias is None) for part in parts}) > 1:
         return None
@@ -128,7 +129,7 @@ def _kronecker_beside(base: Any, parts: list[KroneckerParts]) -> Step | None:
             matrix.append(_matrix(A, B, gate))
         return x @ matrix[0] if bias is None else torch.addmm(bias, x, matrix[0]), lambda y, x: y
 
-    return _step(base, around)
+    return _step(base, around, entrance)
 
 
 def _adding(
@@ -174,8 +175,12 @@ def _is_plain_ffn(base: Any) -> bool:
     return plain and "wo" in names and hasattr(base, "act") and set(names) in ({"wi", "wo"}, {"wi_0", "wi_1", "wo"})
 
 
-def _step(base: nn.Module, around: Callable[[Tensor], tuple[Tensor | None, Finish]]) -> Step:
+def _step(
+    base: nn.Module, around: Callable[[Tensor], tuple[Tensor | None, Finish]], entrance: Entrance | None = None
+) -> Step:
     """``finish(base(x) + start, x)`` with start (or None) and finish of ``around(x)``, on rows (N, d).
+
+    entrance: where a part of the model begins that ends in ``base``: x is then the part's input.
 
     A plain FFN's products are done here, start inside the last: at batch 1 the modules' Python takes longer than a
     branch's arithmetic, so none of it is left.
@@ -193,7 +198,7 @@ def _step(base: nn.Module, around: Callable[[Tensor], tuple[Tensor | None, Finis
     def through_module(x: Tensor, *args: Any, **kwargs: Any) -> Any:
         output = base(x, *args, **kwargs)
         y = output[0] if isinstance(output, tuple) else output
-        x2, y2 = rows_of(x), rows_of(y)
+        x2, y2 = rows_of(x if entrance is None else entrance.take()), rows_of(y)
         start, finish = around(x2)
         out = finish(y2 if start is None else y2 + start, x2).view(y.shape)
         return (out, *output[1:]) if isinstance(output, tuple) else out

@@ -1,13 +1,13 @@
 """Insertion of adapters into a model, the switch between them, and their removal."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
 from krona.kernels.t5_modules import restore_modules, use_fast_modules
 from krona.messages import KronaError
-from krona.surgery.branches import build
+from krona.surgery.branches import build, existing_names
 from krona.surgery.merging import unmerge
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import (
@@ -37,6 +37,7 @@ def insert(
     magnitude: bool = False,
     train_layer_norms: bool = True,
     train_backbone: bool = False,
+    head: Sequence[str] = (),
     name: str = "default",
     reversible: bool = True,
     **branch_config: Any,
@@ -50,8 +51,9 @@ def insert(
         inner_residual: sequential and before are ``h + branch(h)``; false: ``branch(h)`` alone.
         modules_per_target: branches at each place (KronA^B has two to each FFN).
         magnitude: DoRA's magnitude over the branches of a linear layer.
-        train_layer_norms: all LayerNorm weights train too (47,616 on T5-base; docs/fidelity.md: on).
+        train_layer_norms: all normalisations train too (47,616 weights on T5-base; docs/fidelity.md: on).
         train_backbone: everything trains (full fine-tuning).
+        head: modules that are new on each task (``["classifier"]``): they train whatever the method is.
         name: this adapter's name for `activate`, `take_out` and the others.
         reversible: keep a copy of the backbone's weights that train, for ``take_out`` and for other adapters in the
             model (full: one more copy of the model).
@@ -71,11 +73,12 @@ def insert(
         "magnitude": magnitude,
         "train_layer_norms": train_layer_norms,
         "train_backbone": train_backbone,
+        **({"head": list(head)} if head else {}),
     }
     # all are built before the first is put in: an error leaves the model as it was
-    placing = {key: value for key, value in insertion.items() if not key.startswith("train_")}
+    placing = {key: value for key, value in insertion.items() if not key.startswith("train_") and key != "head"}
     built = [] if branch is None else build(model, branch, branch_config, **placing)
-    trains = trained_names(model, train_layer_norms=train_layer_norms, train_backbone=train_backbone)
+    trains = trained_by(model, branch, insertion)
     _check_others(name, state, irreversible=bool(trains) and not reversible)
     if not state.adapters:
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
@@ -87,11 +90,17 @@ def insert(
         if not isinstance(adapted, Adapted):
             adapted = Adapted(adapted)
             _replace(model, at.place, adapted)
-        adapted.put_in(name, at.branches, at.how, at.magnitude)
+        adapted.put_in(name, at.branches, at.how, at.magnitude, at.entry)
     adapter.trained = _to_train(model, trains, state, reversible=reversible)
     state.adapters[name] = adapter
     use_fast_modules(model)
     activate(model, name)
+
+
+def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
+    """Public names of the backbone's own parameters that an insertion trains."""
+    flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone", "head") if key in insertion}
+    return trained_names(model, **flags, existing=existing_names(model, branch, insertion["target_modules"]))
 
 
 def activate(model: nn.Module, name: str | None) -> None:

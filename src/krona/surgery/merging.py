@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.branches import delta_of
+from krona.surgery.targets import is_conv1d
 from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
 
 
@@ -62,12 +63,15 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     """(d_out, d_in): the layer's weight with an adapter in it, in the weight's dtype."""
     base, how = adapted.base, adapted.places[name]
     label = public_name(place)
-    if not isinstance(base, nn.Linear):
+    transposed = is_conv1d(base)
+    if (not isinstance(base, nn.Linear) and not transposed) or name in adapted.entrances:
         raise KronaError(
-            f"adapter {name!r} is at {label}, a {type(base).__name__} and no linear layer: no single weight can hold "
-            "it (section 3.3). Keep it beside the block"
+            f"adapter {name!r} is at {label}, "
+            f"{'the end of a block' if name in adapted.entrances else f'a {type(base).__name__} and no linear layer'}: "
+            "no single weight can hold it (section 3.3). Keep it beside the block"
         )
-    W = base.weight.to(torch.promote_types(base.weight.dtype, torch.float32))
+    own: Any = base.weight
+    W = (own.T if transposed else own).to(torch.promote_types(own.dtype, torch.float32))
     branches = list(adapted.branches[name].children())
     if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
         branches.reverse()
@@ -84,4 +88,5 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
         W = magnitude.to(W.dtype)[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
     if how.placement == "sequential" and base.bias is not None:
         raise KronaError(f"{label} has a bias that a sequential branch would change too: keep the branch beside it")
-    return W.to(base.weight.dtype).clone()
+    merged: Tensor = (W.T if transposed else W).to(own.dtype).clone(memory_format=torch.contiguous_format)
+    return merged

@@ -1,26 +1,37 @@
 """Placement of branches: patterns over module names, and the widths of the modules that they match.
 
 A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) takes the modules whose dotted name ends
-with it; a pattern whose last part has a ``*`` (``encoder.*``, ``SelfAttention.*``, ``wi*``) takes the linear layers
-that it matches.
+with it; ``#`` in it stands for a layer's number; a pattern whose last part has a ``*`` (``encoder.*``,
+``SelfAttention.*``, ``wi*``) takes the linear layers that it matches. ``mlp.gate_proj:mlp.down_proj`` is the part of
+the model between the input of the first and the output of the second, where no module is a whole FFN or attention.
 """
 
 import fnmatch
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from krona.messages import KronaError, did_you_mean
-from krona.surgery.wrapper import base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import Adapted, base_of, of_an_adapter, public_name
+
+
+@dataclass(frozen=True)
+class Match:
+    """A place: the number of the pattern that matches it first; of a part of the model, where that begins."""
+
+    number: int
+    entry: str | None = None
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
     return list(match_places(model, target_modules))
 
 
-def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, int]:
-    """The modules that the patterns match, in the model's order, each with the number of the first that does.
+def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
+    """The modules that the patterns match, in the model's order; a part of the model stands under its last module.
 
     Raises:
         KronaError: a pattern that matches nothing, with near names.
@@ -30,22 +41,34 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, i
         for name, module in model.named_modules()
         if not of_an_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(base_of(module)) is not None
     }
-    places: dict[str, int] = {}
-    for number, pattern in enumerate(target_modules):
+    places: dict[str, Match] = {}
+    for number, whole in enumerate(target_modules):
+        pattern, _, end = whole.partition(":")
         last = pattern.rsplit(".", 1)[-1]
         matched = [
             name
             for public, name in candidates.items()
-            if (fnmatch.fnmatchcase(public, pattern) or fnmatch.fnmatchcase(public, f"*.{pattern}"))
-            and ("*" not in last or isinstance(base_of(model.get_submodule(name)), nn.Linear))
+            if _fits(public, pattern) and ("*" not in last or isinstance(base_of(model.get_submodule(name)), nn.Linear))
         ]
         if not matched:
             ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})
             near = did_you_mean(last, ends)
             raise KronaError(f"target_modules: {pattern!r} matches no module of this backbone: {near}")
         for name in matched:
-            places.setdefault(name, number)
+            if not end:
+                places.setdefault(name, Match(number))
+                continue
+            exit = f"{public_name(name).removesuffix(pattern)}{end}"
+            if exit not in candidates:
+                raise KronaError(f"target_modules: {whole!r}: {public_name(name)} begins a part that no {exit} ends")
+            places.setdefault(candidates[exit], Match(number, entry=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}
+
+
+def _fits(public: str, pattern: str) -> bool:
+    """Whether a pattern matches a module's name, or the end of it from a dot on."""
+    plain = fnmatch.translate(pattern).replace(re.escape("#"), "[0-9]+")
+    return re.match(rf"(?:.*\.)?(?:{plain})", public, re.DOTALL) is not None
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
@@ -53,6 +76,9 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     module = base_of(module)
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
+    if is_conv1d(module):
+        rows, columns = module.get_parameter("weight").shape
+        return rows, columns
     if type(module).__name__.endswith("Norm"):
         weight = module.get_parameter("weight")
         return weight.numel(), weight.numel()
@@ -63,6 +89,17 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     d_in: Any = base_of(first).in_features
     d_out: Any = base_of(last).out_features
     return int(d_in), int(d_out)
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether it is GPT-2's linear layer, whose weight is (d_in, d_out): the transpose of an ``nn.Linear``'s."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
+    """(d_in, d_out) of a place, or of the part of the model that ends in it."""
+    (d_in, d_out), entrance = widths(adapted.base), adapted.entrances.get(adapter)
+    return (d_in if entrance is None else widths(entrance.first)[0]), d_out
 
 
 def widths(module: nn.Module) -> tuple[int, int]:

@@ -1,5 +1,6 @@
 """The trainable parameters of a model with an adapter: their number, their tensors by name, and copying into them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,16 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.targets import widths
-from krona.surgery.wrapper import adapted_modules, adapter_named, of_an_adapter, public_name
+from krona.surgery.targets import is_conv1d, widths, widths_at
+from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)
 class Count:
-    """Parameters that train, and those of the backbone before insertion (tied weights counted once)."""
+    """Parameters that train with the method, those of the backbone before insertion (tied weights counted once), and
+    those of a head that is new on each task: they train with every method, and are in neither of the others."""
 
     trainable: int
     backbone: int
+    head: int = 0
 
     @property
     def percent(self) -> float:
@@ -26,9 +29,17 @@ class Count:
 
 def count(model: nn.Module) -> Count:
     """Trainable parameters, and the backbone's before insertion."""
+    own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
+    head = sum(own[name].numel() for name in _within(own, head_of(model)))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    backbone = sum(p.numel() for n, p in model.named_parameters() if not of_an_adapter(n))
-    return Count(trainable=trainable, backbone=backbone)
+    backbone = sum(p.numel() for p in own.values())
+    return Count(trainable=trainable - head, backbone=backbone - head, head=head)
+
+
+def head_of(model: nn.Module) -> list[str]:
+    """The modules of a head that trains with every method."""
+    adapters = model.__dict__["krona"].adapters.values() if "krona" in model.__dict__ else ()
+    return next((list(adapter.insertion.get("head", ())) for adapter in adapters), [])
 
 
 def update_rank(model: nn.Module) -> int | None:
@@ -37,8 +48,13 @@ def update_rank(model: nn.Module) -> int | None:
     Branches at one place add up, and no rank is above the place's widths.
     """
     if model.__dict__["krona"].adapters["default"].insertion["train_backbone"]:
-        linear = [m for n, m in model.named_modules() if isinstance(m, nn.Linear) and n != "lm_head"]
-        return max(min(m.in_features, m.out_features) for m in linear)
+        outside = ("lm_head", *head_of(model))
+        linear = [
+            widths(m)
+            for n, m in model.named_modules()
+            if (isinstance(m, nn.Linear) or is_conv1d(m)) and n.split(".")[0] not in outside
+        ]
+        return max(map(min, linear))
     ranks: list[int] = []
     for _, adapted in adapted_modules(model):
         branches: Any = adapted.branches["default"]
@@ -46,7 +62,7 @@ def update_rank(model: nn.Module) -> int | None:
         known = [rank for rank in own if rank is not None]
         if len(known) < len(own):
             return None
-        widest = min(widths(adapted.base))
+        widest = min(widths_at(adapted, "default"))
         ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
     return max(ranks, default=None)
 
@@ -70,12 +86,41 @@ def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
     return dict(owned.values()) | dict(adapter.trained)
 
 
-def trained_names(model: nn.Module, *, train_layer_norms: bool, train_backbone: bool) -> list[str]:
-    """Public names of the backbone's own parameters that train; a tied weight once, by its first name."""
+def trained_names(
+    model: nn.Module,
+    *,
+    train_layer_norms: bool,
+    train_backbone: bool,
+    head: Sequence[str] = (),
+    existing: Sequence[str] = (),
+) -> list[str]:
+    """Public names of the backbone's own parameters that train; a tied weight once, by its first name.
+
+    existing: parameters that train in the place of a branch. Raises KronaError for a head or normalisations that the
+    model has not.
+    """
     names = [public_name(name) for name, _ in model.named_parameters() if not of_an_adapter(name)]
+    for module in head:
+        if not _within(names, [module]):
+            raise KronaError(f"head: this model has no weights under {module!r}")
     if train_backbone:
         return names
-    return [n for n in names if train_layer_norms and "layer_norm" in n.rsplit(".", 2)[-2]]
+    wanted = {*existing, *_within(names, head)}
+    if train_layer_norms:
+        norms = [public_name(n) for n, m in model.named_modules() if type(base_of(m)).__name__.endswith("Norm")]
+        if not (found := _within(names, norms)):
+            raise KronaError(
+                "train_layer_norms: this model has no module whose class ends in Norm and has a weight: "
+                "train_layer_norms=false"
+            )
+        wanted.update(found)
+    return [name for name in names if name in wanted]
+
+
+def _within(names: Iterable[str], modules: Sequence[str]) -> list[str]:
+    """Those names that are of these modules, or of modules in them."""
+    prefixes = tuple(f"{module}." for module in modules)
+    return [name for name in names if name.startswith(prefixes)]
 
 
 def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:

@@ -20,6 +20,34 @@ class Place:
     inner_residual: bool
 
 
+class Entrance:
+    """The beginning of a part of the model whose end carries branches: hands the part's input on to them.
+
+    A hook of the first module of the part, and none of the part's modules: a copy of the model has its own.
+    """
+
+    def __init__(self, first: nn.Module, last: "Adapted", adapter: str) -> None:
+        self.first, self.last, self.adapter = first, last, adapter
+        self.x: Tensor | None = None
+        first.register_forward_pre_hook(self)
+
+    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if self.last.active == self.adapter:
+            self.x = inputs[0]
+
+    def take(self) -> Tensor:
+        """The input of this forward, which is then let go."""
+        x, self.x = self.x, None
+        if x is None:
+            raise RuntimeError(f"the forward of this model went past {type(self.first).__name__}, where a part begins")
+        return x
+
+    def remove(self) -> None:
+        hooks = self.first._forward_pre_hooks
+        for key in [key for key, hook in hooks.items() if hook is self]:
+            del hooks[key]
+
+
 @dataclass
 class Insertion:
     """One inserted adapter: its arguments, and which of the backbone's own weights train with it."""
@@ -54,7 +82,8 @@ class Adapted(nn.Module):
     *parallel* ``y = base(x) + Σ branch(x)``; *sequential* ``y = base(x)``, then ``y = y + branch(y)``, one by one;
     *before* ``x = x + branch(x)``, one by one, then ``y = base(x)``. Without the inner residual the last two are
     ``branch(y)`` and ``branch(x)`` alone. A magnitude rescales the sum of a parallel placement (DoRA).
-    The base may be a linear layer, a LayerNorm, an FFN or an attention block (of a tuple the first is the output).
+    The base may be a linear layer, a LayerNorm, an FFN or an attention block (of a tuple the first is the output); of a
+    part of the model it is the last layer, and x is then the part's input.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -64,6 +93,7 @@ class Adapted(nn.Module):
         self.branches = nn.ModuleDict()  # adapter → its branches here
         self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, if any
         self.places: dict[str, Place] = {}
+        self.entrances: dict[str, Entrance] = {}  # adapter → where its part of the model begins, if that is not here
         self.active: str | None = None
         self.inference_form: Any = None  # a `krona.surgery.inference.InferenceForm`
         self.merged = False  # the active adapter is in the base's weight
@@ -85,11 +115,13 @@ class Adapted(nn.Module):
             if step is not None:
                 return step(x, *args, **kwargs)
         branches: Any = self.branches[self.active]
+        entrance = self.entrances.get(str(self.active))
         if place.placement == "before":
             return self.base(through(branches, x, place.inner_residual), *args, **kwargs)
-        if self._in_one_step(place, branches):
+        if entrance is None and self._in_one_step(place, branches):
             return branches[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
+        x = x if entrance is None else entrance.take()
         y = output[0] if isinstance(output, tuple) else output
         dtype = y.dtype
         if place.placement == "sequential":
@@ -129,15 +161,21 @@ class Adapted(nn.Module):
         if adapter in self.magnitudes:
             yield from self.magnitudes[adapter].named_parameters()
 
-    def put_in(self, adapter: str, branches: nn.ModuleList, place: Place, magnitude: Magnitude | None) -> None:
+    def put_in(
+        self, adapter: str, branches: nn.ModuleList, place: Place, magnitude: Magnitude | None, entry: nn.Module | None
+    ) -> None:
         self.branches[adapter] = branches.train(self.training)
         self.places[adapter] = place
+        if entry is not None:
+            self.entrances[adapter] = Entrance(entry, self, adapter)
         if magnitude is not None:
             self.magnitudes[adapter] = magnitude
 
     def drop(self, adapter: str) -> None:
         if adapter in self.branches:
             del self.branches[adapter], self.places[adapter]
+        if adapter in self.entrances:
+            self.entrances.pop(adapter).remove()
         if adapter in self.magnitudes:
             del self.magnitudes[adapter]
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading
-from krona.messages import amount, shortened
+from krona.messages import amount, first_few
 from krona.outputs import degenerate
 from krona.outputs.result import Result
 from krona.screen import as_typed, duration, say, table, width_of
@@ -112,7 +112,7 @@ def _short(name: str, names: Sequence[str]) -> str:
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
     done = [job.result for job in jobs if job.result is not None and job.result.status == "done"]
-    return shortened([f"{result.run_id}: {line}" for result in done for line in degenerate.lines(result)], 5)
+    return first_few([f"{result.run_id}: {line}" for result in done for line in degenerate.lines(result)], 5)
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:

@@ -1,9 +1,23 @@
-"""Tasks, sources of their rows as text, splits and tokens."""
+"""Tasks, sources of their rows as text, counts and notes of what was read, splits and tokens."""
 
+from krona.tasks.facts import official_rows
 from krona.tasks.fingerprint import data_fingerprint
+from krona.tasks.notes import notes
 from krona.tasks.rows import Split
-from krona.tasks.splits import Splits, load
+from krona.tasks.splits import ROLES, Splits, load
 from krona.tasks.task import Task
-from krona.tasks.tokens import Tokenised, collate, tokenise
+from krona.tasks.tokens import Encoding, Tokenised, tokenise
 
-__all__ = ["Split", "Splits", "Task", "Tokenised", "collate", "data_fingerprint", "load", "tokenise"]
+__all__ = [
+    "ROLES",
+    "Encoding",
+    "Split",
+    "Splits",
+    "Task",
+    "Tokenised",
+    "data_fingerprint",
+    "load",
+    "notes",
+    "official_rows",
+    "tokenise",
+]

@@ -33,10 +33,11 @@ def data_fingerprint(
 
 def _files_hash(files: dict[str, Path]) -> str:
     digest = hashlib.sha256()
-    for part, file in sorted(files.items()):
-        state = file.stat()
-        content = _content_hash(file.resolve(), state.st_size, state.st_mtime_ns)
-        digest.update(f"{part}:{content}\n".encode())
+    for part, path in sorted(files.items()):
+        for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # a folder: of save_to_disk
+            state = file.stat()
+            content = _content_hash(file.resolve(), state.st_size, state.st_mtime_ns)
+            digest.update(f"{part}:{content}\n".encode())
     return digest.hexdigest()[:16]
 
 

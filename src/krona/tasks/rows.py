@@ -1,30 +1,79 @@
 """Rows as text, read from a source and checked one by one."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from krona.messages import KronaError, amount
-from krona.tasks.files import Located
+from krona.tasks.files import Located, Oddity
 from krona.tasks.task import BadRowError, Task
+
+Kind = TypeVar("Kind")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """How many rows of a part have one fault. first: the first of them, `FILE:LINE` or `FILE:LINE: message`."""
+
+    rows: int
+    first: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One official part of a source, as it was read.
+
+    origin: the file, or the source's name. rows: those that can be used. skipped: bad rows by kind of fault.
+    oddities: usable rows that may be misread. empty: ids of rows with an empty text.
+    """
+
+    name: str = ""
+    origin: str = ""
+    rows: int = 0
+    skipped: Mapping[str, Found] = field(default_factory=dict)
+    oddities: Mapping[Oddity, Found] = field(default_factory=dict)
+    empty: frozenset[str] = frozenset()
+
+    @property
+    def skipped_rows(self) -> int:
+        return sum(found.rows for found in self.skipped.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Rows as text. ids: `<part>-<place in the source>`. skipped_rows: bad rows of its source that were left out."""
+    """Rows as text.
+
+    ids: `<part>-<place in the source>`. texts: the text columns by themselves. part: where they come from; another
+    split may share it.
+    """
 
     ids: list[str]
     sources: list[str]
     targets: list[str]
-    skipped_rows: int = 0
+    texts: list[tuple[str, ...]]
+    part: Part = field(default_factory=Part, compare=False)
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def skipped_rows(self) -> int:
+        """Bad rows of its part that were left out."""
+        return self.part.skipped_rows
+
+    @cached_property
+    def empty_texts(self) -> int:
+        """Rows with an empty text."""
+        return len(self.part.empty.intersection(self.ids))
+
     def take(self, places: Sequence[int]) -> "Split":
-        ids, sources, targets = ([column[i] for i in places] for column in (self.ids, self.sources, self.targets))
-        return replace(self, ids=ids, sources=sources, targets=targets)
+        def taken(column: list[Any]) -> list[Any]:
+            return [column[i] for i in places]
+
+        columns: Any = {name: taken(getattr(self, name)) for name in ("ids", "sources", "targets", "texts")}
+        return replace(self, **columns)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -39,20 +88,29 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Options of reading: the task, whether its name stands before the source, whether bad rows are left out."""
+    """Options of reading: the task, whether its name stands before the source, whether bad rows are left out.
+
+    quoting: `csv` if the fields of a TSV are quoted as in a CSV.
+    """
 
     task: Task
     prefix: bool
     skip_bad_rows: bool
+    quoting: str | None = None
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
         """The rows of one official part. origin: the source's name in errors (a path).
 
         Raises KronaError at the first bad row.
         """
-        ids, sources, targets, skipped, count = list[str](), list[str](), list[str](), 0, 0
-        for place, (line, row) in enumerate(rows):
-            count = place + 1
+        ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
+        texts = list[tuple[str, ...]]()
+        skipped, oddities, place = dict[str, Found](), dict[Oddity, Found](), 0
+        for line, row in rows:
+            if isinstance(row, Oddity):
+                _count(oddities, row, f"{origin}:{line}")
+                continue
+            place += 1
             try:
                 if isinstance(row, BadRowError):
                     raise row
@@ -63,12 +121,23 @@ class Reading:
                         f"{origin}:{line}: {error}. Correct the row, or leave such rows out and count them: "
                         "data.skip_bad_rows=true"
                     ) from error
-                skipped += 1
+                _count(skipped, error.kind, f"{origin}:{line}: {error}")
                 continue
-            ids.append(f"{name}-{place}")
+            ids.append(f"{name}-{place - 1}")
             sources.append(source)
             targets.append(target)
+            texts.append(tuple(str(row[column]) for column in self.task.columns))
+            if not all(text.strip() for text in texts[-1]):
+                _count(oddities, Oddity.EMPTY, f"{origin}:{line}")
+                empty.add(ids[-1])
         if not ids:
-            why = f"none of its {amount(count, 'row')} can be used" if count else "it has columns and no rows"
-            raise KronaError(f"{origin}: a split with no rows: {why}")
-        return Split(ids=ids, sources=sources, targets=targets, skipped_rows=skipped)
+            why = f"none of its {amount(place, 'row')} can be used" if place else "it has columns and no rows"
+            first = next((f"; {found.first}" for found in skipped.values()), "")
+            raise KronaError(f"{origin}: a split with no rows: {why}{first}")
+        part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, oddities=oddities, empty=frozenset(empty))
+        return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
+
+
+def _count(counted: dict[Kind, Found], kind: Kind, place: str) -> None:
+    before = counted.get(kind, Found(rows=0, first=place))
+    counted[kind] = replace(before, rows=before.rows + 1)

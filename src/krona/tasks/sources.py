@@ -7,9 +7,10 @@ Each source gives its official parts, by name: `train` and `validation` (MNLI: `
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from krona.messages import KronaError, did_you_mean
-from krona.tasks.files import Located, read_rows, read_tsv
+from krona.tasks.files import Located, Oddity, read_rows, read_tsv, require_saved, split_folders
 from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 
@@ -32,6 +33,19 @@ def check_kind(task: Task, kind: str) -> None:
         )
 
 
+def require_files(task: Task, *, kind: str, path: str | None) -> None:
+    """Raise unless `data` has the task and its files are there; what is on the Hub is not looked at."""
+    check_kind(task, kind)
+    if task.kind == "glue" and kind == "tsv":
+        tsv_files(task, path)
+    for part, file in own_files(task, path).items():
+        if not file.exists():
+            way_out = f"data.path={path} lacks it" if path else "set data.path=FOLDER"
+            raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
+        if file.is_dir():
+            require_saved(file)
+
+
 def read_parts(
     reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
 ) -> dict[str, Split]:
@@ -49,10 +63,14 @@ def read_parts(
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """The files of a user's own task; relative ones start at data.path, else at the working directory."""
+    """The files of a user's own task; relative ones start at data.path, else at the working directory.
+
+    A single folder with the splits of a DatasetDict stands for the folder of each split.
+    """
     folder = Path(path).expanduser() if path else Path()
     named = task.files or {}
-    return {key: folder / Path(named[key]).expanduser() for key in FILE_KEYS if key in named}
+    files = {key: folder / Path(named[key]).expanduser() for key in FILE_KEYS if key in named}
+    return (split_folders(files["train"]) if list(files) == ["train"] else {}) or files
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
@@ -87,21 +105,25 @@ def _layout(task: Task) -> TsvLayout:
 def _own_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     columns = (*reading.task.columns, reading.task.label_column)
     files = own_files(reading.task, path)
-    return {part: reading.part(part, str(file), read_rows(file, columns)) for part, file in files.items()}
+    return {
+        part: reading.part(part, str(file), read_rows(file, columns, quoting=reading.quoting))
+        for part, file in files.items()
+    }
 
 
 def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:
     task, layout = reading.task, _layout(reading.task)
     ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
+    options: dict[str, Any] = {"header": layout.header, "quoting": reading.quoting}
     return {
-        part: reading.part(part, str(file), _renamed(read_tsv(file, list(ours.values()), header=layout.header), ours))
+        part: reading.part(part, str(file), _renamed(read_tsv(file, list(ours.values()), **options), ours))
         for part, file in tsv_files(task, path).items()
     }
 
 
 def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Located]:
     for line, row in rows:
-        if isinstance(row, BadRowError):
+        if isinstance(row, BadRowError | Oddity):
             yield line, row
         else:
             yield line, {name: row[column] for name, column in ours.items()}

@@ -5,13 +5,17 @@ The data seed is fixed and never the training's seed: all runs of a task see the
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.rows import Reading, Split
+from krona.tasks.facts import facts
+from krona.tasks.rows import Part, Reading, Split
 from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
 
+ROLES = ("train", "dev", "test")
 PROTOCOLS = ("table1", "appendix_d1")
 CARVED = 1000  # rows of train that become dev (table1) or test (appendix_d1) of the large tasks
 OWN_SHARE = 10  # a user's task without dev or test gives a tenth of train for each, at most CARVED rows
@@ -19,12 +23,18 @@ OWN_SHARE = 10  # a user's task without dev or test gives a tenth of train for e
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """kind: of the scores on them, "glue", "sample" or "own"."""
+    """kind: of the scores on them, "glue", "sample" or "own". parts: all official parts that were read."""
 
     train: Split
     dev: Split
     test: Split
     kind: str
+    parts: Mapping[str, Part] = field(default_factory=dict, compare=False)
+
+    @cached_property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """Counts of each split (`krona.tasks.facts`)."""
+        return facts({role: getattr(self, role) for role in ROLES})
 
 
 def load(
@@ -35,6 +45,7 @@ def load(
     protocol: str = "table1",
     train_rows: int | None = None,
     skip_bad_rows: bool = False,
+    quoting: str | None = None,
     seed: int = 42,
     name: str | None = None,
     revision: str | None = None,
@@ -47,15 +58,16 @@ def load(
     if protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
     prefix = prefix if task.prefix is None else task.prefix
-    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows)
+    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows, quoting=quoting)
     parts = read_parts(reading, kind=kind, path=path, name=name, revision=revision)
     train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
     if train_rows is not None:
         train = _balanced(train, train_rows, seed=seed, by_label=task.labels is not None)
-    for role, part in (("train", train), ("dev", dev), ("test", test)):
-        if not len(part):
+    for role, split in zip(ROLES, (train, dev, test), strict=True):
+        if not len(split):
             raise KronaError(f"task {task.name}: {role} would be a split with no rows")
-    return Splits(train=train, dev=dev, test=test, kind=task.kind)
+    read = {name: split.part for name, split in parts.items()}
+    return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
 
 
 def divide(

@@ -4,25 +4,33 @@ A row of a data file becomes two strings, `source` and `target`. A task is one Y
 fields of `Task`.
 """
 
+import datetime
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cached_property
 from typing import Any
 
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, shortened
 from krona.metrics.scores import METRICS, fitting
 from krona.tasks.task_config import known_keys, plain_values
 
 SPLITS = ("halve_validation", "carve_train", "mnli", "given")
 FILE_KEYS = ("train", "dev", "test")
 LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
+TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # values of a text column; floats if they are finite
+NO_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 class BadRowError(Exception):
-    """What is wrong with one row; the reader adds the file and the line."""
+    """What is wrong with one row, and in a few words the kind of fault; the reader adds the file and the line."""
+
+    def __init__(self, what: str, *, kind: str) -> None:
+        super().__init__(what)
+        self.kind = kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +60,8 @@ class Task:
     score: those of `metrics` whose mean is in the tables (MRPC: F1 alone).
     split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
     prefix: whether the task's name is put before the source; None: the method decides.
-    sample: name of a sample task. files: a user's own. hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
+    sample: name of a sample task. files: a user's own, or folders that `save_to_disk` of datasets wrote.
+    hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
     """
 
     name: str
@@ -129,29 +138,49 @@ class Task:
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
         """The source text of a row; raises BadRowError where a text is missing."""
-        for name in self.columns:
-            if row.get(name) is None:
-                raise BadRowError(f"the column '{name}' is empty (null)")
-        text = FIELD.sub(lambda match: str(row[match[1]]), self.template)
+        texts = {name: _text(name, row.get(name)) for name in self.columns}
+        text = self._format % tuple(texts[name] for name in self._fields)
         return f"{self.sample or self.name} {text}" if prefix else text
+
+    @cached_property
+    def _fields(self) -> tuple[str, ...]:
+        """The template's columns, in its order."""
+        return tuple(FIELD.findall(self.template))
+
+    @cached_property
+    def _format(self) -> str:
+        """The template with %s for each of its columns: quicker than to search it in each row."""
+        return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
         """The label of a row as text; raises BadRowError for a label outside the set."""
         value = row.get(self.label_column)
-        return _number(value) if self.labels is None else str(self._label_id(value, self.labels))
-
-    def _label_id(self, value: object, labels: Mapping[str, int]) -> int:
+        if self.labels is None:
+            return _number(value)
         text = _label_text(value)
-        if text in labels:
-            return labels[text]
-        # Where the words are numbers themselves ("1" to "5"), a number is always a word and never an id.
-        ids_allowed = not any(word.lstrip("-").isdigit() for word in labels)
-        if ids_allowed:
-            for label_id in labels.values():
-                if text == str(label_id):
-                    return label_id
-        words = ", ".join(f"{word} ({label_id})" if ids_allowed else word for word, label_id in labels.items())
-        raise BadRowError(f"label '{text}' is not one of {words}")
+        target = self._targets.get(text)
+        if target is None:
+            ids = self.labels.values()
+            words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
+            what = f"label '{shortened(text)}' is not one of {shortened(words, 500)}"
+            raise BadRowError(what, kind="unknown label")
+        return target
+
+    @cached_property
+    def _targets(self) -> Mapping[str, str]:
+        """Label as a file has it, a word or an id → target."""
+        targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
+        return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
+
+    @property
+    def _numbers_as_words(self) -> bool:
+        """Whether the words are numbers themselves ("1" to "5"): a number is then always a word and never an id."""
+        return any(word.lstrip("-").isdigit() for word in self.labels or ())
+
+    def label_name(self, target: str) -> str:
+        """`entailment (0)` for the target `0`; a regression's target as it is."""
+        word = next((word for word, label_id in (self.labels or {}).items() if str(label_id) == target), None)
+        return target if word is None else f"{word} ({target})"
 
     def target_strings(self) -> list[str] | None:
         """All targets, in the order of their ids; None for a regression."""
@@ -178,6 +207,18 @@ class Task:
         return cls(**plain_values(name, values))
 
 
+def _text(name: str, value: object) -> str:
+    if type(value) is str:
+        return value
+    if value is None:
+        raise BadRowError(f"the column '{name}' is empty (null)", kind="no text")
+    if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    words = next((words for kind, words in NO_TEXTS.items() if isinstance(value, kind)), None)
+    what = f"{words}, not text: {shortened(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
+    raise BadRowError(f"the column '{name}' holds {what}", kind="no text")
+
+
 def _label_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -193,6 +234,8 @@ def _number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        raise BadRowError(f"label '{value}' is not a number (below {LARGEST:.0e})")
+        raise BadRowError(
+            f"label '{shortened(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number"
+        )
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0

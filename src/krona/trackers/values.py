@@ -63,6 +63,8 @@ def summary_values(result: Result) -> dict[str, Value]:
                        for name, value in scores["parts"].items()}  # fmt: skip
     if result.trainable_params is not None and result.trainable_percent is not None:
         values |= {"params/trainable": result.trainable_params, "params/percent": result.trainable_percent}
+    if result.head_params is not None:
+        values["params/head"] = result.head_params
     values |= {f"time/{name}": float(value) for name, value in result.times.items()}
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 

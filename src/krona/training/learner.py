@@ -1,4 +1,4 @@
-"""The LightningModule: T5's loss over label tokens, the optimiser, dev scores and trainable-only checkpoints."""
+"""The LightningModule: the loss over labels, the optimiser, dev scores and trainable-only checkpoints."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -10,18 +10,17 @@ from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
 
 from krona import surgery
+from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
 from krona.training.batches import mixed_seed
 from krona.training.ranks import Ranks
-
-Batch = dict[str, Tensor]  # input_ids, attention_mask (B, S); labels (B, T), padded with -100
 
 
 class Learner(pl.LightningModule):
     """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
 
     Optimisation is manual, so that a batch can be split, for memory and over ranks, and still give the whole batch's
-    gradient: a part's loss is the sum over its label tokens, divided by the whole batch's number of them.
+    gradient: a part's loss is the sum over its labels (the tokens of text labels), divided by the whole batch's number.
 
     ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
     dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
@@ -32,6 +31,7 @@ class Learner(pl.LightningModule):
     def __init__(
         self,
         model: nn.Module,
+        family: Family,
         *,
         build_optimizer: Callable[..., torch.optim.Optimizer],
         warmup_steps: int,
@@ -48,7 +48,7 @@ class Learner(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        self.model = model
+        self.model, self.family = model, family
         self.build_optimizer = build_optimizer
         self.warmup_steps, self.total_steps = warmup_steps, total_steps
         self.gradient_clip, self.micro_batch_size = gradient_clip, micro_batch_size
@@ -108,9 +108,9 @@ class Learner(pl.LightningModule):
         optimizer.zero_grad()
         parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
         if self.in_step:
-            parts += [no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
+            parts += [self.family.no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
         for part in parts:
-            part_loss = summed_loss(self.model, part) / tokens
+            part_loss = self.family.summed_loss(self.model, part) / tokens
             self.manual_backward(part_loss)
             loss += part_loss.detach()
         self.ranks.add_up([*self.gradients(), loss])
@@ -197,25 +197,6 @@ class Learner(pl.LightningModule):
     def restore_best(self) -> None:
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
-
-
-def summed_loss(model: Any, batch: Batch) -> Tensor:
-    """Cross entropy in fp32, summed over the label tokens of a batch: T5's loss before its mean."""
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(batch["labels"]),
-        use_cache=False,
-    ).logits  # (B, T, vocabulary)
-    return nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=-100, reduction="sum"
-    )
-
-
-def no_rows(batch: Batch) -> Batch:
-    """A row without a label: it passes through the model and has no gradient."""
-    one = batch["labels"].new_ones(1, 1)
-    return {"input_ids": one, "attention_mask": one, "labels": -100 * one}
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:

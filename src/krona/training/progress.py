@@ -37,10 +37,11 @@ class Progress(pl.Callback):
 
     def begin(self, settings: Run, result: Result, *, steps: int) -> None:
         rows = " / ".join(f"{result.splits[name]['rows']:,}" for name in ("train", "dev", "test"))
+        head = f" and a new head of {result.head_params:,}" if result.head_params else ""
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} parameters train "
-            f"({result.trainable_percent:.4g} % of {settings.backbone.name}); rows {rows}; {amount(steps, 'step')} of "
-            f"{settings.batch_size}, lr {settings.optimizer.lr:g}"
+            f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; rows {rows}; "
+            f"{amount(steps, 'step')} of {settings.batch_size}, lr {settings.optimizer.lr:g}"
         )
         for note in result.notes:
             self.say(f"  note: {note}")

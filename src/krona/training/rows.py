@@ -1,24 +1,21 @@
 """Data of a run: loaded, checked against the tokenizer, tokenised and batched."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import BatchSampler, DataLoader
 
 from krona import tasks
-from krona.backbones import load
+from krona.backbones.families import Family
 from krona.backbones.shared import kept
+from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
-from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.tasks import Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.training.evaluation import Evaluation, longest_target
 from krona.training.ranks import Ranks
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,36 +27,33 @@ class Rows:
     test: Evaluation
 
 
-def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, *, cache: Path, ranks: Ranks) -> Rows:
+def prepare_rows(
+    settings: Run, result: Result, splits: Splits, family: Family, *, room: int | None, cache: Path, ranks: Ranks
+) -> Rows:
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
-    require_labels(settings, splits, tokenizer)
-    by_name = {name: getattr(splits, name) for name in SPLITS}
+    by_name = {name: getattr(splits, name) for name in tasks.ROLES}
+    backbone, targets = settings.backbone, {target for split in by_name.values() for target in split.targets}
+    family.check_targets(sorted(targets), source=backbone.tokenizer or backbone.path or backbone.name)
     tokens = {
         name: tasks.tokenise(
             split,
-            tokenizer,
+            family,
             max_source_length=settings.max_source_length,
             cache_dir=cache,
-            tokenizer_fingerprint=load.tokenizer_fingerprint(tokenizer),
+            tokenizer_fingerprint=tokenizer_fingerprint(family.tokenizer),
         )
         for name, split in by_name.items()
     }
+    longest = longest_target(list(tokens.values()))
+    family.check_length(room, source=settings.max_source_length, answer=longest)
     result.provenance["data_kind"] = splits.kind
-    result.splits = {
-        name: {
-            "rows": len(split),
-            "fingerprint": split.fingerprint,
-            "skipped_rows": split.skipped_rows,
-            "truncated": tokens[name].truncated,
-        }
-        for name, split in by_name.items()
-    }
+    if official := tasks.official_rows(settings.task, splits.parts):
+        result.provenance["official_rows"] = official
+    result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     result.notes += truncation_notes(settings, tokens)
-    loading: dict[str, Any] = {
-        "collate_fn": partial(tasks.collate, pad_token_id=tokenizer.pad_token_id),
-        "num_workers": settings.trainer.num_workers,
-    }
+    loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": settings.trainer.num_workers}
 
     def evaluation(name: str) -> Evaluation:
         lengths, rows = source_lengths(tokens[name]), settings.trainer.eval_batch_size
@@ -69,8 +63,8 @@ def prepare_rows(settings: Run, result: Result, splits: Splits, tokenizer: Any, 
             batches=DataLoader(
                 tokens[name].rows, batch_sampler=ShortToLong(lengths, batch_size=rows, ranks=scoring), **loading
             ),
-            tokenizer=tokenizer,
-            max_new_tokens=longest_target(list(tokens.values())),
+            family=family,
+            longest_label=longest,
             ranks=scoring,
             bf16=settings.trainer.frozen_in_bf16,
         )
@@ -93,18 +87,6 @@ def shared_splits(settings: Run) -> Splits:
     key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
     splits: Splits = kept("splits", 8, key, lambda: load_splits(settings))
     return splits
-
-
-def require_labels(settings: Run, splits: Splits, tokenizer: Any) -> None:
-    """Raise if the tokenizer does not reproduce a label: it could never be predicted."""
-    for label in sorted({target for name in SPLITS for target in getattr(splits, name).targets}):
-        back = tokenizer.decode(tokenizer(label)["input_ids"], skip_special_tokens=True).strip()
-        if back != label:
-            raise KronaError(
-                f"the tokenizer of {settings.backbone.tokenizer or settings.backbone.path or settings.backbone.name} "
-                f"can't write the label {label!r} of {settings.task.name}: it comes back as {back!r}. Is its "
-                "tokenizer.json (or spiece.model) there and whole? backbone.tokenizer=FOLDER names another"
-            )
 
 
 def training_batches(settings: Run, tokens: Tokenised) -> Batches:

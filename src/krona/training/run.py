@@ -15,6 +15,8 @@ from transformers import PreTrainedModel
 
 from krona import surgery
 from krona.backbones import load as backbones
+from krona.backbones.description import description
+from krona.backbones.families import room_of
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
@@ -60,9 +62,9 @@ def run(
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)
     load = shared_backbone if share else backbones.load
-    backbone = load(settings.backbone, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
+    backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model, cache = backbone.model, folder.parent / ".cache" / "tokens"
-    rows = prepare_rows(settings, result, splits, backbone.tokenizer, cache=cache, ranks=ranks)
+    rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
     steps = total_steps(settings, len(rows.train))
     result.notes += schedule_notes(settings, steps, len(rows.train))
 
@@ -82,7 +84,13 @@ def run(
         trackers.epoch(learner)
 
     learner = build_learner(
-        settings, model, rows, steps=steps, after_backward=trackers.after_backward, after_epoch=after_epoch, ranks=ranks
+        settings,
+        backbone,
+        rows,
+        steps=steps,
+        after_backward=trackers.after_backward,
+        after_epoch=after_epoch,
+        ranks=ranks,
     )
     trainer = build_trainer(settings, folder, [progress, trackers], ranks)
     train(trainer, learner, rows, checkpoint=files.checkpoint())
@@ -123,8 +131,9 @@ def insert(settings: Run, result: Result, model: PreTrainedModel, *, reversible:
     result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     result.provenance["update_rank"] = surgery.update_rank(model)
     count = surgery.count(model)
-    result.provenance["backbone"] = backbones.description(model.config, parameters=count.backbone)
+    result.provenance["backbone"] = description(model.config, parameters=count.backbone)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
+    result.head_params = count.head or None
 
 
 def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
@@ -139,11 +148,18 @@ def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
 
 
 def build_learner(
-    settings: Run, model: nn.Module, rows: Rows, *, steps: int, ranks: Ranks, **callbacks: Callable[[Learner], None]
+    settings: Run,
+    backbone: backbones.Loaded,
+    rows: Rows,
+    *,
+    steps: int,
+    ranks: Ranks,
+    **callbacks: Callable[[Learner], None],
 ) -> Learner:
     optimizer = settings.optimizer
     return Learner(
-        model,
+        backbone.model,
+        backbone.family,
         build_optimizer=partial(locate(optimizer.target, "optimizer._target_"), lr=optimizer.lr, **optimizer.arguments),
         warmup_steps=optimizer.warmup_steps,
         total_steps=steps,

@@ -8,11 +8,11 @@ from random import Random
 import torch
 from transformers import T5Tokenizer
 
+from krona.backbones.families.encoder_decoder import collate
 from krona.backbones.pretraining import corpus
 from krona.backbones.pretraining.passages import Document
 from krona.backbones.pretraining.vocabulary import EXTRA_IDS, corrupt
 from krona.messages import KronaError
-from krona.tasks import collate
 
 WINDOW = 16  # batches that are drawn and sorted by length at a time
 Row = dict[str, list[int]]  # input_ids and labels, ends of sequence included

@@ -1,0 +1,154 @@
+"""Decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX): the source text followed by the label's text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.messages import KronaError
+from krona.tasks import Split
+
+ASKS = " label:"  # stands between the source and the label
+
+LLAMA = Architecture(
+    names={
+        "q": ["q_proj"],
+        "k": ["k_proj"],
+        "v": ["v_proj"],
+        "o": ["o_proj"],
+        "SelfAttention": ["self_attn.q_proj:self_attn.o_proj"],
+        "DenseReluDense": ["mlp.gate_proj:mlp.down_proj"],
+        "wi*": ["gate_proj", "up_proj"],
+        "wo": ["down_proj"],
+        "layer_norm": ["input_layernorm", "post_attention_layernorm"],
+    }
+)
+GPT2 = Architecture(
+    names={
+        "q": ["c_attn"],
+        "k": ["c_attn"],
+        "v": ["c_attn"],
+        "o": ["attn.c_proj"],
+        "SelfAttention": ["attn.c_attn:attn.c_proj"],
+        "DenseReluDense": ["mlp.c_fc:mlp.c_proj"],
+        "wi*": ["c_fc"],
+        "wo": ["mlp.c_proj"],
+        "layer_norm": ["ln_1", "ln_2"],
+    }
+)
+NEOX = Architecture(
+    names={
+        "q": ["query_key_value"],
+        "k": ["query_key_value"],
+        "v": ["query_key_value"],
+        "o": ["attention.dense"],
+        "SelfAttention": ["attention.query_key_value:attention.dense"],
+        "DenseReluDense": ["mlp.dense_h_to_4h:mlp.dense_4h_to_h"],
+        "wi*": ["dense_h_to_4h"],
+        "wo": ["dense_4h_to_h"],
+        "layer_norm": ["input_layernorm", "post_attention_layernorm"],
+        "lm_head": ["lm_head"],
+    }
+)
+ARCHITECTURES = {
+    "llama": LLAMA,
+    "mistral": LLAMA,
+    "qwen2": LLAMA,
+    "qwen3": LLAMA,
+    "gpt2": GPT2,
+    "gpt_neox": NEOX,
+}
+
+
+class Decoder(Family):
+    """Cross entropy over the label's tokens alone, and greedy decoding from the source.
+
+    Rows are padded at the left, so that the label's tokens are the last ones of every row, and positions count from a
+    row's own first token: a row's answer does not depend on the other rows of its batch.
+    """
+
+    auto = AutoModelForCausalLM
+    key = f"decoder 1 {ASKS!r}"
+    answer_follows = True
+
+    def __init__(self, task: Any, tokenizer: Any) -> None:
+        super().__init__(task, tokenizer)
+        if tokenizer.eos_token_id is None:
+            raise KronaError("the backbone's tokenizer has no end-of-sequence token, so an answer would never end")
+        self.eos = int(tokenizer.eos_token_id)
+        self.asks = list(tokenizer(ASKS, add_special_tokens=False)["input_ids"])
+
+    def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
+        texts = [split.sources[row] for row in rows]
+        ids = [self._open_ended(row) for row in self.tokenizer(texts, verbose=False)["input_ids"]]
+        if longest is not None and longest <= len(self.asks):
+            raise KronaError(f"max_source_length={longest}: {ASKS!r} after the source takes {len(self.asks)} tokens")
+        kept = None if longest is None else longest - len(self.asks)
+        return {"input_ids": [[*row[:kept], *self.asks] for row in ids]}
+
+    def _open_ended(self, ids: list[int]) -> list[int]:
+        """Without the end of sequence that some tokenizers add."""
+        return ids[:-1] if ids and ids[-1] == self.eos else ids
+
+    def label(self, target: str) -> list[int]:
+        return [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.eos]
+
+    def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
+        """``input_ids`` (B, S) of the source alone; the loss puts the label's tokens after it."""
+        input_ids = padded([row["input_ids"] for row in rows], self.eos, left=True)
+        lengths = [len(row["input_ids"]) for row in rows]
+        return {
+            "input_ids": input_ids,
+            "attention_mask": mask_of(lengths, input_ids.shape[1], left=True),
+            "labels": padded([row["labels"] for row in rows], IGNORED),  # (B, T)
+        }
+
+    def no_rows(self, batch: Batch) -> Batch:
+        one = batch["labels"].new_ones(1, 1)
+        return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
+
+    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+        """Label tokens follow the source at once; what pads short labels stands at the end, where nothing sees it."""
+        labels = batch["labels"]  # (B, T)
+        own = labels != IGNORED
+        ids = torch.cat([batch["input_ids"], labels.masked_fill(~own, self.eos)], 1)  # (B, S + T)
+        mask = torch.cat([batch["attention_mask"], own.long()], 1)
+        steps = labels.shape[1]
+        logits = model(
+            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=steps + 1
+        ).logits[:, :-1]  # (B, T, vocabulary)
+        return nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+
+    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
+        ids = self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest)
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+    @torch.no_grad()
+    def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int) -> Tensor:
+        """(B, S) → (B, at most ``steps``): as ``model.generate(do_sample=False)``; ended rows go on with the end."""
+        place, cache = positions(mask), None
+        ended = torch.zeros_like(input_ids[:, :1], dtype=torch.bool)
+        tokens: list[Tensor] = []
+        for _ in range(steps):
+            step = model(
+                input_ids=input_ids, attention_mask=mask, position_ids=place, cache=cache, use_cache=True,
+                logits_to_keep=1,
+            )  # fmt: skip
+            cache = step.cache
+            input_ids = step.logits[:, -1:].argmax(-1).masked_fill(ended, self.eos)  # (B, 1)
+            tokens.append(input_ids)
+            ended = ended | (input_ids == self.eos)
+            if bool(ended.all()):
+                break
+            mask, place = torch.cat([mask, torch.ones_like(input_ids)], 1), place[:, -1:] + 1
+        return torch.cat(tokens, dim=1)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """(B, S): each token's place among its row's own, from 0; 0 at the padding."""
+    return (mask.cumsum(-1) - 1).clamp(min=0)

@@ -1,0 +1,110 @@
+"""Encoder-decoders (T5, mT5, BART): the source goes into the encoder, the label's text is the decoder's."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForSeq2SeqLM
+
+from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.tasks import Split
+
+T5 = Architecture(names={})  # the words of methods are T5's own names
+BART = Architecture(
+    names={
+        "q": ["q_proj"],
+        "k": ["k_proj"],
+        "v": ["v_proj"],
+        "o": ["out_proj"],
+        "SelfAttention": ["self_attn.q_proj:self_attn.out_proj"],
+        "EncDecAttention": ["encoder_attn.q_proj:encoder_attn.out_proj"],
+        "DenseReluDense": ["fc1:fc2"],
+        "wi*": ["fc1"],
+        "wo": ["fc2"],
+        "layer_norm": ["self_attn_layer_norm", "encoder_attn_layer_norm", "final_layer_norm"],
+    }
+)
+ARCHITECTURES = {"t5": T5, "mt5": T5, "umt5": T5, "bart": BART, "mbart": BART}
+
+
+class EncoderDecoder(Family):
+    """T5's loss over the label's tokens, and greedy decoding."""
+
+    auto = AutoModelForSeq2SeqLM
+    key = "1"
+
+    def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
+        texts = [split.sources[row] for row in rows]
+        cut = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
+        # verbose=False: no warning about the length of what is not cut yet
+        return {"input_ids": self.tokenizer(texts, verbose=False, **cut)["input_ids"]}
+
+    def label(self, target: str) -> list[int]:
+        return list(self.tokenizer(target)["input_ids"])
+
+    def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
+        return collate(rows, self.tokenizer.pad_token_id)
+
+    def no_rows(self, batch: Batch) -> Batch:
+        one = batch["labels"].new_ones(1, 1)
+        return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
+
+    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+        return summed_loss(model, batch)
+
+    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
+        ids = greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest)
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
+
+
+def collate(rows: Sequence[Mapping[str, Sequence[Any]]], pad_token_id: int) -> Batch:
+    """Rows → input_ids and attention_mask (B, longest source), labels (B, longest target) padded with -100.
+
+    Without rows, as one of several devices may be in a last batch, the tensors have none.
+    """
+    input_ids = padded([row["input_ids"] for row in rows], pad_token_id)  # (B, S)
+    lengths = [len(row["input_ids"]) for row in rows]
+    return {
+        "input_ids": input_ids,
+        "attention_mask": mask_of(lengths, input_ids.shape[1]),  # (B, S)
+        "labels": padded([row["labels"] for row in rows], IGNORED),  # (B, T)
+    }
+
+
+def summed_loss(model: Any, batch: Batch) -> Tensor:
+    """Cross entropy in fp32, summed over the label tokens of a batch: T5's loss before its mean."""
+    logits = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(batch["labels"]),
+        use_cache=False,
+    ).logits  # (B, T, vocabulary)
+    return nn.functional.cross_entropy(
+        logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+
+
+@torch.no_grad()
+def greedy(model: Any, input_ids: Tensor, attention_mask: Tensor, *, max_new_tokens: int) -> Tensor:
+    """The most likely token at each step: (B, S) source ids → (B, at most max_new_tokens) target ids.
+
+    The same tokens as ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for labels of a few
+    tokens. A row that has ended is padded; decoding stops when all have.
+    """
+    eos, pad = model.config.eos_token_id, model.config.pad_token_id
+    encoded = model.get_encoder()(input_ids=input_ids, attention_mask=attention_mask)
+    token = torch.full_like(input_ids[:, :1], model.config.decoder_start_token_id)
+    ended = torch.zeros_like(token, dtype=torch.bool)
+    tokens: list[Tensor] = []
+    cache = None
+    for _ in range(max_new_tokens):
+        inputs = {"encoder_outputs": encoded, "attention_mask": attention_mask, "decoder_input_ids": token}
+        step = model(**inputs, cache=cache, use_cache=True)
+        cache = step.cache
+        token = step.logits[:, -1:].argmax(-1).masked_fill(ended, pad)  # (B, 1)
+        tokens.append(token)
+        ended = ended | (token == eos)
+        if bool(ended.all()):
+            break
+    return torch.cat(tokens, dim=1)

@@ -1,0 +1,118 @@
+"""The interface of a family of backbones: what it reads, its loss, its answers; and an architecture's names."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from krona.messages import KronaError
+from krona.tasks import Split, Task
+
+Batch = dict[str, Tensor]
+IGNORED = -100  # labels that no loss counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """Names of an architecture's parts, as patterns of `krona.surgery.targets`, by the words of methods.
+
+    The words are T5's own names: ``q k v o`` are the linear layers of attention, ``wi*`` and ``wo`` those of the FFN,
+    ``SelfAttention`` and ``DenseReluDense`` the two blocks, ``layer_norm`` the normalisations, ``lm_head`` the layer
+    that writes words. A pattern ``a:b`` is the part of the model between the input of a and the output of b.
+
+    head: modules that are new on each task. lost_positions: of the config's maximum, those that no token can have.
+    """
+
+    names: Mapping[str, Sequence[str]]
+    head: Sequence[str] = ()
+    lost_positions: int = 0
+
+    def fused(self, words: Sequence[str]) -> list[str]:
+        """A line for each layer that is more than what the words ask for: one that is query, key and value in one."""
+        of_layer: dict[str, list[str]] = {}
+        for word in ("q", "k", "v"):
+            for pattern in self.names.get(word, ()):
+                of_layer.setdefault(pattern, []).append(word)
+        asked = {pattern for word in words for pattern in self.names.get(word, ())}
+        return [
+            f"{', '.join(shared)} are one layer of this backbone, {pattern}: what is meant for {word} is at all of it"
+            for pattern, shared in of_layer.items()
+            if len(shared) > 1 and pattern in asked
+            for word in [" and ".join(word for word in shared if word in words)]
+            if len([word for word in shared if word in words]) < len(shared)
+        ]
+
+
+class Family(ABC):
+    """How one kind of backbone reads a task's rows, is trained and answers."""
+
+    auto: ClassVar[Any]  # transformers' class that loads it
+    key: str  # names the form of its tokenised rows
+    label_type: str = "int32"
+    answer_follows: ClassVar[bool] = False  # the answer's tokens stand after the source's, in the same positions
+
+    def __init__(self, task: Task, tokenizer: Any) -> None:
+        self.task, self.tokenizer = task, tokenizer
+
+    @abstractmethod
+    def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
+        """``input_ids`` (and what else the model reads) of some rows, cut to ``longest`` tokens if that is given."""
+
+    @abstractmethod
+    def label(self, target: str) -> list[Any]:
+        """The numbers that a target is learned as."""
+
+    @abstractmethod
+    def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
+        """Tokenised rows as padded tensors: ``input_ids`` and ``attention_mask`` (B, S), ``labels`` (B, T)."""
+
+    @abstractmethod
+    def no_rows(self, batch: Batch) -> Batch:
+        """A row without a label, like those of ``batch``: it passes through the model and has no gradient."""
+
+    @abstractmethod
+    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+        """The loss in fp32, summed over the labels of a batch."""
+
+    @abstractmethod
+    def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
+        """The prediction for each row as text; ``longest``: tokens of the longest label."""
+
+    def check_length(self, room: int | None, *, source: int, answer: int) -> None:
+        """Raise KronaError where a source and its answer have more tokens than the model has positions."""
+        needed = source + (answer if self.answer_follows else 0)
+        if room is not None and needed > room:
+            beside = f" and {answer} of the answer" if self.answer_follows else ""
+            raise KronaError(
+                f"max_source_length={source}{beside}: this backbone has {room} positions: "
+                f"max_source_length={room - needed + source}"
+            )
+
+    def check_targets(self, targets: Sequence[str], *, source: str) -> None:
+        """Raise KronaError for a label that the tokenizer does not reproduce: it could never be predicted."""
+        for label in targets:
+            back = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
+            if back != label:
+                raise KronaError(
+                    f"the tokenizer of {source} can't write the label {label!r} of {self.task.name}: it comes back as "
+                    f"{back!r}. Is its tokenizer.json (or spiece.model) there and whole? backbone.tokenizer=FOLDER "
+                    "names another"
+                )
+
+
+def padded(rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long) -> Tensor:
+    """(B, longest row), filled at the right or at the left. Without rows: (0, 0)."""
+    width = max(map(len, rows), default=0)
+    fills = ([fill] * (width - len(row)) for row in rows)
+    whole = [[*more, *row] if left else [*row, *more] for row, more in zip(rows, fills, strict=True)]
+    return torch.tensor(whole, dtype=dtype).view(len(rows), width)
+
+
+def mask_of(lengths: Sequence[int], width: int, *, left: bool = False) -> Tensor:
+    """(B, width): 1 at a row's own tokens, 0 at the padding."""
+    places = torch.arange(width)
+    own = torch.tensor(list(lengths))[:, None]
+    return ((places >= width - own) if left else (places < own)).long()

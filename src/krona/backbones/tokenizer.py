@@ -1,0 +1,33 @@
+"""Loading of a backbone's tokenizer, and the hash of its pieces and rules."""
+
+import hashlib
+import json
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, tokenizer_folder
+from krona.config.settings import Backbone
+from krona.hub import download_error
+
+
+def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
+    """A backbone's tokenizer, from its own folder, another one or the Hub. Raises KronaError."""
+    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    what = f"the tokenizer of {texts or settings.name}"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            settings.name if texts is None else str(texts),
+            revision=settings.revision if texts is None else None,
+            **(gguf_of(settings) if texts == folder else {}),
+        )
+    except Exception as error:  # each tokenizer backend raises its own
+        raise download_error(what, error, WAYS_OUT) from error
+    assert isinstance(tokenizer, PreTrainedTokenizerBase)
+    return tokenizer
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Hash of a tokenizer's pieces and rules."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
+    return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

@@ -1,0 +1,103 @@
+"""Every method on every architecture that a family knows, by tiny models; peft as the oracle of three methods."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig
+
+import tiny_models
+from krona import surgery
+from krona.backbones.families import FAMILIES
+from krona.backbones.with_method import insert_method
+from krona.messages import KronaError
+from krona.surgery.adapter_file import load_adapter, save_adapter
+from tiny_models import NAMES, tiny
+from tiny_t5 import METHODS, settings
+
+STARTS_AWAY = {"adapter", "compacter", "krona_b_res"}  # tests/test_contract.py says by how much
+# A method at an architecture that refuses it, and why. Everything else works.
+REFUSED = {
+    **{(method, "gpt2"): "magnitude rescales a linear layer's weight" for method in ("dora", "krona_dora")},
+}
+CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}, "lokr": {}}
+
+
+@torch.no_grad()  # under autograd sdpa may take another kernel, 1e-6 apart
+def output(model: Any) -> torch.Tensor:
+    return tiny_models.output(model)
+
+
+def inserted(method: str, model: Any) -> Any:
+    torch.manual_seed(1)
+    insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
+    return model
+
+
+def test_every_architecture_of_a_family_is_here() -> None:
+    known = {kind for architectures in FAMILIES.values() for kind in architectures}
+    assert known == {*NAMES, "t5"}
+    for kind in known:
+        AutoConfig.for_model(kind)
+
+
+@pytest.mark.parametrize("kind", NAMES)
+@pytest.mark.parametrize("method", METHODS)
+def test_works_or_says_why_not(method: str, kind: str, tmp_path: Path) -> None:
+    model, bare = tiny(kind), tiny(kind)
+    before = output(bare)
+    if (method, kind) in REFUSED:
+        with pytest.raises(KronaError, match=REFUSED[method, kind]):
+            inserted(method, model)
+        assert torch.equal(output(model), before)
+        return
+    inserted(method, model)
+    start = output(model)
+    assert torch.equal(start, before) != (method in STARTS_AWAY) or torch.allclose(start, before, atol=1e-6)
+    count = surgery.count(model)
+    assert count.backbone + count.head == sum(p.numel() for p in bare.parameters())
+    assert bool(count.head) == (kind in _encoders())
+    assert bool(count.trainable) == (method != "untuned")
+
+    frozen = {n: p.clone() for n, p in model.named_parameters() if not p.requires_grad}
+    before_training = {n: p.clone() for n, p in surgery.trainable_state(model).items()}
+    if before_training:
+        tiny_models.train(model, steps=3)
+    assert all(torch.equal(p, frozen[n]) for n, p in model.named_parameters() if n in frozen)
+    trained = output(model)
+    moved = {n for n, p in surgery.trainable_state(model).items() if not torch.equal(p, before_training[n])}
+    assert moved == set(before_training) - _unused(moved, before_training)
+
+    save_adapter(model, tmp_path / "a.safetensors")
+    other = tiny(kind)
+    load_adapter(other, tmp_path / "a.safetensors")
+    assert torch.equal(output(other), trained)
+    _merged_is_equal(model, trained)
+    surgery.take_out(model)
+    assert torch.equal(output(model), before)
+    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), bare.state_dict().values(), strict=True))
+
+
+def _encoders() -> set[str]:
+    return {kind for family, kinds in FAMILIES.items() if family.__name__ == "Encoder" for kind in kinds}
+
+
+def _unused(moved: set[str], trained: dict[str, torch.Tensor]) -> set[str]:
+    """Weights without a gradient: a bias of keys, which softmax takes out, and embeddings of what no batch has."""
+    without = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed", "wpe")
+    return {name for name in trained if name not in moved and any(part in name for part in without)}
+
+
+@torch.no_grad()
+def _merged_is_equal(model: Any, expected: torch.Tensor) -> None:
+    try:
+        surgery.merge(model)
+    except KronaError as error:
+        assert any(word in str(error) for word in ("beside", "bias", "no single weight"))  # noqa: PT017
+        assert torch.equal(output(model), expected)
+        return
+    merged = output(model)
+    assert (merged - expected).abs().max() <= 1e-5 * expected.abs().max()
+    surgery.unmerge(model)
+    assert torch.equal(output(model), expected)

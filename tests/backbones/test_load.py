@@ -1,0 +1,183 @@
+"""Backbones of each family from a folder: what they read, a run from end to end, and what is refused."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import one_job
+import tiny_backbones
+from krona.backbones import load, shared
+from krona.backbones.families import family_of
+from krona.backbones.families.decoder import Decoder
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.tasks import Split
+from tasks.glue_files import task
+
+KINDS = ("bert", "llama")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("backbones")
+    return {kind: tiny_backbones.write(root / kind, kind) for kind in KINDS}
+
+
+def loaded(folder: Path, *, name: str = "rte", seed: int = 0, **more: Any) -> load.Loaded:
+    return load.load(Backbone(name="local", path=str(folder), **more), task(name), seed=seed)
+
+
+def split(pairs: list[tuple[str, ...]], targets: list[str]) -> Split:
+    ids = [f"train-{i}" for i in range(len(pairs))]
+    return Split(ids=ids, sources=[" ".join(pair) for pair in pairs], targets=targets, texts=pairs)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["krona", "full", "untuned"])
+def test_a_run_from_end_to_end(kind: str, method: str, folders: dict[str, Path], tmp_path: Path) -> None:
+    typed = one_job.typed(folders[kind], tmp_path / "rte")
+    values = one_job.config(f"method={method}", *typed, *(["trainer.max_epochs=1"] if method == "untuned" else []))
+    job, said = one_job.run(values, tmp_path / "outputs")
+    assert job.state == "done", said
+    result = read_result(job.folder / "result.json")
+    assert result.head_params == (2 * 32 + 2 if kind == "bert" else None)
+    assert ("a new head of 66" in said) == (kind == "bert")
+    lines = (job.folder / "predictions.jsonl").read_text().splitlines()
+    predictions = [json.loads(line)["prediction"] for line in lines]
+    assert len(predictions) == 9
+    assert kind == "llama" or set(predictions) <= {"0", "1"}
+    if method == "krona":
+        assert result.dev_curve[-1]["loss"] < result.dev_curve[0]["loss"]
+        names = set(load_file(job.folder / "adapter.safetensors"))
+        assert ("classifier.weight" in names) == (kind == "bert")
+
+
+def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: dict[str, Path]) -> None:
+    first, again, other = (loaded(folders["bert"], seed=seed).model for seed in (0, 0, 1))
+    assert tiny_backbones.same(first, again)
+    assert not torch.equal(first.classifier.weight, other.classifier.weight)
+    assert tiny_backbones.same(first.bert, other.bert)
+    assert 0.01 < first.classifier.weight.std() < 0.04
+    assert not first.classifier.bias.any()
+    shared.values_of.cache_clear()
+    settings = Backbone(name="local", path=str(folders["bert"]))
+    for seed, alone in ((0, first), (1, other)):  # a sweep's jobs share weights, and not heads
+        assert tiny_backbones.same(shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
+    assert loaded(folders["bert"], name="mnli").model.classifier.out_features == 3
+    assert loaded(folders["bert"], name="stsb").model.classifier.out_features == 1
+    shared.values_of.cache_clear()
+
+
+def test_an_encoder_reads_the_texts_by_themselves(folders: dict[str, Path]) -> None:
+    family = loaded(folders["bert"]).family
+    rows = split([("the cat sat", "the dog"), ("no", "yes")], ["1", "0"])
+    tokens = family.sources(rows, [0, 1], longest=None)
+    pieces = family.tokenizer.convert_ids_to_tokens(tokens["input_ids"][0])
+    assert pieces == ["[CLS]", "the", "cat", "sat", "[SEP]", "the", "dog", "[SEP]"]
+    assert tokens["token_type_ids"][0] == [0, 0, 0, 0, 0, 1, 1, 1]
+    batch = family.collate([
+        {**{name: values[i] for name, values in tokens.items()}, "labels": family.label(rows.targets[i])}
+        for i in range(2)
+    ])  # fmt: skip
+    assert batch["attention_mask"].tolist() == [[1] * 8, [1] * 5 + [0] * 3]
+    assert batch["labels"].tolist() == [[1], [0]]
+
+
+def test_a_decoder_reads_the_source_and_then_the_label(folders: dict[str, Path]) -> None:
+    family = loaded(folders["llama"]).family
+    rows = split([("the cat sat on the mat",)], ["1"])
+    (ids,) = family.sources(rows, [0], longest=None)["input_ids"]
+    assert family.tokenizer.decode(ids) == "the cat sat on the mat label :"
+    (cut,) = family.sources(rows, [0], longest=5)["input_ids"]
+    assert family.tokenizer.decode(cut) == "the cat sat label :"  # what asks for the label is never cut
+    assert family.tokenizer.decode(family.label("1")) == "1 [SEP]"
+
+
+def decoder_batch(model: load.Loaded, lengths: list[int]) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    size = len(tiny_backbones.PIECES)
+    rows = [
+        {"input_ids": torch.randint(4, size, (n,), generator=generator).tolist(), "labels": [5 + n, 2][: 1 + n % 2]}
+        for n in lengths
+    ]
+    return model.family.collate(rows)
+
+
+@torch.no_grad()
+def test_a_decoders_loss_is_that_of_its_label_alone_and_padding_changes_nothing(folders: dict[str, Path]) -> None:
+    model = loaded(folders["llama"])
+    batch = decoder_batch(model, [3, 6, 9])
+    together = model.family.summed_loss(model.model, batch)
+    alone = 0.0
+    for row in range(3):
+        source = batch["input_ids"][row][batch["attention_mask"][row].bool()]
+        label = batch["labels"][row][batch["labels"][row] != -100]
+        ids = torch.cat([source, label])[None]
+        labels = torch.cat([torch.full_like(source, -100), label])[None]
+        alone += float(model.model(input_ids=ids, labels=labels).loss) * len(label)  # the library's own loss
+    assert float(together) == pytest.approx(alone, rel=1e-5)
+
+
+def test_a_decoders_answers_are_the_librarys_and_a_batch_of_one_is_a_batch_of_many(folders: dict[str, Path]) -> None:
+    model = loaded(folders["llama"])
+    assert isinstance(model.family, Decoder)
+    batch = decoder_batch(model, [3, 6, 9, 4])
+    together = model.family._greedy(model.model, batch["input_ids"], batch["attention_mask"], steps=6)
+    for row in range(4):
+        source = batch["input_ids"][row][batch["attention_mask"][row].bool()][None]
+        alone = model.family._greedy(model.model, source, torch.ones_like(source), steps=6)
+        generated = model.model.generate(
+            input_ids=source, attention_mask=torch.ones_like(source), max_new_tokens=6, do_sample=False,
+            eos_token_id=2, pad_token_id=2,
+        )[:, source.shape[1] :]  # fmt: skip
+        ours = together[row].tolist()
+        for other in (alone[0].tolist(), generated[0].tolist()):
+            assert other == ours[: len(other)]
+            assert set(ours[len(other) :]) <= {2}  # it has ended
+
+
+def test_positions_and_heads_that_do_not_fit_are_one_message(folders: dict[str, Path], tmp_path: Path) -> None:
+    short = tiny_backbones.write(tmp_path / "short", "llama", max_position_embeddings=24)
+    values = one_job.config("method=lora", *one_job.typed(short, tmp_path / "rte"))
+    job, _ = one_job.run(values, tmp_path / "outputs")
+    assert job.state == "failed"
+    assert "max_source_length=24 and 2 of the answer: this backbone has 24 positions: max_source_length=22" in job.error
+    values = one_job.config("method=lora", *one_job.typed(short, tmp_path / "rte"), "max_source_length=25")
+    with pytest.raises(KronaError, match="max_source_length=25: the backbone local has 24 positions"):
+        one_job.run(values, tmp_path / "outputs")
+    three = loaded(folders["bert"], name="mnli").model
+    three.save_pretrained(tmp_path / "three")
+    tiny_backbones.words(pair=True).save_pretrained(tmp_path / "three")
+    assert tiny_backbones.same(loaded(tmp_path / "three", name="mnli").model, three)  # a head that fits is kept
+    with pytest.raises(KronaError, match=r"its head has 3 outputs, task rte needs 2.*base_model"):
+        loaded(tmp_path / "three")
+
+
+def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) -> None:
+    with pytest.raises(KronaError, match=r"is a llama, and backbone.architecture says bert"):
+        loaded(folders["llama"], architecture="bert")
+    with pytest.raises(KronaError, match=r"is a vit, which no family has .*docs/adding-a-backbone.md"):
+        family_of(type("Config", (), {"model_type": "vit"})(), "mine")
+
+
+def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setattr("krona.backbones.source.find_spec", lambda name: None)
+    with pytest.raises(KronaError, match="pip install gguf"):
+        loaded(tmp_path)
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\): name one"):
+        loaded(tmp_path)
+
+
+def test_a_word_that_a_family_has_not(folders: dict[str, Path], tmp_path: Path) -> None:
+    typed = one_job.typed(folders["bert"], tmp_path / "rte")
+    values = one_job.config("method=lora", *typed, "method.target_modules=[EncDecAttention]")
+    with pytest.raises(KronaError, match="'EncDecAttention' matches no module of this backbone"):
+        one_job.run(values, tmp_path / "outputs")
+    assert not (tmp_path / "outputs").exists()

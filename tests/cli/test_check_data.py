@@ -1,0 +1,127 @@
+"""`krona check-data`: what a run would read, counted, without a model; the run's own error where it would stop."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.errors import HydraException
+from rich.cells import cell_len
+from rich.console import Console
+
+from krona.cli.check_data import check_data
+from krona.config.overrides import explain
+from krona.messages import KronaError
+from krona.paths import CONF, PROJECT
+from tasks.glue_files import write
+
+
+def own(file: Path) -> list[str]:
+    """The overrides that make cola a task of one's own, with the columns text and label."""
+    texts = ["task.columns=[text]", "task.template='text: {text}'", "task.split=given"]
+    return ["task.name=mood", *texts, f"task.files={{train: {file}}}"]
+
+
+def rows(count: int, *, sep: str = ",") -> list[str]:
+    return ["text" + sep + "label", *(f"day {i}{sep}{i % 2}" for i in range(count))]
+
+
+def checked(*arguments: str, width: int | None = None) -> str:
+    """What is printed, on a terminal of ``width`` columns or into a pipe."""
+    out = io.StringIO()
+    terminal = {"force_terminal": True, "width": width, "no_color": True} if width else {}
+    check_data(arguments[0], arguments[1:], Console(file=out, **terminal))
+    return re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
+
+
+def row(printed: str, name: str) -> list[str]:
+    """The cells of the first line that begins with ``name``."""
+    return next(line for line in printed.splitlines() if line.startswith(name))[len(name) :].split()
+
+
+def test_glues_files_are_counted_as_a_run_reads_them(tmp_path: Path) -> None:
+    write(tmp_path, "rte", train=20, dev=9)
+    said = checked("rte", "data=tsv", f"data.path={tmp_path}")
+    inner = tmp_path / "RTE"
+    assert row(said, "train") == ["20", "2,490", "0", "0", "0", "0", str(inner / "train.tsv")]
+    assert row(said, "validation") == ["9", "277", "0", "0", "0", "0", str(inner / "dev.tsv")]
+    assert row(said, "dev") == ["4", "0", "0", "0", "validation"]
+    assert row(said, "test") == ["5", "0", "0", "0", "0", "validation"]
+    assert row(said, "entailment (0)")[0] == row(said, "not_entailment (1)")[0] == "10"
+    assert "note: GLUE's form, but not GLUE's rows: 20 rows of train for 2,490, 9 rows of validation for 277" in said
+    assert said.splitlines()[-1].endswith(f"train.py task=rte data=tsv data.path={tmp_path}")
+
+
+def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
+    more = ['"say ""no"""\t1', "again\t1", "again\t1", " \t1"]
+    (tmp_path / "a.tsv").write_text("\n".join([*rows(16, sep="\t"), *more]))
+    said = checked("cola", *own(tmp_path / "a.tsv"))
+    assert row(said, "train") == ["20", "0", "1", "1", "0", str(tmp_path / "a.tsv")]
+    assert said.startswith("mood, own data\n")
+    assert "the same source text again" in said
+    said = checked("cola", *own(tmp_path / "a.tsv"), "data.quoting=csv")
+    assert row(said, "train")[3] == "0"
+    write(tmp_path, "stsb", train=30)
+    said = checked("task=stsb", "data=tsv", f"data.path={tmp_path}")
+    assert (row(said, "lowest")[0], row(said, "highest")[0], row(said, "different values")[0]) == ("0.0", "5.0", "30")
+
+
+@pytest.mark.parametrize("width", [80, 40])
+def test_it_fits_a_narrow_terminal(width: int, tmp_path: Path) -> None:
+    write(tmp_path, "rte", train=20, dev=9)
+    *said, command = checked("rte", "data=tsv", f"data.path={tmp_path}", width=width).splitlines()
+    assert max(map(cell_len, said)) <= max(width, cell_len(f"  source {tmp_path}/RTE/train.tsv"))
+    assert "usable: " in command or command.startswith("task")
+    assert any("bad rows 0" in line for line in said)
+
+
+def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("\n".join([*rows(20), "x,2", "y,2", "z"]))
+    out = io.StringIO()
+    with pytest.raises(KronaError, match=r"a\.csv:22: label '2' is not one of .*data\.skip_bad_rows=true"):
+        check_data("cola", own(tmp_path / "a.csv"), Console(file=out))
+    assert "A run would stop at the first bad row" in out.getvalue()
+    assert row(out.getvalue(), "train")[1] == "3"
+    assert "2 unknown label" in out.getvalue()
+    assert "usable" not in out.getvalue()
+    said = checked("cola", *own(tmp_path / "a.csv"), "data.skip_bad_rows=true")
+    assert "usable: " in said
+    assert "left out (data.skip_bad_rows=true): 3 of 23 rows of train: 2 unknown label, first " in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rte", "data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
+        (["cola", *own(Path("/nowhere/a.csv"))], "files.train: /nowhere/a.csv is no file"),
+        (["cola", *own(CONF)], f"{CONF} is a folder, but not one that save_to_disk of datasets wrote"),
+        (["sample_rte", "data=tsv", "data.path=."], "add data=sample"),
+        (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0: expected at least 1"),
+        (["rte,cola", "data=sample"], "rte,cola: one task at a time"),
+        (["ret", "data=sample"], "task=ret: no such task; did you mean 'rte'?"),
+    ],
+)
+def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) -> None:
+    with pytest.raises((KronaError, HydraException)) as caught:
+        check_data(arguments[0], arguments[1:], Console(file=io.StringIO()))
+    assert message in explain(caught.value, arguments)
+
+
+def krona(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "krona.cli.krona", *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100, check=False)
+
+
+def test_exit_codes_and_streams(tmp_path: Path) -> None:
+    done = krona("check-data", "sample_rte", "profile=demo", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    assert row(done.stdout, "train")[0] == "2,000"
+    wrong = krona("check-data", "rte", "data=tsv", "data.path=nowhere", cwd=tmp_path)
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert wrong.stderr == "error: data.path=nowhere: no such folder\n"
+    assert list(tmp_path.iterdir()) == []

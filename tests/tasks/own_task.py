@@ -1,0 +1,40 @@
+"""A task of a user's own, and its data files as programs write them."""
+
+from pathlib import Path
+from typing import Any
+
+from krona.tasks import Split, Splits, Task, load
+from krona.tasks.rows import Part
+
+MOODS = ["sad", "calm", "glad"]
+
+
+def mood(files: dict[str, str] | str, **changes: Any) -> Task:
+    values = {"name": "mood", "columns": ["text"], "labels": MOODS, "metrics": ["accuracy"], "files": files}
+    return Task.from_config(values | changes)
+
+
+def read(path: Path, *, task: dict[str, Any] | None = None, **data: Any) -> Splits:
+    """The splits of one file (or folder) that a run would read."""
+    return load(mood(**({"files": path.name} | (task or {}))), kind="hub", path=str(path.parent), **data)
+
+
+def lines(count: int, *, sep: str = ",", start: int = 0) -> list[str]:
+    """``count`` rows under their header, no two with the same text."""
+    return [f"text{sep}label", *(f"day {i}{sep}{MOODS[i % 3]}" for i in range(start, start + count))]
+
+
+def texts(splits: Splits) -> dict[str, str]:
+    """id → source of all rows."""
+    return {
+        row: source
+        for split in (splits.train, splits.dev, splits.test)
+        for row, source in zip(split.ids, split.sources, strict=True)
+    }
+
+
+def made_up(**rows: int) -> Splits:
+    """Splits of which only the parts' numbers of rows are real."""
+    some = Split(ids=["a"], sources=["a"], targets=["0"], texts=[("a",)])
+    parts = {name: Part(name=name, rows=count) for name, count in rows.items()}
+    return Splits(train=some, dev=some, test=some, kind="glue", parts=parts)

@@ -1,0 +1,84 @@
+"""Models of other architectures than T5, small enough for every test: random weights, the library's own code."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig
+
+from krona.backbones.families import FAMILIES
+from krona.backbones.families.decoder import Decoder, positions
+from krona.backbones.families.encoder import Encoder
+from tiny_t5 import batch
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48, "vocab_size": 50}
+GROUPED = {**SMALL, "num_key_value_heads": 2}  # v: 32 → 16
+BART = {
+    **{f"{side}_{key}": value for side in ("encoder", "decoder")
+       for key, value in {"layers": 2, "attention_heads": 4, "ffn_dim": 48}.items()},
+    "d_model": 32, "vocab_size": 50,
+}  # fmt: skip
+SIZES: dict[str, dict[str, Any]] = {
+    "bart": BART,
+    "bert": SMALL,
+    "deberta-v2": {
+        **SMALL, "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 8,
+        "share_att_key": True, "norm_rel_ebd": "layer_norm", "type_vocab_size": 0, "position_biased_input": False,
+    },
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 48, "vocab_size": 50},
+    "electra": {**SMALL, "embedding_size": 16},
+    "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 4, "vocab_size": 50},
+    "gpt_neox": SMALL,
+    "llama": GROUPED,
+    "mbart": BART,
+    "mistral": GROUPED,
+    "modernbert": {**SMALL, "pad_token_id": 0},
+    "mt5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50},
+    "qwen2": GROUPED,
+    "qwen3": {**GROUPED, "head_dim": 8},
+    "roberta": SMALL,
+    "umt5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50},
+    "xlm-roberta": SMALL,
+}  # fmt: skip
+NAMES = sorted(SIZES)
+
+
+def tiny(kind: str, *, seed: int = 0) -> Any:
+    return tiny_of(kind, seed=seed)
+
+
+def tiny_of(kind: str, *, seed: int = 0, **sizes: Any) -> Any:
+    """A model of this ``model_type`` in eval mode, its biases and normalisations away from 0 and 1."""
+    torch.manual_seed(seed)
+    (family,) = (family for family, architectures in FAMILIES.items() if kind in architectures)
+    config: Any = AutoConfig.for_model(kind, **{**SIZES[kind], **sizes})
+    config.decoder_start_token_id = 0
+    model = family.auto._model_mapping[type(config)](config)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() == 1:
+            nn.init.uniform_(parameter, *((-0.2, 0.2) if name.endswith("bias") else (0.8, 1.2)))
+    return model.eval()
+
+
+def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
+    """Logits of the tokens that are no padding, as the family runs the model."""
+    one, kind = batch(seed), model.config.model_type
+    mask = one["attention_mask"]
+    if kind in FAMILIES[Encoder]:
+        return model(input_ids=one["input_ids"], attention_mask=mask).logits
+    if kind in FAMILIES[Decoder]:
+        inputs = {"input_ids": one["input_ids"], "attention_mask": mask, "position_ids": positions(mask)}
+        return model(**inputs).logits[mask.bool()]
+    return model(**one).logits
+
+
+def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:
+    """A few steps towards other outputs, dropout on."""
+    model.train()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
+    for step in range(steps):
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        (output(model, step) ** 2).mean().backward()
+        optimizer.step()
+    model.eval()
