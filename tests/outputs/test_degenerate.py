@@ -153,6 +153,8 @@ def test_after_a_run_the_last_remark_says_what_to_try() -> None:
     (line,) = lines(result)
     assert line.startswith('! all 10 test predictions are "1" (not_entailment); the best constant prediction scores')
     assert ". It has not learned how to answer: try a higher optimizer.lr" in line
+    result.splits["train"]["skipped_rows"] = 9
+    assert "It has not learned" in lines(result)[-1], "after all that is said"
     result.splits["train"]["targets"] = {"1": 24}
     assert not any("try a higher" in line for line in lines(result)), "longer training is no help there"
     untuned = make_result("untuned", "rte")

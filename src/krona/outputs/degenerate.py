@@ -59,8 +59,8 @@ def lines(result: Result) -> list[str]:
     answers = encoded(result)
     found = remarks(result, answers, "test" if "test" in answers else "dev")
     said = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
-    cause = any(not remark.unlearned and remark.warns for remark in found)  # longer training would not help
-    if said and not cause and any(remark.unlearned for remark in found):
+    one_class = any(_of_training_rows(result))  # longer training would not help
+    if any(remark.unlearned for remark in found) and not one_class:
         said[-1] += f". {advice(result)}"
     return said
 
