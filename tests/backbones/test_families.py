@@ -9,9 +9,11 @@ from transformers import AutoConfig
 
 import tiny_models
 from krona import surgery
-from krona.backbones.families import FAMILIES
+from krona.backbones import families
+from krona.backbones.families import FAMILIES, Architecture, decoder, family_of
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
+from krona.paths import PROJECT
 from krona.surgery.adapter_file import load_adapter, save_adapter
 from tiny_models import NAMES, tiny
 from tiny_t5 import METHODS, settings
@@ -21,6 +23,10 @@ STARTS_AWAY = {"adapter", "compacter", "krona_b_res"}  # tests/test_contract.py 
 REFUSED = {
     **{(method, "gpt2"): "magnitude rescales a linear layer's weight" for method in ("dora", "krona_dora")},
 }
+OPT = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "ffn_dim": 48, "word_embed_proj_dim": 32,
+    "vocab_size": 50,
+}  # fmt: skip
 CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}, "lokr": {}}
 
 
@@ -101,3 +107,18 @@ def _merged_is_equal(model: Any, expected: torch.Tensor) -> None:
     assert (merged - expected).abs().max() <= 1e-5 * expected.abs().max()
     surgery.unmerge(model)
     assert torch.equal(output(model), expected)
+
+
+@pytest.mark.parametrize("method", ["krona", "krona_b", "adapter", "bitfit", "full"])
+def test_the_architecture_that_the_docs_add(method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """docs/adding-a-backbone.md, followed to the letter, on a tiny OPT."""
+    text = (PROJECT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
+    code = text.split("# src/krona/backbones/families/decoder.py\n")[1].split("```")[0]
+    with pytest.raises(KronaError, match=r"the architecture 'opt'.*decoder.layers.#.fc1"):
+        family_of(AutoConfig.for_model("opt", **OPT), "mine")
+    monkeypatch.setattr(decoder, "ARCHITECTURES", known := dict(decoder.ARCHITECTURES))
+    monkeypatch.setattr(families, "FAMILIES", {**FAMILIES, decoder.Decoder: known})
+    monkeypatch.setattr(tiny_models, "FAMILIES", {**FAMILIES, decoder.Decoder: known})
+    exec(code, {"Architecture": Architecture, "ARCHITECTURES": known})
+    monkeypatch.setitem(tiny_models.SIZES, "opt", OPT)
+    test_works_or_says_why_not(method, "opt", tmp_path)

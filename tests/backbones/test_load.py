@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoConfig
 
 import one_job
 import tiny_backbones
@@ -161,8 +162,9 @@ def test_positions_and_heads_that_do_not_fit_are_one_message(folders: dict[str, 
 def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) -> None:
     with pytest.raises(KronaError, match=r"is a llama, and backbone.architecture says bert"):
         loaded(folders["llama"], architecture="bert")
-    with pytest.raises(KronaError, match=r"is a vit, which no family has .*docs/adding-a-backbone.md"):
-        family_of(type("Config", (), {"model_type": "vit"})(), "mine")
+    vit = AutoConfig.for_model("vit", hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
+    with pytest.raises(KronaError, match=r"the architecture 'vit'.*docs/adding-a-backbone.md.*layers.#.*q_proj"):
+        family_of(vit, "mine")
 
 
 def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -253,7 +253,7 @@ BACKBONES = {
     "truncated": ["the weights of", "can't be loaded"],
     "no weights": ["the weights of", "can't be loaded"],
     "not json": ["the config of", "can't be loaded"],
-    "another kind": ["is a vit, which no family has", "docs/adding-a-backbone.md"],
+    "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
     "no kind": ["the config of"],
     "no config": ["no config.json in it", "there should be config.json, model.safetensors and a tokenizer"],
     "no tokenizer": ["the tokenizer of", "can't write the label '0' of rte: it comes back as ''"],

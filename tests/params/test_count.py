@@ -8,7 +8,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import one_job
+from krona.backbones.families import architecture_of
+from krona.backbones.load import meta_model
 from krona.cli.krona import app
+from krona.config import check
 from krona.messages import KronaError
 from krona.paper import read_paper_table
 from krona.params import count as audit
@@ -96,6 +100,40 @@ def test_full_counts_of_other_backbones() -> None:
     began = time.perf_counter()
     assert one("t5_large", "method=full").trainable_params == 737_668_096
     assert time.perf_counter() - began < 20
+
+
+# without the head; as their model cards and papers give them, in millions: 109, 124, 184, 149, 22.7, 1,236, 494, 135
+PUBLISHED = {
+    "bert_base": 109_482_240,
+    "roberta_base": 124_055_040,
+    "deberta_v3_base": 183_831_552,
+    "modernbert_base": 149_014_272,
+    "minilm_l6": 22_713_216,
+    "llama_3_2_1b": 1_235_814_400,
+    "qwen2_5_0_5b": 494_032_768,
+    "smollm2_135m": 134_515_008,
+}
+
+
+@pytest.mark.parametrize("backbone", PUBLISHED)
+def test_counts_of_other_backbones_are_the_librarys(backbone: str) -> None:
+    full, lora, untuned = tables.rows(backbone, ["method=full,lora,untuned"])[0]
+    settings = check.settings(one_job.config(f"backbone={backbone}", "data=sample", "task=sample_rte")).backbone
+    model = meta_model(settings)
+    encoder = architecture_of(model).head
+    own = model.base_model if encoder else model
+    published = full.trainable_params
+    assert published == PUBLISHED[backbone]
+    # deberta and modernbert have parts of their head outside the base model, as every encoder has its classifier
+    assert published == own.num_parameters()
+    assert bool(encoder) == (untuned.head_params > 0) == (untuned.head_params == model.num_parameters() - published > 0)
+    assert 0 < lora.trainable_params < 0.002 * published
+
+
+def test_grouped_queries_give_each_layer_its_own_b() -> None:
+    row = one("smollm2_135m", "method=krona", "method.train_layer_norms=false")
+    # 30 blocks; the paper's A fits q, 576 → 576, with B (18, 24), and v, 576 → 192, with B (18, 8)
+    assert row.trainable_params == 30 * (32 * 24 + 18 * 24 + 32 * 24 + 18 * 8)
 
 
 def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:

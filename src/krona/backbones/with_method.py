@@ -82,14 +82,20 @@ def _widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
 def _fitted(
     branch: Any, kron_factors: Any, widths: set[tuple[int, int]], counterparts: Mapping[str, Any]
 ) -> tuple[list[list[int]], list[str]]:
-    """The paper's factors if they fit these layers, else their counterpart and a note."""
+    """The paper's factors if they fit these layers, else their counterpart and a note.
+
+    Layers of several widths (grouped queries) share the shape of A; B follows from each.
+    """
     wanted = [list(shape) for shape in kron_factors]
+    a1, a2 = wanted[0]
+    several = len(widths) > 1
+    if several and all(d_in % a1 == d_out % a2 == 0 and d_in // a1 > 1 < d_out // a2 for d_in, d_out in widths):
+        return wanted[:1], []
     d_in, d_out = (math.gcd(*sides) for sides in zip(*widths, strict=True))
     fitted = branch.fit_to_layer(wanted, d_in, d_out, counterparts)
-    if len(widths) > 1:
-        fitted = fitted[:1]  # a shape of A that divides all layers: B follows from each
-    (a1, a2), (p, q) = wanted[0], fitted[0]
+    p, q = fitted[0]
     if (a1, a2) == (p, q):
         return fitted, []
     layers = ", ".join(f"{of_in} → {of_out}" for of_in, of_out in sorted(widths))
-    return fitted, [f"factors ({a1}, {a2}) of the paper become ({p}, {q}) on layers {layers}"]
+    note = f"factors ({a1}, {a2}) of the paper become ({p}, {q}) on layers {layers}"
+    return fitted[:1] if several else fitted, [note]

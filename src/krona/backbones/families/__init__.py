@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from torch import nn
+from transformers import AutoModel
 
 from krona.backbones.families import decoder, encoder, encoder_decoder
 from krona.backbones.families.family import Architecture, Batch, Family
@@ -37,11 +39,21 @@ def family_of(config: Any, what: str) -> type[Family]:
     for family, architectures in FAMILIES.items():
         if kind in architectures:
             return family
-    known = "; ".join(f"{family.__name__}: {', '.join(names)}" for family, names in FAMILIES.items())
     raise KronaError(
-        f"backbone {what} is a {kind}, which no family has ({known}). A new architecture is a few lines of names in "
-        "its family's file, src/krona/backbones/families/: see docs/adding-a-backbone.md"
+        f"backbone {what}: no file of src/krona/backbones/families has the architecture {kind!r}. A few lines of names "
+        f"add it: docs/adding-a-backbone.md.{_modules_of(config)}"
     )
+
+
+def _modules_of(config: Any) -> str:
+    """Names of an unknown architecture's modules with weights, a layer's number as #; nothing if it can't be built."""
+    try:
+        with torch.device("meta"):
+            model = AutoModel.from_config(config)
+    except Exception:  # each architecture raises its own: the error then only lacks the names
+        return ""
+    names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
+    return f" Its modules with weights: {', '.join(dict.fromkeys(names))}"
 
 
 def architecture_of(model: nn.Module) -> Architecture:
@@ -68,9 +80,3 @@ def places_of(model: nn.Module, words: Sequence[str]) -> list[list[str]]:
     """
     names = architecture_of(model).names
     return [list(names.get(word, [word])) for word in words]
-
-
-def module_names(model: nn.Module) -> list[str]:
-    """The names of a model's modules with weights, layers' numbers as #, each once."""
-    names = (name for name, module in model.named_modules() if module._parameters)
-    return list(dict.fromkeys(re.sub(r"\.\d+(?=\.|$)", ".#", name) for name in names))
