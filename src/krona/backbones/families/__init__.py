@@ -47,9 +47,10 @@ def family_of(config: Any, what: str) -> type[Family]:
 
 def _modules_of(config: Any) -> str:
     """Names of an unknown architecture's modules with weights, a layer's number as #; nothing if it can't be built."""
+    auto: Any = AutoModel  # untyped
     try:
         with torch.device("meta"):
-            model = AutoModel.from_config(config)
+            model = auto.from_config(config)
     except Exception:  # each architecture raises its own: the error then only lacks the names
         return ""
     names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
