@@ -22,6 +22,9 @@ def run(jobs: Sequence[SweepJob], *, n_jobs: int, ended: Ended) -> None:
     """
     import joblib.externals.loky  # noqa: F401 - before the threads, which would import it all at once
 
+    # After an interrupt loky's tracker removes what a killed process left, and warns of it on the user's screen.
+    quiet = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
+    os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
     count, cores = shares(n_jobs, jobs)
     lock, stopped = threading.Lock(), threading.Event()
     waiting = iter(jobs)
