@@ -17,6 +17,11 @@ def amount(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
+def listed(names: list[str]) -> str:
+    """``train``, ``train and dev``, ``train, dev and test``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def first_few(lines: list[str], most: int) -> list[str]:
     """The first ``most`` of them, and how many more there are."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]

@@ -1,5 +1,6 @@
 """What is averaged and what never is, what is best, what is missing."""
 
+import json
 import shlex
 
 import numpy as np
@@ -381,6 +382,21 @@ def test_table_2_takes_the_benches_where_they_are(tmp_path):
     assert report.tables[0].cell("krona", "launches").value == 0
     assert report.tables[0].cell("pa", "latency").command == "python bench.py bench=latency"
     assert "training.json is not a bench's result" in report.problems[0]
+
+
+@pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])
+def test_a_bench_compares_with_the_paper_on_its_backbone_alone(tmp_path, backbone):
+    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
+    (tmp_path / "bench").mkdir()
+    bench = {
+        "rows": [{"name": "krona", "ratio_to_full": 1.02, "launches_added": 0}],
+        "machine": {"device": "a GPU"},
+        "settings": {"options": {"backbone": backbone}},
+    }
+    (tmp_path / "bench" / "latency.json").write_text(json.dumps(bench))
+    table = collect(tmp_path, table="2").tables[0]
+    assert (table.cell("krona", "latency").difference is not None) == (backbone == "t5_base")
+    assert any("ran on bert_base" in note for note in table.notes) == (backbone == "bert_base")
 
 
 def test_a_bench_without_full_has_launches_and_no_ratio(tmp_path):

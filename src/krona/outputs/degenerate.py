@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import amount
+from krona.messages import amount, listed
 from krona.metrics.answers import Answers
 from krona.metrics.scores import score_by_sums
 from krona.outputs.predictions import encoded, label_words, metrics_of, without_label
@@ -135,7 +135,7 @@ def _of_rows_left_out(result: Result) -> Iterator[Remark]:
         share = _share(result, names, skipped)
         shown = [*([f"{100 * share:.3g} %"] if share is not None else []), *faults]
         why = f" ({', '.join(shown)})" if shown else ""
-        text = f"{amount(skipped, 'row')} of {' and '.join(names)} left out by data.skip_bad_rows{why}"
+        text = f"{amount(skipped, 'row')} of {listed(names)} left out by data.skip_bad_rows{why}"
         yield Remark(text, warns=share is None or share > LEFT_OUT)
 
 

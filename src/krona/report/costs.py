@@ -17,6 +17,7 @@ from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 REFERENCE = "full"
+PAPERS = "t5_base"  # the benches' name of the paper's backbone
 
 
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
@@ -67,6 +68,7 @@ def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
         Column("launches", "Launches added", "launches"),
         Column("training_time", "Training time (%)", "time"),
     ]
+    others = {kind: name for kind, bench in benches.items() if (name := _backbone_of(bench)) != PAPERS}
     machines = " and ".join(dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values()))
     table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, columns, [])
     names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
@@ -74,11 +76,22 @@ def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
         row = Row(name, METHOD_LABELS.get(name, name))
         for column, kind in (("latency", "latency"), ("training_time", "training")):
             row.cells[column] = _bench_cell(by_name.get(kind, {}).get(name), kind, layout, name, column)
+            row.cells[column].comparable = row.cells[column].value is not None and kind not in others
         added = by_name.get("latency", {}).get(name, {}).get("launches_added")
         row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
         table.rows.append(row)
     table.notes = [*layout.notes, "Latency: batch 1, length 10; launches added are the same measure without a GPU."]
+    table.notes += [
+        f"bench={kind} ran on {name}, the paper's numbers are for {PAPERS}: no difference is shown."
+        for kind, name in others.items()
+    ]
     return table
+
+
+def _backbone_of(bench: dict[str, Any]) -> str:
+    """A file of conf/backbone; the benches' default where the JSON names none."""
+    options = (bench.get("settings") or {}).get("options") or {}
+    return str(options.get("backbone", PAPERS))
 
 
 def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: str, column: str) -> Cell:
@@ -86,7 +99,7 @@ def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: s
     if found is None or found["ratio_to_full"] is None:
         why = "not measured" if found is None else "measured without full"
         return Cell(paper=paper, missing=why, command=f"python bench.py bench={kind}")
-    return Cell(100 * float(found["ratio_to_full"]), paper=paper, comparable=True, digits=0)
+    return Cell(100 * float(found["ratio_to_full"]), paper=paper, digits=0)
 
 
 def _machine_name(machine: Any) -> str:
