@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.methods.arguments import choice, whole
 from krona.methods.magnitude import Magnitude
 from krona.surgery.targets import match_places, widths
-from krona.surgery.wrapper import Place, Placement, base_of, public_name
+from krona.surgery.wrapper import Place, Placement, base_of, is_conv1d, matrix_of, public_name
 
 
 @dataclass(frozen=True)
@@ -103,10 +103,10 @@ def _hows(
 
 
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, how: Place) -> Magnitude:
-    if not isinstance(base, nn.Linear) or how.placement != "parallel":
+    if not (isinstance(base, nn.Linear) or is_conv1d(base)) or how.placement != "parallel":
         raise KronaError(f"magnitude rescales a linear layer's weight with a parallel branch; {place} has none")
     deltas = [delta_of(place, branch).detach() for branch in branches]
-    return Magnitude(base.weight.detach(), sum(deltas[1:], deltas[0]))
+    return Magnitude(matrix_of(base).detach(), sum(deltas[1:], deltas[0]))
 
 
 def delta_of(place: str, branch: nn.Module) -> Any:

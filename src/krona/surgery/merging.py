@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.branches import delta_of
-from krona.surgery.targets import is_conv1d
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, is_conv1d, matrix_of, public_name, state_of
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
@@ -70,8 +69,8 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
             f"{'the end of a block' if name in adapted.entrances else f'a {type(base).__name__} and no linear layer'}: "
             "no single weight can hold it (section 3.3). Keep it beside the block"
         )
-    own: Any = base.weight
-    W = (own.T if transposed else own).to(torch.promote_types(own.dtype, torch.float32))
+    own = matrix_of(base)
+    W = own.to(torch.promote_types(own.dtype, torch.float32))
     branches = list(adapted.branches[name].children())
     if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
         branches.reverse()

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from krona.messages import KronaError, did_you_mean
-from krona.surgery.wrapper import Adapted, base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import Adapted, base_of, is_conv1d, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,6 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     d_in: Any = base_of(first).in_features
     d_out: Any = base_of(last).out_features
     return int(d_in), int(d_out)
-
-
-def is_conv1d(module: nn.Module) -> bool:
-    """Whether it is GPT-2's linear layer, whose weight is (d_in, d_out): the transpose of an ``nn.Linear``'s."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:

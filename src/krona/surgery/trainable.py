@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.targets import is_conv1d, widths, widths_at
-from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, of_an_adapter, public_name
+from krona.surgery.targets import widths, widths_at
+from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, is_conv1d, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)

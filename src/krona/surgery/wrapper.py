@@ -135,7 +135,7 @@ class Adapted(nn.Module):
                     y = y + branch(x)
             if self.active in self.magnitudes:
                 delta = sum(branch.delta().detach() for branch in branches)
-                y = self.magnitudes[self.active](y, self.base.weight, delta, self.base.bias)
+                y = self.magnitudes[self.active](y, matrix_of(self.base), delta, self.base.bias)
         y = y.to(dtype)  # under autocast a branch's last step may be in fp32
         return (y, *output[1:]) if isinstance(output, tuple) else y
 
@@ -211,6 +211,17 @@ def of_an_adapter(name: str) -> bool:
 def base_of(module: nn.Module) -> nn.Module:
     """The backbone's module, without the wrapper."""
     return module.base if isinstance(module, Adapted) else module
+
+
+def is_conv1d(module: nn.Module) -> bool:
+    """Whether it is GPT-2's linear layer, whose weight is (d_in, d_out): the transpose of an ``nn.Linear``'s."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def matrix_of(layer: nn.Module) -> Tensor:
+    """(d_out, d_in): a linear layer's weight."""
+    weight = layer.get_parameter("weight")
+    return weight.T if is_conv1d(layer) else weight
 
 
 def state_of(model: nn.Module) -> Inserted:
