@@ -14,6 +14,7 @@ An extra for inference of your own, and for bench.py: `krona.surgery.inference`.
 """
 
 from krona.surgery.insertion import activate, insert, take_out
+from krona.surgery.leaving import bake
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
@@ -34,6 +35,7 @@ __all__ = [
     "activate",
     "adapted_modules",
     "adapter_state",
+    "bake",
     "count",
     "find_places",
     "insert",

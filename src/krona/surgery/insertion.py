@@ -8,6 +8,7 @@ from torch import nn
 from krona.kernels.t5_modules import restore_modules, use_fast_modules
 from krona.messages import KronaError
 from krona.surgery.branches import build, existing_names
+from krona.surgery.leaving import allow_saving, refuse_saving
 from krona.surgery.merging import unmerge
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import (
@@ -17,9 +18,9 @@ from krona.surgery.wrapper import (
     Placement,
     adapted_modules,
     adapter_named,
-    base_of,
     of_an_adapter,
     public_name,
+    replace,
     state_of,
 )
 
@@ -89,11 +90,12 @@ def insert(
         adapted = model.get_submodule(at.place)
         if not isinstance(adapted, Adapted):
             adapted = Adapted(adapted)
-            _replace(model, at.place, adapted)
+            replace(model, at.place, adapted)
         adapted.put_in(name, at.branches, at.how, at.magnitude, at.entry)
     adapter.trained = _to_train(model, trains, state, reversible=reversible)
     state.adapters[name] = adapter
     use_fast_modules(model)
+    refuse_saving(model)
     activate(model, name)
 
 
@@ -147,7 +149,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
         for place, adapted in reversed(list(adapted_modules(model))):
             adapted.drop(adapter_name)
             if not adapted.branches:
-                _replace(model, place, adapted.base)
+                replace(model, place, adapted.base)
         del state.adapters[adapter_name]
     if state.adapters:
         activate(model, staying or state.merged or next(iter(state.adapters)))
@@ -155,6 +157,7 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad[parameter_name])
     restore_modules(model)
+    allow_saving(model)
     del model.__dict__["krona"]
 
 
@@ -207,8 +210,3 @@ def _parameter_owners(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]
             by_parameter.setdefault(id(parameter), []).append((module, attribute))
             names[public_name(f"{module_name}.{attribute}")] = id(parameter)
     return {name: by_parameter[identity] for name, identity in names.items()}
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, attribute = name.rpartition(".")
-    setattr(base_of(model.get_submodule(parent)), attribute, module)

@@ -213,6 +213,12 @@ def base_of(module: nn.Module) -> nn.Module:
     return module.base if isinstance(module, Adapted) else module
 
 
+def replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    """Put a module at a name of the model."""
+    parent, _, attribute = name.rpartition(".")
+    setattr(base_of(model.get_submodule(parent)), attribute, module)
+
+
 def is_conv1d(module: nn.Module) -> bool:
     """Whether it is GPT-2's linear layer, whose weight is (d_in, d_out): the transpose of an ``nn.Linear``'s."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")

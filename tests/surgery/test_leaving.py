@@ -1,0 +1,58 @@
+"""A model that leaves: baked and loaded by plain transformers, or refused while branches are in it."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from backbones.test_families import inserted
+from krona import surgery
+from krona.messages import KronaError
+from tiny_models import output, tiny, train
+from tiny_t5 import METHODS
+
+KINDS = ["bert", "gpt2", "llama", "mt5"]
+BAKED = {"full", "layer_norm", "untuned", "lora", "krona", "lokr", "dora", "krona_dora"}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", METHODS)
+def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str, kind: str, tmp_path: Path) -> None:
+    model = inserted(method, tiny(kind))
+    if method != "untuned":
+        with torch.enable_grad():
+            train(model)
+    expected = output(model)
+    branches = any(True for _ in surgery.adapted_modules(model))
+    if branches:
+        for saver in (model.save_pretrained, copy.deepcopy(model).save_pretrained, model.push_to_hub):
+            with pytest.raises(KronaError, match=r"surgery.bake\(model\).*surgery.take_out\(model\).*save_adapter"):
+                saver(tmp_path)
+    assert not list(tmp_path.iterdir())
+    try:
+        surgery.bake(model)
+    except KronaError:
+        assert branches
+        assert method not in BAKED
+        assert torch.equal(output(model), expected)
+        surgery.take_out(model)
+        model.save_pretrained(tmp_path)  # it may leave again
+        return
+    assert (output(model) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    assert not [name for name, _ in model.named_parameters() if ".base." in name]
+    model.save_pretrained(tmp_path)
+    loaded, keys = type(model).from_pretrained(tmp_path, output_loading_info=True)
+    assert not [names for names in keys.values() if names]
+    assert torch.equal(output(loaded.eval()), output(model))
+    with pytest.raises(KronaError, match="no adapter is in this model"):
+        surgery.bake(model)
+
+
+def test_of_two_adapters_none_is_baked() -> None:
+    model: Any = inserted("lora", tiny("bert"))
+    surgery.insert(model, name="other")
+    with pytest.raises(KronaError, match="there are 2 adapters"):
+        surgery.bake(model)
