@@ -3,7 +3,6 @@
 import logging
 import re
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,14 +11,13 @@ from torch import nn
 
 import one_job
 import tiny_backbones
-from krona.backbones.families import Family, family_of
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 from krona.training import compiled
 from tiny_backbone import write_backbone
-from tiny_models import tiny_of
+from tiny_models import family_batch, family_for, tiny_of
 from tiny_t5 import METHODS, settings, tiny_t5
 
 KINDS = ("t5", "bert", "llama")
@@ -42,24 +40,6 @@ def model_of(kind: str) -> Any:
         if isinstance(getattr(module, "dropout", None), float):
             module.dropout = 0.0
     return model.train()
-
-
-def family(model: Any) -> Family:
-    """The family without a tokenizer: batches are made of numbers here."""
-    task, tokenizer = SimpleNamespace(target_strings=lambda: ["0", "1"]), SimpleNamespace(eos_token_id=1)
-    made: Any = family_of(model.config, "tiny").__new__(family_of(model.config, "tiny"))
-    made.task, made.tokenizer, made.eos, made.targets = task, tokenizer, 1, ["0", "1"]
-    return made
-
-
-def batch(kind: str, rows: int, length: int, tokens: int) -> dict[str, torch.Tensor]:
-    generator = torch.Generator().manual_seed(length)
-    ids, mask = torch.randint(2, 50, (rows, length), generator=generator), torch.ones(rows, length, dtype=torch.long)
-    mask[0, : 2 if kind == "llama" else 0] = 0
-    mask[0, length if kind == "llama" else length - 2 :] = 0
-    high, width = (2, 1) if kind == "bert" else (50, tokens)
-    labels = torch.randint(0, high, (rows, width), generator=generator)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
@@ -87,10 +67,10 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
 ) -> None:
     graphs, model = counted(monkeypatch), model_of(kind)
     insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
-    loss = family(model).summed_loss
+    loss = family_for(model).summed_loss
     step = compiled.compiled(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):
-        one = batch(kind, rows, length, tokens)
+        one = family_batch(model, rows, length, tokens)
         torch.testing.assert_close(step(model, one), loss(model, one), rtol=1e-5, atol=0)
     assert len(graphs) == 1
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -106,9 +86,9 @@ def test_a_compiler_that_fails_is_one_message(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(compiled, "BACKEND", broken)
     model = model_of("bert")
-    step = compiled.compiled(family(model).summed_loss)
+    step = compiled.compiled(family_for(model).summed_loss)
     with pytest.raises(KronaError, match=r"trainer\.compile: .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
-        step(model, batch("bert", 3, 7, 1))
+        step(model, family_batch(model, 3, 7, 1))
 
 
 def test_a_run_compiles_its_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
