@@ -1,12 +1,13 @@
 """Models of other architectures than T5, small enough for every test: random weights, the library's own code."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AutoConfig
 
-from krona.backbones.families import FAMILIES
+from krona.backbones.families import FAMILIES, family_of
 from krona.backbones.families.decoder import Decoder, positions
 from krona.backbones.families.encoder import Encoder
 from tiny_t5 import batch
@@ -70,6 +71,24 @@ def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
         inputs = {"input_ids": one["input_ids"], "attention_mask": mask, "position_ids": positions(mask)}
         return model(**inputs).logits[mask.bool()]
     return model(**one).logits
+
+
+def family_for(model: nn.Module) -> Any:
+    """The model's family without a tokenizer: its batches are made of numbers."""
+    kind: Any = family_of(model.config, "tiny")
+    made = kind.__new__(kind)
+    made.tokenizer, made.eos, made.targets = SimpleNamespace(pad_token_id=0), 1, ["0", "1"]
+    return made
+
+
+def family_batch(model: nn.Module, rows: int, length: int, tokens: int) -> dict[str, torch.Tensor]:
+    """Rows as the family collates them, the first one two tokens shorter; labels of so many tokens, or classes."""
+    family, generator = family_for(model), torch.Generator().manual_seed(length)
+    high, width = (50, tokens) if family.writes else (2, 1)
+    ids = torch.randint(2, 50, (rows, length), generator=generator).tolist()
+    labels = torch.randint(0, high, (rows, width), generator=generator).tolist()
+    ids[0] = ids[0][: length - 2]
+    return family.collate([{"input_ids": a, "labels": b} for a, b in zip(ids, labels, strict=True)])
 
 
 def train(model: nn.Module, steps: int = 2, lr: float = 1e-2) -> None:

@@ -173,4 +173,5 @@ def test_random_weights_are_their_sizes_and_their_tokenizer(tmp_path: Path) -> N
 def test_a_switch_that_is_off_is_absent() -> None:
     assert identity(changed("data.quoting", None)) == identity() != identity(changed("data.quoting", "csv"))
     assert identity(changed("trainer.bucket_by_length", False)) == identity()
+    assert identity(changed("trainer.compile", False)) == identity() != identity(changed("trainer.compile", True))
     assert identity(changed("trainer.bucket_by_length", None)) != identity()

@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+import tiny_models
+import tiny_t5
+from krona import surgery
+from krona.backbones.with_method import insert_method
 from krona.config import check, compose
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
@@ -44,6 +48,41 @@ def expand(*overrides: str) -> list[tuple[str, ...]]:
 def test_each_sweep_has_the_runs_that_it_names(name: str) -> None:
     jobs = expand(f"sweeps={name}")
     assert len(set(jobs)) == RUNS[name]
+
+
+def shapes_of(*overrides: str) -> list[str]:
+    jobs = expand("sweeps=factor_shapes", *overrides)
+    return [item.partition("=")[2] for job in jobs for item in job if item.startswith("method.kron_factors=")]
+
+
+@pytest.mark.parametrize("name", sorted({path.stem for path in (CONF / "backbone").glob("*.yaml")} - {"hub", "local"}))
+def test_factor_shapes_have_the_width_of_the_backbone(name: str) -> None:
+    widths = {
+        "bert_base": 768, "deberta_v3_base": 768, "flan_t5_base": 768, "llama_3_2_1b": 2048, "minilm_l6": 384,
+        "modernbert_base": 768, "nano": 192, "qwen2_5_0_5b": 896, "roberta_base": 768, "smollm2_135m": 576,
+        "t5_3b": 1024, "t5_base": 768, "t5_large": 1024, "t5_small": 512,
+    }  # fmt: skip
+    shapes = [json.loads(shape)[0] for shape in shapes_of(f"backbone={name}")]
+    assert len(shapes) > 4
+    assert all(a1 * a2 == widths[name] for a1, a2 in shapes)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "distilbert", "llama", "bert"])
+def test_factor_shapes_of_a_folder_fit_the_places_of_krona(kind: str, tmp_path: Path) -> None:
+    model = tiny_models.tiny(kind)
+    model.config.save_pretrained(tmp_path)
+    shapes = shapes_of("backbone=local", f"backbone.path={tmp_path}")
+    assert len(shapes) == (3 if kind == "llama" else 4)  # 32 wide; v of this llama is 16: no A with 16 columns
+    for shape in shapes:
+        insert_method(model, tiny_t5.settings("krona", kron_factors=json.loads(shape)), counterparts={})
+        surgery.take_out(model)
+
+
+def test_factor_shapes_without_a_width_say_what_gives_one(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    for typed in (["backbone=hub", "backbone.name=a/b"], ["backbone=local", f"backbone.path={tmp_path}"]):
+        with pytest.raises(Exception, match=r"needs the backbone's width.*backbone\.sizes=\{hidden_size:768\}"):
+            expand("sweeps=factor_shapes", *typed)
 
 
 def test_every_sweep_file_is_tested() -> None:

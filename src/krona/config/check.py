@@ -50,6 +50,7 @@ def settings(config: Mapping[str, Any]) -> s.Run:
     micro, batch = simple.get("micro_batch_size"), simple.get("batch_size")
     if not problems and micro is not None and micro > batch:
         problems = [f"micro_batch_size={micro} is larger than batch_size={batch}"]
+    problems += _no_graph(parts["trainer"]) if not problems else []
     _raise_all(problems)
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 
@@ -114,6 +115,14 @@ def _logger(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         problems += wrong
     _raise_all(problems)
     return config
+
+
+def _no_graph(trainer: s.Trainer) -> list[str]:
+    """Settings that ``trainer.compile`` can't be together with."""
+    others = ["strategy=fsdp"] if trainer.strategy == "fsdp" else []
+    others += ["gradient_checkpointing=true"] if trainer.gradient_checkpointing else []
+    what = "torch.compile makes no whole graph of both; take one"
+    return [f"trainer.compile=true and trainer.{other}: {what}" for other in others if trainer.compile]
 
 
 def build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:

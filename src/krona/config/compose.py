@@ -30,19 +30,27 @@ from krona.paths import CONF, NANO, OUTPUTS, PROJECT
 
 MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but with the best values of a search
+WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # names of a backbone's width in configs
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Shapes of A with the parameters of rank-1 LoRA on a layer of d_model × d_model; all sides are 2 or more."""
+    """Shapes of A with the parameters of rank-1 LoRA on a layer as wide as the backbone; all sides are 2 or more."""
     backbone = _root_.backbone
-    width = (backbone.get("sizes") or {}).get("d_model")
+    sizes = dict(backbone.get("sizes") or {})
     folder = NANO if backbone.name == "nano" else backbone.get("path")
-    if width is None and folder is not None:
-        width = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8")).get("d_model")
+    if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
+        sizes = json.loads(file.read_text(encoding="utf-8"))
+    width = next((int(sizes[name]) for name in WIDTHS if sizes.get(name)), None)
     if width is None:
-        raise KronaError("sweeps=factor_shapes needs the backbone's width: backbone.sizes.d_model=…")
-    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(int(width)))
+        raise KronaError(
+            "sweeps=factor_shapes needs the backbone's width, from its folder's config.json or as in "
+            f"backbone.sizes={{hidden_size:768}} (also {', '.join(name for name in WIDTHS if name != 'hidden_size')})"
+        )
+    narrow = None
+    if groups := sizes.get("num_key_value_heads"):
+        narrow = groups * (sizes.get("head_dim") or width // sizes["num_attention_heads"])
+    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
 
 
 def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:

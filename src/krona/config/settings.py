@@ -83,6 +83,7 @@ class Trainer:
     threads: Positive | None = None
     eval_batch_size: Positive
     bucket_by_length: bool = False  # batches of rows of similar length
+    compile: bool = False  # train the model as one graph of torch.compile
 
     @property
     def frozen_in_bf16(self) -> bool:

@@ -27,6 +27,7 @@ from krona.kernels.contractions import product_onto_rows, rows_of, side_by_side,
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan
 from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate
 
+COMPILED_ROWS = 2048  # under torch.compile the order is for so many: by the rows themselves, some would compile again
 FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
 
 
@@ -90,7 +91,7 @@ def kron_linear(
 def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor:
     """``layer(x) + x U V`` for a frozen layer: U (d_in, rank), V (rank, d_out). LoRA, and the wide orders."""
     weight, bias = layer.weight, layer.bias
-    few = x.numel() < FEW_ROWS * x.shape[-1]
+    few = not torch.compiler.is_compiling() and x.numel() < FEW_ROWS * x.shape[-1]
     if few or not _frozen(weight, bias) or not written_out(x, U, V, weight):
         return F.linear(x, weight, bias) + x @ U @ V
     x2 = rows_of(x)
@@ -129,9 +130,10 @@ def _planned(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Orde
         raise ValueError(f"order={order!r}: expected one of {', '.join(ORDERS)}")
     if not x.is_floating_point():
         raise ValueError(f"a Kronecker product of {str(x.dtype).removeprefix('torch.')} inputs: expected floats")
-    look_up = _plan_for if torch.compiler.is_compiling() else _plan_once  # the compiler does not like caches
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-    return look_up(x.shape, A.shape, B.shape, x.device.type, training, order)
+    if torch.compiler.is_compiling():  # it does not like caches
+        return _plan_for((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
+    return _plan_once(x.shape, A.shape, B.shape, x.device.type, training, order)
 
 
 def _plan_for(

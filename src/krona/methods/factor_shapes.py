@@ -56,9 +56,14 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
     return (a1, a2), (b1, b2)
 
 
-def budget_shapes(width: int) -> list[Shape]:
-    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a layer width → width."""
-    return [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
+    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a layer width → width.
+
+    ``narrow``: only those that fit a layer width → narrow too, as v is where queries share keys and values.
+    """
+    shapes = [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
+    least = width if narrow is None else narrow
+    return [(a1, a2) for a1, a2 in shapes if least % a2 == 0 and least >= 2 * a2]
 
 
 def shape_name(shape: Sequence[int]) -> str:

@@ -37,7 +37,12 @@ NOT_IDENTITY = frozenset(
 )
 
 # what came later than the first runs: off, a run is what it was before
-OFF_IS_ABSENT: dict[str, Any] = {"trainer.bucket_by_length": False, "data.quoting": None, "backbone.architecture": None}
+OFF_IS_ABSENT: dict[str, Any] = {
+    "trainer.bucket_by_length": False,
+    "trainer.compile": False,
+    "data.quoting": None,
+    "backbone.architecture": None,
+}
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:

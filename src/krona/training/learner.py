@@ -13,6 +13,7 @@ from krona import surgery
 from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
 from krona.training.batches import mixed_seed
+from krona.training.compiled import compiled
 from krona.training.ranks import Ranks
 
 
@@ -24,6 +25,7 @@ class Learner(pl.LightningModule):
 
     ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
     dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
+    ``compile``: the loss as one compiled graph; scoring stays as it is.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -45,10 +47,12 @@ class Learner(pl.LightningModule):
         after_epoch: Callable[["Learner"], None],
         ranks: Ranks,
         in_step: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.model, self.family = model, family
+        self.summed_loss = compiled(family.summed_loss) if compile else family.summed_loss
         self.build_optimizer = build_optimizer
         self.warmup_steps, self.total_steps = warmup_steps, total_steps
         self.gradient_clip, self.micro_batch_size = gradient_clip, micro_batch_size
@@ -110,7 +114,7 @@ class Learner(pl.LightningModule):
         if self.in_step:
             parts += [self.family.no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
         for part in parts:
-            part_loss = self.family.summed_loss(self.model, part) / tokens
+            part_loss = self.summed_loss(self.model, part) / tokens
             self.manual_backward(part_loss)
             loss += part_loss.detach()
         self.ranks.add_up([*self.gradients(), loss])

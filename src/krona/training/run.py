@@ -170,6 +170,7 @@ def build_learner(
         evaluate_dev=rows.dev,
         ranks=ranks,
         in_step=settings.trainer.strategy == "fsdp",
+        compile=settings.trainer.compile,
         **callbacks,
     )
 

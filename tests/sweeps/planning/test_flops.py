@@ -1,13 +1,18 @@
 """Operations, bytes and the speed that runs tell, against sums done by hand."""
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+import tiny_models
+from krona.backbones.families import Sizes
 from krona.outputs.result import Result
 from krona.sweeps.planning import measured
-from krona.sweeps.planning.flops import Sizes, elements, forward, memory, step
+from krona.sweeps.planning.flops import elements, forward, memory, step
 from krona.sweeps.planning.lengths import Lengths
 from krona.sweeps.planning.speed import Load, Speed, fit
 from report.generate import make_result
+from tiny_t5 import tiny_t5
 
 TINY = Sizes(d_model=4, d_kv=2, d_ff=8, heads=2, encoder=1, decoder=1, vocabulary=10, gated=False, params=1_000)
 HERE = measured.Wanted(
@@ -32,6 +37,19 @@ def test_operations_of_a_forward_pass() -> None:
     cross = 2 * 2 * 16
     target = 2 * 6 * 16 + 2 * 2 * 32 + 2 * 2 * 8 * 4 + 2 * 4 * 10
     assert forward(TINY, rows=7, source=5, target=3) == 7 * (5 * (encoder + cross) + 3 * target)
+
+
+@pytest.mark.parametrize("kind", ["t5", *tiny_models.NAMES])
+def test_operations_are_those_that_torch_counts(kind: str) -> None:
+    model = tiny_t5() if kind == "t5" else tiny_models.tiny(kind)
+    model.set_attn_implementation("eager")  # torch does not count the fused one of a CPU
+    rows, source, target = 6, 24, 3
+    family, batch = tiny_models.family_for(model), tiny_models.family_batch(model, rows, source, target)
+    sizes = family.sizes(model.config, sum(p.numel() for p in model.parameters()))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(**family.inputs(model, batch))
+    counted = counter.get_total_flops()
+    assert forward(sizes, rows=rows, source=source, target=target) == pytest.approx(counted, rel=0.04)
 
 
 def test_numbers_between_products() -> None:

@@ -2,18 +2,28 @@
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from typer.testing import CliRunner
 
+import one_job
+import tiny_backbones
+from krona.backbones.families.decoder import Decoder
+from krona.backbones.families.encoder import Encoder
+from krona.backbones.tokenizer import load_tokenizer
 from krona.cli.krona import app
+from krona.config import check
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps import workers
 from krona.sweeps.planning import command
 from krona.sweeps.planning.cards import card_named, read_cards
+from krona.sweeps.planning.lengths import lengths_of
+from krona.training.rows import load_splits
 
 ONE = ["sweeps=table1", "task=rte", "method=lora,full"]
+FAMILY = {"bert": Encoder, "llama": Decoder}
 
 
 def plan(outputs: Path, *overrides: str, **asked: object) -> command.Plan:
@@ -72,6 +82,35 @@ def test_a_plan_adds_up_and_says_what_it_assumes(tmp_path: Path) -> None:
     text = " ".join(found.assumptions)
     assert "50 % of a100_40gb's data sheet" in text
     assert "rte" in text
+
+
+@pytest.mark.parametrize(
+    ("backbone", "params", "head"), [("bert_base", 109_482_240, 1_538), ("smollm2_135m", 134_515_008, 0)]
+)
+def test_a_plan_of_an_encoder_and_of_a_decoder(backbone: str, params: int, head: int, tmp_path: Path) -> None:
+    lora, full = plan(tmp_path, f"backbone={backbone}", card="a100_40gb", efficiency=0.5).runs
+    assert 1.2 < full.seconds / lora.seconds < 1.5
+    assert lora.memory > 4 * params
+    assert full.memory - lora.memory > 11.9 * params
+    norms = {"bert_base": 25 * 2 * 768, "smollm2_135m": 61 * 576}[backbone]
+    branches = {"bert_base": 24 * 2 * 768, "smollm2_135m": 30 * (2 * 576 + 576 + 192)}[backbone]
+    other = plan(tmp_path, f"backbone={backbone}", "keep=all", card="a100_40gb", efficiency=0.5).runs[1]
+    assert lora.disk - full.disk == 4 * (norms + branches + head)
+    assert other.disk - full.disk == 4 * (params + head)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_tokens_are_counted_as_the_family_reads_them(kind: str, tmp_path: Path) -> None:
+    folder = tiny_backbones.write(tmp_path / kind, kind)
+    settings = check.settings(one_job.config("method=lora", *one_job.typed(folder, tmp_path / "rte")))
+    tokenizer, train = load_tokenizer(settings.backbone), load_splits(settings).train
+    if kind == "bert":  # the pair by itself, between marks
+        tokens = [len(tokenizer(*pair)["input_ids"]) for pair in train.texts]
+    else:  # the template's words, and " label:"
+        tokens = [len(tokenizer(text)["input_ids"]) + 2 for text in train.sources]
+    found = lengths_of(settings, FAMILY[kind])
+    assert found.counted
+    assert found.mean == pytest.approx(fmean(min(n, 24) for n in tokens))
 
 
 def test_it_is_printed_and_told_as_json() -> None:

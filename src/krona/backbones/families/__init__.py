@@ -11,6 +11,7 @@ from transformers import AutoModel
 
 from krona.backbones.families import decoder, encoder, encoder_decoder
 from krona.backbones.families.family import Architecture, Batch, Family
+from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
 
 FAMILIES: MappingProxyType[type[Family], dict[str, Architecture]] = MappingProxyType(
@@ -25,6 +26,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "Family",
+    "Sizes",
     "architecture_named",
     "architecture_of",
     "family_of",

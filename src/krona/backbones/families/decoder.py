@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.messages import KronaError
 from krona.tasks import Split
 
@@ -24,7 +25,8 @@ LLAMA = Architecture(
         "wi*": ["gate_proj", "up_proj"],
         "wo": ["down_proj"],
         "layer_norm": ["input_layernorm", "post_attention_layernorm"],
-    }
+    },
+    gated=True,
 )
 GPT2 = Architecture(
     names={
@@ -110,19 +112,30 @@ class Decoder(Family):
         one = batch["labels"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
 
-    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
         """Label tokens follow the source at once; what pads short labels stands at the end, where nothing sees it."""
         labels = batch["labels"]  # (B, T)
         own = labels != IGNORED
         ids = torch.cat([batch["input_ids"], labels.masked_fill(~own, self.eos)], 1)  # (B, S + T)
         mask = torch.cat([batch["attention_mask"], own.long()], 1)
-        steps = labels.shape[1]
-        logits = model(
-            input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False, logits_to_keep=steps + 1
-        ).logits[:, :-1]  # (B, T, vocabulary)
+        own_logits = labels.shape[1] + 1  # those after the source's last token, and after each of the label's
+        return {
+            "input_ids": ids, "attention_mask": mask, "position_ids": positions(mask), "use_cache": False,
+            "logits_to_keep": own_logits,
+        }  # fmt: skip
+
+    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
+        logits = model(**self.inputs(model, batch)).logits[:, :-1]  # (B, T, vocabulary)
         return nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+            logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
         )
+
+    @staticmethod
+    def sizes(config: Any, params: int) -> Sizes:
+        return sizes_in(
+            config, params, decoder=0, vocabulary=config.vocab_size, answer_follows=True,
+            gated=ARCHITECTURES[config.model_type].gated,
+        )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         ids = self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest)

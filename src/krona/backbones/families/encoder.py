@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSequenceClassification
 
 from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
 BERT_LAYER = {
@@ -66,6 +67,7 @@ MODERNBERT = Architecture(
         "lm_head": [],
     },
     head=["head", "classifier"],
+    gated=True,
 )
 ARCHITECTURES = {
     "bert": BERT,
@@ -82,6 +84,7 @@ class Encoder(Family):
     """Cross entropy of the head's classes, or the squared error of its number; the answer is the likeliest class."""
 
     auto = AutoModelForSequenceClassification
+    writes = False
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)
@@ -114,8 +117,11 @@ class Encoder(Family):
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
+    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+        return {name: values for name, values in batch.items() if name != "labels"}
+
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
-        logits, labels = _logits(model, batch), batch["labels"].flatten()
+        logits, labels = self._logits(model, batch), batch["labels"].flatten()
         if self.targets is None:
             counted = labels != IGNORED
             return ((logits.flatten() - labels)[counted] ** 2).sum()
@@ -123,7 +129,7 @@ class Encoder(Family):
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        logits = _logits(model, batch)
+        logits = self._logits(model, batch)
         if self.targets is None:
             return [f"{value:.4f}" for value in logits.flatten().tolist()]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
@@ -131,9 +137,16 @@ class Encoder(Family):
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
         """Every target is a class."""
 
+    def _logits(self, model: Any, batch: Batch) -> Tensor:
+        """(B, classes) in fp32."""
+        logits: Tensor = model(**self.inputs(model, batch)).logits
+        return logits.float()
 
-def _logits(model: Any, batch: Batch) -> Tensor:
-    """(B, classes) in fp32."""
-    inputs = {name: values for name, values in batch.items() if name != "labels"}
-    logits: Tensor = model(**inputs).logits
-    return logits.float()
+    @staticmethod
+    def sizes(config: Any, params: int) -> Sizes:
+        width, relative = config.hidden_size, getattr(config, "relative_attention", False)
+        buckets = max(getattr(config, "position_buckets", 0), 0) or config.max_position_embeddings
+        return sizes_in(
+            config, params, decoder=0, vocabulary=0, gated=ARCHITECTURES[config.model_type].gated,
+            positions=2 * buckets if relative else 0, head=width * (width + config.num_labels),
+        )  # fmt: skip

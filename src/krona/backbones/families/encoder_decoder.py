@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForSeq2SeqLM
 
 from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
 T5 = Architecture(names={})  # the words of methods are T5's own names
@@ -50,8 +51,21 @@ class EncoderDecoder(Family):
         one = batch["labels"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
 
+    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+        return inputs(model, batch)
+
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         return summed_loss(model, batch)
+
+    @staticmethod
+    def sizes(config: Any, params: int) -> Sizes:
+        if ARCHITECTURES[config.model_type] is BART:
+            return sizes_in(config, params, decoder=config.decoder_layers, vocabulary=config.vocab_size, gated=False)
+        return Sizes(
+            d_model=config.d_model, d_kv=config.d_kv, d_ff=config.d_ff, heads=config.num_heads,
+            encoder=config.num_layers, decoder=config.num_decoder_layers, vocabulary=config.vocab_size,
+            gated=config.is_gated_act, params=params,
+        )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         ids = greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest)
@@ -72,14 +86,18 @@ def collate(rows: Sequence[Mapping[str, Sequence[Any]]], pad_token_id: int) -> B
     }
 
 
+def inputs(model: Any, batch: Batch) -> dict[str, Any]:
+    return {
+        "input_ids": batch["input_ids"],
+        "attention_mask": batch["attention_mask"],
+        "decoder_input_ids": model.prepare_decoder_input_ids_from_labels(batch["labels"]),
+        "use_cache": False,
+    }
+
+
 def summed_loss(model: Any, batch: Batch) -> Tensor:
     """Cross entropy in fp32, summed over the label tokens of a batch: T5's loss before its mean."""
-    logits = model(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
-        decoder_input_ids=model.prepare_decoder_input_ids_from_labels(batch["labels"]),
-        use_cache=False,
-    ).logits  # (B, T, vocabulary)
+    logits = model(**inputs(model, batch)).logits  # (B, T, vocabulary)
     return nn.functional.cross_entropy(
         logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
     )

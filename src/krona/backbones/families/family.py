@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
 from krona.tasks import Split, Task
 
@@ -24,11 +25,13 @@ class Architecture:
     that writes words. A pattern ``a:b`` is the part of the model between the input of a and the output of b.
 
     head: modules that are new on each task. lost_positions: of the config's maximum, those that no token can have.
+    gated: the FFN multiplies two products (``wi_0``, ``wi_1``).
     """
 
     names: Mapping[str, Sequence[str]]
     head: Sequence[str] = ()
     lost_positions: int = 0
+    gated: bool = False
 
     def fused(self, words: Sequence[str]) -> list[str]:
         """A line for each layer that is more than what the words ask for: one that is query, key and value in one."""
@@ -53,6 +56,7 @@ class Family(ABC):
     key: str  # names the form of its tokenised rows
     label_type: str = "int32"
     answer_follows: ClassVar[bool] = False  # the answer's tokens stand after the source's, in the same positions
+    writes: ClassVar[bool] = True  # the answer is text, a label is tokens
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
@@ -74,12 +78,21 @@ class Family(ABC):
         """A row without a label, like those of ``batch``: it passes through the model and has no gradient."""
 
     @abstractmethod
+    def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
+        """What the model is called with to learn a batch."""
+
+    @abstractmethod
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         """The loss in fp32, summed over the labels of a batch."""
 
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         """The prediction for each row as text; ``longest``: tokens of the longest label."""
+
+    @staticmethod
+    @abstractmethod
+    def sizes(config: Any, params: int) -> Sizes:
+        """The sizes in a model's config, for what it computes and keeps; ``params``: its number of them."""
 
     def check_length(self, room: int | None, *, source: int, answer: int) -> None:
         """Raise KronaError where a source and its answer have more tokens than the model has positions."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from krona import surgery
 from krona.backbones import load as backbones
+from krona.backbones.families import family_of
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.settings import Run
@@ -13,7 +14,7 @@ from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.sweeps.plan import Planned
 from krona.sweeps.planning.cards import Card
-from krona.sweeps.planning.flops import memory, sizes_of
+from krona.sweeps.planning.flops import memory
 from krona.sweeps.planning.lengths import Lengths, lengths_of
 from krona.sweeps.planning.speed import Load, Speed, load_of
 
@@ -60,13 +61,14 @@ class Workloads:
         """A run's load and its trainable parameters."""
         backbone = settings.backbone
         model = self._once(lambda: backbones.meta_model(backbone), backbone)
-        sizes = sizes_of(model.config, sum(p.numel() for p in model.parameters()))
-        of_data = (settings.task, settings.data, backbone.name, settings.max_source_length)
-        lengths: Lengths = self._once(lambda: lengths_of(settings), of_data)
+        family = family_of(model.config, backbone.path or backbone.name)
+        sizes = family.sizes(model.config, sum(p.numel() for p in model.parameters()))
+        of_data = (settings.task, settings.data, backbone, settings.max_source_length)
+        lengths: Lengths = self._once(lambda: lengths_of(settings, family), of_data)
         if ran is None:
-            trainable: int = self._once(lambda: _trainable(model, settings), (settings.method, backbone.name))
+            trainable: int = self._once(lambda: _trainable(model, settings), (settings.method, backbone))
         else:
-            trainable = int(ran.trainable_params or 0)
+            trainable = (ran.trainable_params or 0) + (ran.head_params or 0)
         return load_of(settings, sizes, lengths, all_train=trainable >= sizes.params // 2, ran=ran), trainable
 
     def _once(self, make: Callable[[], Any], key: Any) -> Any:
@@ -78,7 +80,8 @@ class Workloads:
 def _trainable(model: Any, settings: Run) -> int:
     insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
     try:
-        return surgery.count(model).trainable
+        count = surgery.count(model)
+        return count.trainable + count.head
     finally:
         surgery.take_out(model)
 

@@ -5,8 +5,11 @@ import random
 from dataclasses import dataclass
 from statistics import fmean
 
+from krona.backbones.families import Family
+from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Run
 from krona.messages import KronaError
+from krona.training.rows import load_splits
 
 # train, dev and test under protocol=table1; tokens of a source on average, and of the longest of 100 (at most 128).
 # Those of cola, rte and sst2: counted with T5's tokenizer and this project's templates; the others' are from the mean
@@ -41,8 +44,11 @@ class Lengths:
         return self.mean + (self.longest - self.mean) * min(1.0, math.log1p(batch_size) / math.log1p(OF_A_BATCH))
 
 
-def lengths_of(settings: Run) -> Lengths:
-    """Raises KronaError for data that is neither available nor GLUE."""
+def lengths_of(settings: Run, family: type[Family]) -> Lengths:
+    """The rows, and their tokens as ``family`` reads them.
+
+    Raises KronaError for data that is neither available nor GLUE.
+    """
     data, task = settings.data, settings.task
     if data.kind == "hub":
         if task.name not in GLUE:
@@ -50,21 +56,14 @@ def lengths_of(settings: Run) -> Lengths:
         train, dev, test, mean, longest = GLUE[task.name]
         most = settings.max_source_length
         return Lengths(min(train, data.train_rows or train), dev, test, min(mean, most), min(longest, most), False)
-    return _counted(settings)
+    return _counted(settings, family)
 
 
-def _counted(settings: Run) -> Lengths:
-    from transformers import AutoTokenizer
-
-    from krona.backbones.source import tokenizer_folder
-    from krona.training.rows import load_splits
-
-    splits = load_splits(settings)
-    folder = tokenizer_folder(settings.backbone)
-    tokenizer = AutoTokenizer.from_pretrained(settings.backbone.name if folder is None else str(folder))
-    drawn = random.Random(0)
-    sources = list(splits.train.sources)
-    chosen = drawn.sample(sources, min(SAMPLED, len(sources)))
-    tokens = [min(len(ids), settings.max_source_length) for ids in tokenizer(chosen, verbose=False)["input_ids"]]
+def _counted(settings: Run, family: type[Family]) -> Lengths:
+    splits, drawn = load_splits(settings), random.Random(0)
+    reader, size = family(settings.task, load_tokenizer(settings.backbone)), len(splits.train)
+    chosen = drawn.sample(range(size), min(SAMPLED, size))
+    rows = reader.sources(splits.train, chosen, longest=settings.max_source_length)["input_ids"]
+    tokens = [len(ids) for ids in rows]
     longest = [max(drawn.choices(tokens, k=OF_A_BATCH)) for _ in range(200)]
-    return Lengths(len(splits.train), len(splits.dev), len(splits.test), fmean(tokens), fmean(longest), True)
+    return Lengths(size, len(splits.dev), len(splits.test), fmean(tokens), fmean(longest), True)

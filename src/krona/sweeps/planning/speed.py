@@ -1,4 +1,4 @@
-"""The speed of a card at training T5, fitted to its finished runs.
+"""The speed of a card at training a backbone, fitted to its finished runs.
 
 A step takes ``per_block`` for each block of the model, whatever is in the batch (launches, Python), ``per_element`` for
 each number between the products, and its operations at ``rate``. Runs of different batches separate blocks from the
@@ -14,9 +14,10 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from krona.backbones.families import Sizes
 from krona.config.settings import Run
 from krona.outputs.result import Result
-from krona.sweeps.planning.flops import Sizes, elements, forward, step
+from krona.sweeps.planning.flops import elements, forward, step
 from krona.sweeps.planning.lengths import Lengths
 
 FEWEST_STEPS = 5  # of a run that is used

@@ -1,0 +1,136 @@
+"""``trainer.compile``: one graph for every method on each family, the same loss and gradients, and a run with it."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import one_job
+import tiny_backbones
+from krona.backbones.with_method import insert_method
+from krona.config import check
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.training import compiled
+from tiny_backbone import write_backbone
+from tiny_models import family_batch, family_for, tiny_of
+from tiny_t5 import METHODS, settings, tiny_t5
+
+KINDS = ("t5", "bert", "llama")
+CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}}
+inductor = pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")  # its own, torch 2.13
+
+
+@pytest.fixture(autouse=True)
+def no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """pytest would keep torch's own record of each compilation: a quarter of the time."""
+    monkeypatch.setattr(logging.getLogger("torch.__trace"), "disabled", True)
+
+
+def model_of(kind: str) -> Any:
+    """One block a stack, without dropout: compiled and eager draw other masks."""
+    model = tiny_t5(num_layers=1) if kind == "t5" else tiny_of(kind, num_hidden_layers=1)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "dropout", None), float):
+            module.dropout = 0.0
+    return model.train()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The graphs that are compiled, by a backend that runs them as they are."""
+    graphs: list[int] = []
+
+    def backend(graph: Any, inputs: Any) -> Any:
+        graphs.append(len(inputs))
+        return graph.forward
+
+    monkeypatch.setattr(compiled, "BACKEND", backend)
+    return graphs
+
+
+def cases() -> list[Any]:
+    """Every method on each kind; on a whole T5, where tests/test_contract.py traces a block, most of them are slow."""
+    slow = {("t5", method) for method in METHODS if method not in ("krona", "lora")}
+    marks = {True: [pytest.mark.slow], False: []}
+    return [pytest.param(m, kind, marks=marks[(kind, m) in slow]) for m in METHODS for kind in KINDS]
+
+
+@pytest.mark.parametrize(("method", "kind"), cases())
+def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
+    method: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs, model = counted(monkeypatch), model_of(kind)
+    insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
+    loss = family_for(model).summed_loss
+    step = compiled.compiled(loss)
+    for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):
+        one = family_batch(model, rows, length, tokens)
+        torch.testing.assert_close(step(model, one), loss(model, one), rtol=1e-5, atol=0)
+    assert len(graphs) == 1
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if trained:
+        ours, eager = (torch.autograd.grad(f(model, one), trained, allow_unused=True) for f in (step, loss))
+        for a, b in zip(ours, eager, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_a_compiler_that_fails_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: Any, inputs: Any) -> Any:
+        raise OSError("no g++")
+
+    monkeypatch.setattr(compiled, "BACKEND", broken)
+    model = model_of("bert")
+    step = compiled.compiled(family_for(model).summed_loss)
+    with pytest.raises(KronaError, match=r"trainer\.compile: .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
+        step(model, family_batch(model, 3, 7, 1))
+
+
+def test_a_run_compiles_its_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = counted(monkeypatch)
+    folder = tiny_backbones.write(tmp_path / "llama", "llama", num_hidden_layers=1)
+    typed = one_job.typed(folder, tmp_path / "rte")
+    results = []
+    for value in ("false", "true"):
+        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
+        assert job.state == "done", said
+        results.append(read_result(job.folder / "result.json"))
+        assert len(graphs) == (value == "true")
+    eager, graph = results
+    assert eager.run_id != graph.run_id
+    losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)  # this backbone has no dropout
+    assert graph.dev["score"] == eager.dev["score"]
+
+
+@pytest.mark.parametrize("other", ["trainer.strategy=fsdp", "trainer.gradient_checkpointing=true"])
+def test_what_is_no_part_of_a_graph_is_refused(other: str) -> None:
+    values = one_job.config("method=krona", "trainer.compile=true", other)
+    with pytest.raises(KronaError, match=rf"trainer\.compile=true and {re.escape(other)}: .*take one"):
+        check.settings(values)
+
+
+@pytest.mark.slow
+@inductor
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"bert": {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}}.get(kind, {})
+    folder = tmp_path / kind
+    if kind == "t5":
+        write_backbone(folder, dropout_rate=0.0)
+    else:
+        tiny_backbones.write(folder, kind, **sizes)
+    typed = one_job.typed(folder, tmp_path / "rte")
+    results = []
+    for value in ("false", "true"):
+        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
+        assert job.state == "done", said
+        results.append(read_result(job.folder / "result.json"))
+    losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert results[1].dev["score"] == results[0].dev["score"]
