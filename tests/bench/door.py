@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
+import tiny_models
 from krona.bench import entry
 from tasks import glue_files
 from tiny_t5 import METHODS, method_values
@@ -23,8 +24,11 @@ PROJECT = Path(__file__).parents[2]
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
-    """What train.py's config says to these overrides, for a backbone of `SIZES` by any name."""
-    values: dict[str, Any] = {"backbone": {"sizes": SIZES}}
+    """What train.py's config says to these overrides: a backbone's name is a tiny one's architecture, else a T5's."""
+    named = next((o.removeprefix("backbone=") for o in overrides if o.startswith("backbone=")), "t5_tiny")
+    kind = named if named in tiny_models.SIZES else "t5"
+    sizes = {**tiny_models.SIZES[kind], "vocab_size": 2048} if kind != "t5" else SIZES
+    values: dict[str, Any] = {"backbone": {"name": f"org/{named}", "architecture": kind, "sizes": sizes}}
     for override in overrides:
         key, _, value = override.partition("=")
         if key == "method":
@@ -49,7 +53,7 @@ def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = Non
     )
     assert {path.suffix for path in (outputs / "bench").iterdir()} == {".json", ".png", ".svg"}
     content: dict[str, Any] = json.loads(file.read_text())
-    assert content.keys() == {"name", "rows", "machine", "settings"}
+    assert content.keys() == {"name", "rows", "machine", "backbones", "settings"}
     assert {"processor", "cores", "threads", "torch"} <= content["machine"].keys()
     common = {"name", "shape", "median_s", "spread", "ratio_to_full", "rounds", "disturbed_rounds"}
     assert all(common <= row.keys() for row in content["rows"])

@@ -53,7 +53,7 @@ def test_a_frozen_model_gives_its_input_s_gradient_and_none_else() -> None:
     seen: list[torch.Tensor] = []
     model.encoder.block[0].register_full_backward_hook(lambda module, inputs, outputs: seen.extend(inputs))
     batch = contestants.random_batch(model, rows=2, length=5, seed=0)
-    contestants.training_step(model, batch, from_embeddings=True)()
+    contestants.training_step(contestants.family_for(model), model, batch, from_embeddings=True)()
     assert seen[0].shape == (2, 5, 64)
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -188,7 +188,8 @@ def test_one_constant_for_table_2() -> None:
 
 
 def test_targets_are_of_the_protocol_s_length() -> None:
-    model = SimpleNamespace(config=SimpleNamespace(vocab_size=700))
+    model = SimpleNamespace(config=SimpleNamespace(vocab_size=700, model_type="t5"))
     batch = contestants.random_batch(model, rows=3, length=5, seed=0)
     assert [(row != -100).sum().item() for row in batch["labels"]] == [2, 3, 2]
     assert batch["input_ids"].shape == (3, 5)
+    assert batch["labels"].tolist() == [[209, 1, -100], [3, 632, 1], [209, 1, -100]]

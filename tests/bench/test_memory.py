@@ -11,9 +11,11 @@ from bench.door import run
 from krona.bench import memory
 from krona.bench.settings import Bench, Work
 from krona.bench.show import _growth
+from krona.config.settings import Backbone
 from krona.messages import KronaError
 
 AT = ["t5_tiny", 2, 4, 1]
+TINY = {"t5_tiny": Backbone(name="t5")}
 
 
 def test_rows(tmp_path: Path) -> None:
@@ -29,11 +31,11 @@ def test_rows(tmp_path: Path) -> None:
 
 
 def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_in_fresh_process", lambda bench, entrant, point, sizes: (point.batch_size, [1.0]))
+    monkeypatch.setattr(memory, "_in_fresh_process", lambda bench, entrant, point, backbone: (point.batch_size, [1.0]))
     options = {"at": AT, "growing": ["lora", "krona"], "grid": [["t5_tiny", 8, 4, 1], AT]}
     entrants: Any = [SimpleNamespace(name=name, shape=None) for name in ("full", "lora")]
     bench, said = Bench(name="memory", rounds=1, load="mark", options=options), list[str]()
-    rows = memory.measure(Work(bench=bench, entrants=entrants, sizes={"t5_tiny": {}}, say=said.append))
+    rows = memory.measure(Work(bench=bench, entrants=entrants, backbones=TINY, say=said.append))
     assert "left out of the grid: krona, which bench.methods does not name" in said
     assert [(row["name"], row["batch_size"]) for row in rows] == [("full", 2), ("lora", 2), ("lora", 8)]
     assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
@@ -59,7 +61,9 @@ def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(memory.multiprocessing, "get_context", lambda _: context)
     entrant: Any = SimpleNamespace(name="lora")
     with pytest.raises(KronaError, match=r"lora on t5_tiny, 2 × 4.* \(exit code -9\): .* likely out of memory"):
-        memory._in_fresh_process(Bench(name="memory", rounds=1), entrant, memory.Point.from_list(AT), {})
+        memory._in_fresh_process(
+            Bench(name="memory", rounds=1), entrant, memory.Point.from_list(AT), Backbone(name="t5")
+        )
 
 
 def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +75,7 @@ def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pyt
     bench = Bench(name="memory", rounds=1, minutes=1.0, options={"at": AT})
     entrant: Any = SimpleNamespace(name="lora", shape=None)
     with pytest.raises(KronaError, match=r"under load: others took 0\.70 cores while lora was measured"):
-        memory.measure(Work(bench=bench, entrants=[entrant], sizes={"t5_tiny": {}}, say=said.append))
+        memory.measure(Work(bench=bench, entrants=[entrant], backbones=TINY, say=said.append))
     assert said[1:] == ["  others took 0.70 cores: it is repeated"]
 
 

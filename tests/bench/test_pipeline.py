@@ -2,12 +2,14 @@
 
 import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
 from bench.door import run
+from krona.backbones.families.encoder_decoder import collate
 from krona.bench import pipeline
 from krona.bench.settings import Bench
 from krona.messages import KronaError
@@ -47,13 +49,16 @@ def test_a_step_counts_real_tokens_only_and_pads_as_it_is_told(width: int | None
     seen: list[torch.Size] = []
 
     class Model(torch.nn.Linear):
-        def forward(self, **batch: Any) -> Any:
+        def forward(self, batch: Any) -> Any:
             seen.append(batch["input_ids"].shape)
-            return type("Output", (), {"loss": self.weight.sum()})
+            return self.weight.sum()
 
     rows: Any = Lengths([3, 5, 2])
     real: list[int] = []
-    step = pipeline._way(Model(1, 1), rows, iter([[0, 1, 2]]), 0, real, length=width)
+    family: Any = SimpleNamespace(
+        collate=lambda rows: collate(rows, 0), summed_loss=lambda model, batch: model(batch), answer_follows=False
+    )
+    step = pipeline._way(family, Model(1, 1), rows, iter([[0, 1, 2]]), real, length=width)
     assert step() > 0
     assert real == [10]
     assert seen == [(3, width or 5)]

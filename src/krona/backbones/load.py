@@ -108,13 +108,18 @@ def untie_head(model: Any) -> None:
     model.config.tie_word_embeddings = False
 
 
-def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """The backbone on the meta device, without weights: for counts."""
+def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
+    """The backbone with random weights, drawn by torch's generator; without a tokenizer."""
     require_folders(settings)
     with _hub(settings):
         config = _config(settings, folder_of(settings), task)
+    return _untrained(config, settings, bf16=False)
+
+
+def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
+    """The backbone on the meta device, without weights: for counts."""
     with torch.device("meta"):
-        return _untrained(config, settings, bf16=False)
+        return random_model(settings, task)
 
 
 def head_width(settings: Backbone, task: Task) -> int | None:

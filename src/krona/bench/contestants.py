@@ -1,31 +1,58 @@
-"""Models to time: one frozen T5 of random weights, and copies that share them, with a method in each."""
+"""Models to time: one frozen backbone of random weights, and copies that share them, with a method in each."""
 
 import copy
 import importlib.util
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import T5Config, T5ForConditionalGeneration
 
 from krona import surgery
+from krona.backbones.families import Batch, Family, architecture_of, family_of, places_of
+from krona.backbones.load import random_model
+from krona.backbones.source import folder_of
 from krona.backbones.with_method import insert_method
-from krona.bench.settings import Entrant, Sizes
+from krona.bench.settings import Entrant
+from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
+from krona.surgery.targets import find_places
+from krona.surgery.trainable import trained_names
+from krona.tasks import Task
 
-Batch = dict[str, Tensor]
+TASK = Task(
+    name="bench", columns=("text",), template="{text}", labels={"no": 0, "yes": 1}, metrics=("accuracy",),
+    score=("accuracy",),
+)  # fmt: skip
 
 
-def frozen_t5(sizes: Sizes, *, seed: int) -> T5ForConditionalGeneration:
-    """A T5 of these sizes with random weights, all frozen."""
-    if not sizes:
+class Labels:
+    """T5's tokens of the labels 0 and 1, without those of any other text: the tokenizer of random weights."""
+
+    pad_token_id, eos_token_id = 0, 1
+    known: ClassVar = {"0": (3, 632), "1": (209,)}
+
+    def __init__(self, vocabulary: int) -> None:
+        self.last = vocabulary - 1
+
+    def __call__(self, text: str, *, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        ids = [min(token, self.last) for token in self.known.get(text.strip(), ())]
+        return {"input_ids": [*ids, self.eos_token_id] if add_special_tokens else ids}
+
+
+def frozen(settings: Backbone, *, seed: int) -> Any:
+    """A backbone of random weights, all frozen. Raises KronaError for one whose sizes are not known here."""
+    if settings.sizes is None and folder_of(settings) is None:
         raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes; t5_base, for one, has")
     torch.manual_seed(seed)
-    model = T5ForConditionalGeneration(T5Config(**{"decoder_start_token_id": 0, **sizes}))
-    return model.requires_grad_(False)
+    return random_model(settings, TASK).requires_grad_(False)
+
+
+def family_for(model: Any) -> Family:
+    """The family of a model of random weights, for a task of two classes."""
+    return family_of(model.config, "of the bench")(TASK, Labels(model.config.vocab_size))
 
 
 def twin(model: nn.Module) -> Any:
@@ -56,9 +83,9 @@ def with_our_modules(model: nn.Module) -> Any:
 
 
 def with_layer_norms(model: nn.Module) -> Any:
-    """The same, with LayerNorm weights that train."""
+    """The same, with LayerNorm weights that train, and a new head's, as with every method."""
     tuned = twin(model)
-    surgery.insert(tuned)
+    surgery.insert(tuned, head=architecture_of(tuned).head)
     return tuned
 
 
@@ -76,37 +103,49 @@ def peft_is_installed() -> bool:
 
 
 def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
-    """peft's LoRA of rank 1 and its LoKr of KronA's size on q and v, LayerNorms trained; empty without peft."""
+    """peft's LoRA of rank 1 and its LoKr of KronA's size at q and v, what trains beside them as in ours; empty without
+    peft."""
     if not peft_is_installed():
         return {}
     from peft import LoKrConfig, LoraConfig, get_peft_model
 
+    beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=architecture_of(model).head)
+    patterns = [pattern for of_word in places_of(model, ["q", "v"]) for pattern in of_word]
+
     def build(config: Any) -> Any:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the two libraries' own, about each other
-            tuned = get_peft_model(twin(model), config)
-        for module in tuned.modules():
-            if type(module).__name__ == "T5LayerNorm":
-                module.weight = nn.Parameter(module.weight.detach().clone())
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the two libraries' own, about each other
+                tuned = get_peft_model(twin(model), config)
+        except (TypeError, ValueError) as error:
+            raise KronaError(f"peft refuses its {config.peft_type.value} here: {error}: bench.peft=false") from error
+        inside: Any = tuned.get_base_model()
+        for name in beside:
+            owner, _, attribute = name.rpartition(".")
+            own = nn.Parameter(inside.get_parameter(name).detach().clone())
+            setattr(inside.get_submodule(owner), attribute, own)
         return tuned
 
-    where: dict[str, Any] = {"target_modules": ["q", "v"]}
+    where: dict[str, Any] = {"target_modules": find_places(model, list(dict.fromkeys(patterns)))}
     return {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),
         "peft/lokr": lambda: build(LoKrConfig(r=16, alpha=16, **where)),
     }
 
 
-def random_batch(model: Any, *, rows: int, length: int, seed: int) -> Batch:
-    """Full-length sources; targets as the protocol has them: label and end, of two or three tokens, in turn."""
-    generator, vocabulary = torch.Generator().manual_seed(seed), model.config.vocab_size
-    one, zero = [min(209, vocabulary - 1), 1, -100], [3, min(632, vocabulary - 1), 1]
-    labels = torch.tensor([one, zero])
-    return {
-        "input_ids": torch.randint(2, vocabulary, (rows, length), generator=generator),
-        "attention_mask": torch.ones(rows, length, dtype=torch.long),
-        "labels": labels.repeat((rows + 1) // 2, 1)[:rows],
-    }
+def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
+    """Full-length sources, as the model's family collates them.
+
+    Labels are as the protocol has them: of text, label and end, two or three tokens, in turn; or ``answer`` random
+    tokens where the family writes text.
+    """
+    family, vocabulary = family_for(model), model.config.vocab_size
+    generator = torch.Generator().manual_seed(seed)
+    sources = torch.randint(2, vocabulary, (rows, length), generator=generator).tolist()
+    labels = [family.label(("1", "0")[row % 2]) for row in range(rows)]
+    if answer is not None and family.writes:
+        labels = torch.randint(2, vocabulary, (rows, answer), generator=generator).tolist()
+    return family.collate([{"input_ids": a, "labels": b} for a, b in zip(sources, labels, strict=True)])
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer | None:
@@ -115,18 +154,24 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer | None:
     return torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
 
 
-def training_step(model: Any, batch: Batch, *, from_embeddings: bool) -> Callable[[], None]:
+def training_step(family: Family, model: Any, batch: Batch, *, from_embeddings: bool) -> Callable[[], None]:
     """Forward and backward of one batch, dropout on. A frozen model gives the gradient of its input instead."""
     trainable = [p for p in model.parameters() if p.requires_grad]
+    embedded: list[Tensor] = []
+
+    def ask(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if not embedded:  # the source's: a decoder's labels come later
+            embedded.append(output.requires_grad_(True))
+
+    for module in model.modules() if from_embeddings else ():
+        if isinstance(module, nn.Embedding) and module.num_embeddings == model.config.vocab_size:
+            module.register_forward_hook(ask)
     model.train()
 
     def step() -> None:
         for parameter in trainable:
             parameter.grad = None
-        inputs = dict(batch)
-        if from_embeddings:
-            embedded = model.get_input_embeddings()(inputs.pop("input_ids"))
-            inputs["inputs_embeds"] = embedded.requires_grad_(True)
-        model(**inputs, use_cache=False).loss.backward()
+        family.summed_loss(model, batch).backward()  # type: ignore[no-untyped-call]
+        embedded.clear()
 
     return step

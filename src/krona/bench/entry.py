@@ -14,6 +14,7 @@ from krona.bench.output import write_json
 from krona.bench.settings import Bench, Compose, Entrant, Row, Work
 from krona.bench.show import COLUMNS, show
 from krona.config import check
+from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
 from krona.paper import read_paper_table
 
@@ -42,14 +43,19 @@ def run_bench(
         say("one thread: ratios of two cores differ, small operations weigh less here")
     if bench.peft and not peft_is_installed():
         say("peft is not installed: its rows are left out (pip install peft)")
-    sizes = {name: compose([f"backbone={name}"])["backbone"]["sizes"] for name in _backbones(bench)}
-    work = Work(bench=bench, entrants=entrants, sizes=sizes, compose=compose, outputs=outputs, project=project, say=say)
+    backbones = {name: _backbone(compose([f"backbone={name}"])["backbone"]) for name in _backbones(bench)}
+    work = Work(
+        bench=bench, entrants=entrants, backbones=backbones, compose=compose, outputs=outputs, project=project, say=say
+    )  # fmt: skip
     rows: list[Row] = import_module(f"krona.bench.{bench.name}").measure(work)
-    _beside_the_paper(rows, bench.name)
+    if all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
+        _beside_the_paper(rows, bench.name)
     folder = outputs / "bench"
-    file = write_json(folder, bench.name, rows, machine=machine_facts(threads), settings=config)
+    whole = {name: backbone.name for name, backbone in backbones.items()}
+    file = write_json(folder, bench.name, rows, machine=machine_facts(threads), backbones=whole, settings=config)
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
-    show(bench.name, rows, folder=folder, console=console, disturbed=disturbed)
+    on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
+    show(bench.name, rows, on=on, folder=folder, console=console, disturbed=disturbed)
     console.print(f"{file}  ({bench.name}.png, {bench.name}.svg beside it)", highlight=False, markup=False)
     return file
 
@@ -78,8 +84,13 @@ def _entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant:
     return Entrant(name=name, method=method, shape="x".join(map(str, factors[0])) if factors else None)
 
 
+def _backbone(values: Mapping[str, Any]) -> Backbone:
+    backbone: Backbone = check.build(Backbone, "backbone", values)
+    return backbone
+
+
 def _backbones(bench: Bench) -> list[str]:
-    """Names of conf/backbone whose sizes the bench needs."""
+    """Names of the backbones of conf/backbone that the bench builds."""
     if bench.name == "memory":
         return list(dict.fromkeys(point.backbone for point in memory.points_of(bench.own(memory.Options))))
     return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ("training", "latency", "pipeline") else []

@@ -12,7 +12,16 @@ from typing import Any
 import torch
 
 from krona import surgery
-from krona.bench.contestants import frozen_t5, moved, peft_twins, shape_in, twin, with_method
+from krona.bench.contestants import (
+    family_for,
+    frozen,
+    moved,
+    peft_twins,
+    random_batch,
+    shape_in,
+    twin,
+    with_method,
+)
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
 from krona.config.settings import Positive
@@ -23,7 +32,8 @@ from krona.surgery import inference
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """source and decoder: tokens of the paper's forward; large_rounds: of the larger batch, forms that ship only."""
+    """source and decoder: tokens of the paper's forward, the latter of a label's text; large_rounds: of the larger
+    batch, forms that ship only."""
 
     backbone: str = "t5_base"
     source: Positive = 10
@@ -34,7 +44,7 @@ class Options:
 def measure(work: Work) -> list[Row]:
     """Rows for batch 1 × 10 (the paper's), all forms, and for a larger batch, the forms that ship."""
     bench, options = work.bench, work.bench.own(Options)
-    backbone: Any = frozen_t5(work.backbone, seed=bench.seed)
+    backbone = frozen(work.backbone, seed=bench.seed)
     backbone.eval()
     models, forms = {"backbone": twin(backbone)}, {"backbone": "bare"}
     for entrant in work.entrants:
@@ -60,7 +70,9 @@ def measure(work: Work) -> list[Row]:
 
 def _at_size(bench: Bench, decoder: int, models: Mapping[str, Any], forms: Mapping[str, str], say: Say) -> list[Row]:
     say(f"batch {bench.batch_size} × {bench.length}")
-    inputs = _inputs(bench, decoder, vocabulary=models["backbone"].config.vocab_size)
+    bare = models["backbone"]
+    family, size = family_for(bare), {"rows": bench.batch_size, "length": bench.length}
+    inputs = family.inputs(bare, random_batch(bare, seed=bench.seed, answer=decoder, **size))
     calls = {name: _forward(model, inputs) for name, model in models.items()}
     counted = {name: dispatched(call).total() for name, call in calls.items()}  # warms up too
     timed = timed_rounds(bench, calls, say=say)
@@ -70,7 +82,7 @@ def _at_size(bench: Bench, decoder: int, models: Mapping[str, Any], forms: Mappi
             "form": forms[name],
             "batch_size": bench.batch_size,
             "source": bench.length,
-            "decoder": decoder,
+            "decoder": decoder if family.writes else 0,
             "ratio_to_backbone": timed.ratio(name, "backbone"),
             "launches": counted[name],
             "launches_added": counted[name] - counted["backbone"],
@@ -111,21 +123,12 @@ def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
     return 1 / slope, max(abs(a * slope - b) for a, b in pairs)
 
 
-def _inputs(bench: Bench, decoder: int, *, vocabulary: int) -> dict[str, torch.Tensor]:
-    generator, size = torch.Generator().manual_seed(bench.seed), (bench.batch_size, bench.length)
-    return {
-        "input_ids": torch.randint(2, vocabulary, size, generator=generator),
-        "attention_mask": torch.ones(*size, dtype=torch.long),
-        "decoder_input_ids": torch.randint(2, vocabulary, (bench.batch_size, decoder), generator=generator),
-    }
-
-
-def _forward(model: Any, inputs: dict[str, torch.Tensor]) -> Callable[[], None]:
+def _forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
     model.eval()
 
     @torch.no_grad()
     def call() -> None:
-        model(**inputs, use_cache=False)
+        model(**inputs)
 
     return call
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
+from krona.backbones.load import meta_model
 from krona.backbones.with_method import insert_method
-from krona.bench.contestants import adamw, frozen_t5, random_batch, training_step
+from krona.bench.contestants import adamw, family_for, frozen, random_batch, training_step
 from krona.bench.machine import QUIET, others_share, read_clock, under_load
 from krona.bench.rounds import Timed
-from krona.bench.settings import Bench, Entrant, Row, Sizes, Work
+from krona.bench.settings import Bench, Entrant, Row, Work
+from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.training.machine import PeakMemory
 
@@ -87,7 +89,7 @@ def _row(work: Work, entrant: Entrant, point: Point, deadline: float) -> Row:
     disturbed = 0
     while True:
         before = read_clock()
-        peak, seconds = _in_fresh_process(work.bench, entrant, point, work.sizes[point.backbone])
+        peak, seconds = _in_fresh_process(work.bench, entrant, point, work.backbones[point.backbone])
         share = others_share(before, read_clock())
         disturbed += share > QUIET
         if share <= QUIET or work.bench.load == "mark":
@@ -99,10 +101,10 @@ def _row(work: Work, entrant: Entrant, point: Point, deadline: float) -> Row:
     return row | {key: getattr(point, key) for key in KEYS} | {"peak_memory": peak}
 
 
-def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, sizes: Sizes) -> tuple[int, list[float]]:
+def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, backbone: Backbone) -> tuple[int, list[float]]:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(theirs, bench, entrant, point, sizes, torch.get_num_threads()))
+    process = context.Process(target=_child, args=(theirs, bench, entrant, point, backbone, torch.get_num_threads()))
     process.start()
     theirs.close()
     try:
@@ -115,28 +117,29 @@ def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, sizes: Sizes
     return answer
 
 
-def _child(pipe: Any, bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, threads: int) -> None:
+def _child(pipe: Any, bench: Bench, entrant: Entrant, point: Point, backbone: Backbone, threads: int) -> None:
     try:
-        pipe.send(_peak_and_seconds(bench, entrant, point, sizes, threads))
+        pipe.send(_peak_and_seconds(bench, entrant, point, backbone, threads))
     except KronaError as error:
         pipe.send(str(error))
 
 
 def _peak_and_seconds(
-    bench: Bench, entrant: Entrant, point: Point, sizes: Sizes, threads: int
+    bench: Bench, entrant: Entrant, point: Point, backbone: Backbone, threads: int
 ) -> tuple[int, list[float]]:
     torch.set_num_threads(threads)
+    meta_model(backbone)  # imports the library's code of it
     memory = PeakMemory()
     memory.reset()
     before = memory.read()["host"]
-    model = frozen_t5(sizes, seed=bench.seed)
+    model = frozen(backbone, seed=bench.seed)
     for number in range(point.adapters):  # the last one is active
         method = entrant.method
         named = replace(method, placement={**method.placement, "name": f"adapter_{number}"})
         insert_method(model, named, counterparts={}, reversible=point.adapters > 1)
     batch = random_batch(model, rows=point.batch_size, length=point.length, seed=bench.seed)
     optimizer = adamw(model)
-    step = training_step(model, batch, from_embeddings=optimizer is None)
+    step = training_step(family_for(model), model, batch, from_embeddings=optimizer is None)
     seconds = []
     for _ in range(bench.warm_up + bench.rounds):
         start = time.perf_counter()

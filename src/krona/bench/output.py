@@ -15,10 +15,13 @@ COLOURS = {"krona": "tab:blue", "lora": "tab:gray", "krona/built": "tab:orange"}
 
 
 def write_json(
-    folder: Path, name: str, rows: Sequence[Row], *, machine: Mapping[str, Any], settings: Mapping[str, Any]
-) -> Path:
+    folder: Path, name: str, rows: Sequence[Row], *, machine: Mapping[str, Any], backbones: Mapping[str, str],
+    settings: Mapping[str, Any],
+) -> Path:  # fmt: skip
+    """``backbones``: their names in conf/backbone, and what they are."""
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"name": name, "rows": list(rows), "machine": dict(machine), "settings": dict(settings)}
+    facts = {"machine": dict(machine), "backbones": dict(backbones), "settings": dict(settings)}
+    content = {"name": name, "rows": list(rows), **facts}
     file = folder / f"{name}.json"
     write_whole(file, lambda part: part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
     return file

@@ -14,9 +14,9 @@ import torch
 from transformers import AutoTokenizer
 
 from krona import tasks
-from krona.backbones.families.encoder_decoder import EncoderDecoder, collate
+from krona.backbones.families import Batch, Family, family_of
 from krona.backbones.tokenizer import tokenizer_fingerprint
-from krona.bench.contestants import frozen_t5, training_step, with_method
+from krona.bench.contestants import frozen, training_step, with_method
 from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
 from krona.messages import KronaError
@@ -29,7 +29,7 @@ PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """data: GLUE's folder, as ``data.path`` of a run; tokenizer: a T5 tokenizer's folder."""
+    """data: GLUE's folder, as ``data.path`` of a run; tokenizer: the folder of the backbone's tokenizer."""
 
     data: str | None = None
     tokenizer: str | None = None
@@ -44,48 +44,55 @@ def measure(work: Work) -> list[Row]:
     data, tokenizer_folder = _folder("data", options.data), _folder("tokenizer", options.tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
     cache = work.outputs / ".cache" / "tokens"  # as runs keep them
-    read = {task.name: _tokens(task, data, tokenizer, cache) for task in named}
+    model = with_method(frozen(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
+    if len(tokenizer) > model.config.vocab_size:
+        raise KronaError(
+            f"bench.options.tokenizer={tokenizer_folder}: it has {len(tokenizer)} pieces, {options.backbone} embeds "
+            f"{model.config.vocab_size}: they do not belong together"
+        )
+    family = family_of(model.config, options.backbone)
+    families = {task.name: family(task, tokenizer) for task in named}
+    read = {task.name: _tokens(task, data, families[task.name], cache) for task in named}
     for name, tokens in read.items():
         if len(tokens) < bench.batch_size:
             raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(tokens)} rows, less than a batch")
-    model = with_method(frozen_t5(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
     bench = replace(bench, minutes=bench.minutes / len(read))
     rows: list[Row] = []
     for name, tokens in read.items():
         work.say(name)
-        rows += _one_task(bench, model, name, tokens, tokenizer.pad_token_id, work.say)
+        rows += _one_task(bench, families[name], model, name, tokens, work.say)
     return rows
 
 
 def _folder(key: str, path: str | None) -> Path:
     if path is None or not Path(path).expanduser().is_dir():
         raise KronaError(
-            f"bench.options.{key}={path or 'null'}: no such folder; this bench reads GLUE's own files and a T5 "
-            "tokenizer: bench.options.data=FOLDER bench.options.tokenizer=FOLDER"
+            f"bench.options.{key}={path or 'null'}: no such folder; this bench reads GLUE's own files and the "
+            "backbone's tokenizer: bench.options.data=FOLDER bench.options.tokenizer=FOLDER"
         )
     return Path(path).expanduser()
 
 
-def _tokens(task: Task, data: Path, tokenizer: Any, cache: Path) -> Tokenised:
+def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
     return tasks.tokenise(
         tasks.load(task, kind="tsv", path=str(data)).train,
-        EncoderDecoder(task, tokenizer),
+        family,
         max_source_length=PADDED,
         cache_dir=cache,
-        tokenizer_fingerprint=tokenizer_fingerprint(tokenizer),
+        tokenizer_fingerprint=tokenizer_fingerprint(family.tokenizer),
     )
 
 
-def _one_task(bench: Bench, model: Any, task: str, tokens: Tokenised, pad: int, say: Say) -> list[Row]:
+def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Tokenised, say: Say) -> list[Row]:
     lengths = source_lengths(tokens)
     permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
     bucketed = _forever(lambda epoch: _bucketed_batches(lengths, bench, epoch))
     real: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
     ways = {
-        PADDED_WAY: _way(model, tokens, permuted, pad, real[PADDED_WAY], length=PADDED),
-        LONGEST: _way(model, tokens, again, pad, real[LONGEST]),
-        BUCKETED: _way(model, tokens, bucketed, pad, real[BUCKETED]),
+        PADDED_WAY: _way(family, model, tokens, permuted, real[PADDED_WAY], length=PADDED),
+        LONGEST: _way(family, model, tokens, again, real[LONGEST]),
+        BUCKETED: _way(family, model, tokens, bucketed, real[BUCKETED]),
     }
     timed = timed_rounds(bench, ways, say=say)
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
@@ -121,7 +128,13 @@ def _forever(epoch_of: Callable[[int], Iterator[list[int]]]) -> Iterator[list[in
 
 
 def _way(
-    model: Any, tokens: Tokenised, batches: Iterator[list[int]], pad: int, real: list[int], *, length: int | None = None
+    family: Family,
+    model: Any,
+    tokens: Tokenised,
+    batches: Iterator[list[int]],
+    real: list[int],
+    *,
+    length: int | None = None,
 ) -> Callable[[], float]:
     """The seconds of one step from rows on disk to new weights; its real source tokens are added to ``real``."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
@@ -129,15 +142,21 @@ def _way(
     def step() -> float:
         rows = next(batches)
         start = time.perf_counter()
-        batch = collate([tokens[row] for row in rows], pad)
+        batch = family.collate([tokens[row] for row in rows])
         if length is not None:
-            missing = length - batch["input_ids"].shape[1]
-            batch["input_ids"] = torch.nn.functional.pad(batch["input_ids"], (0, missing), value=pad)
-            batch["attention_mask"] = torch.nn.functional.pad(batch["attention_mask"], (0, missing))
-        training_step(model, batch, from_embeddings=False)()
+            batch = _padded(batch, length, left=family.answer_follows)
+        training_step(family, model, batch, from_embeddings=False)()
         optimizer.step()
         seconds = time.perf_counter() - start
         real.append(int(batch["attention_mask"].sum()))
         return seconds
 
     return step
+
+
+def _padded(batch: Batch, length: int, *, left: bool) -> Batch:
+    """Sources padded to a length; nothing sees the padding, whatever token it is."""
+    missing = length - batch["input_ids"].shape[1]
+    sides = (missing, 0) if left else (0, missing)
+    pad = torch.nn.functional.pad
+    return {name: values if name == "labels" else pad(values, sides) for name, values in batch.items()}

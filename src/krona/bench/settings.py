@@ -8,12 +8,11 @@ from typing import Annotated, Any, Literal, TypeVar
 from annotated_types import Ge
 
 from krona.config import check
-from krona.config.settings import Method, NonNegative, Positive, Seed
+from krona.config.settings import Backbone, Method, NonNegative, Positive, Seed
 
 T = TypeVar("T")
 Row = dict[str, Any]
 Say = Callable[[str], None]
-Sizes = Mapping[str, Any] | None  # of a T5; None: its YAML has none
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values
 
 
@@ -57,12 +56,12 @@ class Work:
     bench: Bench
     say: Say
     entrants: Sequence[Entrant] = ()
-    sizes: Mapping[str, Sizes] = field(default_factory=dict)  # by backbone
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # by their names in conf/backbone
     compose: Compose = lambda overrides: {}
     outputs: Path = Path()
     project: Path = Path()
 
     @property
-    def backbone(self) -> Sizes:
-        """The sizes of the only backbone."""
-        return next(iter(self.sizes.values()))
+    def backbone(self) -> Backbone:
+        """The only backbone."""
+        return next(iter(self.backbones.values()))

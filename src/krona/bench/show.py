@@ -50,15 +50,15 @@ RATIOS = {
 UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"
 
 
-def show(name: str, rows: Sequence[Row], *, folder: Path, console: Console, disturbed: bool) -> None:
+def show(name: str, rows: Sequence[Row], *, folder: Path, console: Console, disturbed: bool, on: str = "") -> None:
     """Print the table and its conclusions; write ``<name>.png`` and ``<name>.svg``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
     shown = [row for row in rows if name != "kronecker" or row["name"] in ("krona", "lora", "krona/built")]
-    output.print_table(console, f"bench={name}", shown, COLUMNS[name])
+    output.print_table(console, f"bench={name}{on}", shown, COLUMNS[name])
     for line in _conclusions(name, rows, disturbed):
         console.print(line, highlight=False, markup=False)
-    title = f"bench={name}" + (" · machine under load, no figures" if disturbed else "")
+    title = f"bench={name}{on}" + (" · machine under load, no figures" if disturbed else "")
     if name == "memory":
         output.draw_panels(folder, name, _growth(rows), title=title, y="peak memory (GiB)")
     elif name == "kronecker":

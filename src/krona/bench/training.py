@@ -11,10 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from krona.backbones.families import Batch
 from krona.bench.contestants import (
-    Batch,
     adamw,
-    frozen_t5,
+    family_for,
+    frozen,
     peft_twins,
     random_batch,
     shape_in,
@@ -45,7 +46,7 @@ class Options:
 def measure(work: Work) -> list[Row]:
     """A row a contestant: seconds of a step, its ratios, the optimiser's step beside it."""
     bench = work.bench
-    backbone = frozen_t5(work.backbone, seed=bench.seed)
+    backbone = frozen(work.backbone, seed=bench.seed)
     batch = random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed)
     models: dict[str, Any] = {
         "floor": with_our_modules(backbone),
@@ -66,7 +67,7 @@ def measure(work: Work) -> list[Row]:
 def _timed_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:
     """One step, timed without the optimiser's, which is timed by itself."""
     optimizer = adamw(model)
-    step = training_step(model, batch, from_embeddings=optimizer is None)
+    step = training_step(family_for(model), model, batch, from_embeddings=optimizer is None)
 
     def call() -> float:
         start = time.perf_counter()

@@ -1,0 +1,136 @@
+"""Benches on an encoder and on a decoder, and that each of their contestants trains what ours do."""
+
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import tiny_backbones
+import tiny_models
+from bench.door import run
+from krona import surgery
+from krona.bench import contestants
+from krona.bench.settings import Entrant
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from tasks import glue_files
+from tiny_t5 import settings
+
+KINDS = ("bert", "llama")
+PEFT = importlib.util.find_spec("peft") is not None
+peft = pytest.mark.skipif(not PEFT, reason="peft is not installed")
+
+
+def frozen(kind: str) -> Any:
+    return contestants.frozen(Backbone(name=kind, architecture=kind, sizes=tiny_models.SIZES[kind]), seed=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_training(kind: str, tmp_path: Path) -> None:
+    said = Console(file=io.StringIO(), width=300)
+    methods = ["layer_norm", "lora"]
+    config: dict[str, Any] = {"options": {"backbone": kind}, "peft": PEFT}
+    content = run(tmp_path, name="training", methods=methods, console=said, **config)
+    rows = {row["name"]: row for row in content["rows"]}
+    assert {"floor", "floor + layer_norm", "floor/library", *methods} <= rows.keys()
+    assert rows["floor"]["trainable"] == rows["floor/library"]["trainable"] == 0
+    assert rows["floor + layer_norm"]["trainable"] == rows["layer_norm"]["trainable"] > 0
+    if PEFT:
+        assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]
+    assert not any("paper" in row for row in rows.values())  # its table is of T5-base
+    assert content["backbones"] == {kind: f"org/{kind}"}
+    assert f"bench=training on {kind}" in said.file.getvalue()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_latency(kind: str, tmp_path: Path) -> None:
+    options = {"backbone": kind, "source": 5, "decoder": 4, "large_rounds": 1}
+    content = run(tmp_path, name="latency", methods=["full", "lora", "pa"], options=options)
+    rows = {(row["name"], row["batch_size"]): row for row in content["rows"]}
+    assert rows["lora", 1]["form"] == "merged"
+    assert rows["lora", 1]["launches_added"] == 0 < rows["pa/plain", 1]["launches_added"]
+    assert {row["decoder"] for row in rows.values()} == {4 if kind == "llama" else 0}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_memory(kind: str, tmp_path: Path) -> None:
+    at = [kind, 2, 4, 1]
+    content = run(tmp_path, name="memory", methods=["full"], rounds=1, minutes=10.0, options={"at": at})
+    (row,) = content["rows"]
+    assert (row["backbone"], row["ratio_to_full"]) == (kind, 1)
+    assert row["peak_memory"] > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pipeline(kind: str, tmp_path: Path) -> None:
+    tiny_backbones.words(pair=kind == "bert").save_pretrained(tmp_path / "tokenizer")
+    glue_files.write(tmp_path / "glue", "rte")
+    folders = {"data": str(tmp_path / "glue"), "tokenizer": str(tmp_path / "tokenizer")}
+    options = {**folders, "backbone": kind, "tasks": ["rte"]}
+    content = run(tmp_path / "out", name="pipeline", methods=["krona"], batch_size=4, options=options)
+    assert [row["name"] for row in content["rows"]] == ["rte/padded to 128", "rte/longest", "rte/bucketed"]
+
+
+def test_a_tokenizer_of_another_backbone(tmp_path: Path) -> None:
+    tokenizer = tiny_backbones.words(pair=True)
+    tokenizer.add_tokens([f"piece{number}" for number in range(3000)])
+    tokenizer.save_pretrained(tmp_path)
+    options = {"data": str(tmp_path), "tokenizer": str(tmp_path), "backbone": "bert", "tasks": ["rte"]}
+    with pytest.raises(KronaError, match=rf"it has {len(tokenizer)} pieces, bert embeds 2048: they do not belong"):
+        run(tmp_path / "out", name="pipeline", methods=["krona"], options=options)
+
+
+@pytest.mark.parametrize("kind", tiny_models.NAMES)
+def test_a_batch_is_the_protocols_and_the_floor_gives_the_gradient_of_its_input(kind: str) -> None:
+    model = contestants.with_our_modules(frozen(kind))
+    family, batch = contestants.family_for(model), contestants.random_batch(model, rows=3, length=9, seed=0)
+    assert batch["input_ids"].shape == (3, 9)
+    assert bool(batch["attention_mask"].all())
+    tokens = [[1], [0], [1]] if not family.writes else [[49, 1, -100], [3, 49, 1], [49, 1, -100]]
+    assert batch["labels"].tolist() == tokens
+    words = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.num_embeddings == 50]
+    asked: list[bool] = []
+    step = contestants.training_step(family, model, batch, from_embeddings=True)
+    for module in words:
+        module.register_forward_hook(lambda module, inputs, output: asked.append(output.requires_grad))
+    step()
+    assert asked[0]
+    assert sum(asked) == 1  # the source's alone
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@peft
+@pytest.mark.parametrize("kind", sorted(set(tiny_models.NAMES) - {"gpt2"}))
+def test_peft_s_models_train_at_the_places_of_ours_and_beside_them_what_ours_train(kind: str) -> None:
+    backbone = frozen(kind)
+    ours = contestants.with_method(backbone, Entrant(name="lora", method=settings("lora", rank=1)), seed=0)
+    places = {surgery.public_name(place) for place, _ in surgery.adapted_modules(ours)}
+    for name, build in contestants.peft_twins(backbone).items():
+        theirs = build()
+        at = {place for place, module in theirs.get_base_model().named_modules() if hasattr(module, "base_layer")}
+        assert at == places
+        if name == "peft/lora":
+            trains = [sum(p.numel() for p in m.parameters() if p.requires_grad) for m in (ours, theirs)]
+            assert trains[0] == trains[1]
+            contestants.training_step(
+                contestants.family_for(backbone), theirs, contestants.random_batch(backbone, rows=2, length=5, seed=0),
+                from_embeddings=False,
+            )()  # fmt: skip
+            assert any(p.grad is not None for n, p in theirs.named_parameters() if "lora_B" in n)
+
+
+@peft
+def test_what_peft_refuses_is_one_message() -> None:
+    twins = contestants.peft_twins(frozen("gpt2"))
+    twins["peft/lora"]()
+    with pytest.raises(KronaError, match=r"peft refuses its LOKR here: .*Conv1D.*: bench\.peft=false"):
+        twins["peft/lokr"]()
+
+
+def test_a_backbone_without_sizes() -> None:
+    with pytest.raises(KronaError, match=r"bench\.options\.backbone: its YAML in conf/backbone has no sizes"):
+        contestants.frozen(Backbone(name="org/some"), seed=0)
