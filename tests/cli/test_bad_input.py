@@ -109,7 +109,7 @@ TYPED = [
     (["~task"], "~task: a run needs a task"),
     (["~batch_size"], "batch_size is missing"),
     (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml; there are"),
-    (["backbone=local"], "backbone.path must be given (a T5's folder): backbone.path="),
+    (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
     (["backbone=hub"], "backbone.name must be given"),
     (["data.protocol=table2"], "data.protocol='table2': expected table1 or appendix_d1"),
     (["trainer.precision=16-mixed"], "trainer.precision='16-mixed': expected 32-true or bf16-mixed"),

@@ -113,6 +113,16 @@ def test_one_class_in_train() -> None:
     assert remarks(own, {}, "test")[0].text == 'all training rows (1) have the target "5" (good)'
 
 
+def test_a_head_that_was_not_trained() -> None:
+    result = make_result("untuned", "rte")
+    result.best_epoch = 0
+    assert remarks(result, {}, "test") == []  # a backbone that answers by itself
+    result.head_params = 770
+    (remark,) = remarks(result, {}, "test")
+    assert remark.warns
+    assert "a random head" in remark.text
+
+
 @pytest.mark.parametrize(("skipped", "warns"), [(25, False), (26, True)])
 def test_more_than_a_hundredth_of_a_source_left_out_is_a_warning(skipped: int, warns: bool) -> None:
     result = make_result("krona", "rte")

@@ -1,6 +1,6 @@
 """Loading of a backbone and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
 
-from contextlib import AbstractContextManager, nullcontext, redirect_stderr
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from krona.backbones.families import Family, architecture_named, architecture_of, family_of
-from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub, require_folders
+from krona.backbones.families import Family, architecture_of, family_of
+from krona.backbones.model_config import config_of, hub_or_cache, name_of, source_of
+from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, require_folders
 from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
-from krona.hub import download_error, offline, unreachable
+from krona.hub import download_error
 from krona.messages import KronaError, amount
 from krona.tasks import Task
 
@@ -45,9 +46,9 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     require_folders(settings)
     folder = folder_of(settings)
     new: tuple[str, ...] = ()
-    with _hub(settings):
-        config = _config(settings, folder, task, own=settings.pretrained)
-        family = family_of(config, _named(settings))
+    with hub_or_cache(settings):
+        config = config_of(settings, folder, task, own=settings.pretrained)
+        family = family_of(config, name_of(settings))
         tokenizer = load_tokenizer(settings)
         reader = family(task, tokenizer)
         if settings.pretrained:
@@ -58,7 +59,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     draw(model, new, seed=seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"the tokenizer has {len(tokenizer)} pieces, the backbone {_named(settings)} embeds "
+            f"the tokenizer has {len(tokenizer)} pieces, the backbone {name_of(settings)} embeds "
             f"{model.config.vocab_size}: they do not belong together"
         )
     return Loaded(model=model, tokenizer=tokenizer, family=reader, new_weights=new)
@@ -77,10 +78,6 @@ def draw(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
         setattr(model.get_submodule(owner), attribute, nn.Parameter(value.to(old.device, old.dtype)))
 
 
-def _named(settings: Backbone) -> str:
-    return settings.path or settings.name
-
-
 def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedModel:
     kept = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16 if bf16 else kept)
@@ -97,7 +94,7 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
 
 
 def _class_of(config: Any, settings: Backbone) -> Any:
-    return family_of(config, _named(settings)).auto._model_mapping[type(config)]
+    return family_of(config, name_of(settings)).auto._model_mapping[type(config)]
 
 
 def untie_head(model: Any) -> None:
@@ -111,8 +108,8 @@ def untie_head(model: Any) -> None:
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
     """The backbone with random weights, drawn by torch's generator; without a tokenizer."""
     require_folders(settings)
-    with _hub(settings):
-        config = _config(settings, folder_of(settings), task)
+    with hub_or_cache(settings):
+        config = config_of(settings, folder_of(settings), task)
     return _untrained(config, settings, bf16=False)
 
 
@@ -122,61 +119,11 @@ def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
         return random_model(settings, task)
 
 
-def head_width(settings: Backbone, task: Task) -> int | None:
-    """How many outputs a head has for this task; None for a backbone without one."""
-    config = _config(settings, folder_of(settings), task)
-    return config.num_labels if architecture_named(config.model_type).head else None
-
-
-def _config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
-    """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
-    of_sizes = settings.sizes is not None and folder is None and not own
-    config = _config_of_sizes(settings) if of_sizes else _read(settings, folder)
-    kind = getattr(config, "model_type", None)
-    if settings.architecture is not None and kind != settings.architecture:
-        raise KronaError(
-            f"backbone {_named(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: take "
-            "backbone=local, or the YAML of that architecture"
-        )
-    family_of(config, _named(settings))
-    targets = None if task is None else task.target_strings()
-    if task is not None:
-        config.num_labels = 1 if targets is None else len(targets)
-    return config
-
-
-def _config_of_sizes(settings: Backbone) -> Any:
-    kind = settings.architecture or "t5"
-    sizes: dict[str, Any] = dict(settings.sizes or {})
-    if kind == "t5":
-        sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
-    try:
-        return AutoConfig.for_model(kind, **sizes)
-    except Exception as error:  # its validation raises kinds of its own
-        raise KronaError(f"backbone.sizes={sizes}: {error}") from error
-
-
-def _read(settings: Backbone, folder: Path | None) -> Any:
-    try:
-        return AutoConfig.from_pretrained(_source(settings, folder), revision=settings.revision, **gguf_of(settings))
-    except Exception as error:  # JSON, the Hub and its client each raise their own
-        raise download_error(f"the config of {_named(settings)}", error, WAYS_OUT) from error
-
-
-def _source(settings: Backbone, folder: Path | None) -> str:
-    return settings.name if folder is None else str(folder)
-
-
-def _hub(settings: Backbone) -> AbstractContextManager[Any]:
-    """Only the cache if the Hub can't be reached: the libraries' retries would take half a minute."""
-    return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
-
-
 def _pretrained(
     settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model with its checkpoint's weights, and the names of its head's weights that the checkpoint lacks."""
-    what = f"the weights of {_named(settings)}"
+    what = f"the weights of {name_of(settings)}"
     log: Any = transformers_logging  # untyped
     kind: Any = _class_of(config, settings)
     if bf16:
@@ -193,7 +140,7 @@ def _pretrained(
         # of a GGUF file the library shows a progress bar that can't be turned off
         with redirect_stderr(StringIO()) if gguf_of(settings) else nullcontext():
             model, keys = kind.from_pretrained(
-                None if tensors else _source(settings, folder), **source, dtype=dtype, output_loading_info=True,
+                None if tensors else source_of(settings, folder), **source, dtype=dtype, output_loading_info=True,
                 ignore_mismatched_sizes=True,
             )  # fmt: skip
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from krona.backbones import load
+from krona.backbones.model_config import head_width
 from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
@@ -49,7 +50,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
         settings.tied_head,
         drawn,
         bf16,
-        load.head_width(settings, task),
+        head_width(settings, task),
     )
     loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)

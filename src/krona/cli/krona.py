@@ -16,7 +16,7 @@ from krona.screen import as_typed, width_of
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Compare parameter-efficient tuning methods on GLUE with T5. A run: python train.py method=krona task=rte",
+    help="Compare parameter-efficient tuning methods on GLUE. A run: python train.py method=krona task=rte",
 )
 
 

@@ -87,7 +87,11 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     try:
         missing = sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra"))
         if missing:
-            hints = {"backbone.path": " (a T5's folder)", "data.path": " (GLUE's folder)", "optimizer.lr": " (as 1e-3)"}
+            hints = {
+                "backbone.path": " (a model's folder or GGUF file)",
+                "data.path": " (GLUE's folder)",
+                "optimizer.lr": " (as 1e-3)",
+            }
             raise KronaError("; ".join(f"{key} must be given{hints.get(key, '')}: {key}=…" for key in missing))
         config = OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:

@@ -15,7 +15,7 @@ from krona.training.ranks import processes_of_run
 
 WAYS_OUT = (
     "Ways out: profile=demo (sample data and a small backbone, nothing is downloaded), "
-    "backbone=local backbone.path=FOLDER (a T5 on disk), data=tsv data.path=FOLDER (GLUE's own files), "
+    "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
     f"or {hub.MIRROR}"
 )
 

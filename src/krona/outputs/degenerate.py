@@ -36,6 +36,8 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
     ``result``: whole, with its outcomes and all of its curve. ``answers``: its predictions as numbers, by split.
     """
     found = [*_of_training_rows(result), *_of_rows_left_out(result)]
+    if result.head_params and result.best_epoch == 0:
+        found.append(Remark("the new head was not trained: this is the score of a random head, not of the backbone"))
     if split in answers:
         found += _of_predictions(result, answers[split], split)
     if "dev" in answers:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.console import Console
 from rich.text import Text
@@ -45,7 +46,8 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
                 method, settings = _composed(name, backbone, rest)
                 if model is None:
                     model = meta_model(settings)
-                rows.append(count.method_row(model, method, counterparts=settings.factor_shapes))
+                row = count.method_row(model, method, counterparts=settings.factor_shapes)
+                rows.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except KronaError as error:
                 if "backbone." in str(error):  # the same for every method
                     raise

@@ -19,7 +19,7 @@ MOST_TUNED = 12  # of such notes
 def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
     """Settings, fitted shapes, tuned settings, code and machine of these runs."""
     shapes = [] if layout.by_shape else _shapes_note(runs)
-    return [*mixed(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
+    return [*mixed(runs), *_head_note(runs), *_settings_note(runs), *shapes, *_tuned_notes(runs), _code_note(runs)]
 
 
 def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
@@ -69,6 +69,13 @@ def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
         if values not in (["null"], ["-1"]):
             words.append(f"{name} {' or '.join(in_words(key, value) for value in values[:4])}")
     return [f"Settings: {', '.join(words)}."] if words else []
+
+
+def _head_note(runs: Sequence[StoredRun]) -> list[str]:
+    """The size of a new head, which is no part of the parameters that are shown."""
+    sizes = sorted({run.result.head_params for run in runs if run.result.head_params})
+    shown = " or ".join(f"{size:,}" for size in sizes)
+    return [f"Not in Params: the new head of {shown} parameters, which trains with every method."] if sizes else []
 
 
 def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:

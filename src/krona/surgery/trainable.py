@@ -64,7 +64,9 @@ def update_rank(model: nn.Module) -> int | None:
             return None
         widest = min(widths_at(adapted, "default"))
         ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
-    return max(ranks, default=None)
+    adapter = model.__dict__["krona"].adapters["default"]
+    # without branches, what trains in their place moves outputs and no weight: a rank of 0, as a branch for it has
+    return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:

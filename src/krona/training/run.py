@@ -235,7 +235,8 @@ def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]
     """Notes for a run without steps, or with a warm-up that takes most of them."""
     warmup = settings.optimizer.warmup_steps
     if not steps:
-        return ["trainer.max_epochs or trainer.max_steps is 0: nothing is trained, the score is that of the start"]
+        which = "max_epochs" if settings.trainer.max_epochs == 0 else "max_steps"
+        return [f"trainer.{which} is 0: nothing is trained, the score is that of the start"]
     if warmup < 0.25 * steps:
         return []
     lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""

@@ -1,0 +1,88 @@
+"""The config of a backbone: the checkpoint's own, or one made of its YAML's sizes; checked against each other."""
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from krona.backbones.families import FAMILIES, architecture_named, family_of
+from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub
+from krona.config.settings import Backbone
+from krona.hub import download_error, offline, unreachable
+from krona.messages import KronaError, did_you_mean
+from krona.tasks import Task
+
+
+def name_of(settings: Backbone) -> str:
+    return settings.path or settings.name
+
+
+def head_width(settings: Backbone, task: Task) -> int | None:
+    """How many outputs a head has for this task; None for a backbone without one."""
+    config = config_of(settings, folder_of(settings), task)
+    return config.num_labels if architecture_named(config.model_type).head else None
+
+
+def config_of(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+    """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
+    of_sizes = settings.sizes is not None and folder is None and not own
+    config = _of_sizes(settings) if of_sizes else _read(settings, folder)
+    kind = getattr(config, "model_type", None)
+    if settings.architecture is not None and kind != settings.architecture:
+        raise KronaError(
+            f"backbone {name_of(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: take "
+            "backbone=local, or the YAML of that architecture"
+        )
+    family_of(config, name_of(settings))
+    _check_sizes(settings, config)
+    targets = None if task is None else task.target_strings()
+    if task is not None:
+        config.num_labels = 1 if targets is None else len(targets)
+    return config
+
+
+def _check_sizes(settings: Backbone, config: Any) -> None:
+    """Raise KronaError for a model of another size than its YAML says: it would be reported under a wrong name."""
+    wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **(settings.sizes or {})}
+    found = {key: getattr(config, "model_type" if key == "architecture" else key, None) for key in wanted}
+    wrong = [
+        f"{key} {found[key]}, not {value}"
+        for key, value in wanted.items()
+        if found[key] != value and key != "vocab_size" and isinstance(value, int | str) and key != "feed_forward_proj"
+    ]
+    if settings.path is not None and settings.sizes is not None and wrong:
+        raise KronaError(
+            f"backbone.path={settings.path}: this is not {settings.name} as its YAML describes it: "
+            f"{', '.join(wrong)}. For another model: backbone=local backbone.path={settings.path}"
+        )
+
+
+def _of_sizes(settings: Backbone) -> Any:
+    kind = settings.architecture or "t5"
+    known = [name for architectures in FAMILIES.values() for name in architectures]
+    if kind not in known:
+        raise KronaError(f"backbone.architecture={kind}: {did_you_mean(kind, known)}")
+    sizes: dict[str, Any] = dict(settings.sizes or {})
+    if kind == "t5":
+        sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
+    try:
+        return AutoConfig.for_model(kind, **sizes)
+    except Exception as error:  # its validation raises kinds of its own
+        raise KronaError(f"backbone.sizes={sizes}: {error}") from error
+
+
+def _read(settings: Backbone, folder: Path | None) -> Any:
+    try:
+        return AutoConfig.from_pretrained(source_of(settings, folder), revision=settings.revision, **gguf_of(settings))
+    except Exception as error:  # JSON, the Hub and its client each raise their own
+        raise download_error(f"the config of {name_of(settings)}", error, WAYS_OUT) from error
+
+
+def source_of(settings: Backbone, folder: Path | None) -> str:
+    return settings.name if folder is None else str(folder)
+
+
+def hub_or_cache(settings: Backbone) -> AbstractContextManager[Any]:
+    """Only the cache if the Hub can't be reached: the libraries' retries would take half a minute."""
+    return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
