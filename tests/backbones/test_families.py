@@ -1,4 +1,4 @@
-"""Every method on every architecture that a family knows, by tiny models; peft as the oracle of three methods."""
+"""Every method on every architecture that a family knows, by tiny models."""
 
 from pathlib import Path
 from typing import Any

@@ -1,11 +1,15 @@
 """Operations, bytes and the speed that runs tell, against sums done by hand."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import tiny_models
 from krona.backbones.families import Sizes
+from krona.backbones.families.sizes import sizes_in
+from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.sweeps.planning import measured
 from krona.sweeps.planning.flops import elements, forward, memory, step
@@ -50,6 +54,12 @@ def test_operations_are_those_that_torch_counts(kind: str) -> None:
         model(**family.inputs(model, batch))
     counted = counter.get_total_flops()
     assert forward(sizes, rows=rows, source=source, target=target) == pytest.approx(counted, rel=0.04)
+
+
+def test_a_config_that_names_its_ffn_otherwise() -> None:
+    config = SimpleNamespace(model_type="new", hidden_size=8, num_attention_heads=2, num_hidden_layers=1, vocab_size=9)
+    with pytest.raises(KronaError, match=r"config of a new has none of intermediate_size.*FFN_WIDTHS of src/krona"):
+        sizes_in(config, 100, decoder=0, vocabulary=9, gated=False)
 
 
 def test_numbers_between_products() -> None:

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-FFN_WIDTHS = ("intermediate_size", "hidden_dim", "encoder_ffn_dim", "n_inner")  # names of it in configs
+from krona.messages import KronaError
+
+FFN_WIDTHS = ("intermediate_size", "hidden_dim", "encoder_ffn_dim", "ffn_dim", "n_inner")  # names of it in configs
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,19 @@ class Sizes:
 
 
 def sizes_in(config: Any, params: int, **others: Any) -> Sizes:
-    """The sizes under the names that most configs have; ``others``: what only a family knows."""
+    """The sizes under the names that most configs have; ``others``: what only a family knows.
+
+    Raises KronaError for a config that names the width of its FFN otherwise.
+    """
     width, heads = config.hidden_size, config.num_attention_heads
-    ffn = (getattr(config, name, None) for name in FFN_WIDTHS)
+    ffn = [getattr(config, name) or 4 * width for name in FFN_WIDTHS if hasattr(config, name)]  # null: GPT-2's
+    if not ffn:
+        raise KronaError(
+            f"the config of a {config.model_type} has none of {', '.join(FFN_WIDTHS)}: the name that it has goes into "
+            "FFN_WIDTHS of src/krona/backbones/families/sizes.py"
+        )
     return Sizes(
         d_model=width, d_kv=getattr(config, "head_dim", None) or width // heads, heads=heads,
-        d_ff=next(filter(None, ffn), 4 * width), kv_heads=getattr(config, "num_key_value_heads", None),
+        d_ff=ffn[0], kv_heads=getattr(config, "num_key_value_heads", None),
         encoder=config.num_hidden_layers, params=params, **others,
     )  # fmt: skip
