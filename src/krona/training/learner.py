@@ -198,9 +198,11 @@ class Learner(pl.LightningModule):
             weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
             self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}
 
-    def restore_best(self) -> None:
+    def restore_best(self) -> dict[str, Any]:
+        """Put the best epoch's weights into the model; returns that epoch."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
+        return self.best
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:

@@ -96,9 +96,7 @@ def run(
     train(trainer, learner, rows, checkpoint=files.checkpoint())
 
     # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
-    learner.restore_best()
-    assert learner.best is not None
-    scores = {"dev": learner.best["dev"]}
+    scores = {"dev": learner.restore_best()["dev"]}
     if settings.score_test:
         scores["test"] = learner.timed_evaluation(rows.test)
 
@@ -227,16 +225,16 @@ def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any
 
 def total_steps(settings: Run, steps_per_epoch: int) -> int:
     """Optimiser steps of the whole run: those of max_epochs, at most max_steps."""
-    steps = settings.trainer.max_epochs * steps_per_epoch
-    return steps if settings.trainer.max_steps < 0 else min(steps, settings.trainer.max_steps)
+    steps, most = settings.trainer.max_epochs * steps_per_epoch, settings.trainer.max_steps
+    return steps if most < 0 else min(steps, most)
 
 
 def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
     """Notes for a run without steps, or with a warm-up that takes most of them."""
     warmup = settings.optimizer.warmup_steps
     if not steps:
-        which = "max_epochs" if settings.trainer.max_epochs == 0 else "max_steps"
-        return [f"trainer.{which} is 0: nothing is trained, the score is that of the start"]
+        zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
+        return [f"trainer.{zero} is 0: nothing is trained, the score is that of the start"]
     if warmup < 0.25 * steps:
         return []
     lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
