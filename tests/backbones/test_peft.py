@@ -25,7 +25,7 @@ IA3 = {"scale": ("ia3_l.default", lambda p: p)}
 
 def config_of(method: str, model: Any) -> Any:
     def at(*words: str) -> list[str]:
-        patterns = [pattern for of_word in places_of(model, words) for pattern in of_word]
+        patterns = list(places_of(model, words))
         return surgery.find_places(model, patterns)
 
     if method == "ia3":

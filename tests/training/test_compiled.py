@@ -2,6 +2,7 @@
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import tiny_backbones
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.outputs.result import Result, read_result
 from krona.training import compiled
 from tiny_backbone import write_backbone
 from tiny_models import family_batch, family_for, tiny_of
@@ -91,16 +92,22 @@ def test_a_compiler_that_fails_is_one_message(monkeypatch: pytest.MonkeyPatch) -
         step(model, family_batch(model, 3, 7, 1))
 
 
+def eager_and_compiled(typed: list[str], outputs: Path) -> Iterator[Result]:
+    """The same run without and with the compiler, one after the other."""
+    for value in ("false", "true"):
+        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), outputs)
+        assert job.state == "done", said
+        yield read_result(job.folder / "result.json")
+
+
 def test_a_run_compiles_its_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = counted(monkeypatch)
     folder = tiny_backbones.write(tmp_path / "llama", "llama", num_hidden_layers=1)
     typed = one_job.typed(folder, tmp_path / "rte")
     results = []
-    for value in ("false", "true"):
-        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
-        assert job.state == "done", said
-        results.append(read_result(job.folder / "result.json"))
-        assert len(graphs) == (value == "true")
+    for result in eager_and_compiled(typed, tmp_path / "outputs"):
+        results.append(result)
+        assert len(graphs) == len(results) - 1
     eager, graph = results
     assert eager.run_id != graph.run_id
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
@@ -126,11 +133,7 @@ def test_a_run_with_the_compiling_backend_has_the_same_scores(kind: str, tmp_pat
     else:
         tiny_backbones.write(folder, kind, **sizes)
     typed = one_job.typed(folder, tmp_path / "rte")
-    results = []
-    for value in ("false", "true"):
-        job, said = one_job.run(one_job.config(*typed, f"trainer.compile={value}"), tmp_path / "outputs")
-        assert job.state == "done", said
-        results.append(read_result(job.folder / "result.json"))
+    results = list(eager_and_compiled(typed, tmp_path / "outputs"))
     losses = [[epoch["loss"] for epoch in one.dev_curve] for one in results]
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
     assert results[1].dev["score"] == results[0].dev["score"]

@@ -19,6 +19,7 @@ from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
 from krona.hub import download_error
 from krona.messages import KronaError, amount
+from krona.surgery.layers import is_norm
 from krona.tasks import Task
 
 
@@ -86,7 +87,7 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
     finally:
         torch.set_default_dtype(kept)
     for module in model.modules():
-        if bf16 and type(module).__name__.endswith("Norm"):
+        if bf16 and is_norm(module):
             module.float()
     if settings.tied_head is False or not getattr(config, "tie_word_embeddings", True):
         untie_head(model)
@@ -174,7 +175,7 @@ def _norms(config: Any, settings: Backbone) -> set[str]:
     """The last parts of the names of normalisations: they stay in fp32, are small, and most methods train them."""
     with torch.device("meta"):
         model = _class_of(config, settings)(config)
-    return {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if type(m).__name__.endswith("Norm")}
+    return {name.rsplit(".", 1)[-1] for name, m in model.named_modules() if is_norm(m)}
 
 
 def _tensors_of(folder: Path) -> dict[str, Any]:

@@ -18,10 +18,17 @@ def name_of(settings: Backbone) -> str:
     return settings.path or settings.name
 
 
-def head_width(settings: Backbone, task: Task) -> int | None:
-    """How many outputs a head has for this task; None for a backbone without one."""
-    config = config_of(settings, folder_of(settings), task)
-    return config.num_labels if architecture_named(config.model_type).head else None
+def has_head(settings: Backbone) -> bool:
+    """Whether the backbone gets a head that is new on each task."""
+    with hub_or_cache(settings):
+        config = config_of(settings, folder_of(settings), None)
+    return bool(architecture_named(config.model_type).head)
+
+
+def outputs_of(task: Task) -> int:
+    """How many outputs a head has for a task: its classes, or one number."""
+    targets = task.target_strings()
+    return 1 if targets is None else len(targets)
 
 
 def config_of(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
@@ -36,22 +43,23 @@ def config_of(settings: Backbone, folder: Path | None, task: Task | None, *, own
         )
     family_of(config, name_of(settings))
     _check_sizes(settings, config)
-    targets = None if task is None else task.target_strings()
     if task is not None:
-        config.num_labels = 1 if targets is None else len(targets)
+        config.num_labels = outputs_of(task)
     return config
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
     """Raise KronaError for a model of another size than its YAML says: it would be reported under a wrong name."""
-    wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **(settings.sizes or {})}
+    if settings.path is None or settings.sizes is None:
+        return
+    wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
     found = {key: getattr(config, "model_type" if key == "architecture" else key, None) for key in wanted}
     wrong = [
         f"{key} {found[key]}, not {value}"
         for key, value in wanted.items()
-        if found[key] != value and key != "vocab_size" and isinstance(value, int | str) and key != "feed_forward_proj"
+        if found[key] != value and isinstance(value, int | str) and key not in ("vocab_size", "feed_forward_proj")
     ]
-    if settings.path is not None and settings.sizes is not None and wrong:
+    if wrong:
         raise KronaError(
             f"backbone.path={settings.path}: this is not {settings.name} as its YAML describes it: "
             f"{', '.join(wrong)}. For another model: backbone=local backbone.path={settings.path}"

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from krona.backbones import load
-from krona.backbones.model_config import head_width
+from krona.backbones.model_config import has_head, outputs_of
 from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
@@ -42,16 +42,11 @@ def kept(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
     """A backbone with its own modules over weights that this process may have loaded before."""
     drawn = None if settings.pretrained else seed
+    content = fingerprint(settings)
+    with_head = kept("has a head", 8, (content, settings.name), lambda: has_head(settings))
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    key = (
-        fingerprint(settings),
-        settings.name,
-        sizes,
-        settings.tied_head,
-        drawn,
-        bf16,
-        head_width(settings, task),
-    )
+    width = outputs_of(task) if with_head else None
+    key = (content, settings.name, sizes, settings.tied_head, drawn, bf16, width)
     loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw(model, loaded.new_weights, seed=seed)

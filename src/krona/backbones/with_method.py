@@ -12,7 +12,7 @@ from krona.backbones.families import architecture_of, places_of
 from krona.config.check import PLACEMENT_KEYS, TRAINS, locate
 from krona.config.settings import Method
 from krona.methods.factor_shapes import factor_b
-from krona.surgery.targets import match_places
+from krona.surgery.targets import match_places, widths_of_part
 
 PLAIN = (bool, int, float, str, list, tuple, type(None))  # what JSON holds
 
@@ -62,19 +62,18 @@ def placed(model: nn.Module, method: Method) -> dict[str, Any]:
     words = method.placement.get("target_modules")
     if not words or not architecture.names:
         return found
-    patterns = places_of(model, words)
-    found["target_modules"] = list(dict.fromkeys(pattern for of_word in patterns for pattern in of_word))
+    places = places_of(model, words)
+    found["target_modules"] = list(places)
     how = method.placement.get("placement", "parallel")
-    if not isinstance(how, str):  # one for each word: one for each pattern
-        by_pattern = {p: one for of_word, one in zip(patterns, how, strict=False) for p in of_word}
-        found["placement"] = [by_pattern.get(pattern, how[-1]) for pattern in found["target_modules"]]
+    if not isinstance(how, str) and len(how) == len(words):  # one for each word: one for each pattern
+        found["placement"] = [how[number] for number in places.values()]
     return found
 
 
 def _widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
     """(d_in, d_out) of the places that the method's branches go to."""
     return {
-        (surgery.widths(model.get_submodule(match.entry or place))[0], surgery.widths(model.get_submodule(place))[1])
+        widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
         for place, match in match_places(model, patterns).items()
     }
 

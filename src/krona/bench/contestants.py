@@ -110,7 +110,7 @@ def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
     from peft import LoKrConfig, LoraConfig, get_peft_model
 
     beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=architecture_of(model).head)
-    patterns = [pattern for of_word in places_of(model, ["q", "v"]) for pattern in of_word]
+    patterns = list(places_of(model, ["q", "v"]))
 
     def build(config: Any) -> Any:
         try:
@@ -126,7 +126,7 @@ def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
             setattr(inside.get_submodule(owner), attribute, own)
         return tuned
 
-    where: dict[str, Any] = {"target_modules": find_places(model, list(dict.fromkeys(patterns)))}
+    where: dict[str, Any] = {"target_modules": find_places(model, patterns)}
     return {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),
         "peft/lokr": lambda: build(LoKrConfig(r=16, alpha=16, **where)),

@@ -21,6 +21,7 @@ from krona.config.settings import Method
 from krona.paper import read_paper_table
 from krona.params.shapes import ShapeRow
 from krona.surgery.adapter_file import file_bytes
+from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
 from krona.surgery.wrapper import Adapted
 
@@ -101,7 +102,7 @@ def _added(adapted: Adapted, tokens: int, counted: Callable[[Callable[[], Any]],
     d_in, d_out = widths_at(adapted, "default")
     device = next(base.parameters()).device
     x = torch.empty(1, tokens, d_in, device=device)
-    block = not isinstance(base, nn.Linear) and not type(base).__name__.endswith("Norm")
+    block = not isinstance(base, nn.Linear) and not is_norm(base)
     if block or adapted.entrances:  # no branch is computed with it
         base = _Silent(torch.empty(1, tokens, d_out, device=device))
     alone = Adapted(base)

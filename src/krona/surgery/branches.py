@@ -10,8 +10,9 @@ from torch import nn
 from krona.messages import KronaError
 from krona.methods.arguments import choice, whole
 from krona.methods.magnitude import Magnitude
-from krona.surgery.targets import match_places, widths
-from krona.surgery.wrapper import Place, Placement, base_of, is_conv1d, matrix_of, public_name
+from krona.surgery.layers import is_linear, matrix_of
+from krona.surgery.targets import match_places, widths_of_part
+from krona.surgery.wrapper import Place, Placement, base_of, public_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def build(
                 f"placement=before needs a module of its own at {public_name(place)}: this backbone's block is several "
                 "modules, and more than one of them reads its input. Take parallel or sequential"
             )
-        d_in, d_out = widths(entry or base)[0], widths(base)[1]
+        d_in, d_out = widths_of_part(base, entry)
         d_in, d_out = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[how.placement]
         modules = nn.ModuleList(branch(d_in, d_out, **branch_config) for _ in range(modules_per_target))
         weight = next(base.parameters())
@@ -103,7 +104,7 @@ def _hows(
 
 
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, how: Place) -> Magnitude:
-    if not (isinstance(base, nn.Linear) or is_conv1d(base)) or how.placement != "parallel":
+    if not is_linear(base) or how.placement != "parallel":
         raise KronaError(f"magnitude rescales a linear layer's weight with a parallel branch; {place} has none")
     deltas = [delta_of(place, branch).detach() for branch in branches]
     return Magnitude(matrix_of(base).detach(), sum(deltas[1:], deltas[0]))

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.branches import delta_of
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, is_conv1d, matrix_of, public_name, state_of
+from krona.surgery.layers import is_conv1d, is_linear, matrix_of
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
@@ -62,8 +63,7 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     """(d_out, d_in): the layer's weight with an adapter in it, in the weight's dtype."""
     base, how = adapted.base, adapted.places[name]
     label = public_name(place)
-    transposed = is_conv1d(base)
-    if (not isinstance(base, nn.Linear) and not transposed) or name in adapted.entrances:
+    if not is_linear(base) or name in adapted.entrances:
         raise KronaError(
             f"adapter {name!r} is at {label}, "
             f"{'the end of a block' if name in adapted.entrances else f'a {type(base).__name__} and no linear layer'}: "
@@ -87,5 +87,5 @@ def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
         W = magnitude.to(W.dtype)[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
     if how.placement == "sequential" and base.bias is not None:
         raise KronaError(f"{label} has a bias that a sequential branch would change too: keep the branch beside it")
-    merged: Tensor = (W.T if transposed else W).to(own.dtype).clone(memory_format=torch.contiguous_format)
+    merged: Tensor = (W.T if is_conv1d(base) else W).to(own.dtype).clone(memory_format=torch.contiguous_format)
     return merged

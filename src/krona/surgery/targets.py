@@ -15,7 +15,8 @@ from typing import Any
 from torch import nn
 
 from krona.messages import KronaError, did_you_mean
-from krona.surgery.wrapper import Adapted, base_of, is_conv1d, of_an_adapter, public_name
+from krona.surgery.layers import is_conv1d, is_norm
+from krona.surgery.wrapper import Adapted, base_of, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
     if is_conv1d(module):
         rows, columns = module.get_parameter("weight").shape
         return rows, columns
-    if type(module).__name__.endswith("Norm"):
+    if is_norm(module):
         weight = module.get_parameter("weight")
         return weight.numel(), weight.numel()
     first: Any = getattr(module, "wi", None) or getattr(module, "wi_0", None) or getattr(module, "q", None)
@@ -93,8 +94,13 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
     """(d_in, d_out) of a place, or of the part of the model that ends in it."""
-    (d_in, d_out), entrance = widths(adapted.base), adapted.entrances.get(adapter)
-    return (d_in if entrance is None else widths(entrance.first)[0]), d_out
+    entrance = adapted.entrances.get(adapter)
+    return widths_of_part(adapted.base, None if entrance is None else entrance.first)
+
+
+def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:
+    """(d_in, d_out) of a module, or of the part of the model from ``first`` to it."""
+    return widths(last if first is None else first)[0], widths(last)[1]
 
 
 def widths(module: nn.Module) -> tuple[int, int]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.layers import is_linear, is_norm
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, is_conv1d, of_an_adapter, public_name
+from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,10 @@ def update_rank(model: nn.Module) -> int | None:
 
     Branches at one place add up, and no rank is above the place's widths.
     """
-    if model.__dict__["krona"].adapters["default"].insertion["train_backbone"]:
+    adapter = adapter_named(model, "default")
+    if adapter.insertion["train_backbone"]:
         outside = ("lm_head", *head_of(model))
-        linear = [
-            widths(m)
-            for n, m in model.named_modules()
-            if (isinstance(m, nn.Linear) or is_conv1d(m)) and n.split(".")[0] not in outside
-        ]
+        linear = [widths(m) for n, m in model.named_modules() if is_linear(m) and n.split(".")[0] not in outside]
         return max(map(min, linear))
     ranks: list[int] = []
     for _, adapted in adapted_modules(model):
@@ -64,7 +62,6 @@ def update_rank(model: nn.Module) -> int | None:
             return None
         widest = min(widths_at(adapted, "default"))
         ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
-    adapter = model.__dict__["krona"].adapters["default"]
     # without branches, what trains in their place moves outputs and no weight: a rank of 0, as a branch for it has
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
@@ -109,7 +106,7 @@ def trained_names(
         return names
     wanted = {*existing, *_within(names, head)}
     if train_layer_norms:
-        norms = [public_name(n) for n, m in model.named_modules() if type(base_of(m)).__name__.endswith("Norm")]
+        norms = [public_name(n) for n, m in model.named_modules() if is_norm(base_of(m))]
         if not (found := _within(names, norms)):
             raise KronaError(
                 "train_layer_norms: this model has no module whose class ends in Norm and has a weight: "

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
+from krona.surgery.layers import matrix_of
 
 Placement = Literal["parallel", "sequential", "before"]
 
@@ -217,17 +218,6 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> None:
     """Put a module at a name of the model."""
     parent, _, attribute = name.rpartition(".")
     setattr(base_of(model.get_submodule(parent)), attribute, module)
-
-
-def is_conv1d(module: nn.Module) -> bool:
-    """Whether it is GPT-2's linear layer, whose weight is (d_in, d_out): the transpose of an ``nn.Linear``'s."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
-
-
-def matrix_of(layer: nn.Module) -> Tensor:
-    """(d_out, d_in): a linear layer's weight."""
-    weight = layer.get_parameter("weight")
-    return weight.T if is_conv1d(layer) else weight
 
 
 def state_of(model: nn.Module) -> Inserted:

@@ -76,10 +76,14 @@ def room_of(config: Any) -> int | None:
     return None if positions is None else int(positions) - architecture_named(config.model_type).lost_positions
 
 
-def places_of(model: nn.Module, words: Sequence[str]) -> list[list[str]]:
-    """For each word of a method's ``target_modules`` the patterns that name it in this model.
+def places_of(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
+    """The patterns that name a method's ``target_modules`` in this model, each with the number of its first word.
 
     A word that the architecture has no other name for stays as it is: a method may name modules by their own names.
     """
     names = architecture_of(model).names
-    return [list(names.get(word, [word])) for word in words]
+    places: dict[str, int] = {}
+    for number, word in enumerate(words):
+        for pattern in names.get(word, [word]):
+            places.setdefault(pattern, number)
+    return places

@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.family import (
+    IGNORED,
+    Architecture,
+    Batch,
+    Family,
+    padded,
+    padded_sources,
+    summed_cross_entropy,
+)
 from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.messages import KronaError
 from krona.tasks import Split
@@ -52,7 +60,6 @@ NEOX = Architecture(
         "wi*": ["dense_h_to_4h"],
         "wo": ["dense_4h_to_h"],
         "layer_norm": ["input_layernorm", "post_attention_layernorm"],
-        "lm_head": ["lm_head"],
     }
 )
 ARCHITECTURES = {
@@ -68,8 +75,8 @@ ARCHITECTURES = {
 class Decoder(Family):
     """Cross entropy over the label's tokens alone, and greedy decoding from the source.
 
-    Rows are padded at the left, so that the label's tokens are the last ones of every row, and positions count from a
-    row's own first token: a row's answer does not depend on the other rows of its batch.
+    Sources are padded at the left, so that every row's label begins at the same place, and positions count from a row's
+    own first token: a row's answer does not depend on the other rows of its batch.
     """
 
     auto = AutoModelForCausalLM
@@ -100,17 +107,8 @@ class Decoder(Family):
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """``input_ids`` (B, S) of the source alone; the loss puts the label's tokens after it."""
-        input_ids = padded([row["input_ids"] for row in rows], self.eos, left=True)
-        lengths = [len(row["input_ids"]) for row in rows]
-        return {
-            "input_ids": input_ids,
-            "attention_mask": mask_of(lengths, input_ids.shape[1], left=True),
-            "labels": padded([row["labels"] for row in rows], IGNORED),  # (B, T)
-        }
-
-    def no_rows(self, batch: Batch) -> Batch:
-        one = batch["labels"].new_ones(1, 1)
-        return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
+        labels = padded([row["labels"] for row in rows], IGNORED)  # (B, T)
+        return {**padded_sources(rows, self.eos, left=True), "labels": labels}
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
         """Label tokens follow the source at once; what pads short labels stands at the end, where nothing sees it."""
@@ -126,9 +124,7 @@ class Decoder(Family):
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         logits = model(**self.inputs(model, batch)).logits[:, :-1]  # (B, T, vocabulary)
-        return nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        return summed_cross_entropy(logits, batch["labels"])
 
     @staticmethod
     def sizes(config: Any, params: int) -> Sizes:

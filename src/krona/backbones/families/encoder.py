@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.family import (
+    IGNORED,
+    Architecture,
+    Batch,
+    Family,
+    cut_to,
+    padded,
+    padded_sources,
+    summed_cross_entropy,
+)
 from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
@@ -94,28 +103,18 @@ class Encoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [[split.texts[row][i] for row in rows] for i in range(len(self.task.columns))]
-        cut = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
-        return dict(self.tokenizer(*texts, verbose=False, return_attention_mask=False, **cut))
+        return dict(self.tokenizer(*texts, return_attention_mask=False, **cut_to(longest)))
 
     def label(self, target: str) -> list[Any]:
         return [float(target)] if self.targets is None else [self.targets.index(target)]
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
-        input_ids = padded([row["input_ids"] for row in rows], self.tokenizer.pad_token_id)
-        batch = {
-            "input_ids": input_ids,
-            "attention_mask": mask_of([len(row["input_ids"]) for row in rows], input_ids.shape[1]),
-            "labels": padded(
-                [row["labels"] for row in rows], 0, dtype=torch.float32 if self.targets is None else torch.long
-            ),  # (B, 1)
-        }
+        kind = torch.float32 if self.targets is None else torch.long
+        labels = padded([row["labels"] for row in rows], 0, dtype=kind)  # (B, 1)
+        batch = {**padded_sources(rows, self.tokenizer.pad_token_id), "labels": labels}
         if rows and "token_type_ids" in rows[0]:
             batch["token_type_ids"] = padded([row["token_type_ids"] for row in rows], 0)
         return batch
-
-    def no_rows(self, batch: Batch) -> Batch:
-        one = batch["input_ids"].new_ones(1, 1)
-        return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
         return {name: values for name, values in batch.items() if name != "labels"}
@@ -125,7 +124,7 @@ class Encoder(Family):
         if self.targets is None:
             counted = labels != IGNORED
             return ((logits.flatten() - labels)[counted] ** 2).sum()
-        return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+        return summed_cross_entropy(logits, labels)
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:

@@ -4,10 +4,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
-from krona.backbones.families.family import IGNORED, Architecture, Batch, Family, mask_of, padded
+from krona.backbones.families.family import (
+    IGNORED,
+    Architecture,
+    Batch,
+    Family,
+    cut_to,
+    padded,
+    padded_sources,
+    summed_cross_entropy,
+)
 from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
@@ -37,19 +46,13 @@ class EncoderDecoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
-        cut = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
-        # verbose=False: no warning about the length of what is not cut yet
-        return {"input_ids": self.tokenizer(texts, verbose=False, **cut)["input_ids"]}
+        return {"input_ids": self.tokenizer(texts, **cut_to(longest))["input_ids"]}
 
     def label(self, target: str) -> list[int]:
         return list(self.tokenizer(target)["input_ids"])
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         return collate(rows, self.tokenizer.pad_token_id)
-
-    def no_rows(self, batch: Batch) -> Batch:
-        one = batch["labels"].new_ones(1, 1)
-        return {"input_ids": one, "attention_mask": one, "labels": IGNORED * one}
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
         return inputs(model, batch)
@@ -77,13 +80,8 @@ def collate(rows: Sequence[Mapping[str, Sequence[Any]]], pad_token_id: int) -> B
 
     Without rows, as one of several devices may be in a last batch, the tensors have none.
     """
-    input_ids = padded([row["input_ids"] for row in rows], pad_token_id)  # (B, S)
-    lengths = [len(row["input_ids"]) for row in rows]
-    return {
-        "input_ids": input_ids,
-        "attention_mask": mask_of(lengths, input_ids.shape[1]),  # (B, S)
-        "labels": padded([row["labels"] for row in rows], IGNORED),  # (B, T)
-    }
+    labels = padded([row["labels"] for row in rows], IGNORED)  # (B, T)
+    return {**padded_sources(rows, pad_token_id), "labels": labels}
 
 
 def inputs(model: Any, batch: Batch) -> dict[str, Any]:
@@ -98,9 +96,7 @@ def inputs(model: Any, batch: Batch) -> dict[str, Any]:
 def summed_loss(model: Any, batch: Batch) -> Tensor:
     """Cross entropy in fp32, summed over the label tokens of a batch: T5's loss before its mean."""
     logits = model(**inputs(model, batch)).logits  # (B, T, vocabulary)
-    return nn.functional.cross_entropy(
-        logits.float().flatten(0, 1), batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum"
-    )
+    return summed_cross_entropy(logits, batch["labels"])
 
 
 @torch.no_grad()

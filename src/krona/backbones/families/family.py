@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
@@ -39,14 +39,15 @@ class Architecture:
         for word in ("q", "k", "v"):
             for pattern in self.names.get(word, ()):
                 of_layer.setdefault(pattern, []).append(word)
-        asked = {pattern for word in words for pattern in self.names.get(word, ())}
-        return [
-            f"{', '.join(shared)} are one layer of this backbone, {pattern}: what is meant for {word} is at all of it"
-            for pattern, shared in of_layer.items()
-            if len(shared) > 1 and pattern in asked
-            for word in [" and ".join(word for word in shared if word in words)]
-            if len([word for word in shared if word in words]) < len(shared)
-        ]
+        lines = []
+        for pattern, parts in of_layer.items():
+            asked = [word for word in parts if word in words]
+            if asked and asked != parts:
+                lines.append(
+                    f"{', '.join(parts)} are one layer of this backbone, {pattern}: what is meant for "
+                    f"{' and '.join(asked)} is at all of it"
+                )
+        return lines
 
 
 class Family(ABC):
@@ -73,9 +74,10 @@ class Family(ABC):
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Tokenised rows as padded tensors: ``input_ids`` and ``attention_mask`` (B, S), ``labels`` (B, T)."""
 
-    @abstractmethod
     def no_rows(self, batch: Batch) -> Batch:
         """A row without a label, like those of ``batch``: it passes through the model and has no gradient."""
+        one = batch["input_ids"].new_ones(1, 1)
+        return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
     @abstractmethod
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
@@ -114,6 +116,26 @@ class Family(ABC):
                     f"{back!r}. Is its tokenizer.json (or spiece.model) there and whole? backbone.tokenizer=FOLDER "
                     "names another"
                 )
+
+
+def cut_to(longest: int | None) -> dict[str, Any]:
+    """A tokenizer's arguments for sources of at most so many tokens; no warning about those that are not cut yet."""
+    cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
+    return {"verbose": False, **cut}
+
+
+def padded_sources(rows: Sequence[Mapping[str, Sequence[Any]]], fill: int, *, left: bool = False) -> Batch:
+    """``input_ids`` and ``attention_mask`` (B, longest source) of tokenised rows."""
+    input_ids = padded([row["input_ids"] for row in rows], fill, left=left)
+    mask = mask_of([len(row["input_ids"]) for row in rows], input_ids.shape[1], left=left)
+    return {"input_ids": input_ids, "attention_mask": mask}
+
+
+def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """In fp32, over the labels that count: logits (..., classes), labels of the same shape without the last."""
+    return nn.functional.cross_entropy(
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
 
 
 def padded(rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long) -> Tensor:
