@@ -7,11 +7,28 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand
 
 from krona import paths
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, width_of
+
+
+class SeveralTexts(TyperCommand):
+    """A command whose ``--text`` takes all texts up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        within = False
+        for item in args:
+            if item == "--text" or item.startswith("--"):
+                within = item == "--text"
+                spread += [] if within else [item]
+            else:
+                spread += ["--text", item] if within else [item]
+        return super().parse_args(ctx, spread)
+
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -230,6 +247,33 @@ def tune(
     from krona.tuning.command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
+
+
+@app.command(cls=SeveralTexts)
+def predict(
+    runs: Annotated[list[str], typer.Argument(help="runs (id, the beginning of it, or folder), or adapter files")],
+    source: Annotated[
+        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", help="one or more texts; of a task with two columns, two for each row")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
+) -> None:
+    """Let finished runs answer: each row's label, its word, and the probability of every label."""
+    from krona.trained import predict as command
+
+    try:
+        command.predict(
+            runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
+            overwrite=overwrite, outputs=paths.OUTPUTS, console=Console(),
+        )  # fmt: skip
+    except command.StoppedError as stop:
+        print(as_typed(str(stop)), file=sys.stderr)
+        sys.exit(130)
 
 
 @app.command()

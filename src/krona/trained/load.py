@@ -69,16 +69,16 @@ class Trained:
         """
         return self.predict_texts(self.split_of(rows), batch_size=batch_size)
 
-    def split_of(self, rows: Iterable[Row]) -> Split:
-        """Rows as the text that the model reads."""
+    def split_of(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
+        """Rows as the text that the model reads; ``places``: where each stands, for messages."""
         prefix = self.origin.task_prefix if self.task.prefix is None else self.task.prefix
         sources, texts = list[str](), list[tuple[str, ...]]()
-        for number, row in enumerate(rows, start=1):
+        for number, row in enumerate(rows):
             try:
                 columns = named(row, self.task)
                 sources.append(self.task.source(columns, prefix=prefix))
             except BadRowError as error:
-                raise KronaError(f"row {number}: {error}") from error
+                raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
             texts.append(tuple(str(columns[name]) for name in self.task.columns))
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
