@@ -276,6 +276,38 @@ def predict(
         sys.exit(130)
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="runs or adapter files, then overrides: data.skip_bad_rows=true")],
+    task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the run's own")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="GLUE's folder, or hub; default: where the run's rows are from")
+    ] = None,
+    split: Annotated[str, typer.Option(help="dev, test, train, or an official part: validation …")] = "test",
+    source: Annotated[
+        str | None, typer.Option("--input", help="a file with labels, instead of the task's data")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="a label of the run as one of the task: neutral=non-entailment")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a .jsonl file with each row's prediction")] = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="a .zip with predictions on GLUE's own test sets in --data FOLDER")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
+) -> None:
+    """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
+    from krona.trained import command
+
+    command.evaluate(
+        runs, task=task, data=data, split=split, source=source, mapping=mapping or [], output=output,
+        submission_to=submission, backbone=backbone, batch_size=batch_size, overwrite=overwrite, outputs=paths.OUTPUTS,
+        console=Console(),
+    )  # fmt: skip
+
+
 @app.command()
 def dashboard(
     push: Annotated[bool, typer.Option("--push", help="save at W&B; default: write the spec to files")] = False,

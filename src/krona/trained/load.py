@@ -82,7 +82,8 @@ class Trained:
             texts.append(tuple(str(columns[name]) for name in self.task.columns))
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
-    def predict_texts(self, split: Split, *, batch_size: int = 64) -> list[Prediction]:
+    def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:
+        """`predict` for rows as text, in the order of the split."""
         if not len(split):
             return []
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
@@ -95,7 +96,9 @@ class Trained:
             places = order[start : start + batch_size]
             rows = [{**{name: values[place] for name, values in ids.items()}, "labels": blank} for place in places]
             batch = {name: values.to(self.model.device) for name, values in self.family.collate(rows).items()}
-            for place, prediction in zip(places, self._answers(batch, targets, words, longest), strict=True):
+            for place, prediction in zip(
+                places, self._answers(batch, targets if probabilities else [], words, longest), strict=True
+            ):
                 found[place] = prediction
         return [prediction for prediction in found if prediction is not None]
 
@@ -106,7 +109,7 @@ class Trained:
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=low):
             if not targets:
                 texts = self.family.answers(self.model, batch, longest=longest)
-                return [Prediction(text.strip(), None, {}) for text in texts]
+                return [Prediction(text.strip(), words.get(text.strip()), {}) for text in texts]
             texts, scores = self.family.answers_and_scores(self.model, batch, targets, longest=longest)
         shares = scores.softmax(-1).tolist()
         named = [words[target] for target in targets]
