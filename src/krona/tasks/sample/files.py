@@ -1,6 +1,6 @@
 """The sample tasks as files in the layout of GLUE's own download, so that every reader of GLUE reads them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from krona.tasks.sample.clauses import Row
