@@ -67,7 +67,7 @@ def write(folder: Path, tasks: Iterable[str] | None = None) -> list[Path]:
     for task in TASKS if tasks is None else tasks:
         for split in SPLIT_ROWS:
             name = MNLI_FILES.get(split, split) if task == "mnli" else split
-            lines = [HEADERS[task]] if HEADERS[task] else []
+            lines: list[Sequence[str]] = [HEADERS[task]] if HEADERS[task] else []
             lines += [_fields(task, row) for row in generate(task, split)]
             path = folder / FOLDERS[task] / f"{name}.tsv"
             written.append(_write(path, lines))
