@@ -1,0 +1,5 @@
+"""Adapters in the folder format of the peft library, out and in: torch, safetensors and JSON, without peft itself."""
+
+from krona.surgery.peft_format.writing import PeftFolder, write_peft
+
+__all__ = ["PeftFolder", "write_peft"]
