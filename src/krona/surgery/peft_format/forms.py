@@ -13,10 +13,11 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split
 from krona.methods.lora import LoRA
-from krona.surgery.layers import is_conv1d, is_linear, is_norm
+from krona.surgery.layers import is_conv1d, is_linear
 from krona.surgery.peft_format.low_rank import low_rank
+from krona.surgery.peft_format.names import norm_modules
 from krona.surgery.targets import widths
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, base_of, public_name
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name
 
 INSTEAD = (
     "peft has no form for it. surgery.bake(model) merges what is linear, and "
@@ -88,7 +89,7 @@ def _kind(branch: Any) -> str:
 
 
 def _norms(model: nn.Module, trained: dict[str, nn.Parameter]) -> Form:
-    norms = [public_name(n) for n, m in model.named_modules() if is_norm(base_of(m))]
+    norms = norm_modules(model)
     own = {key: p for key, p in trained.items() if key.rpartition(".")[0] in norms}
     tensors: dict[str, Tensor] = {}
     for key, p in own.items():

@@ -5,9 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.wrapper import of_an_adapter, public_name
+from krona.surgery.layers import is_norm
+from krona.surgery.wrapper import base_of, of_an_adapter, public_name
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+BRANCH = "krona_branch"  # the key of the tensors' metadata that tells krona which of its branches was written
 PREFIX = "base_model.model."
 
 
@@ -15,6 +17,10 @@ def module_names(model: nn.Module) -> list[str]:
     """Every module of the backbone by its public name."""
     names = (name for name, _ in model.named_modules(remove_duplicate=False) if not of_an_adapter(f"{name}."))
     return list(dict.fromkeys(map(public_name, names)))
+
+
+def norm_modules(model: nn.Module) -> list[str]:
+    return [public_name(name) for name, module in model.named_modules() if is_norm(base_of(module))]
 
 
 def is_target(name: str, word: str) -> bool:

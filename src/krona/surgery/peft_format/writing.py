@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from krona.files import write_whole
 from krona.messages import KronaError
 from krona.surgery.peft_format.forms import Form, form_of
-from krona.surgery.peft_format.names import CONFIG, PREFIX, WEIGHTS, module_names, shortest
+from krona.surgery.peft_format.names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
 from krona.surgery.trainable import adapter_state
 from krona.surgery.wrapper import Insertion, adapter_named, of_an_adapter, public_name, state_of
 
@@ -51,9 +51,11 @@ def write_peft(
         KronaError: an adapter that peft has no form for, with the reason. Nothing is written then.
     """
     plan, tensors, config = peft_content(model, name)
+    branch = adapter_named(model, name or str(state_of(model).active)).branch
+    metadata = {"format": "pt", BRANCH: getattr(branch, "__name__", "none")}
     config |= {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
     folder = Path(folder)
-    write_whole(folder / WEIGHTS, lambda part: save_file(tensors, part, metadata={"format": "pt"}))
+    write_whole(folder / WEIGHTS, lambda part: save_file(tensors, part, metadata=metadata))
     write_whole(folder / CONFIG, lambda part: part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n"))
     return plan
 
