@@ -14,7 +14,7 @@ from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split
 from krona.methods.lora import LoRA
 from krona.surgery.layers import is_conv1d, is_linear
-from krona.surgery.peft_format.low_rank import low_rank
+from krona.surgery.low_rank import low_rank
 from krona.surgery.peft_format.names import norm_modules
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name

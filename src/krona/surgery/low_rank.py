@@ -1,4 +1,4 @@
-"""Linear updates as peft's LoRA: the exact factors of least rank that need no decomposition."""
+"""Linear updates as a product of two matrices: the exact factors of least rank that need no decomposition."""
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from krona.surgery.branches import delta_of
 
 
 def low_rank(place: str, branches: list[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """``lora_A`` (r, d_in) and ``lora_B`` (d_out, r) with ``lora_B lora_A = Σ delta()``, scales multiplied in.
+    """V (r, d_in) and U (d_out, r): ``U V`` is the sum of the branches, their scales multiplied in, biases left out.
 
     ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where of each factor's two one is the factor and the other the identity: its
     rank is ``min(a1, a2) · min(b1, b2)``. Branches and terms are put side by side. Where that is more than the layer
@@ -22,7 +22,7 @@ def low_rank(place: str, branches: list[nn.Module], d_in: int, d_out: int) -> tu
         right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
         if left.shape[1] <= min(d_in, d_out):
             return left.T, right.T
-    deltas = [delta_of(place, branch) for branch in branches]
+    deltas = [b.linear_part() if isinstance(b, Kronecker) else delta_of(place, b) for b in branches]
     update: Tensor = sum(deltas[1:], deltas[0])
     one = torch.eye(min(d_in, d_out), dtype=update.dtype, device=update.device)
     return (one, update) if d_in <= d_out else (update, one)
