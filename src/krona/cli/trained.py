@@ -106,3 +106,20 @@ def export(
     found = find(run, outputs=paths.OUTPUTS)
     done = command(found, to=to, out=out, dtype=dtype, push=push, backbone=backbone, overwrite=overwrite)
     print(*[f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:])], sep="\n")
+
+
+@app.command("import", context_settings={"ignore_unknown_options": True})
+def import_(
+    folder: Annotated[Path, typer.Argument(help="a folder of peft's: adapter_config.json, adapter_model.safetensors")],
+    out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="its task and backbone, as in train.py: task=rte backbone=bert_base")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+) -> None:
+    """Make krona's adapter file of a peft adapter, for krona predict, evaluate, inspect and init_from."""
+    from krona.trained.incoming import import_peft
+
+    lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
+    print(*map(as_typed, lines), sep="\n")
