@@ -14,8 +14,8 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
+from krona.surgery.fitted_lora import FittedLoRA, of_rank
 from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.peft_format.fitted_lora import FittedLoRA
 from krona.surgery.peft_format.folder import Folder, open_folder
 from krona.surgery.peft_format.names import module_names, norm_modules, shortest
 from krona.surgery.targets import widths
@@ -150,21 +150,13 @@ def _lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _B
     for place, parts in placed.items():
         A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
         B = _rescaled("lora_B.weight", B, _ratio(scales[place], scaling))
-        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = _of_rank(A, B, min(rank, len(A), B.shape[1]))
+        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = of_rank(A, B, rank)
         narrow |= rank > min(len(A), B.shape[1])
         if dora:
             tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
     arguments = {"rank": rank, "scaling": scaling, "magnitude": dora}
     branch = FittedLoRA if narrow else LoRA
     return _Branches(branch, {"target_modules": _places(model, placed), **arguments}, tensors)
-
-
-def _of_rank(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The same product of (d_in, rank) and (rank, d_out): filled up with zeros, or beside an identity."""
-    if (more := rank - A.shape[1]) >= 0:
-        return nn.functional.pad(A, (0, more)), nn.functional.pad(B, (0, 0, 0, more))
-    one = torch.eye(rank, dtype=A.dtype)
-    return (one, A @ B) if len(A) <= B.shape[1] else (A @ B, one)
 
 
 def _ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _Branches:
