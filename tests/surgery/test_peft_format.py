@@ -111,6 +111,17 @@ def test_an_identity_in_the_update_takes_the_full_rank(tmp_path: Path) -> None:
     assert close(output(in_peft("t5", tmp_path).get_base_model()), expected)
 
 
+@pytest.mark.parametrize(("both", "rank"), [(False, 4 * 1), (True, 2 * 2)])  # c_attn: 4 × 8 → 8 × 12
+def test_a_lokr_beside_gpt2s_layers_is_the_lora_of_its_rank(both: bool, rank: int, tmp_path: Path) -> None:
+    changes = {"rank": 2, "decompose_both": True, "decompose_factor": 8} if both else {"rank": 1}
+    model = trained("lokr", "gpt2", **changes)
+    config = peft_content(model)[2]
+    assert (config["peft_type"], config["r"]) == ("LORA", rank)
+    expected = output(model)
+    write_peft(model, tmp_path, base_model="tiny")
+    assert close(output(in_peft("gpt2", tmp_path).get_base_model()), expected)
+
+
 def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> None:
     model = trained("lora", "bert")
     expected = output(model)
