@@ -40,12 +40,12 @@ class Following:
         model = self._followed()
         state = state_of(model)
         slots_of(model, state)
-        type(model)._apply(model, fn, recurse)
+        cast(Any, type(model))._apply(model, fn, recurse)
         if recurse:
             slots_of(model, state)
             within = {id(p) for p in model.parameters()}
             records = [(held, key) for held in _records(state) for key in held if id(held[key]) not in within]
-            moved = nn.ParameterList([held[key] for held, key in records])._apply(fn)
+            moved = cast(Any, nn.ParameterList([held[key] for held, key in records]))._apply(fn)
             for (held, key), parameter in zip(records, moved, strict=True):
                 held[key] = parameter
         return model
@@ -145,10 +145,9 @@ def copies_of(
     for name in names:
         slots = kept.get(name) or owners[name]
         owner, attribute = slots[0]
-        original = owner._parameters[attribute]
+        original = cast(nn.Parameter, owner._parameters[attribute])
         if kept.get(name):
             original = state.originals.get(name, original)
-        assert original is not None
         found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return found
 
