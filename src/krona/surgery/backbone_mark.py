@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.surgery.wrapper import of_an_adapter, public_name, state_of
+from krona.surgery.wrapper import adapted_modules, of_an_adapter, public_name, state_of
 
 SAMPLE = 64  # values of each frozen weight in the mark of an old file
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the finest first
@@ -61,7 +61,8 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     if "krona" in model.__dict__:
         state = state_of(model)
         weights |= {key: p for key, p in state.originals.items() if key in weights}
-        weights |= {f"{public_name(place)}.weight": p for place, p in state.own_weights.items()}
+        merged = [place for place, adapted in adapted_modules(model) if adapted.merged]
+        weights |= {f"{public_name(place)}.weight": state.own_weights[place] for place in merged}
     return {key: weights[key].detach() for key in sorted(weights)}
 
 

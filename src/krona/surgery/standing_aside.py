@@ -111,7 +111,9 @@ def exchange(model: nn.Module, state: Inserted, name: str | None, *, dry: bool =
                     f"{tuple(parameter.shape)}: it was resized after the insertion. Give it its old size back first"
                 )
     for key, parameter in wanted.items():
-        for module, attribute in () if dry or parameter is None else slots[key]:
+        if dry or parameter is None:
+            continue
+        for module, attribute in slots[key]:
             if id(module) in merged and attribute == "weight":
                 state.own_weights[merged[id(module)]] = parameter
             else:

@@ -85,6 +85,8 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
         plain = isinstance(weight, nn.Parameter) and weight.dim() == 1 and not isinstance(module, nn.GroupNorm)
         return (len(weight), len(weight)) if plain else None
     first, last = ends_of(module)
+    if module is first:
+        return None
     d_in, d_out = getattr(first, "in_features", None), getattr(last, "out_features", None)
     return (d_in, d_out) if isinstance(d_in, int) and isinstance(d_out, int) else None
 
