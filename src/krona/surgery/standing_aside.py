@@ -68,7 +68,8 @@ def follow(model: nn.Module) -> None:
 
 
 def unfollow(model: nn.Module) -> None:
-    model.__dict__.pop("_apply", None)
+    if isinstance(model.__dict__.get("_apply"), Following):
+        del model.__dict__["_apply"]
 
 
 def _records(state: Inserted) -> list[dict[str, nn.Parameter]]:
