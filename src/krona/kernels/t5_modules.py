@@ -20,7 +20,7 @@ from krona.kernels.gradients import under_functorch
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
-ROWS = 16  # of a block in the sum of a weight's gradient: its rounding is then the library's
+ROWS = 8  # of a block in the sum of the weight's gradient: its rounding is then no more than the library's
 
 
 def use_fast_modules(model: nn.Module) -> None:

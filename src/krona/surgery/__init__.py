@@ -9,8 +9,9 @@
 
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
 beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
-`merging` puts an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what
-trains, `combining` sums adapters, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
+`standing_aside` keeps the backbone's own weights meanwhile. `merging` puts an adapter into the weights, `leaving` and
+`folding` do so for good, `trainable` counts and copies what trains, `combining` sums adapters, `adapter_file` saves and
+loads, `peft_format` writes and reads peft's folders.
 An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 

@@ -27,5 +27,5 @@ def without_backward(adapted: Any, y: Tensor) -> Tensor:
     if not y.requires_grad and not under_functorch():
         y.requires_grad_()
     if y.requires_grad:
-        y.register_hook(refuse)
+        y.register_hook(refuse)  # type: ignore[no-untyped-call]
     return y

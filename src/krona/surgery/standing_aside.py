@@ -40,12 +40,12 @@ class Following:
         model = self._followed()
         state = state_of(model)
         slots_of(model, state)
-        type(model)._apply(model, fn, recurse)
+        cast(Any, type(model))._apply(model, fn, recurse)
         if recurse:
             slots_of(model, state)
             within = {id(p) for p in model.parameters()}
             records = [(held, key) for held in _records(state) for key in held if id(held[key]) not in within]
-            moved = nn.ParameterList([held[key] for held, key in records])._apply(fn)
+            moved = cast(Any, nn.ParameterList([held[key] for held, key in records]))._apply(fn)
             for (held, key), parameter in zip(records, moved, strict=True):
                 held[key] = parameter
         return model
@@ -68,7 +68,8 @@ def follow(model: nn.Module) -> None:
 
 
 def unfollow(model: nn.Module) -> None:
-    model.__dict__.pop("_apply", None)
+    if isinstance(model.__dict__.get("_apply"), Following):
+        del model.__dict__["_apply"]
 
 
 def _records(state: Inserted) -> list[dict[str, nn.Parameter]]:
@@ -111,7 +112,9 @@ def exchange(model: nn.Module, state: Inserted, name: str | None, *, dry: bool =
                     f"{tuple(parameter.shape)}: it was resized after the insertion. Give it its old size back first"
                 )
     for key, parameter in wanted.items():
-        for module, attribute in () if dry or parameter is None else slots[key]:
+        if dry or parameter is None:
+            continue
+        for module, attribute in slots[key]:
             if id(module) in merged and attribute == "weight":
                 state.own_weights[merged[id(module)]] = parameter
             else:
@@ -145,10 +148,9 @@ def copies_of(
     for name in names:
         slots = kept.get(name) or owners[name]
         owner, attribute = slots[0]
-        original = owner._parameters[attribute]
+        original = cast(nn.Parameter, owner._parameters[attribute])
         if kept.get(name):
             original = state.originals.get(name, original)
-        assert original is not None
         found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return found
 

@@ -10,6 +10,7 @@ import fnmatch
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -80,10 +81,12 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
         rows, columns = module.get_parameter("weight").shape
         return rows, columns
     if is_norm(module):
-        weight = getattr(module, "weight", None)
+        weight: Any = getattr(module, "weight", None)
         plain = isinstance(weight, nn.Parameter) and weight.dim() == 1 and not isinstance(module, nn.GroupNorm)
-        return (weight.numel(), weight.numel()) if plain else None
+        return (len(weight), len(weight)) if plain else None
     first, last = ends_of(module)
+    if module is first:
+        return None
     d_in, d_out = getattr(first, "in_features", None), getattr(last, "out_features", None)
     return (d_in, d_out) if isinstance(d_in, int) and isinstance(d_out, int) else None
 

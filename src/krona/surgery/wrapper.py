@@ -111,6 +111,12 @@ class Adapted(nn.Module):
                 raise
             return getattr(super().__getattr__("base"), name)
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """A weight that is assigned to the wrapper (``tie_weights``) is the base's."""
+        if self.merged:
+            raise KronaError(f"an adapter is merged into this layer's {name}: surgery.unmerge(model) before a new one")
+        setattr(self.base, name, param)
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         place = self.places.get(self.active) if self.active is not None else None
         if self.active is None or place is None or self.merged:
