@@ -9,13 +9,15 @@
 
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
 beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
-`merging` puts an adapter into the weights, `trainable` counts and copies what trains, `adapter_file` saves and loads.
+`mixed` gives each row of a batch its own (`mixed_batch`), `merging` puts one into the weights, `trainable` counts and
+copies what trains, `adapter_file` saves and loads.
 An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.leaving import bake
 from krona.surgery.merging import merge, unmerge
+from krona.surgery.mixed_batch import mixed
 from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
     Count,
@@ -41,6 +43,7 @@ __all__ = [
     "insert",
     "load_trainable_state",
     "merge",
+    "mixed",
     "public_name",
     "take_out",
     "trainable_state",
