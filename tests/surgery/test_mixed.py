@@ -362,3 +362,25 @@ def test_a_branch_of_ones_own_runs_adapter_by_adapter() -> None:
     with surgery.mixed(model, ROWS):
         mixed = logits(model)
     assert close(mixed, one_by_one(model))
+
+
+def test_a_weight_that_left_the_model() -> None:
+    model = with_three("t5", "lora")
+    model.decoder.final_layer_norm = copy.deepcopy(model.decoder.final_layer_norm)
+    with (
+        pytest.raises(
+            KronaError, match=r"decoder\.final_layer_norm\.weight, which adapter 'a' .* no longer in the model"
+        ),
+        surgery.mixed(model, ROWS),
+    ):
+        pass
+
+
+def test_dora_of_a_branch_of_ones_own() -> None:
+    model = tiny_t5()
+    for name in "abc":
+        surgery.insert(model, Silent, target_modules=["q"], kron_factors=[[8, 8]], name=name, magnitude=True)
+        disturb(model, seed=ord(name))
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    assert close(mixed, one_by_one(model))

@@ -114,7 +114,7 @@ def activate(model: nn.Module, name: str | None) -> None:
         raise KronaError(f"{NO_COPY.format(state.active)}: there is no bare backbone; load it again")
     if state.merged is not None and name != state.merged:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
-    owners = parameter_owners(model)
+    owners = _parameter_owners(model)
     trained = state.adapters[name].trained if name is not None else {}
     for parameter_name in {p for a in state.adapters.values() for p in a.trained}:
         current = trained.get(parameter_name, state.originals.get(parameter_name))
@@ -187,7 +187,7 @@ def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
 
 def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool) -> dict[str, nn.Parameter]:
     """The backbone's weights that are to train, by name: copies, with the originals kept in ``state``."""
-    owners = parameter_owners(model)
+    owners = _parameter_owners(model)
     trained: dict[str, nn.Parameter] = {}
     for name in names:
         owner, attribute = owners[name][0]
@@ -199,7 +199,7 @@ def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, revers
     return trained
 
 
-def parameter_owners(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
+def _parameter_owners(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
     """Every module and attribute that holds a parameter of the backbone: one list for tied ones, under each name."""
     by_parameter: dict[int, list[tuple[nn.Module, str]]] = {}
     names: dict[str, int] = {}

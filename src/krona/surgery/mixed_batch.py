@@ -17,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.insertion import NO_COPY, parameter_owners
+from krona.surgery.insertion import NO_COPY
 from krona.surgery.mixed_places import PlaceByRow, WeightsByRow
 from krona.surgery.mixed_rows import Name, Rows
 from krona.surgery.wrapper import adapted_modules, adapter_named, public_name, state_of
@@ -88,14 +88,30 @@ def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
 
 def _forwards(model: nn.Module, rows: Rows) -> Iterator[tuple[nn.Module, Any]]:
     """A forward for each place with branches and for each module with weights that an adapter trains."""
-    adapters = [adapter for adapter in rows.adapters.values() if not adapter.insertion["train_backbone"]]
-    owners, trained = parameter_owners(model), dict[nn.Module, dict[str, str]]()
-    for name in dict.fromkeys(name for adapter in adapters for name in adapter.trained):
-        for module, attribute in owners[name]:
-            trained.setdefault(module, {})[attribute] = name
     names = {module: public_name(name) for name, module in model.named_modules()}
-    places = {adapted: public_name(name) for name, adapted in adapted_modules(model)}
+    trained = _trained(model, rows)
     for module, own in trained.items():
         yield module, WeightsByRow(rows, names[module], module, own)
-    for adapted, where in places.items():
-        yield adapted, PlaceByRow(rows, where, adapted, trained.get(adapted.base, {}).get("bias"))
+    for place, adapted in adapted_modules(model):
+        yield adapted, PlaceByRow(rows, public_name(place), adapted, trained.get(adapted.base, {}).get("bias"))
+
+
+def _trained(model: nn.Module, rows: Rows) -> dict[nn.Module, dict[str, str]]:
+    """The modules of the backbone with weights that an adapter trains: attribute → public name."""
+    holders: dict[int, list[tuple[nn.Module, str]]] = {}
+    for module in model.modules():
+        for attribute, parameter in module._parameters.items():
+            holders.setdefault(id(parameter), []).append((module, attribute))
+    state, found = rows.state, dict[nn.Module, dict[str, str]]()
+    held = state.originals | (state.adapters[state.active].trained if state.active is not None else {})
+    adapters = {name: adapter for name, adapter in rows.adapters.items() if name not in rows.whole}
+    for adapter_name, adapter in adapters.items():
+        for name in adapter.trained:
+            if id(held[name]) not in holders:
+                raise KronaError(
+                    f"{name}, which adapter {adapter_name!r} trains, is no longer in the model: its module or weight "
+                    f"was exchanged. Put it back, or surgery.take_out(model, {adapter_name!r})"
+                )
+            for module, attribute in holders[id(held[name])]:
+                found.setdefault(module, {})[attribute] = name
+    return found

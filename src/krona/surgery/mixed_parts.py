@@ -10,19 +10,11 @@ from functools import singledispatch
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from krona.methods.inference_parts import Affine, Bottleneck, Constant, KroneckerParts, LowRank, Parts
 
 P = TypeVar("P", bound=Parts)
-Mark = tuple[int, int, int]
-
-
-def parts_of(branches: Sequence[nn.Module]) -> list[Parts] | None:
-    """The parts of each branch; None where one has none."""
-    if not all(hasattr(branch, "parts") for branch in branches):
-        return None
-    return [branch.parts() for branch in branches]  # type: ignore[operator]
 
 
 def kind_of(parts: Parts) -> Hashable:
@@ -45,7 +37,7 @@ def _each(parts: P, function: Callable[[str, Tensor], Tensor]) -> P:
     return replace(parts, **tensors)
 
 
-def mark_of(tensor: Tensor) -> Mark:
+def mark_of(tensor: Tensor) -> tuple[int, int, int]:
     """Changes when a tensor is written to, moved or another one."""
     return id(tensor), tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version
 

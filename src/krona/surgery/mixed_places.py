@@ -15,7 +15,7 @@ from krona.methods.inference_parts import Affine, Parts
 from krona.methods.magnitude import length
 from krona.surgery.branches import delta_of
 from krona.surgery.layers import is_linear, matrix_of
-from krona.surgery.mixed_parts import Mark, applied, kind_of, mark_of, parts_of
+from krona.surgery.mixed_parts import applied, kind_of, mark_of
 from krona.surgery.mixed_rows import Cached, Name, Rows
 from krona.surgery.wrapper import Adapted, Place
 
@@ -73,6 +73,8 @@ class PlaceByRow(Cached):
         self.bias = bias  # the public name of the base's, if an adapter trains it
         firsts = {id(entrance.first): entrance.first for entrance in adapted.entrances.values()}
         self.captures = [Capture(first) for first in firsts.values()]
+        self.kinds: dict[str, Hashable] = {}
+        self.slots: dict[Name, list[tuple[dict[str, Any], str]]] = {}  # where an adapter's weights and scales are held
 
     def __call__(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         self.rows.check(self.where, self.module, x)
@@ -93,49 +95,55 @@ class PlaceByRow(Cached):
 
     def make(self, x: Tensor) -> list[Group]:
         """Adapters of one kind by stacked weights; one alone, and branches without parts, by their own modules."""
-        kinds: dict[Hashable, list[str]] = {}
-        known = {name: self._kind(name) for name in self.rows.used if name is not None and name in self.module.places}
-        for name, kind in known.items():
-            kinds.setdefault(kind, []).append(name)
-        return [self._group(kind, names, x) for kind, names in kinds.items()]
+        groups: dict[Hashable, list[str]] = {}
+        for name in self.rows.used:
+            if name is not None and name in self.module.places:
+                groups.setdefault(self._kind(name), []).append(name)
+        return [self._group(kind, names, x) for kind, names in groups.items()]
 
     def _group(self, kind: Hashable, names: list[str], x: Tensor) -> Group:
         adapted, first = self.module, names[0]
-        entrance = adapted.entrances.get(first)
+        entrance, alike = adapted.entrances.get(first), [name for name in adapted.places if self._kind(name) == kind]
         capture = next((c for c in self.captures if entrance is not None and c.first is entrance.first), None)
-        steps: Sequence[nn.Module | Parts]
-        if len(names) == 1 and first not in adapted.magnitudes:
-            steps, magnitude = list(adapted.branches[first].children()), None
-        else:
-            parts = {name: self._parts(name) for name in adapted.places if self._kind(name) == kind}
-            steps = self.gather(kind, parts, names, x)  # type: ignore[arg-type]
-            *steps, magnitude = steps if first in adapted.magnitudes else (*steps, None)  # type: ignore[assignment]
+        steps: list[Any] = list(adapted.branches[first].children())
+        if len(names) > 1:
+            steps = self.gather(kind, alike, names, self._parts, x)
+        magnitude = None
+        if first in adapted.magnitudes:
+            (magnitude,) = self.gather(("magnitude", kind), alike, names, lambda name: [self._magnitude(name)], x)
         return Group(adapted.places[first], self.rows.of(names, x), capture, steps, magnitude)
 
     def _kind(self, name: str) -> Hashable:
-        adapted, parts = self.module, self._parts(name)
-        entrance = adapted.entrances.get(name)
-        how = adapted.places[name], None if entrance is None else id(entrance.first), name in adapted.magnitudes
-        return *how, *(map(kind_of, parts) if parts else (name,))
+        """What adapters must have in common to be computed together here."""
+        if name not in self.kinds:
+            adapted, entrance = self.module, self.module.entrances.get(name)
+            how = adapted.places[name], None if entrance is None else id(entrance.first), name in adapted.magnitudes
+            has_parts = all(hasattr(branch, "parts") for branch in adapted.branches[name].children())
+            self.kinds[name] = *how, *(map(kind_of, self._parts(name)) if has_parts else (name,))
+        return self.kinds[name]
 
-    def _parts(self, name: str) -> list[Parts] | None:
-        """Of its branches, and its magnitude after them."""
+    def _parts(self, name: str) -> list[Parts]:
+        return [branch.parts() for branch in list[Any](self.module.branches[name].children())]
+
+    def _magnitude(self, name: str) -> Affine:
+        """A magnitude as a scale and a shift of the layer's output."""
         adapted = self.module
-        parts = parts_of(list(adapted.branches[name].children()))
-        if name not in adapted.magnitudes or parts is None:
-            return parts
         deltas = [delta_of(self.where, branch) for branch in adapted.branches[name].children()]
         weight: Any = adapted.magnitudes[name].magnitude
         scale = weight / length(matrix_of(adapted.base), sum(deltas[1:], deltas[0]))
         bias = self.rows.weight(name, adapted.base, "bias", self.bias)
-        return [*parts, Affine(scale, None if bias is None else bias * (1 - scale))]
+        return Affine(scale, None if bias is None else bias * (1 - scale))
 
-    def mark(self, name: Name) -> list[Mark | float]:
-        if name is None or name not in self.module.places:
+    def mark(self, name: Name) -> list[Any]:
+        if name is None:
             return []
-        branches = self.module.branches[name]
-        marks: list[Mark | float] = [mark_of(tensor) for _, tensor in self.module.own_parameters(name)]
-        return [*marks, *(getattr(branch, "scaling", 1.0) for branch in branches.children())]
+        if name not in self.slots:
+            held = [holder[name] for holder in (self.module.branches, self.module.magnitudes) if name in holder]
+            modules = [module for one in held for module in one.modules()]
+            self.slots[name] = [(module._parameters, key) for module in modules for key in module._parameters]
+            self.slots[name] += [(module.__dict__, "scaling") for module in modules if "scaling" in module.__dict__]
+        values = [holder[key] for holder, key in self.slots[name]]
+        return [mark_of(value) if isinstance(value, Tensor) else value for value in values]
 
 
 class WeightsByRow(Cached):
@@ -178,8 +186,8 @@ class WeightsByRow(Cached):
             alike.setdefault(tuple(id(self._weight(name, a)) for a in self.trained), []).append(name)
         if not self.is_affine or len(alike) == 1:
             return [(names[0], self.rows.of(names, x)) for names in alike.values()]
-        parts: dict[Name, list[Parts]] = {name: [self._affine(name)] for name in (None, *self.rows.adapters)}
-        (found,) = self.gather("affine", parts, self.rows.used, x)
+        adapters = (None, *self.rows.adapters)
+        (found,) = self.gather("affine", adapters, self.rows.used, lambda name: [self._affine(name)], x)
         assert isinstance(found, Affine)
         return found
 
@@ -190,7 +198,7 @@ class WeightsByRow(Cached):
         scale, shift = (self._weight(name, a) if a in self.apart else None for a in ("weight", "bias"))
         return Affine(scale, shift)
 
-    def mark(self, name: Name) -> list[Mark | float]:
+    def mark(self, name: Name) -> list[Any]:
         weights = [self._weight(name, attribute) for attribute in sorted(self.apart)]
         return [mark_of(weight) for weight in weights if weight is not None]
 

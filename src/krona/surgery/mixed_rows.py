@@ -1,6 +1,6 @@
 """The rows of a batch of several adapters, and what modules keep for them (`surgery.mixed`)."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError, amount
 from krona.methods.inference_parts import Parts
-from krona.surgery.mixed_parts import Mark, gathered, stacked
+from krona.surgery.mixed_parts import gathered, stacked
 from krona.surgery.wrapper import Inserted
 
 Name = str | None  # an adapter's; None: the bare backbone
@@ -26,8 +26,11 @@ class Rows:
     def set(self, names: Sequence[Name]) -> None:
         self.names, self.used = tuple(names), tuple(dict.fromkeys(names))
 
-    def of(self, names: Sequence[Name], x: Tensor) -> Tensor | None:
+    def of(self, names: Collection[Name], x: Tensor) -> Tensor | None:
         """Numbers of the rows of some adapters, on x's device; None where these are all rows."""
+        if len(names) == len(self.used):
+            return None
+        names = set(names)
         rows = [row for row, name in enumerate(self.names) if name in names]
         return None if len(rows) == len(self.names) else torch.tensor(rows, device=x.device)
 
@@ -69,8 +72,8 @@ class Cached:
         self.rows, self.where, self.module = rows, where, module
         self.names: tuple[Name, ...] | None = None  # the rows for which `made` is
         self.made: Any = None
-        self.stacks: dict[Hashable, tuple[list[Name], list[Parts]]] = {}
-        self.marks: dict[Name, list[Mark | float]] = {}  # of the weights in the stacks
+        self.stacks: dict[Hashable, tuple[dict[Name, int], list[Parts]]] = {}
+        self.marks: dict[Name, list[Any]] = {}  # of the weights in the stacks
 
     def current(self, x: Tensor) -> Any:
         used = self.rows.used
@@ -79,19 +82,26 @@ class Cached:
         if self.names is not self.rows.names:
             self.made, self.names = self.make(x), self.rows.names
             for name in used:
-                self.marks.setdefault(name, self.mark(name))
+                if name not in self.marks:
+                    self.marks[name] = self.mark(name)
         return self.made
 
-    def gather(self, kind: Hashable, parts: dict[Name, list[Parts]], names: Sequence[Name], x: Tensor) -> list[Parts]:
-        """The parts of the rows of ``names``, one kind; ``parts``: of all adapters of that kind."""
+    def gather(
+        self, kind: Hashable, adapters: Sequence[Name], names: Collection[Name], parts: Callable[[Any], list[Parts]],
+        x: Tensor,
+    ) -> list[Parts]:  # fmt: skip
+        """The weights of the rows of ``names``; ``adapters``: all of that kind, which make the stack."""
         if kind not in self.stacks:
-            self.stacks[kind] = list(parts), [stacked(each) for each in zip(*parts.values(), strict=True)]
-            self.marks |= {name: self.mark(name) for name in parts}
+            each = zip(*(parts(name) for name in adapters), strict=True)
+            self.stacks[kind] = {name: slot for slot, name in enumerate(adapters)}, [stacked(one) for one in each]
+            self.marks |= {name: self.mark(name) for name in adapters}
         slots, stacks = self.stacks[kind]
-        at = torch.tensor([slots.index(name) for name in self.rows.names if name in names], device=x.device)
+        names = set(names)
+        at = torch.tensor([slots[name] for name in self.rows.names if name in names], device=x.device)
         return [gathered(stack, at) for stack in stacks]
 
-    def mark(self, name: Name) -> list[Mark | float]:
+    def mark(self, name: Name) -> list[Any]:
+        """Differs from an earlier one where a weight of the adapter has changed."""
         raise NotImplementedError
 
     def make(self, x: Tensor) -> Any:
