@@ -12,7 +12,10 @@ from rich.text import Text
 
 from krona.paths import PROJECT
 
-KRONA = "status|table|report|diff|params|shapes|check-data|tune|dashboard|sample|pretrain"  # its commands
+KRONA = (  # its commands
+    "status|table|report|diff|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|dashboard|sample|"
+    "pretrain"
+)
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
 Cell = str | Text

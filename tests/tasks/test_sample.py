@@ -86,10 +86,15 @@ def test_unknown_names_are_named():
 
 def test_written_files_read_back(tmp_path):
     paths = sample.write(tmp_path, ["cola", "mnli", "stsb"])
-    assert [str(p.relative_to(tmp_path)) for p in paths][:6] == [
+    assert [str(p.relative_to(tmp_path)) for p in paths][:8] == [
         "CoLA/train.tsv", "CoLA/dev.tsv", "CoLA/test.tsv",
-        "MNLI/train.tsv", "MNLI/dev_mismatched.tsv", "MNLI/dev_matched.tsv",
+        "MNLI/train.tsv", "MNLI/dev_mismatched.tsv", "MNLI/test_mismatched.tsv", "MNLI/dev_matched.tsv",
+        "MNLI/test_matched.tsv",
     ]  # fmt: skip
+    labelled, unlabelled = (
+        (tmp_path / f"MNLI/{part}_matched.tsv").read_text().splitlines() for part in ("dev", "test")
+    )
+    assert [line.split("\t")[:-2] for line in labelled] == [line.split("\t") for line in unlabelled]
     lines = (tmp_path / "CoLA/dev.tsv").read_text().splitlines()
     row = sample.generate("cola", "dev")[0]
     assert lines[0].split("\t")[1] == str(row["label"])

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
@@ -23,6 +24,13 @@ def choices(group: str) -> list[str]:
     folder = CONF / group
     hydras = ["basic"] if group == "hydra/launcher" else []  # one job after the other, in this process
     return hydras + sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+
+
+def own_branches() -> set[str]:
+    """The classes that the methods of conf/ name."""
+    paths: Any = (yaml.safe_load(file.read_text("utf-8")) for file in (CONF / "method").glob("*.yaml"))
+    methods = ((content or {}).get("method") or {} for content in paths)
+    return {str(method["_target_"]) for method in methods if method.get("_target_")}
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:

@@ -32,6 +32,12 @@ def bake(model: nn.Module, name: str | None = None) -> None:
         )
     if state.merged is None:
         merge(model, name)
+    unwrap(model)
+
+
+def unwrap(model: nn.Module) -> None:
+    """Plain modules where wrappers are, the branches dropped, and no adapter any more."""
+    state = state_of(model)
     for place, adapted in reversed(list(adapted_modules(model))):
         for adapter in list(adapted.branches):
             adapted.drop(adapter)

@@ -35,7 +35,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
     if name != state.active:
         raise KronaError(f"adapter {name!r} is not the active one: surgery.activate(model, {name!r}) first")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
-    merged = [_merged_weight(place, adapted, name) for place, adapted in places]
+    merged = [merged_weight(place, adapted, name) for place, adapted in places]
     for (place, adapted), weight in zip(places, merged, strict=True):
         own: Any = adapted.base.weight
         state.own_weights[place] = own
@@ -59,7 +59,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
+def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     """(d_out, d_in): the layer's weight with an adapter in it, in the weight's dtype."""
     base, how = adapted.base, adapted.places[name]
     label = public_name(place)

@@ -4,7 +4,7 @@ from krona.tasks.facts import official_rows
 from krona.tasks.fingerprint import data_fingerprint
 from krona.tasks.notes import notes
 from krona.tasks.rows import Split
-from krona.tasks.splits import ROLES, Splits, load
+from krona.tasks.splits import ROLES, Splits, load, undivided
 from krona.tasks.task import Task
 from krona.tasks.tokens import Encoding, Tokenised, tokenise
 
@@ -20,4 +20,5 @@ __all__ = [
     "notes",
     "official_rows",
     "tokenise",
+    "undivided",
 ]

@@ -75,7 +75,7 @@ def read_tsv(
         fields = text.split("\t")
         if '""' in text and any(map(_is_quoted, fields)):
             yield line, Oddity.QUOTED
-        row = _as_row(names, fields)
+        row = as_row(names, fields)
         if isinstance(row, BadRowError) and any(field.startswith('"') or field.endswith('"') for field in fields):
             row = BadRowError(f"{row}; if a spreadsheet wrote its quotes: data.quoting=csv", kind=row.kind)
         yield line, row
@@ -98,7 +98,7 @@ def _read_quoted(
             first, line = line + 1, reader.line_num
             if not fields:  # a blank line is no row of a CSV
                 continue
-            row = _as_row(names, fields)
+            row = as_row(names, fields)
             if line > first:
                 yield first, Oddity.SPANNING
                 if isinstance(row, BadRowError):
@@ -123,10 +123,10 @@ def _not_csv(where: str, error: csv.Error) -> KronaError:
 def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Located]:
     for line, text in enumerate(read_text(path).split("\n"), start=1):
         if text.strip():
-            yield line, _json_row(text, columns)
+            yield line, json_row(text, columns)
 
 
-def _json_row(text: str, columns: Sequence[str]) -> Row | BadRowError:
+def json_row(text: str, columns: Sequence[str]) -> Row | BadRowError:
     try:
         row = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -187,7 +187,7 @@ def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
     yield from enumerate(data.select_columns(list(columns)), start=1)
 
 
-def _as_row(names: Sequence[str], fields: Sequence[str]) -> Row | BadRowError:
+def as_row(names: Sequence[str], fields: Sequence[str]) -> Row | BadRowError:
     if len(fields) != len(names):
         what = f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
         return BadRowError(what, kind="wrong number of fields")

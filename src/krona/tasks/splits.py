@@ -57,9 +57,8 @@ def load(
     """
     if protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
-    prefix = prefix if task.prefix is None else task.prefix
-    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows, quoting=quoting)
-    parts = read_parts(reading, kind=kind, path=path, name=name, revision=revision)
+    source: Any = {"kind": kind, "path": path, "name": name, "revision": revision}
+    parts = undivided(task, **source, skip_bad_rows=skip_bad_rows, quoting=quoting, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
     if train_rows is not None:
         train = _balanced(train, train_rows, seed=seed, by_label=task.labels is not None)
@@ -68,6 +67,23 @@ def load(
             raise KronaError(f"task {task.name}: {role} would be a split with no rows")
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
+
+
+def undivided(
+    task: Task,
+    *,
+    kind: str,
+    path: str | None,
+    name: str | None,
+    revision: str | None,
+    skip_bad_rows: bool,
+    quoting: str | None,
+    prefix: bool,
+) -> dict[str, Split]:
+    """The official parts of a task's source, undivided; the keywords are those of `load`. Raises KronaError."""
+    prefix = prefix if task.prefix is None else task.prefix
+    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows, quoting=quoting)
+    return read_parts(reading, kind=kind, path=path, name=name, revision=revision)
 
 
 def divide(

@@ -13,6 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
+from krona.config.origin import origin_of
 from krona.config.settings import Run
 from krona.files import write_whole
 from krona.messages import KronaError
@@ -71,7 +72,7 @@ class RunFiles:
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
             write_metrics(self.folder, result.dev_curve)
         write_predictions(self.folder, predictions)
-        write_weights(self.folder, settings, model, backbone)
+        write_weights(self.folder, settings, result, model, backbone)
         write_result(self.folder, result)
         (self.folder / "last.ckpt").unlink(missing_ok=True)
 
@@ -101,11 +102,12 @@ def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[
     write_whole(folder / "predictions.jsonl", write)
 
 
-def write_weights(folder: Path, settings: Run, model: nn.Module, backbone: Mapping[str, Any]) -> None:
-    """adapter.safetensors: what trained. Full fine-tuning's is the whole model: only with keep=all."""
+def write_weights(folder: Path, settings: Run, result: Result, model: nn.Module, backbone: Mapping[str, Any]) -> None:
+    """adapter.safetensors: what trained, and its origin. Full fine-tuning's is the whole model: only with keep=all."""
     whole = bool(settings.method.placement.get("train_backbone"))
     if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
-        save_adapter(model, folder / "adapter.safetensors", backbone=backbone)
+        notes = origin_of(settings, result).as_note()
+        save_adapter(model, folder / "adapter.safetensors", notes=notes, backbone=backbone)
 
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
+from krona.outputs.named_run import find_run
 from krona.outputs.result import unpack_outcomes
 from krona.report.diff.compare import compare
-from krona.report.diff.runs import diff, find_run
+from krona.report.diff.runs import diff
 from krona.report.diff.text import render
 from report.generate import grid, make_result, write_all
 

@@ -1,5 +1,6 @@
 """Decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX): the source text followed by the label's text."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from krona.backbones.families.family import (
     Architecture,
     Batch,
     Family,
+    log_likelihood,
     padded,
     padded_sources,
     summed_cross_entropy,
@@ -134,21 +136,43 @@ class Decoder(Family):
         )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        ids = self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest)
+        return self._in_words(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))
+
+    def _in_words(self, ids: Tensor) -> list[str]:
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     @torch.no_grad()
-    def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int) -> Tensor:
-        """(B, S) → (B, at most ``steps``): as ``model.generate(do_sample=False)``; ended rows go on with the end."""
+    def answers_and_scores(
+        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+    ) -> tuple[list[str], Tensor]:
+        mask = batch["attention_mask"]
+        source = self._step(model, batch["input_ids"], mask, positions(mask), None)
+        scores = []
+        for target in targets:
+            labels = mask.new_tensor(self.label(target))
+            ids = labels[:-1].expand(len(mask), -1)
+            logits = source.logits[:, -1:]
+            if ids.shape[1]:
+                wide = torch.cat([mask, torch.ones_like(ids)], 1)
+                place = positions(wide)[:, mask.shape[1] :]
+                step = self._step(model, ids, wide, place, copy.deepcopy(source.cache), logits=ids.shape[1])
+                logits = torch.cat([logits, step.logits], 1)
+            scores.append(log_likelihood(logits, labels))
+        ids = self._greedy(model, batch["input_ids"], mask, steps=longest, first=source)
+        return self._in_words(ids), torch.stack(scores, 1)
+
+    @torch.no_grad()
+    def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
+        """(B, S) → (B, at most ``steps``): as ``model.generate(do_sample=False)``; ended rows go on with the end.
+
+        ``first``: the model's output for the sources, if it is there already.
+        """
         place, cache = positions(mask), None
         ended = torch.zeros_like(input_ids[:, :1], dtype=torch.bool)
         tokens: list[Tensor] = []
         for _ in range(steps):
-            step = model(
-                input_ids=input_ids, attention_mask=mask, position_ids=place, cache=cache, use_cache=True,
-                logits_to_keep=1,
-            )  # fmt: skip
-            cache = step.cache
+            step = self._step(model, input_ids, mask, place, cache) if first is None else first
+            cache, first = step.cache, None
             input_ids = step.logits[:, -1:].argmax(-1).masked_fill(ended, self.eos)  # (B, 1)
             tokens.append(input_ids)
             ended = ended | (input_ids == self.eos)
@@ -156,6 +180,11 @@ class Decoder(Family):
                 break
             mask, place = torch.cat([mask, torch.ones_like(input_ids)], 1), place[:, -1:] + 1
         return torch.cat(tokens, dim=1)
+
+    def _step(self, model: Any, ids: Tensor, mask: Tensor, place: Tensor, cache: Any, *, logits: int = 1) -> Any:
+        return model(
+            input_ids=ids, attention_mask=mask, position_ids=place, cache=cache, use_cache=True, logits_to_keep=logits
+        )
 
 
 def positions(mask: Tensor) -> Tensor:

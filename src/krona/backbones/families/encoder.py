@@ -128,7 +128,17 @@ class Encoder(Family):
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
+        return self._in_words(self._logits(model, batch))
+
+    @torch.no_grad()
+    def answers_and_scores(
+        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+    ) -> tuple[list[str], Tensor]:
         logits = self._logits(model, batch)
+        places = [self.targets.index(target) for target in targets] if self.targets is not None else []
+        return self._in_words(logits), logits.log_softmax(-1)[:, places]
+
+    def _in_words(self, logits: Tensor) -> list[str]:
         if self.targets is None:
             return [f"{value:.4f}" for value in logits.flatten().tolist()]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]

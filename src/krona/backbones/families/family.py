@@ -91,6 +91,12 @@ class Family(ABC):
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         """The prediction for each row as text; ``longest``: tokens of the longest label."""
 
+    @abstractmethod
+    def answers_and_scores(
+        self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
+    ) -> tuple[list[str], Tensor]:
+        """`answers`, and (B, targets) in fp32: the log-probability that the model gives each target as the answer."""
+
     @staticmethod
     @abstractmethod
     def sizes(config: Any, params: int) -> Sizes:
@@ -136,6 +142,12 @@ def summed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
+
+
+def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
+    """(B,) in fp32: the log-probability of a text's tokens, logits (B, T, vocabulary), labels (T)."""
+    of_tokens = logits.float().log_softmax(-1)
+    return of_tokens.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))
 
 
 def padded(rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long) -> Tensor:

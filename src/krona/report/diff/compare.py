@@ -4,9 +4,10 @@ from pathlib import Path
 
 from krona.messages import KronaError
 from krona.outputs.index import summaries
+from krona.outputs.named_run import find_run
 from krona.outputs.result import Result
 from krona.report.diff.methods import MethodDiff, diff_methods
-from krona.report.diff.runs import Diff, diff, find_run
+from krona.report.diff.runs import Diff, diff
 
 
 def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:

@@ -63,21 +63,6 @@ def diff(a: Path, b: Path) -> Diff:
     return found
 
 
-def find_run(outputs: Path, name: str) -> Path:
-    """A run's folder by path, id, or the beginning of an id; none or several are an error that names them."""
-    given = Path(name)
-    if (given / "result.json").is_file() or (given.is_file() and given.name == "result.json"):
-        return given if given.is_dir() else given.parent
-    matches = sorted(path.parent for path in outputs.glob("*/result.json") if path.parent.name.startswith(name))
-    exact = [path for path in matches if path.name == name]
-    if len(exact or matches) == 1:
-        return (exact or matches)[0]
-    if not matches:
-        raise KronaError(f"no run {name!r} under {outputs}: give a run's id, its beginning, or its folder")
-    shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
-    raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
-
-
 def _scores(a: StoredRun, b: StoredRun) -> Iterator[tuple[str, float | None, float | None]]:
     for split in ("test", "dev"):
         yield f"{split} score", a.score(split), b.score(split)

@@ -1,6 +1,6 @@
 """The sample tasks as files in the layout of GLUE's own download, so that every reader of GLUE reads them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from krona.tasks.sample.clauses import Row
@@ -29,6 +29,10 @@ HEADERS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 
 
+MNLI_FILES = {"dev": "dev_mismatched", "test": "dev_matched"}
+MNLI_LABELS = 2  # the last columns of its files
+
+
 def _fields(task: str, row: Row) -> list[str]:
     at, label = str(row["idx"]), str(row["label"])
     if task == "cola":
@@ -54,18 +58,26 @@ def write(folder: Path, tasks: Iterable[str] | None = None) -> list[Path]:
     """Write `folder/RTE/train.tsv` and so on for the tasks (all eight by default); the paths written.
 
     MNLI has `dev_matched.tsv` (the sample's test) and `dev_mismatched.tsv` (its dev), as GLUE's protocol reads
-    them; the other tasks have train.tsv, dev.tsv and test.tsv with labels.
+    them, and the same rows without labels as `test_matched.tsv` and `test_mismatched.tsv`; the other tasks have
+    train.tsv, dev.tsv and test.tsv with labels.
     """
     from krona.tasks.sample import SPLIT_ROWS, TASKS, generate
 
     written: list[Path] = []
     for task in TASKS if tasks is None else tasks:
         for split in SPLIT_ROWS:
-            name = {"dev": "dev_mismatched", "test": "dev_matched"}.get(split, split) if task == "mnli" else split
+            name = MNLI_FILES.get(split, split) if task == "mnli" else split
+            lines: list[Sequence[str]] = [HEADERS[task]] if HEADERS[task] else []
+            lines += [_fields(task, row) for row in generate(task, split)]
             path = folder / FOLDERS[task] / f"{name}.tsv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lines = ["\t".join(HEADERS[task])] if HEADERS[task] else []
-            lines += ["\t".join(_fields(task, row)) for row in generate(task, split)]
-            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            written.append(path)
+            written.append(_write(path, lines))
+            if name in MNLI_FILES.values():
+                unlabelled = path.with_name(f"{name.replace('dev', 'test')}.tsv")
+                written.append(_write(unlabelled, [fields[:-MNLI_LABELS] for fields in lines]))
     return written
+
+
+def _write(path: Path, lines: Iterable[Sequence[str]]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(fields) + "\n" for fields in lines), encoding="utf-8")
+    return path

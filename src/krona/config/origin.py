@@ -1,0 +1,88 @@
+"""Origin of a trained adapter: the task, the backbone and the settings that its use needs.
+
+A run writes it into its adapter's file, so that the file alone is enough; for older files it is read from result.json.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from krona.config import check
+from krona.config.settings import Backbone, Run
+from krona.messages import KronaError
+from krona.outputs.result import Result
+from krona.tasks.task import Task
+
+NOTE = "krona_run"  # the entry of the adapter's header
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What an adapter was trained as. scores: split → metric → value, 0-100, of the run's own dev and test."""
+
+    run_id: str
+    method: str
+    seed: int
+    task: Mapping[str, Any]
+    backbone: Mapping[str, Any]
+    task_prefix: bool
+    max_source_length: int
+    precision: str = "32-true"
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def task_settings(self) -> Task:
+        return Task.from_config(self.task)
+
+    @property
+    def backbone_settings(self) -> Backbone:
+        found = check.build(Backbone, "backbone", self.backbone)
+        assert isinstance(found, Backbone)
+        return found
+
+    def as_note(self) -> dict[str, str]:
+        """The entry of the adapter's header. A task's own files are named without their folders."""
+        task = dict(self.task)
+        if task.get("files"):
+            task["files"] = {split: Path(file).name for split, file in task["files"].items()}
+        return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
+
+
+def origin_of(settings: Run, result: Result) -> Origin:
+    """The origin of a run's adapter."""
+    return _origin(result, task_prefix=settings.method.task_prefix)
+
+
+def origin_in(result: Result) -> Origin:
+    """The origin that a stored result tells."""
+    return _origin(result, task_prefix=bool(result.config["method"].get("task_prefix", False)))
+
+
+def _origin(result: Result, *, task_prefix: bool) -> Origin:
+    config = result.config
+    parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
+    return Origin(
+        run_id=result.run_id,
+        method=result.method,
+        seed=result.seed,
+        task=config["task"],
+        backbone=config["backbone"],
+        task_prefix=task_prefix,
+        max_source_length=config["max_source_length"],
+        precision=config["trainer"]["precision"],
+        scores={split: found for split, found in parts.items() if found},
+    )
+
+
+def origin_noted(notes: Mapping[str, str], path: Path) -> Origin | None:
+    """The origin in an adapter's header; None where it has none. Raises KronaError where it makes no sense."""
+    if NOTE not in notes:
+        return None
+    try:
+        origin = Origin(**json.loads(notes[NOTE]))
+        origin.task_settings, origin.backbone_settings  # noqa: B018
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise KronaError(f"{path}: its header's `{NOTE}` makes no sense: {error}") from error
+    return origin
