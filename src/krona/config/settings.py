@@ -104,6 +104,7 @@ class Run:
     micro_batch_size: Positive | None = None
     max_source_length: Annotated[int, Ge(2)]  # one token and the end of sequence
     seed: Seed
+    init_from: str | None = None  # a run, an adapter's file or a peft folder whose weights this run begins with
     keep: Literal["adapter", "all"] = "adapter"
     score_test: bool = True
     overwrite: bool = False

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona import tasks
+from krona.adapters import initial
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
@@ -77,10 +78,12 @@ class JobSpec:
 
 
 def identify(settings: Run) -> str:
-    """The run's id, from its config and the content of its data and its backbone."""
-    data = settings.data
+    """The run's id, from its config and the content of its data, its backbone and its start."""
+    data, config = settings.data, dict(settings.config)
+    if settings.init_from is not None:
+        config["init_from"] = initial.fingerprint(settings.init_from)
     return run_id(
-        settings.config,
+        config,
         data_fingerprint=tasks.data_fingerprint(
             settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
         ),

@@ -27,7 +27,7 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
     notes on them; nothing if the backbone's shape is on the Hub.
     """
     problems = []
-    for check in (_data, _backbone, _device, _frozen, *((_hub,) if from_hub else ())):
+    for check in (_data, _backbone, _start, _device, _frozen, *((_hub,) if from_hub else ())):
         try:
             check(settings)
         except KronaError as error:
@@ -43,6 +43,13 @@ def _data(settings: Run) -> None:
 
 def _backbone(settings: Run) -> None:
     source.require_folders(settings.backbone)
+
+
+def _start(settings: Run) -> None:
+    if settings.init_from is not None:
+        from krona.adapters.initial import require as require_start  # torch
+
+        require_start(settings.init_from, settings.method.branch)
 
 
 def _hub(settings: Run) -> None:

@@ -42,6 +42,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.compile": False,
     "data.quoting": None,
     "backbone.architecture": None,
+    "init_from": None,
 }
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 from rich.console import Console
 
+from krona.adapters.find import find
 from krona.messages import KronaError
 from krona.screen import say
 from krona.trained import submission
 from krona.trained.evaluate import evaluate as score
 from krona.trained.evaluate import lines
-from krona.trained.find import find
 
 
 def evaluate(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from krona import tasks
+from krona.adapters.find import Found
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
@@ -18,7 +19,6 @@ from krona.metrics.statistics import bootstrap, interval_of
 from krona.outputs.predictions import label_words
 from krona.tasks import ROLES, Split, Task
 from krona.tasks.sources import KINDS
-from krona.trained.find import Found
 from krona.trained.load import Trained, load
 from krona.training.evaluation import scored
 

@@ -16,18 +16,18 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from krona.adapters.find import Found, find
+from krona.adapters.origin import Origin
 from krona.backbones.families import Family, room_of
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.config.check import locate
 from krona.config.choices import own_branches
-from krona.config.origin import Origin
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import load_adapter, read_header
 from krona.tasks import Split, Task
 from krona.tasks.task import BadRowError
-from krona.trained.find import Found, find
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # tokens of a regression's answer

@@ -12,11 +12,11 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from krona.adapters.find import Found, find
 from krona.messages import KronaError, amount
 from krona.screen import rate, say, table, width_of
 from krona.tasks import Task
 from krona.trained.answers import Answer, answers_to, as_cells, as_text, check_output
-from krona.trained.find import Found, find
 from krona.trained.load import Prediction, Trained, columns_of, load
 from krona.trained.rows import STDIN, Rows
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from krona.adapters.find import Found
 from krona.config.compose import compose_job, hydra_session
 from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
 from krona.outputs.predictions import label_words
 from krona.tasks import Task
-from krona.trained.find import Found
 from krona.trained.load import Prediction, Trained, load
 from krona.trained.rows import Rows
 

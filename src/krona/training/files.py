@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
-from krona.config.origin import origin_of
+from krona.adapters.origin import origin_of
 from krona.config.settings import Run
 from krona.files import write_whole
 from krona.messages import KronaError

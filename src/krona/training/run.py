@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from krona import surgery
+from krona.adapters.initial import begin_from, read_start
 from krona.backbones import load as backbones
 from krona.backbones.description import description
 from krona.backbones.families import room_of
@@ -69,7 +70,10 @@ def run(
     result.notes += schedule_notes(settings, steps, len(rows.train))
 
     # The method, inserted into the backbone
+    start = None if settings.init_from is None else read_start(settings.init_from, model)
     insert(settings, result, model, reversible=share)
+    if start is not None:
+        result.notes += begin_from(model, start)
     fingerprint = backbone_fingerprint(model)
     save_memory(settings, model, ranks)
     result.times["setup"] = time.perf_counter() - began

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.config.origin import Origin, origin_in, origin_noted
+from krona.adapters.origin import Origin, origin_in, origin_noted
 from krona.messages import KronaError
 from krona.outputs.named_run import find_run
 from krona.outputs.result import Result, read_result

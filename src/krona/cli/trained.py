@@ -1,0 +1,125 @@
+"""The commands of `krona` that use what runs trained: predict, evaluate, export, import."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperCommand
+
+from krona import paths
+from krona.screen import as_typed
+
+
+class SeveralTexts(TyperCommand):
+    """A command whose ``--text`` takes all texts up to the next option."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        within = False
+        for item in args:
+            if item == "--text" or item.startswith("--"):
+                within = item == "--text"
+                spread += [] if within else [item]
+            else:
+                spread += ["--text", item] if within else [item]
+        return super().parse_args(ctx, spread)
+
+
+app = typer.Typer()
+
+
+@app.command(cls=SeveralTexts)
+def predict(
+    runs: Annotated[list[str], typer.Argument(help="runs (id, the beginning of it, or folder), or adapter files")],
+    source: Annotated[
+        str | None, typer.Option("--input", help="a .tsv, .csv, .jsonl or .parquet file; -: standard input")
+    ] = None,
+    texts: Annotated[
+        list[str] | None, typer.Option("--text", help="one or more texts; of a task with two columns, two for each row")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
+) -> None:
+    """Let finished runs answer: each row's label, its word, and the probability of every label."""
+    from krona.trained import predict as command
+
+    try:
+        command.predict(
+            runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
+            overwrite=overwrite, outputs=paths.OUTPUTS, console=Console(),
+        )  # fmt: skip
+    except command.StoppedError as stop:
+        print(as_typed(str(stop)), file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(help="runs or adapter files, then overrides: data.skip_bad_rows=true")],
+    task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the run's own")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="GLUE's folder, or hub; default: where the run's rows are from")
+    ] = None,
+    split: Annotated[str, typer.Option(help="dev, test, train, or an official part: validation …")] = "test",
+    source: Annotated[
+        str | None, typer.Option("--input", help="a file with labels, instead of the task's data")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", help="a label of the run as one of the task: neutral=non-entailment")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="a .jsonl file with each row's prediction")] = None,
+    submission: Annotated[
+        Path | None, typer.Option(help="a .zip with predictions on GLUE's own test sets in --data FOLDER")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
+) -> None:
+    """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
+    from krona.trained import command
+
+    command.evaluate(
+        runs, task=task, data=data, split=split, source=source, mapping=mapping or [], output=output,
+        submission_to=submission, backbone=backbone, batch_size=batch_size, overwrite=overwrite, outputs=paths.OUTPUTS,
+        console=Console(),
+    )  # fmt: skip
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")],
+    to: Annotated[str, typer.Option(help="merged, folded, peft or adapter")],
+    out: Annotated[Path, typer.Option(help="the new folder")],
+    dtype: Annotated[str | None, typer.Option(help="of a whole model: fp32, bf16 or fp16")] = None,
+    push: Annotated[str | None, typer.Option(help="a repository of the Hub that gets the folder: USER/NAME")] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
+) -> None:
+    """Write what a run trained for transformers (merged, folded), for peft, or as krona's file; with a model card."""
+    from krona.adapters.find import find
+    from krona.trained.export import export as command
+
+    found = find(run, outputs=paths.OUTPUTS)
+    done = command(found, to=to, out=out, dtype=dtype, push=push, backbone=backbone, overwrite=overwrite)
+    print(*[f"{done.folder}: {done.lines[0]}", *(f"  {line}" for line in done.lines[1:])], sep="\n")
+
+
+@app.command("import", context_settings={"ignore_unknown_options": True})
+def import_(
+    folder: Annotated[Path, typer.Argument(help="a folder of peft's: adapter_config.json, adapter_model.safetensors")],
+    out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="its task and backbone, as in train.py: task=rte backbone=bert_base")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+) -> None:
+    """Make krona's adapter file of a peft adapter, for krona predict, evaluate, inspect and init_from."""
+    from krona.trained.incoming import import_peft
+
+    lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
+    print(*map(as_typed, lines), sep="\n")

@@ -1,0 +1,247 @@
+"""`krona export`: what a run trained, in a form that others load, checked before it is said to be done."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from krona import surgery
+from krona.adapters.find import ADAPTER, Found
+from krona.adapters.origin import NOTE
+from krona.backbones.model_config import name_of
+from krona.hub import unreachable
+from krona.messages import KronaError, did_you_mean
+from krona.outputs.predictions import label_words
+from krona.surgery.adapter_file import read_header, save_adapter
+from krona.surgery.folding import fold
+from krona.surgery.peft_format import read_peft, write_peft
+from krona.trained import card
+from krona.trained.load import Trained, load
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
+SAME = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest logit: rounding, no more
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """lines: what was written, for the user. difference: of the logits, of the largest of them."""
+
+    folder: Path
+    lines: list[str]
+    difference: float
+
+
+def export(
+    found: Found,
+    *,
+    to: str,
+    out: Path,
+    dtype: str | None = None,
+    push: str | None = None,
+    backbone: str | None = None,
+    overwrite: bool = False,
+) -> Exported:
+    """Write a run's model or adapter into a new folder, load it from there, and compare the logits.
+
+    Args:
+        to: ``merged`` or ``folded``: a whole model for plain transformers; ``peft``; ``adapter``: krona's own file.
+        dtype: fp32, bf16 or fp16, of a whole model.
+        push: a repository of the Hub that gets the folder.
+
+    Raises:
+        KronaError: a form that can't hold the method, with the reason; a folder that exists; a Hub that refuses. No
+            folder is left half-written.
+    """
+    if to not in FORMS:
+        raise KronaError(f"--to {to}: {did_you_mean(to, FORMS)}")
+    form = FORMS[to]
+    if dtype is not None and (dtype not in DTYPES or not form.whole):
+        what = did_you_mean(dtype, DTYPES) if form.whole else f"{to} keeps the adapter's own; take --to merged"
+        raise KronaError(f"--dtype {dtype}: {what}")
+    if push is not None and (why := unreachable()) is not None:
+        raise KronaError(f"--push {push}: the Hub can't be reached ({why}): without --push the folder is written here")
+    if found.adapter is None and not form.whole:
+        raise KronaError(f"{found.origin.run_id} trained nothing: there is no adapter to export")
+    with new_folder(out, overwrite=overwrite) as part:
+        trained = load(found, backbone=backbone)
+        expected = logits_of(trained)
+        lines = form.write(trained, part, DTYPES[dtype or "fp32"])
+        difference = _difference(expected, logits_of(form.read(trained, part)))
+        if not difference <= SAME[DTYPES[dtype or "fp32"]]:
+            raise KronaError(
+                f"--to {to}: loaded again, the logits differ by {difference:.2g} of the largest: nothing is exported"
+            )
+        (part / "README.md").write_text(
+            card.model_card(found, to, lines, auto=trained.family.auto.__name__), encoding="utf-8"
+        )
+    lines.append(f"loaded again, its logits differ by at most {difference:.1e} of the largest")
+    if push is not None:
+        lines.append(_pushed(out, push))
+    return Exported(folder=out, lines=lines, difference=difference)
+
+
+@contextmanager
+def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """A temporary folder beside ``out`` that takes its name when all is in it."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
+        raise KronaError(f"{out} exists: --overwrite replaces it, or take another --out")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise KronaError(f"--out {out}: {error.strerror or error}") from error
+    try:
+        yield part
+        part.chmod(0o755)
+        if out.is_dir():
+            shutil.rmtree(out)
+        part.rename(out)
+    except (OSError, RuntimeError) as error:  # safetensors raises its own kind for a full disk
+        raise KronaError(f"{out} could not be written: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+@torch.no_grad()
+def logits_of(trained: Trained) -> Tensor:
+    """The logits of a few rows made of the task's own words, in fp32 on the CPU."""
+    words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
+    rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
+    split = trained.split_of(rows)
+    ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
+    labels = trained.family.label((trained.task.target_strings() or ["1.0"])[0])
+    batch = trained.family.collate(
+        [{**{name: values[row] for name, values in ids.items()}, "labels": labels} for row in range(len(split))]
+    )
+    batch = {name: values.to(trained.model.device) for name, values in batch.items()}
+    logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
+    return logits.float().cpu()
+
+
+def _difference(expected: Tensor, found: Tensor) -> float:
+    return float((found - expected).abs().max() / expected.abs().max())
+
+
+def _save(trained: Trained, folder: Path, dtype: torch.dtype) -> None:
+    model: Any = trained.model
+    words = label_words(trained.origin.task)
+    if not trained.family.writes and words:
+        model.config.id2label = dict(enumerate(words.values()))
+        model.config.label2id = {word: number for number, word in enumerate(words.values())}
+    model.config.name_or_path = ""  # a path of this machine is of no use elsewhere
+    model.to(dtype).save_pretrained(folder)
+    trained.family.tokenizer.save_pretrained(folder)
+
+
+def _merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+    if trained.adapter is not None:
+        try:
+            surgery.bake(trained.model)
+        except KronaError as error:
+            raise KronaError(f"--to merged: {error}. --to adapter writes krona's own file") from error
+    _save(trained, folder, dtype)
+    return [f"a whole {type(trained.model).__name__} for plain transformers"]
+
+
+def _folded(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+    if trained.adapter is None:
+        raise KronaError(f"--to folded: {trained.origin.run_id} has no branches; take --to merged")
+    try:
+        widths = fold(trained.model)
+    except KronaError as error:
+        raise KronaError(f"--to folded: {error}") from error
+    _save(trained, folder, dtype)
+    return [
+        f"a whole {type(trained.model).__name__} for plain transformers, its FFNs {widths.new_width} wide "
+        f"instead of {widths.old_width}"
+    ]
+
+
+def _whole_again(trained: Trained, folder: Path) -> Trained:
+    kind: Any = type(trained.model)
+    model, keys = kind.from_pretrained(folder, output_loading_info=True, dtype="auto")
+    wrong = sorted(str(name) for names in keys.values() for name in names)
+    if wrong:
+        raise KronaError(f"the written model does not load whole: {len(wrong)} tensors, first {wrong[0]}")
+    return _with(trained, model)
+
+
+def _peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+    kind = type(trained.model).__name__
+    task_type = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
+    try:
+        written = write_peft(
+            trained.model, folder, base_model=name_of(trained.origin.backbone_settings), task_type=task_type
+        )
+    except KronaError as error:
+        raise KronaError(f"--to peft: {error}") from error
+    (folder / card.ORIGIN).write_text(card.origin_json(trained.origin), encoding="utf-8")
+    lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
+    if written.values > written.own_values > 0:
+        lines.append(f"as that it has {written.values:,} numbers, krona's branches have {written.own_values:,}")
+    return lines
+
+
+def _peft_again(trained: Trained, folder: Path) -> Trained:
+    surgery.take_out(trained.model)
+    read_peft(trained.model, folder)
+    return _with(trained, trained.model)
+
+
+def _adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
+    assert trained.adapter is not None
+    entry, notes = read_header(trained.adapter)
+    if NOTE in notes:
+        shutil.copyfile(trained.adapter, folder / ADAPTER)
+    else:  # of an earlier version: the file alone would not be enough
+        notes |= trained.origin.as_note()
+        save_adapter(trained.model, folder / ADAPTER, notes=notes, backbone=entry["backbone"])
+    size = (folder / ADAPTER).stat().st_size
+    return [f"{ADAPTER}, {size:,} bytes, for krona.load and krona.surgery"]
+
+
+def _adapter_again(trained: Trained, folder: Path) -> Trained:
+    surgery.take_out(trained.model)
+    return load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)
+
+
+def _with(trained: Trained, model: Any) -> Trained:
+    model.to(trained.model.device).eval()
+    return Trained(trained.origin, model, trained.family, trained.task, trained.adapter)
+
+
+@dataclass(frozen=True)
+class Form:
+    """write: fills a folder, says what it wrote. read: the model from the folder. whole: a model, not an adapter."""
+
+    write: Callable[[Trained, Path, torch.dtype], list[str]]
+    read: Callable[[Trained, Path], Trained]
+    whole: bool = False
+
+
+FORMS: Mapping[str, Form] = {
+    "merged": Form(_merged, _whole_again, whole=True),
+    "folded": Form(_folded, _whole_again, whole=True),
+    "peft": Form(_peft, _peft_again),
+    "adapter": Form(_adapter, _adapter_again),
+}
+
+
+def _pushed(folder: Path, repository: str) -> str:
+    from huggingface_hub import HfApi
+
+    try:
+        api = HfApi()
+        api.create_repo(repository, exist_ok=True)
+        url = api.upload_folder(repo_id=repository, folder_path=folder)
+    except Exception as error:  # the Hub's client raises many kinds
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise KronaError(f"--push {repository}: the Hub refuses: {first[:300]}. {folder} is written") from error
+    return f"pushed to {url}"
