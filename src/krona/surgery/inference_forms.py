@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from krona.kernels.contractions import product_onto_rows, rows_of, side_by_side, wide_factors
 from krona.kernels.cost_model import Order, costs_of, predicted_costs
 from krona.methods.inference_parts import Bottleneck, KroneckerParts
-from krona.surgery.wrapper import Adapted, Entrance
+from krona.surgery.entrance import Entrance
+from krona.surgery.wrapper import Adapted
 
 Step = Callable[..., Any]
 Finish = Callable[[Tensor, Tensor], Tensor]  # (y, x) → y with the branch in it

@@ -124,11 +124,11 @@ def activate(model: nn.Module, name: str | None) -> None:
     if state.merged is not None and name != state.merged:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
     exchange(model, state, name)
-    state.active = name
+    before, state.active = state.active, name
     for _, adapted in adapted_modules(model):
         adapted.active = name
-        for adapter_name in adapted.branches:
-            for _, parameter in adapted.own_parameters(adapter_name):
+        for adapter_name in (before, name):  # the others are frozen already
+            for _, parameter in adapted.own_parameters(adapter_name) if adapter_name is not None else ():
                 parameter.requires_grad_(adapter_name == name)
     for original in state.originals.values():
         original.requires_grad_(False)

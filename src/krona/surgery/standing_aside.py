@@ -21,6 +21,7 @@ from krona.surgery.wrapper import (
     Slot,
     adapted_modules,
     adapter_named,
+    backbone_modules,
     of_an_adapter,
     public_name,
     state_of,
@@ -78,7 +79,7 @@ def _records(state: Inserted) -> list[dict[str, nn.Parameter]]:
 
 def slots_of(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
     """The slots in which each of the weights that train still is, with what was exchanged since told apart."""
-    modules = {id(module) for module in model.modules()}
+    modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)
     found: dict[str, list[Slot]] = {}
     active = state.adapters[state.active].trained if state.active is not None else {}
@@ -157,6 +158,8 @@ def copies_of(
 
 def _merged_places(model: nn.Module) -> dict[int, str]:
     """The layers with a merged weight, by identity: their own weight stands aside under the place's name."""
+    if "krona" not in model.__dict__ or state_of(model).merged is None:
+        return {}
     return {id(adapted.base): place for place, adapted in adapted_modules(model) if adapted.merged}
 
 

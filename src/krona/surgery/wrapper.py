@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
+from krona.surgery.entrance import Entrance
 from krona.surgery.layers import matrix_of
 from krona.surgery.merged_backward import without_backward
 
@@ -22,34 +23,6 @@ Slot = tuple[nn.Module, str]  # a module and its attribute that holds a weight
 class Place:
     placement: Placement
     inner_residual: bool
-
-
-class Entrance:
-    """The beginning of a part of the model whose end carries branches: hands the part's input on to them.
-
-    A hook of the first module of the part, and none of the part's modules: a copy of the model has its own.
-    """
-
-    def __init__(self, first: nn.Module, last: "Adapted", adapter: str) -> None:
-        self.first, self.last, self.adapter = first, last, adapter
-        self.x: Tensor | None = None
-        first.register_forward_pre_hook(self)
-
-    def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self.last.active == self.adapter:
-            self.x = inputs[0]
-
-    def take(self) -> Tensor:
-        """The input of this forward, which is then let go."""
-        x, self.x = self.x, None
-        if x is None:
-            raise RuntimeError(f"the forward of this model went past {type(self.first).__name__}, where a part begins")
-        return x
-
-    def remove(self) -> None:
-        hooks = self.first._forward_pre_hooks
-        for key in [key for key, hook in hooks.items() if hook is self]:
-            del hooks[key]
 
 
 @dataclass
@@ -200,9 +173,18 @@ def through(branches: nn.ModuleList, h: Tensor, inner_residual: bool) -> Tensor:
     return h.to(dtype)
 
 
+def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The model's modules by name, the outer before the inner: wrappers too, but nothing of an adapter's."""
+    seen: set[nn.Module] = set()
+    for name, module in model.named_modules(seen):
+        if isinstance(module, Adapted):
+            seen.update((module.branches, module.magnitudes))  # the walk does not go into what it has seen
+        yield name, module
+
+
 def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
     """The places that carry branches, by name, the outer before the inner."""
-    for name, module in model.named_modules():
+    for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
             yield name, module
 
