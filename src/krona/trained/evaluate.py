@@ -68,7 +68,9 @@ def evaluate(
     rows, where = _rows(scored_task, settings, found, split=split, source=source)
     words = _words(found, scored_task, mapping)
     trained = load(found, backbone=backbone)
-    predictions = [words.get(answer, answer) for answer in _answers(trained, rows, batch_size)]
+    answers = _answers(trained, rows, batch_size)
+    targets = set(scored_task.target_strings() or [])  # an answer that is none of the run's labels is none of these
+    predictions = [words.get(answer, f"{answer} (no label)" if answer in targets else answer) for answer in answers]
     score = scored(scored_task, rows, predictions)
     if output is not None:
         _write(output, rows, predictions)
@@ -104,7 +106,8 @@ def _task_and_data(found: Found, task: str | None, data: str | None, overrides: 
     if data is not None:
         line += [f"data={data}"] if data in KINDS else ["data=tsv", f"data.path={data}"]
     if not line and not overrides:
-        settings = check.build(Data, "data", own or {"kind": "hub"})
+        kind = "sample" if found.origin.task_settings.kind == "sample" else "hub"
+        settings = check.build(Data, "data", own or {"kind": kind})
         return found.origin.task_settings, replace(settings, train_rows=None)
     with hydra_session():
         config = compose_job(normalised([*line, *overrides])).config
@@ -119,7 +122,7 @@ def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | Non
     prefix = found.origin.task_prefix if task.prefix is None else task.prefix
     if source is not None:
         layout = {"train": source}
-        file_task = replace(task, files=layout, sample=None, split="given", tsv=None)
+        file_task = replace(task, files=layout, sample=None, split="given")
         parts = tasks.undivided(file_task, **_reading(data, prefix), path=None)
         return parts["train"], source
     if split in ROLES:
@@ -138,7 +141,11 @@ def _reading(data: Data, prefix: bool) -> dict[str, Any]:
 
 def _words(found: Found, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """The run's answer → the scored task's target. Raises KronaError where a label of the run has no counterpart."""
-    own = label_words(found.origin.task)
+    own, width = label_words(found.origin.task), len(found.origin.task["columns"])
+    if width != len(task.columns):
+        raise KronaError(
+            f"{found.origin.run_id} reads {amount(width, 'text')} of a row, {task.name} has {len(task.columns)}"
+        )
     if bool(own) != bool(task.labels):
         kinds = [f"{name} {'has labels' if labels else 'is a regression'}"
                  for name, labels in ((found.origin.task_settings.name, own), (task.name, task.labels))]  # fmt: skip

@@ -59,7 +59,8 @@ def _of_file(path: Path) -> Found:
     beside = path.parent / "result.json"
     if beside.is_file():
         result = read_result(beside)
-        return Found(origin or origin_in(result), path, result)
+        if origin is None or origin.run_id == result.run_id:
+            return Found(origin or origin_in(result), path, result)
     if origin is None:
         raise KronaError(
             f"{path} does not say which task and backbone it was trained on, and no result.json is beside it: name the "

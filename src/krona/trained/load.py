@@ -30,7 +30,7 @@ from krona.tasks.task import BadRowError
 from krona.trained.find import Found, find
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # tokens of a regression's answer
+LONGEST_NUMBER = 16  # tokens of a regression's answer, where its origin has no targets
 OURS = "krona.methods."
 
 
@@ -67,6 +67,8 @@ class Trained:
         Raises:
             KronaError: a row without one of the columns, or with something else than text in it.
         """
+        if isinstance(rows, str | Mapping):
+            raise KronaError("rows are a list: put a single row in brackets")
         return self.predict_texts(self.split_of(rows), batch_size=batch_size)
 
     def split_of(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
@@ -90,7 +92,8 @@ class Trained:
         order = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
         targets, words = self.task.target_strings() or [], label_words(self.origin.task)
         blank = self.family.label(targets[0] if targets else "0.0")
-        longest = max((len(self.family.label(target)) for target in targets), default=LONGEST_NUMBER)
+        answers = targets or self.origin.targets
+        longest = max((len(self.family.label(answer)) for answer in answers), default=LONGEST_NUMBER)
         found: list[Prediction | None] = [None] * len(split)
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
@@ -143,6 +146,11 @@ def load(
     settings = origin.backbone_settings
     if backbone is not None:
         settings = replace(settings, path=str(backbone))
+    if settings.path is not None and not Path(settings.path).expanduser().exists():
+        raise KronaError(
+            f"{origin.run_id}: its backbone is not at {settings.path}: name its folder: --backbone FOLDER (in Python: "
+            "backbone=FOLDER)"
+        )
     branch = None if found.adapter is None else branch_of(found.adapter)
     loaded = shared_backbone(settings, task, seed=origin.seed, bf16=origin.precision == "bf16-frozen")
     model: Any = loaded.model
@@ -180,7 +188,9 @@ def named(row: Row, task: Task) -> Mapping[str, Any]:
         if missing:
             raise BadRowError(f"no column {missing[0]!r}: task {task.name} reads {columns_of(task)}", kind="")
         return row
-    texts = [row] if isinstance(row, str) else list(row)
+    if not isinstance(row, Sequence):
+        raise BadRowError(f"{type(row).__name__} is no row of task {task.name}: it reads {columns_of(task)}", kind="")
+    texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
         raise BadRowError(f"{len(texts)} texts, task {task.name} reads {columns_of(task)}", kind="")
     return dict(zip(task.columns, texts, strict=True))
