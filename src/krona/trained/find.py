@@ -57,10 +57,9 @@ def _of_file(path: Path) -> Found:
     _, notes = read_header(path)
     origin = origin_noted(notes, path)
     beside = path.parent / "result.json"
-    if beside.is_file():
+    if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
-        if origin is None or origin.run_id == result.run_id:
-            return Found(origin or origin_in(result), path, result)
+        return Found(origin or origin_in(result), path, result)
     if origin is None:
         raise KronaError(
             f"{path} does not say which task and backbone it was trained on, and no result.json is beside it: name the "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from krona.backbones.families import Family, room_of
@@ -25,6 +26,7 @@ from krona.config.origin import Origin
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import load_adapter, read_header
+from krona.surgery.trainable import adapter_state, copy_into
 from krona.tasks import Split, Task
 from krona.tasks.task import BadRowError
 from krona.trained.find import Found, find
@@ -157,7 +159,10 @@ def load(
     loaded.family.check_length(room_of(model.config), source=origin.max_source_length, answer=0)
     if found.adapter is not None:
         load_adapter(model, found.adapter, branch=branch)
-        model.requires_grad_(False) if origin.precision != "bf16-frozen" else train_in_fp32(model)
+        if origin.precision == "bf16-frozen":
+            train_in_fp32(model)
+            copy_into(adapter_state(model, "default"), load_file(found.adapter))  # again: bf16 has cut a magnitude
+        model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
