@@ -4,6 +4,7 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -256,7 +257,8 @@ def test_a_class_that_a_file_names_is_not_imported(rte: Path, tmp_path: Path, mo
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
     for branch in ("evil_branch.Branch", "os.system"):
-        file = forged(rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=lambda e: e.update(branch=branch))
+        change = methodcaller("update", branch=branch)
+        file = forged(rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=change)
         with pytest.raises(KronaError, match=rf"its branch is {branch}.*no YAML of conf/method names"):
             load(file)
     assert not (tmp_path / "here").exists()
