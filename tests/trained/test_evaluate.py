@@ -19,6 +19,7 @@ from krona.trained.evaluate import Evaluation, evaluate
 from krona.trained.find import find
 from krona.trained.load import load
 from krona.trained.submission import Sheet, as_tsv, lines, submission
+from one_job import config, run
 from tasks import glue_files
 from trained.conftest import SAMPLE, finished
 
@@ -142,12 +143,10 @@ def test_an_answer_that_is_only_the_other_tasks_label_is_none(
 def test_a_task_of_ones_own(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
     words, path = ("sad", "glad"), tmp_path / "days.csv"
     path.write_text("".join(["text,label\n", *(f"day {n} the cat sat on {n % 5},{words[n % 2]}\n" for n in range(60))]))
-    own = {"name": "mood", "columns": "[text]", "labels": "[sad,glad]", "metrics": "[accuracy]", "score": "[accuracy]",
-           "template": "'{text}'", "label_column": "label", "split": "given", "files": f"{{train:{path}}}",
-           "sample": "null", "hub_name": "null", "tsv": "null"}  # fmt: skip
-    task = [f"task.{key}={value}" for key, value in own.items()]
-    values = [value for value in tiny["bert"] if value not in ("data=sample",)]
-    folder = finished(outputs, *values, "method=lora", "task=sst2", *task)
+    named = {"name": "mood", "columns": ["text"], "labels": list(words), "metrics": ["accuracy"]}
+    values = config(*(value for value in tiny["bert"] if value != "data=sample"), "method=lora", "task=sst2")
+    job, _ = run({**values, "task": {**named, "files": {"train": str(path)}}}, outputs)
+    folder = job.folder
     result = read_result(folder / "result.json")
     assert result.test is not None
     assert score(folder).score == result.test["score"]
@@ -220,7 +219,7 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
         submitted([encoders["rte"], rte], glue, out)
     with pytest.raises(KronaError, match=r"RTE/test.tsv: no such file; --data is the folder of the GLUE download"):
         submitted([rte], tmp_path, out)
-    with pytest.raises(KronaError, match="a .zip file"):
+    with pytest.raises(KronaError, match=r"a .zip file"):
         submitted([rte], glue, tmp_path / "a.tar")
     (tmp_path / "RTE").mkdir()
     (tmp_path / "RTE" / "test.tsv").write_text("index\tsentence1\tsentence2\n")
