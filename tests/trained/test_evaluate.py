@@ -45,10 +45,14 @@ def score(folder: Path, **options: Any) -> Evaluation:
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
-def test_the_runs_own_score_and_predictions(split: str, sst2: Path, encoders: dict[str, Path], tmp_path: Path) -> None:
-    for folder in (sst2, encoders["rte"], encoders["stsb"], encoders["mnli"]):
+def test_the_runs_own_score_and_predictions(
+    split: str, sst2: Path, encoders: dict[str, Path], tiny: dict[str, list[str]], outputs: Path, tmp_path: Path
+) -> None:
+    values = ["method=lora", "task=sample_qqp", "trainer.precision=bf16-true"]
+    in_bf16 = finished(outputs, *tiny["llama"], *values)
+    for folder in (sst2, encoders["rte"], encoders["stsb"], encoders["mnli"], in_bf16):
         result, output = read_result(folder / "result.json"), tmp_path / "a.jsonl"
-        one = score(folder, split=split, output=output, batch_size=200)
+        one = score(folder, split=split, output=output)
         kept = getattr(result, split)
         assert (one.score, dict(one.parts)) == (pytest.approx(kept["score"]), pytest.approx(kept["parts"]))
         assert (one.count, one.rows, one.run_id) == (result.splits[split]["rows"], split, folder.name)

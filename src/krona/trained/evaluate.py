@@ -22,6 +22,8 @@ from krona.trained.find import Found
 from krona.trained.load import Trained, load
 from krona.training.evaluation import scored
 
+BATCH_SIZE = 64  # where no result says which the run had
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -48,7 +50,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     output: Path | None = None,
     backbone: str | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Score a run on rows that it need not have seen.
 
@@ -60,6 +62,8 @@ def evaluate(
         mapping: ``word=word``: the run's label word and the task's that it counts as.
         overrides: further overrides as train.py takes them (``data.skip_bad_rows=true``).
         output: a .jsonl file with the source, the target and the prediction of each row.
+        batch_size: rows at once; None: as the run was scored, so that its own rows give its own predictions, also in
+            bf16.
 
     Raises:
         KronaError: rows that can't be read, labels that the run doesn't know.
@@ -68,7 +72,8 @@ def evaluate(
     rows, where = _rows(scored_task, settings, found, split=split, source=source)
     words = _words(found, scored_task, mapping)
     trained = load(found, backbone=backbone)
-    answers = _answers(trained, rows, batch_size)
+    own_size = BATCH_SIZE if found.result is None else found.result.config["trainer"].get("eval_batch_size", BATCH_SIZE)
+    answers = _answers(trained, rows, batch_size or own_size)
     targets = set(scored_task.target_strings() or [])  # an answer that is none of the run's labels is none of these
     predictions = [words.get(answer, f"{answer} (no label)" if answer in targets else answer) for answer in answers]
     score = scored(scored_task, rows, predictions)
