@@ -333,6 +333,17 @@ def test_text_and_run_as_typed(rte: Path) -> None:
     assert row.startswith("It rains.\tIt is wet.\t")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "krona.cli.krona", "predict", str(sst2), "--input", str(rows)],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
+        )  # fmt: skip
+    message = "error: standard output could not be written: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, message)
+
+
 def test_cells_with_tabs_and_line_ends_stay_one_line() -> None:
     answer = {"sentence": "one\ttwo\nthree", "prediction": "0", "word": None, "probabilities": {"a": 0.25}}
     assert answers.as_text([answer], ".tsv", header=False) == "one two three\t0\t\t0.250000\n"
