@@ -57,7 +57,7 @@ def _of_file(path: Path) -> Found:
     _, notes = read_header(path)
     origin = origin_noted(notes, path)
     beside = path.parent / "result.json"
-    if beside.is_file():
+    if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
         return Found(origin or origin_in(result), path, result)
     if origin is None:

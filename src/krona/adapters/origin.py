@@ -4,7 +4,7 @@ A run writes it into its adapter's file, so that the file alone is enough; for o
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,16 @@ from krona.outputs.result import Result
 from krona.tasks.task import Task
 
 NOTE = "krona_run"  # the entry of the adapter's header
+PLAIN = {"run_id": str, "method": str, "seed": int, "task_prefix": bool, "max_source_length": int, "precision": str}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """What an adapter was trained as. scores: split → metric → value, 0-100, of the run's own dev and test."""
+    """What an adapter was trained as.
+
+    scores: split → metric → value, 0-100, of the run's own dev and test. targets: the numbers that a regression's rows
+    have as text: an answer has as many tokens as the longest of them at most.
+    """
 
     run_id: str
     method: str
@@ -31,6 +36,7 @@ class Origin:
     max_source_length: int
     precision: str = "32-true"
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    targets: Sequence[str] = ()
 
     @property
     def task_settings(self) -> Task:
@@ -63,6 +69,9 @@ def origin_in(result: Result) -> Origin:
 def _origin(result: Result, *, task_prefix: bool) -> Origin:
     config = result.config
     parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
+    numbers = (
+        {} if config["task"].get("labels") else {n: None for s in result.splits.values() for n in s.get("targets", ())}
+    )
     return Origin(
         run_id=result.run_id,
         method=result.method,
@@ -73,6 +82,7 @@ def _origin(result: Result, *, task_prefix: bool) -> Origin:
         max_source_length=config["max_source_length"],
         precision=config["trainer"]["precision"],
         scores={split: found for split, found in parts.items() if found},
+        targets=list(numbers),
     )
 
 
@@ -82,6 +92,11 @@ def origin_noted(notes: Mapping[str, str], path: Path) -> Origin | None:
         return None
     try:
         origin = Origin(**json.loads(notes[NOTE]))
+        for name, kind in PLAIN.items():
+            if type(getattr(origin, name)) is not kind:
+                raise TypeError(f"{name} is {getattr(origin, name)!r}")
+        if not all(isinstance(text, str) for text in origin.targets):
+            raise TypeError(f"targets are {origin.targets!r}")
         origin.task_settings, origin.backbone_settings  # noqa: B018
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise KronaError(f"{path}: its header's `{NOTE}` makes no sense: {error}") from error

@@ -58,11 +58,8 @@ def pretrain(
     from krona.backbones.pretraining.pretrain import Schedule
     from krona.backbones.pretraining.pretrain import pretrain as make
 
-    schedule = replace(Schedule(), seed=seed)
-    if steps is not None:
-        schedule = replace(schedule, steps=steps)
-    if minutes is not None:
-        schedule = replace(schedule, minutes=minutes)
+    given: dict[str, Any] = {"steps": steps, "minutes": minutes}
+    schedule = replace(Schedule(), seed=seed, **{name: value for name, value in given.items() if value is not None})
     print(make(out, data_path=data_path, schedule=schedule))
 
 

@@ -76,7 +76,7 @@ def evaluate(
         Path | None, typer.Option(help="a .zip with predictions on GLUE's own test sets in --data FOLDER")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="rows at once; default: the run's own")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""

@@ -96,12 +96,20 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     notes = _read(Path(path), metadata)
     try:
         entry = json.loads(notes.pop("krona"))
-        found, *_ = [entry[key] for key in ("format", "branch", "branch_config", "insertion", "backbone")]
-    except (KeyError, ValueError, TypeError) as error:
+        found, _, *parts = [entry[key] for key in ("format", "branch", "branch_config", "insertion", "backbone")]
+        places = [parts[1].get(key, ()) for key in ("target_modules", "head")]
+        if not all(isinstance(part, dict) for part in parts) or not all(map(_is_words, places)):
+            raise TypeError
+        parts[2]["parameters"] + 0, parts[2]["shapes"], parts[2]["frozen"]
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
     if found != FORMAT:
         raise KronaError(f"{path} has format {found}, this version of krona reads {FORMAT}")
     return entry, notes
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(word, str) for word in value)
 
 
 def file_bytes(model: nn.Module, name: str | None = None) -> int:

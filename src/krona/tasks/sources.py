@@ -13,6 +13,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.tasks.files import Located, Oddity, read_rows, read_tsv, require_saved, split_folders
 from krona.tasks.rows import Reading, Split
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
+from krona.tasks.text import read_text
 
 KINDS = ("hub", "tsv", "sample")
 
@@ -103,12 +104,23 @@ def _layout(task: Task) -> TsvLayout:
 
 
 def _own_parts(reading: Reading, path: str | None) -> dict[str, Split]:
-    columns = (*reading.task.columns, reading.task.label_column)
     files = own_files(reading.task, path)
-    return {
-        part: reading.part(part, str(file), read_rows(file, columns, quoting=reading.quoting))
-        for part, file in files.items()
-    }
+    return {part: reading.part(part, str(file), _own_rows(reading, file)) for part, file in files.items()}
+
+
+def _own_rows(reading: Reading, file: Path) -> Iterator[Located]:
+    """The rows of a user's file; a GLUE task's own TSV files (GLUE's names of the columns, or none) are known too."""
+    task, layout = reading.task, reading.task.tsv
+    ours = {name: name for name in (*task.columns, task.label_column)}
+    if layout is not None and file.suffix == ".tsv" and file.is_file():
+        names = read_text(file).partition("\n")[0].rstrip("\r").split("\t")
+        theirs = {name: name if name in names else layout.columns.get(name, name) for name in ours}
+        headless = layout.header is not None and len(names) == len(layout.header)
+        if theirs != ours or (headless and not {*ours} <= {*names}):
+            header = layout.header if headless else None
+            found = read_tsv(file, list(theirs.values()), header=header, quoting=reading.quoting)
+            return _renamed(found, theirs)
+    return read_rows(file, list(ours), quoting=reading.quoting)
 
 
 def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:

@@ -47,7 +47,13 @@ def answers_to(output: Path | None, *, key: str, overwrite: bool) -> Iterator[An
         KronaError: a file that exists, an unknown ending, a disk that is full.
     """
     if output is None:
-        yield Answers(sys.stdout.buffer, ".tsv")
+        try:
+            yield Answers(sys.stdout.buffer, ".tsv")
+        except BrokenPipeError:  # nobody reads on (head): the command line ends in silence
+            raise
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit tries to write the rest
+            raise KronaError(f"standard output could not be written: {error.strerror or error}") from error
         return
     check_output(output, overwrite=overwrite)
     partial = output.with_name(f"{output.name}.partial")

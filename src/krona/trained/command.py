@@ -10,8 +10,8 @@ from krona.adapters.find import find
 from krona.messages import KronaError
 from krona.screen import say
 from krona.trained import submission
+from krona.trained.evaluate import BATCH_SIZE, lines
 from krona.trained.evaluate import evaluate as score
-from krona.trained.evaluate import lines
 
 
 def evaluate(
@@ -21,7 +21,7 @@ def evaluate(
     output: Path | None,
     submission_to: Path | None,
     backbone: str | None,
-    batch_size: int,
+    batch_size: int | None,
     overwrite: bool,
     outputs: Path,
     console: Console,
@@ -34,7 +34,12 @@ def evaluate(
         if data is None:
             raise KronaError("--submission needs GLUE's test sets: --data FOLDER of the GLUE download")
         sheets = submission.submission(
-            found, Path(data), submission_to, overwrite=overwrite, backbone=backbone, batch_size=batch_size
+            found,
+            Path(data),
+            submission_to,
+            overwrite=overwrite,
+            backbone=backbone,
+            batch_size=batch_size or BATCH_SIZE,
         )
         for line in submission.lines(sheets, submission_to):
             say(console, line)

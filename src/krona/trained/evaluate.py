@@ -22,6 +22,8 @@ from krona.tasks.sources import KINDS
 from krona.trained.load import Trained, load
 from krona.training.evaluation import scored
 
+BATCH_SIZE = 64  # where no result says which the run had
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
@@ -48,7 +50,7 @@ def evaluate(
     overrides: Sequence[str] = (),
     output: Path | None = None,
     backbone: str | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> Evaluation:
     """Score a run on rows that it need not have seen.
 
@@ -60,6 +62,8 @@ def evaluate(
         mapping: ``word=word``: the run's label word and the task's that it counts as.
         overrides: further overrides as train.py takes them (``data.skip_bad_rows=true``).
         output: a .jsonl file with the source, the target and the prediction of each row.
+        batch_size: rows at once; None: as the run was scored, so that its own rows give its own predictions, also in
+            bf16.
 
     Raises:
         KronaError: rows that can't be read, labels that the run doesn't know.
@@ -68,7 +72,10 @@ def evaluate(
     rows, where = _rows(scored_task, settings, found, split=split, source=source)
     words = _words(found, scored_task, mapping)
     trained = load(found, backbone=backbone)
-    predictions = [words.get(answer, answer) for answer in _answers(trained, rows, batch_size)]
+    own_size = BATCH_SIZE if found.result is None else found.result.config["trainer"].get("eval_batch_size", BATCH_SIZE)
+    answers = _answers(trained, rows, batch_size or own_size)
+    targets = set(scored_task.target_strings() or [])  # an answer that is none of the run's labels is none of these
+    predictions = [words.get(answer, f"{answer} (no label)" if answer in targets else answer) for answer in answers]
     score = scored(scored_task, rows, predictions)
     if output is not None:
         _write(output, rows, predictions)
@@ -104,7 +111,8 @@ def _task_and_data(found: Found, task: str | None, data: str | None, overrides: 
     if data is not None:
         line += [f"data={data}"] if data in KINDS else ["data=tsv", f"data.path={data}"]
     if not line and not overrides:
-        settings = check.build(Data, "data", own or {"kind": "hub"})
+        kind = "sample" if found.origin.task_settings.kind == "sample" else "hub"
+        settings = check.build(Data, "data", own or {"kind": kind})
         return found.origin.task_settings, replace(settings, train_rows=None)
     with hydra_session():
         config = compose_job(normalised([*line, *overrides])).config
@@ -119,7 +127,7 @@ def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | Non
     prefix = found.origin.task_prefix if task.prefix is None else task.prefix
     if source is not None:
         layout = {"train": source}
-        file_task = replace(task, files=layout, sample=None, split="given", tsv=None)
+        file_task = replace(task, files=layout, sample=None, split="given")
         parts = tasks.undivided(file_task, **_reading(data, prefix), path=None)
         return parts["train"], source
     if split in ROLES:
@@ -138,7 +146,11 @@ def _reading(data: Data, prefix: bool) -> dict[str, Any]:
 
 def _words(found: Found, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """The run's answer → the scored task's target. Raises KronaError where a label of the run has no counterpart."""
-    own = label_words(found.origin.task)
+    own, width = label_words(found.origin.task), len(found.origin.task["columns"])
+    if width != len(task.columns):
+        raise KronaError(
+            f"{found.origin.run_id} reads {amount(width, 'text')} of a row, {task.name} has {len(task.columns)}"
+        )
     if bool(own) != bool(task.labels):
         kinds = [f"{name} {'has labels' if labels else 'is a regression'}"
                  for name, labels in ((found.origin.task_settings.name, own), (task.name, task.labels))]  # fmt: skip

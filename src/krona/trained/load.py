@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from krona.adapters.find import Found, find
@@ -26,11 +27,12 @@ from krona.config.choices import own_branches
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import METHODS, load_adapter, read_header
+from krona.surgery.trainable import adapter_state, copy_into
 from krona.tasks import Split, Task
 from krona.tasks.task import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # tokens of a regression's answer
+LONGEST_NUMBER = 16  # tokens of a regression's answer, where its origin has no targets
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,8 @@ class Trained:
         Raises:
             KronaError: a row without one of the columns, or with something else than text in it.
         """
+        if isinstance(rows, str | Mapping):
+            raise KronaError("rows are a list: put a single row in brackets")
         return self.predict_texts(self.split_of(rows), batch_size=batch_size)
 
     def split_of(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
@@ -89,7 +93,8 @@ class Trained:
         order = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
         targets, words = self.task.target_strings() or [], label_words(self.origin.task)
         blank = self.family.label(targets[0] if targets else "0.0")
-        longest = max((len(self.family.label(target)) for target in targets), default=LONGEST_NUMBER)
+        answers = targets or self.origin.targets
+        longest = max((len(self.family.label(answer)) for answer in answers), default=LONGEST_NUMBER)
         found: list[Prediction | None] = [None] * len(split)
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
@@ -142,13 +147,21 @@ def load(
     settings = origin.backbone_settings
     if backbone is not None:
         settings = replace(settings, path=str(backbone))
+    if settings.path is not None and not Path(settings.path).expanduser().exists():
+        raise KronaError(
+            f"{origin.run_id}: its backbone is not at {settings.path}: name its folder: --backbone FOLDER (in Python: "
+            "backbone=FOLDER)"
+        )
     branch = None if found.adapter is None else branch_of(found.adapter)
     loaded = shared_backbone(settings, task, seed=origin.seed, bf16=origin.precision == "bf16-frozen")
     model: Any = loaded.model
     loaded.family.check_length(room_of(model.config), source=origin.max_source_length, answer=0)
     if found.adapter is not None:
         load_adapter(model, found.adapter, branch=branch)
-        model.requires_grad_(False) if origin.precision != "bf16-frozen" else train_in_fp32(model)
+        if origin.precision == "bf16-frozen":
+            train_in_fp32(model)
+            copy_into(adapter_state(model, "default"), load_file(found.adapter))  # again: bf16 has cut a magnitude
+        model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -179,7 +192,9 @@ def named(row: Row, task: Task) -> Mapping[str, Any]:
         if missing:
             raise BadRowError(f"no column {missing[0]!r}: task {task.name} reads {columns_of(task)}", kind="")
         return row
-    texts = [row] if isinstance(row, str) else list(row)
+    if not isinstance(row, Sequence):
+        raise BadRowError(f"{type(row).__name__} is no row of task {task.name}: it reads {columns_of(task)}", kind="")
+    texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
         raise BadRowError(f"{len(texts)} texts, task {task.name} reads {columns_of(task)}", kind="")
     return dict(zip(task.columns, texts, strict=True))

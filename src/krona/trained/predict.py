@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -70,11 +71,18 @@ def predict(
                 out.add(list(_answers(trained, part, batch_size)))
                 advance(rate((out.done - before) / (time.perf_counter() - began)))
         except KeyboardInterrupt:
-            where = f"{output}.partial has {amount(out.done, 'row')}" if output else "no file to resume"
-            again = "the same command resumes it" if output and source != STDIN else "--output FILE would keep them"
-            raise StoppedError(f"interrupted: {where}; {again}") from None
+            raise StoppedError(_stopped(output, source, out.done)) from None
     if output is not None:
         say(Console(stderr=True), f"{output}: {amount(out.done, 'row')}")
+
+
+def _stopped(output: Path | None, source: str | None, done: int) -> str:
+    if output is None:
+        return "interrupted: with --output FILE, the same command would resume"
+    again = (
+        "--overwrite begins anew: standard input can't be resumed" if source == STDIN else "the same command resumes it"
+    )
+    return f"interrupted: {output}.partial has {amount(done, 'row')}; {again}"
 
 
 def _common_task(found: Sequence[Found]) -> Task:
@@ -124,8 +132,10 @@ def parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 
 def _key(found: Sequence[Found], source: str | None, texts: Sequence[str], batch_size: int) -> str:
-    """Identifies the runs' adapters, the rows and the options."""
-    files = [one.adapter for one in found] + ([Path(source)] if source not in (None, STDIN) else [])
+    """Identifies the runs' adapters, the rows and the options; other rows may come from standard input each time."""
+    if source == STDIN:
+        return uuid.uuid4().hex
+    files = [one.adapter for one in found] + ([Path(source)] if source is not None else [])
     stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file]
     known = [[one.origin.run_id for one in found], stamps, source, list(texts), batch_size]
     return hashlib.blake2b(json.dumps(known).encode(), digest_size=16).hexdigest()

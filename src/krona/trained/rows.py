@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -42,10 +43,12 @@ class Rows:
 
     @property
     def read(self) -> int:
-        return 0 if self._file is None else self._file.tell()
+        if self._file is None:
+            return 0
+        return (self.size or 0) if self._file.closed else self._file.tell()
 
     def __iter__(self) -> Iterator[Located]:
-        ending = STDIN if self.path is None else self.path.name.removesuffix(".gz").rpartition(".")[2]
+        ending = STDIN if self.path is None else self.path.name.lower().removesuffix(".gz").rpartition(".")[2]
         if self.path is not None and f".{ending}" not in STREAMED:
             yield from self._of_file(self.path)
             return
@@ -59,14 +62,17 @@ class Rows:
                 yield from self._rows(ending, first, lines)
         except UnicodeDecodeError as error:
             raise KronaError(f"{self.name}: not UTF-8: byte 0x{error.object[error.start]:02x}") from error
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise KronaError(f"{self.name} can't be read: {error}") from error
+        finally:
+            if self._file is not None:  # that of a .gz stays open
+                self._file.close()
 
     def _opened(self) -> io.TextIOWrapper:
         if self.path is None:
             return io.TextIOWrapper(sys.stdin.buffer, encoding="utf-8-sig", newline="")
         self._file = self.path.open("rb")
-        binary: Any = gzip.GzipFile(fileobj=self._file) if self.path.suffix == ".gz" else self._file
+        binary: Any = gzip.GzipFile(fileobj=self._file) if self.path.suffix.lower() == ".gz" else self._file
         return io.TextIOWrapper(binary, encoding="utf-8-sig", newline="")
 
     def _of_file(self, path: Path) -> Iterator[Located]:

@@ -10,9 +10,10 @@ from krona.adapters.find import Found
 from krona.config.compose import compose_job, hydra_session
 from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
+from krona.metrics.answers import NUMBER
 from krona.outputs.predictions import label_words
 from krona.tasks import Task
-from krona.trained.load import Prediction, Trained, load
+from krona.trained.load import Trained, load
 from krona.trained.rows import Rows
 
 # GLUE's task → its test files below the download's folder, the name in the submission, the rows of the official file
@@ -33,11 +34,11 @@ LOWEST, HIGHEST = 0.0, 5.0  # of STS-B's ratings
 
 @dataclass(frozen=True)
 class Sheet:
-    """One TSV: a line a test row. replaced: predictions that were no label; the likeliest one stands for them."""
+    """One TSV: a line a test row. replaced: answers that were no label (or no number) and what stands for them."""
 
     name: str
     predictions: Sequence[str]
-    replaced: int
+    replaced: tuple[int, str]
     official: int
 
 
@@ -94,10 +95,8 @@ def lines(sheets: Sequence[Sheet], out: Path) -> list[str]:
     for sheet in sheets:
         count = len(sheet.predictions)
         odd = "" if count == sheet.official else f"; GLUE's test set has {sheet.official:,}"
-        no_label = (
-            f"; {amount(sheet.replaced, 'answer')} no label: the likeliest label instead" if sheet.replaced else ""
-        )
-        said.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{no_label}")
+        replaced = f"; {amount(sheet.replaced[0], 'answer')} {sheet.replaced[1]} instead" if sheet.replaced[0] else ""
+        said.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{replaced}")
     names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
     missing = [name for name in names if name not in {sheet.name for sheet in sheets}]
     if missing:
@@ -114,18 +113,21 @@ def _glue_name(found: Found) -> str:
 
 
 def _sheet(trained: Trained, rows: Rows, name: str, official: int, *, task: str, batch_size: int) -> Sheet:
-    places, values = zip(*rows, strict=True)
+    located = list(rows)
+    if not located:
+        raise KronaError(f"{rows.name} has no rows")
+    places, values = zip(*located, strict=True)
     answers = trained.predict_texts(trained.split_of(values, places=places), batch_size=batch_size)
     if not trained.task.labels:
-        return Sheet(name, [_rating(one, place) for one, place in zip(answers, places, strict=True)], 0, official)
+        ratings = [_rating(one.answer) for one in answers]
+        none = (ratings.count(None), f"no number: {LOWEST:.3f}")
+        return Sheet(name, [f"{LOWEST if rating is None else rating:.3f}" for rating in ratings], none, official)
     ids = {word: target for target, word in label_words(trained.origin.task).items()}
-    replaced = sum(one.word is None for one in answers)
+    replaced = (sum(one.word is None for one in answers), "no label: the likeliest label")
     words = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
     return Sheet(name, words if task in WORDS else [ids[word] for word in words], replaced, official)
 
 
-def _rating(prediction: Prediction, place: str) -> str:
-    try:
-        return f"{min(HIGHEST, max(LOWEST, float(prediction.answer))):.3f}"
-    except ValueError as error:
-        raise KronaError(f"{place}: the answer {prediction.answer!r} is no number") from error
+def _rating(answer: str) -> float | None:
+    """None where the answer is no number, as `krona.metrics` reads it."""
+    return min(HIGHEST, max(LOWEST, float(answer))) if NUMBER.fullmatch(answer) else None

@@ -1,0 +1,110 @@
+"""Answers with the log-probability of every label, by tiny models of every architecture."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+
+from krona.backbones.families.encoder_decoder import EncoderDecoder
+from tiny_models import NAMES, family_for, tiny_of
+from tiny_t5 import disturb, tiny_t5
+
+TARGETS = {"no": [7], "yes": [9, 4], "maybe": [12, 3, 30]}  # the tokens before the end, of three lengths
+
+
+class Words:
+    """A tokenizer of the targets alone; it writes any tokens as their numbers."""
+
+    pad_token_id = 0
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": TARGETS[text.strip()]}
+
+    def batch_decode(self, rows: torch.Tensor, skip_special_tokens: bool) -> list[str]:
+        assert skip_special_tokens
+        return [" ".join(str(token) for token in row if token > 1) for row in rows.tolist()]
+
+
+class WithEnd(Words):
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [*TARGETS[text.strip()], 1]}
+
+
+def family_and_model(kind: str) -> tuple[Any, Any]:
+    if kind == "t5":
+        model = tiny_t5(seed=1)
+    else:
+        wide = {"init_std": 0.5} if "bart" in kind else {"initializer_range": 0.5}
+        model = tiny_of(kind, **({} if kind in ("mt5", "umt5") else wide))
+    if model.config.model_type in ("t5", "mt5", "umt5", "distilbert"):
+        disturb(model, by=0.4)
+    model.config.eos_token_id, model.config.pad_token_id = 1, 0
+    family = family_for(model)
+    family.tokenizer = WithEnd() if isinstance(family, EncoderDecoder) else Words()
+    if not family.writes:
+        family.targets = list(TARGETS)[: model.config.num_labels]
+    return family, model
+
+
+def sources(rows: int) -> list[dict[str, list[int]]]:
+    """Rows of 3 to 9 tokens."""
+    generator = torch.Generator().manual_seed(5)
+    lengths = torch.randint(3, 10, (rows,), generator=generator).tolist()
+    return [{"input_ids": torch.randint(2, 50, (length,), generator=generator).tolist()} for length in lengths]
+
+
+def batch_of(family: Any, rows: list[dict[str, list[int]]], target: str) -> dict[str, torch.Tensor]:
+    return dict(family.collate([{**row, "labels": family.label(target)} for row in rows]))
+
+
+@pytest.mark.parametrize("kind", [*NAMES, "t5"])
+def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: str) -> None:
+    family, model = family_and_model(kind)
+    targets, rows = list(family.targets if not family.writes else TARGETS), sources(12)
+    batch = batch_of(family, rows, targets[0])
+    with torch.no_grad():
+        expected = [
+            [-float(family.summed_loss(model, batch_of(family, [row], target))) for target in targets] for row in rows
+        ]
+        plain = family.answers(model, batch, longest=4)
+    answers, scores = family.answers_and_scores(model, batch, targets, longest=4)
+    assert answers == plain
+    assert len(set(answers)) > 1  # else this tests nothing
+    assert scores.dtype == torch.float32
+    assert not scores.requires_grad
+    torch.testing.assert_close(scores, torch.tensor(expected), atol=2e-4, rtol=1e-4)
+    assert scores.std(0).min() > 1e-2
+    if not family.writes:
+        torch.testing.assert_close(scores.exp().sum(-1), torch.ones(12))
+
+    order = [2, 0, 1][: len(targets)] if len(targets) > 2 else [1, 0]
+    turned = family.answers_and_scores(model, batch, [targets[i] for i in order], longest=4)
+    torch.testing.assert_close(turned[1], scores[:, order])
+    assert turned[0] == answers
+    for place, row in enumerate(rows[:4]):  # a row alone, without padding
+        (alone,), score = family.answers_and_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
+        assert alone == answers[place]
+        torch.testing.assert_close(score[0], scores[place], atol=2e-4, rtol=1e-4)
+
+
+def test_a_single_token_is_what_softmax_gives_it() -> None:
+    """A decoder's label of one token and its end, by hand: the sum of two entries of log-softmax."""
+    family, model = family_and_model("gpt2")
+    (row,) = sources(1)
+    ids = torch.tensor([[*row["input_ids"], *TARGETS["no"]]])
+    with torch.no_grad():
+        shares = model(input_ids=ids).logits[0].softmax(-1)
+    expected = math.log(shares[-2, TARGETS["no"][0]]) + math.log(shares[-1, 1])
+    _, scores = family.answers_and_scores(model, batch_of(family, [row], "no"), ["no"], longest=2)
+    assert scores.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_regression_has_no_labels_to_score() -> None:
+    family, model = family_and_model("bert")
+    model = tiny_of("bert", num_labels=1, initializer_range=0.5)
+    family.targets = None
+    batch = family.collate([{**row, "labels": [0.0]} for row in sources(3)])
+    answers, scores = family.answers_and_scores(model, batch, [], longest=1)
+    assert scores.shape == (3, 0)
+    assert answers == family.answers(model, batch, longest=1)
