@@ -16,7 +16,7 @@ from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
 from krona.surgery.adapter_file import load_adapter, save_adapter
-from krona.surgery.peft_format import read_peft, write_peft
+from krona.surgery.peft_format import peft_content, read_peft, write_peft
 from tiny_t5 import METHODS, settings
 
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
@@ -72,6 +72,7 @@ def test_peft_loads_what_was_written_or_the_reason_is_said(method: str, kind: st
         assert not list(tmp_path.iterdir())
         return
     written = write_peft(model, tmp_path, base_model="tiny")
+    assert written == peft_content(model)[0]
     conv1d = kind == "gpt2"  # peft's LoKr is for nn.Linear
     assert written.peft_type == ("LORA" if conv1d and FORMS[method] == "LOKR" else FORMS[method])
     theirs = in_peft(kind, tmp_path)
@@ -108,6 +109,17 @@ def test_an_identity_in_the_update_takes_the_full_rank(tmp_path: Path) -> None:
     write_peft(model, tmp_path, base_model="tiny")
     assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 64
     assert close(output(in_peft("t5", tmp_path).get_base_model()), expected)
+
+
+@pytest.mark.parametrize(("both", "rank"), [(False, 4 * 1), (True, 2 * 2)])  # c_attn: 4 × 8 → 8 × 12
+def test_a_lokr_beside_gpt2s_layers_is_the_lora_of_its_rank(both: bool, rank: int, tmp_path: Path) -> None:
+    changes = {"rank": 2, "decompose_both": True, "decompose_factor": 8} if both else {"rank": 1}
+    model = trained("lokr", "gpt2", **changes)
+    config = peft_content(model)[2]
+    assert (config["peft_type"], config["r"]) == ("LORA", rank)
+    expected = output(model)
+    write_peft(model, tmp_path, base_model="tiny")
+    assert close(output(in_peft("gpt2", tmp_path).get_base_model()), expected)
 
 
 def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> None:
@@ -266,6 +278,8 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
         ({"lora_alpha": "many"}, r"lora_alpha='many' at .*: expected a finite number"),
         ({"alpha_pattern": {"(": 3}}, r"'\(' is no expression"),
         ({"rank_pattern": [1]}, r"rank_pattern is no dict"),
+        ({"modules_to_save": [1]}, r"modules_to_save=\[1\]: expected names"),
+        ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight of the backbone, outside of modules_to_save"),
     ],
 )
 def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -293,6 +307,9 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
     one = next(key for key in whole if "lora_A" in key)
     for change, message in [
         ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights and \(64, 3\)"),
+        ({one: whole[one][:2]}, r"lora_A \(2, 64\) and lora_B \(64, 3\) of .* have no one rank"),
+        ({one: whole[one][:0]}, r"lora_A.weight is \(0, 64\), no matrix"),
+        ({one: whole[one][0]}, r"lora_A.weight is \(64,\), no matrix"),
         ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "outside of modules_to_save"),
         ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "which neither krona nor this backbone"),
         ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),

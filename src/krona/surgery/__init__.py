@@ -10,10 +10,11 @@
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
 beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
 `merging` puts an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what
-trains, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
+trains, `combining` sums adapters, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
 An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 
+from krona.surgery.combining import Combined, combine
 from krona.surgery.folding import Folded, fold
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.leaving import bake
@@ -32,6 +33,7 @@ from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_na
 
 __all__ = [
     "Adapted",
+    "Combined",
     "Count",
     "Folded",
     "Placement",
@@ -39,6 +41,7 @@ __all__ = [
     "adapted_modules",
     "adapter_state",
     "bake",
+    "combine",
     "count",
     "find_places",
     "fold",

@@ -34,7 +34,9 @@ def _factors(branch: nn.Module) -> tuple[Tensor, Tensor] | None:
         return branch.A, branch.scaling * branch.B
     if isinstance(branch, LoKr):
         W1, W2 = branch.factors()
-        return _of_product(W1.T, branch.scaling * W2.T)
+        one = (branch.w1_b.T, branch.w1_a.T) if branch.low_rank_w1 else _with_identity(W1.T)
+        two = (branch.w2_b.T, branch.w2_a.T) if branch.low_rank_w2 else _with_identity(W2.T)
+        return kron_product(one[0], two[0]), branch.scaling * kron_product(one[1], two[1])
     if isinstance(branch, Kronecker) and branch.residual_scale is None:
         A, B = (p if p.dim() == 3 else p[None] for p in (branch.A, branch.scaling * branch.B))
         pairs = [_of_product(a, b) for a, b in zip(A, B, strict=True)]

@@ -120,4 +120,6 @@ def _config(path: Path) -> dict[str, Any]:
     for key, kind in shapes.items():
         if config.get(key) is not None and not isinstance(config[key], kind):
             raise KronaError(f"{path}: {key} is no {kind.__name__}")
+    if not all(isinstance(word, str) for word in config.get("modules_to_save") or []):
+        raise KronaError(f"{path}: modules_to_save={config['modules_to_save']!r}: expected names")
     return config

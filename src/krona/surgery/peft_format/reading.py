@@ -14,8 +14,8 @@ from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
+from krona.surgery.fitted_lora import FittedLoRA, of_rank
 from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.peft_format.fitted_lora import FittedLoRA
 from krona.surgery.peft_format.folder import Folder, open_folder
 from krona.surgery.peft_format.names import module_names, norm_modules, shortest
 from krona.surgery.targets import widths
@@ -29,6 +29,7 @@ PARTS = {
     "LOKR": {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"},
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
+MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_")
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,8 @@ def _sorted(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tenso
         part = next((part for part in PARTS[opened.peft_type] if key.endswith(f".{part}")), None)
         if part is not None:
             place = key.removesuffix(f".{part}")
+            if not tensor.numel() or (tensor.dim() != 2 and part.startswith(MATRICES)):
+                raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)}, no matrix")
             if place not in names:
                 raise KronaError(f"{opened.path} has an adapter at {place}, which this backbone has not")
             if opened.peft_type == "LN_TUNING":
@@ -142,6 +145,9 @@ def _lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _B
     for place, parts in placed.items():
         if parts.keys() != needed:
             raise KronaError(f"{opened.path}: {place} has {sorted(parts)} and not {sorted(needed)}")
+        shapes = tuple(parts["lora_A.weight"].shape), tuple(parts["lora_B.weight"].shape)
+        if shapes[0][0] != shapes[1][1]:
+            raise KronaError(f"{opened.path}: lora_A {shapes[0]} and lora_B {shapes[1]} of {place} have no one rank")
     ranks = {place: len(parts["lora_A.weight"]) for place, parts in placed.items()}
     scales = {place: opened.scaling(place, rank) for place, rank in ranks.items()}
     scaling, rank = _commonest(scales), max(ranks.values())
@@ -150,7 +156,7 @@ def _lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _B
     for place, parts in placed.items():
         A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
         B = _rescaled("lora_B.weight", B, _ratio(scales[place], scaling))
-        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = _of_rank(A, B, min(rank, len(A), B.shape[1]))
+        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = of_rank(A, B, rank)
         narrow |= rank > min(len(A), B.shape[1])
         if dora:
             tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
@@ -159,17 +165,9 @@ def _lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _B
     return _Branches(branch, {"target_modules": _places(model, placed), **arguments}, tensors)
 
 
-def _of_rank(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The same product of (d_in, rank) and (rank, d_out): filled up with zeros, or beside an identity."""
-    if (more := rank - A.shape[1]) >= 0:
-        return nn.functional.pad(A, (0, more)), nn.functional.pad(B, (0, 0, 0, more))
-    one = torch.eye(rank, dtype=A.dtype)
-    return (one, A @ B) if len(A) <= B.shape[1] else (A @ B, one)
-
-
 def _ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> _Branches:
     scales = {place: parts["ia3_l"] for place, parts in placed.items()}
-    if odd := [place for place, scale in scales.items() if scale.dim() != 2 or 1 not in scale.shape]:
+    if odd := [place for place, scale in scales.items() if 1 not in scale.shape]:
         raise KronaError(f"{opened.path}: ia3_l of {odd[0]} is {tuple(scales[odd[0]].shape)}, no row and no column")
     after = _places(model, [place for place, scale in scales.items() if scale.shape[1] == 1])
     before = _places(model, [place for place, scale in scales.items() if scale.shape[1] != 1])

@@ -62,7 +62,7 @@ def write_peft(
 
 @torch.no_grad()
 def peft_content(model: nn.Module, name: str | None = None) -> tuple[PeftFolder, dict[str, Tensor], dict[str, Any]]:
-    """What `write_peft` writes, without writing it: the summary, the tensors and the config."""
+    """The summary, the tensors and the config that `write_peft` writes: it tells the size without writing."""
     name = state_of(model).active if name is None else name
     if name is None:
         raise KronaError("no adapter is active: give the name of one")
