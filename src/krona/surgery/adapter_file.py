@@ -23,7 +23,12 @@ from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import adapter_named, of_an_adapter, public_name, state_of
 
 FORMAT = 1
+PARTS = ("branch_config", "insertion", "backbone")  # of the ``krona`` entry
 SAMPLE = 64  # values of each frozen weight in the backbone's fingerprint
+
+
+class OtherBackboneError(KronaError):
+    """An adapter's file and a model that is not the backbone it was trained on."""
 
 
 def save_adapter(
@@ -87,6 +92,34 @@ def load_adapter(
     return notes
 
 
+def load_on_meta(model: nn.Module, path: str | Path, *, branch: Callable[..., nn.Module] | None = None) -> None:
+    """Rebuild an adapter on a backbone of the meta device, its own tensors from the file: ``delta()`` then works.
+
+    Raises:
+        OtherBackboneError: a model of another shape, which is untouched then.
+        KronaError: a damaged file, a header or tensors that do not fit.
+    """
+    path = Path(path)
+    entry, _ = read_header(path)
+    if branch is None and entry["branch"] is not None:
+        branch = _class_at(entry["branch"], path)
+    tensors = _read(path, load_file)
+    try:
+        _check_backbone(model, branch, entry, path, other_backbone=True)
+        insert(model, branch, **entry["insertion"], **entry["branch_config"])
+        own = adapter_state(model, "default")
+        copy_into(own, tensors)  # checks names and shapes
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise KronaError(f"{path}: its header's `krona` makes no sense: {type(error).__name__}: {error}") from error
+    except OtherBackboneError:
+        raise
+    except KronaError as error:
+        raise KronaError(f"{path}: {error}") from error
+    loaded = {id(p): nn.Parameter(tensors[key], requires_grad=False) for key, p in own.items()}
+    for module in model.modules():
+        module._parameters.update({key: loaded[id(p)] for key, p in module._parameters.items() if id(p) in loaded})
+
+
 def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The ``krona`` entry of an adapter's file, and the other entries."""
 
@@ -97,7 +130,11 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     notes = _read(Path(path), metadata)
     try:
         entry = json.loads(notes.pop("krona"))
-        found, *_ = [entry[key] for key in ("format", "branch", "branch_config", "insertion", "backbone")]
+        found, branch, *parts = [entry[key] for key in ("format", "branch", *PARTS)]
+        numbers = [parts[-1][key] for key in ("parameters", "shapes", "frozen")]
+        if not (all(isinstance(part, dict) for part in parts) and isinstance(branch, str | None)
+                and isinstance(numbers[0], int)):  # fmt: skip
+            raise TypeError
     except (KeyError, ValueError, TypeError) as error:
         raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
     if found != FORMAT:
@@ -165,12 +202,12 @@ def _check_backbone(
     wanted = entry["backbone"]
     own = _fingerprint(model, trained=set(trained_by(model, branch, entry["insertion"])))
     if own["shapes"] != wanted["shapes"]:
-        raise KronaError(
+        raise OtherBackboneError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "
             f"{own['parameters']:,} here, or other names. Load it into the backbone that it was trained on"
         )
     if own["frozen"] != wanted["frozen"] and not other_backbone:
-        raise KronaError(
+        raise OtherBackboneError(
             f"{path} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
             "it was trained on, or pass other_backbone=True"
         )
