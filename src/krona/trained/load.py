@@ -31,7 +31,7 @@ from krona.tasks.task import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # tokens of a regression's answer
-OURS = "krona.methods."
+OURS = ("krona.methods.", "krona.surgery.fitted_lora.")
 
 
 @dataclass(frozen=True)
