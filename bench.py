@@ -1,4 +1,4 @@
-"""Measure cost: python bench.py bench=training (latency, kronecker, pipeline, memory, sweep)"""
+"""Measure cost: python bench.py bench=training (latency, kronecker, pipeline, memory, serving, sweep)"""
 
 import hydra
 from omegaconf import DictConfig

@@ -32,6 +32,15 @@ def test_surgery_in_fifteen_lines() -> None:
     assert done.stdout.strip() == comment
 
 
+def test_using_an_adapter_goes_as_written(tmp_path: Path) -> None:
+    environment = {**os.environ, "KRONA_OUTPUTS": str(tmp_path / "outputs")}
+    command = [sys.executable, ROOT / "tests" / "run_page.py", DOCS / "use-an-adapter.md"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 401
+    assert "PeftType.LORA" in done.stdout
+
+
 def test_the_readmes_table_is_what_krona_params_counts() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     written = {}

@@ -34,6 +34,22 @@ def test_norm_is_the_library_s_to_the_bit_and_its_gradients_to_rounding(shape: t
     torch.testing.assert_close(quick[0].weight.grad, plain.weight.grad, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [13, 48, 101, 6400])
+def test_the_weights_gradient_is_summed_as_exactly_as_the_library_s(rows: int) -> None:
+    plain, quick = norms(64)
+    errors = torch.zeros(2, dtype=torch.float64)
+    for seed in range(16):
+        generator = torch.Generator().manual_seed(seed)
+        x, g = torch.randn(2, rows, 64, generator=generator)
+        h = x.double() * torch.rsqrt(x.double().pow(2).mean(-1, keepdim=True) + 1e-6)
+        exact = (h * (g + seed % 4).double()).sum(0)
+        for number, norm in enumerate((plain, quick[0])):
+            norm.weight.grad = None
+            norm(x).backward(g + seed % 4)
+            errors[number] += torch.linalg.vector_norm(norm.weight.grad - exact)
+    assert errors[1] <= errors[0], errors
+
+
 @pytest.mark.parametrize(("weight", "inputs"), [(False, True), (True, False)])
 def test_norm_computes_only_what_is_asked_for(weight: bool, inputs: bool) -> None:
     _, quick = norms()

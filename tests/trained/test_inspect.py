@@ -273,7 +273,7 @@ def test_damaged_and_forged_files_are_one_message(tmp_path: Path) -> None:
         ({"insertion": None}, "no usable `krona` entry"),
         ({"backbone": {}}, "no usable `krona` entry"),
         ({"insertion": {**entry["insertion"], "target_modules": [1]}}, "makes no sense"),
-        ({"insertion": {}}, "makes no sense"),
+        ({"insertion": {}}, "target_modules is empty"),
         ({"format": 99}, "format 99"),
     ]
     for changes, message in cases:

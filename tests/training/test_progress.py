@@ -11,7 +11,7 @@ from krona.config import check
 from krona.jobs.processes import quiet_libraries
 from krona.jobs.run_job import run_job
 from krona.paths import PROJECT
-from krona.training.run import schedule_notes
+from krona.training.schedule import schedule_notes
 from one_job import config, typed
 
 

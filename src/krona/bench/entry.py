@@ -93,7 +93,8 @@ def _backbones(bench: Bench) -> list[str]:
     """Names of the backbones of conf/backbone that the bench builds."""
     if bench.name == "memory":
         return list(dict.fromkeys(point.backbone for point in memory.points_of(bench.own(memory.Options))))
-    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ("training", "latency", "pipeline") else []
+    on_one = ("training", "latency", "pipeline", "serving")
+    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in on_one else []
 
 
 def _beside_the_paper(rows: list[Row], name: str) -> None:

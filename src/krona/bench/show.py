@@ -36,6 +36,10 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
         "name": "method", "backbone": "backbone", "batch_size": "batch", "length": "length", "adapters": "adapters",
         "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimiser", "spread": "spread",
     },
+    "serving": {
+        "name": "method", "shape": "A", "form": "form", "adapters": "adapters", "median_s": "time", "spread": "spread",
+        "rows_per_s": "rows/s", "ratio_to_merged": "/ merged",
+    },
     "sweep": {
         "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread",
         "ratio_to_process": "/ process",
@@ -45,6 +49,7 @@ RATIOS = {
     "training": ("ratio_to_floor", "forward and backward over the floor"),
     "latency": ("ratio_to_backbone", "batch 1: forward over the bare backbone's"),
     "pipeline": ("ratio_to_padded", "real tokens a second over padding to 128"),
+    "serving": ("ratio_to_merged", "time of a batch over that of one merged adapter"),
     "sweep": ("ratio_to_process", "time over that of a process of its own"),
 }
 UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.cli import trained
+from krona.cli import params, trained
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, width_of
@@ -164,26 +164,6 @@ def diff(
     print(diff_text.render(found, width=width_of(Console()), examples=examples), end="")
 
 
-@app.command(context_settings={"ignore_unknown_options": True})
-def params(
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="as in train.py: method=krona,lora method.bias=2")
-    ] = None,
-    backbone: Annotated[
-        str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, flan_t5_base …")
-    ] = "t5_base",
-    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
-) -> None:
-    """Trainable parameters and cost of each method on a backbone; needs no weights."""
-    from krona.params import count, tables
-
-    rows, left_out = tables.rows(backbone, overrides or [])
-    if as_json:
-        print(count.as_json(rows))
-    else:
-        tables.print_rows(rows, left_out, backbone=backbone)
-
-
 @app.command("check-data", context_settings={"ignore_unknown_options": True})
 def check_data(
     task: Annotated[str, typer.Argument(help="a file of conf/task: rte, sample_rte, your own")],
@@ -193,27 +173,6 @@ def check_data(
     from krona.cli import check_data as command
 
     command.check_data(task, overrides or [], Console())
-
-
-@app.command()
-def shapes(
-    d_in: Annotated[int, typer.Argument(min=4, help="the layer's input width")],
-    d_out: Annotated[int, typer.Argument(min=4, help="the layer's output width")],
-    budget: Annotated[int | None, typer.Option(min=1, help="largest number of parameters")] = None,
-    everything: Annotated[
-        bool, typer.Option("--all", help="all shapes, not only those as small as LoRA of rank 1")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
-) -> None:
-    """Factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
-    from krona.params import count, tables
-    from krona.params.shapes import shape_table
-
-    rows = shape_table(d_in, d_out, budget=budget)
-    if as_json:
-        print(count.as_json(rows))
-    else:
-        tables.print_shapes(rows, d_in=d_in, d_out=d_out, everything=everything or budget is not None)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})
@@ -247,7 +206,7 @@ def dashboard(
     print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
 
 
-app.registered_commands += trained.app.registered_commands
+app.registered_commands += [*params.app.registered_commands, *trained.app.registered_commands]
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,11 @@ from krona.kernels.cost_model import Order
 BLOCK = 512 * 768  # numbers of the wider of x and g
 
 
+def under_functorch() -> bool:
+    """Whether ``torch.func.grad``, ``vmap`` or another of its transforms is at work: they take plain products."""
+    return bool(torch._C._are_functorch_transforms_active())
+
+
 class LayerWithUpdate(torch.autograd.Function):
     """``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer, by b_first or a_first: x (..., d_in), W (d_out, d_in), b (d_out).
 

@@ -12,7 +12,7 @@ Row-major: one token is ``X = x.view(a1, b1)`` and ``Y = Aᵀ X B``. There are f
 functions take the sum over terms ``Σₜ x (Aₜ ⊗ Bₜ)`` in one pass: ``[B₁ … B_T]`` side by side, the Aₜ interleaved.
 
 The gradients of the first two orders are written out (`krona.kernels.gradients`). Where they don't apply
-(``torch.compile``, autocast, mixed dtypes, no gradient asked for) the plain products run.
+(``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient asked for) the plain products run.
 """
 
 import math
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from krona.kernels.contractions import product_onto_rows, rows_of, side_by_side, wide_factors
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan
-from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate
+from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate, under_functorch
 
 COMPILED_ROWS = 2048  # under torch.compile the order is for so many: by the rows themselves, some would compile again
 FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
@@ -108,6 +108,7 @@ def written_out(x: Tensor, *others: Tensor) -> bool:
         and all(other.dtype == x.dtype for other in others)
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled(x.device.type)
+        and not under_functorch()
     )
 
 

@@ -22,5 +22,6 @@ Optional, found by name:
 ``beside(layer, x)``, ``add_to(y, x, *others)``
     faster forms: ``layer(x) + self(x)``, and ``y + self(x)`` plus the updates of the other branches at its place.
 ``parts()``
-    its weights for `krona.surgery.inference`.
+    its weights (`krona.methods.inference_parts`) for `krona.surgery.inference` and, stacked, for `surgery.mixed`;
+    without them the branch runs as it is.
 """

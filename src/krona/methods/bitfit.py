@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from krona.methods.inference_parts import Constant
+
 
 class Bias(nn.Module):
     """``b``, whatever the input: a trainable bias of a linear layer or a LayerNorm.
@@ -30,3 +32,6 @@ class Bias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bias.expand(*x.shape[:-1], -1)  # (..., d_out)
+
+    def parts(self) -> Constant:
+        return Constant(self.bias)

@@ -89,7 +89,8 @@ class Compacter(nn.Module):
         W_down is the left factors of each of a token's n parts and then the first of these; W_up is the second and then
         the right factors. They are small, and so is all that is computed with them.
         """
-        R, T, S = self.rule, self.down_right, self.up_left  # (n, n, n), (n, factor_rank, r/n), (n, r/n, factor_rank)
+        T, S = self.down_right, self.up_left  # (n, factor_rank, r/n), (n, r/n, factor_rank)
+        R = self.rule.to(T.dtype)  # (n, n, n), one for places of several dtypes
         n, factor_rank, part = T.shape
         down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t]: Rᵢ[a, c] Tᵢ[q, t]
         up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
@@ -103,5 +104,6 @@ class Compacter(nn.Module):
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:
     """``Σᵢ Rᵢ ⊗ Bᵢ`` of (n, a1, a2) and (n, b1, b2): (a1·b1, a2·b2)."""
     (n, a1, a2), (_, b1, b2) = R.shape, B.shape
+    R = R.to(B.dtype)
     product = R.reshape(n, a1 * a2).T @ B.reshape(n, b1 * b2)  # one product sums over i
     return product.reshape(a1, a2, b1, b2).transpose(1, 2).reshape(a1 * b1, a2 * b2)

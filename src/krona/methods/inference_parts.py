@@ -1,9 +1,17 @@
-"""Weights of a branch for inference (`krona.surgery.inference`): what its ``parts()`` returns."""
+"""Weights of a branch for inference (`krona.surgery.inference`, `surgery.mixed`): what its ``parts()`` returns."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LowRank:
+    """``x down up``: down (d_in, r), up (r, d_out) with the scale."""
+
+    down: Tensor
+    up: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +31,25 @@ class KroneckerParts:
 
     A: Tensor
     B: Tensor
-    inner_bias: Tensor | None
-    non_linearity: Callable[[Tensor], Tensor] | None
-    bias: Tensor | None
-    gate: Tensor | None
+    inner_bias: Tensor | None = None
+    non_linearity: Callable[[Tensor], Tensor] | None = None
+    bias: Tensor | None = None
+    gate: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """``value`` (d_out), whatever the input."""
+
+    value: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``scale ⊙ h + shift``: each (d), or None for one and zero."""
+
+    scale: Tensor | None
+    shift: Tensor | None = None
+
+
+Parts = LowRank | Bottleneck | KroneckerParts | Constant | Affine

@@ -9,8 +9,9 @@
 
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
 beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
-`merging` puts an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what
-trains, `combining` sums adapters, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
+`mixed` gives each row of a batch its own. `standing_aside` keeps the backbone's own weights meanwhile. `merging` puts
+an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what trains,
+`combining` sums adapters, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
 An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 
@@ -19,6 +20,7 @@ from krona.surgery.folding import Folded, fold
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.leaving import bake
 from krona.surgery.merging import merge, unmerge
+from krona.surgery.mixed_batch import mixed
 from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
     Count,
@@ -48,6 +50,7 @@ __all__ = [
     "insert",
     "load_trainable_state",
     "merge",
+    "mixed",
     "public_name",
     "take_out",
     "trainable_state",

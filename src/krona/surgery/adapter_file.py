@@ -1,30 +1,29 @@
 """Adapters as safetensors files: the weights that trained, and a header from which the adapter can be rebuilt.
 
 The header's ``krona`` entry is JSON: the branch's class and arguments, the arguments of `surgery.insert`, and a
-fingerprint of the backbone (names and shapes of its weights, a sample of the frozen ones). No frozen weight is stored.
+fingerprint of the backbone (`krona.surgery.backbone_mark`). No frozen weight is stored.
 """
 
-import hashlib
 import importlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import nn
 
 from krona.files import write_whole
 from krona.messages import KronaError
+from krona.surgery.backbone_mark import fingerprint, parameters, same_shapes, same_values
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.trainable import adapter_state, copy_into
-from krona.surgery.wrapper import adapter_named, of_an_adapter, public_name, state_of
+from krona.surgery.wrapper import adapter_named, state_of
 
 FORMAT = 1
+METHODS = "krona.methods."  # whose classes a file may name
 PARTS = ("branch_config", "insertion", "backbone")  # of the ``krona`` entry
-SAMPLE = 64  # values of each frozen weight in the backbone's fingerprint
 
 
 class OtherBackboneError(KronaError):
@@ -68,7 +67,7 @@ def load_adapter(
     """Rebuild an adapter from its file and make it the active one; returns the file's notes.
 
     Args:
-        branch: the branch's class, if the file's can't be imported.
+        branch: the branch's class, needed where it is not one of `krona.methods`: no file has another module imported.
         other_backbone: accept a backbone of the same shape with other weights.
 
     Raises:
@@ -157,29 +156,7 @@ def file_bytes(model: nn.Module, name: str | None = None) -> int:
 
 def backbone_fingerprint(model: nn.Module, name: str | None = None) -> dict[str, Any]:
     """The entry of an adapter's file that identifies its backbone; ``name``: the adapter, None: the active one."""
-    return _fingerprint(model, trained=set(adapter_named(model, _named(model, name)).trained))
-
-
-def _fingerprint(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
-    """Number of weights, hash of names and shapes, and hash of a sample of the weights that ``trained`` leaves out.
-
-    The weights are those from before any insertion. The sample is rounded to bf16, so that a backbone loaded in bf16
-    is the same backbone.
-    """
-    weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    if "krona" in model.__dict__:
-        state = state_of(model)
-        weights |= {key: p for key, p in state.originals.items() if key in weights}
-        weights |= {f"{public_name(place)}.weight": p for place, p in state.own_weights.items()}
-    shapes, values = hashlib.blake2b(digest_size=8), hashlib.blake2b(digest_size=8)
-    for key in sorted(weights):
-        weight = weights[key].detach()
-        shapes.update(f"{key} {tuple(weight.shape)}\n".encode())
-        if key not in trained and not weight.is_meta:
-            sample = weight.reshape(-1)[:: max(1, weight.numel() // SAMPLE)][:SAMPLE]
-            values.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
-    parameters = sum(weight.numel() for weight in weights.values())
-    return {"parameters": parameters, "shapes": shapes.hexdigest(), "frozen": values.hexdigest()}
+    return fingerprint(model, trained=set(adapter_named(model, _named(model, name)).trained))
 
 
 def _header(
@@ -200,13 +177,20 @@ def _check_backbone(
     model: nn.Module, branch: Any, entry: Mapping[str, Any], path: Path, *, other_backbone: bool
 ) -> None:
     wanted = entry["backbone"]
-    own = _fingerprint(model, trained=set(trained_by(model, branch, entry["insertion"])))
-    if own["shapes"] != wanted["shapes"]:
+    if not same_shapes(model, wanted):
         raise OtherBackboneError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "
-            f"{own['parameters']:,} here, or other names. Load it into the backbone that it was trained on"
+            f"{parameters(model):,} here, or other names. Load it into the backbone that it was trained on"
         )
-    if own["frozen"] != wanted["frozen"] and not other_backbone:
+    if other_backbone:
+        return
+    same = same_values(model, wanted, trained=set(trained_by(model, branch, entry["insertion"])))
+    if same is None:
+        raise KronaError(
+            f"{path} has no mark of its backbone that the dtype of this model's weights can be compared with. Load the "
+            "backbone in fp32, or pass other_backbone=True if it is the one that the adapter was trained on"
+        )
+    if not same:
         raise OtherBackboneError(
             f"{path} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
             "it was trained on, or pass other_backbone=True"
@@ -237,11 +221,17 @@ def _path_of(branch: Callable[..., nn.Module]) -> str:
 
 
 def _class_at(dotted: str, path: Path) -> Callable[..., nn.Module]:
+    """The class that a file names: one of `krona.methods`, for no file may have a module of its choice imported."""
     module_name, _, attribute = str(dotted).rpartition(".")
+    if not module_name.startswith(METHODS):
+        raise KronaError(
+            f"{path}: its branch {dotted} is no class of {METHODS.rstrip('.')}, and no other module is imported only "
+            "because a file names it: pass the class as branch="
+        )
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise KronaError(f"{path}: its branch {dotted} can't be imported ({error}); pass it as branch=") from error
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise KronaError(f"{path}: {dotted} is no branch (no nn.Module)")
+    if not (isinstance(found, type) and issubclass(found, nn.Module) and found.__module__.startswith(METHODS)):
+        raise KronaError(f"{path}: {dotted} is no branch of {METHODS.rstrip('.')}")
     return found

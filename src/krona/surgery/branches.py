@@ -5,13 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from torch import nn
+from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import choice, whole
 from krona.methods.magnitude import Magnitude
-from krona.surgery.layers import is_linear, matrix_of
-from krona.surgery.targets import match_places, widths_of_part
+from krona.surgery.layers import is_linear, matrix_of, reads_past_forward
+from krona.surgery.targets import ends_of, match_places, widths_of_part
 from krona.surgery.wrapper import Place, Placement, base_of, public_name
 
 
@@ -35,7 +35,7 @@ def build(
     modules_per_target: int,
     magnitude: bool,
 ) -> list[Built]:
-    """The branches for every place, in the model's order, on its device and in its dtype.
+    """The branches for every place, in the model's order, on the device and in the dtype of the layer that they follow.
 
     A branch is built for the widths that it sees: parallel d_in → d_out, sequential d_out → d_out, before d_in → d_in.
     Parameters that the branch's class names as ``shared`` are one object at all places.
@@ -50,6 +50,12 @@ def build(
         base, how = base_of(model.get_submodule(place)), hows[match.number]
         if has_existing(branch, base):
             continue
+        parent = base_of(model.get_submodule(place.rpartition(".")[0]))
+        if reads_past_forward(parent):
+            raise KronaError(
+                f"{public_name(place)}: a {type(parent).__name__} reads this layer's weight without calling the layer, "
+                "and a branch there would be bypassed in silence. Name other target_modules"
+            )
         entry = None if match.entry is None else base_of(model.get_submodule(match.entry))
         if entry is not None and how.placement == "before":
             raise KronaError(
@@ -59,7 +65,7 @@ def build(
         d_in, d_out = widths_of_part(base, entry)
         d_in, d_out = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[how.placement]
         modules = nn.ModuleList(branch(d_in, d_out, **branch_config) for _ in range(modules_per_target))
-        weight = next(base.parameters())
+        weight = _weight_at(place, ends_of(base)[1] if how.placement == "sequential" else ends_of(entry or base)[0])
         modules.to(device=weight.device, dtype=weight.dtype)
         found = _magnitude(place, base, modules, how) if magnitude else None
         built.append(Built(place, modules, how, found, entry))
@@ -68,6 +74,15 @@ def build(
         for other in branches[1:]:
             setattr(other, name, branches[0].get_parameter(name))
     return built
+
+
+def _weight_at(place: str, layer: nn.Module) -> Tensor:
+    """The weight that says in which dtype and on which device a branch at this layer works."""
+    weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
+    if weight is None:
+        kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
+        raise KronaError(f"{public_name(place)}: no floating-point weights here (found: {kinds}), so no branch fits")
+    return weight
 
 
 def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.arguments import finite
 from krona.methods.bitfit import Bias
+from krona.methods.fitted_lora import FittedLoRA
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.fitted_lora import FittedLoRA
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.weighted_sums import Part, sum_of_loras, sum_of_products, sum_of_vectors

@@ -1,5 +1,6 @@
 """Insertion of adapters into a model, the switch between them, and their removal."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,15 +11,16 @@ from krona.messages import KronaError
 from krona.surgery.branches import build, existing_names
 from krona.surgery.leaving import allow_saving, refuse_saving
 from krona.surgery.merging import unmerge
+from krona.surgery.standing_aside import copies_of, exchange, follow, unfollow
 from krona.surgery.trainable import trained_names
 from krona.surgery.wrapper import (
+    WRAPPER_PARTS,
     Adapted,
     Inserted,
     Insertion,
     Placement,
     adapted_modules,
     adapter_named,
-    of_an_adapter,
     public_name,
     replace,
     state_of,
@@ -66,6 +68,8 @@ def insert(
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
+    if not state.adapters:
+        _check_module_names(model)
     insertion: dict[str, Any] = {
         "target_modules": list(target_modules),
         "placement": placement if isinstance(placement, str) else list(placement),
@@ -81,6 +85,7 @@ def insert(
     built = [] if branch is None else build(model, branch, branch_config, **placing)
     trains = trained_by(model, branch, insertion)
     _check_others(name, state, irreversible=bool(trains) and not reversible)
+    copies = copies_of(model, trains, state, reversible=reversible)
     if not state.adapters:
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
     adapter = Insertion(branch=branch, branch_config=dict(branch_config), insertion=insertion, reversible=reversible)
@@ -92,8 +97,12 @@ def insert(
             adapted = Adapted(adapted)
             replace(model, at.place, adapted)
         adapted.put_in(name, at.branches, at.how, at.magnitude, at.entry)
-    adapter.trained = _to_train(model, trains, state, reversible=reversible)
+    for parameter_name, (slots, original, copy) in copies.items():
+        adapter.trained[parameter_name], state.slots[parameter_name] = copy, slots
+        if reversible:
+            state.originals[parameter_name] = original
     state.adapters[name] = adapter
+    follow(model)
     use_fast_modules(model)
     refuse_saving(model)
     activate(model, name)
@@ -114,13 +123,7 @@ def activate(model: nn.Module, name: str | None) -> None:
         raise KronaError(f"{NO_COPY.format(state.active)}: there is no bare backbone; load it again")
     if state.merged is not None and name != state.merged:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
-    owners = _parameter_owners(model)
-    trained = state.adapters[name].trained if name is not None else {}
-    for parameter_name in {p for a in state.adapters.values() for p in a.trained}:
-        current = trained.get(parameter_name, state.originals.get(parameter_name))
-        if current is not None:
-            for owner, attribute in owners[parameter_name]:
-                owner._parameters[attribute] = current
+    exchange(model, state, name)
     state.active = name
     for _, adapted in adapted_modules(model):
         adapted.active = name
@@ -129,20 +132,30 @@ def activate(model: nn.Module, name: str | None) -> None:
                 parameter.requires_grad_(adapter_name == name)
     for original in state.originals.values():
         original.requires_grad_(False)
-    for parameter in trained.values():
+    for parameter in state.adapters[name].trained.values() if name is not None else ():
         parameter.requires_grad_(True)
 
 
 def take_out(model: nn.Module, name: str | None = None) -> None:
-    """Take out one adapter, or all: with the last one the backbone is bit for bit what it was before."""
+    """Take out one adapter, or all: with the last one the backbone is bit for bit what it was before.
+
+    Modules and weights that were exchanged by hand since stay (`krona.surgery.standing_aside`).
+
+    Raises:
+        KronaError: an adapter that keeps no copy of what it trains, a weight that was resized since. The model is
+            untouched then.
+    """
     state = state_of(model)
     leaving = [name] if name is not None else list(state.adapters)
     for adapter_name in leaving:
         if adapter_named(model, adapter_name).irreversible:
             raise KronaError(f"{NO_COPY.format(adapter_name)}: it can't be taken out; load the backbone again")
+    others = [other for other in state.adapters if other not in leaving]
+    staying = state.active if state.active in others else None
+    after = staying or (state.merged if state.merged in others else None) or next(iter(others), None)
+    exchange(model, state, after, dry=True)
     if state.merged in leaving:
         unmerge(model)
-    staying = state.active if state.active not in leaving else None
     if state.merged is None:
         activate(model, None)
     for adapter_name in leaving:
@@ -151,23 +164,40 @@ def take_out(model: nn.Module, name: str | None = None) -> None:
             if not adapted.branches:
                 replace(model, place, adapted.base)
         del state.adapters[adapter_name]
-    if state.adapters:
-        activate(model, staying or state.merged or next(iter(state.adapters)))
+    if after is not None:
+        activate(model, after)
         return
     for parameter_name, parameter in model.named_parameters():
-        parameter.requires_grad_(state.required_grad[parameter_name])
+        parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
     allow_saving(model)
+    unfollow(model)
     del model.__dict__["krona"]
 
 
 def _check_name(name: str, state: Inserted) -> None:
     if name in state.adapters:
         raise KronaError(f"an adapter named {name!r} is in the model already: take it out first or use another name")
-    if not name or "." in name or hasattr(nn.ModuleDict(), name):
-        raise KronaError(f"{name!r} can't name an adapter: no dots, and no name of nn.ModuleDict's own")
+    if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
+        raise KronaError(
+            f"{name!r} can't name an adapter: no dots, no number, none of {', '.join(WRAPPER_PARTS)}, and no name of "
+            "nn.ModuleDict's own"
+        )
     if state.merged is not None:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
+
+
+def _check_module_names(model: nn.Module) -> None:
+    """An error for a model without adapters whose own modules have names that the wrappers use."""
+    names = [name for name, _ in model.named_parameters()]
+    taken = [name for name in names if {*WRAPPER_PARTS[1:]} & {*name.split(".")}]
+    public = Counter(map(public_name, names))
+    taken += [name for name in names if public[public_name(name)] > 1]
+    if taken:
+        raise KronaError(
+            f"{taken[0]}: {', '.join(WRAPPER_PARTS)} are names of this project's wrappers, and a model whose own "
+            "modules are named so can't be told from them: rename the module"
+        )
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
@@ -183,30 +213,3 @@ def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
                 f"{NO_COPY.format(name)}: {other!r}, which is in the model too, would use the weights that it trains. "
                 f"Insert {name!r} with reversible=True, or take {other!r} out first"
             )
-
-
-def _to_train(model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool) -> dict[str, nn.Parameter]:
-    """The backbone's weights that are to train, by name: copies, with the originals kept in ``state``."""
-    owners = _parameter_owners(model)
-    trained: dict[str, nn.Parameter] = {}
-    for name in names:
-        owner, attribute = owners[name][0]
-        original = state.originals.get(name, owner._parameters[attribute])
-        assert original is not None
-        if reversible:
-            state.originals.setdefault(name, original)
-        trained[name] = nn.Parameter(original.detach().clone()) if reversible else original
-    return trained
-
-
-def _parameter_owners(model: nn.Module) -> dict[str, list[tuple[nn.Module, str]]]:
-    """Every module and attribute that holds a parameter of the backbone: one list for tied ones, under each name."""
-    by_parameter: dict[int, list[tuple[nn.Module, str]]] = {}
-    names: dict[str, int] = {}
-    for module_name, module in model.named_modules(remove_duplicate=False):
-        for attribute, parameter in module._parameters.items():
-            if parameter is None or of_an_adapter(f"{module_name}."):
-                continue
-            by_parameter.setdefault(id(parameter), []).append((module, attribute))
-            names[public_name(f"{module_name}.{attribute}")] = id(parameter)
-    return {name: by_parameter[identity] for name, identity in names.items()}

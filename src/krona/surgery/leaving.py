@@ -11,6 +11,7 @@ from torch import nn
 from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.merging import merge
+from krona.surgery.standing_aside import unfollow
 from krona.surgery.wrapper import adapted_modules, replace, state_of
 
 SAVERS = ("save_pretrained", "push_to_hub")
@@ -43,8 +44,9 @@ def unwrap(model: nn.Module) -> None:
             adapted.drop(adapter)
         replace(model, place, adapted.base)
     for parameter_name, parameter in model.named_parameters():
-        parameter.requires_grad_(state.required_grad[parameter_name])
+        parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
+    unfollow(model)
     del model.__dict__["krona"]
     allow_saving(model)
 

@@ -49,11 +49,10 @@ def unmerge(model: nn.Module) -> None:
     state = state_of(model)
     if state.merged is None:
         raise KronaError("no adapter is merged")
-    for place, own in state.own_weights.items():
-        adapted = model.get_submodule(place)
-        assert isinstance(adapted, Adapted)
-        adapted.base.weight = own
-        adapted.merged = False
+    for place, adapted in adapted_modules(model):
+        if adapted.merged:
+            adapted.base.weight = state.own_weights[place]
+            adapted.merged = False
     state.own_weights.clear()
     state.merged = None
 

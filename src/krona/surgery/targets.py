@@ -40,7 +40,7 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
     candidates = {
         public_name(name): name
         for name, module in model.named_modules()
-        if not of_an_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(base_of(module)) is not None
+        if name and not of_an_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(module) is not None
     }
     places: dict[str, Match] = {}
     for number, whole in enumerate(target_modules):
@@ -81,15 +81,22 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
         rows, columns = module.get_parameter("weight").shape
         return rows, columns
     if is_norm(module):
-        weight = module.get_parameter("weight")
-        return weight.numel(), weight.numel()
-    first: Any = getattr(module, "wi", None) or getattr(module, "wi_0", None) or getattr(module, "q", None)
-    last: Any = getattr(module, "wo", None) or getattr(module, "o", None)
-    if first is None or last is None:
+        weight: Any = getattr(module, "weight", None)
+        plain = isinstance(weight, nn.Parameter) and weight.dim() == 1 and not isinstance(module, nn.GroupNorm)
+        return (len(weight), len(weight)) if plain else None
+    first, last = ends_of(module)
+    if module is first:
         return None
-    d_in: Any = base_of(first).in_features
-    d_out: Any = base_of(last).out_features
-    return int(d_in), int(d_out)
+    d_in, d_out = getattr(first, "in_features", None), getattr(last, "out_features", None)
+    return (d_in, d_out) if isinstance(d_in, int) and isinstance(d_out, int) else None
+
+
+def ends_of(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """The layers that read and write a place: the first and the last of T5's FFN or attention, else the module."""
+    children = dict(module.named_children())
+    first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
+    last = next((children[name] for name in ("wo", "o") if name in children), module)
+    return (module, module) if module in (first, last) else (base_of(first), base_of(last))
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:

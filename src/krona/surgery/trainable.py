@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.layers import is_linear, is_norm
+from krona.surgery.standing_aside import check_trained
 from krona.surgery.targets import widths, widths_at
 from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, base_of, of_an_adapter, public_name
 
@@ -80,8 +81,12 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """What one adapter trains, active or not, under the names of `trainable_state`."""
+    """What one adapter trains, active or not, under the names of `trainable_state`.
+
+    Raises KronaError if a weight that it trains is no longer in the model.
+    """
     adapter = adapter_named(model, name)
+    check_trained(model, name)
     owned: dict[int, tuple[str, Tensor]] = {}
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):

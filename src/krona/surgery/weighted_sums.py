@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import whole
+from krona.methods.fitted_lora import FittedLoRA, of_rank
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.fitted_lora import FittedLoRA, of_rank
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.magnitude import Magnitude
 from krona.surgery.layers import matrix_of
+from krona.surgery.merged_backward import without_backward
 
 Placement = Literal["parallel", "sequential", "before"]
+WRAPPER_PARTS = ("base", "branches", "magnitudes")  # of `Adapted`
+Slot = tuple[nn.Module, str]  # a module and its attribute that holds a weight
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ class Inserted:
     active: str | None = None
     merged: str | None = None
     own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where the weights that train were at insertion
 
 
 class Adapted(nn.Module):
@@ -107,10 +111,17 @@ class Adapted(nn.Module):
                 raise
             return getattr(super().__getattr__("base"), name)
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """A weight that is assigned to the wrapper (``tie_weights``) is the base's."""
+        if self.merged:
+            raise KronaError(f"an adapter is merged into this layer's {name}: surgery.unmerge(model) before a new one")
+        setattr(self.base, name, param)
+
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         place = self.places.get(self.active) if self.active is not None else None
         if self.active is None or place is None or self.merged:
-            return self.base(x, *args, **kwargs)
+            y = self.base(x, *args, **kwargs)
+            return without_backward(self, y) if self.merged and torch.is_grad_enabled() else y
         if self.inference_form is not None and self._at_inference(x):
             step = self.inference_form.refresh(self)
             if step is not None:
@@ -199,8 +210,8 @@ def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
 def public_name(name: str) -> str:
     """A parameter's name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
     parts = name.split(".")
-    within = ("branches", "magnitudes")  # an adapter's name follows
-    kept = [part for before, part in pairwise(["", *parts]) if part not in ("base", *within) and before not in within]
+    within = WRAPPER_PARTS[1:]  # an adapter's name follows
+    kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
     return ".".join(kept)
 
 

@@ -184,7 +184,7 @@ def _peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
         raise KronaError(f"--to peft: {error}") from error
     (folder / card.ORIGIN).write_text(card.origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
-    if written.values > written.own_values:
+    if written.values > written.own_values > 0:
         lines.append(f"as that it has {written.values:,} numbers, krona's branches have {written.own_values:,}")
     return lines
 

@@ -50,8 +50,8 @@ def lines(one: Inspection) -> list[str]:
     names = [] if origin is None else [str(origin.backbone["path"] or origin.backbone["name"])]
     if marks:
         names.append(
-            f"{marks.get('parameters', 0):,} parameters, fingerprint {marks.get('shapes')} (names and shapes) "
-            f"{marks.get('frozen')} (frozen weights)"
+            f"{marks['parameters']:,} parameters, fingerprint {marks['shapes']} (names and shapes) "
+            f"{(marks.get('marks') or {}).get('float32', marks['frozen'])} (frozen weights)"
         )
     found.append(("backbone", ", ".join(names)))
     if header:

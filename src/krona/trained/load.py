@@ -25,13 +25,12 @@ from krona.config.check import locate
 from krona.config.choices import own_branches
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
-from krona.surgery.adapter_file import load_adapter, read_header
+from krona.surgery.adapter_file import METHODS, load_adapter, read_header
 from krona.tasks import Split, Task
 from krona.tasks.task import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # tokens of a regression's answer
-OURS = ("krona.methods.", "krona.surgery.fitted_lora.")
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def branch_of(adapter: Path) -> Any:
     A file alone can't have a class imported: else it could have any code run.
     """
     named_there = read_header(adapter)[0]["branch"]
-    if named_there is None or str(named_there).startswith(OURS):
+    if named_there is None or str(named_there).startswith(METHODS):
         return None
     if named_there not in own_branches():
         raise KronaError(

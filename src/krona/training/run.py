@@ -23,7 +23,6 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.check import locate
 from krona.config.settings import Run
-from krona.messages import amount
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.files import RunFiles, WholeCheckpoints, packed
@@ -32,6 +31,7 @@ from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
+from krona.training.schedule import schedule_notes, total_steps
 from krona.training.tracking import Trackers
 
 
@@ -225,29 +225,3 @@ def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any
     result.times |= {**learner.seconds, "examples_per_s": learner.examples_seen / train_s if train_s else 0.0}
     result.status = "done"
     result.provenance["finished"] = now()
-
-
-def total_steps(settings: Run, steps_per_epoch: int) -> int:
-    """Optimiser steps of the whole run: those of max_epochs, at most max_steps."""
-    steps, most = settings.trainer.max_epochs * steps_per_epoch, settings.trainer.max_steps
-    return steps if most < 0 else min(steps, most)
-
-
-def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
-    """Notes for a run without steps, or with a warm-up that takes most of them."""
-    warmup = settings.optimizer.warmup_steps
-    if not steps:
-        zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
-        return [f"trainer.{zero} is 0: nothing is trained, the score is that of the start"]
-    if warmup < 0.25 * steps:
-        return []
-    lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
-    if warmup >= steps:
-        reached = lr * (steps - 1) / warmup
-        what = f"is longer than training ({amount(steps, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
-    else:
-        what = f"takes {round(100 * warmup / steps)} % of training ({amount(steps, 'step')})"
-    return [
-        f"the warm-up of {amount(warmup, 'step')}{whose} {what}; an epoch has {amount(steps_per_epoch, 'step')}; "
-        "optimizer.warmup_steps= changes it"
-    ]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.fitted_lora import FittedLoRA, of_rank
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.fitted_lora import FittedLoRA, of_rank
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.peft_format.folder import Folder, open_folder
 from krona.surgery.peft_format.names import module_names, norm_modules, shortest

@@ -1,0 +1,173 @@
+"""bench=serving: a batch whose rows want different adapters, in one pass, by switching and by loading files.
+
+*merged* is the yardstick: one adapter for all rows, in its fastest form (`latency.shipped`); *active*: the same by its
+plain modules. With n adapters row i wants adapter i mod n. *mixed* is one forward under `surgery.mixed`, its rows set
+anew each time. *switched* and *reloaded* are a forward for each adapter, of its rows, after `surgery.activate` or after
+its file is loaded into the bare backbone. *switch* is one `surgery.activate` with n adapters in the model (with one: to
+the bare backbone or back).
+"""
+
+import itertools
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from krona import surgery
+from krona.backbones.with_method import insert_method
+from krona.bench.contestants import family_for, frozen, moved, random_batch, shape_in, twin
+from krona.bench.latency import shipped
+from krona.bench.rounds import timed_rounds
+from krona.bench.settings import Bench, Entrant, Row, Work
+from krona.config.settings import Positive
+from krona.messages import KronaError
+from krona.surgery.adapter_file import load_adapter, save_adapter
+
+SWITCHES = 20  # of one timing; even: a single adapter is active again after them
+Call = Callable[[], float | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """adapters: how many a batch's rows want; decoder: tokens of an answer, where the backbone writes one."""
+
+    backbone: str = "t5_base"
+    adapters: list[Positive]
+    decoder: Positive = 2
+
+
+def measure(work: Work) -> list[Row]:
+    bench, options = work.bench, work.bench.own(Options)
+    if not options.adapters or max(options.adapters) > bench.batch_size:
+        raise KronaError(
+            f"bench.options.adapters={options.adapters}: expected numbers of at most bench.batch_size="
+            f"{bench.batch_size}, so that each adapter has a row"
+        )
+    backbone = frozen(work.backbone, seed=bench.seed).eval()
+    rows: list[Row] = []
+    for entrant in work.entrants:
+        work.say(f"{entrant.name}: batch {bench.batch_size} × {bench.length}")
+        part = replace(bench, minutes=bench.minutes / len(work.entrants))
+        with ExitStack() as open_until_measured:
+            rows += _of_method(part, backbone, entrant, open_until_measured, work)
+    return rows
+
+
+def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, work: Work) -> list[Row]:
+    options = bench.own(Options)
+    counts = list(dict.fromkeys([1, *options.adapters]))
+    models = {count: _with_adapters(backbone, entrant, count, seed=bench.seed) for count in counts}
+    one, form = shipped(_with_adapters(backbone, entrant, 1, seed=bench.seed))
+    inputs = family_for(backbone).inputs(
+        backbone,
+        random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed, answer=options.decoder),
+    )
+    calls: dict[str, Call] = {"merged": _forward(one, inputs), "active": _forward(models[1], inputs)}
+    facts: dict[str, dict[str, Any]] = {"merged": {"form": form, "adapters": 1}, "active": {"adapters": 1}}
+    files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    bare = twin(backbone)
+    for count in options.adapters:
+        names = [_name(number) for number in range(count)]
+        wanted = [names[row % count] for row in range(bench.batch_size)]
+        parts = [_rows_of(inputs, range(number, bench.batch_size, count)) for number in range(count)]
+        for name in names:
+            save_adapter(models[count], files / name, name=name)
+        ways = {
+            "mixed": _mixed(twin(models[count]), wanted, inputs, stack),
+            "switched": _switched(models[count], names, parts),
+            "reloaded": _reloaded(bare, [files / name for name in names], parts),
+            "switch": _switch(models[count], names),
+        }
+        calls |= {f"{way} {count}": call for way, call in ways.items()}
+        facts |= {f"{way} {count}": {"form": way, "adapters": count} for way in ways}
+    timed = timed_rounds(bench, calls, say=work.say)
+    return [
+        {
+            **timed.row(name, shape=shape_in(models[1])),
+            "form": name,
+            **facts[name],
+            "name": f"{entrant.name}/{name}",
+            "batch_size": bench.batch_size,
+            "length": bench.length,
+            "rows_per_s": None if name.startswith("switch ") else bench.batch_size / timed.median(name),
+            "ratio_to_merged": None if name.startswith("switch ") else timed.ratio(name, "merged"),
+        }
+        for name in calls
+    ]
+
+
+def _name(number: int) -> str:
+    return f"adapter_{number}"
+
+
+def _with_adapters(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
+    """A twin with so many adapters in it, no two alike; the last one is active."""
+    tuned, method = twin(backbone), entrant.method
+    for number in range(count):
+        named = replace(method, placement={**method.placement, "name": _name(number)})
+        torch.manual_seed(seed + number)
+        insert_method(tuned, named, counterparts={})
+        moved(tuned, seed=seed + number)
+    return tuned
+
+
+def _rows_of(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+    index = torch.tensor(list(rows))
+    return {key: value[index] if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
+
+
+def _forward(model: Any, inputs: dict[str, Any]) -> Call:
+    @torch.no_grad()
+    def call() -> None:
+        model(**inputs)
+
+    return call
+
+
+def _mixed(model: Any, wanted: Sequence[str], inputs: dict[str, Any], stack: ExitStack) -> Call:
+    batch = stack.enter_context(surgery.mixed(model, wanted))
+
+    @torch.no_grad()
+    def call() -> None:
+        batch.set(wanted)
+        model(**inputs)
+
+    return call
+
+
+def _switched(model: Any, names: Sequence[str], parts: Sequence[dict[str, Any]]) -> Call:
+    @torch.no_grad()
+    def call() -> None:
+        for name, inputs in zip(names, parts, strict=True):
+            surgery.activate(model, name)
+            model(**inputs)
+
+    return call
+
+
+def _reloaded(model: Any, files: Sequence[Path], parts: Sequence[dict[str, Any]]) -> Call:
+    @torch.no_grad()
+    def call() -> None:
+        for file, inputs in zip(files, parts, strict=True):
+            load_adapter(model, file)
+            model(**inputs)
+            surgery.take_out(model)
+
+    return call
+
+
+def _switch(model: Any, names: Sequence[str]) -> Call:
+    turns = itertools.cycle(names if len(names) > 1 else (None, *names))
+
+    def call() -> float:
+        start = time.perf_counter()
+        for _ in range(SWITCHES):
+            surgery.activate(model, next(turns))
+        return (time.perf_counter() - start) / SWITCHES
+
+    return call

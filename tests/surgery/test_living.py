@@ -1,0 +1,593 @@
+"""Models that live: cast, copied, resized, retied, their modules exchanged, between insertion and removal."""
+
+import copy
+import io
+import json
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pytorch_lightning import LightningModule
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    CLIPConfig,
+    CLIPModel,
+    T5ForConditionalGeneration,
+    WavLMConfig,
+    WavLMModel,
+    XLNetConfig,
+    XLNetForSequenceClassification,
+)
+
+import tiny_t5 as tiny_t5_module
+from krona import surgery
+from krona.backbones.shared import with_own_modules
+from krona.kernels.t5_modules import use_fast_modules
+from krona.messages import KronaError
+from krona.methods.bitfit import Bias
+from krona.methods.lora import LoRA
+from krona.surgery.adapter_file import backbone_fingerprint, load_adapter, read_header, save_adapter
+from tiny_t5 import batch, disturb, inserted, logits, snapshot, tiny_t5, train
+
+QV = ["q", "v"]
+CASTS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "half": lambda m: m.half(),
+    "bfloat16": lambda m: m.bfloat16(),
+    "double": lambda m: m.double(),
+    "to": lambda m: m.to(torch.float16),
+    "there and back": lambda m: m.half().float(),
+    "inside another module": lambda m: (nn.Sequential(m).half(), m)[1],
+}
+
+
+def same_bits(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    kinds = [{name: tensor.dtype for name, tensor in one.items()} for one in (left, right)]
+    return kinds[0] == kinds[1] and tiny_t5_module.same_bits(left, right)
+
+
+def flags(model: nn.Module) -> list[tuple[str, bool]]:
+    return [(name, p.requires_grad) for name, p in model.named_parameters()]
+
+
+def refused(model: nn.Module, mistake: Callable[[], object], words: str) -> None:
+    """One KronaError, and the model is untouched."""
+    before, before_flags = snapshot(model), flags(model)
+    with pytest.raises(KronaError, match=words):
+        mistake()
+    assert same_bits(snapshot(model), before)
+    assert flags(model) == before_flags
+
+
+# Weights that stand aside
+
+
+@pytest.mark.parametrize("cast", CASTS)
+@pytest.mark.parametrize("method", ["krona", "layer_norm", "full"])
+def test_originals_follow_the_model(method: str, cast: str) -> None:
+    model = inserted(method)
+    disturb(model)
+    CASTS[cast](model)
+    surgery.take_out(model)
+    bare = CASTS[cast](tiny_t5())
+    assert same_bits(snapshot(model), snapshot(bare))
+    assert torch.equal(logits(model), logits(bare))
+    assert "_apply" not in model.__dict__
+
+
+@pytest.mark.parametrize("cast", CASTS)
+def test_merged_over_weights_follow_the_model(cast: str) -> None:
+    model, beside = inserted("krona"), inserted("krona")
+    for one in (model, beside):
+        disturb(one)
+    surgery.merge(model)
+    for one in (model, beside):
+        CASTS[cast](one)
+    surgery.unmerge(model)
+    assert same_bits(snapshot(model), snapshot(beside))
+
+
+@pytest.mark.parametrize("cast", CASTS)
+def test_another_adapters_copies_follow_the_model(cast: str) -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, name="one")
+    disturb(model)
+    expected = CASTS[cast](copy.deepcopy(model))
+    surgery.insert(model, LoRA, target_modules=QV, name="two")
+    CASTS[cast](model)
+    surgery.activate(model, "one")
+    assert torch.equal(logits(model), logits(expected))
+
+
+def test_a_copy_and_a_pickle_have_weights_aside_of_their_own() -> None:
+    model = inserted("full")
+    disturb(model)
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    twins = [copy.deepcopy(model), torch.load(file, weights_only=False), with_own_modules(model)]
+    for twin in twins:
+        twin.half()
+        surgery.take_out(twin)
+        assert same_bits(snapshot(twin), snapshot(tiny_t5().half()))
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), snapshot(tiny_t5()))
+
+
+def test_weights_aside_are_in_no_list_of_the_models() -> None:
+    model, bare = inserted("full"), tiny_t5()
+    assert list(model.state_dict()) == list(bare.state_dict())
+    assert [n for n, _ in model.named_parameters()] == [n for n, _ in bare.named_parameters()]
+    assert [n for n, _ in model.named_modules()] == [n for n, _ in bare.named_modules()]
+
+
+def test_lightning_casts_them_too() -> None:
+    module = LightningModule()
+    module.model = inserted("layer_norm")
+    disturb(module.model)
+    module.to(torch.float16)
+    surgery.take_out(module.model)
+    assert same_bits(snapshot(module.model), snapshot(tiny_t5().half()))
+
+
+def test_a_cast_that_makes_new_parameters() -> None:
+    model = inserted("layer_norm")
+    disturb(model)
+    expected = logits(copy.deepcopy(model).double())
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        model.double()
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(False)
+    assert torch.equal(logits(model), expected)
+    assert surgery.adapter_state(model, "default").keys() == surgery.trainable_state(model).keys()
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), snapshot(tiny_t5().double()))
+
+
+@pytest.mark.parametrize("method", ["adapter", "compacter", "krona_b", "krona_b_res", "pa", "ia3", "krona", "dora"])
+def test_an_fp16_t5_whose_wo_stays_in_fp32(method: str, tmp_path: Path) -> None:
+    tiny_t5().save_pretrained(tmp_path)
+    model = T5ForConditionalGeneration.from_pretrained(tmp_path, dtype=torch.float16).eval()
+    before = snapshot(model)
+    assert {p.dtype for p in model.parameters()} == {torch.float16, torch.float32}
+    inserted(method, model)
+    whole = inserted(method)
+    for one in (model, whole):
+        disturb(one, by=0.02)
+    torch.testing.assert_close(logits(model).float(), logits(whole), rtol=0.1, atol=0.1)
+    model(**batch()).loss.backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in surgery.trainable_state(model).values())
+    model.half()
+    logits(model)
+    model.float()
+    logits(model)
+    surgery.take_out(model)
+    was = {name: tensor.half().float() for name, tensor in before.items()}
+    assert same_bits(snapshot(model), was)
+
+
+# Insertion and removal, all or nothing
+
+
+class NoWeightNorm(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / x.norm(dim=-1, keepdim=True)
+
+
+def small(*modules: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(8, 8), *modules)
+
+
+@pytest.mark.parametrize("norm", [NoWeightNorm(), nn.LayerNorm(8, elementwise_affine=False), nn.RMSNorm(8)])
+def test_a_norm_without_a_weight_is_passed_over(norm: nn.Module) -> None:
+    model = small(norm, nn.LayerNorm(8))
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=["0"])
+    assert "2.weight" in surgery.trainable_state(model)
+    disturb(model)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_a_branch_at_a_norm_without_a_weight_is_refused() -> None:
+    model = small(NoWeightNorm(), nn.GroupNorm(2, 8))
+    for place in ("1", "2"):
+        refused(model, partial(surgery.insert, model, Bias, target_modules=[place]), "matches no module")
+
+
+def tiny_xlnet() -> Any:
+    torch.manual_seed(0)
+    return XLNetForSequenceClassification(
+        XLNetConfig(vocab_size=50, d_model=32, n_layer=2, n_head=2, d_inner=48)
+    ).eval()
+
+
+def test_xlnet_whose_q_and_o_are_parameters() -> None:
+    model = tiny_xlnet()
+    before = snapshot(model)
+    refused(model, lambda: surgery.insert(model, LoRA, target_modules=["q"]), "'q' matches no module")
+    surgery.insert(model, LoRA, target_modules=["layer_1", "layer_2"])
+    model(input_ids=torch.arange(6)[None], labels=torch.tensor([1])).loss.backward()
+    surgery.take_out(model)
+    surgery.insert(model, train_backbone=True)
+    disturb(model)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def tiny_clip() -> Any:
+    torch.manual_seed(0)
+    part = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2}
+    return CLIPModel(
+        CLIPConfig(
+            text_config={**part, "vocab_size": 50}, vision_config={**part, "image_size": 8, "patch_size": 4},
+            projection_dim=16,
+        )
+    ).eval()  # fmt: skip
+
+
+@pytest.mark.parametrize("backbone", [True, False])
+def test_clip_with_a_parameter_on_the_root(backbone: bool) -> None:
+    model = tiny_clip()
+    before, before_flags = snapshot(model), flags(model)
+    surgery.insert(model, LoRA, target_modules=["q_proj"], train_backbone=backbone)
+    assert ("logit_scale" in surgery.trainable_state(model)) == backbone
+    disturb(model)
+    surgery.take_out(copy.deepcopy(model))
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+    assert flags(model) == before_flags
+
+
+def tiny_bert(labels: int = 2) -> Any:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 48}
+    return BertForSequenceClassification(BertConfig(vocab_size=50, num_labels=labels, **sizes)).eval()
+
+
+def test_a_head_that_is_exchanged_stays_and_the_rest_comes_back(tmp_path: Path) -> None:
+    model = tiny_bert()
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=["query"], head=["classifier"])
+    disturb(model)
+    model.classifier = new = nn.Linear(32, 5)
+    own = {name: p.clone() for name, p in new.named_parameters()}
+    words = "classifier.*, which adapter 'default' trains, is no longer in the model"
+    refused(model, lambda: save_adapter(model, tmp_path / "a.safetensors"), words)
+    surgery.take_out(model)
+    assert model.classifier is new
+    assert all(torch.equal(p, own[name]) for name, p in new.named_parameters())
+    after = snapshot(model)
+    assert all(torch.equal(after[name], before[name]) for name in before if not name.startswith("classifier"))
+
+
+def test_a_head_that_is_exchanged_under_another_adapter() -> None:
+    model = tiny_bert()
+    for name in ("one", "two"):
+        surgery.insert(model, LoRA, target_modules=["query"], head=["classifier"], name=name)
+        disturb(model)
+    model.classifier = nn.Linear(32, 5)
+    refused(model, lambda: surgery.activate(model, "one"), "adapter 'one' trains, is no longer in the model")
+    surgery.take_out(model)
+    assert model.classifier.out_features == 5
+    assert "krona" not in model.__dict__
+
+
+def test_a_layer_with_branches_that_is_exchanged_while_merged() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, train_layer_norms=False)
+    disturb(model)
+    surgery.merge(model)
+    attention = model.encoder.block[0].layer[0].SelfAttention
+    attention.q = new = nn.Linear(64, 64, bias=False)
+    surgery.take_out(model)
+    expected = tiny_t5()
+    expected.encoder.block[0].layer[0].SelfAttention.q = new
+    assert same_bits(snapshot(model), snapshot(expected))
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_tie_that_is_undone_stays_undone(method: str) -> None:
+    model = tiny_t5()
+    inserted(method, model)
+    disturb(model)
+    model.lm_head.weight = head = nn.Parameter(model.lm_head.weight.detach() * 2)
+    surgery.take_out(model)
+    bare = tiny_t5()
+    assert model.lm_head.weight is head
+    assert torch.equal(model.shared.weight, bare.shared.weight)
+    assert model.encoder.embed_tokens.weight is model.shared.weight
+
+
+def test_a_tie_that_is_made_is_undone() -> None:
+    model = tiny_t5(gated=True)
+    before = snapshot(model)
+    surgery.insert(model, train_backbone=True)
+    disturb(model)
+    model.lm_head.weight = model.shared.weight
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_tie_weights_between() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    surgery.insert(model, LoRA, target_modules=["q", "lm_head"], train_backbone=True)
+    disturb(model)
+    expected = logits(model)
+    model.tie_weights()
+    assert torch.equal(logits(model), expected)
+    surgery.merge(model)
+    merged = logits(model)
+    surgery.activate(model, "default")
+    refused(model, model.tie_weights, "merged into this layer's weight")
+    assert torch.equal(logits(model), merged)
+    surgery.unmerge(model)
+    assert torch.equal(logits(model), expected)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+    assert model.lm_head.weight is model.shared.weight
+
+
+@pytest.mark.parametrize("gated", [False, True])
+def test_token_embeddings_that_are_resized(gated: bool) -> None:
+    model, bare = tiny_t5(gated=gated), tiny_t5(gated=gated)
+    inserted("lora", model)
+    disturb(model)
+    for one in (model, bare):
+        torch.manual_seed(3)
+        one.resize_token_embeddings(60)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), snapshot(bare))
+    assert flags(model) == flags(bare)
+
+
+def test_token_embeddings_that_train_and_are_resized() -> None:
+    model = tiny_t5()
+    before = snapshot(model)
+    inserted("full", model)
+    disturb(model)
+    model.resize_token_embeddings(60)
+    words = r"shared.weight is \(60, 64\) in the model.*\(50, 64\).*resized"
+    refused(model, lambda: surgery.take_out(model), words)
+    refused(model, lambda: surgery.activate(model, None), words)
+    model.resize_token_embeddings(50)
+    surgery.take_out(model)
+    assert same_bits(snapshot(model), before)
+
+
+def test_weights_that_were_assigned_are_the_adapters() -> None:
+    model = inserted("layer_norm")
+    disturb(model)
+    trained = {name: tensor + 1 for name, tensor in snapshot(model).items()}
+    model.load_state_dict(trained, assign=True)
+    assert all(torch.equal(p, trained[name]) for name, p in surgery.adapter_state(model, "default").items())
+    surgery.activate(model, None)
+    name = "decoder.final_layer_norm.weight"
+    assert torch.equal(model.get_parameter(name), tiny_t5().get_parameter(name))
+    surgery.activate(model, "default")
+    assert torch.equal(model.get_parameter(name), trained[name])
+
+
+@pytest.mark.parametrize("part", ["branches", "magnitudes"])
+def test_a_model_with_the_wrappers_names_is_refused(part: str) -> None:
+    model = nn.ModuleDict({"stage": nn.ModuleDict({part: nn.ModuleDict({"q": nn.Linear(4, 4)})})})
+    insert = {"target_modules": ["q"], "train_layer_norms": False}
+    refused(model, lambda: surgery.insert(model, LoRA, **insert), f"stage.{part}.q.weight: .*rename")
+    model = nn.ModuleDict({"base": nn.ModuleDict({"q": nn.Linear(4, 4)}), "q": nn.Linear(4, 4)})
+    refused(model, lambda: surgery.insert(model, LoRA, **insert), "base.q.weight: .*rename")
+
+
+def test_weights_without_a_floating_point_dtype_are_refused() -> None:
+    model = small(nn.LayerNorm(8))
+    model[0].weight = nn.Parameter(torch.zeros(8, 8, dtype=torch.int8), requires_grad=False)
+    model[0].bias = None
+    refused(model, lambda: surgery.insert(model, LoRA, target_modules=["0"]), "no floating-point weights.*int8")
+
+
+def test_no_memory_for_the_copies_leaves_the_model_untouched(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_t5()
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    before, before_flags = snapshot(model), flags(model)
+    monkeypatch.setattr(torch.Tensor, "clone", full)
+    with pytest.raises(MemoryError):
+        surgery.insert(model, LoRA, target_modules=QV)
+    monkeypatch.undo()
+    assert same_bits(snapshot(model), before)
+    assert flags(model) == before_flags
+    assert "krona" not in model.__dict__
+
+
+@pytest.mark.parametrize("name", ["base", "branches", "magnitudes", "0", "keys", "a.b", ""])
+def test_names_that_no_adapter_can_have(name: str) -> None:
+    model = tiny_t5()
+    refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name=name), "can't name an adapter")
+
+
+# Nothing bypassed
+
+
+def test_layers_that_a_fused_function_reads_past_their_forward_are_refused() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    model = nn.TransformerEncoder(layer, 1).eval()
+    for place in ("linear1", "norm2", "out_proj"):
+        mistake = partial(surgery.insert, model, LoRA, target_modules=[place])
+        refused(model, mistake, f"layers.0.*{place}: a .* without calling the layer")
+    wavlm = WavLMModel(
+        WavLMConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, conv_dim=[8],
+                    conv_stride=[2], conv_kernel=[3], num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2)
+    )  # fmt: skip
+    refused(wavlm, lambda: surgery.insert(wavlm, LoRA, target_modules=["q_proj"]), "WavLMAttention")
+
+
+def test_norms_and_biases_of_such_layers_train_in_the_model_itself() -> None:
+    torch.manual_seed(0)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1).eval()
+    x = torch.randn(2, 3, 8)
+    before = model(x)
+    surgery.insert(model, Bias, target_modules=["linear1"])
+    assert "layers.0.linear1.bias" in surgery.trainable_state(model)
+    disturb(model)
+    with torch.no_grad():
+        assert not torch.allclose(model(x), before, atol=1e-3)
+    surgery.take_out(model)
+    assert torch.equal(model(x), before)
+
+
+# Backward while merged
+
+
+@pytest.mark.parametrize("train_layer_norms", [True, False])
+def test_a_backward_pass_while_merged_is_refused(train_layer_norms: bool) -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=QV, train_layer_norms=train_layer_norms)
+    surgery.merge(model)
+    with pytest.raises(KronaError, match=r"'default' is merged.*do not train.*unmerge"):
+        model(**batch()).loss.backward()
+    surgery.unmerge(model)
+    train(model)
+    surgery.merge(model)
+    surgery.bake(model)
+    model(**batch()).loss.backward()
+
+
+def test_the_inputs_gradient_while_merged_with_all_frozen() -> None:
+    model = inserted("lora").requires_grad_(False)
+    surgery.merge(model)
+    x = torch.randn(1, 3, 64, requires_grad=True)
+    model.encoder(inputs_embeds=x).last_hidden_state.sum().backward()
+    assert x.grad is not None
+
+
+# torch.func
+
+
+@pytest.mark.parametrize(
+    "method", ["krona", "krona_b", "krona_b_res", "lora", "adapter", "compacter", "layer_norm", "dora"]
+)
+def test_gradients_of_single_rows_by_functorch(method: str) -> None:
+    model = inserted(method)
+    disturb(model)
+    rows = batch()
+    own = {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+    def loss(weights: Any, ids: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        inputs = {"input_ids": ids[None], "attention_mask": mask[None], "labels": labels[None]}
+        return torch.func.functional_call(model, weights, (), inputs).loss
+
+    weights = {name: p.detach() for name, p in own.items()}
+    each = (rows["input_ids"], rows["attention_mask"], rows["labels"])
+    single = torch.func.grad(loss)(weights, *(values[0] for values in each))
+    one = {key: values[:1] for key, values in rows.items()}
+    expected = torch.autograd.grad(model(**one).loss, list(own.values()))
+    for gradient, wanted in zip(single.values(), expected, strict=True):
+        torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["krona", "lora"])
+def test_vmap_over_rows_of_a_layer(method: str) -> None:
+    model = inserted(method)
+    disturb(model)
+    layer: Any = model.encoder.block[0].layer[0].SelfAttention.q
+    x = torch.randn(5, 7, 64)
+    torch.testing.assert_close(torch.func.vmap(layer)(x), layer(x))
+    torch.testing.assert_close(torch.func.vmap(layer, in_dims=1, out_dims=1)(x), layer(x))
+
+
+def test_norm_and_dropout_under_functorch() -> None:
+    norm = nn.Sequential(copy.deepcopy(tiny_t5().encoder.final_layer_norm), nn.Dropout(0.5))
+    plain = copy.deepcopy(norm)
+    use_fast_modules(norm)
+    norm.train()
+    x = torch.randn(4, 64, requires_grad=True)
+    dropped = torch.func.vmap(norm, randomness="different")(x)
+    assert 0.2 < (dropped == 0).float().mean() < 0.8
+    jacobian = torch.func.vmap(torch.func.jacrev(norm.eval()))(x)
+    torch.testing.assert_close(jacobian, torch.func.vmap(torch.func.jacrev(plain.eval()))(x))
+
+
+# The backbone's mark
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    model = inserted("krona")
+    disturb(model)
+    save_adapter(model, tmp_path / "a.safetensors")
+    return tmp_path / "a.safetensors"
+
+
+def test_an_adapter_of_an_fp32_backbone_loads_on_its_casts(file: Path, tmp_path: Path) -> None:
+    tiny_t5().save_pretrained(tmp_path / "t5")
+    mixed = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", dtype=torch.float16)
+    for model in (tiny_t5().half(), tiny_t5().bfloat16(), tiny_t5().double(), mixed):
+        load_adapter(model, file)
+    other = tiny_t5(seed=5).half()
+    refused(other, lambda: load_adapter(other, file), "another backbone")
+
+
+def test_an_adapter_of_a_cast_backbone_loads_on_the_whole_one(tmp_path: Path) -> None:
+    for cast in (torch.float16, torch.bfloat16):
+        model = inserted("krona", tiny_t5().to(cast))
+        save_adapter(model, tmp_path / "a.safetensors")
+        load_adapter(tiny_t5(), tmp_path / "a.safetensors")
+    half = tiny_t5().half()
+    refused(half, lambda: load_adapter(half, tmp_path / "a.safetensors"), "in fp32, or pass other_backbone=True")
+
+
+@pytest.mark.parametrize("cast", [torch.float32, torch.bfloat16, torch.float16])
+def test_any_weight_that_changed_is_noticed(file: Path, cast: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name in ("shared.weight", "encoder.block.1.layer.1.DenseReluDense.wi.weight"):
+        for _ in range(3):
+            model = tiny_t5().to(cast)
+            weight = model.get_parameter(name).data.view(-1)
+            at, to = torch.randint(len(weight), (2,), generator=generator).tolist()
+            weight[at] *= 1 + 2 * torch.finfo(cast).eps
+            refused(model, partial(load_adapter, model, file), "another backbone")
+            model = tiny_t5().to(cast)
+            weight = model.get_parameter(name).data.view(-1)
+            weight[[at, to]] = weight[[to, at]]
+            refused(model, partial(load_adapter, model, file), "another backbone")
+
+
+def test_files_from_before_load_as_they_did(file: Path) -> None:
+    header, _ = read_header(file)
+    marks = header["backbone"].pop("marks")
+    assert set(marks) == {"float32", "bfloat16", "float16"}
+    save_file(load_file(file), file, {"krona": json.dumps(header)})
+    load_adapter(tiny_t5(), file)
+    load_adapter(tiny_t5().bfloat16(), file)
+    half, other = tiny_t5().half(), tiny_t5(seed=5)
+    refused(half, lambda: load_adapter(half, file), "in fp32, or pass other_backbone=True")
+    refused(other, lambda: load_adapter(other, file), "another backbone")
+    load_adapter(half, file, other_backbone=True)
+
+
+def test_the_mark_that_older_files_keep_is_computed_as_it_was() -> None:
+    model = nn.ModuleDict({"q": nn.Linear(30, 20), "norm": nn.LayerNorm(20)})
+    for p in model.parameters():
+        p.data = torch.arange(p.numel()).view(p.shape).sin()
+    surgery.insert(model, LoRA, target_modules=["q"])
+    found = backbone_fingerprint(model)
+    assert (found["parameters"], found["shapes"], found["frozen"]) == (660, "045eb4d9b9b1bfc5", "86021d4c34cb3cfe")
+
+
+def test_no_module_is_imported_because_a_file_names_it(file: Path) -> None:
+    header, _ = read_header(file)
+    for branch in ("antigravity.fly", "krona.methodsx.A", "torch.nn.Linear", "krona.methods.lora.nn"):
+        save_file(load_file(file), file, {"krona": json.dumps({**header, "branch": branch})})
+        model = tiny_t5()
+        refused(model, partial(load_adapter, model, file), branch)
+    assert "antigravity" not in sys.modules

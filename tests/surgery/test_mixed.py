@@ -1,0 +1,386 @@
+"""Rows of different adapters in one batch: each row's output is what its adapter alone gives."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import tiny_models
+from krona import surgery
+from krona.backbones.with_method import insert_method
+from krona.messages import KronaError
+from krona.methods.adapter import Adapter
+from krona.methods.kronecker import Kronecker
+from krona.methods.lora import LoRA
+from tiny_t5 import METHODS, disturb, same_bits, settings, snapshot, tiny_t5
+
+KINDS = ("t5", "bert", "llama")
+MIXABLE = [method for method in METHODS if method != "full"]
+ROWS = ["a", None, "b", "c", "a", "b"]
+SMALLER: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("lora", {"rank": 3, "scaling": 0.5, "modules_per_target": 2}),
+    ("lora", {"placement": "sequential"}),
+    ("lora", {"placement": "before", "target_modules": ["q", "v", "o"]}),
+    ("krona", {"terms": 2, "scaling": 2.0}),
+    ("krona", {"placement": "sequential", "target_modules": ["q"]}),
+    ("krona_b", {"bias": 2, "non_linearity": "silu"}),
+    ("krona_b", {"target_modules": ["SelfAttention"]}),
+    ("krona_b_res", {"residual": "sigmoid", "bias": 0}),
+    ("adapter", {"inner_residual": False}),
+    ("lokr", {"decompose_both": True, "rank": 2}),
+]
+
+
+def make(kind: str) -> Any:
+    return tiny_t5() if kind == "t5" else tiny_models.tiny(kind)
+
+
+def put(model: nn.Module, name: str, method: str, seed: int, **overrides: Any) -> None:
+    chosen = settings(method, **{**SMALLER.get(method, {}), **overrides})
+    named = replace(chosen, placement={**chosen.placement, "name": name})
+    torch.manual_seed(seed)
+    insert_method(model, named, counterparts={}, reversible=True)
+    disturb(model, seed=seed)
+
+
+def with_three(kind: str, method: str, **overrides: Any) -> Any:
+    model = make(kind)
+    for seed, name in enumerate("abc"):
+        put(model, name, method, seed, **overrides)
+    return model
+
+
+def inputs(model: nn.Module, rows: int = len(ROWS)) -> dict[str, Any]:
+    batch = tiny_models.family_batch(model, rows=rows, length=7, tokens=3)
+    return tiny_models.family_for(model).inputs(model, batch)
+
+
+@torch.no_grad()
+def logits(model: nn.Module, rows: int = len(ROWS)) -> torch.Tensor:
+    found: torch.Tensor = model(**inputs(model, rows)).logits
+    return found
+
+
+def one_by_one(model: nn.Module, names: Sequence[str | None] = ROWS) -> torch.Tensor:
+    found = alone(model, names)
+    return torch.stack([found[name][row] for row, name in enumerate(names)])
+
+
+def alone(model: nn.Module, names: Sequence[str | None]) -> dict[str | None, torch.Tensor]:
+    """All rows by each adapter."""
+    active, found = model.__dict__["krona"].active, {}
+    for name in names:
+        surgery.activate(model, name)
+        found[name] = logits(model, len(names))
+    surgery.activate(model, active)
+    return found
+
+
+def answers(model: nn.Module) -> list[str]:
+    family = tiny_models.family_for(model)
+
+    def decode(ids: torch.Tensor, **_: Any) -> list[str]:
+        return [" ".join(map(str, row)).split(f" {family.eos}")[0] for row in ids.tolist()]
+
+    family.tokenizer = SimpleNamespace(pad_token_id=0, batch_decode=decode)
+    batch = tiny_models.family_batch(model, rows=len(ROWS), length=7, tokens=3)
+    found: list[str] = family.answers(model, batch, longest=5)
+    return found
+
+
+def close(actual: torch.Tensor, expected: torch.Tensor) -> bool:
+    return bool((actual - expected).abs().max() <= 1e-5 * max(1.0, float(expected.abs().max())))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", MIXABLE)
+def test_each_row_has_its_adapter(method: str, kind: str) -> None:
+    model = with_three(kind, method)
+    expected, before = one_by_one(model), snapshot(model)
+    if method != "untuned":
+        pairs = itertools.combinations(alone(model, ROWS).values(), 2)
+        assert all((one - other).abs().max() > 1e-3 for one, other in pairs)
+    others = ["c", "c", "a", None, "b", "a"]
+    with surgery.mixed(model, ROWS) as batch:
+        assert close(logits(model), expected)
+        batch.set(others)
+        switched = logits(model)
+    assert close(switched, one_by_one(model, others))
+    surgery.activate(model, "b")
+    with surgery.mixed(model, ROWS):
+        assert close(logits(model), expected)
+    assert model.__dict__["krona"].active == "b"
+    surgery.activate(model, "c")
+    assert same_bits(snapshot(model), before)
+    assert not [module for module in model.modules() if "forward" in module.__dict__]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", ["lora", "krona", "krona_b", "ia3", "dora"])
+def test_answers_are_those_of_each_adapter(method: str, kind: str) -> None:
+    model = with_three(kind, method)
+    expected: dict[str | None, list[str]] = {}
+    for name in ROWS:
+        surgery.activate(model, name)
+        expected[name] = answers(model)
+    with surgery.mixed(model, ROWS):
+        assert answers(model) == [expected[name][row] for row, name in enumerate(ROWS)]
+
+
+@pytest.mark.parametrize(("method", "overrides"), VARIANTS)
+def test_variants(method: str, overrides: dict[str, Any]) -> None:
+    model = with_three("t5", method, **overrides)
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    assert close(mixed, one_by_one(model))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in tiny_models.NAMES if kind not in (*KINDS, "deberta-v2")])
+@pytest.mark.parametrize("method", ["krona", "krona_b", "bitfit"])
+def test_other_architectures(method: str, kind: str) -> None:
+    model = with_three(kind, method)
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    assert close(mixed, one_by_one(model))
+
+
+def several_kinds(kind: str) -> Any:
+    model = make(kind)
+    put(model, "a", "lora", 0)
+    put(model, "b", "lora", 1, rank=2)
+    put(model, "c", "krona_b", 2)
+    put(model, "d", "dora", 3)
+    put(model, "e", "bitfit", 4)
+    put(model, "f", "ia3", 5)
+    put(model, "g", "lora", 6)
+    return model
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_adapters_of_several_methods(kind: str) -> None:
+    model, names = several_kinds(kind), ["a", "b", None, "c", "d", "e", "f", "g", "a", "e"]
+    with surgery.mixed(model, names):
+        mixed = logits(model, len(names))
+    assert close(mixed, one_by_one(model, names))
+
+
+def test_one_adapter_alone_runs_its_own_modules() -> None:
+    model = with_three("t5", "krona_b")
+    surgery.activate(model, "a")
+    expected = logits(model)
+    surgery.activate(model, "c")
+    with surgery.mixed(model, ["a"] * len(ROWS)):
+        assert torch.allclose(logits(model), expected, atol=1e-6)
+
+
+def test_the_base_is_computed_once() -> None:
+    model, calls = with_three("t5", "lora"), []
+    places = [adapted for _, adapted in surgery.adapted_modules(model)]
+    for adapted in places:
+        adapted.base.register_forward_hook(lambda module, inputs, output: calls.append(len(output)))
+    with surgery.mixed(model, ROWS):
+        logits(model)
+    assert calls == [len(ROWS)] * len(places)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_weight_that_changes_is_seen(kind: str) -> None:
+    model = with_three(kind, "lora")
+    with surgery.mixed(model, ROWS):
+        before = logits(model)
+        with torch.no_grad():
+            for tensor in surgery.adapter_state(model, "b").values():
+                tensor.add_(0.05)
+        after = logits(model)
+        for tensor in surgery.adapter_state(model, "a").values():
+            tensor.data = tensor.data * 1.1
+        moved = logits(model)
+    changed = [not torch.equal(one, other) for one, other in zip(before, after, strict=True)]
+    assert changed == [name == "b" for name in ROWS]
+    assert close(moved, one_by_one(model))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_bfloat16(kind: str) -> None:
+    model = with_three(kind, "krona")
+    for name in "abc":
+        for tensor in surgery.adapter_state(model, name).values():
+            tensor.data = tensor.data.bfloat16()
+    for original in model.__dict__["krona"].originals.values():
+        original.data = original.data.bfloat16()
+    model.bfloat16()
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    expected = one_by_one(model)
+    assert mixed.dtype == torch.bfloat16
+    assert (mixed - expected).abs().max() <= 0.05 * expected.abs().max()
+
+
+def test_a_copy_made_inside_is_a_model_of_its_own() -> None:
+    model = with_three("t5", "lora")
+    with surgery.mixed(model, ROWS):
+        twin = copy.deepcopy(model)
+        expected = logits(model)
+    surgery.take_out(model)
+    assert close(logits(twin), expected)
+
+
+def test_inference_mode_and_back() -> None:
+    model = with_three("t5", "krona")
+    with surgery.mixed(model, ROWS):
+        with torch.inference_mode():
+            first = model(**inputs(model)).logits
+        assert torch.equal(logits(model), first)
+
+
+def test_an_error_inside_puts_the_forwards_back() -> None:
+    model = with_three("llama", "krona_b")
+    hooks = [len(module._forward_pre_hooks) for module in model.modules()]
+    with pytest.raises(ZeroDivisionError), surgery.mixed(model, ROWS):
+        raise ZeroDivisionError
+    assert [len(module._forward_pre_hooks) for module in model.modules()] == hooks
+    assert not [module for module in model.modules() if "forward" in module.__dict__]
+
+
+def test_another_number_of_rows() -> None:
+    model = with_three("t5", "lora")
+    with surgery.mixed(model, ["a", "b"]), pytest.raises(KronaError, match=r"given 6 rows, and .* of 2 rows"):
+        logits(model)
+
+
+def test_beams_are_refused_and_beams_as_rows_are_not() -> None:
+    model = with_three("llama", "lora")
+    batch = tiny_models.family_batch(model, rows=2, length=7, tokens=3)
+    given = {key: batch[key] for key in ("input_ids", "attention_mask")}
+    settled = {"max_new_tokens": 4, "num_beams": 2, "do_sample": False, "pad_token_id": 0, "eos_token_id": 1}
+    with surgery.mixed(model, ["a", "b"]), pytest.raises(KronaError, match="Beams are rows"):
+        model.generate(**given, **settled)
+    with surgery.mixed(model, ["a", "a", "b", "b"]):
+        found = model.generate(**given, **settled)
+    for row, name in enumerate("ab"):
+        surgery.activate(model, name)
+        own = model.generate(**given, **settled)
+        width = min(found.shape[1], own.shape[1])
+        assert torch.equal(found[row, :width], own[row, :width])
+
+
+def test_a_backbone_that_reads_a_weight_where_rows_are_expected() -> None:
+    model = with_three("deberta-v2", "lora")
+    with surgery.mixed(model, ["a"] * 16), pytest.raises(KronaError, match="no rows but a weight"):
+        logits(model, 16)
+
+
+def test_mistakes() -> None:
+    model = with_three("t5", "lora")
+    cases: list[tuple[Any, str]] = [([], "rows is empty"), (["a", "z"], "no adapter named 'z'.*'a', 'b', 'c'")]
+    for rows, message in cases:
+        with pytest.raises(KronaError, match=message), surgery.mixed(model, rows):
+            pass
+    with pytest.raises(KronaError, match="no adapter is in this model"), surgery.mixed(tiny_t5(), ["a"]):
+        pass
+    with surgery.mixed(model, ROWS) as batch:
+        with pytest.raises(KronaError, match="no adapter named 'z'"):
+            batch.set(["z"])
+        with pytest.raises(KronaError, match=r"in surgery\.mixed already"), surgery.mixed(model, ROWS):
+            pass
+        with pytest.raises(KronaError, match="gradients are on"):
+            model(**inputs(model))
+        assert close(logits(model), logits(model))
+    with pytest.raises(KronaError, match="training mode"), surgery.mixed(model.train(), ROWS):
+        pass
+
+
+def test_surgery_inside() -> None:
+    model = with_three("t5", "lora")
+    with surgery.mixed(model, ROWS):
+        surgery.merge(model)
+        with pytest.raises(KronaError, match="'c' is in the backbone's weights"):
+            logits(model)
+        surgery.unmerge(model)
+        logits(model)
+        surgery.insert(model, Adapter, target_modules=["o"], name="d")
+        with pytest.raises(KronaError, match="put in or taken out inside"):
+            logits(model)
+        surgery.take_out(model, "d")
+        logits(model)
+    surgery.activate(model, "c")
+    surgery.merge(model)
+    with pytest.raises(KronaError, match=r"'c' is merged into the weights: surgery\.unmerge"):
+        surgery.mixed(model, ROWS).__enter__()
+
+
+def test_full_fine_tuning_shares_nothing() -> None:
+    model = make("t5")
+    put(model, "a", "lora", 0)
+    put(model, "whole", "full", 1)
+    with pytest.raises(KronaError, match="'whole' is active and trains the whole"), surgery.mixed(model, ["a"]):
+        pass
+    surgery.activate(model, "a")
+    with pytest.raises(KronaError, match="'whole' trains the whole backbone"), surgery.mixed(model, ["a", "whole"]):
+        pass
+    with surgery.mixed(model, ["a", None]):
+        mixed = logits(model, 2)
+        surgery.activate(model, "whole")
+        with pytest.raises(KronaError, match="'whole' is in the backbone's weights"):
+            logits(model, 2)
+    surgery.activate(model, "a")
+    assert close(mixed, one_by_one(model, ["a", None]))
+
+
+def test_no_bare_backbone() -> None:
+    model = tiny_t5()
+    surgery.insert(model, LoRA, target_modules=["q"], reversible=False)
+    with surgery.mixed(model, ["default"] * 6):
+        logits(model)
+    with pytest.raises(KronaError, match="no bare backbone"), surgery.mixed(model, ["default", None]):
+        pass
+
+
+class Silent(Kronecker):
+    """A branch of a user's own, without parts."""
+
+    parts: Any = None
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "parts":
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
+
+def test_a_branch_of_ones_own_runs_adapter_by_adapter() -> None:
+    model = tiny_t5()
+    for name in "abc":
+        surgery.insert(model, Silent, target_modules=["q", "wi"], kron_factors=[[8, 8]], name=name)
+        disturb(model, seed=ord(name))
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    assert close(mixed, one_by_one(model))
+
+
+def test_a_weight_that_left_the_model() -> None:
+    model = with_three("t5", "lora")
+    model.decoder.final_layer_norm = copy.deepcopy(model.decoder.final_layer_norm)
+    with (
+        pytest.raises(
+            KronaError, match=r"decoder\.final_layer_norm\.weight, which adapter 'a' .* no longer in the model"
+        ),
+        surgery.mixed(model, ROWS),
+    ):
+        pass
+
+
+def test_dora_of_a_branch_of_ones_own() -> None:
+    model = tiny_t5()
+    for name in "abc":
+        surgery.insert(model, Silent, target_modules=["q"], kron_factors=[[8, 8]], name=name, magnitude=True)
+        disturb(model, seed=ord(name))
+    with surgery.mixed(model, ROWS):
+        mixed = logits(model)
+    assert close(mixed, one_by_one(model))
