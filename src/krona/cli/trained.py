@@ -1,4 +1,4 @@
-"""The commands of `krona` that use what runs trained: predict, evaluate, export, import."""
+"""The commands of `krona` that use what runs trained: predict, evaluate, export, import, inspect, merge."""
 
 import sys
 from pathlib import Path
@@ -122,4 +122,50 @@ def import_(
     from krona.trained.incoming import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
+    print(*map(as_typed, lines), sep="\n")
+
+
+@app.command()
+def inspect(
+    run: Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")],
+    every: Annotated[bool, typer.Option("--all", help="a row for each place")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    plot: Annotated[Path | None, typer.Option(help="a new .svg file: the singular values by layer")] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
+) -> None:
+    """Show what a run trained: places, shapes, norms and ranks of the updates; needs no weights of the backbone."""
+    from krona.trained import inspect_plot, inspect_text
+    from krona.trained.inspect import inspect as command
+
+    if plot is not None:
+        inspect_plot.check(plot, overwrite=overwrite)
+    one = command(run, backbone=backbone, outputs=paths.OUTPUTS)
+    if plot is not None:
+        inspect_plot.write(one, plot)
+    if as_json:
+        print(inspect_text.as_json(one))
+    else:
+        inspect_text.show(one, Console(), every=every)
+
+
+@app.command()
+def merge(
+    runs: Annotated[list[str], typer.Argument(help="two or more runs (ids, beginnings of them, folders) or files")],
+    out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
+    weights: Annotated[str | None, typer.Option(help="0.5,0.5: one for each; default: the mean")] = None,
+    rank: Annotated[int | None, typer.Option(help="of LoRA: the nearest of this rank; default: exact")] = None,
+    terms: Annotated[int | None, typer.Option(help="of KronA, LoKr: the nearest sum of so many products")] = None,
+    task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the first run's")] = None,
+    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
+) -> None:
+    """Add up what several runs of one backbone and method trained, with weights, into one adapter's file."""
+    from krona.adapters.find import find
+    from krona.trained import merge as command
+
+    lines = command.merge(
+        [find(run, outputs=paths.OUTPUTS) for run in runs], out, weights=command.weights_of(weights), rank=rank,
+        terms=terms, task=task, backbone=backbone, overwrite=overwrite,
+    )  # fmt: skip
     print(*map(as_typed, lines), sep="\n")

@@ -23,6 +23,11 @@ from krona.surgery.wrapper import adapter_named, state_of
 
 FORMAT = 1
 METHODS = "krona.methods."  # whose classes a file may name
+PARTS = ("branch_config", "insertion", "backbone")  # of the ``krona`` entry
+
+
+class OtherBackboneError(KronaError):
+    """An adapter's file and a model that is not the backbone it was trained on."""
 
 
 def save_adapter(
@@ -86,6 +91,34 @@ def load_adapter(
     return notes
 
 
+def load_on_meta(model: nn.Module, path: str | Path, *, branch: Callable[..., nn.Module] | None = None) -> None:
+    """Rebuild an adapter on a backbone of the meta device, its own tensors from the file: ``delta()`` then works.
+
+    Raises:
+        OtherBackboneError: a model of another shape, which is untouched then.
+        KronaError: a damaged file, a header or tensors that do not fit.
+    """
+    path = Path(path)
+    entry, _ = read_header(path)
+    if branch is None and entry["branch"] is not None:
+        branch = _class_at(entry["branch"], path)
+    tensors = _read(path, load_file)
+    try:
+        _check_backbone(model, branch, entry, path, other_backbone=True)
+        insert(model, branch, **entry["insertion"], **entry["branch_config"])
+        own = adapter_state(model, "default")
+        copy_into(own, tensors)  # checks names and shapes
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise KronaError(f"{path}: its header's `krona` makes no sense: {type(error).__name__}: {error}") from error
+    except OtherBackboneError:
+        raise
+    except KronaError as error:
+        raise KronaError(f"{path}: {error}") from error
+    loaded = {id(p): nn.Parameter(tensors[key], requires_grad=False) for key, p in own.items()}
+    for module in model.modules():
+        module._parameters.update({key: loaded[id(p)] for key, p in module._parameters.items() if id(p) in loaded})
+
+
 def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     """The ``krona`` entry of an adapter's file, and the other entries."""
 
@@ -96,11 +129,13 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
     notes = _read(Path(path), metadata)
     try:
         entry = json.loads(notes.pop("krona"))
-        found, _, *parts = [entry[key] for key in ("format", "branch", "branch_config", "insertion", "backbone")]
+        found, branch, *parts = [entry[key] for key in ("format", "branch", *PARTS)]
         places = [parts[1].get(key, ()) for key in ("target_modules", "head")]
+        parameters, *_ = [parts[2][key] for key in ("parameters", "shapes", "frozen")]
         if not all(isinstance(part, dict) for part in parts) or not all(map(_is_words, places)):
             raise TypeError
-        parts[2]["parameters"] + 0, parts[2]["shapes"], parts[2]["frozen"]
+        if not (isinstance(branch, str | None) and isinstance(parameters, int)):
+            raise TypeError
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
     if found != FORMAT:
@@ -149,7 +184,7 @@ def _check_backbone(
 ) -> None:
     wanted = entry["backbone"]
     if not same_shapes(model, wanted):
-        raise KronaError(
+        raise OtherBackboneError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "
             f"{parameters(model):,} here, or other names. Load it into the backbone that it was trained on"
         )
@@ -162,7 +197,7 @@ def _check_backbone(
             "backbone in fp32, or pass other_backbone=True if it is the one that the adapter was trained on"
         )
     if not same:
-        raise KronaError(
+        raise OtherBackboneError(
             f"{path} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
             "it was trained on, or pass other_backbone=True"
         )

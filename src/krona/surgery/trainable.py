@@ -11,7 +11,7 @@ from krona.messages import KronaError
 from krona.surgery.layers import is_linear, is_norm
 from krona.surgery.standing_aside import check_trained
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import adapted_modules, adapter_named, base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, base_of, of_an_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,19 @@ def update_rank(model: nn.Module) -> int | None:
         return max(map(min, linear))
     ranks: list[int] = []
     for _, adapted in adapted_modules(model):
-        branches: Any = adapted.branches["default"]
-        own: list[int | None] = [getattr(branch, "update_rank", None) for branch in branches]
-        known = [rank for rank in own if rank is not None]
-        if len(known) < len(own):
+        if (rank := rank_of_branches(adapted, "default")) is None:
             return None
-        widest = min(widths_at(adapted, "default"))
-        ranks.append(widest if "default" in adapted.magnitudes else min(widest, sum(known)))
+        ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
     # without branches, what trains in their place moves outputs and no weight: a rank of 0, as a branch for it has
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
+
+
+def rank_of_branches(adapted: Adapted, name: str) -> int | None:
+    """The highest rank that an adapter's branches at a place can have together; None where one is no linear map."""
+    branches: Any = adapted.branches[name]
+    own: list[int | None] = [getattr(branch, "update_rank", None) for branch in branches]
+    known = [rank for rank in own if rank is not None]
+    return None if len(known) < len(own) else min(*widths_at(adapted, name), sum(known))
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
