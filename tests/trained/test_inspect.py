@@ -272,7 +272,7 @@ def test_damaged_and_forged_files_are_one_message(tmp_path: Path) -> None:
         ({"insertion": {**entry["insertion"], "target_modules": ["nowhere"]}}, "'nowhere' matches no module"),
         ({"insertion": None}, "no usable `krona` entry"),
         ({"backbone": {}}, "no usable `krona` entry"),
-        ({"insertion": {**entry["insertion"], "target_modules": [1]}}, "makes no sense"),
+        ({"insertion": {**entry["insertion"], "target_modules": [1]}}, "no usable `krona` entry"),
         ({"insertion": {}}, "target_modules is empty"),
         ({"format": 99}, "format 99"),
     ]
