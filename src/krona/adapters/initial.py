@@ -13,21 +13,28 @@ from krona import surgery
 from krona.adapters.find import find
 from krona.messages import KronaError, amount, first_few
 from krona.surgery.adapter_file import read_header
+from krona.surgery.backbone_mark import same_values
 from krona.surgery.peft_format import read_peft
 from krona.surgery.peft_format.folder import open_folder
 from krona.surgery.peft_format.names import CONFIG, WEIGHTS
 
+FLAGS = ("train_layer_norms", "train_backbone", "head")  # which of the backbone's weights no mark covers
 SHOWN = 3  # tensors that a note names
 
 
 @dataclass(frozen=True)
 class Start:
-    """Trained tensors by name. branch: the class's path; branch_config: its arguments; name: where they are from."""
+    """Trained tensors by name. branch: the class's path; branch_config: its arguments; name: where they are from.
+
+    insertion, backbone: of krona's file, the arguments of `surgery.insert` and the backbone's mark.
+    """
 
     name: str
     tensors: Mapping[str, Tensor]
     branch: str | None
     branch_config: Mapping[str, Any] = field(default_factory=dict)
+    insertion: Mapping[str, Any] = field(default_factory=dict)
+    backbone: Mapping[str, Any] = field(default_factory=dict)
 
 
 def fingerprint(source: str) -> str:
@@ -63,20 +70,25 @@ def read_start(source: str, model: nn.Module) -> Start:
         return Start(source, tensors, branch, adapter.branch_config)
     run_id, adapter = _adapter(source)
     entry, _ = read_header(adapter)
-    return Start(run_id, load_file(adapter), entry["branch"], entry["branch_config"])
+    return Start(
+        run_id, load_file(adapter), entry["branch"], entry["branch_config"], entry["insertion"], entry["backbone"]
+    )
 
 
 def begin_from(model: nn.Module, start: Start) -> list[str]:
     """Copy what fits into what trains; notes on what does not.
 
     Raises:
-        KronaError: another method, or no tensor of the branches that fits. Nothing is copied then.
+        KronaError: another method, another backbone, or no tensor of the branches that fits. Nothing is copied then.
     """
     adapter = surgery.adapter_state(model, "default")
     inserted = model.__dict__["krona"].adapters["default"]
     own = f"{inserted.branch.__module__}.{inserted.branch.__qualname__}" if inserted.branch else None
     what = f"init_from={start.name}"
     _same_class(start.name, start.branch, own)
+    alike = all(start.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
+    if start.backbone and alike and same_values(model, start.backbone, trained=set(inserted.trained)) is False:
+        raise KronaError(f"{what} was trained on another backbone: its weights are not those of this one")
     fits = {name for name, value in start.tensors.items() if name in adapter and adapter[name].shape == value.shape}
     branches = adapter.keys() - inserted.trained.keys()
     if not fits or (branches and not branches & fits):
