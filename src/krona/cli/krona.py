@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,6 +36,20 @@ def main() -> None:
             raise
         print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)
         sys.exit(1)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"krona {version('krona')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None: ...
 
 
 @app.command()

@@ -1,0 +1,39 @@
+"""The package as Python and its users find it: version, entry points, types, names that load on first use."""
+
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import krona
+
+ROOT = Path(__file__).parent.parent
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_version_is_that_of_the_installed_package() -> None:
+    assert krona.__version__ == version("krona") == DECLARED["project"]["version"]
+    assert python("-m", "krona", "--version") == f"krona {krona.__version__}\n"
+
+
+def test_krona_is_a_module_that_runs() -> None:
+    assert "Usage: python -m krona [OPTIONS] COMMAND" in python("-m", "krona", "--help")
+
+
+def test_type_checkers_find_the_packages_types() -> None:
+    assert (Path(krona.__file__).parent / "py.typed").is_file()
+    assert "py.typed" in DECLARED["tool"]["setuptools"]["package-data"]["krona"]
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = krona.nothing
