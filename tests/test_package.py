@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import krona
+from krona import surgery
 
 ROOT = Path(__file__).parent.parent
 DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -37,3 +38,16 @@ def test_type_checkers_find_the_packages_types() -> None:
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = krona.nothing
+
+
+def test_import_krona_loads_nothing_and_dir_shows_the_public_names() -> None:
+    heavy = "{'torch', 'transformers', 'pandas', 'hydra'}"
+    code = f"import sys, krona; print(sorted({heavy} & set(sys.modules)), set(krona.__all__) <= set(dir(krona)))"
+    assert python("-c", code) == "[] True\n"
+
+
+def test_every_public_name_is_there_and_says_what_it_does() -> None:
+    for name in krona.__all__:
+        assert getattr(krona, name).__doc__, name
+    assert (krona.insert, krona.take_out) == (surgery.insert, surgery.take_out)
+    assert (krona.merge, krona.bake) == (surgery.merge, surgery.bake)

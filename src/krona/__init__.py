@@ -4,17 +4,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from krona.outputs.frame import read_results
+    from krona.surgery import bake, insert, merge, take_out
     from krona.trained.load import Prediction, Trained, load
 
     __version__: str
 
+__all__ = [
+    "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "read_results", "take_out"
+]  # fmt: skip
 _HOMES = {
-    "Prediction": "krona.trained.load",
-    "Trained": "krona.trained.load",
-    "load": "krona.trained.load",
+    "krona.outputs.frame": ("read_results",),
+    "krona.surgery": ("bake", "insert", "merge", "take_out"),
+    "krona.trained.load": ("Prediction", "Trained", "load"),
 }
-
-__all__ = ["Prediction", "Trained", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:  # on first use: `import krona` alone loads no torch
@@ -22,9 +25,10 @@ def __getattr__(name: str) -> Any:  # on first use: `import krona` alone loads n
         from importlib.metadata import version
 
         return version("krona")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'krona' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'krona' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
