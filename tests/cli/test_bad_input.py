@@ -82,7 +82,10 @@ TYPED = [
     (["seeed=3"], "seeed is no setting: did you mean 'seed'?"),
     (["++typo=3"], "typo is no setting: there are backbone, batch_size"),
     (["+typo=3"], "typo is no setting"),
-    (["optimizer.learning_rate=3"], "optimizer.learning_rate is no setting"),
+    (["optimizer.learning_rate=3"], "optimizer.learning_rate is no setting: krona has optimizer.lr=1e-3"),
+    (["+lr=1e-3"], "lr is no setting: krona has optimizer.lr=1e-3"),
+    (["experiment=mine"], "experiment is no setting: krona has profile=demo (whole settings are groups"),
+    (["trainer.fast_dev_run=true"], "trainer.fast_dev_run is no setting: krona has profile=demo trainer.max_steps=1"),
     (["method=full", "method.rank=3"], "method.rank: the method full has no rank, it puts no branch in"),
     (["method=lora", "method.rnk=3"], "method.rnk: the method lora has no rnk: did you mean 'rank'?"),
     (["method=lora", "factors=2x384"], "method.kron_factors: the method lora has no kron_factors"),
@@ -112,7 +115,7 @@ TYPED = [
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
     (["backbone=hub"], "backbone.name must be given"),
     (["data.protocol=table2"], "data.protocol='table2': expected table1 or appendix_d1"),
-    (["trainer.precision=16-mixed"], "trainer.precision='16-mixed': expected 32-true or bf16-mixed"),
+    (["trainer.precision=16-mixed"], "bf16-frozen; krona has trainer.precision=bf16-mixed (no fp16)"),
 ]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from krona import surgery
 from krona.config import settings as s
+from krona.config.habits import instead_of
 from krona.config.types import expected
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.task import Task
@@ -153,12 +154,15 @@ def _problems(cls: Any, prefix: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def _unknown(prefix: str, values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    return [f"{prefix}{key} is no setting: {did_you_mean(key, sorted(known))}" for key in values if key not in known]
+    wrong = [key for key in values if key not in known]
+    near = {key: instead_of(f"{prefix}{key}") or did_you_mean(key, sorted(known)) for key in wrong}
+    return [f"{prefix}{key} is no setting: {near[key]}" for key in wrong]
 
 
 def _mismatches(hints: Mapping[str, Any], prefix: str, values: Mapping[str, Any]) -> list[str]:
     return [
         f"{prefix}{key}={value!r}: expected {words}"
+        + (f"; {own}" if (own := instead_of(f"{prefix}{key}", value)) else "")
         for key, value in values.items()
         if key in hints and (words := expected(value, hints[key])) is not None
     ]

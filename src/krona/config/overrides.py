@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import choices, groups, no_such, require_choices
 from krona.config.compose import STUDIES, TUNED
+from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import CONF
 
@@ -118,12 +119,15 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 
 def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
-    """The check's message for a key that Hydra does not know, with the nearest right key."""
+    """The check's message for a key that Hydra does not know, with the nearest right key; a line for each habit."""
     from krona.config import check
     from krona.config.compose import compose_job, hydra_session
 
     matched = [VALUE.match(item) for item in arguments]
     given = [(match[2], match[3]) for match in matched if match is not None]
+    if instead_of(key):
+        keys = dict.fromkeys([key, *(name for name, _ in given)])
+        return "\n".join(f"{one} is no setting: {own}" for one in keys if (own := instead_of(one)))
     chosen = [f"{name}={value.split(',')[0]}" for name, value in given if name in groups() and name != "sweeps"]
     try:
         with hydra_session():
