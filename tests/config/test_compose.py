@@ -1,5 +1,8 @@
 """A sweep's jobs share what they choose: each is what Hydra alone makes of it, and none changes another."""
 
+import subprocess
+import sys
+
 import pytest
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -7,7 +10,8 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from krona.config import compose as composing
-from krona.config.compose import Composed, Composer, hydra_session, job_from
+from krona.config.compose import Composed, Composer, compose_job, hydra_session, job_from
+from krona.paths import PROJECT
 
 JOBS = (
     ("method=krona", "task=rte", "seed=1"),
@@ -54,3 +58,13 @@ def test_jobs_of_the_same_choices_are_read_from_files_once(monkeypatch: pytest.M
 def test_a_key_that_is_no_setting_is_hydras_own_error() -> None:
     with hydra_session(), pytest.raises(ConfigCompositionException, match="Could not override 'batch_sice'"):
         Composer().job(["method=krona", "batch_sice=3"])
+
+
+def test_hydra_alone_composes_as_the_readme_shows() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8").split("## A config in Python")[1]
+    snippet = readme.split("```python\n")[1].split("```")[0]
+    script = f"{snippet}\nOmegaConf.to_container(cfg, resolve=True)"  # every value, not only the method's
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    with hydra_session():
+        assert OmegaConf.create(done.stdout) == compose_job(["method=krona", "task=rte"]).config["method"]

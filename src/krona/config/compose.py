@@ -1,7 +1,6 @@
 """Composition of jobs: Hydra's configs and command-line overrides in, plain values out."""
 
 import copy
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,43 +24,11 @@ from yaml import YAMLError
 from krona.config import tuned
 from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices
 from krona.messages import KronaError
-from krona.methods import factor_shapes
-from krona.paths import CONF, NANO, OUTPUTS, PROJECT
+from krona.paths import CONF, OUTPUTS
 
 MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but with the best values of a search
-WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # names of a backbone's width in configs
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
-
-
-def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Shapes of A with the parameters of rank-1 LoRA on a layer as wide as the backbone; all sides are 2 or more."""
-    backbone = _root_.backbone
-    sizes = dict(backbone.get("sizes") or {})
-    folder = NANO if backbone.name == "nano" else backbone.get("path")
-    if folder is not None and (file := Path(folder).expanduser() / "config.json").is_file():
-        sizes = json.loads(file.read_text(encoding="utf-8"))
-    width = next((int(sizes[name]) for name in WIDTHS if sizes.get(name)), None)
-    if width is None:
-        raise KronaError(
-            "sweeps=factor_shapes needs the backbone's width, from its folder's config.json or as in "
-            f"backbone.sizes={{hidden_size:768}} (also {', '.join(name for name in WIDTHS if name != 'hidden_size')})"
-        )
-    narrow = None
-    if groups := sizes.get("num_key_value_heads"):
-        narrow = groups * (sizes.get("head_dim") or width // sizes["num_attention_heads"])
-    return ",".join(f"[[{a1},{a2}]]" for a1, a2 in factor_shapes.budget_shapes(width, narrow))
-
-
-def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfig) -> Any:
-    return exceptions.get(_root_.method.name, default)
-
-
-OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
-OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
-OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
-OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
-OmegaConf.register_new_resolver("by_method", _by_method, replace=True)
 
 
 @dataclass(frozen=True)
