@@ -16,7 +16,8 @@ from wandb.util import get_core_path
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_SWEEP_ID", "MLFLOW_TRACKING_URI"):
+    of_wandb = ("API_KEY", "MODE", "DIR", "SWEEP_ID", "PROJECT", "NAME", "RUN_GROUP", "JOB_TYPE", "TAGS", "NOTES")
+    for name in (*(f"WANDB_{name}" for name in of_wandb), "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     for name in ("NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb_home"))

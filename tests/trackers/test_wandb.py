@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import wandb
 from tests.trackers.conftest import same_training
-from tests.trackers.one_run import one_run
+from tests.trackers.one_run import config, one_run
 from tests.trackers.wandb_server import Mode, WandbServer
 
 from krona.jobs.processes import Interrupted
+from krona.messages import KronaError
 from krona.outputs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
@@ -92,6 +93,51 @@ def test_three_runs_of_one_process_each_have_their_own(tmp_path: Path, read_wand
         assert [line[3] for line in table["data"]] == [row["prediction"] for row in rows]
         assert table["columns"] == ["id", "source", "target", "prediction", "right"]
     assert len({read_wandb(path, summary=True)["config"]["method/kron_factors"] for path in files}) == 3
+
+
+VARIABLES = {
+    "WANDB_PROJECT": "theirs", "WANDB_NAME": "first try", "WANDB_RUN_GROUP": "night", "WANDB_JOB_TYPE": "probe",
+    "WANDB_TAGS": "paper, draft", "WANDB_NOTES": "a note, of the environment",
+}  # fmt: skip
+
+
+def test_wandbs_variables_win_over_defaults_and_lose_to_what_is_typed(
+    tmp_path: Path, plain: Path, read_wandb: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    typed = ["logger.wandb.tags=[typed]", "logger.wandb.notes='typed, too'", "logger.wandb.group=day"]
+    job, _ = one_run(tmp_path, "logger=wandb", *typed, "sweep=shapes")
+    assert job.run_id == plain.name
+    (path,) = wandb_files(tmp_path)
+    run = next(record["run"] for record in read_wandb(path) if record["type"] == "run")
+    assert (run["run_id"], run["project"], run["display_name"]) == (plain.name, "theirs", "first try")
+    assert (run["job_type"], run["run_group"]) == ("probe", "day")
+    assert (run["tags"], run["notes"]) == (["typed"], "typed, too")
+
+
+def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    default = config("logger=wandb")["logger"]["wandb"]
+    keys = ("project", "name", "group", "job_type", "tags", "notes")
+    assert [default[key] for key in keys] == ["krona", None, None, "train", None, None]
+    for name in VARIABLES:
+        monkeypatch.setenv(name, "")
+    assert config("logger=wandb")["logger"]["wandb"] == default
+    for name, value in VARIABLES.items():
+        monkeypatch.setenv(name, value)
+    given = config("logger=wandb")["logger"]["wandb"]
+    expected = ["theirs", "first try", "night", "probe", ["paper", "draft"], "a note, of the environment"]
+    assert [given[key] for key in keys] == expected
+    assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [({"tags": ["x" * 65]}, "logger.wandb.tags"), ({"name": " "}, "logger.wandb.name"), ({"group": "a\nb"}, "group")],
+)
+def test_a_name_that_wandb_refuses_is_told_at_the_start(arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(KronaError, match=words):
+        WeightsAndBiases(**arguments)
 
 
 def test_history_has_gradients_and_updates(tmp_path: Path, history_of: Any) -> None:

@@ -1,6 +1,7 @@
 """Resolvers of conf/'s ``${…}``: ``${project:}``, ``${choices:method}`` and others, registered on import."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,20 @@ def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfi
     return exceptions.get(_root_.method.name, default)
 
 
+def _variable(name: str, default: str | None = None) -> str | None:
+    """An environment variable's text; an empty one is unset."""
+    return os.environ.get(name) or default
+
+
+def _variable_list(name: str) -> list[str] | None:
+    """The entries of an environment variable that are separated by commas; None if there are none."""
+    return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
+
+
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
 OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
 OmegaConf.register_new_resolver("by_method", _by_method, replace=True)
+OmegaConf.register_new_resolver("variable", _variable, replace=True)
+OmegaConf.register_new_resolver("variable_list", _variable_list, replace=True)

@@ -10,7 +10,7 @@ import netrc
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run
+LONGEST_TAG = 64
 UPLOAD = 3.0  # timeouts that the last upload may take
 NO_ROOM = 2**16  # bytes left on a disk that is full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
@@ -33,6 +34,11 @@ class WeightsAndBiases:
     Args:
         project: of W&B; created by the server if it is new.
         entity: the team or user; null: the key's own.
+        name: of the W&B run; null: the run id. The W&B run's id is the run id in any case.
+        group: null: the name of the sweep.
+        job_type: any word.
+        tags: null: the method and the task.
+        notes: a text about the run.
         mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE overrides it.
         log_adapter: keep adapter.safetensors as an artifact.
         table_rows: the most test predictions in the table; 0: no table.
@@ -44,6 +50,11 @@ class WeightsAndBiases:
         *,
         project: str = "krona",
         entity: str | None = None,
+        name: str | None = None,
+        group: str | None = None,
+        job_type: str = "train",
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
         mode: Literal["auto", "online", "offline"] = "auto",
         log_adapter: bool = False,
         table_rows: int = 10_000,
@@ -52,9 +63,14 @@ class WeightsAndBiases:
         require("wandb", logger="wandb")
         plain_name("logger.wandb.project", project, forbidden="/\\#?%:")
         plain_name("logger.wandb.entity", entity, forbidden="/\\#?%:")
+        for key, value in (("name", name), ("group", group)):
+            plain_name(f"logger.wandb.{key}", value, forbidden="\n")
+        for key, value in (("job_type", job_type), *(("tags", tag) for tag in tags or ())):
+            plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
         if timeout <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
         self.project, self.entity, self.mode = project, entity, mode
+        self.name, self.group, self.job_type, self.tags, self.notes = name, group, job_type, tags, notes
         self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
         self._run: Any = None
         self._unsent: list[str] = []
@@ -114,10 +130,11 @@ class WeightsAndBiases:
         return wandb.init(
             project=self.project,
             entity=self.entity,
-            name=self.about.run_id,
-            group=self.about.sweep and self.about.sweep[:128],
-            job_type="train",
-            tags=[self.about.method[:64], self.about.task[:64]],
+            name=self.name or self.about.run_id,
+            group=self.group or (self.about.sweep and self.about.sweep[:128]),
+            job_type=self.job_type,
+            tags=list(self.tags or (self.about.method[:LONGEST_TAG], self.about.task[:LONGEST_TAG])),
+            notes=self.notes,
             dir=None if "WANDB_DIR" in os.environ else str(self.about.outputs),
             mode=mode,
             reinit="create_new",  # never the run of another job in this process
