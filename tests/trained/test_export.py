@@ -177,6 +177,22 @@ def test_the_card_says_what_a_reader_must_know(backbones: dict[str, Path], tmp_p
     assert str(backbones["data"]) not in text
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(("kind", "form"), [("t5", "merged"), ("t5", "peft"), ("bert", "peft"), ("llama", "merged")])
+def test_the_cards_code_runs(
+    kind: str, form: str, backbones: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora", kind=kind)
+    export(found, to=form, out=tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), flags=re.DOTALL)
+    assert str(backbones[kind]) not in code + (tmp_path / "out" / "README.md").read_text()
+    code = code.replace("BACKBONE_FOLDER", str(backbones[kind])).replace("FOLDER", str(tmp_path / "out"))
+    capsys.readouterr()
+    exec(code, {})
+    said = capsys.readouterr().out
+    assert ("tensor([[" in said) == (kind == "bert")
+
+
 def test_wrong_words_and_places(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", "method=lora")
     (tmp_path / "there").mkdir()

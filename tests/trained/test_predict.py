@@ -203,8 +203,12 @@ def test_outputs_that_cannot_be(rows: Path, sst2: Path, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="there is no folder"):
         ask(sst2, source=rows, output=tmp_path / "none" / "a.tsv")
     (tmp_path / "folder.tsv").mkdir()
-    with pytest.raises(KronaError, match="exists"):
+    with pytest.raises(KronaError, match=r"folder.tsv is a folder: name a file"):
         ask(sst2, source=rows, output=tmp_path / "folder.tsv", overwrite=True)
+    rows_none = tmp_path / "none.tsv"
+    rows_none.write_text("sentence\n")
+    with pytest.raises(KronaError, match="has no rows"):
+        ask(sst2, source=str(rows_none), output=None)
 
 
 class FullDisk(io.FileIO):

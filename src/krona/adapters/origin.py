@@ -97,6 +97,9 @@ def origin_noted(notes: Mapping[str, str], path: Path) -> Origin | None:
                 raise TypeError(f"{name} is {getattr(origin, name)!r}")
         if not all(isinstance(text, str) for text in origin.targets):
             raise TypeError(f"targets are {origin.targets!r}")
+        for parts in origin.scores.values():
+            if not all(isinstance(value, int | float) for value in parts.values()):
+                raise TypeError(f"scores are {origin.scores!r}")
         origin.task_settings, origin.backbone_settings  # noqa: B018
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise KronaError(f"{path}: its header's `{NOTE}` makes no sense: {error}") from error

@@ -74,7 +74,9 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     """Raise KronaError for a file that can't be, or must not be, written."""
     if output.suffix not in ENDINGS:
         raise KronaError(f"--output {output}: {did_you_mean(output.suffix, ENDINGS)}")
-    if output.is_dir() or (output.exists() and not overwrite):
+    if output.is_dir():
+        raise KronaError(f"--output {output} is a folder: name a file")
+    if output.exists() and not overwrite:
         raise KronaError(f"{output} exists: --overwrite replaces it")
     if not output.parent.is_dir():
         raise KronaError(f"--output {output}: there is no folder {output.parent}")

@@ -107,6 +107,8 @@ def lines(one: Evaluation) -> list[str]:
 def _task_and_data(found: Found, task: str | None, data: str | None, overrides: Sequence[str]) -> tuple[Task, Data]:
     """The task whose rows are scored, and where they come from."""
     own = dict(found.result.config["data"]) if found.result is not None else None
+    if task is None and data not in (None, "sample"):
+        task = found.origin.task_settings.sample  # a run on sample data reads GLUE's files as that task
     line = [f"task={task}"] if task else []
     if data is not None:
         line += [f"data={data}"] if data in KINDS else ["data=tsv", f"data.path={data}"]
@@ -129,7 +131,7 @@ def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | Non
         layout = {"train": source}
         file_task = replace(task, files=layout, sample=None, split="given")
         parts = tasks.undivided(file_task, **_reading(data, prefix), path=None)
-        return parts["train"], source
+        return replace(parts["train"], ids=[str(row) for row in range(len(parts["train"]))]), source
     if split in ROLES:
         splits = tasks.load(task, **{**vars(data), "train_rows": None}, prefix=prefix)
         return getattr(splits, split), split

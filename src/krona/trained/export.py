@@ -1,9 +1,7 @@
 """`krona export`: what a run trained, in a form that others load, checked before it is said to be done."""
 
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from torch import Tensor
 from krona import surgery
 from krona.adapters.find import ADAPTER, Found
 from krona.adapters.origin import NOTE
-from krona.backbones.model_config import name_of
+from krona.files import whole_folder
 from krona.hub import unreachable
 from krona.messages import KronaError, did_you_mean
 from krona.outputs.predictions import label_words
@@ -26,6 +24,13 @@ from krona.trained.load import Trained, load
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
+OPTIONS = {  # for a function that a message of surgery names
+    "surgery.bake(model) merges it": "--to merged does it",
+    "surgery.bake(model) merges what is linear, and krona.surgery.adapter_file.save_adapter(model, FILE) keeps "
+    "everything": "--to adapter keeps everything",
+    "krona.surgery.adapter_file.save_adapter(model, FILE) keeps the adapter as it is": "--to adapter keeps it as it is",
+    "surgery.bake(model) and save_pretrained write the model": "--to merged writes the model",
+}
 SAME = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest logit: rounding, no more
 
 
@@ -69,7 +74,7 @@ def export(
         raise KronaError(f"--push {push}: the Hub can't be reached ({why}): without --push the folder is written here")
     if found.adapter is None and not form.whole:
         raise KronaError(f"{found.origin.run_id} trained nothing: there is no adapter to export")
-    with new_folder(out, overwrite=overwrite) as part:
+    with whole_folder(out, overwrite=overwrite) as part:
         trained = load(found, backbone=backbone)
         expected = logits_of(trained)
         lines = form.write(trained, part, DTYPES[dtype or "fp32"])
@@ -78,35 +83,16 @@ def export(
             raise KronaError(
                 f"--to {to}: loaded again, the logits differ by {difference:.2g} of the largest: nothing is exported"
             )
+        if dtype is not None:
+            lines.append(f"weights in {dtype}, trained and scored in {found.origin.precision}")
         (part / "README.md").write_text(
             card.model_card(found, to, lines, auto=trained.family.auto.__name__), encoding="utf-8"
         )
-    lines.append(f"loaded again, its logits differ by at most {difference:.1e} of the largest")
+    same = "identical" if not difference else f"those that it had, to {difference:.1e} of the largest"
+    lines.append(f"loaded again, its logits are {same}")
     if push is not None:
         lines.append(_pushed(out, push))
     return Exported(folder=out, lines=lines, difference=difference)
-
-
-@contextmanager
-def new_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that takes its name when all is in it."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise KronaError(f"{out} exists: --overwrite replaces it, or take another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise KronaError(f"--out {out}: {error.strerror or error}") from error
-    try:
-        yield part
-        part.chmod(0o755)
-        if out.is_dir():
-            shutil.rmtree(out)
-        part.rename(out)
-    except (OSError, RuntimeError) as error:  # safetensors raises its own kind for a full disk
-        raise KronaError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 @torch.no_grad()
@@ -127,6 +113,14 @@ def logits_of(trained: Trained) -> Tensor:
 
 def _difference(expected: Tensor, found: Tensor) -> float:
     return float((found - expected).abs().max() / expected.abs().max())
+
+
+def _as_options(error: KronaError) -> str:
+    """A message of `krona.surgery` with this command's options for its functions."""
+    text = str(error)
+    for words, option in OPTIONS.items():
+        text = text.replace(words, option)
+    return text
 
 
 def _save(trained: Trained, folder: Path, dtype: torch.dtype) -> None:
@@ -156,7 +150,7 @@ def _folded(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     try:
         widths = fold(trained.model)
     except KronaError as error:
-        raise KronaError(f"--to folded: {error}") from error
+        raise KronaError(f"--to folded: {_as_options(error)}") from error
     _save(trained, folder, dtype)
     return [
         f"a whole {type(trained.model).__name__} for plain transformers, its FFNs {widths.new_width} wide "
@@ -177,15 +171,13 @@ def _peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     task_type = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     try:
-        written = write_peft(
-            trained.model, folder, base_model=name_of(trained.origin.backbone_settings), task_type=task_type
-        )
+        written = write_peft(trained.model, folder, base_model=card.base_of(trained.origin), task_type=task_type)
     except KronaError as error:
-        raise KronaError(f"--to peft: {error}") from error
+        raise KronaError(f"--to peft: {_as_options(error)}") from error
     (folder / card.ORIGIN).write_text(card.origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
     if written.values > written.own_values > 0:
-        lines.append(f"as that it has {written.values:,} numbers, krona's branches have {written.own_values:,}")
+        lines.append(f"{written.values:,} numbers in that form; krona's own branches have {written.own_values:,}")
     return lines
 
 

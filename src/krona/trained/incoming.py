@@ -15,6 +15,8 @@ from krona.config.overrides import normalised
 from krona.messages import KronaError
 from krona.surgery.adapter_file import save_adapter
 from krona.surgery.peft_format import read_peft
+from krona.surgery.peft_format.folder import open_folder
+from krona.surgery.peft_format.names import CONFIG
 from krona.trained.card import ORIGIN
 
 
@@ -35,8 +37,11 @@ def import_peft(
         raise KronaError(f"--out {out}: a .safetensors file, such as {out}/{ADAPTER}")
     if out.exists() and not overwrite:
         raise KronaError(f"{out} exists: --overwrite replaces it")
-    if not (folder / "adapter_config.json").is_file():
+    if not folder.is_dir():
+        raise KronaError(f"{folder}: no such folder")
+    if not (folder / CONFIG).is_file():
         raise KronaError(f"{folder}: no adapter_config.json in it, so it is no folder of peft's")
+    open_folder(folder)  # its errors before the backbone's
     origin = _origin(folder, overrides)
     settings = origin.backbone_settings
     if backbone is not None:
@@ -47,11 +52,11 @@ def import_peft(
     loaded.family.check_length(room_of(model.config), source=origin.max_source_length, answer=0)
     read = read_peft(model, folder)
     save_adapter(model, out, notes=origin.as_note())
-    saved = f" and {len(read.modules_to_save)} whole modules" if read.modules_to_save else ""
+    saved = f", {len(read.modules_to_save)} modules (norms, a head) whole" if read.modules_to_save else ""
     return [
         f"{out}: peft's {read.peft_type} at {read.places} places{saved}, of task {origin.task_settings.name} on "
         f"{settings.name}",
-        f"krona predict {out} --input FILE",
+        f"next: krona predict {out} --input FILE",
     ]
 
 
@@ -59,6 +64,8 @@ def _origin(folder: Path, overrides: Sequence[str]) -> Origin:
     """The origin of the overrides, or the one that krona wrote beside the adapter."""
     beside = folder / ORIGIN
     if overrides:
+        if not any(item.startswith("backbone=") for item in overrides):
+            raise KronaError(f"{folder}: name its backbone too, as for train.py: backbone=bert_base")
         with hydra_session():
             config = compose_job(normalised([*overrides, "method=untuned"])).config
         values = {key: config[key] for key in ("seed", "task", "backbone", "max_source_length")}

@@ -72,6 +72,8 @@ def predict(
                 advance(rate((out.done - before) / (time.perf_counter() - began)))
         except KeyboardInterrupt:
             raise StoppedError(_stopped(output, source, out.done)) from None
+        if not out.done:
+            raise KronaError(f"{source} has no rows")
     if output is not None:
         say(Console(stderr=True), f"{output}: {amount(out.done, 'row')}")
 
