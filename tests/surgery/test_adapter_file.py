@@ -147,3 +147,13 @@ def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="top of a module"):
         save_adapter(model, tmp_path / "a.safetensors")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_adapter_is_the_same_bytes_with_notes_too(tmp_path: Path) -> None:
+    """safetensors writes several entries of a header in random order: all is in one entry."""
+    model = inserted("lora")
+    files = [tmp_path / f"{i}.safetensors" for i in range(8)]
+    for file in files:
+        save_adapter(model, file, notes={"run": "a", "task": "b", "more": "c"})
+    assert len({file.read_bytes() for file in files}) == 1
+    assert read_header(files[0])[1] == {"run": "a", "task": "b", "more": "c"}

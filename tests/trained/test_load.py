@@ -219,10 +219,12 @@ def forged(
     """A copy of an adapter's file whose header was changed."""
     with safe_open(source, framework="pt") as file:
         header = file.metadata()
-    krona_entry, origin = json.loads(header["krona"]), json.loads(header[NOTE])
+    krona_entry = json.loads(header["krona"])
+    origin = json.loads(krona_entry["notes"][NOTE])
     entry(krona_entry)
     note(origin)
-    save_file(load_file(source), target, {**header, "krona": json.dumps(krona_entry), NOTE: json.dumps(origin)})
+    krona_entry["notes"] = {NOTE: json.dumps(origin)}
+    save_file(load_file(source), target, {"krona": json.dumps(krona_entry)})
     return target
 
 
@@ -317,8 +319,9 @@ def test_a_file_of_before_the_note(rte: Path, tmp_path: Path) -> None:
     old = tmp_path / rte.name
     old.mkdir()
     with safe_open(rte / "adapter.safetensors", framework="pt") as file:
-        header = {"krona": file.metadata()["krona"]}
-    save_file(load_file(rte / "adapter.safetensors"), old / "adapter.safetensors", header)
+        entry = json.loads(file.metadata()["krona"])
+    del entry["notes"]
+    save_file(load_file(rte / "adapter.safetensors"), old / "adapter.safetensors", {"krona": json.dumps(entry)})
     with pytest.raises(KronaError, match=r"does not say which task and backbone.*no result.json is beside it"):
         load(old / "adapter.safetensors")
     shutil.copy(rte / "result.json", old)
@@ -328,7 +331,7 @@ def test_a_file_of_before_the_note(rte: Path, tmp_path: Path) -> None:
 
 def test_the_note_says_what_the_result_says(rte: Path) -> None:
     with safe_open(rte / "adapter.safetensors", framework="pt") as file:
-        note = json.loads(file.metadata()[NOTE])
+        note = json.loads(json.loads(file.metadata()["krona"])["notes"][NOTE])
     result = read_result(rte / "result.json")
     assert (note["run_id"], note["method"], note["seed"]) == (rte.name, "lora", 0)
     assert note["task"]["template"] == result.config["task"]["template"]

@@ -318,7 +318,7 @@ def test_frozen_weights_are_the_backbones_to_the_bit(
 
     kept = []
     real = files.write_weights
-    monkeypatch.setattr(files, "write_weights", lambda *given: (kept.append(given[2]), real(*given)))
+    monkeypatch.setattr(files, "write_weights", lambda *given: (kept.append(given[3]), real(*given)))
     run({**values, "seed": 1}, tmp_path)
     (model,) = kept
     before = load_file(tiny_folder / "model.safetensors")

@@ -41,7 +41,7 @@ def save_adapter(
     """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
 
     Args:
-        notes: further header entries (a run's id, a task).
+        notes: further entries of the header, by name (a run's origin).
         backbone: its `backbone_fingerprint`, from before its weights were sharded over processes.
     """
     name = _named(model, name)
@@ -120,21 +120,22 @@ def load_on_meta(model: nn.Module, path: str | Path, *, branch: Callable[..., nn
 
 
 def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """The ``krona`` entry of an adapter's file, and the other entries."""
+    """The ``krona`` entry of an adapter's file, and its notes."""
 
     def metadata(file: Path) -> dict[str, str]:
         with safe_open(file, framework="pt") as opened:
             return dict(opened.metadata() or {})
 
-    notes = _read(Path(path), metadata)
+    others = _read(Path(path), metadata)
     try:
-        entry = json.loads(notes.pop("krona"))
+        entry = json.loads(others.pop("krona"))
+        notes = {**entry.pop("notes", {}), **others}
         found, branch, *parts = [entry[key] for key in ("format", "branch", *PARTS)]
         places = [parts[1].get(key, ()) for key in ("target_modules", "head")]
         parameters, *_ = [parts[2][key] for key in ("parameters", "shapes", "frozen")]
         if not all(isinstance(part, dict) for part in parts) or not all(map(_is_words, places)):
             raise TypeError
-        if not (isinstance(branch, str | None) and isinstance(parameters, int)):
+        if not (isinstance(branch, str | None) and isinstance(parameters, int) and _is_words([*notes.values()])):
             raise TypeError
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise KronaError(f"{path} is no adapter of this project: its header has no usable `krona` entry") from error
@@ -176,7 +177,8 @@ def _header(
         "insertion": adapter.insertion,
         "backbone": backbone_fingerprint(model, name) if backbone is None else dict(backbone),
     }
-    return {**(notes or {}), "krona": json.dumps(entry, sort_keys=True)}
+    entry |= {"notes": dict(notes)} if notes else {}
+    return {"krona": json.dumps(entry, sort_keys=True)}  # one entry: safetensors writes several in random order
 
 
 def _check_backbone(
