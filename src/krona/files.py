@@ -35,6 +35,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
         part.unlink(missing_ok=True)
 
 
+def require_new(path: Path, *, overwrite: bool) -> None:
+    """Raise `KronaError` for a file that is there, unless it is to be replaced; for a folder always."""
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise KronaError(f"{path} exists: --overwrite replaces it")
+
+
 @contextmanager
 def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
     """A temporary folder beside ``out`` that takes its name when all is in it."""

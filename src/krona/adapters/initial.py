@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from krona import surgery
 from krona.adapters.find import find
 from krona.messages import KronaError, amount, first_few
-from krona.surgery.adapter_file import read_header
+from krona.surgery.adapter_file import path_of, read_header
 from krona.surgery.backbone_mark import same_values
 from krona.surgery.peft_format import read_peft
 from krona.surgery.peft_format.folder import open_folder
@@ -66,7 +66,7 @@ def read_start(source: str, model: nn.Module) -> Start:
         read_peft(copied, source)
         adapter = copied.__dict__["krona"].adapters["default"]
         tensors = {name: p.detach().clone() for name, p in surgery.adapter_state(copied, "default").items()}
-        branch = None if adapter.branch is None else f"{adapter.branch.__module__}.{adapter.branch.__qualname__}"
+        branch = None if adapter.branch is None else path_of(adapter.branch)
         return Start(source, tensors, branch, adapter.branch_config)
     run_id, adapter = _adapter(source)
     entry, _ = read_header(adapter)
@@ -83,7 +83,7 @@ def begin_from(model: nn.Module, start: Start) -> list[str]:
     """
     adapter = surgery.adapter_state(model, "default")
     inserted = model.__dict__["krona"].adapters["default"]
-    own = f"{inserted.branch.__module__}.{inserted.branch.__qualname__}" if inserted.branch else None
+    own = path_of(inserted.branch) if inserted.branch else None
     what = f"init_from={start.name}"
     _same_class(start.name, start.branch, own)
     alike = all(start.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
@@ -134,9 +134,8 @@ def _files(source: str) -> list[Path]:
 
 
 def _adapter(source: str) -> tuple[str, Path]:
-    """A run's id and its adapter. Raises KronaError where there is none, or a damaged one."""
+    """A run's id and its adapter. Raises KronaError where there is none."""
     found = find(source)
     if found.adapter is None:
         raise KronaError(f"init_from={source}: {found.origin.run_id} trained nothing")
-    read_header(found.adapter)
     return found.origin.run_id, found.adapter

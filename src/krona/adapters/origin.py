@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.config import check
-from krona.config.settings import Backbone, Run
+from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.tasks.task import Task
@@ -56,17 +56,8 @@ class Origin:
         return {NOTE: json.dumps({**asdict(self), "task": task}, sort_keys=True)}
 
 
-def origin_of(settings: Run, result: Result) -> Origin:
-    """The origin of a run's adapter."""
-    return _origin(result, task_prefix=settings.method.task_prefix)
-
-
 def origin_in(result: Result) -> Origin:
-    """The origin that a stored result tells."""
-    return _origin(result, task_prefix=bool(result.config["method"].get("task_prefix", False)))
-
-
-def _origin(result: Result, *, task_prefix: bool) -> Origin:
+    """The origin that a run's result tells."""
     config = result.config
     parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
     numbers = (
@@ -78,7 +69,7 @@ def _origin(result: Result, *, task_prefix: bool) -> Origin:
         seed=result.seed,
         task=config["task"],
         backbone=config["backbone"],
-        task_prefix=task_prefix,
+        task_prefix=bool(config["method"].get("task_prefix", False)),
         max_source_length=config["max_source_length"],
         precision=config["trainer"]["precision"],
         scores={split: found for split, found in parts.items() if found},
@@ -88,10 +79,13 @@ def _origin(result: Result, *, task_prefix: bool) -> Origin:
 
 def origin_noted(notes: Mapping[str, str], path: Path) -> Origin | None:
     """The origin in an adapter's header; None where it has none. Raises KronaError where it makes no sense."""
-    if NOTE not in notes:
-        return None
+    return parsed(notes[NOTE], f"{path}: its header's `{NOTE}`") if NOTE in notes else None
+
+
+def parsed(text: str, what: str) -> Origin:
+    """An origin from its JSON. Raises KronaError where ``what`` makes no sense."""
     try:
-        origin = Origin(**json.loads(notes[NOTE]))
+        origin = Origin(**json.loads(text))
         for name, kind in PLAIN.items():
             if type(getattr(origin, name)) is not kind:
                 raise TypeError(f"{name} is {getattr(origin, name)!r}")
@@ -102,5 +96,5 @@ def origin_noted(notes: Mapping[str, str], path: Path) -> Origin | None:
                 raise TypeError(f"scores are {origin.scores!r}")
         origin.task_settings, origin.backbone_settings  # noqa: B018
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise KronaError(f"{path}: its header's `{NOTE}` makes no sense: {error}") from error
+        raise KronaError(f"{what} makes no sense: {error}") from error
     return origin

@@ -172,7 +172,7 @@ def _header(
     adapter = adapter_named(model, name)
     entry = {
         "format": FORMAT,
-        "branch": None if adapter.branch is None else _path_of(adapter.branch),
+        "branch": None if adapter.branch is None else path_of(adapter.branch),
         "branch_config": adapter.branch_config,
         "insertion": adapter.insertion,
         "backbone": backbone_fingerprint(model, name) if backbone is None else dict(backbone),
@@ -221,7 +221,8 @@ def _read(path: Path, read: Callable[[Path], Any]) -> Any:
         raise KronaError(f"{path} can't be read as safetensors: {error}") from error
 
 
-def _path_of(branch: Callable[..., nn.Module]) -> str:
+def path_of(branch: Callable[..., nn.Module]) -> str:
+    """A branch's class as a file names it."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"{branch!r} can't be named in a file: use a class at the top of a module")

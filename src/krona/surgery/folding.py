@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.kronecker import Kronecker, kron_product
 from krona.methods.parallel_adapter import ParallelAdapter
-from krona.surgery.leaving import unwrap
+from krona.surgery.leaving import require_one, unwrap
 from krona.surgery.low_rank import low_rank
 from krona.surgery.merging import merged_weight
 from krona.surgery.targets import widths
@@ -73,11 +73,7 @@ def fold(model: nn.Module, name: str | None = None) -> Folded:
 
 
 def _only(state: Inserted, name: str | None) -> str:
-    if len(state.adapters) > 1:
-        names = ", ".join(map(repr, state.adapters))
-        raise KronaError(
-            f"there are {len(state.adapters)} adapters in this model ({names}): take out all but one first"
-        )
+    require_one(state)
     if state.merged is not None:
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
     if state.active is None or name not in (None, state.active):

@@ -12,7 +12,7 @@ from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.merging import merge
 from krona.surgery.standing_aside import unfollow
-from krona.surgery.wrapper import adapted_modules, replace, state_of
+from krona.surgery.wrapper import Inserted, adapted_modules, replace, state_of
 
 SAVERS = ("save_pretrained", "push_to_hub")
 
@@ -26,14 +26,19 @@ def bake(model: nn.Module, name: str | None = None) -> None:
         KronaError: a branch that no weight can hold, another adapter in the model. The model is untouched then.
     """
     state = state_of(model)
+    require_one(state)
+    if state.merged is None:
+        merge(model, name)
+    unwrap(model)
+
+
+def require_one(state: Inserted) -> None:
+    """Raise `KronaError` where more than one adapter is in the model."""
     if len(state.adapters) > 1:
         names = ", ".join(map(repr, state.adapters))
         raise KronaError(
             f"there are {len(state.adapters)} adapters in this model ({names}): take out all but one first"
         )
-    if state.merged is None:
-        merge(model, name)
-    unwrap(model)
 
 
 def unwrap(model: nn.Module) -> None:

@@ -81,8 +81,7 @@ def undivided(
     prefix: bool,
 ) -> dict[str, Split]:
     """The official parts of a task's source, undivided; the keywords are those of `load`. Raises KronaError."""
-    prefix = prefix if task.prefix is None else task.prefix
-    reading = Reading(task=task, prefix=prefix, skip_bad_rows=skip_bad_rows, quoting=quoting)
+    reading = Reading(task=task, prefix=task.prefixed(prefix), skip_bad_rows=skip_bad_rows, quoting=quoting)
     return read_parts(reading, kind=kind, path=path, name=name, revision=revision)
 
 

@@ -136,6 +136,10 @@ class Task:
             return "own"
         return "sample" if self.sample is not None else "glue"
 
+    def prefixed(self, wanted: bool) -> bool:
+        """Whether the task's name is put before the source, where the method wants it or not."""
+        return wanted if self.prefix is None else self.prefix
+
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
         """The source text of a row; raises BadRowError where a text is missing."""
         texts = {name: _text(name, row.get(name)) for name in self.columns}

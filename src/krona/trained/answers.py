@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from krona.files import write_whole
+from krona.files import require_new, write_whole
 from krona.messages import KronaError, did_you_mean
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
@@ -76,8 +76,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
         raise KronaError(f"--output {output}: {did_you_mean(output.suffix, ENDINGS)}")
     if output.is_dir():
         raise KronaError(f"--output {output} is a folder: name a file")
-    if output.exists() and not overwrite:
-        raise KronaError(f"{output} exists: --overwrite replaces it")
+    require_new(output, overwrite=overwrite)
     if not output.parent.is_dir():
         raise KronaError(f"--output {output}: there is no folder {output.parent}")
 

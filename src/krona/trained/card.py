@@ -114,7 +114,7 @@ def _input(origin: Origin, auto: str) -> str:
 def _text(origin: Origin, row: Mapping[str, str]) -> str:
     """The text of a row for a model that reads text."""
     task = origin.task_settings
-    return task.source(row, prefix=origin.task_prefix if task.prefix is None else task.prefix)
+    return task.source(row, prefix=task.prefixed(origin.task_prefix))
 
 
 def _loading(origin: Origin, to: str, auto: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from krona.adapters.find import find
+from krona.files import require_new
 from krona.messages import KronaError
 from krona.screen import say
 from krona.trained import submission
@@ -44,8 +45,8 @@ def evaluate(
         for line in submission.lines(sheets, submission_to):
             say(console, line)
         return
-    if output is not None and output.exists() and not overwrite:
-        raise KronaError(f"{output} exists: --overwrite replaces it")
+    if output is not None:
+        require_new(output, overwrite=overwrite)
     if output is not None and len(found) > 1:
         raise KronaError("--output: one run at a time")
     for one in found:

@@ -21,6 +21,7 @@ from krona.tasks import ROLES, Split, Task
 from krona.tasks.sources import KINDS
 from krona.trained.load import Trained, load
 from krona.training.evaluation import scored
+from krona.training.files import predicted_rows
 
 BATCH_SIZE = 64  # where no result says which the run had
 
@@ -126,7 +127,7 @@ def _task_and_data(found: Found, task: str | None, data: str | None, overrides: 
 
 def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | None) -> tuple[Split, str]:
     """The rows to be scored, and what they are called."""
-    prefix = found.origin.task_prefix if task.prefix is None else task.prefix
+    prefix = found.origin.task_prefix
     if source is not None:
         layout = {"train": source}
         file_task = replace(task, files=layout, sample=None, split="given")
@@ -181,7 +182,5 @@ def _answers(trained: Trained, rows: Split, batch_size: int) -> list[str]:
 
 
 def _write(output: Path, rows: Split, predictions: Sequence[str]) -> None:
-    names = ("id", "source", "target", "prediction")
-    found = zip(rows.ids, rows.sources, rows.targets, predictions, strict=True)
-    text = "".join(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n" for row in found)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in predicted_rows(rows, predictions))
     write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))

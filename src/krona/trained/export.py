@@ -102,11 +102,8 @@ def logits_of(trained: Trained) -> Tensor:
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
     split = trained.split_of(rows)
     ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
-    labels = trained.family.label((trained.task.target_strings() or ["1.0"])[0])
-    batch = trained.family.collate(
-        [{**{name: values[row] for name, values in ids.items()}, "labels": labels} for row in range(len(split))]
-    )
-    batch = {name: values.to(trained.model.device) for name, values in batch.items()}
+    label = trained.family.label((trained.task.target_strings() or ["1.0"])[0])
+    batch = trained.batch(ids, range(len(split)), label=label)
     logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
     return logits.float().cpu()
 

@@ -1,17 +1,17 @@
 """`krona import`: a folder of peft's as an adapter's file of krona's."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from krona.adapters.find import ADAPTER
-from krona.adapters.origin import Origin
+from krona.adapters.origin import Origin, parsed
 from krona.backbones.families import room_of
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
+from krona.files import require_new
 from krona.messages import KronaError
 from krona.surgery.adapter_file import save_adapter
 from krona.surgery.peft_format import read_peft
@@ -35,8 +35,7 @@ def import_peft(
     """
     if out.suffix != ".safetensors":
         raise KronaError(f"--out {out}: a .safetensors file, such as {out}/{ADAPTER}")
-    if out.exists() and not overwrite:
-        raise KronaError(f"{out} exists: --overwrite replaces it")
+    require_new(out, overwrite=overwrite)
     if not folder.is_dir():
         raise KronaError(f"{folder}: no such folder")
     if not (folder / CONFIG).is_file():
@@ -75,8 +74,7 @@ def _origin(folder: Path, overrides: Sequence[str]) -> Origin:
             f"{folder} does not say its task and backbone: add them as for train.py: task=rte backbone=bert_base"
         )
     try:
-        origin = Origin(**json.loads(beside.read_text(encoding="utf-8")))
-        origin.task_settings, origin.backbone_settings  # noqa: B018
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        text = beside.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise KronaError(f"{beside} makes no sense: {error}") from error
-    return origin
+    return parsed(text, str(beside))

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from krona.files import write_whole
+from krona.files import require_new, write_whole
 from krona.messages import KronaError, amount
 from krona.report.formats.svg.pieces import WIDTH, frame, line, words
 from krona.trained.inspect import Inspection, Place
@@ -20,8 +20,7 @@ def check(path: Path, *, overwrite: bool) -> None:
     """Raise KronaError for a picture that can't be, or must not be, written."""
     if path.suffix != ".svg":
         raise KronaError(f"--plot {path}: a .svg file")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise KronaError(f"{path} exists: --overwrite replaces it")
+    require_new(path, overwrite=overwrite)
 
 
 def write(one: Inspection, path: Path) -> None:

@@ -74,7 +74,7 @@ class Trained:
 
     def split_of(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
         """Rows as the text that the model reads; ``places``: where each stands, for messages."""
-        prefix = self.origin.task_prefix if self.task.prefix is None else self.task.prefix
+        prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
             try:
@@ -98,13 +98,17 @@ class Trained:
         found: list[Prediction | None] = [None] * len(split)
         for start in range(0, len(order), batch_size):
             places = order[start : start + batch_size]
-            rows = [{**{name: values[place] for name, values in ids.items()}, "labels": blank} for place in places]
-            batch = {name: values.to(self.model.device) for name, values in self.family.collate(rows).items()}
+            batch = self.batch(ids, places, label=blank)
             for place, prediction in zip(
                 places, self._answers(batch, targets if probabilities else [], words, longest), strict=True
             ):
                 found[place] = prediction
         return [prediction for prediction in found if prediction is not None]
+
+    def batch(self, ids: Mapping[str, Any], places: Iterable[int], *, label: list[Any]) -> dict[str, Any]:
+        """Some of the tokenised rows as the model's tensors, each with this label."""
+        rows = [{**{name: values[place] for name, values in ids.items()}, "labels": label} for place in places]
+        return {name: values.to(self.model.device) for name, values in self.family.collate(rows).items()}
 
     def _answers(
         self, batch: dict[str, Any], targets: list[str], words: Mapping[str, str], longest: int

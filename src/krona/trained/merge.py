@@ -11,6 +11,7 @@ from krona import surgery
 from krona.adapters.find import ADAPTER, Found
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
+from krona.files import require_new
 from krona.messages import KronaError
 from krona.surgery.adapter_file import OtherBackboneError, load_adapter, read_header, save_adapter
 from krona.surgery.combining import Combined
@@ -78,8 +79,7 @@ def weights_of(text: str | None) -> list[float] | None:
 def _checked(found: Sequence[Found], out: Path, weights: Sequence[float] | None, *, overwrite: bool) -> list[float]:
     if out.suffix != ".safetensors":
         raise KronaError(f"--out {out}: a .safetensors file, such as {out}/{ADAPTER}")
-    if out.is_dir() or (out.exists() and not overwrite):
-        raise KronaError(f"{out} exists: --overwrite replaces it")
+    require_new(out, overwrite=overwrite)
     if len(found) < 2:
         raise KronaError("merge takes two or more runs")
     for one in found:

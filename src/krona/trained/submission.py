@@ -8,7 +8,7 @@ from pathlib import Path
 
 from krona.adapters.find import Found
 from krona.config.compose import compose_job, hydra_session
-from krona.files import write_whole
+from krona.files import require_new, write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
 from krona.outputs.predictions import label_words
@@ -52,8 +52,7 @@ def submission(
     """
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out}: a .zip file")
-    if out.exists() and not overwrite:
-        raise KronaError(f"{out} exists: --overwrite replaces it")
+    require_new(out, overwrite=overwrite)
     by_task: dict[str, Found] = {}
     for one in found:
         name = _glue_name(one)

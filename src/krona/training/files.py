@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
-from krona.adapters.origin import origin_of
+from krona.adapters.origin import origin_in
 from krona.config.settings import Run
 from krona.files import write_whole
 from krona.messages import KronaError
@@ -95,18 +95,23 @@ def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[
     def write(part: Path) -> None:
         with part.open("w", encoding="utf-8") as file:
             for name, (split, texts) in predictions.items():
-                for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
-                    named = dict(zip(("id", "source", "target", "prediction"), row, strict=True))
-                    file.write(json.dumps({"split": name, **named}, ensure_ascii=False) + "\n")
+                for row in predicted_rows(split, texts):
+                    file.write(json.dumps({"split": name, **row}, ensure_ascii=False) + "\n")
 
     write_whole(folder / "predictions.jsonl", write)
+
+
+def predicted_rows(split: Split, texts: Sequence[str]) -> Iterator[dict[str, str]]:
+    """id, source, target and prediction of each row."""
+    for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
+        yield dict(zip(("id", "source", "target", "prediction"), row, strict=True))
 
 
 def write_weights(folder: Path, settings: Run, result: Result, model: nn.Module, backbone: Mapping[str, Any]) -> None:
     """adapter.safetensors: what trained, and its origin. Full fine-tuning's is the whole model: only with keep=all."""
     whole = bool(settings.method.placement.get("train_backbone"))
     if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
-        notes = origin_of(settings, result).as_note()
+        notes = origin_in(result).as_note()
         save_adapter(model, folder / "adapter.safetensors", notes=notes, backbone=backbone)
 
 
