@@ -9,6 +9,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from krona.backbones.families.family import (
+    CACHE,
     IGNORED,
     Architecture,
     Batch,
@@ -155,7 +156,7 @@ class Decoder(Family):
             if ids.shape[1]:
                 wide = torch.cat([mask, torch.ones_like(ids)], 1)
                 place = positions(wide)[:, mask.shape[1] :]
-                step = self._step(model, ids, wide, place, copy.deepcopy(source.cache), logits=ids.shape[1])
+                step = self._step(model, ids, wide, place, copy.deepcopy(source[CACHE]), logits=ids.shape[1])
                 logits = torch.cat([logits, step.logits], 1)
             scores.append(log_likelihood(logits, labels))
         ids = self._greedy(model, batch["input_ids"], mask, steps=longest, first=source)
@@ -172,7 +173,7 @@ class Decoder(Family):
         tokens: list[Tensor] = []
         for _ in range(steps):
             step = self._step(model, input_ids, mask, place, cache) if first is None else first
-            cache, first = step.cache, None
+            cache, first = step[CACHE], None
             input_ids = step.logits[:, -1:].argmax(-1).masked_fill(ended, self.eos)  # (B, 1)
             tokens.append(input_ids)
             ended = ended | (input_ids == self.eos)
@@ -182,9 +183,8 @@ class Decoder(Family):
         return torch.cat(tokens, dim=1)
 
     def _step(self, model: Any, ids: Tensor, mask: Tensor, place: Tensor, cache: Any, *, logits: int = 1) -> Any:
-        return model(
-            input_ids=ids, attention_mask=mask, position_ids=place, cache=cache, use_cache=True, logits_to_keep=logits
-        )
+        inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": place, CACHE: cache}
+        return model(**inputs, use_cache=True, logits_to_keep=logits)
 
 
 def positions(mask: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForSeq2SeqLM
 
 from krona.backbones.families.family import (
+    CACHE,
     IGNORED,
     Architecture,
     Batch,
@@ -137,8 +138,8 @@ def greedy(
     cache = None
     for _ in range(max_new_tokens):
         inputs = {"encoder_outputs": encoded, "attention_mask": attention_mask, "decoder_input_ids": token}
-        step = model(**inputs, cache=cache, use_cache=True)
-        cache = step.cache
+        step = model(**inputs, **{CACHE: cache}, use_cache=True)
+        cache = step[CACHE]
         token = step.logits[:, -1:].argmax(-1).masked_fill(ended, pad)  # (B, 1)
         tokens.append(token)
         ended = ended | (token == eos)

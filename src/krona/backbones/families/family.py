@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
@@ -14,6 +15,7 @@ from krona.tasks import Split, Task
 
 Batch = dict[str, Tensor]
 IGNORED = -100  # labels that no loss counts
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"  # the latter before 5.24
 
 
 @dataclass(frozen=True, kw_only=True)
