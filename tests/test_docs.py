@@ -17,7 +17,7 @@ from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted(path.stem for path in (DOCS / "methods").glob("*.md"))  # a method of one's own needs none
+PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - {"index"})  # a method of one's own needs none
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
@@ -32,13 +32,28 @@ def test_surgery_in_fifteen_lines() -> None:
     assert done.stdout.strip() == comment
 
 
-def test_using_an_adapter_goes_as_written(tmp_path: Path) -> None:
-    environment = {**os.environ, "KRONA_OUTPUTS": str(tmp_path / "outputs")}
-    command = [sys.executable, ROOT / "tests" / "run_page.py", DOCS / "use-an-adapter.md"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=400)
+def run_page(name: str, folder: Path) -> str:
+    environment = {**os.environ, "KRONA_OUTPUTS": str(folder / "outputs")}
+    command = [sys.executable, ROOT / "tests" / "run_page.py", DOCS / name]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def test_using_an_adapter_goes_as_written(tmp_path: Path) -> None:
+    printed = run_page("use-an-adapter.md", tmp_path)
     assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 401
-    assert "PeftType.LORA" in done.stdout
+    assert "PeftType.LORA" in printed
+
+
+def test_the_first_hour_goes_as_written(tmp_path: Path) -> None:
+    run_page("first-hour.md", tmp_path)
+    assert "<table" in (tmp_path / "first.html").read_text(encoding="utf-8")
+
+
+def test_pages_made_from_the_code_are_current() -> None:
+    for name, text in runpy.run_path(str(DOCS / "site" / "pages.py"))["pages"]().items():
+        assert (DOCS / name).read_text(encoding="utf-8") == text, "run python docs/site/pages.py"
 
 
 def test_the_readmes_table_is_what_krona_params_counts() -> None:
