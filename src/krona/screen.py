@@ -10,11 +10,11 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from krona.paths import PROJECT
+from krona.paths import INSTALLED, PROJECT
 
 KRONA = (  # its commands
     "status|table|report|diff|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
-    "sample|pretrain"
+    "sample|pretrain|train|bench|init"
 )
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 
@@ -97,7 +97,7 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 
 
 def as_typed(text: str) -> str:
-    """The text with ``python train.py …`` and ``krona COMMAND …`` as this user can type them.
+    """The text with ``python train.py …`` and ``krona COMMAND …`` as this user can type them: krona's own if installed.
 
     A program on PATH keeps its bare name; another gets its path, relative if it is below the working directory.
     """
@@ -106,6 +106,8 @@ def as_typed(text: str) -> str:
 
 def _python(script: str) -> str:
     started = Path(sys.argv[0])
+    if INSTALLED or (started.name == "krona" and script in sys.orig_argv[:3]):
+        return f"{_krona()} {script}"
     file = started if started.name == f"{script}.py" else PROJECT / f"{script}.py"
     interpreter = Path(sys.executable)
     plain = interpreter.with_name("python")

@@ -18,7 +18,6 @@ import tiny_backbones
 from krona.adapters.find import find
 from krona.adapters.origin import NOTE
 from krona.backbones import shared
-from krona.config import choices
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 from krona.tasks import Split
@@ -272,7 +271,7 @@ def test_a_method_of_ones_own_is_imported(rte: Path, tmp_path: Path, monkeypatch
     conf = tmp_path / "conf"
     (conf / "method").mkdir(parents=True)
     (conf / "method" / "mine.yaml").write_text("method: {_target_: own_lora.Mine}\n")
-    monkeypatch.setattr(choices, "CONF", conf)
+    monkeypatch.chdir(tmp_path)
     rows = [["It rains.", "It is wet."]]
     file = forged(
         rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=lambda e: e.update(branch="own_lora.Mine")

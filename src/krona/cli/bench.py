@@ -1,16 +1,23 @@
 """The job of bench.py: from its composed config to a measurement on screen and disk."""
 
-from typing import Any
+from typing import Any, NoReturn
 
+import hydra
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from krona.bench.entry import run_bench
+from krona.cli import launch
 from krona.config.choices import choices
 from krona.jobs.processes import quiet_libraries
 from krona.messages import KronaError
-from krona.paths import OUTPUTS, PROJECT
+from krona.paths import CONF, OUTPUTS, PROJECT
+
+
+def start() -> NoReturn:
+    """`krona bench`: what bench.py does, with ``sys.argv``'s overrides."""
+    launch.launch(hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")(bench))
 
 
 def bench(cfg: DictConfig) -> None:

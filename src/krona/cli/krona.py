@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.cli import params, trained
+from krona.cli import params, start, trained
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, width_of
@@ -18,12 +18,13 @@ from krona.screen import as_typed, width_of
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Compare parameter-efficient tuning methods on GLUE. A run: python train.py method=krona task=rte",
+    help="Compare parameter-efficient tuning methods on GLUE. A run: krona train method=krona task=rte",
 )
 
 
 def main() -> None:
     """Entry point; wrong input gives one message on stderr and exit code 1."""
+    paths.see_own_modules()
     try:
         app()
     except Exception as error:
@@ -218,7 +219,10 @@ def dashboard(
     print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
 
 
-app.registered_commands += [*params.app.registered_commands, *trained.app.registered_commands]
+app.registered_commands = [
+    *start.app.registered_commands, *app.registered_commands, *params.app.registered_commands,
+    *trained.app.registered_commands,
+]  # fmt: skip
 
 if __name__ == "__main__":
     main()

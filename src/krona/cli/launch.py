@@ -7,8 +7,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
+from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -16,6 +18,7 @@ from krona.config.choices import put_aside_other_launchers
 from krona.config.overrides import explain, normalised
 from krona.jobs.processes import Interrupted, interrupt, leave, leave_interrupted
 from krona.messages import KronaError
+from krona.paths import see_own_modules
 from krona.screen import as_typed
 from krona.training.ranks import require_one_launch
 
@@ -29,6 +32,8 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
     signal.signal(signal.SIGTERM, interrupt)
     try:
         require_one_launch(arguments)
+        see_own_modules()
+        _search_also(arguments)
         sys.argv[1:] = ready = normalised(arguments)
         put_aside_other_launchers()
         text = None if shown is None else shown(ready)
@@ -48,6 +53,15 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
             raise
         _fail(explain(error, arguments))
     leave(0)
+
+
+def _search_also(arguments: list[str]) -> None:
+    """Let --config-dir hold for whatever looks for configs, also in the processes that this one starts."""
+    folder = get_args_parser().parse_known_args(arguments)[0].config_dir
+    if folder is not None:
+        if not Path(folder).is_dir():
+            raise KronaError(f"--config-dir {folder}: there is no such folder")
+        os.environ["KRONA_CONF"] = str(Path(folder).absolute())
 
 
 def _fail(message: str) -> NoReturn:

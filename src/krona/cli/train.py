@@ -2,13 +2,16 @@
 
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
+import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
+from krona.cli import launch
 from krona.config import check
 from krona.config.compose import compose_job, expand, hydra_session, job_from
 from krona.jobs.job import WORDS, Job, identify
@@ -17,31 +20,36 @@ from krona.jobs.processes import quiet_libraries
 from krona.jobs.run_job import run_job
 from krona.jobs.summary import run_summary
 from krona.messages import KronaError
-from krona.paths import OUTPUTS, PROJECT
+from krona.paths import CONF, OUTPUTS, PROJECT
 from krona.sweeps import ledger
 from krona.training.ranks import my_rank
+
+
+def train() -> NoReturn:
+    """`krona train`: what train.py does, with ``sys.argv``'s overrides."""
+    launch.launch(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job), shown=shown)
 
 
 def job(cfg: DictConfig) -> Job:
     """Run one job. A failed job of a multirun is recorded, not raised: the other jobs continue."""
     quiet_libraries()
-    hydra = HydraConfig.get()
-    multirun = hydra.mode == RunMode.MULTIRUN
+    composed = HydraConfig.get()
+    multirun = composed.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
         done = _run(cfg, console, multirun=multirun)
     except KronaError as error:
         if not multirun:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
-        done = _failed(hydra.overrides.task, str(error))
+        done = _failed(composed.overrides.task, str(error))
     except Exception as error:  # a bug of krona: the other jobs continue
         if not multirun:
             raise
         traceback.print_exc()
-        done = _failed(hydra.overrides.task, f"{type(error).__name__}: {error}")
+        done = _failed(composed.overrides.task, f"{type(error).__name__}: {error}")
     _report(done, console, multirun=multirun)
     if multirun and my_rank() == 0:
-        ledger.note_job(done, number=hydra.job.num, overrides=hydra.overrides.task)
+        ledger.note_job(done, number=composed.job.num, overrides=composed.overrides.task)
     return done
 
 
@@ -79,7 +87,7 @@ def shown(arguments: Sequence[str]) -> str | None:
         KronaError: the error that the run would raise, except those that need the Hub.
     """
     asked = get_args_parser().parse_args(list(arguments))
-    if asked.cfg != "job" or any((asked.help, asked.package, asked.config_name, asked.config_path, asked.config_dir)):
+    if asked.cfg != "job" or any((asked.help, asked.package, asked.config_name, asked.config_path)):
         return None
     with hydra_session():
         jobs = expand(asked.overrides) if asked.multirun else [tuple(asked.overrides)]

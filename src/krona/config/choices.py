@@ -9,26 +9,24 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
 from krona.messages import KronaError, did_you_mean
-from krona.paths import CONF, PROJECT
+from krona.paths import choice_files, conf_folders
 
 
 def groups() -> list[str]:
-    """The groups of conf/, and sweeps/ beside it."""
-    return [*sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"), "sweeps"]
+    """The groups of conf/, krona's and the user's own, and sweeps/ beside it."""
+    found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
+    return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
 
 
 def choices(group: str) -> list[str]:
     """The names that a group offers."""
-    if group == "sweeps":  # its subfolders belong to krona tune and to W&B's agents
-        return sorted(path.stem for path in (PROJECT / group).glob("*.yaml"))
-    folder = CONF / group
     hydras = ["basic"] if group == "hydra/launcher" else []  # one job after the other, in this process
-    return hydras + sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.yaml"))
+    return [*hydras, *choice_files(group)]
 
 
 def own_branches() -> set[str]:
     """The classes that the methods of conf/ name."""
-    paths: Any = (yaml.safe_load(file.read_text("utf-8")) for file in (CONF / "method").glob("*.yaml"))
+    paths: Any = (yaml.safe_load(file.read_text("utf-8")) for file in choice_files("method").values())
     methods = ((content or {}).get("method") or {} for content in paths)
     return {str(method["_target_"]) for method in methods if method.get("_target_")}
 
@@ -55,5 +53,5 @@ def put_aside_other_launchers() -> None:
     """Remove the configs of Hydra's own launcher plugins: Hydra would merge ours of the same name into theirs."""
     Plugins.instance()  # registers the plugins, once
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
-    for path in (CONF / "hydra" / "launcher").glob("*.yaml"):
-        stored.get("launcher", {}).pop(path.name, None)
+    for name in choice_files("hydra/launcher"):
+        stored.get("launcher", {}).pop(f"{name}.yaml", None)

@@ -14,7 +14,7 @@ from krona.config.choices import choices, groups, no_such, require_choices
 from krona.config.compose import STUDIES, TUNED
 from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
-from krona.paths import CONF
+from krona.paths import choice_files
 
 OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
@@ -57,8 +57,9 @@ def absent_from_yaml(key: str, arguments: Sequence[str]) -> bool:
     if group != "method" or not name:
         return False
     chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
-    files = [CONF / "method" / f"{method}.yaml" for method in chosen.split(",")]
-    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files if file.is_file()) or not chosen
+    known = choice_files("method")
+    files = [known[method] for method in chosen.split(",") if method in known]
+    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files) or not chosen
 
 
 def _check_options(arguments: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from krona.config.choices import choices
 from krona.messages import KronaError
 from krona.methods import factor_shapes
-from krona.paths import NANO, OUTPUTS, PROJECT
+from krona.paths import INSTALLED, NANO, OUTPUTS, PROJECT, sweeps_folders
 
 WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # names of a backbone's width in configs
 
@@ -39,6 +39,21 @@ def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfi
     return exceptions.get(_root_.method.name, default)
 
 
+def _program(name: str) -> str:
+    """What a help text calls ``train`` and ``bench``."""
+    return f"krona {name}" if INSTALLED else f"python {name}.py"
+
+
+def _completion() -> str:
+    """How to install completion, in Hydra's template of a help text: $$ is $."""
+    return "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"'
+
+
+def _search_path() -> list[str]:
+    """The folders that have a sweeps/, in the order of search. Hydra takes a group from a folder's subfolder."""
+    return [f"file://{folder.parent}" for folder in sweeps_folders()]
+
+
 def _variable(name: str, default: str | None = None) -> str | None:
     """An environment variable's text; an empty one is unset."""
     return os.environ.get(name) or default
@@ -51,6 +66,9 @@ def _variable_list(name: str) -> list[str] | None:
 
 OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
 OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
+OmegaConf.register_new_resolver("program", _program, replace=True)
+OmegaConf.register_new_resolver("completion", _completion, replace=True)
+OmegaConf.register_new_resolver("search_path", _search_path, replace=True)
 OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
 OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
 OmegaConf.register_new_resolver("by_method", _by_method, replace=True)

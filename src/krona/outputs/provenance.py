@@ -8,6 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from krona.paths import INSTALLED
+
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
 
 
@@ -28,9 +30,14 @@ def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def code_version(project: Path) -> dict[str, Any]:
-    """The commit of the code and whether it was changed since; None where this is no git checkout."""
+    """The commit of the code and whether it was changed since; None where this is no git checkout.
+
+    An installed package is none, also if its environment lies within another project's checkout.
+    """
 
     def git(*arguments: str) -> str | None:
+        if INSTALLED:
+            return None
         try:
             done = subprocess.run(
                 ["git", *arguments], cwd=project, capture_output=True, text=True, timeout=20, check=True

@@ -8,7 +8,7 @@ from pathlib import Path
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
 from krona.outputs import sweep as sweep_runs
-from krona.paths import SWEEPS
+from krona.paths import choice_files
 from krona.report import costs
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
@@ -92,10 +92,11 @@ def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path])
     if found:
         return found
     names = {run.sweep for run in runs if run.sweep}
-    if (SWEEPS / f"{sweep}.yaml").is_file():
+    shipped = choice_files("sweeps")
+    if sweep in shipped:
         others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
         raise KronaError(f"--sweep {sweep}: none of its runs is here{others}; python train.py -m sweeps={sweep} …")
-    names |= {path.stem for path in SWEEPS.glob("*.yaml")}
+    names |= {*shipped}
     raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from krona.outputs.run_id import as_text
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
-from krona.paths import SWEEPS
+from krona.paths import choice_files
 from krona.report.selection import StoredRun
 
 
@@ -40,7 +40,7 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
         paper = read_paper_table(table)  # refuses a number that the paper does not have
         return Layout(paper=paper, sweep=f"table{table}", name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
-    shipped = sweep is not None and (SWEEPS / f"{sweep}.yaml").is_file()
+    shipped = sweep in choice_files("sweeps")
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
         name=sweep or "runs", title=title, command=command, extras=("params", "rank", "time"),

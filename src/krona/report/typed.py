@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from krona.paths import CONF
+from krona.paths import choice_files
 
 BACKBONE, DATA = "t5_base", "hub"  # of conf/config.yaml
 
@@ -44,17 +44,17 @@ def _typed(value: Any) -> str:
 @cache
 def _named() -> dict[str, str]:
     """The name that a backbone's YAML gives, and the YAML's own."""
-    stems = [path.stem for path in sorted((CONF / "backbone").glob("*.yaml"))]
-    return {_shipped("backbone", stem)["name"]: stem for stem in stems}
+    shipped = ((_shipped("backbone", stem).get("name"), stem) for stem in choice_files("backbone"))
+    return {name: stem for name, stem in shipped if name is not None}
 
 
 @cache
 def _shipped(group: str, stem: str) -> dict[str, Any]:
     """A YAML of conf/ with what its defaults give; empty for one that is not there (any more)."""
-    path = CONF / group / f"{stem}.yaml"
-    own = dict(yaml.safe_load(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    path = choice_files(group).get(stem)
+    own = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None else {}
     content: dict[str, Any] = {}
-    for part in (*(_shipped(group, name) for name in own.pop("defaults", []) if name != "_self_"), own):
+    for part in (*(_shipped(group, name) for name in own.pop("defaults", []) if isinstance(name, str)), own):
         for key, value in part.items():
             below = content.get(key)
             content[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value

@@ -14,7 +14,7 @@ from krona.messages import KronaError
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
 from krona.outputs.state import State, state_of
-from krona.paths import PROJECT
+from krona.paths import choice_files
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned
 
 def of_table(number: int, overrides: Sequence[str]) -> list[str]:
     """The overrides for a table of the paper; profile=demo without a task uses the sample tasks."""
-    name, there = f"table{number}", sorted(path.stem for path in (PROJECT / "sweeps").glob("table*.yaml"))
+    name, there = f"table{number}", [sweep for sweep in choice_files("sweeps") if sweep.startswith("table")]
     if name not in there:
         tables = ", ".join(sweep.removeprefix("table") for sweep in there)
         raise KronaError(f"table {number} can't be run: sweeps/ has the tables {tables}")

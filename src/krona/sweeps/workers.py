@@ -1,7 +1,6 @@
 """A sweep in one process or several, run to its end."""
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from rich.console import Console
 from krona.jobs.processes import children, exit_code
 from krona.messages import KronaError
 from krona.outputs.state import OPEN
-from krona.paths import PROJECT
+from krona.paths import program
 from krona.screen import say
 from krona.sweeps import status
 from krona.sweeps.plan import plan
@@ -44,6 +43,6 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
 
 def _train(overrides: Sequence[str]) -> int:
     with children(announce=False) as started:  # train.py itself says that it was interrupted
-        started.append(subprocess.Popen([sys.executable, str(PROJECT / "train.py"), "-m", *overrides]))
+        started.append(subprocess.Popen([*program("train"), "-m", *overrides]))
         started[0].wait()
     return exit_code(started[0])

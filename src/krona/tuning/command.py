@@ -11,13 +11,12 @@ from rich.console import Console
 
 from krona.jobs.processes import children, quiet_libraries
 from krona.messages import KronaError, amount
-from krona.paths import OUTPUTS, PROJECT
+from krona.paths import OUTPUTS, first_of, sweeps_folders
 from krona.screen import as_typed, say
 from krona.training.machine import cpu_count
 from krona.tuning.tune import tune
 
 WORKER = "KRONA_TUNE_WORKER"  # set for the further processes that the command starts
-SPACE = PROJECT / "sweeps" / "tune" / "default.yaml"
 
 
 def tune_here(
@@ -26,7 +25,7 @@ def tune_here(
     """Tune with ``workers`` processes on one study; print the best trial and its command."""
     quiet_libraries()
     console = Console(soft_wrap=True)
-    space = space or SPACE
+    space = space or first_of(sweeps_folders(), "tune/default.yaml")
     shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
@@ -45,6 +44,6 @@ def tune_here(
 
 
 def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "krona.cli.krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
+    command = [sys.executable, "-P", "-m", "krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
     command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
     return subprocess.Popen(command, env={**os.environ, WORKER: "1"})

@@ -12,7 +12,7 @@ from rich.text import Text
 from krona.messages import KronaError, amount
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
-from krona.paths import CONF
+from krona.paths import conf_folders, first_of
 from krona.screen import duration, say, table, width_of
 from krona.sweeps.plan import plan as planned_runs
 from krona.sweeps.planning.cards import card_named, card_of, read_cards
@@ -25,7 +25,7 @@ def plan_sweep(
     overrides: Sequence[str], *, outputs: Path, card: str | None, price: float | None, efficiency: float | None
 ) -> Plan:
     """Raises KronaError for an unknown card, a card of unknown speed, and settings that can't run."""
-    cards = read_cards(CONF / "cards.yaml")
+    cards = read_cards(first_of(conf_folders(), "cards.yaml"))
     device = device_name()
     chosen = card_of(card, cards) if card is not None else card_named(device, cards)
     if efficiency is not None and (chosen is None or not 0 < efficiency <= 1):

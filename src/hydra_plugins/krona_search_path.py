@@ -1,0 +1,47 @@
+"""Hydra's search path for krona: a user's own conf/ before krona's."""
+
+import os
+from pathlib import Path
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+
+PROVIDER = "krona, own"
+PRIMARY = ("config.yaml", "bench.yaml")  # the configs that krona's programs start from
+
+
+class OwnConfigs(SearchPathPlugin):
+    """Puts `krona.paths.conf_folders` into the search path, if the program is krona's.
+
+    Raises:
+        KronaError: KRONA_CONF is no folder; an own folder's config.yaml is another program's.
+    """
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        from krona.paths import CONF, conf_folders
+
+        main = next((element.path for element in search_path.get_path() if element.provider == "main"), None)
+        if main is None or Path(main) != CONF:
+            return
+        _require_folder(os.environ.get("KRONA_CONF"))
+        for conf in reversed(conf_folders()[:-1]):
+            _require_krona(conf)
+            search_path.prepend(PROVIDER, f"file://{conf}")
+
+
+def _require_folder(given: str | None) -> None:
+    from krona.messages import KronaError
+
+    if given and not Path(given).is_dir():
+        raise KronaError(f"KRONA_CONF={given}: there is no such folder; KRONA_CONF is a folder of configs, like conf/")
+
+
+def _require_krona(conf: Path) -> None:
+    from krona.messages import KronaError
+
+    for file in (conf / name for name in PRIMARY):
+        if file.is_file() and "krona" not in file.read_text(encoding="utf-8", errors="replace"):
+            raise KronaError(
+                f"{file} is another program's and would be read instead of krona's own {file.name}: "
+                "rename the file, or start krona in another folder"
+            )

@@ -1,0 +1,40 @@
+"""`krona init` writes a project that composes, and replaces nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from krona.cli.init import STARTER, init
+from krona.config import check
+from krona.config.compose import compose_job, expand, hydra_session
+from krona.messages import KronaError
+
+
+def test_what_it_writes_composes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    init(Path("own"))
+    *written, following = capsys.readouterr().out.splitlines()
+    assert {tmp_path / name for name in written} == {path for path in (tmp_path / "own").rglob("*") if path.is_file()}
+    assert following.startswith("next: cd own; ")
+    assert following.endswith("krona train profile=demo task=reviews method=my_krona")
+    monkeypatch.chdir("own")
+    with hydra_session():
+        jobs = expand(["sweeps=my_sweep", "profile=demo", "task=reviews"])
+        runs = [check.settings(compose_job(job).config) for job in jobs]
+    assert [run.config["method"]["name"] for run in runs] == ["lora", "lora", "my_krona", "my_krona"]
+
+
+def test_it_replaces_nothing(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(KronaError, match=r"README\.md: there already, and nothing was written"):
+        init(tmp_path)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("README.md", "mine")]
+
+
+def test_its_readme_names_what_it_writes() -> None:
+    page = (STARTER / "README.md").read_text(encoding="utf-8")
+    assert "krona init" not in page
+    for path in (path for path in STARTER.rglob("*") if path.is_file() and path.name != "README.md"):
+        assert path.relative_to(STARTER).as_posix() in page

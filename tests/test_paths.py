@@ -1,0 +1,126 @@
+"""Where configs, sweeps and results are looked for: a user's own folders before krona's."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from krona import paths
+from krona.config.choices import choices, groups, own_branches
+from krona.config.compose import axes_of, compose_job, hydra_session
+from krona.messages import KronaError
+
+MINE = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, rank: 3}\n"
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KRONA_CONF", raising=False)
+    return tmp_path
+
+
+def test_in_the_repository_only_its_own_folders_are_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(paths.PROJECT)
+    monkeypatch.delenv("KRONA_CONF", raising=False)
+    assert paths.conf_folders() == [paths.CONF]
+    assert paths.sweeps_folders() == [paths.SWEEPS]
+    assert not paths.INSTALLED
+
+
+def test_the_given_folder_goes_before_the_working_directorys_and_that_before_kronas(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRONA_CONF", "given/conf")
+    for folder in ("given/conf", "given/sweeps", "conf", "sweeps"):
+        (here / folder).mkdir(parents=True)
+    assert paths.conf_folders() == [here / "given" / "conf", here / "conf", paths.CONF]
+    assert paths.sweeps_folders() == [here / "given" / "sweeps", here / "sweeps", paths.SWEEPS]
+
+
+def test_an_own_method_is_listed_composed_and_may_be_imported(here: Path) -> None:
+    write(here / "conf" / "method" / "mine.yaml", MINE)
+    write(here / "conf" / "method" / "theirs.yaml", "method: {_target_: own_module.Branch}\n")
+    write(here / "conf" / "notes" / "a.yaml", "")
+    assert {"mine", "lora"} <= {*choices("method")}
+    assert "notes" in groups()
+    assert "own_module.Branch" in own_branches()
+    with hydra_session():
+        job = compose_job(["method=mine", "task=rte"])
+    assert (job.config["method"]["name"], job.config["method"]["rank"]) == ("mine", 3)
+
+
+def test_an_own_file_replaces_kronas_of_that_name(here: Path) -> None:
+    text = (paths.CONF / "method" / "lora.yaml").read_text().replace("rank: 1", "rank: 5")
+    write(here / "conf" / "method" / "lora.yaml", text)
+    assert paths.choice_files("method")["lora"] == here / "conf" / "method" / "lora.yaml"
+    with hydra_session():
+        assert compose_job(["method=lora", "task=rte"]).config["method"]["rank"] == 5
+
+
+def test_an_own_sweep_is_found_and_goes_before_kronas(here: Path) -> None:
+    axes = "# @package _global_\nsweep: seeds\nhydra: {sweeper: {params: {seed: '7,8'}}}\n"
+    write(here / "sweeps" / "seeds.yaml", axes)
+    write(here / "sweeps" / "tune" / "default.yaml", axes)
+    assert "compare" in choices("sweeps")
+    assert paths.first_of(paths.sweeps_folders(), "tune/default.yaml").is_relative_to(here)
+    with hydra_session():
+        assert axes_of(["sweeps=seeds"]) == {"seed": "7,8"}
+
+
+def test_another_programs_config_is_refused(here: Path) -> None:
+    write(here / "conf" / "config.yaml", "defaults: [model: big]\n")
+    with pytest.raises(KronaError, match=r"conf/config\.yaml is another program's"), hydra_session():
+        pass
+
+
+def test_a_missing_folder_is_an_error(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KRONA_CONF", "nowhere")
+    with pytest.raises(KronaError, match="KRONA_CONF=nowhere: there is no such folder"), hydra_session():
+        pass
+
+
+def test_other_programs_search_paths_stay_as_they_are(here: Path) -> None:
+    from hydra._internal.utils import create_config_search_path
+
+    (here / "conf").mkdir()
+    ours, others = (str(create_config_search_path(str(folder))) for folder in (paths.CONF, here / "other"))
+    assert f"file://{here}/conf" in ours
+    assert f"file://{here}/conf" not in others
+
+
+def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(here: Path) -> None:
+    write(here / "elsewhere" / "method" / "mine.yaml", MINE.replace("rank: 3", "_target_: my_branch.Mine"))
+    write(here / "my_branch.py", "from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
+    command = [sys.executable, "-P", "-m", "krona", "train", "--config-dir", "elsewhere", "--cfg", "job"]
+    command += ["method=mine", "profile=demo"]
+    environment = {**os.environ, "PYTHONPATH": str(paths.PROJECT / "src")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert done.stdout.startswith("# mine-sample_rte-nano-"), done.stderr
+    missing = [*command[:6], "nowhere", *command[7:]]
+    failed = subprocess.run(missing, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    assert (failed.returncode, failed.stderr) == (1, "error: --config-dir nowhere: there is no such folder\n")
+
+
+def test_an_installed_packages_results_are_in_the_working_directory(here: Path) -> None:
+    """A package with krona/shipped/, as the build makes it."""
+    for name in ("__init__.py", "paths.py"):
+        write(here / "site" / "krona" / name, (Path(paths.__file__).parent / name).read_text())
+    (here / "site" / "krona" / "shipped" / "conf").mkdir(parents=True)
+    code = "import json, krona.paths as p\n"
+    code += "print(json.dumps([p.INSTALLED, str(p.CONF), str(p.OUTPUTS), p.program('train')[1:]]))"
+    environment = {key: value for key, value in os.environ.items() if key != "KRONA_OUTPUTS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**environment, "PYTHONPATH": str(here / "site")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    shipped = str(here / "site" / "krona" / "shipped" / "conf")
+    assert json.loads(done.stdout) == [True, shipped, str(here / "outputs"), ["-P", "-m", "krona", "train"]]
