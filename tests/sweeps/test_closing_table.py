@@ -127,8 +127,11 @@ def test_a_note_comes_once_with_the_number_of_its_runs(tmp_path: Path) -> None:
     jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
     for one in jobs:
         assert one.result is not None
+        one.messages = ["done already", "the code has changed"]
         one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
     lines = said(jobs)
     assert "note (4 of 4 runs): the warm-up is longer" in lines
     assert "note (3 of 4 runs): a shape is fitted" in lines
+    assert "note (4 of 4 runs): the code has changed" in lines
     assert sum("warm-up" in line for line in lines) == 1
+    assert "note: the warm-up is longer" in said(jobs[-1:])

@@ -148,8 +148,10 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
     """Each note of the runs once, with the number of runs that it concerns."""
-    counts = Counter(note for job in jobs if job.result is not None for note in dict.fromkeys(job.result.notes))
-    return first_few([f"note ({count} of {amount(len(jobs), 'run')}): {note}" for note, count in counts.items()], 5)
+    of_runs = (dict.fromkeys([*job.result.notes, *job.messages[1:]]) for job in jobs if job.result is not None)
+    counts = Counter(note for notes in of_runs for note in notes)  # a message after the first: the code has changed
+    which = {count: f" ({count} of {amount(len(jobs), 'run')})" if len(jobs) > 1 else "" for count in counts.values()}
+    return first_few([f"note{which[count]}: {note}" for note, count in counts.items()], 5)
 
 
 def _failures(jobs: Sequence[Job]) -> list[str]:

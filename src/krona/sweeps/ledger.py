@@ -44,6 +44,7 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
         "run_id": job.run_id,
         "state": job.state,
         "error": job.error,
+        "messages": job.messages,
         "seconds": job.result.times.get("total") if job.state == "done" and job.result is not None else None,
         "folder": str(job.folder),
     }
@@ -139,6 +140,7 @@ def _job(line: dict[str, Any]) -> Job:
         state=line["state"],
         folder=folder,
         error=line["error"],
+        messages=line["messages"],
         result=state_of(folder, owned=False)[1],
         overrides=tuple(line["overrides"]),
     )

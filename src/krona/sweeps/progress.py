@@ -43,5 +43,4 @@ def _outcome(job: Job) -> str:
     if job.error is not None or result is None:
         return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
     dev, test = (part["score"] if part else None for part in (result.dev, result.test))
-    changed = [f"({message})" for message in job.messages[1:]]  # the code since then
-    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"]), *changed])
+    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])
