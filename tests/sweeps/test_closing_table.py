@@ -3,6 +3,7 @@
 import io
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from krona.jobs.job import Job
@@ -15,7 +16,7 @@ def job(outputs: Path, *overrides: str, state: str = "done", **made: object) -> 
     return Job(result.run_id, state, outputs / result.run_id, result, overrides=overrides)  # type: ignore[arg-type]
 
 
-def said(jobs: list[Job], sweep: str | None = None, width: int | None = None) -> list[str]:
+def said(jobs: list[Job], sweep: str = "x", width: int | None = None) -> list[str]:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
     show(jobs, console, sweep=sweep)
@@ -74,8 +75,9 @@ def test_the_last_line_is_the_next_command(tmp_path: Path) -> None:
     jobs = shapes(tmp_path)
     assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report --sweep factor_shapes")
     assert said(jobs)[-1].startswith("next: ")
-    assert next_command(jobs[:2], None) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
-    assert next_command(jobs, None) == "krona report --where method=krona --where task=rte"
+    assert next_command(jobs[:2], "sweep-1", named=False) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
+    assert next_command(jobs[:2], "mine") == "krona report --sweep mine"
+    assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
     assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 
@@ -83,3 +85,53 @@ def test_a_narrow_terminal_gets_a_record_a_run(tmp_path: Path) -> None:
     lines = said(shapes(tmp_path), width=20)
     assert lines.count("32x24") == 2
     assert any(line.startswith("  lr 3e-3") for line in lines)
+
+
+def seeds(outputs: Path, numbers: dict[str, list[int]]) -> list[Job]:
+    return [
+        job(outputs, f"method={method}", f"seed={seed}", method=method, seed=seed)
+        for method, of_method in numbers.items()
+        for seed in of_method
+    ]
+
+
+def test_means_over_seeds_and_the_best_of_the_task(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
+    lines = said(jobs)
+    heading = max(number for number, line in enumerate(lines) if line.startswith("method"))
+    assert lines[heading].split() == ["method", "dev", "test", "seeds", "time"]
+    rows = [line.split("  ") for line in lines[heading + 2 : heading + 4]]
+    scores = {method: [one.result.test["score"] for one in jobs if one.result.method == method]  # type: ignore
+              for method in ("krona", "lora")}  # fmt: skip
+    krona, lora = (" ".join(filter(None, row)) for row in rows)
+    assert f"{np.mean(scores['krona']):.2f} ± {np.std(scores['krona'], ddof=1):.2f}" in krona
+    assert f"{scores['lora'][0]:.2f}" in lora
+    assert lora.count("±") == 0
+    assert [row.split()[-3] for row in (krona, lora)] == ["3", "1"]
+    best = max(scores, key=lambda method: np.mean(scores[method]))
+    assert ["*" in krona, "*" in lora] == [best == "krona", best == "lora"]
+    assert lines[heading + 4] == "mean ± standard deviation over seeds; * best on its task"
+
+
+def test_without_seeds_the_best_run_is_marked_and_there_is_no_second_table(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, {"krona": [0], "lora": [0]})
+    lines = said(jobs)
+    assert sum(line.startswith("method") for line in lines) == 1
+    best = max(jobs, key=lambda one: one.result.test["score"])  # type: ignore
+    (marked,) = (line for line in lines if "*" in line and "best" not in line)
+    assert marked.split()[0] == best.result.method  # type: ignore
+    assert "* best on its task" in lines
+
+
+def test_a_note_comes_once_with_the_number_of_its_runs(tmp_path: Path) -> None:
+    jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
+    for one in jobs:
+        assert one.result is not None
+        one.messages = ["done already", "the code has changed"]
+        one.result.notes = ["the warm-up is longer", *(["a shape is fitted"] if one.result.method == "krona" else [])]
+    lines = said(jobs)
+    assert "note (4 of 4 runs): the warm-up is longer" in lines
+    assert "note (3 of 4 runs): a shape is fitted" in lines
+    assert "note (4 of 4 runs): the code has changed" in lines
+    assert sum("warm-up" in line for line in lines) == 1
+    assert "note: the warm-up is longer" in said(jobs[-1:])

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -65,7 +66,8 @@ def test_a_killed_worker_loses_no_run(
     assert f"process {killed[0]} was killed" in out
     assert "2 runs: 1 done, 1 failed" in out
     assert "2 runs: 1 done, 1 done already" in out
-    assert out.count("1/2  ") == 2  # a line for each run that ended, in both attempts
+    assert out.count("1/2  ") == 4  # a line for each run that starts and ends, in both attempts
+    assert re.search(r"1/2  .* starts\n2/2  .* starts\n", out)
     assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["done"] * 2
     assert owners(outputs) == []
 

@@ -16,8 +16,8 @@ from wandb.util import get_core_path
 
 @pytest.fixture(autouse=True)
 def no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    of_wandb = ("API_KEY", "MODE", "DIR", "SWEEP_ID", "PROJECT", "NAME", "RUN_GROUP", "JOB_TYPE", "TAGS", "NOTES")
-    for name in (*(f"WANDB_{name}" for name in of_wandb), "MLFLOW_TRACKING_URI"):
+    of_wandb = "API_KEY MODE DIR SWEEP_ID PROJECT ENTITY NAME RUN_GROUP JOB_TYPE TAGS NOTES"
+    for name in (*(f"WANDB_{name}" for name in of_wandb.split()), "MLFLOW_TRACKING_URI"):
         monkeypatch.delenv(name, raising=False)
     for name in ("NETRC", "WANDB_CONFIG_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_ARTIFACT_DIR"):
         monkeypatch.setenv(name, str(tmp_path / "wandb_home"))
@@ -70,6 +70,7 @@ def read_wandb() -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def history_of(read_wandb: Callable[..., Any]) -> Callable[[Path], list[dict[str, Any]]]:
     def history(path: Path) -> list[dict[str, Any]]:
-        return [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
+        rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
+        return [row for row in rows if "epoch" in row]  # an epoch's, not the loss curve's
 
     return history

@@ -38,6 +38,8 @@ def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
         [row["loss"] for row in result.dev_curve]
     )
 
+    assert [event.step for event in events.Scalars("train/step_loss")] == [1, 2, 3, 4]
+
     client = tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("krona").experiment_id])
     assert run.info.status == "FINISHED"
@@ -46,3 +48,4 @@ def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
     told = client.get_metric_history(run.info.run_id, "train/loss")
     assert [metric.step for metric in told] == [1, 2]
     assert [metric.value for metric in told] == [row["loss"] for row in result.dev_curve]
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/step_loss")] == [1, 2, 3, 4]

@@ -16,7 +16,7 @@ from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
 from krona.surgery.wrapper import adapted_modules
 from krona.trackers import update_norms
-from krona.trackers.values import History, epoch_values, flat_config
+from krona.trackers.values import History, epoch_values, flat_config, loss_curve
 
 
 def test_the_config_is_flat_and_has_short_names() -> None:
@@ -46,6 +46,14 @@ def test_a_row_of_the_curve() -> None:
     assert values["dev/best"] == 71.0
     assert values["train/examples_seen"] == 64
     assert epoch_values({"epoch": 0, "step": 0, "score": 1.0, "parts": {}}, 1.0)["epoch"] == 0
+
+
+def test_the_loss_curve_has_means_between_points_and_ends_with_the_epoch() -> None:
+    assert loss_curve([1.0, 2.0, 6.0], last=6, total=9) == {4: 1.0, 5: 2.0, 6: 6.0}
+    assert loss_curve([1.0, 2.0, 6.0, 7.0, 9.0], last=9, total=1001) == {6: 1.5, 9: 22 / 3}
+    assert loss_curve([], last=0, total=0) == {}
+    a_run = [loss_curve([1.0] * 10_000, last=10_000 * epoch, total=30_000) for epoch in (1, 2, 3)]
+    assert sum(map(len, a_run)) <= 503
 
 
 def test_history_forgets_half_a_line_and_keeps_the_later_of_two(tmp_path: Path) -> None:

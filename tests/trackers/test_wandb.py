@@ -90,14 +90,19 @@ def test_three_runs_of_one_process_each_have_their_own(tmp_path: Path, read_wand
         table = json.loads((path.parent / "files" / summary["test/predictions"]["path"]).read_text())
         with (tmp_path / result.run_id / "predictions.jsonl").open() as file:
             rows = [row for row in map(json.loads, file) if row["split"] == "test"]
-        assert [line[3] for line in table["data"]] == [row["prediction"] for row in rows]
+        words = {"0": "negative", "1": "positive"}
+        assert [line[2] for line in table["data"]] == [words[row["target"]] for row in rows]
+        assert [line[3] for line in table["data"]] == [
+            words.get(row["prediction"], f"{row['prediction']!r} (no label)") for row in rows
+        ]
         assert table["columns"] == ["id", "source", "target", "prediction", "right"]
     assert len({read_wandb(path, summary=True)["config"]["method/kron_factors"] for path in files}) == 3
 
 
 VARIABLES = {
     "WANDB_PROJECT": "theirs", "WANDB_NAME": "first try", "WANDB_RUN_GROUP": "night", "WANDB_JOB_TYPE": "probe",
-    "WANDB_TAGS": "paper, draft", "WANDB_NOTES": "a note, of the environment",
+    "WANDB_TAGS": "paper, draft", "WANDB_NOTES": "a note, of the environment", "WANDB_ENTITY": "team",
+    "WANDB_MODE": "disabled", "WANDB_DIR": "elsewhere",
 }  # fmt: skip
 
 
@@ -106,20 +111,21 @@ def test_wandbs_variables_win_over_defaults_and_lose_to_what_is_typed(
 ) -> None:
     for name, value in VARIABLES.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "new"))
     typed = ["logger.wandb.tags=[typed]", "logger.wandb.notes='typed, too'", "logger.wandb.group=day"]
-    job, _ = one_run(tmp_path, "logger=wandb", *typed, "sweep=shapes")
+    job, _ = one_run(tmp_path, "logger=wandb", *typed, "logger.wandb.mode=offline", "sweep=shapes")
     assert job.run_id == plain.name
-    (path,) = wandb_files(tmp_path)
+    (path,) = wandb_files(tmp_path / "new")
     run = next(record["run"] for record in read_wandb(path) if record["type"] == "run")
     assert (run["run_id"], run["project"], run["display_name"]) == (plain.name, "theirs", "first try")
-    assert (run["job_type"], run["run_group"]) == ("probe", "day")
+    assert (run["entity"], run["job_type"], run["run_group"]) == ("team", "probe", "day")
     assert (run["tags"], run["notes"]) == (["typed"], "typed, too")
 
 
 def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     default = config("logger=wandb")["logger"]["wandb"]
-    keys = ("project", "name", "group", "job_type", "tags", "notes")
-    assert [default[key] for key in keys] == ["krona", None, None, "train", None, None]
+    keys = ("project", "name", "group", "job_type", "tags", "notes", "entity", "mode", "dir")
+    assert [default[key] for key in keys] == ["krona", None, None, "train", None, None, None, "auto", None]
     for name in VARIABLES:
         monkeypatch.setenv(name, "")
     assert config("logger=wandb")["logger"]["wandb"] == default
@@ -127,6 +133,7 @@ def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv(name, value)
     given = config("logger=wandb")["logger"]["wandb"]
     expected = ["theirs", "first try", "night", "probe", ["paper", "draft"], "a note, of the environment"]
+    expected += ["team", "disabled", "elsewhere"]
     assert [given[key] for key in keys] == expected
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
 
@@ -138,6 +145,36 @@ def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) 
 def test_a_name_that_wandb_refuses_is_told_at_the_start(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(KronaError, match=words):
         WeightsAndBiases(**arguments)
+
+
+def test_an_offline_run_and_its_sync_carry_everything(
+    tmp_path: Path, read_wandb: Any, online: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    typed = ["logger.wandb.tags=[paper]", "logger.wandb.notes='a note'", "logger.wandb.job_type=probe"]
+    job, lines = one_run(tmp_path, "logger=wandb", *typed, "sweep=shapes")
+    (path,) = wandb_files(tmp_path)
+    rows = [record["history"]["item"] for record in read_wandb(path) if record["type"] == "history"]
+    assert [(row["_step"], row["train/step"]) for row in rows] == [(1, 1), (2, 2), (3, 3), (4, 4)]  # two steps an epoch
+    curve = [row["loss"] for row in read_result(job.folder / "result.json").dev_curve]
+    losses = [row["train/step_loss"] for row in rows]
+    assert [sum(losses[:2]) / 2, sum(losses[2:]) / 2] == pytest.approx(curve)
+    assert [row.get("epoch") for row in rows] == [None, 1, None, 2]
+    axes = {record["metric"].get("name"): record["metric"] for record in read_wandb(path) if record["type"] == "metric"}
+    assert axes["train/step_loss"]["step_metric"] == "train/step"
+    with WandbServer() as server:
+        online(server)
+        monkeypatch.delenv("WANDB_MODE")
+        sync(lines)
+    there = server.run(job.run_id)
+    assert (there["group"], there["job_type"]) == ("shapes", "probe")
+    assert (there["tags"], there["notes"]) == (["paper"], "a note")
+    assert [row["train/step_loss"] for _, row in sorted(there["history"].items())] == losses
+    assert server.epochs(job.run_id) == [1, 2]
+    assert there["config"]["factors"]["value"] == "32x24"
+    assert there["summary"]["test/score"] == read_result(job.folder / "result.json").test["score"]  # type: ignore[index]
+    (table,) = (json.loads(file) for name, file in there["files"].items() if name.startswith("media/table/test/pred"))
+    assert {row[2] for row in table["data"]} == {"negative", "positive"}
 
 
 def test_history_has_gradients_and_updates(tmp_path: Path, history_of: Any) -> None:
@@ -239,7 +276,7 @@ def test_the_network_goes_in_the_middle(
     assert server.epochs(job.run_id) == [1, 2]
     (path,) = wandb_files(tmp_path)
     told = [row["train/loss"] for row in history_of(path)]
-    assert told == [row["train/loss"] for row in server.run(job.run_id)["history"].values()]
+    assert told == [row["train/loss"] for row in server.run(job.run_id)["history"].values() if "epoch" in row]
     assert told == [row["loss"] for row in read_result(job.folder / "result.json").dev_curve]
 
 

@@ -43,13 +43,14 @@ class WandbServer:
 
     def epochs(self, name: str) -> list[float]:
         """The epochs of a run's history, by step."""
-        return [row["epoch"] for _, row in sorted(self.run(name)["history"].items())]
+        return [row["epoch"] for _, row in sorted(self.run(name)["history"].items()) if "epoch" in row]
 
     def graphql(self, operation: str, variables: dict[str, Any]) -> dict[str, Any]:
         """The data that a GraphQL operation is answered with."""
         if operation == "UpsertBucket":
             run = self.run(variables["name"])
-            told = {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"]}
+            told = {"group": variables["groupName"], "job_type": variables["jobType"], "tags": variables["tags"],
+                    "notes": variables.get("notes")}  # fmt: skip
             run |= {key: value for key, value in told.items() if value is not None}
             run["config"] |= json.loads(variables["config"] or "{}")
             return {"upsertBucket": {"bucket": self.bucket(variables["name"]), "inserted": True}}

@@ -21,6 +21,7 @@ from krona.jobs.run_job import run_job
 from krona.jobs.summary import run_summary
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, PROJECT
+from krona.screen import say
 from krona.sweeps import ledger
 from krona.training.ranks import my_rank
 
@@ -56,7 +57,17 @@ def job(cfg: DictConfig) -> Job:
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
     ledger.require_outputs()
     run = job_from(cfg)
-    return run_job(run.config, notes=run.notes, outputs=OUTPUTS, project=PROJECT, console=console, multirun=multirun)
+    counted = ledger.progress() if multirun else None
+    position = "" if counted is None else f"{counted.started + 1}/{counted.total}"
+    return run_job(
+        run.config,
+        notes=run.notes,
+        outputs=OUTPUTS,
+        project=PROJECT,
+        console=console,
+        multirun=multirun,
+        position=position,
+    )
 
 
 def _failed(overrides: Sequence[str], error: str) -> Job:
@@ -67,11 +78,15 @@ def _failed(overrides: Sequence[str], error: str) -> Job:
 def _report(done: Job, console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raises `SystemExit` if a single run failed."""
     wrong = done.state in ("failed", "claimed_by_other")
+    counted = ledger.progress() if multirun else None
+    if counted is not None:
+        say(console, counted.end_line(done))
+        return
     if done.state == "skipped":
         console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
     if multirun:
         if wrong:
-            console.print(f"  {WORDS[done.state]}: {done.error}", highlight=False, markup=False)
+            say(console, f"  {WORDS[done.state]}: {done.error}")
         return
     run_summary(done, console)
     if wrong:

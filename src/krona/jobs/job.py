@@ -63,6 +63,7 @@ class JobSpec:
     outputs: Path
     project: Path
     multirun: bool
+    position: str = ""  # in a multirun: 3/12
 
     @cached_property
     def settings(self) -> Run:

@@ -37,16 +37,17 @@ def run_job(
     project: Path,
     console: Console,
     multirun: bool,
+    position: str = "",
     after_epoch: AfterEpoch | None = None,
 ) -> Job:
     """Run a config, unless its run is done. A failure in the run is recorded in its result.json.
 
-    ``after_epoch`` may raise `Interrupted`, which stops the run.
+    ``position``: in a multirun, 3/12. ``after_epoch`` may raise `Interrupted`, which stops the run.
 
     Raises:
         KronaError: the config is wrong; nothing was started or written.
     """
-    spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
+    spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun, position=position)
     return run_spec(spec, console, after_epoch)
 
 
@@ -99,8 +100,8 @@ def _run_claimed(
     from krona.training.tracking import tracking
 
     folder, settings, result = spec.folder, spec.settings, _begun(spec)
-    progress = Progress(console, log)
-    progress.say(spec.run_id)
+    progress = Progress(console, log, one_of_many=spec.multirun)
+    progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     write_result(folder, result)
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:

@@ -32,11 +32,17 @@ def run_summary(job: Job, console: Console) -> None:
         say(console, f"  {line}")
     lines = [
         str(job.folder / "result.json"),
-        as_typed(f"next: krona report --where task={result.task}"),
+        as_typed(f"next: krona report {_which(result)}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN"),
     ]
     for line in lines:  # whole, to be copied
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _which(result: Result) -> str:
+    """The sweep that the user named for the run, or the runs on the same task."""
+    sweep = result.config.get("sweep")
+    return f"--sweep {sweep}" if sweep else f"--where task={result.task}"
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:

@@ -1,11 +1,17 @@
 """The files of a sweep: the ids of its runs, those that another sweep made included, and its command."""
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
+
+
+def name_of(overrides: Iterable[str]) -> str:
+    """The name of a sweep to which the user gave none: the same for the same command."""
+    return f"sweep-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:6]}"
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:

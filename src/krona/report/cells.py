@@ -7,13 +7,15 @@ import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
+from krona.metrics.statistics import Interval, SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
 from krona.outputs.degenerate import remarks
 from krona.paper import task_label
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
 
 ALPHA = 0.05
+METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
+METRICS |= {"spearman": "Spearman"}
 
 
 @dataclass
@@ -33,7 +35,8 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     if not done:
         return None
     by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
-    cell = Cell(float(np.mean(list(by_seed.values()))), t_interval(list(by_seed.values())), runs=done)
+    values = list(by_seed.values())
+    cell = Cell(float(np.mean(values)), t_interval(values), seed_range=seed_range(values), runs=done)
     scored = CellScores(cell, by_seed, {}, done[0].metrics)
     for run in done[:seeds]:
         for remark in remarks(run.whole, run.packed, split):
@@ -47,12 +50,24 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     return scored
 
 
+def metric_label(found: CellScores | None) -> str:
+    """``F1, acc``: what a column's scores are the mean of; empty without a score."""
+    return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.metrics)
+
+
+def seed_range(values: Sequence[float]) -> Interval | None:
+    """The lowest and the highest of two seeds; None for one, and for three or more, which have an interval."""
+    return (min(values), max(values)) if len(values) == 2 else None
+
+
 def average(parts: Sequence[CellScores]) -> CellScores:
     """The mean over tasks: its interval is over the seeds that every task has, its test interval over all test sets."""
     seeds = set.intersection(*(set(part.by_seed) for part in parts))
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
     mean = float(np.mean([part.cell.value for part in parts]))
-    cell = Cell(mean, t_interval(list(by_seed.values())), runs=[run for part in parts for run in part.cell.runs])
+    values = list(by_seed.values())
+    runs = [run for part in parts for run in part.cell.runs]
+    cell = Cell(mean, t_interval(values), seed_range=seed_range(values), runs=runs)
     for part in parts:
         task = task_label(part.cell.runs[0].result.task)
         warnings = {remark: seeds for remark, seeds in part.cell.remarks.items() if remark.warns}

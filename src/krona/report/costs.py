@@ -10,6 +10,7 @@ import numpy as np
 from krona.messages import KronaError
 from krona.metrics.statistics import t_interval
 from krona.paper import METHOD_LABELS, task_label
+from krona.report.cells import seed_range
 from krona.report.grouping import Group, add_paper, named_row
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
@@ -30,7 +31,12 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
         for task, runs in one.runs.items():
             if (found := _steps(runs)) and (over := base.get(task)):
                 ratios = [seconds / float(np.mean(over)) for _, seconds in found]
-                cells[task] = Cell(float(np.mean(ratios)), t_interval(ratios), runs=[run for run, _ in found])
+                cells[task] = Cell(
+                    float(np.mean(ratios)),
+                    t_interval(ratios),
+                    seed_range=seed_range(ratios),
+                    runs=[run for run, _ in found],
+                )
         rows.append(cells)
     return rows
 

@@ -18,6 +18,7 @@ class Cell:
 
     value: float | None = None
     interval: Interval | None = None  # Student's t over seeds, 95 %
+    seed_range: Interval | None = None  # lowest and highest of two seeds, of which an interval says little
     test_interval: Interval | None = None  # bootstrap of the test set, 95 %
     paper: float | None = None
     comparable: bool = False  # whether `difference` means something
@@ -57,6 +58,7 @@ class Column:
     key: str
     label: str
     kind: str = "task"
+    metric: str = ""  # of a task's scores
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Tables of runs: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
+import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ import numpy as np
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
-from krona.report.cells import score_cell
+from krona.report.cells import metric_label, score_cell
 from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
@@ -20,7 +21,7 @@ from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
-EXTRAS = {"params": "Params (%)", "rank": "Rank", "time": "Training (s)"}
+EXTRAS = {"params": "Params (%)", "rank": "Rank of the update", "time": "Training (s)"}
 
 
 def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
@@ -108,9 +109,10 @@ def _score_table(
     table.columns = [c for c in extras if c.key == "params"]
     split = f" {layout.split}" if layout.beside else ""
     for task in tasks:
-        table.columns.append(Column(task, f"{task_label(task)}{split}"))
+        metric = metric_label(next((row[task] for row in scored if row[task]), None))
+        table.columns.append(Column(task, f"{task_label(task)}{split}", metric=metric))
         if beside := layout.beside:
-            table.columns.append(Column(f"{task} {beside}", f"{task_label(task)} {beside}", "beside"))
+            table.columns.append(Column(f"{task} {beside}", f"{task_label(task)} {beside}", "beside", metric))
     if with_average:  # only all eight tasks of GLUE are its average
         label = (
             "GLUE avg"
@@ -137,10 +139,19 @@ def _score_table(
         for name in layout.extras:
             row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
         add_paper(layout, section, one, row)
+    _same_precision([row.cells["params"] for row in table.rows if "params" in row.cells])
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
     return table
+
+
+def _same_precision(cells: Sequence[Cell]) -> None:
+    """As many decimals for all as the smallest needs for three digits that count."""
+    known = [cell.value for cell in cells if cell.value]
+    digits = max((2 - math.floor(math.log10(value)) for value in known), default=0)
+    for cell in cells:
+        cell.digits = max(0, digits)
 
 
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:

@@ -25,13 +25,21 @@ def number(value: float, digits: int = 2) -> str:
 def legend(report: Report, *, paper: str) -> str:
     """How a cell is read. ``paper``: how the paper's number is shown; left out where none is."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
-    shown = f"; {paper}" if any(cell.difference is not None for cell in cells) else ""
-    warned = f" {SIGN} a warning: see the note." if any(cell.warned for cell in cells) else ""
-    return (
-        "Mean over seeds; ± Student's t over them (95 %); from–to: bootstrap over the scored set's examples (95 %)"
-        f"{shown}. * best; ~ not significantly different from it by a paired randomisation test on the "
-        f"task's own metric (10,000 swaps of examples, all seeds together, Holm over the column).{warned}"
+    numbers = [
+        ("Mean over seeds", True),
+        ("± Student's t over them (95 %)", any(spread(cell).startswith("±") for cell in cells)),
+        ("from…to: the range of two seeds", any(cell.seed_range is not None for cell in cells)),
+        ("from–to: bootstrap over the scored set's examples (95 %)", any(cell.test_interval for cell in cells)),
+        (paper, any(cell.difference is not None for cell in cells)),
+    ]
+    tied = (
+        "~ not significantly different from it by a paired randomisation test on the task's own metric (10,000 swaps "
+        "of examples, all seeds together, Holm over the column)"
     )
+    marks = [("* best", any(cell.best for cell in cells)), (tied, any(cell.tied for cell in cells))]
+    warned = [(f"{SIGN} a warning: see the note", any(cell.warned for cell in cells))]
+    sentences = ("; ".join(words for words, there in part if there) for part in (numbers, marks, warned))
+    return " ".join(f"{sentence}." for sentence in sentences if sentence)
 
 
 def value(cell: Cell) -> str:
@@ -89,7 +97,9 @@ def remarks(table: Table, shown: Column | None = None) -> list[str]:
 
 
 def spread(cell: Cell) -> str:
-    """``±1.24``, empty for a single seed."""
+    """``±1.24``; of two seeds ``60.10…62.30``; empty for a single one."""
+    if cell.seed_range is not None:
+        return "…".join(number(end, min(2, cell.digits)) for end in cell.seed_range)
     return "" if cell.half_width is None else f"±{number(cell.half_width, min(2, cell.digits))}"
 
 

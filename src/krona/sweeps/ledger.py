@@ -24,9 +24,12 @@ from krona.messages import KronaError, amount
 from krona.outputs import sweep
 from krona.outputs.state import state_of
 from krona.sweeps import closing_table, plan
+from krona.sweeps.progress import Progress
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 VARIABLE = "KRONA_LEDGER"  # the ledger's folder; inherited by the processes of the multirun
+TOTAL = "total"  # in that folder: the number of jobs
+LATEST = 20  # jobs whose time counts for those that are left
 KEPT_S = 30 * 86400.0  # the ledger of an interrupted multirun
 
 
@@ -41,9 +44,23 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
         "run_id": job.run_id,
         "state": job.state,
         "error": job.error,
+        "messages": job.messages,
+        "seconds": job.result.times.get("total") if job.state == "done" and job.result is not None else None,
         "folder": str(job.folder),
     }
     write_whole(folder / f"{number}.json", lambda part: part.write_text(json.dumps(note), encoding="utf-8"))
+
+
+def progress() -> Progress | None:
+    """The progress of the multirun so far; None where its number of jobs is not known, as to another sweeper."""
+    folder = _folder()
+    if folder is None or not (folder / TOTAL).is_file():
+        return None
+    notes = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+    latest = (json.loads(path.read_text(encoding="utf-8")) for path in notes[-LATEST:])
+    seconds = [float(note["seconds"]) for note in latest if note.get("seconds") is not None]
+    total = int((folder / TOTAL).read_text(encoding="utf-8"))
+    return Progress(total, started=len(notes), ended=len(notes), seconds=seconds)
 
 
 def require_outputs() -> None:
@@ -91,6 +108,7 @@ class Ledger(Callback):
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
             with _ending():
                 jobs = jobs_of(sweeper_params(config), overrides)
+            (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
             Console().print(amount(len(jobs), "run"), highlight=False)
         if config.sweep is not None:
             with _ending():
@@ -105,11 +123,12 @@ class Ledger(Callback):
         lines = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("[0-9]*.json")]
         shutil.rmtree(notes, ignore_errors=True)
         jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
-        closing_table.show(jobs, Console(), sweep=config.sweep)
-        if config.sweep is not None:
-            ids = [job.run_id for job in jobs if job.result is not None]
+        name = config.sweep or sweep.name_of(config.hydra.overrides.task)
+        closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)
+        ids = [job.run_id for job in jobs if job.result is not None]
+        if ids:
             with _ending():
-                sweep.save_run_ids(notes.parents[1], config.sweep, ids)
+                sweep.save_run_ids(notes.parents[1], name, ids)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 
@@ -121,6 +140,7 @@ def _job(line: dict[str, Any]) -> Job:
         state=line["state"],
         folder=folder,
         error=line["error"],
+        messages=line["messages"],
         result=state_of(folder, owned=False)[1],
         overrides=tuple(line["overrides"]),
     )

@@ -35,6 +35,11 @@ class Guarded:
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self._call(f"epoch {number}", lambda: self.tracker.epoch(number, values))
 
+    def steps(self, losses: Mapping[int, float]) -> None:
+        """The loss curve of the epoch that comes next, for a tracker that takes it."""
+        if (take := getattr(self.tracker, "steps", None)) is not None:
+            self._call(f"step {min(losses)}", lambda: take(losses))
+
     def end(self, summary: Mapping[str, Value]) -> None:
         self._call("the end", lambda: self.tracker.end(summary), last_on_failure=False)
 

@@ -2,12 +2,13 @@
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from krona.messages import plain_name
 from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import final_numbers, predictions
+from krona.trackers.values import STEP_LOSS, final_numbers, predictions
 
 TAG = "krona.run_id"
 STATUS: dict[Ending, str] = {"done": "FINISHED", "failed": "FAILED", "interrupted": "KILLED"}
@@ -59,12 +60,22 @@ class MLflow:
             tags=tags,
             run_id=earlier[0].info.run_id if earlier else None,
         )
-        self._logged: set[int] = set()
+        self._logged: set[int] = set()  # epochs
+        self._last_step = 0
         if earlier:
             self._logged = {m.step for m in client.get_metric_history(earlier[0].info.run_id, "epoch")}
+            told = client.get_metric_history(earlier[0].info.run_id, STEP_LOSS)
+            self._last_step = max((m.step for m in told), default=0)
         else:
             self._logger.log_hyperparams(dict(about.config))
         return f"mlflow ui --backend-store-uri {uri}"
+
+    def steps(self, losses: Mapping[int, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        metrics = [Metric(STEP_LOSS, loss, now, step) for step, loss in losses.items() if step > self._last_step]
+        self._logger.experiment.log_batch(self._logger.run_id, metrics=metrics)
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         if number not in self._logged:  # a resumed run logs its earlier epochs again
@@ -74,7 +85,7 @@ class MLflow:
     def end(self, summary: Mapping[str, Value]) -> None:
         client, run_id = self._logger.experiment, self._logger.run_id
         self._logger.log_metrics(final_numbers(summary))
-        columns, rows = predictions(self.about.folder, most=10_000)
+        columns, rows = predictions(self.about.folder, self.about.label_words, most=10_000)
         client.log_text(run_id, json.dumps({"columns": columns, "data": rows}), "test_predictions.json")
         adapter = self.about.folder / "adapter.safetensors"
         if self.log_adapter and adapter.is_file():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import final_numbers, predictions
+from krona.trackers.values import STEP_LOSS, final_numbers, predictions
 
 PREDICTIONS_SHOWN = 50
 
@@ -28,13 +28,17 @@ class TensorBoard:
         self._logger.experiment.flush()
         return f"tensorboard --logdir {root}"
 
+    def steps(self, losses: Mapping[int, float]) -> None:
+        for step, loss in losses.items():
+            self._logger.experiment.add_scalar(STEP_LOSS, loss, step)
+
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self._logger.log_metrics(dict(values), step=number)
         self._logger.experiment.flush()
 
     def end(self, summary: Mapping[str, Value]) -> None:
         self._logger.log_hyperparams(dict(self.about.config), final_numbers(summary))
-        columns, rows = predictions(self.about.folder, most=PREDICTIONS_SHOWN)
+        columns, rows = predictions(self.about.folder, self.about.label_words, most=PREDICTIONS_SHOWN)
         self._logger.experiment.add_text("test/predictions", _table(columns, rows))
 
     def close(self, ending: Ending) -> str | None:

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -23,6 +23,7 @@ class About:
     sweep: str | None
     config: Mapping[str, Value]  # flat: method/scaling
     resumed: bool  # from a checkpoint
+    label_words: Mapping[str, str] = field(default_factory=dict)  # target text → word; empty for a regression
 
     @property
     def outputs(self) -> Path:
@@ -30,7 +31,10 @@ class About:
 
 
 class Tracker(Protocol):
-    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that."""
+    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that.
+
+    A tracker may have ``steps(losses: Mapping[int, float])`` too, called before each ``epoch``: step → training loss.
+    """
 
     def open(self, about: About) -> str | None:
         """Begin; returns a line for the user on where to find the run."""

@@ -5,10 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from krona.outputs.predictions import in_words
 from krona.outputs.result import Result
 from krona.trackers.tracker import Value
 
 NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are no property of the run
+STEP, STEP_LOSS = "train/step", "train/step_loss"
+MOST_POINTS = 500  # of a run's loss curve
 
 
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
@@ -39,7 +42,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Value]]:
 def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
     """A row of the dev curve under the trackers' keys. ``dev/best``: the score of the epoch chosen until now."""
     named = {"epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen"}
-    named |= {"step": "train/step", "examples_per_s": "train/examples_per_s", "score": "dev/score"}
+    named |= {"step": STEP, "examples_per_s": "train/examples_per_s", "score": "dev/score"}
     values = {key: float(row[name]) for name, key in named.items() if name in row}
     return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
 
@@ -74,8 +77,22 @@ def final_numbers(summary: Mapping[str, Value]) -> dict[str, float]:
     return {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
 
 
-def predictions(folder: Path, *, most: int) -> tuple[list[str], list[list[Value]]]:
-    """The test predictions of a run as columns and rows, at most ``most`` of them."""
+def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
+    """Step → the mean loss since the point before, of an epoch whose last step is ``last``, of ``total`` of a run.
+
+    A point every ``total`` / 500 steps, and one at the epoch's end.
+    """
+    every, curve, since = -(-total // MOST_POINTS) or 1, {}, 0
+    for i in range(1, len(losses) + 1):
+        step = last - len(losses) + i
+        if step % every == 0 or i == len(losses):
+            curve[step] = sum(losses[since:i]) / (i - since)
+            since = i
+    return curve
+
+
+def predictions(folder: Path, words: Mapping[str, str], *, most: int) -> tuple[list[str], list[list[Value]]]:
+    """The test predictions of a run as columns and rows, at most ``most`` of them; labels as ``words``."""
     columns = ["id", "source", "target", "prediction", "right"]
     rows: list[list[Value]] = []
     with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
@@ -83,7 +100,8 @@ def predictions(folder: Path, *, most: int) -> tuple[list[str], list[list[Value]
             row = json.loads(line)
             if row["split"] == "test" and len(rows) < most:
                 right = int(row["target"] == row["prediction"])
-                rows.append([str(row["id"]), row["source"], row["target"], row["prediction"], right])
+                labels = [in_words(row[name], words) for name in ("target", "prediction")]
+                rows.append([str(row["id"]), row["source"], *labels, right])
     return columns, rows
 
 
@@ -114,3 +132,8 @@ class History:
     def epochs(self) -> dict[int, dict[str, float]]:
         """Each epoch's values; the later ones of an epoch that was run twice."""
         return {int(entry["epoch"]): entry["values"] for entry in self.entries() if "epoch" in entry}
+
+    def loss_curves(self) -> dict[int, dict[int, float]]:
+        """Each epoch's loss curve: step → loss."""
+        found = ((entry["epoch"], entry.get("steps", {})) for entry in self.entries() if "epoch" in entry)
+        return {int(epoch): {int(step): loss for step, loss in curve.items()} for epoch, curve in found}

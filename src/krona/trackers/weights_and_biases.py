@@ -19,7 +19,7 @@ from krona.messages import KronaError, plain_name
 from krona.screen import below
 from krona.trackers.guard import one_line
 from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import predictions
+from krona.trackers.values import STEP, STEP_LOSS, predictions
 
 LONGEST_ID = 64  # of a W&B run
 LONGEST_TAG = 64
@@ -39,7 +39,8 @@ class WeightsAndBiases:
         job_type: any word.
         tags: null: the method and the task.
         notes: a text about the run.
-        mode: ``auto``: online where a key is set; or ``online``, ``offline``. The variable WANDB_MODE overrides it.
+        mode: ``auto``: online where a key is set; or one of W&B's own, ``online``, ``offline``, ``disabled``.
+        dir: the folder in which W&B makes its folder ``wandb``; null: outputs/.
         log_adapter: keep adapter.safetensors as an artifact.
         table_rows: the most test predictions in the table; 0: no table.
         timeout: seconds to wait for the server at the start; three times as long for the last upload.
@@ -55,7 +56,8 @@ class WeightsAndBiases:
         job_type: str = "train",
         tags: Sequence[str] | None = None,
         notes: str | None = None,
-        mode: Literal["auto", "online", "offline"] = "auto",
+        mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto",
+        dir: str | None = None,
         log_adapter: bool = False,
         table_rows: int = 10_000,
         timeout: float = 20.0,
@@ -69,7 +71,7 @@ class WeightsAndBiases:
             plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
         if timeout <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
-        self.project, self.entity, self.mode = project, entity, mode
+        self.project, self.entity, self.mode, self.dir = project, entity, mode, dir
         self.name, self.group, self.job_type, self.tags, self.notes = name, group, job_type, tags, notes
         self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
         self._run: Any = None
@@ -96,18 +98,17 @@ class WeightsAndBiases:
         if mode == "online":
             return f"online, {self._run.url}"
         if mode == "disabled":
-            return "disabled by WANDB_MODE"
+            return "disabled, as asked"
         self._remove_unfinished()
         return f"offline ({why}); {sync_command(self._run)} uploads it"
 
     def _mode(self) -> tuple[str, str]:
         """online, offline or disabled, and why offline."""
-        chosen = os.environ.get("WANDB_MODE", self.mode)
-        if chosen in ("offline", "dryrun"):
+        if self.mode in ("offline", "dryrun"):
             return "offline", "as asked"
-        if chosen == "disabled":
+        if self.mode == "disabled":
             return "disabled", ""
-        if chosen in ("online", "run") or key_is_set():
+        if self.mode in ("online", "run") or key_is_set():
             return "online", ""
         return "offline", "no key is set: wandb login"
 
@@ -127,6 +128,8 @@ class WeightsAndBiases:
             identity["resume"] = "allow"  # without it the server would start the run anew
         if "WANDB_SWEEP_ID" in os.environ:
             identity = {}  # a W&B agent has already named the run
+        place = self.about.outputs if self.dir is None else Path(self.dir).expanduser()
+        place.mkdir(parents=True, exist_ok=True)  # W&B would take a temporary folder instead
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -135,7 +138,7 @@ class WeightsAndBiases:
             job_type=self.job_type,
             tags=list(self.tags or (self.about.method[:LONGEST_TAG], self.about.task[:LONGEST_TAG])),
             notes=self.notes,
-            dir=None if "WANDB_DIR" in os.environ else str(self.about.outputs),
+            dir=str(place),
             mode=mode,
             reinit="create_new",  # never the run of another job in this process
             settings=wandb.Settings(**settings),
@@ -148,10 +151,19 @@ class WeightsAndBiases:
         WandbLogger(experiment=self._run).log_hyperparams(dict(self.about.config))
         self._run.define_metric("epoch")
         self._run.define_metric("*", step_metric="epoch")
+        self._run.define_metric(STEP)
+        self._run.define_metric(STEP_LOSS, step_metric=STEP)
+
+    def steps(self, losses: Mapping[int, float]) -> None:
+        for step, loss in losses.items():
+            self._log({STEP: step, STEP_LOSS: loss}, step=step, commit=False)  # the last is in the epoch's row
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        if number >= self._run.step:  # a resumed run's server has the others
-            self._run.log(dict(values), step=number, commit=True)
+        self._log(values, step=int(values.get(STEP, number)), commit=True)
+
+    def _log(self, values: Mapping[str, float], *, step: int, commit: bool) -> None:
+        if step >= self._run.step:  # a resumed run's server has the others
+            self._run.log(dict(values), step=step, commit=commit)
 
     def end(self, summary: Mapping[str, Value]) -> None:
         self._run.summary.update(dict(summary))
@@ -164,7 +176,7 @@ class WeightsAndBiases:
     def _send_predictions(self) -> None:
         import wandb
 
-        columns, rows = predictions(self.about.folder, most=self.table_rows)
+        columns, rows = predictions(self.about.folder, self.about.label_words, most=self.table_rows)
         if rows:
             self._run.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
 

@@ -65,6 +65,7 @@ class Learner(pl.LightningModule):
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # of training and evaluation, before this process resumed
         self.examples_seen = 0
+        self.step_losses: list[float] = []  # of the last epoch's steps
         # of the current epoch
         self._epoch_loss: list[Tensor] = []  # of each step, on its device
         self._epoch_examples, self._epoch_began = 0, 0.0
@@ -139,6 +140,7 @@ class Learner(pl.LightningModule):
                 f"the loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}: "
                 "a lower optimizer.lr or method.scaling, or trainer.precision=32-true"
             )
+        self.step_losses = losses.tolist()
         seconds = time.perf_counter() - self._epoch_began
         examples = sum(self.ranks.gather(self._epoch_examples))
         self.examples_seen += examples

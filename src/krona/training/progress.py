@@ -21,8 +21,9 @@ REFRESH_S = 0.5  # the loss is read from the device no more often than this
 class Progress(pl.Callback):
     """Output of one run. A step waits for the device at most each half second, and only if a bar shows its loss."""
 
-    def __init__(self, console: Console, log: Any = None) -> None:
+    def __init__(self, console: Console, log: Any = None, *, one_of_many: bool = False) -> None:
         self.console, self.train_log = console, log
+        self.one_of_many = one_of_many  # a sweep shows its runs' notes at its end, each once
         self._bar: Bar | None = None
         self._shown = 0.0
         self._examples = 0
@@ -31,6 +32,10 @@ class Progress(pl.Callback):
     def say(self, text: str) -> None:
         """A line to the console and to the run's train.log."""
         say(self.console, text)
+        self.write(text)
+
+    def write(self, text: str) -> None:
+        """A line to the run's train.log alone."""
         if self.train_log is not None:
             self.train_log.write(text + "\n")
             self.train_log.flush()
@@ -44,7 +49,7 @@ class Progress(pl.Callback):
             f"{amount(steps, 'step')} of {settings.batch_size}, lr {settings.optimizer.lr:g}"
         )
         for note in result.notes:
-            self.say(f"  note: {note}")
+            (self.write if self.one_of_many else self.say)(f"  note: {note}")
         self._steps, self._epochs = steps, settings.trainer.max_epochs
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from krona.config.check import locate
 from krona.config.settings import Run
+from krona.outputs.predictions import label_words
 from krona.outputs.result import Result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About, Ending
-from krona.trackers.values import History, epoch_values, flat_config, summary_values, with_best
+from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
 
 AfterEpoch = Callable[[Learner], None]  # what it raises stops the run
@@ -43,11 +44,10 @@ class Trackers(pl.Callback):
         """Send a resumed run's earlier epochs."""
         if not self.guarded or not isinstance(pl_module, Learner):
             return
-        known = self.history.epochs()
+        known, curves = self.history.epochs(), self.history.loss_curves()
         for row, best in with_best(pl_module.dev_curve):
             values = known.get(row["epoch"]) or epoch_values(row, best)
-            for tracker in self.guarded:
-                tracker.epoch(row["epoch"], values)
+            self._tell(row["epoch"], values, curves.get(row["epoch"], {}))
 
     def after_backward(self, learner: Learner) -> None:
         """The gradients of an epoch's last step, before clipping; they stay on their device."""
@@ -70,9 +70,15 @@ class Trackers(pl.Callback):
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
         self._gradients = {}
         values |= update_norms.updates(learner.model)
-        self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values}))
+        curve = loss_curve(learner.step_losses, last=row["step"], total=learner.total_steps)
+        self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values, "steps": curve}))
+        self._tell(row["epoch"], values, curve)
+
+    def _tell(self, epoch: int, values: Mapping[str, float], curve: Mapping[int, float]) -> None:
         for tracker in self.guarded:
-            tracker.epoch(row["epoch"], values)
+            if curve:
+                tracker.steps(curve)
+            tracker.epoch(epoch, values)
 
     def end(self, result: Result) -> None:
         if not self.guarded:
@@ -106,6 +112,7 @@ def tracking(
         sweep=settings.sweep,
         config=flat_config(settings.config, result.run_id) if settings.trackers else {},
         resumed=(folder / "last.ckpt").is_file(),
+        label_words=label_words(settings.config["task"]),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
     guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]

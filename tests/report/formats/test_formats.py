@@ -60,17 +60,18 @@ def test_what_follows_a_dash_is_indented_and_the_legend_says_what_is_there(outpu
     notes = text[text.index("\n- Params") :].splitlines()
     assert notes[2].startswith("  "), "the second line of the first note"
     assert "Δ: minus the paper's number" in " ".join(text.split())
-    write_all(tmp_path, grid(["lora"], ["sample_rte"], [0, 1], rows=40, backbone="nano"))
+    write_all(tmp_path, grid(["lora"], ["sample_rte"], [0, 1, 2], rows=40, backbone="nano"))
     for format in ("terminal", "md"):
         alone = " ".join(build_report(tmp_path, format=format).split())
         assert "Mean over seeds; ± Student's t over them (95 %)" in alone
-        assert "paper" not in alone.split("Mean over seeds")[1]
+        assert not {"paper", "best", "different", "range"} & set(re.findall(r"\w+", alone.split("Mean over seeds")[1]))
 
 
 def test_each_setting_of_a_row_is_a_line(tmp_path):
     changes = ({"optimizer.lr": lr, "batch_size": size} for lr, size in ((1e-3, 16), (1e-4, 32)))
     write_all(tmp_path, [make_result("krona", "rte", rows=40, change=change) for change in changes])
-    lines = [line.split()[0] for line in build_report(tmp_path, width=80).splitlines() if "=" in line]
+    table = build_report(tmp_path, width=80).split("───\n")[1]
+    lines = [line.split()[0] for line in table.splitlines() if "=" in line]
     assert lines[:2] == ["batch_size=16", "optimizer.lr=0.001"]
 
 
@@ -88,9 +89,10 @@ def test_terminal_text_fits_its_width(outputs, width):
 
 def test_terminal_text_shows_both_intervals_and_the_difference(outputs):
     lines = build_report(outputs, table="1", width=160).splitlines()
-    at = next(i for i, line in enumerate(lines) if line.startswith("LoRA"))
-    block = "\n".join(lines[at : at + 4])
-    assert re.search(r"±\d", block)
+    at = next(i for i, line in enumerate(lines) if line.startswith("LoRA  "))
+    block = "\n".join(lines[at : at + 5])
+    assert re.search(r"\d…\d", block)
+    assert "2 seeds" in block
     assert re.search(r"\d–\d", block)
     assert re.search(r"Δ[+−]?\d", block)
 

@@ -3,13 +3,15 @@
 import re
 
 from krona.report import studies, text
-from krona.report.table import Cell, Report, Table, Target
+from krona.report.lead import lead
+from krona.report.table import Cell, Column, Report, Table, Target
 
 
 def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_with_command(*report.empty))
+    parts += map(_escape, lead(report))
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
         legend = text.legend(report, paper="paper: its number, and minus it in brackets")
@@ -27,7 +29,7 @@ def _table(table: Table) -> str:
     lines = [f"## {_escape(table.heading)}", ""]
     if table.section is not None and table.section.caution:
         lines += [f"> {_escape(table.section.caution)}", ""]
-    lines.append(f"| {_escape(table.axis)} | " + " | ".join(_escape(c.label) for c in table.columns) + " |")
+    lines.append(f"| {_escape(table.axis)} | " + " | ".join(map(_heading, table.columns)) + " |")
     lines.append("|:--|" + "--:|" * len(table.columns))
     for row in table.rows:
         label = _label(row.label) + (f"<br><sub>{_escape(row.differs)}</sub>" if row.differs else "")
@@ -37,6 +39,10 @@ def _table(table: Table) -> str:
     lines += [f"- {_escape(note)}" for note in (*text.remarks(table), *table.notes)]
     lines += [f"- {_with_command(*one)}" for one in text.asides(table)]
     return "\n".join(lines).rstrip()
+
+
+def _heading(column: Column) -> str:
+    return _escape(column.label) + (f"<br><sub>{_escape(column.metric)}</sub>" if column.metric else "")
 
 
 def _cell(cell: Cell, split: str) -> str:

@@ -7,8 +7,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from krona.messages import amount
 from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
+from krona.report.lead import lead
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed
 
@@ -40,6 +42,8 @@ def render(report: Report, target: Target) -> str:
             console.print(Text(f"{'  ' if i else '- '}{part.plain.rstrip()}", style=style))
 
     say(report.title, "bold")
+    for sentence in lead(report):
+        say(sentence)
     if report.empty:
         say(report.empty[0])
         say_command(report.empty[1])
@@ -82,7 +86,8 @@ def lines_of(cell: Cell) -> list[str]:
     """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
     ends = "–".join(text.number(end, 0) for end in cell.test_interval or ())
     gap = text.difference(cell)
-    others = (text.spread(cell), ends, f"Δ{gap}" if gap else "")
+    seeds = amount(len(cell.seeds), "seed") if cell.test_interval or text.spread(cell) else ""
+    others = (text.spread(cell), seeds, ends, f"Δ{gap}" if gap else "")
     return [f"{text.value(cell)}{text.mark(cell)}", *filter(None, others)]
 
 
@@ -111,7 +116,18 @@ def _label_width(table: Table, width: int) -> int:
 
 def _width(table: Table, column: Column) -> int:
     cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
-    return max([*map(len, column.label.split()), *(len(line) for cell in cells for line in lines_of(cell))])
+    words = [*column.label.split(), *column.metric.split()]
+    return max([*map(len, words), *(len(line) for cell in cells for line in _aligned(cell, cells))])
+
+
+def _aligned(cell: Cell, column: Sequence[Cell]) -> list[str]:
+    """Its lines, with room for the longest mark of the column after the number: decimals stand below one another."""
+    longest = max((len(text.mark(one)) for one in column), default=0)
+    first, *others = lines_of(cell)
+    return [
+        first + " " * (longest - len(text.mark(cell))),
+        *(line + " " * longest * line.startswith(("±", "Δ")) for line in others),
+    ]
 
 
 def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
@@ -122,12 +138,13 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
     grid.add_column(Text(table.axis), overflow="fold", width=_label_width(table, width))
     for column in columns:
-        grid.add_column(Text(column.label), justify="right", overflow="fold", width=_width(table, column))
+        heading = "\n".join(filter(None, (column.label, column.metric)))
+        grid.add_column(Text(heading), justify="right", overflow="fold", width=_width(table, column))
     for row in table.rows:
         cells = [Text(_label(row))]
         for column in columns:
             cell = row.cells.get(column.key, Cell(missing=""))
-            first, *others = lines_of(cell)
+            first, *others = _aligned(cell, [one.cells[column.key] for one in table.rows if column.key in one.cells])
             shown = Text(first, style="bold" if cell.best or cell.tied else "")
             if others:
                 shown.append("\n" + "\n".join(others), style="dim")

@@ -6,19 +6,20 @@ from typing import Any
 
 from rich.console import Console
 
-from krona.jobs.job import WORDS, Job
+from krona.jobs.job import Job
 from krona.messages import KronaError
 from krona.paths import OUTPUTS
-from krona.screen import duration, say, scores
+from krona.screen import say
 from krona.sweeps import ledger
 from krona.sweeps.launchers import processes, submitted
 from krona.sweeps.launchers.sweep_job import SweepJob
+from krona.sweeps.progress import Progress
 
 ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 
 
 def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
-    """Run all jobs, with a line for each when it ends; their outcomes in the jobs' order.
+    """Run all jobs, with a line for each when it starts (not known of SLURM's queue) and ends; their outcomes in order.
 
     Raises:
         KronaError: submitit is not installed, or the cluster rejects a job.
@@ -26,15 +27,22 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
     require_package(engine)
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
+    here = 1 if engine == "submitit_slurm" else processes.shares(settings["n_jobs"], jobs)[0]
+    progress = Progress(len(jobs), at_a_time=here)
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
+
+    def started(job: SweepJob) -> None:
+        own = [item for item in job.overrides if item not in shared]
+        say(console, progress.start_line(" ".join(own or job.overrides)))
 
     def ended(job: SweepJob, outcome: Job | str) -> None:
         outcomes[job.number] = done = outcome if isinstance(outcome, Job) else _lost(job, outcome)
-        say(console, f"{len(outcomes)}/{len(jobs)}  {_line(done)}")
+        say(console, progress.end_line(done))
 
     if engine == "joblib":
-        processes.run(jobs, n_jobs=settings["n_jobs"], ended=ended)
+        processes.run(jobs, n_jobs=settings["n_jobs"], started=started, ended=ended)
     elif engine == "submitit_local":
-        submitted.run_local(jobs, settings=settings, ended=ended)
+        submitted.run_local(jobs, settings=settings, started=started, ended=ended)
     else:
         submitted.run_slurm(jobs, settings=settings, typed=typed_settings(jobs), ended=ended)
     return [outcomes[job.number] for job in jobs]
@@ -57,11 +65,3 @@ def _lost(job: SweepJob, why: str) -> Job:
     lost = Job(" ".join(job.overrides), "failed", OUTPUTS, error=why, overrides=job.overrides)
     ledger.note_job(lost, number=job.number, overrides=job.overrides)
     return lost
-
-
-def _line(job: Job) -> str:
-    result = job.result
-    if job.error is not None or result is None:
-        return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
-    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
-    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])

@@ -12,13 +12,15 @@ from krona.jobs.job import Job
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
+Started = Callable[[SweepJob], None]
 Ended = Callable[[SweepJob, Job | str], None]  # a job's outcome, or why there is none
 
 
-def run(jobs: Sequence[SweepJob], *, n_jobs: int, ended: Ended) -> None:
+def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended) -> None:
     """Run all jobs in ``n_jobs`` processes (-1: one per core) that keep the backbone from job to job.
 
-    ``ended`` is called for one job at a time. An interrupt is forwarded to the processes and waited for.
+    ``started`` and ``ended`` are called for one job at a time. An interrupt is forwarded to the processes, and waited
+    for.
     """
     import joblib.externals.loky  # noqa: F401 - before the threads, which would import it all at once
 
@@ -35,7 +37,10 @@ def run(jobs: Sequence[SweepJob], *, n_jobs: int, ended: Ended) -> None:
 
     def next_job() -> SweepJob | None:
         with lock:
-            return None if stopped.is_set() else next(waiting, None)
+            job = None if stopped.is_set() else next(waiting, None)
+            if job is not None:
+                started(job)
+            return job
 
     slots = [Slot(environment(slot, threads=cores), stopped) for slot in range(count)]
     threads = [threading.Thread(target=slot.run, args=(iter(next_job, None), end), daemon=True) for slot in slots]

@@ -15,7 +15,7 @@ from typing import Any
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.processes import Ended, shares
+from krona.sweeps.launchers.processes import Ended, Started, shares
 from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
@@ -51,7 +51,7 @@ class Submitted:
         return job
 
 
-def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
+def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started: Started, ended: Ended) -> None:
     """Run all jobs on this machine, ``n_jobs`` at a time. An interrupt is forwarded to them and waited for."""
     import submitit
 
@@ -63,7 +63,7 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: E
     try:
         while waiting or running:
             while waiting and len(running) < count:
-                job = waiting.popleft()
+                started(job := waiting.popleft())
                 with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
                     running.append(Submitted(job, executor.submit(Requeued(job))))
             time.sleep(POLL_S)

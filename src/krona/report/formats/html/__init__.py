@@ -9,6 +9,7 @@ from krona.messages import amount
 from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
 from krona.report.formats.html.data import page_data
+from krona.report.lead import lead
 from krona.report.table import Cell, Report, Row, Table, Target
 
 HERE = Path(__file__).parent
@@ -45,7 +46,9 @@ def _head(report: Report) -> str:
     links += '<a href="#plots">Pictures</a>' if any(t.section for t in report.tables) else ""
     links += "".join(f'<a href="#study-{i}">Study {_escape(one.name)}</a>' for i, one in enumerate(report.studies))
     empty = f'<p class="caution">{_with_command(*report.empty)}</p>' if report.empty else ""
-    return f"<header><h1>{_escape(report.title)}</h1><p>{' · '.join(counts)}</p><nav>{links}</nav>{empty}</header>\n"
+    leads = "".join(f"<p>{_escape(sentence)}</p>" for sentence in lead(report))
+    counted = f"<p>{' · '.join(counts)}</p>"
+    return f"<header><h1>{_escape(report.title)}</h1>{leads}{counted}<nav>{links}</nav>{empty}</header>\n"
 
 
 def _section(number: int, table: Table) -> str:
@@ -53,8 +56,8 @@ def _section(number: int, table: Table) -> str:
     warning = f'<p class="caution">{_escape(caution)}</p>' if caution else ""
     heads = "".join(
         f'<th scope="col"><button type="button" data-sort="{i}">{_escape(name)}'
-        '<span aria-hidden="true"></span></button></th>'
-        for i, name in enumerate((table.axis, *(column.label for column in table.columns)))
+        f'{f" <small>{_escape(metric)}</small>" if metric else ""}<span aria-hidden="true"></span></button></th>'
+        for i, (name, metric) in enumerate([(table.axis, ""), *((c.label, c.metric) for c in table.columns)])
     )
     rows = "\n".join(_row(table, number, i, row) for i, row in enumerate(table.rows))
     remarks = "".join(_remark(line) for line in text.remarks(table))

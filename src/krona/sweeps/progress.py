@@ -1,0 +1,46 @@
+"""The lines of a multirun's jobs as they start and end: ``3/12``, the scores, the time left."""
+
+from dataclasses import dataclass, field
+
+from krona.jobs.job import WORDS, Job
+from krona.screen import duration, scores
+
+
+@dataclass
+class Progress:
+    """Counts the jobs of a multirun, ``at_a_time`` of which run at once."""
+
+    total: int
+    at_a_time: int = 1
+    started: int = 0
+    ended: int = 0
+    seconds: list[float] = field(default_factory=list)  # of the jobs that ran
+
+    def start_line(self, name: str) -> str:
+        """``3/12  NAME starts``."""
+        self.started += 1
+        return f"{self.started}/{self.total}  {name} starts"
+
+    def end_line(self, job: Job) -> str:
+        """``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
+        self.ended += 1
+        if job.state == "done" and job.result is not None:
+            self.seconds.append(float(job.result.times["total"]))
+        left = self.seconds_left
+        return f"{self.ended}/{self.total}  {_outcome(job)}" + (f"; about {duration(left)} left" if left else "")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The mean of the jobs that ran, for each that is left; None before one ran and after the last."""
+        left = self.total - self.ended
+        if not self.seconds or not left:
+            return None
+        return sum(self.seconds) / len(self.seconds) * -(-left // min(self.at_a_time, left))
+
+
+def _outcome(job: Job) -> str:
+    result = job.result
+    if job.error is not None or result is None:
+        return f"{WORDS[job.state]}  {job.run_id}: {job.error}"
+    dev, test = (part["score"] if part else None for part in (result.dev, result.test))
+    return "  ".join([WORDS[job.state], job.run_id, scores(dev, test), duration(result.times["total"])])

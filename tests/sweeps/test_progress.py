@@ -1,0 +1,31 @@
+"""Lines of a multirun's jobs: their number, and the time left where it is known."""
+
+from pathlib import Path
+
+from krona.jobs.job import Job
+from krona.sweeps.progress import Progress
+from report.generate import make_result
+
+
+def ended(state: str = "done", seconds: float = 30.0) -> Job:
+    result = make_result()
+    result.times["total"] = seconds
+    return Job(result.run_id, state, Path("/outputs"), result)  # type: ignore[arg-type]
+
+
+def test_each_job_is_counted_as_it_starts_and_ends() -> None:
+    progress = Progress(3)
+    assert progress.start_line("seed=0") == "1/3  seed=0 starts"
+    assert progress.end_line(ended("skipped")).startswith("1/3  done already  krona-")
+    assert progress.seconds_left is None
+    assert progress.end_line(ended(seconds=30)).endswith("  30 s; about 30 s left")
+    assert progress.end_line(ended(seconds=50)).endswith("  50 s")
+
+
+def test_the_time_left_is_that_of_the_jobs_that_ran_over_those_at_a_time() -> None:
+    progress = Progress(12, at_a_time=2)
+    for seconds in (20.0, 40.0):
+        progress.end_line(ended(seconds=seconds))
+    assert progress.seconds_left == 30.0 * 5
+    assert "failed  x: no" in progress.end_line(Job("x", "failed", Path("/outputs"), error="no"))
+    assert progress.seconds_left == 30.0 * 5
