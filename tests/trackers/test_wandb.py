@@ -137,7 +137,7 @@ def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_a_name_that_wandb_refuses_is_told_at_the_start(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(KronaError, match=words):
-        WeightsAndBiases(**arguments)
+        WeightsAndBiases.check(arguments)
 
 
 def test_history_has_gradients_and_updates(tmp_path: Path, history_of: Any) -> None:
@@ -254,7 +254,7 @@ def test_the_network_goes_in_the_middle(
 )
 def test_names_that_wandb_forbids(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(Exception, match=r"logger\.wandb") as error:
-        WeightsAndBiases(**arguments)
+        WeightsAndBiases.check(arguments)
     assert words in str(error.value)
 
 

@@ -84,7 +84,7 @@ def shown(arguments: Sequence[str]) -> str | None:
     with hydra_session():
         jobs = expand(asked.overrides) if asked.multirun else [tuple(asked.overrides)]
         job = compose_job(jobs[0])
-    settings = check.settings(job.config)
+    settings = check.settings(job.config, own=True)
     used, notes = require(settings, from_hub=False)
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:

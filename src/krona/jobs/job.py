@@ -56,7 +56,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A job's config and places, as plain values."""
+    """A job's config, composed from the user's own command, and its places, as plain values."""
 
     config: Mapping[str, Any]
     notes: list[str]
@@ -66,7 +66,7 @@ class JobSpec:
 
     @cached_property
     def settings(self) -> Run:
-        return check.settings(self.config)
+        return check.settings(self.config, own=True)
 
     @cached_property
     def run_id(self) -> str:

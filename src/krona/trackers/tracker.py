@@ -30,7 +30,11 @@ class About:
 
 
 class Tracker(Protocol):
-    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that."""
+    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that.
+
+    A class may have ``check(arguments)``, a static method that raises `KronaError` before any work: a check
+    constructs nothing.
+    """
 
     def open(self, about: About) -> str | None:
         """Begin; returns a line for the user on where to find the run."""
