@@ -88,7 +88,10 @@ def test_commands_that_read_an_adapter(poisoned: SimpleNamespace) -> None:
     (poisoned.out.parent / "rows.tsv").write_text("sentence1\tsentence2\nIt rains.\tIt is wet.\n")
     out, other = str(poisoned.out), poisoned.outputs.parent / "other"
     other.mkdir()
-    shutil.copy(poisoned.folder / "adapter.safetensors", other)
+    entry, notes = read_header(poisoned.folder / "adapter.safetensors")
+    notes = {key: note.replace(poisoned.run, "another-run") for key, note in notes.items()}
+    metadata = {"krona": json.dumps(entry | {"notes": notes})}
+    save_file(load_file(poisoned.folder / "adapter.safetensors"), other / "adapter.safetensors", metadata=metadata)
     for command in (
         ["predict", poisoned.run, "--text", "It rains.", "It is wet."],
         ["predict", poisoned.run, "--input", str(poisoned.out.parent / "rows.tsv")],

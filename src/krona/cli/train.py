@@ -11,6 +11,7 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.compose import compose_job, expand, hydra_session, job_from
+from krona.config.hydra_folders import outputs_of, record
 from krona.jobs.job import WORDS, Job, identify
 from krona.jobs.preflight import require
 from krona.jobs.processes import quiet_libraries
@@ -47,8 +48,16 @@ def job(cfg: DictConfig) -> Job:
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
     ledger.require_outputs()
-    run = job_from(cfg)
-    return run_job(run.config, notes=run.notes, outputs=OUTPUTS, project=PROJECT, console=console, multirun=multirun)
+    run, outputs = job_from(cfg), outputs_of(HydraConfig.get(), multirun=multirun)
+    return run_job(
+        run.config,
+        notes=run.notes,
+        outputs=outputs,
+        project=PROJECT,
+        console=console,
+        multirun=multirun,
+        record=record(run),
+    )
 
 
 def _failed(overrides: Sequence[str], error: str) -> Job:

@@ -105,6 +105,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir need a folder to write to"
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         group, name = option.groups()

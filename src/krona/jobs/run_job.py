@@ -38,15 +38,18 @@ def run_job(
     console: Console,
     multirun: bool,
     after_epoch: AfterEpoch | None = None,
+    record: Mapping[str, str] | None = None,
 ) -> Job:
     """Run a config, unless its run is done. A failure in the run is recorded in its result.json.
 
-    ``after_epoch`` may raise `Interrupted`, which stops the run.
+    ``after_epoch`` may raise `Interrupted`, which stops the run. ``record``: the files of the run's ``.hydra/``.
 
     Raises:
         KronaError: the config is wrong; nothing was started or written.
     """
-    spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun)
+    spec = JobSpec(
+        config=config, notes=notes, outputs=outputs, project=project, multirun=multirun, record=dict(record or {})
+    )
     return run_spec(spec, console, after_epoch)
 
 
@@ -102,6 +105,7 @@ def _run_claimed(
     progress = Progress(console, log)
     progress.say(spec.run_id)
     write_result(folder, result)
+    spec.write_record()
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
             run(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from krona.jobs.job import WORDS, Job
-from krona.jobs.summary import heading
+from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
 from krona.outputs import degenerate
 from krona.outputs.result import Result
@@ -46,15 +46,16 @@ def next_command(jobs: Sequence[Job], sweep: str | None) -> str:
     done = [job for job in jobs if job.result is not None and job.result.status == "done"]
     if not done:
         return "krona status"
+    there = outputs_option(done[0])
     if sweep is not None:
-        return f"krona report --sweep {sweep}"
+        return f"krona report --sweep {sweep}{there}"
     if len(done) == 2:
-        return f"krona diff {done[0].run_id} {done[1].run_id}"
+        return f"krona diff {done[0].run_id} {done[1].run_id}{there}"
     results = [job.result for job in done if job.result is not None]
     methods, tasks = (
         ",".join(dict.fromkeys(names)) for names in zip(*((r.method, r.task) for r in results), strict=True)
     )
-    return f"krona report --where method={methods} --where task={tasks}"
+    return f"krona report --where method={methods} --where task={tasks}{there}"
 
 
 def _described(job: Job) -> Described:

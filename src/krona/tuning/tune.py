@@ -11,6 +11,7 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden, jobs_of
+from krona.config.hydra_folders import record
 from krona.config.overrides import explained, normalised
 from krona.jobs.job import Job, identify
 from krona.jobs.processes import Interrupted
@@ -115,6 +116,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             console=tuning.console,
             multirun=False,
             after_epoch=report,
+            record=record(run),
         )
     except Interrupted:
         if not pruned:
