@@ -8,6 +8,7 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
+from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import CONF, PROJECT
 
@@ -41,7 +42,7 @@ def own_targets() -> set[str]:
 
 def require_choices(chosen: Mapping[str, Any]) -> None:
     """Raise for a name that an optional group lacks: Hydra would silently ignore it."""
-    for group in ("factors", "variant", "sweeps"):
+    for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
             raise KronaError(no_such(group, str(name)))
@@ -50,6 +51,8 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
 def no_such(group: str, name: str) -> str:
     """The message for a name that a group lacks, with the names that it has."""
     more = ""
+    if own := instead_of(group, name):
+        return f"{group}={name}: no such {group}; {own}"
     if group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"

@@ -16,7 +16,7 @@ from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import CONF
 
-OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
+OPTIONAL = ("recipe", "factors", "variant", "experiment", "sweeps")  # groups of config.yaml that may be left empty
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 CFG = ("job", "hydra", "all")
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
