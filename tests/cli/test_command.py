@@ -134,7 +134,7 @@ def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None
     assert "last.ckpt could not be written" in errors
     assert len(errors.splitlines()) == 1
     (folder,) = (path.parent for path in outputs.glob("*/result.json"))
-    assert sorted(path.name for path in folder.iterdir()) == ["metrics.csv", "result.json", "train.log"]
+    assert sorted(path.name for path in folder.iterdir()) == [".hydra", "metrics.csv", "result.json", "train.log"]
     assert read_result(folder / "result.json").status == "failed"
 
 

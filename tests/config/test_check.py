@@ -26,7 +26,7 @@ def checked(config: dict[str, Any], changes: dict[str, Any]) -> Run:
         for parent in parents:
             node = node[parent]
         node[key] = value
-    return check.settings(config)
+    return check.settings(config, own=True)
 
 
 def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:

@@ -10,12 +10,14 @@ from krona.config import check
 from krona.config.choices import choices
 from krona.config.compose import compose_job, expand, hydra_session
 from krona.config.settings import Run
+from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
 
 GIVEN = {  # what a choice leaves to its user
     "backbone=local": ["backbone.path=FOLDER"],
     "backbone=hub": ["backbone.name=somebody/some-t5"],
     "data=tsv": ["data.path=FOLDER"],
+    "experiment=minilm_sst2": ["data.path=FOLDER"],
 }
 OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
 
@@ -188,3 +190,18 @@ def test_untuned_trains_nothing_and_other_methods_do() -> None:
 def test_sweeps_and_conf_hold_nothing_else() -> None:
     strays = [path for folder in (CONF, PROJECT / "sweeps") for path in folder.rglob("*") if path.is_file()]
     assert [path.name for path in strays if path.suffix not in (".yaml", ".csv")] == ["schema.json"]
+
+
+def test_an_experiment_is_a_whole_setting() -> None:
+    typed = [  # as docs/results.md has it
+        "backbone=minilm_l6", "data=tsv", "task=sst2", "data.train_rows=8000", "batch_size=32", "optimizer.lr=3e-3",
+        "optimizer.warmup_steps=100", "trainer.max_epochs=2", "trainer.precision=bf16-mixed",
+        "trainer.bucket_by_length=true",
+    ]  # fmt: skip
+    where = [f"backbone.path={PROJECT / 'weights' / 'minilm_l6'}", "data.path=FOLDER"]
+    chosen = ["experiment=minilm_sst2", "data.path=FOLDER"]
+    for method in ("method=lora", "method=krona"):
+        assert run(*chosen, method) == run(*typed, *where, method)
+    assert run(*chosen, "task=rte", "optimizer.lr=1e-3").task.name == "rte"
+    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are minilm_sst2"):
+        compose_job(["experiment=nothing"])

@@ -6,9 +6,11 @@ import pytest
 
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
-from krona.config.habits import HABITS, instead_of
+from krona.config.habits import HABITS, VALUES, instead_of
 from krona.config.overrides import explained
 from krona.messages import KronaError
+
+EVERY = [*HABITS.values(), *(habit for values in VALUES.values() for habit in values.values())]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,7 @@ def test_a_habit_is_refused_with_krona_s_own(key: str, composer: Composer) -> No
         assert refusal(composer, f"++{key}=1") == expected
 
 
-@pytest.mark.parametrize("instead", sorted({habit.instead for habit in HABITS.values() if habit.instead}))
+@pytest.mark.parametrize("instead", sorted({habit.instead for habit in EVERY if habit.instead}))
 def test_what_is_suggested_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
     plain = check.settings(composer.job([]).config).config
     assert check.settings(composer.job(instead.split()).config).config != plain
@@ -46,6 +48,12 @@ def test_several_habits_are_one_message(composer: Composer) -> None:
 def test_half_precision_of_other_names(value: str, composer: Composer) -> None:
     message = refusal(composer, f"trainer.precision={value}")
     assert message.endswith("; krona has trainer.precision=bf16-mixed (no fp16)")
+
+
+@pytest.mark.parametrize("choice", [f"{group}={value}" for group, values in VALUES.items() for value in values])
+def test_a_choice_of_lightnings_template(choice: str, composer: Composer) -> None:
+    group, value = choice.split("=")
+    assert refusal(composer, choice) == f"{choice}: no such {group}; {VALUES[group][value]}"
 
 
 def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:

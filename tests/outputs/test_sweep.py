@@ -47,7 +47,7 @@ def test_a_sweep_that_is_cut_off_has_from_its_start_what_others_made(
     write_result(tmp_path / there.run_id, made)
     with hydra_session():
         config = compose("config", overrides=["sweep=ranks"], return_hydra_config=True)
-        config.hydra.sweep.dir = str(tmp_path / "sweeps")
+        config.hydra.sweep.dir = str(tmp_path)
         config.hydra.overrides.task = typed
         ledger.Ledger().on_multirun_start(config)
     assert sweep.load_run_ids(tmp_path, "ranks") == {there.run_id}

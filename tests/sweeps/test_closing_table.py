@@ -4,8 +4,10 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
+from krona.jobs import summary
 from krona.jobs.job import Job
 from krona.sweeps.closing_table import next_command, show
 from report.generate import make_result
@@ -71,13 +73,16 @@ def test_failures_are_rows_with_their_axes_and_a_way_out(tmp_path: Path) -> None
     assert any("retry=failed" in line for line in lines)
 
 
-def test_the_last_line_is_the_next_command(tmp_path: Path) -> None:
+def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "OUTPUTS", tmp_path)
     jobs = shapes(tmp_path)
     assert said(jobs, sweep="factor_shapes")[-1].endswith("krona report --sweep factor_shapes")
     assert said(jobs)[-1].startswith("next: ")
     assert next_command(jobs[:2], "sweep-1", named=False) == f"krona diff {jobs[0].run_id} {jobs[1].run_id}"
     assert next_command(jobs[:2], "mine") == "krona report --sweep mine"
     assert next_command(jobs, "sweep-1", named=False) == "krona report --sweep sweep-1"
+    monkeypatch.setattr(summary, "OUTPUTS", tmp_path / "others")
+    assert next_command(jobs, "x") == f"krona report --sweep x --outputs {tmp_path}"
     assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 

@@ -144,7 +144,7 @@ def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_a_name_that_wandb_refuses_is_told_at_the_start(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(KronaError, match=words):
-        WeightsAndBiases(**arguments)
+        WeightsAndBiases.check(arguments)
 
 
 def test_an_offline_run_and_its_sync_carry_everything(
@@ -291,7 +291,7 @@ def test_the_network_goes_in_the_middle(
 )
 def test_names_that_wandb_forbids(arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(Exception, match=r"logger\.wandb") as error:
-        WeightsAndBiases(**arguments)
+        WeightsAndBiases.check(arguments)
     assert words in str(error.value)
 
 

@@ -82,7 +82,12 @@ def _of_sizes(settings: Backbone) -> Any:
 
 def _read(settings: Backbone, folder: Path | None) -> Any:
     try:
-        return AutoConfig.from_pretrained(source_of(settings, folder), revision=settings.revision, **gguf_of(settings))
+        return AutoConfig.from_pretrained(
+            source_of(settings, folder),
+            revision=settings.revision,
+            trust_remote_code=False,  # null: the library asks at the terminal
+            **gguf_of(settings),
+        )
     except Exception as error:  # JSON, the Hub and its client each raise their own
         raise download_error(f"the config of {name_of(settings)}", error, WAYS_OUT) from error
 

@@ -18,6 +18,7 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
         tokenizer = AutoTokenizer.from_pretrained(
             settings.name if texts is None else str(texts),
             revision=settings.revision if texts is None else None,
+            trust_remote_code=False,
             **(gguf_of(settings) if texts == folder else {}),
         )
     except Exception as error:  # each tokenizer backend raises its own

@@ -9,8 +9,9 @@ from torch import nn
 
 from krona import surgery
 from krona.backbones.families import architecture_of, places_of
-from krona.config.check import PLACEMENT_KEYS, TRAINS, locate
+from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method
+from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.targets import match_places, widths_of_part
 
@@ -29,7 +30,7 @@ def insert_method(
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
     shared = architecture_of(model).fused(method.placement["target_modules"])
-    branch = locate(method.branch, "method._target_")
+    branch = branch_class(method.branch)
     config: dict[str, Any] = dict(method.branch_config)
     notes: list[str] = []
     widths = _widths(model, placement["target_modules"]) if "kron_factors" in config else set()
@@ -50,9 +51,14 @@ def method_defaults(method: Method) -> dict[str, Any]:
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     found = {key: p for key, p in signature(surgery.insert).parameters.items() if key in keys}
     if method.branch is not None:
-        found |= signature(locate(method.branch, "method._target_")).parameters
+        found |= signature(branch_class(method.branch)).parameters
     given = {**method.placement, **method.branch_config}
     return {key: p.default for key, p in found.items() if key not in given and isinstance(p.default, PLAIN)}
+
+
+def branch_class(path: str) -> type[nn.Module]:
+    """The class of checked settings: `krona.config.check` has refused what they may not name."""
+    return find(path, "method._target_", "branch", own=True)
 
 
 def placed(model: nn.Module, method: Method) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def entrants_of(bench: Bench, compose: Compose, methods: list[str]) -> list[Entr
 
 def _entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant:
     alone = [f"method={name}", "~recipe"]  # the method's own YAML, as in `krona params`: not the default task's row
-    method = check.method(compose([*alone, *overrides])["method"])
+    method = check.method(compose([*alone, *overrides])["method"], own=True)
     factors = method.branch_config.get("kron_factors")
     return Entrant(name=name, method=method, shape="x".join(map(str, factors[0])) if factors else None)
 

@@ -29,7 +29,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         raise KronaError(f"{task}: one task at a time")
     typed = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
-        settings = check.settings(compose_job(normalised(typed)).config)
+        settings = check.settings(compose_job(normalised(typed)).config, own=True)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings)

@@ -15,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import put_aside_other_launchers
+from krona.config.hydra_folders import refuse_rerun
 from krona.config.overrides import explain, normalised
 from krona.jobs.processes import Interrupted, interrupt, leave, leave_interrupted
 from krona.messages import KronaError
@@ -32,6 +33,7 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
     signal.signal(signal.SIGTERM, interrupt)
     try:
         require_one_launch(arguments)
+        refuse_rerun(arguments)
         see_own_modules()
         _search_also(arguments)
         sys.argv[1:] = ready = normalised(arguments)

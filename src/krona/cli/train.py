@@ -14,6 +14,7 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config import check
 from krona.config.compose import compose_job, expand, hydra_session, job_from
+from krona.config.hydra_folders import outputs_of, record
 from krona.jobs.job import WORDS, Job, identify
 from krona.jobs.preflight import require
 from krona.jobs.processes import quiet_libraries
@@ -56,17 +57,17 @@ def job(cfg: DictConfig) -> Job:
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
     ledger.require_outputs()
-    run = job_from(cfg)
+    run, outputs = job_from(cfg), outputs_of(HydraConfig.get(), multirun=multirun)
     counted = ledger.progress() if multirun else None
-    position = "" if counted is None else f"{counted.started + 1}/{counted.total}"
     return run_job(
         run.config,
         notes=run.notes,
-        outputs=OUTPUTS,
+        outputs=outputs,
         project=PROJECT,
         console=console,
         multirun=multirun,
-        position=position,
+        position="" if counted is None else f"{counted.started + 1}/{counted.total}",
+        record=record(run),
     )
 
 
@@ -107,7 +108,7 @@ def shown(arguments: Sequence[str]) -> str | None:
     with hydra_session():
         jobs = expand(asked.overrides) if asked.multirun else [tuple(asked.overrides)]
         job = compose_job(jobs[0])
-    settings = check.settings(job.config)
+    settings = check.settings(job.config, own=True)
     used, notes = require(settings, from_hub=False)
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:

@@ -1,10 +1,10 @@
 """Validation of a config: every key, type, range and signature, before any work.
 
 `settings` turns the plain values of a composed config into `krona.config.settings.Run`, or raises one message with all
-problems: unknown keys with the nearest right one, wrong types and values out of range with what is expected.
+problems: unknown keys with the nearest right one, wrong types and values out of range with what is expected. Classes
+are checked by their signatures; nothing is constructed (`krona.config.targets`).
 """
 
-import importlib
 import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,10 +15,12 @@ from typing import Any
 from krona import surgery
 from krona.config import settings as s
 from krona.config.habits import instead_of
+from krona.config.targets import NotAllowedError, find, find_inner
 from krona.config.types import expected
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.task import Task
 
+HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of hydra.utils.instantiate
 TRAINS = ("train_layer_norms", "train_backbone")
 # arguments of `surgery.insert` that a method's YAML may set; the run sets the name in the model and `reversible`
 PLACEMENT_KEYS = tuple(
@@ -28,10 +30,13 @@ PLACEMENT_KEYS = tuple(
 )
 
 
-def settings(config: Mapping[str, Any]) -> s.Run:
+def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     """The typed settings of a composed config (plain dicts and values).
 
+    ``own``: it was composed from the user's own command and conf/, so it may name their classes. A file's may not.
+
     Raises:
+        NotAllowedError: it names a class that no file may name.
         KronaError: one message, a line per problem.
     """
     top = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
@@ -42,7 +47,9 @@ def settings(config: Mapping[str, Any]) -> s.Run:
             part = config.get(name)
             if not isinstance(part, Mapping):
                 raise KronaError(f"{name}={part!r}: expected keys and values, as conf/{name}/ has them")
-            parts[name] = build(part)
+            parts[name] = build(part, own=own) if name in WITH_CLASSES else build(part)
+        except NotAllowedError:
+            raise
         except KronaError as error:
             problems.append(str(error))
     trackers = parts.pop("logger", {})
@@ -56,14 +63,14 @@ def settings(config: Mapping[str, Any]) -> s.Run:
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 
 
-def method(config: Mapping[str, Any]) -> s.Method:
+def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
     """A method's settings; the branch's arguments are checked against its class. Raises one `KronaError`."""
     values = dict(config)
     target = values.pop("_target_", None)
-    branch = None if target is None else locate(target, "method._target_")
+    branch = None if target is None else find(target, "method._target_", "branch", own=own)
     arguments = {} if branch is None else _parameters(branch, without=("d_in", "d_out"))
-    own = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
-    known = [*own, *(TRAINS if branch is None else PLACEMENT_KEYS), *arguments]
+    plain_keys = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
+    known = [*plain_keys, *(TRAINS if branch is None else PLACEMENT_KEYS), *arguments]
     name = values.get("name", "?")
     problems = []
     for key in [key for key in values if key not in known]:
@@ -71,7 +78,7 @@ def method(config: Mapping[str, Any]) -> s.Method:
         problems.append(f"{what}, it puts no branch in" if branch is None else f"{what}: {did_you_mean(key, known)}")
     placement = {key: values[key] for key in PLACEMENT_KEYS if key in values}
     branch_config = {key: values[key] for key in arguments if key in values}
-    plain = {key: values[key] for key in own if key in values}
+    plain = {key: values[key] for key in plain_keys if key in values}
     if branch is not None:
         required = [key for key, parameter in arguments.items() if parameter.default is parameter.empty]
         problems += [f"method.{key} is missing" for key in required if key not in values]
@@ -83,39 +90,57 @@ def method(config: Mapping[str, Any]) -> s.Method:
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
-def _optimizer(config: Mapping[str, Any]) -> s.Optimizer:
+def _optimizer(config: Mapping[str, Any], *, own: bool = False) -> s.Optimizer:
     values = dict(config)
     target = values.pop("_target_", "torch.optim.AdamW")
-    own = ("lr", "warmup_steps", "gradient_clip")
-    optimizer = locate(target, "optimizer._target_")
-    plain = {key: values[key] for key in own if key in values}
-    arguments = {key: value for key, value in values.items() if key not in own}
-    problems = _unknown("optimizer.", values, {*own, *_parameters(optimizer, without=("params",))})
+    values.pop("_partial_", None)  # it is one in any case: the learner gives it the parameters
+    plain_keys = ("lr", "warmup_steps", "gradient_clip")
+    optimizer = find(target, "optimizer._target_", "optimizer", own=own)
+    plain = {key: values[key] for key in plain_keys if key in values}
+    arguments = {key: value for key, value in values.items() if key not in plain_keys}
+    problems = _unknown("optimizer.", values, {*plain_keys, *_parameters(optimizer, without=("params",))})
     problems += _problems(s.Optimizer, "optimizer.", {"target": target, **plain})
     problems += _argument_problems(optimizer, "optimizer.", arguments)
     _raise_all(problems)
     return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
-def _logger(config: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def _logger(config: Mapping[str, Any], *, own: bool = False) -> Mapping[str, Mapping[str, Any]]:
     """The trackers by name: each a class with its arguments (conf/logger/)."""
     problems = []
     for name, values in config.items():
         if not isinstance(values, Mapping) or "_target_" not in values:
             problems.append(f"logger.{name}: no tracker: {did_you_mean(name, config.keys() - {name})}")
             continue
-        tracker = locate(values["_target_"], f"logger.{name}._target_")
-        arguments = {key: value for key, value in values.items() if key != "_target_"}
-        wrong = _unknown(f"logger.{name}.", arguments, _parameters(tracker))
-        wrong += _argument_problems(tracker, f"logger.{name}.", arguments)
+        tracker = find(values["_target_"], f"logger.{name}._target_", "tracker", own=own)
+        wrong = _object_problems(tracker, f"logger.{name}", values, own=own)
         try:
-            if not wrong:
-                tracker(**arguments)  # raises for a missing package or a forbidden name
+            if not wrong and hasattr(tracker, "check"):
+                tracker.check(values)  # raises for a missing package or a forbidden name
         except KronaError as error:
             wrong.append(str(error))
         problems += wrong
     _raise_all(problems)
     return config
+
+
+def _object_problems(cls: Any, where: str, values: Mapping[str, Any], *, own: bool) -> list[str]:
+    """A node with ``_target_``, by the signature of its class."""
+    arguments = {key: value for key, value in values.items() if key not in HYDRAS}
+    inner = {key: value for key, value in arguments.items() if isinstance(value, Mapping) and "_target_" in value}
+    problems = []
+    for key, value in inner.items():
+        found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own)
+        problems += _object_problems(found, f"{where}.{key}", value, own=own)
+    if not _takes_any(cls):
+        problems += _unknown(f"{where}.", arguments, _parameters(cls))
+    first = list(_parameters(cls))[: len(values.get("_args_", ()))]
+    if not values.get("_partial_"):
+        required = [name for name, one in _parameters(cls).items() if one.default is one.empty]
+        problems += [f"{where}.{key} is missing" for key in required if key not in arguments and key not in first]
+    plain = {key: value for key, value in arguments.items() if key not in inner}
+    problems += _argument_problems(cls, f"{where}.", plain)
+    return problems
 
 
 def _no_graph(trainer: s.Trainer) -> list[str]:
@@ -132,7 +157,8 @@ def build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
     return cls(**values)
 
 
-_PARTS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+WITH_CLASSES = ("method", "optimizer", "logger")  # parts that name classes
+_PARTS: Mapping[str, Callable[..., Any]] = {
     "method": method,
     "task": Task.from_config,
     "backbone": partial(build, s.Backbone, "backbone"),
@@ -177,22 +203,14 @@ def _argument_problems(function: Callable[..., Any], prefix: str, values: Mappin
     return _mismatches(hints, prefix, values)
 
 
-def locate(path: Any, where: str) -> Any:
-    """The class or function at a dotted path."""
-    module_name, _, attribute = str(path).rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
-    if not callable(found):
-        raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
-    return found
-
-
 def _parameters(function: Any, *, without: Sequence[str] = ()) -> dict[str, inspect.Parameter]:
     parameters = inspect.signature(function).parameters.items()
     variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return {name: one for name, one in parameters if one.kind not in variadic and name not in without}
+
+
+def _takes_any(function: Any) -> bool:
+    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
 
 
 def _raise_all(problems: Sequence[str]) -> None:

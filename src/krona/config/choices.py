@@ -8,6 +8,7 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 
+from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -31,9 +32,15 @@ def own_branches() -> set[str]:
     return {str(method["_target_"]) for method in methods if method.get("_target_")}
 
 
+def own_targets() -> set[str]:
+    """The classes that any YAML of conf/, the user's own or krona's, names: krona trusts these files."""
+    texts = (file.read_text("utf-8") for folder in conf_folders() for file in folder.rglob("*.yaml"))
+    return {path for text in texts for path in re.findall(r"""_target_["']?\s*:\s*["']?([\w.]+)""", text)}
+
+
 def require_choices(chosen: Mapping[str, Any]) -> None:
     """Raise for a name that an optional group lacks: Hydra would silently ignore it."""
-    for group in ("factors", "variant", "sweeps"):
+    for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
             raise KronaError(no_such(group, str(name)))
@@ -42,6 +49,8 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
 def no_such(group: str, name: str) -> str:
     """The message for a name that a group lacks, with the names that it has."""
     more = ""
+    if own := instead_of(group, name):
+        return f"{group}={name}: no such {group}; {own}"
     if group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"

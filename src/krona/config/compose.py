@@ -4,7 +4,7 @@ import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -37,17 +37,21 @@ class Composed:
 
     config: plain dictionaries, lists and numbers, with every ``${…}`` resolved.
     notes: for the user: a recipe that is missing, or the values that recipe=tuned took.
+    overrides: of this job. hydra: Hydra's own settings, where Hydra started it.
     """
 
     config: dict[str, Any]
     notes: list[str]
+    overrides: Sequence[str] = ()
+    hydra: Any = None
 
 
 def job_from(cfg: DictConfig) -> Composed:
     """The job whose config Hydra has just composed. Raises `KronaError` for a missing value."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     overrides = [str(item) for item in hydra.overrides.task] if hydra is not None else []
-    return _resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
+    composed = _resolve(cfg, overrides=overrides, chosen=dict(hydra.runtime.choices) if hydra is not None else {})
+    return replace(composed, hydra=hydra)
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
@@ -69,9 +73,9 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     if is_overridden("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     studies = next((item.split(STUDIES)[1:] for item in overrides if item.split(STUDIES)[0] == TUNED), None)
-    if studies is not None:
-        return Composed(config=values, notes=[take_tuned(values, overrides, studies)])
-    return Composed(config=values, notes=recipe_notes(values, chosen, overrides))
+    tuned_asked = studies is not None
+    notes = [take_tuned(values, overrides, studies or ())] if tuned_asked else recipe_notes(values, chosen, overrides)
+    return Composed(config=values, notes=notes, overrides=overrides)
 
 
 def take_tuned(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:

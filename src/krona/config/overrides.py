@@ -16,7 +16,7 @@ from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
-OPTIONAL = ("recipe", "factors", "variant", "sweeps")  # groups of config.yaml that may be left empty
+OPTIONAL = ("recipe", "factors", "variant", "experiment", "sweeps")  # groups of config.yaml that may be left empty
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 CFG = ("job", "hydra", "all")
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
@@ -106,6 +106,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         cause = cause.__cause__
     if isinstance(cause, KronaError):
         return str(cause)
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir need a folder to write to"
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         group, name = option.groups()

@@ -137,6 +137,8 @@ def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int])
     _same_number({**others, own.method: own.trials}, config, study=own.name)
     keys = dict.fromkeys((*own.varied, "optimizer.lr"))
     values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
+    if named := next((key for key, value in values.items() if "_target_" in f"{key} {value!r}"), None):
+        raise KronaError(f"recipe=tuned: the study {own.name} sets {named}, a class: a study's file may name none")
     took, trials = " ".join(own.overrides), amount(own.trials, "trial")
     return Tuned(values, f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}")
 

@@ -6,7 +6,7 @@ A finished run is shown and not run again; an interrupted one resumes. A run is 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from krona.adapters import initial
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
+from krona.files import write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.outputs import claim
@@ -32,6 +33,7 @@ FILES = (  # of a run's folder
     "tracked.jsonl",
     "result.json",
 )
+RECORD = ".hydra"  # the folder of Hydra's files in it
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
 WORDS: dict[Outcome, str] = {  # on the screen
     "done": "done",
@@ -56,7 +58,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A job's config and places, as plain values."""
+    """A job's config, composed from the user's own command, and its places, as plain values."""
 
     config: Mapping[str, Any]
     notes: list[str]
@@ -64,10 +66,11 @@ class JobSpec:
     project: Path
     multirun: bool
     position: str = ""  # in a multirun: 3/12
+    record: Mapping[str, str] = field(default_factory=dict)  # the files of the run's .hydra/
 
     @cached_property
     def settings(self) -> Run:
-        return check.settings(self.config)
+        return check.settings(self.config, own=True)
 
     @cached_property
     def run_id(self) -> str:
@@ -76,6 +79,13 @@ class JobSpec:
     @property
     def folder(self) -> Path:
         return self.outputs / self.run_id
+
+    def write_record(self) -> None:
+        """Write ``.hydra/``; a resumed run keeps what it began with."""
+        for name, text in self.record.items():
+            if not (file := self.folder / RECORD / name).exists():
+                file.parent.mkdir(exist_ok=True)
+                write_whole(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def identify(settings: Run) -> str:
@@ -155,5 +165,5 @@ def _clear(spec: JobSpec) -> None:
         for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
             part.unlink()
     if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
-        for name in (*FILES, "train.log"):
+        for name in (*FILES, "train.log", *(f"{RECORD}/{name}" for name in spec.record)):
             (spec.folder / name).unlink(missing_ok=True)

@@ -39,15 +39,25 @@ def run_job(
     multirun: bool,
     position: str = "",
     after_epoch: AfterEpoch | None = None,
+    record: Mapping[str, str] | None = None,
 ) -> Job:
     """Run a config, unless its run is done. A failure in the run is recorded in its result.json.
 
-    ``position``: in a multirun, 3/12. ``after_epoch`` may raise `Interrupted`, which stops the run.
+    ``position``: in a multirun, 3/12. ``after_epoch`` may raise `Interrupted`, which stops the run. ``record``: the
+    files of the run's ``.hydra/``.
 
     Raises:
         KronaError: the config is wrong; nothing was started or written.
     """
-    spec = JobSpec(config=config, notes=notes, outputs=outputs, project=project, multirun=multirun, position=position)
+    spec = JobSpec(
+        config=config,
+        notes=notes,
+        outputs=outputs,
+        project=project,
+        multirun=multirun,
+        position=position,
+        record=dict(record or {}),
+    )
     return run_spec(spec, console, after_epoch)
 
 
@@ -103,6 +113,7 @@ def _run_claimed(
     progress = Progress(console, log, one_of_many=spec.multirun)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     write_result(folder, result)
+    spec.write_record()
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
             run(

@@ -1,5 +1,6 @@
 """The summary of a run on the screen."""
 
+import shlex
 from typing import Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from krona.messages import amount
 from krona.outputs import degenerate
 from krona.outputs.official_rows import glue_form, odd_part
 from krona.outputs.result import Result
+from krona.paths import OUTPUTS
 from krona.screen import as_typed, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
@@ -30,10 +32,11 @@ def run_summary(job: Job, console: Console) -> None:
     lines[1:1] = degenerate.lines(result)
     for line in lines:
         say(console, f"  {line}")
+    there = outputs_option(job)
     lines = [
         str(job.folder / "result.json"),
-        as_typed(f"next: krona report {_which(result)}"),
-        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN"),
+        as_typed(f"next: krona report {_which(result)}{there}"),
+        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{there}"),
     ]
     for line in lines:  # whole, to be copied
         console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
@@ -43,6 +46,12 @@ def _which(result: Result) -> str:
     """The sweep that the user named for the run, or the runs on the same task."""
     sweep = result.config.get("sweep")
     return f"--sweep {sweep}" if sweep else f"--where task={result.task}"
+
+
+def outputs_option(job: Job) -> str:
+    """`` --outputs FOLDER`` of a command that is to find a job's run; empty for outputs/."""
+    folder = job.folder.parent
+    return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:

@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
+
+HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module
 
 
 def name_of(overrides: Iterable[str]) -> str:
@@ -33,15 +36,19 @@ def _ids_file(outputs: Path, sweep: str) -> Path:
     return outputs / "sweeps" / f"{sweep}.runs.txt"
 
 
+def command_file(folder: Path, sweep: str) -> Path:
+    return folder / f"{sweep}.json"
+
+
 def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save a sweep's overrides, for `krona status SWEEP`."""
     text = json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n"
-    write_whole(folder / f"{sweep}.json", lambda part: part.write_text(text, encoding="utf-8"))
+    write_whole(command_file(folder, sweep), lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def load_command(folder: Path, sweep: str) -> list[str]:
     """The overrides that a sweep was last started with. Raises KronaError if there are none or the file is damaged."""
-    path = folder / f"{sweep}.json"
+    path = command_file(folder, sweep)
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.json"))
         raise KronaError(f"no sweep {sweep!r} was started here; {did_you_mean(sweep, there)}")
@@ -54,4 +61,8 @@ def load_command(folder: Path, sweep: str) -> list[str]:
             f"{path} does not hold a sweep's command ({type(error).__name__}: {error}): run the sweep's command again; "
             "it writes the file anew and skips finished runs"
         ) from error
+    if wrong := next((item for item in map(str, overrides) if HYDRAS_OWN.match(item)), None):
+        raise KronaError(
+            f"{path}: a sweep's command can't set Hydra itself, as {wrong} does: nothing of it was composed"
+        )
     return [str(item) for item in overrides]

@@ -133,7 +133,7 @@ def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Metho
     chosen = [f"method={name}", f"backbone={backbone}", *typed]
     with explained(chosen):
         config = compose_job(chosen).config
-    settings = check.settings(config)
+    settings = check.settings(config, own=True)
     return settings.method, settings.backbone
 
 

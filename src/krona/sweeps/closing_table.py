@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from krona.jobs.job import WORDS, Job
-from krona.jobs.summary import heading
+from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
 from krona.outputs import degenerate
 from krona.outputs.result import Result
@@ -61,9 +61,10 @@ def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
     done = [job for job in jobs if job.result is not None and job.result.status == "done"]
     if not done:
         return "krona status"
+    there = outputs_option(done[0])
     if len(done) == 2 and not named:
-        return f"krona diff {done[0].run_id} {done[1].run_id}"
-    return f"krona report --sweep {sweep}"
+        return f"krona diff {done[0].run_id} {done[1].run_id}{there}"
+    return f"krona report --sweep {sweep}{there}"
 
 
 def _described(job: Job) -> Described:

@@ -18,6 +18,7 @@ from hydra.experimental.callback import Callback
 from rich.console import Console
 
 from krona.config.compose import jobs_of, sweeper_params
+from krona.config.hydra_folders import outputs_of
 from krona.files import write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
@@ -89,14 +90,17 @@ def _ending() -> Iterator[None]:
         yield
     except KronaError as error:
         raise SystemExit(str(error)) from error
+    except OSError as error:
+        raise SystemExit(f"{error.filename}: {error.strerror or error}; a sweep needs a folder to write to") from error
 
 
 class Ledger(Callback):
     """Opens the ledger before the first job and closes it after the last."""
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        folder = Path(config.hydra.sweep.dir)
-        folder.mkdir(parents=True, exist_ok=True)
+        with _ending():
+            folder = outputs_of(config.hydra, multirun=True) / "sweeps"
+            folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may continue
             if time.time() - left.stat().st_mtime > KEPT_S:
                 shutil.rmtree(left, ignore_errors=True)

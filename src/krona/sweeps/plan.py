@@ -9,6 +9,7 @@ from typing import Any
 from krona.config import check
 from krona.config.compose import Composer, axes_of, expand, hydra_session
 from krona.config.overrides import explained, normalised
+from krona.config.targets import NotAllowedError
 from krona.jobs.job import identify
 from krona.messages import KronaError
 from krona.outputs.index import summaries
@@ -29,11 +30,14 @@ class Planned:
     config: dict[str, Any] | None = None  # None if composing failed, or the run is not of a sweep
 
 
-def plan(overrides: Sequence[str], *, outputs: Path) -> list[Planned]:
-    """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size."""
+def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:
+    """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size.
+
+    ``source``: the file that the overrides were read from, whose classes are not the user's own; None: typed here.
+    """
     with hydra_session():
         composer = Composer()
-        return [_planned(job, outputs, composer) for job in expand(normalised(["-m", *overrides])[1:])]
+        return [_planned(job, outputs, composer, source) for job in expand(normalised(["-m", *overrides])[1:])]
 
 
 def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
@@ -45,15 +49,17 @@ def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -
     composer, found = Composer(), []
     for job in jobs:
         with suppress(KronaError), explained(job):  # reported when the job runs
-            found.append(identify(check.settings(composer.job(job).config)))
+            found.append(identify(check.settings(composer.job(job).config, own=True)))
     return [run_id for run_id in found if run_id in others]
 
 
-def _planned(job: tuple[str, ...], outputs: Path, composer: Composer) -> Planned:
+def _planned(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
     config: dict[str, Any] | None = None
     try:
         config = composer.job(job).config
-        run_id = identify(check.settings(config))
+        run_id = identify(check.settings(config, own=source is None))
+    except NotAllowedError as error:
+        return Planned(job, " ".join(job), "wrong", error=f"{source}: {error}", config=config)
     except KronaError as error:
         return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
     return Planned(job, run_id, *state_of(outputs / run_id), config=config)

@@ -14,7 +14,7 @@ from krona.messages import KronaError, amount, did_you_mean
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
 from krona.outputs.state import OPEN, State, state_of
-from krona.outputs.sweep import load_command
+from krona.outputs.sweep import command_file, load_command
 from krona.screen import below, duration, say, table, width_of
 from krona.sweeps.plan import Planned, plan
 
@@ -27,7 +27,11 @@ KEYS = ("method", "task", "seed", "state", "run")
 
 def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
     """The runs of a sweep that was started here, or all runs, filtered. Raises KronaError if there are none."""
-    runs = all_runs(outputs) if sweep is None else plan(load_command(outputs / "sweeps", sweep), outputs=outputs)
+    if sweep is None:
+        runs = all_runs(outputs)
+    else:
+        file = command_file(outputs / "sweeps", sweep)
+        runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
     if not runs:
         raise KronaError(f"no run in {outputs} yet: python train.py profile=demo makes one")
     runs = selected(runs, where)

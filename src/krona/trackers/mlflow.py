@@ -26,11 +26,14 @@ class MLflow:
     def __init__(
         self, *, experiment: str = "krona", tracking_uri: str | None = None, log_adapter: bool = False
     ) -> None:
-        require("mlflow", logger="mlflow", extra="mlflow")
-        require("sqlalchemy", logger="mlflow", extra="mlflow")
-        plain_name("logger.mlflow.experiment", experiment, forbidden="/:'\"")
         self.experiment, self.tracking_uri, self.log_adapter = experiment, tracking_uri, log_adapter
         self._logger: Any = None
+
+    @staticmethod
+    def check(arguments: Mapping[str, Any]) -> None:
+        require("mlflow", logger="mlflow", extra="mlflow")
+        require("sqlalchemy", logger="mlflow", extra="mlflow")
+        plain_name("logger.mlflow.experiment", arguments.get("experiment"), forbidden="/:'\"")
 
     def open(self, about: About) -> str:
         from mlflow.tracking import MlflowClient

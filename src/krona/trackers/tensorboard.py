@@ -14,8 +14,11 @@ class TensorBoard:
     """A TensorBoard run. A resumed run begins its files anew and logs all its epochs again."""
 
     def __init__(self) -> None:
-        require("tensorboard", logger="tensorboard", extra="tensorboard")
         self._logger: Any = None
+
+    @staticmethod
+    def check(arguments: Mapping[str, Any]) -> None:
+        require("tensorboard", logger="tensorboard", extra="tensorboard")
 
     def open(self, about: About) -> str:
         from pytorch_lightning.loggers import TensorBoardLogger

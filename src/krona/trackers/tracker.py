@@ -34,6 +34,8 @@ class Tracker(Protocol):
     """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that.
 
     A tracker may have ``steps(losses: Mapping[int, float])`` too, called before each ``epoch``: step → training loss.
+    A class may have ``check(arguments)``, a static method that raises `KronaError` before any work: a check
+    constructs nothing.
     """
 
     def open(self, about: About) -> str | None:

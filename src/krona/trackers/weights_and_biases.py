@@ -62,20 +62,26 @@ class WeightsAndBiases:
         table_rows: int = 10_000,
         timeout: float = 20.0,
     ) -> None:
-        require("wandb", logger="wandb")
-        plain_name("logger.wandb.project", project, forbidden="/\\#?%:")
-        plain_name("logger.wandb.entity", entity, forbidden="/\\#?%:")
-        for key, value in (("name", name), ("group", group)):
-            plain_name(f"logger.wandb.{key}", value, forbidden="\n")
-        for key, value in (("job_type", job_type), *(("tags", tag) for tag in tags or ())):
-            plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
-        if timeout <= 0:
-            raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
         self.project, self.entity, self.mode, self.dir = project, entity, mode, dir
         self.name, self.group, self.job_type, self.tags, self.notes = name, group, job_type, tags, notes
         self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
         self._run: Any = None
         self._unsent: list[str] = []
+
+    @staticmethod
+    def check(arguments: Mapping[str, Any]) -> None:
+        require("wandb", logger="wandb")
+        for key in ("project", "entity"):
+            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="/\\#?%:")
+        for key in ("name", "group"):
+            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="\n")
+        for key, value in [
+            ("job_type", arguments.get("job_type")),
+            *(("tags", t) for t in arguments.get("tags") or ()),
+        ]:
+            plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
+        if (timeout := arguments.get("timeout", 1)) <= 0:
+            raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 
     def open(self, about: About) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's

@@ -22,8 +22,8 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Family, room_of
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
-from krona.config.check import locate
 from krona.config.choices import own_branches
+from krona.config.targets import find as find_class
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import METHODS, load_adapter, read_header
@@ -186,7 +186,7 @@ def branch_of(adapter: Path) -> Any:
             "nothing is imported from it. Add the method's YAML, or load the file with "
             "krona.surgery.adapter_file.load_adapter(model, FILE, branch=CLASS)"
         )
-    return locate(named_there, "method._target_")
+    return find_class(named_there, f"{adapter}: its branch", "branch", own=True)
 
 
 def named(row: Row, task: Task) -> Mapping[str, Any]:

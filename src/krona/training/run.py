@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from krona.backbones.families import room_of
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
-from krona.config.check import locate
 from krona.config.settings import Run
+from krona.config.targets import build
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.files import RunFiles, WholeCheckpoints, packed
@@ -159,10 +158,11 @@ def build_learner(
     **callbacks: Callable[[Learner], None],
 ) -> Learner:
     optimizer = settings.optimizer
+    named = {"_target_": optimizer.target, **optimizer.arguments, "_partial_": True}
     return Learner(
         backbone.model,
         backbone.family,
-        build_optimizer=partial(locate(optimizer.target, "optimizer._target_"), lr=optimizer.lr, **optimizer.arguments),
+        build_optimizer=build(named, "optimizer", "optimizer", own=True, lr=optimizer.lr),
         warmup_steps=optimizer.warmup_steps,
         total_steps=steps,
         gradient_clip=optimizer.gradient_clip,

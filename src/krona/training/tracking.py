@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from krona.config.check import locate
 from krona.config.settings import Run
+from krona.config.targets import build
 from krona.outputs.predictions import label_words
 from krona.outputs.result import Result
 from krona.trackers import update_norms
@@ -115,7 +114,9 @@ def tracking(
         label_words=label_words(settings.config["task"]),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
-    guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]
+    guarded = [
+        Guarded(name, build(values, f"logger.{name}", "tracker", own=True), say=say) for name, values in chosen.items()
+    ]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"
     try:
@@ -128,8 +129,3 @@ def tracking(
         raise
     finally:
         trackers.close(ending)
-
-
-def build(name: str, values: Mapping[str, Any]) -> Any:
-    arguments = dict(values)
-    return locate(arguments.pop("_target_"), f"logger.{name}._target_")(**arguments)

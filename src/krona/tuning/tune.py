@@ -11,6 +11,7 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden, jobs_of
+from krona.config.hydra_folders import record
 from krona.config.overrides import explained, normalised
 from krona.jobs.job import Job, identify
 from krona.jobs.processes import Interrupted
@@ -57,7 +58,7 @@ def tune(
         Interrupted: Ctrl-C; the same command resumes.
     """
     base = compose_run([*typed, "score_test=false"]).config
-    check.settings(base)  # a wrong key begins no study
+    check.settings(base, own=True)  # a wrong key begins no study
     axes = tuple(axis for axis in read_space(space, base) if not is_overridden(axis.needs, typed))
     if not axes:
         raise KronaError(f"{' '.join(typed)}: nothing is left to search in {space}")
@@ -106,7 +107,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     tuning.console.print(f"trial {trial.number}: {' '.join(own)}", highlight=False, markup=False, soft_wrap=True)
     try:
         run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
-        trial.set_user_attr("run_id", identify(check.settings(run.config)))
+        trial.set_user_attr("run_id", identify(check.settings(run.config, own=True)))
         job = run_job(
             run.config,
             notes=run.notes,
@@ -115,6 +116,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             console=tuning.console,
             multirun=False,
             after_epoch=report,
+            record=record(run),
         )
     except Interrupted:
         if not pruned:

@@ -96,7 +96,7 @@ def estimate(
     for run in todo:
         if run.config is None:
             raise KronaError(f"{' '.join(run.overrides)}: {run.error}")
-        settings = check.settings(run.config)
+        settings = check.settings(run.config, own=True)
         load, trainable = workloads.of(settings)
         costs.append(_cost(run, settings, load, trainable, speed))
         guessed |= set() if load.lengths.counted else {settings.task.name}

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from krona.config import check
+from krona.config.targets import NotAllowedError
 from krona.messages import KronaError, amount
 from krona.outputs.result import Result
 from krona.sweeps.planning.cards import Card, card_named
@@ -49,20 +50,23 @@ def speed_of(
     Raises KronaError where there are neither, with ``calibrate``, the command that makes some.
     """
     card, known = wanted.card, list(results)
-    here = _runs(wanted, known, workloads, cards)
+    refused: dict[str, None] = {}  # lines on results that name a class of their own
+    here = _runs(wanted, known, workloads, cards, refused)
     if here:
-        return _fitted(here, wanted, f"on {wanted.name}")
+        speed, said = _fitted(here, wanted, f"on {wanted.name}")
+        return speed, [*said, *refused]
     for other in cards.values() if card is not None else ():
-        there = _runs(replace(wanted, card=other), known, workloads, cards)
+        there = _runs(replace(wanted, card=other), known, workloads, cards, refused)
         if card is not None and there:
             speed, said = _fitted(there, wanted, f"on {other.name}")
             factor = card.peak(wanted.precision) / other.peak(wanted.precision)
             scaled = f"Scaled to {card.name} by the data sheets' {wanted.precision}: × {factor:.2g}; launches stay."
-            return speed.on(factor), [*said, scaled]
+            return speed.on(factor), [*said, scaled, *refused]
     way_out = f"{calibrate} on it makes some" + (
         "; or --efficiency 0.35 assumes that part of its data sheet" if card else ""
     )
-    raise KronaError(f"no runs in {wanted.precision} on {wanted.name}, so its speed is not known: {way_out}")
+    unknown = f"no runs in {wanted.precision} on {wanted.name}, so its speed is not known: {way_out}"
+    raise KronaError("\n".join([unknown, *refused]))
 
 
 def assumed_speed(card: Card, precision: str, efficiency: float) -> tuple[Speed, list[str]]:
@@ -91,13 +95,21 @@ def _fitted(ran: Ran, wanted: Wanted, where: str) -> tuple[Speed, list[str]]:
     return speed, said
 
 
-def _runs(wanted: Wanted, results: Iterable[Result], workloads: Workloads, cards: Mapping[str, Card]) -> Ran:
-    """The latest runs that fit, without those whose backbone or data is no longer here."""
+def _runs(
+    wanted: Wanted, results: Iterable[Result], workloads: Workloads, cards: Mapping[str, Card], refused: dict[str, None]
+) -> Ran:
+    """The latest runs that fit, without those whose backbone or data is no longer here.
+
+    ``refused`` gets a line for each that names a class which no file may name.
+    """
     fitting = [one for one in results if wanted.fits(one, cards)]
     found: Ran = []
     for result in sorted(fitting, key=lambda one: str(one.provenance.get("finished")))[-MOST_RUNS:]:
         try:
             load, _ = workloads.of(check.settings(result.config), result)
+        except NotAllowedError as error:
+            refused[f"{result.run_id}/result.json is left out: {error}."] = None
+            continue
         except KronaError:
             continue
         if load.steps >= FEWEST_STEPS:
