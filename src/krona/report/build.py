@@ -9,7 +9,7 @@ from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
 from krona.outputs import sweep as sweep_runs
 from krona.paths import SWEEPS
-from krona.report import choice, costs
+from krona.report import choice, costs, crossings
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
 from krona.report.power import note as power_note
@@ -70,6 +70,7 @@ def collect(
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
+    crossings.add(report)
     report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
