@@ -13,7 +13,7 @@ from rich.text import Text
 from krona.paths import INSTALLED, PROJECT
 
 KRONA = (  # its commands
-    "status|table|report|diff|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
+    "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
     "sample|pretrain|train|bench|init"
 )
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")

@@ -145,3 +145,18 @@ def test_unpaired_sides_are_refused():
     for a, b in (([one], [other]), ([one], [one, one]), ([], [])):
         with pytest.raises(ValueError, match="same seeds and the same test set"):
             swap_test(a, b, ["accuracy"])
+
+
+def test_ties_with_the_observed_difference_count_over_several_seeds():
+    """Thirds are not exact in single precision; the exact null is a convolution of signed steps."""
+    rng = np.random.default_rng(6)
+    wrong = rng.random(872) < 0.03
+    each = [[(wrong ^ (rng.random(872) < flips)).astype(int) for flips in (0.008, 0.016)] for _ in range(3)]
+    steps = sum(b - a for a, b in each)
+    null = np.array([1.0])
+    for size in np.abs(steps[steps != 0]):
+        null = np.convolve(null, np.concatenate(([0.5], np.zeros(2 * size - 1), [0.5])))
+    far = np.abs(np.arange(len(null)) - len(null) // 2) >= abs(steps.sum())
+    a, b = ([answers("0" * 872, map(str, seed[side])) for seed in each] for side in (0, 1))
+    found = np.mean([swap_test(a, b, ["accuracy"], swaps=20_000, seed=i).p for i in range(2)])
+    assert found == pytest.approx(null[far].sum(), rel=0.1)

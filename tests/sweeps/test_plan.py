@@ -35,7 +35,11 @@ RUNS = {
     "ranks": 10,
     "seeds": 5,
     "calibration": 2,
-    "learning_rates": 54,
+    "learning_rates": 72,
+    "biases": 4,
+    "scalings": 30,
+    "shapes_by_task": 56,
+    "train_rows": 96,
 }
 
 
@@ -88,6 +92,21 @@ def test_factor_shapes_without_a_width_say_what_gives_one(tmp_path: Path) -> Non
 def test_every_sweep_file_is_tested() -> None:
     files = {path.stem for path in (PROJECT / "sweeps").glob("*.yaml")}
     assert files - {"compare"} - {path for path in files if path.startswith("tune")} == set(RUNS)
+
+
+def test_the_learning_rates_hold_every_rate_of_the_papers_recipes() -> None:
+    """Tables 10-18; tests/config/test_configs.py holds the recipes to them."""
+    rates = {
+        item.partition("=")[2] for job in expand("sweeps=learning_rates") for item in job if "optimizer.lr" in item
+    }
+    assert {3e-4, 9e-4, 1e-3, 2e-3, 3e-3, 5e-3} <= set(map(float, rates))
+
+
+def test_a_low_resource_seed_takes_a_subset_of_its_own() -> None:
+    (job,) = expand("sweeps=train_rows", "method=lora", "data.train_rows=16", "seed=2")
+    with hydra_session():
+        data = check.settings(compose_job(job).config).data
+    assert (data.train_rows, data.subset_seed, data.seed) == (16, 2, 42)
 
 
 def test_compare_takes_every_method_there_is() -> None:

@@ -96,6 +96,10 @@ def test_a_part_of_train_is_balanced_seeded_and_leaves_dev_and_test_alone(tmp_pa
     assert (some.dev, some.test) == (whole.dev, whole.test)
     assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31) == some
     assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, seed=1).train.ids != some.train.ids
+    other = load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, subset_seed=1)
+    assert other.train.ids != some.train.ids
+    assert (other.dev, other.test) == (some.dev, some.test), "a subset of its own moves no other split"
+    assert load(task("mnli"), kind="tsv", path=str(tmp_path), train_rows=31, subset_seed=42) == some
     assert some.train.fingerprint != whole.train.fingerprint
 
 

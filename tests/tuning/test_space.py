@@ -24,6 +24,13 @@ def test_axes_that_mean_nothing_here_are_left_out() -> None:
     assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
 
 
+def test_the_space_of_all_four_has_a_bias_where_the_method_has_one() -> None:
+    keys = [
+        axis.key for axis in read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
+    ]
+    assert keys == ["optimizer.lr", "method.scaling", "method.bias"]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

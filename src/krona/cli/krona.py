@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.cli import params, start, trained
+from krona.cli import params, power, start, trained
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, width_of
@@ -219,10 +219,9 @@ def dashboard(
     print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
 
 
-app.registered_commands = [
-    *start.app.registered_commands, *app.registered_commands, *params.app.registered_commands,
-    *trained.app.registered_commands,
-]  # fmt: skip
+app.registered_commands[:0] = start.app.registered_commands
+for _room in (params, power, trained):
+    app.registered_commands += _room.app.registered_commands
 
 if __name__ == "__main__":
     main()

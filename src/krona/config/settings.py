@@ -51,6 +51,7 @@ class Data:
     revision: str | None = None
     protocol: Literal["table1", "appendix_d1"] = "table1"
     train_rows: Positive | None = None
+    subset_seed: Seed | None = None  # of the subset of train_rows; null: seed
     skip_bad_rows: bool = False
     quoting: Literal["csv"] | None = None  # csv: fields of a TSV are quoted as in a CSV
     seed: Seed = 42

@@ -22,6 +22,7 @@ DRAWS = 2_000
 SWAPS = 10_000
 CHUNK = 4_000_000  # numbers held at once while resampling
 VALUES = 256  # more distinct predictions than this are merged to so many before ranks are compared
+SAME = 1e-4  # points: sums in single precision are as near as this to equal ones
 BLOCK = 100_000  # numbers that are scored at once: they stay in a core's cache
 
 
@@ -127,7 +128,7 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 
 def p_value(observed: float, null: Floats) -> float:
     """Two-sided; the observed arrangement is one of the possible ones."""
-    as_large = int((np.abs(null) >= abs(observed) - 1e-9).sum())
+    as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
 

@@ -41,6 +41,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
     "data.quoting": None,
+    "data.subset_seed": None,
     "backbone.architecture": None,
     "init_from": None,
 }

@@ -9,9 +9,10 @@ from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
 from krona.outputs import sweep as sweep_runs
 from krona.paths import choice_files
-from krona.report import costs
+from krona.report import choice, costs, crossings
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
+from krona.report.power import note as power_note
 from krona.report.selection import StoredRun, choose, load
 from krona.report.studies import studies_of
 from krona.report.table import Report, Table, Target
@@ -64,10 +65,12 @@ def collect(
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
     report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
+    power_note.add(report, seeds=choice.MOST_SEEDS if len(runs) > choice.MOST_RUNS else None)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
+    crossings.add(report)
     report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:

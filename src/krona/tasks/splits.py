@@ -44,6 +44,7 @@ def load(
     path: str | None = None,
     protocol: str = "table1",
     train_rows: int | None = None,
+    subset_seed: int | None = None,
     skip_bad_rows: bool = False,
     quoting: str | None = None,
     seed: int = 42,
@@ -54,6 +55,7 @@ def load(
     """A task's three splits; the keywords are `conf/data/*.yaml`'s keys. Raises KronaError.
 
     prefix: whether the method wants the task's name before the source; the task's own `prefix` overrides it.
+    subset_seed: which `train_rows` rows; None: ``seed``. It never moves dev and test.
     """
     if protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
@@ -61,7 +63,8 @@ def load(
     parts = undivided(task, **source, skip_bad_rows=skip_bad_rows, quoting=quoting, prefix=prefix)
     train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
     if train_rows is not None:
-        train = _balanced(train, train_rows, seed=seed, by_label=task.labels is not None)
+        chosen = seed if subset_seed is None else subset_seed
+        train = _balanced(train, train_rows, seed=chosen, by_label=task.labels is not None)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             raise KronaError(f"task {task.name}: {role} would be a split with no rows")

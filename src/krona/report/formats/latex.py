@@ -3,6 +3,7 @@
 import re
 
 from krona.report import text
+from krona.report.power import note as power_note
 from krona.report.table import Cell, Report, Row, Table, Target
 
 SPECIAL = {
@@ -27,7 +28,9 @@ def render(report: Report, target: Target) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    notes = [*table.notes, *(" ".join(one).rstrip() for one in text.asides(table))]
+    power = [note for note in table.notes if note.startswith(power_note.BEGINNING)]
+    notes = [note for note in table.notes if note not in power]
+    notes += [" ".join(one).rstrip() for one in text.asides(table)]
     return [
         r"\begin{table*}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
@@ -37,7 +40,7 @@ def _table(table: Table) -> list[str]:
         r"\midrule",
         *(line for row in table.rows for line in _rows(table, row)),
         r"\bottomrule", r"\end{tabular}",
-        *(rf"\par{{\scriptsize {escape(remark)}\par}}" for remark in text.remarks(table)),
+        *(rf"\par{{\scriptsize {escape(remark)}\par}}" for remark in (*text.remarks(table), *power)),
         rf"\caption{{{_caption(table)}}}", r"\end{table*}",
         *(f"% {note}".replace("\n", " ") for note in notes),
     ]  # fmt: skip

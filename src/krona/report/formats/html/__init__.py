@@ -1,5 +1,6 @@
 """One HTML page with everything in it: tables first, readable without its script; no network, no framework."""
 
+import base64
 import html
 import json
 from pathlib import Path
@@ -8,7 +9,9 @@ from string import Template
 from krona.messages import amount
 from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
+from krona.report.curves import curves_of
 from krona.report.formats.html.data import page_data
+from krona.report.formats.svg import lines
 from krona.report.lead import lead
 from krona.report.table import Cell, Report, Row, Table, Target
 
@@ -23,7 +26,7 @@ def render(report: Report, target: Target) -> str:
     body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
     if any(table.section for table in report.tables):
         body.append(_file("page_scores.html"))
-    body += [_studies(report), _unfinished(report), _problems(report)]
+    body += [_curves(report), _studies(report), _unfinished(report), _problems(report)]
     return Template(_file("page.html")).substitute(
         title=_escape(report.title),
         style=_file("page.css"),
@@ -113,6 +116,18 @@ def _cell(cell: Cell | None, split: str, place: str) -> str:
     if not cell.runs and not cell.command:
         return f"<td{value}>{inner}</td>"
     return f'<td{value}><button type="button" data-cell="{place}">{inner}</button></td>'
+
+
+def _curves(report: Report) -> str:
+    """Pictures of scores over learning rates and training rows; as images, so that their style stays theirs."""
+    figures = []
+    for one in curves_of(report.runs):
+        picture = base64.b64encode(lines.drawn(one).encode()).decode()
+        source = f"data:image/svg+xml;base64,{picture}"
+        figures.append(f'<p><img alt="{_escape(one.title)}" src="{source}" style="max-width:100%"></p>')
+    if not figures:
+        return ""
+    return f'<section><h2 id="curves">Scores over a setting</h2>{"".join(figures)}</section>\n'
 
 
 def _studies(report: Report) -> str:

@@ -1,18 +1,24 @@
-"""One SVG of a table: a line a method, or score by parameters where methods have several sizes."""
+"""One SVG: of a table a line a method, score by parameters where methods have several sizes, or curves of a setting."""
 
 from collections import Counter
 from collections.abc import Callable
 
 from krona.messages import amount
 from krona.report import text
-from krona.report.formats.svg import pieces, sizes
+from krona.report.curves import curves_of
+from krona.report.formats.svg import lines, pieces, sizes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 LEFT, RIGHT, STEP = 150, 120, 30
 
 
 def render(report: Report, target: Target) -> str:
-    """The first table that has scores: its average if it has one in a row, else its first task. SVG text."""
+    """SVG text: curves of the first task that has them, else the first table that has scores.
+
+    Of a table its average if it has one in a row, else its first task.
+    """
+    if curves := curves_of(report.runs):
+        return lines.drawn(curves[0])
     for table in report.tables:
         column = _column(table)
         if table.section is not None and column is not None:

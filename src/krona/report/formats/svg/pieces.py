@@ -1,5 +1,6 @@
 """SVG elements of the pictures, readable on light and dark pages."""
 
+import itertools
 import math
 import textwrap
 from html import escape
@@ -70,3 +71,11 @@ def tick_text(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"
     return f"{value:.3g}".replace("-", "−")
+
+
+def apart(places: list[float]) -> list[float]:
+    """Names at the lines' ends, moved so that none lies on another."""
+    moved = list(places)
+    for before, after in itertools.pairwise(sorted(range(len(places)), key=places.__getitem__)):
+        moved[after] = max(moved[after], moved[before] + 17)
+    return moved

@@ -1,6 +1,5 @@
 """Score against parameters: a line for each method that was trained at several sizes, on a logarithmic axis."""
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Callable
@@ -39,7 +38,7 @@ def drawn(head: list[str], top: float, found: Lines, remarks: list[str]) -> str:
         if x(size) - last > 48:
             parts.append(pieces.words(x(size), bottom + 20, pieces.tick_text(size), "soft", "middle"))
             last = x(size)
-    ends = _apart([y(line[-1][1].value or 0.0) for line in found.values()])
+    ends = pieces.apart([y(line[-1][1].value or 0.0) for line in found.values()])
     for i, (name, line) in enumerate(found.items()):
         shift = (i - (len(found) - 1) / 2) * APART
         places = [(x(size) + shift, cell) for size, cell in line]
@@ -86,11 +85,3 @@ def _range(cells: list[Cell]) -> tuple[float, float]:
     ends = [end for cell in cells for end in cell.interval or ()]
     low, high = min([*values, *ends]), max([*values, *ends])
     return max(low, min(values) - room), min(high, max(values) + room)
-
-
-def _apart(places: list[float]) -> list[float]:
-    """Names at the lines' ends, moved so that none lies on another."""
-    moved = list(places)
-    for before, after in itertools.pairwise(sorted(range(len(places)), key=places.__getitem__)):
-        moved[after] = max(moved[after], moved[before] + 17)
-    return moved

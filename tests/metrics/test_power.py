@@ -1,0 +1,115 @@
+"""Power against closed forms, SciPy's binomials and Connor's formula."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from krona.metrics import power
+from krona.metrics.power import Assumed, Errors
+
+RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
+
+
+def exact_power(n, d, delta):
+    """The power of the exact McNemar test, over all numbers of discordant examples and ways that they go."""
+    found = 0.0
+    for total in range(1, n + 1):
+        better = np.arange(total + 1)
+        p = 2 * stats.binom.cdf(np.minimum(better, total - better), total, 0.5)
+        found += stats.binom.pmf(total, n, d) * stats.binom.pmf(better[p <= 0.05], total, (1 + delta / d) / 2).sum()
+    return found
+
+
+@pytest.mark.parametrize("unshared", [0.1, 0.27])
+def test_one_seed_is_the_exact_mcnemar_test(unshared):
+    assumed, delta = Assumed(unshared=unshared), 8.0
+    d = max(unshared * 2 * 0.25, delta / 100)
+    found = power.power(RTE, delta, score=75, seeds=1, assumed=assumed, draws=40_000)
+    assert found == pytest.approx(exact_power(139, d, delta / 100), abs=4 * math.sqrt(0.25 / 40_000))
+
+
+def test_the_smallest_difference_has_the_power_and_large_sets_have_connors():
+    large, assumed = Errors("accuracy", 20_000), Assumed(unshared=0.3)
+    found = power.smallest_difference(large, score=90, seeds=1, assumed=assumed) / 100
+    d = 0.3 * 2 * 0.1
+    needed = (1.95996 * math.sqrt(d) + 0.84162 * math.sqrt(d - found**2)) ** 2 / found**2  # Connor (1987), Eq. 3
+    assert needed == pytest.approx(20_000, rel=0.04)
+
+
+def test_seeds_divide_all_but_what_lasts():
+    def least(seeds, lasting):
+        return power.smallest_difference(SST2, score=90, seeds=seeds, assumed=Assumed(0.3, lasting))
+
+    assert least(9, 0.0) == pytest.approx(least(1, 0.0) / 3, rel=0.15)
+    assert least(9, 1.0) == pytest.approx(least(1, 1.0), rel=0.1)
+
+
+def test_seeds_needed_is_the_first_number_with_the_power():
+    needed = power.seeds_needed(SST2, 1.5, score=90, assumed=Assumed())
+    powers = [power.power(SST2, 1.5, score=90, seeds=n, assumed=Assumed()) for n in (needed - 1, needed)]
+    assert powers[0] < 0.8 <= powers[1]
+    assert power.seeds_needed(RTE, 1.0, score=75, assumed=Assumed()) is None, "no number of seeds mends a small set"
+
+
+def test_the_chances_of_an_examples_sum_over_seeds_are_a_distribution_with_the_models_moments():
+    d, delta, lasting, seeds = 0.2, 0.05, 0.3, 4
+    chances, size = power.outcome_chances(d, delta, seeds, lasting), np.arange(-4, 5)
+    assert chances.sum() == pytest.approx(1)
+    assert chances @ size == pytest.approx(seeds * delta)
+    between = lasting * d + (1 - lasting) * delta**2  # of two seeds
+    assert chances @ size**2 == pytest.approx(seeds * d + seeds * (seeds - 1) * between)
+
+
+def test_the_papers_best_cases():
+    assert power.examples_apart(RTE, 77.70, 74.10) == 5
+    assert power.best_case(5) == 0.0625
+    assert power.examples_apart(SST2, 94.26, 93.92) == 3
+    assert power.best_case(3) == 0.25
+    assert power.best_case(0) == power.best_case(1) == 1.0
+    assert power.best_case(power.fewest_examples()) <= 0.05 < power.best_case(power.fewest_examples() - 1)
+
+
+def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
+    errors = Errors("accuracy", 1_000)
+    # 100 and 120 errors, 30 % of them unshared: 66 discordant, 20 more of them one way: 43 and 23.
+    expected = stats.binomtest(23, 66, 0.5).pvalue
+    assert power.realistic(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
+    assert power.realistic(errors, 90, 88, Assumed(unshared=0.001)) == power.best_case(20)
+
+
+@pytest.mark.parametrize(("metric", "positive"), [("f1", 0.68), ("matthews", 0.69), ("accuracy", 0.5)])
+def test_an_examples_points_are_scikit_learns_where_errors_are_balanced(metric, positive):
+    from krona.metrics.answers import Answers
+    from krona.metrics.scores import METRICS
+
+    truth = np.zeros(1_000, dtype=int)
+    truth[: int(1_000 * positive)] = 1
+    given = truth.copy()
+    given[:50] = 0
+    given[-50:] = 1  # 100 errors, half on each side
+    score = 100 * METRICS[metric].score(Answers(truth, given, 2))
+    errors = Errors(metric, 1_000, positive)
+    assert score == pytest.approx(100 - 100 * errors.points)
+    assert errors.share_wrong(score) == pytest.approx(0.1)
+
+
+def test_a_correlations_error_is_that_of_drawn_test_sets():
+    errors, assumed, rng = Errors("correlation", 400), Assumed(unshared=0.4), np.random.default_rng(0)
+    r, gaps = 0.8, []
+    for _ in range(1_500):
+        truth, common = rng.standard_normal((2, 400))
+        a, b = (
+            r * truth + math.sqrt(1 - r**2) * (math.sqrt(0.6) * common + math.sqrt(0.4) * rng.standard_normal(400))
+            for _ in "ab"
+        )
+        gaps.append(100 * (np.corrcoef(truth, a)[0, 1] - np.corrcoef(truth, b)[0, 1]))
+    assert power.correlation_error(errors, 80, 1, assumed) == pytest.approx(np.std(gaps), rel=0.08)
+    assert power.correlation_error(errors, 80, 4, Assumed(0.4, 0.0)) == pytest.approx(np.std(gaps) / 2, rel=0.08)
+
+
+@pytest.mark.parametrize("wrong", [{"unshared": 1.2}, {"unshared": 0}, {"lasting": -0.1}])
+def test_shares_are_between_0_and_1(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Assumed(**wrong)

@@ -1,0 +1,48 @@
+"""The line below a table that says which differences could not have been told apart."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from krona.report.build import build_report, collect
+from krona.report.power import note
+from report.generate import grid, make_result, write_all
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    write_all(folder, grid(["lora", "krona"], ["rte", "stsb"], [0, 1], rows=100))
+    return folder
+
+
+@pytest.mark.parametrize("form", ["terminal", "md", "html", "latex"])
+def test_every_format_says_it_once_for_each_table(outputs, form):
+    text = build_report(outputs, format=form, width=400)
+    assert text.count(note.BEGINNING) == 1
+    shown = next(line for line in text.splitlines() if note.BEGINNING in line)
+    assert not shown.startswith("%"), "not in a comment of LaTeX"
+    assert re.search(r"RTE \d+\.\d\d \(100 examples, 2 seeds\), STS-B \d+\.\d\d", shown)
+
+
+def test_the_difference_is_2_8_spreads_of_the_null_and_falls_with_examples(outputs, tmp_path):
+    (table,) = collect(outputs, filters=["task=rte"]).tables
+    a, b = ([run.packed["test"] for run in row.cells["rte"].runs] for row in table.rows)
+    gaps = np.mean([(x.given == x.truth).astype(float) - (y.given == y.truth) for x, y in zip(a, b, strict=True)], 0)
+    expected = (1.95996 + 0.84162) * np.sqrt((gaps**2).sum()) / len(gaps) * 100
+    assert said(table) == pytest.approx(expected, rel=0.15)
+    write_all(tmp_path, grid(["lora", "krona"], ["rte"], [0, 1], rows=900))
+    assert said(collect(tmp_path).tables[0]) < 0.6 * said(table)
+
+
+def said(table):
+    return float(re.search(r"RTE (\d+\.\d\d)", note.note(table))[1])
+
+
+def test_no_line_where_nothing_was_compared(tmp_path):
+    write_all(tmp_path, [make_result("krona", "rte", rows=40)])
+    (table,) = collect(tmp_path).tables
+    assert note.note(table) is None
+    assert note.note(replace(table, rows=[])) is None

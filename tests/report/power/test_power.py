@@ -1,0 +1,95 @@
+"""`krona power`: test sets, the paper's differences, the check by simulation, and what the command prints."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from krona.cli.krona import app
+from krona.messages import KronaError
+from krona.metrics.power import Assumed, Errors, smallest_difference
+from krona.report.power.glue import MNLI_DEV, TEST_SETS, chosen
+from krona.report.power.printed import printed
+from krona.report.power.simulated import simulated_power
+from krona.tasks.facts import GLUE_ROWS
+
+
+def typed(*words):
+    result = CliRunner().invoke(app, ["power", *words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_the_test_sets_are_those_of_the_papers_protocol():
+    for task, errors in TEST_SETS.items():
+        rows = GLUE_ROWS[task].get("validation", GLUE_ROWS[task].get("validation_matched"))
+        halved = task in ("cola", "rte", "mrpc", "stsb")
+        assert errors.examples == (rows - rows // 2 if halved else rows)
+    assert GLUE_ROWS["mnli"]["validation_mismatched"] == MNLI_DEV.examples
+
+
+def test_neighbours_of_table_1_and_a_pair():
+    pairs = printed("1", ["rte", "stsb"], assumed=Assumed())
+    assert len(pairs) == 16, "nine methods on each"
+    assert [pairs[0].better, pairs[0].other, pairs[0].examples] == ["krona", "krona_b_res", 1]
+    assert pairs[-1].examples is None
+    assert pairs[-1].best is None, "a correlation counts no examples"
+    assert 0 < pairs[-1].realistic < 1
+    (pair,) = printed("1", ["rte"], rows=["lora", "krona"], assumed=Assumed())
+    assert (pair.better, pair.examples, pair.best) == ("krona", 5, 0.0625)
+    assert pair.realistic > pair.best
+
+
+def test_table_9_is_of_dev():
+    (pair,) = printed("9", ["mnli"], rows=["2x384", "48x16"], assumed=Assumed())
+    assert pair.examples == round(0.0013 * 9832)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--table", "2"], "Table 2 prints no scores by task"),
+        (["--table", "1", "--pair", "krona"], "a pair is two rows"),
+        (["--pair", "krona,lorra"], "did you mean 'lora'"),
+        (["--task", "rtee"], "did you mean 'rte'.*--examples"),
+        (["--examples", "100"], "of one task: name it with --task"),
+        (["--task", "rte", "--score", "120"], "--score 120"),
+    ],
+)
+def test_a_mistake_is_one_message(words, message):
+    with pytest.raises(KronaError, match=message):
+        typed("--task", "rte", *words) if "--task" not in words and "--examples" not in words else typed(*words)
+
+
+def test_the_command_prints_both_tables_and_json():
+    text = typed("--task", "rte", "--pair", "krona,lora", "--difference", "2")
+    assert "0.0625" in text
+    assert "over 20" in text, "no number of seeds shows 2 points on RTE"
+    found = json.loads(typed("--task", "rte", "--pair", "krona,lora", "--seeds", "3", "--json"))
+    assert found["pairs"][0]["best"] == 0.0625
+    least = smallest_difference(TEST_SETS["rte"], score=found["tasks"][0]["score"], seeds=3, assumed=Assumed())
+    assert found["tasks"][0]["smallest_difference"]["3"] == least
+
+
+def test_a_task_of_ones_own():
+    assert chosen(["reviews"], examples=400, score=85.0) == {"reviews": (Errors("accuracy", 400), 85.0)}
+    assert "reviews" in typed("--task", "reviews", "--examples", "400", "--score", "85")
+
+
+@pytest.mark.parametrize(("task", "seeds", "near"), [("rte", 1, 0), ("rte", 3, 0), ("mrpc", 1, 0.06)])
+def test_the_projects_own_test_has_that_power(task, seeds, near):
+    """Within Monte Carlo error; F1, which is approximated, within six points more."""
+    (errors, score), sets = chosen([task], examples=None, score=None)[task], 300
+    least = smallest_difference(errors, score=score, seeds=seeds, assumed=Assumed())
+    found = simulated_power(errors, least, score=score, seeds=seeds, assumed=Assumed(), test_sets=sets)
+    assert found.power == pytest.approx(0.8, abs=near + 3 * np.sqrt(0.8 * 0.2 / sets))
+
+
+def test_a_correlations_power_is_that_of_the_projects_test():
+    errors = Errors("correlation", 120)
+    least = smallest_difference(errors, score=80, seeds=1, assumed=Assumed())
+    found = simulated_power(errors, least, score=80, seeds=1, assumed=Assumed(), test_sets=60)
+    assert found.power == pytest.approx(0.8, abs=0.06 + 3 * np.sqrt(0.8 * 0.2 / 60))

@@ -1,0 +1,102 @@
+"""Scores over rates and training rows: the points, what k trials are worth, where two methods cross."""
+
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+
+from krona.report import crossings
+from krona.report.build import build_report, collect
+from krona.report.curves import Point, best_of, curves_of
+from report.generate import make_result, write_all
+
+RATES = (3e-4, 1e-3, 3e-3)
+
+
+def sweep_of_rates(methods=("lora", "krona"), rates=RATES, **kwargs):
+    return [
+        make_result(m, "rte", s, rows=60, change={"optimizer.lr": lr}, **kwargs)
+        for m in methods for lr in rates for s in (0, 1)
+    ]  # fmt: skip
+
+
+def sweep_of_rows():
+    """Fine-tuning starts below LoRA and ends above it."""
+    skills = {"full": (0.1, 0.5, 0.95), "lora": (0.6, 0.6, 0.6)}
+    found = []
+    for (method, skill), seed in itertools.product(skills.items(), (0, 1)):
+        for rows, own in zip((16, 128, None), skill, strict=True):
+            change = {"data.train_rows": rows, "data.subset_seed": seed}
+            result = make_result(method, "rte", seed, rows=300, skill=own, change=change)
+            result.splits["train"] |= {"rows": rows or 2490, "fingerprint": f"{rows} {seed}"}
+            found.append(result)
+    return found
+
+
+def runs_in(folder, results):
+    write_all(folder, results)
+    return collect(folder).runs
+
+
+def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
+    (curves,) = curves_of(runs_in(tmp_path, sweep_of_rates()))
+    assert (curves.setting, curves.split, list(curves.lines)) == ("optimizer.lr", "dev", ["LoRA", "KronA"])
+    for points in curves.lines.values():
+        assert [point.x for point in points] == list(RATES)
+        for point in points:
+            scores = [run.score("dev") for run in point.runs]
+            assert point.score == pytest.approx(np.mean(scores))
+            assert len(scores) == 2
+
+
+def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
+    assert curves_of(runs_in(tmp_path / "two", sweep_of_rates(rates=RATES[:2]))) == []
+    other = make_result("krona", "rte", 0, rows=60, change={"optimizer.lr": 1e-2, "method.scaling": 4.0})
+    (curves,) = curves_of(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), other]))
+    assert [point.x for point in curves.lines["KronA"]] == list(RATES)
+
+
+def test_the_best_of_k_is_the_mean_over_all_draws():
+    """Dodge et al. (2019) draw with repetition: all n^k draws, one by one."""
+    scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
+    points = [Point(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
+    for k, dev, test in best_of(points):
+        draws = [max(draw, key=lambda i: scores[i]) for draw in itertools.product(range(3), repeat=k)]
+        assert dev == pytest.approx(np.mean([scores[i] for i in draws]))
+        assert test == pytest.approx(np.mean([tests[i] for i in draws]))
+
+
+def test_crossings_lie_on_the_logarithmic_line():
+    gaps = np.array([[-1.0, 1.0, 2.0], [-1.0, 1.0, -3.0], [1.0, 2.0, 3.0]])
+    first, last, never = crossings.crossings([10, 1_000, 100_000], gaps)
+    assert first == pytest.approx(100)
+    assert last == pytest.approx(1_000 * 100 ** (1 / 4)), "the last change of sign"
+    assert math.isnan(never)
+
+
+@pytest.mark.parametrize("form", ["terminal", "md", "html", "svg"])
+def test_a_report_says_where_two_methods_cross(tmp_path, form):
+    write_all(tmp_path, sweep_of_rows())
+    text = re.sub(r"<[^>]+>|\s+", " ", build_report(tmp_path, format=form, width=300))
+    found = re.search(r"Fine-tuning and LoRA cross at about ([\d,]+) training rows \(95 %: ([\d,]+) to ([\d,]+);", text)
+    at, low, high = (int(number.replace(",", "")) for number in found.groups())
+    assert 16 < low < at < high < 2490
+    assert "beyond, Fine-tuning is higher" in text
+
+
+def test_subsets_of_each_seed_are_one_point(tmp_path):
+    (curves,) = curves_of(runs_in(tmp_path, sweep_of_rows()))
+    assert [(point.x, len(point.runs)) for point in curves.lines["LoRA"]] == [(16, 2), (128, 2), (2490, 2)]
+    assert curves.split == "test"
+
+
+def test_the_pictures_are_drawn(tmp_path):
+    write_all(tmp_path, sweep_of_rates())
+    picture = build_report(tmp_path, format="svg")
+    assert "3e−4" in picture
+    assert "Best of k of these rates" in picture
+    assert "expected test score" in picture
+    assert picture.count('stroke-width="2"') == 2 * 2 * 3, "two methods in three plots, each with its name"
+    assert "data:image/svg+xml;base64," in build_report(tmp_path, format="html")
