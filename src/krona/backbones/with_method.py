@@ -9,7 +9,8 @@ from torch import nn
 
 from krona import surgery
 from krona.backbones.families import architecture_of, places_of
-from krona.config.check import PLACEMENT_KEYS, TRAINS, locate
+from krona.config.arguments import locate
+from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.targets import match_places, widths_of_part

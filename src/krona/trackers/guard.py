@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from krona.trackers.tracker import About, Ending, Tracker, Value
+from krona.trackers.tracker import About, Ending, TakesSteps, Tracker, Value
 
 LIMIT_S = 120.0  # the trackers' own time limits are shorter; this one is for calls without one
 
@@ -34,6 +34,12 @@ class Guarded:
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
         self._call(f"epoch {number}", lambda: self.tracker.epoch(number, values))
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """A step's values, for a tracker that takes them."""
+        if isinstance(self.tracker, TakesSteps):
+            tracker = self.tracker
+            self._call(f"step {number}", lambda: tracker.step(number, values))
 
     def end(self, summary: Mapping[str, Value]) -> None:
         self._call("the end", lambda: self.tracker.end(summary), last_on_failure=False)

@@ -22,7 +22,7 @@ from krona.adapters.origin import Origin
 from krona.backbones.families import Family, room_of
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
-from krona.config.check import locate
+from krona.config.arguments import locate
 from krona.config.choices import own_branches
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from krona.config.check import locate
+from krona.config.arguments import locate
+from krona.config.lightning import is_lightning_logger
 from krona.config.settings import Run
 from krona.outputs.result import Result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
+from krona.trackers.lightning import LightningLogger
 from krona.trackers.tracker import About, Ending
 from krona.trackers.values import History, epoch_values, flat_config, summary_values, with_best
 from krona.training.learner import Learner
@@ -30,6 +33,18 @@ class Trackers(pl.Callback):
         self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
         self._gradients: dict[str, Tensor] = {}
+        self._logged: dict[str, float] = {}  # by callbacks, since the last epoch
+
+    @property
+    def logger(self) -> Logger | None:
+        """What Lightning's trainer and its callbacks log to; None without trackers."""
+        return Steps(self.step) if self.guarded else None
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Send a step's values to the trackers that take them; a callback's belong to its epoch too."""
+        self._logged |= {key: value for key, value in values.items() if key not in ("epoch", "train/loss")}
+        for tracker in self.guarded:
+            tracker.step(number, values)
 
     def open(self) -> None:
         if not self.guarded:
@@ -69,7 +84,8 @@ class Trackers(pl.Callback):
         values = epoch_values(row, learner.best["dev"]["score"])
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
         self._gradients = {}
-        values |= update_norms.updates(learner.model)
+        values |= update_norms.updates(learner.model) | self._logged
+        self._logged = {}
         self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values}))
         for tracker in self.guarded:
             tracker.epoch(row["epoch"], values)
@@ -93,6 +109,29 @@ class Trackers(pl.Callback):
             self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}); the run continues")
 
 
+class Steps(Logger):
+    """The logger of Lightning's trainer: passes on what steps and callbacks log. Epochs have `Trackers.epoch`."""
+
+    def __init__(self, send: Callable[[int, Mapping[str, float]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    @property
+    def name(self) -> str:
+        return "krona"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
+        """`Trackers.open` sends them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "val/score" not in metrics:  # an epoch's: a resumed run sends those of its earlier epochs too
+            self._send(step or 0, dict(metrics))
+
+
 @contextmanager
 def tracking(
     settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
@@ -108,7 +147,7 @@ def tracking(
         resumed=(folder / "last.ckpt").is_file(),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
-    guarded = [Guarded(name, build(name, values), say=say) for name, values in chosen.items()]
+    guarded = [Guarded(name, build(name, values, about), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"
     try:
@@ -123,6 +162,7 @@ def tracking(
         trackers.close(ending)
 
 
-def build(name: str, values: Mapping[str, Any]) -> Any:
+def build(name: str, values: Mapping[str, Any], about: About) -> Any:
     arguments = dict(values)
-    return locate(arguments.pop("_target_"), f"logger.{name}._target_")(**arguments)
+    found = locate(arguments.pop("_target_"), f"logger.{name}._target_")
+    return LightningLogger(found, name, arguments, about) if is_lightning_logger(found) else found(**arguments)
