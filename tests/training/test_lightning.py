@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from krona.config import check
+from krona.config.overrides import normalised
 from krona.config.settings import Scheduler
 from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
@@ -84,6 +85,14 @@ def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
         patch.setattr(WholeCheckpoints, "save_checkpoint", save_and_stop)
         with pytest.raises(Interrupted):
             run(values, outputs)
+
+
+@pytest.mark.parametrize("group", ["logger", "callbacks"])
+@pytest.mark.parametrize("typed", ["{}=null", "~{}"])
+def test_null_leaves_a_group_out(group: str, typed: str, overrides: list[str]) -> None:
+    settings = check.settings(config(*overrides, *normalised([typed.format(group)])))
+    assert (settings.callbacks, settings.trackers) == ({}, {})
+    assert identify(settings) == ids(overrides)
 
 
 def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[str]) -> None:

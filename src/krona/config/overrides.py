@@ -135,7 +135,11 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
     if instead_of(key):
         keys = dict.fromkeys([key, *(name for name, _ in given)])
         return "\n".join(f"{one} is no setting: {own}" for one in keys if (own := instead_of(one)))
-    chosen = [f"{name}={value.split(',')[0]}" for name, value in given if name in groups() and name != "sweeps"]
+    chosen = [
+        f"{name}={value.split(',')[0]}"
+        for name, value in given
+        if name in groups() and name != "sweeps" and value != "null"
+    ]
     try:
         with hydra_session():
             check.settings(compose_job([*chosen, f"++{key}=null"]).config)

@@ -33,7 +33,8 @@ def prepare_rows(
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
     if settings.trainer.fast_dev_run:
-        splits = replace(splits, **{name: first_rows(settings, name, getattr(splits, name)) for name in tasks.ROLES})
+        first: dict[str, Any] = {name: first_rows(settings, name, getattr(splits, name)) for name in tasks.ROLES}
+        splits = replace(splits, **first)
     by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     backbone, targets = settings.backbone, {target for split in by_name.values() for target in split.targets}
     family.check_targets(sorted(targets), source=backbone.tokenizer or backbone.path or backbone.name)
