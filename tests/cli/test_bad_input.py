@@ -115,7 +115,7 @@ TYPED = [
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
     (["backbone=hub"], "backbone.name must be given"),
     (["data.protocol=table2"], "data.protocol='table2': expected table1 or appendix_d1"),
-    (["trainer.precision=16-mixed"], "bf16-frozen; krona has trainer.precision=bf16-mixed (no fp16)"),
+    (["trainer.precision=16-mixed"], "bf16-frozen; krona has trainer.precision=bf16-mixed (as fast; no fp16"),
 ]
 
 

@@ -156,7 +156,7 @@ def test_a_group_that_is_no_group(part: str, value: Any, configs: dict[str, Any]
 
 
 @pytest.mark.parametrize("path", [
-    "method", "task", "backbone", "data", "optimizer", "trainer", "logger", "seed", "batch_size", "max_source_length",
+    "method", "task", "backbone", "data", "optimizer", "trainer", "seed", "batch_size", "max_source_length",
     "method.name", "method.target_modules", "method.kron_factors", "optimizer.lr", "optimizer.warmup_steps",
     "trainer.max_epochs", "data.kind", "backbone.name", "task.columns", "task.labels",
 ])  # fmt: skip

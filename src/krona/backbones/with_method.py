@@ -58,7 +58,8 @@ def method_defaults(method: Method) -> dict[str, Any]:
 
 def branch_class(path: str) -> type[nn.Module]:
     """The class of checked settings: `krona.config.check` has refused what they may not name."""
-    return find(path, "method._target_", "branch", own=True)
+    found: type[nn.Module] = find(path, "method._target_", "branch", own=True)
+    return found
 
 
 def placed(model: nn.Module, method: Method) -> dict[str, Any]:

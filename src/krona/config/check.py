@@ -7,20 +7,27 @@ are checked by their signatures; nothing is constructed (`krona.config.targets`)
 
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields
 from functools import partial
 from typing import Any
 
 from krona import surgery
 from krona.config import settings as s
-from krona.config.habits import instead_of
-from krona.config.targets import NotAllowedError, find, find_inner
-from krona.config.types import expected
+from krona.config.arguments import (
+    argument_problems,
+    mismatches,
+    object_problems,
+    parameters,
+    raise_all,
+    unknown,
+)
+from krona.config.lightning import callbacks, lightning_logger, scheduler
+from krona.config.targets import NotAllowedError, find
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.task import Task
 
-HYDRAS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # keys of hydra.utils.instantiate
+OPTIONAL = ("logger", "callbacks", "scheduler")
 TRAINS = ("train_layer_norms", "train_backbone")
 # arguments of `surgery.insert` that a method's YAML may set; the run sets the name in the model and `reversible`
 PLACEMENT_KEYS = tuple(
@@ -40,11 +47,11 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
         KronaError: one message, a line per problem.
     """
     top = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
-    problems = _unknown("", config, top)
+    problems = unknown("", config, top)
     parts: dict[str, Any] = {}
     for name, build in _PARTS.items():
         try:
-            part = config.get(name)
+            part = config.get(name, {} if name in OPTIONAL else None)
             if not isinstance(part, Mapping):
                 raise KronaError(f"{name}={part!r}: expected keys and values, as conf/{name}/ has them")
             parts[name] = build(part, own=own) if name in WITH_CLASSES else build(part)
@@ -59,7 +66,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     if not problems and micro is not None and micro > batch:
         problems = [f"micro_batch_size={micro} is larger than batch_size={batch}"]
     problems += _no_graph(parts["trainer"]) if not problems else []
-    _raise_all(problems)
+    raise_all(problems)
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 
 
@@ -68,7 +75,7 @@ def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
     values = dict(config)
     target = values.pop("_target_", None)
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
-    arguments = {} if branch is None else _parameters(branch, without=("d_in", "d_out"))
+    arguments = {} if branch is None else parameters(branch, without=("d_in", "d_out"))
     plain_keys = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
     known = [*plain_keys, *(TRAINS if branch is None else PLACEMENT_KEYS), *arguments]
     name = values.get("name", "?")
@@ -84,9 +91,9 @@ def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
         problems += [f"method.{key} is missing" for key in required if key not in values]
         if not values.get("target_modules"):
             problems.append(f"method.target_modules: name the modules that get the branch of {name}, such as [q, v]")
-        problems += _argument_problems(branch, "method.", branch_config)
-    problems += _argument_problems(surgery.insert, "method.", placement) + _problems(s.Method, "method.", plain)
-    _raise_all(problems)
+        problems += argument_problems(branch, "method.", branch_config)
+    problems += argument_problems(surgery.insert, "method.", placement) + _problems(s.Method, "method.", plain)
+    raise_all(problems)
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
@@ -98,10 +105,10 @@ def _optimizer(config: Mapping[str, Any], *, own: bool = False) -> s.Optimizer:
     optimizer = find(target, "optimizer._target_", "optimizer", own=own)
     plain = {key: values[key] for key in plain_keys if key in values}
     arguments = {key: value for key, value in values.items() if key not in plain_keys}
-    problems = _unknown("optimizer.", values, {*plain_keys, *_parameters(optimizer, without=("params",))})
+    problems = unknown("optimizer.", values, {*plain_keys, *parameters(optimizer, without=("params",))})
     problems += _problems(s.Optimizer, "optimizer.", {"target": target, **plain})
-    problems += _argument_problems(optimizer, "optimizer.", arguments)
-    _raise_all(problems)
+    problems += argument_problems(optimizer, "optimizer.", arguments)
+    raise_all(problems)
     return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
@@ -112,35 +119,19 @@ def _logger(config: Mapping[str, Any], *, own: bool = False) -> Mapping[str, Map
         if not isinstance(values, Mapping) or "_target_" not in values:
             problems.append(f"logger.{name}: no tracker: {did_you_mean(name, config.keys() - {name})}")
             continue
-        tracker = find(values["_target_"], f"logger.{name}._target_", "tracker", own=own)
-        wrong = _object_problems(tracker, f"logger.{name}", values, own=own)
+        tracker = find(values["_target_"], f"logger.{name}._target_", "tracker", "logger", own=own)
+        if (wrong := lightning_logger(name, tracker, values)) is not None:
+            problems += wrong
+            continue
+        wrong = object_problems(tracker, f"logger.{name}", values, own=own)
         try:
             if not wrong and hasattr(tracker, "check"):
                 tracker.check(values)  # raises for a missing package or a forbidden name
         except KronaError as error:
             wrong.append(str(error))
         problems += wrong
-    _raise_all(problems)
+    raise_all(problems)
     return config
-
-
-def _object_problems(cls: Any, where: str, values: Mapping[str, Any], *, own: bool) -> list[str]:
-    """A node with ``_target_``, by the signature of its class."""
-    arguments = {key: value for key, value in values.items() if key not in HYDRAS}
-    inner = {key: value for key, value in arguments.items() if isinstance(value, Mapping) and "_target_" in value}
-    problems = []
-    for key, value in inner.items():
-        found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own)
-        problems += _object_problems(found, f"{where}.{key}", value, own=own)
-    if not _takes_any(cls):
-        problems += _unknown(f"{where}.", arguments, _parameters(cls))
-    first = list(_parameters(cls))[: len(values.get("_args_", ()))]
-    if not values.get("_partial_"):
-        required = [name for name, one in _parameters(cls).items() if one.default is one.empty]
-        problems += [f"{where}.{key} is missing" for key in required if key not in arguments and key not in first]
-    plain = {key: value for key, value in arguments.items() if key not in inner}
-    problems += _argument_problems(cls, f"{where}.", plain)
-    return problems
 
 
 def _no_graph(trainer: s.Trainer) -> list[str]:
@@ -153,11 +144,11 @@ def _no_graph(trainer: s.Trainer) -> list[str]:
 
 def build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
     """A settings class from plain values. Raises one `KronaError` with all problems."""
-    _raise_all(_unknown(f"{where}.", values, {f.name for f in fields(cls)}) + _problems(cls, f"{where}.", values))
+    raise_all(unknown(f"{where}.", values, {f.name for f in fields(cls)}) + _problems(cls, f"{where}.", values))
     return cls(**values)
 
 
-WITH_CLASSES = ("method", "optimizer", "logger")  # parts that name classes
+WITH_CLASSES = ("method", "optimizer", "scheduler", "callbacks", "logger")  # parts that name classes
 _PARTS: Mapping[str, Callable[..., Any]] = {
     "method": method,
     "task": Task.from_config,
@@ -165,6 +156,8 @@ _PARTS: Mapping[str, Callable[..., Any]] = {
     "data": partial(build, s.Data, "data"),
     "optimizer": _optimizer,
     "trainer": partial(build, s.Trainer, "trainer"),
+    "scheduler": scheduler,
+    "callbacks": callbacks,
     "logger": _logger,
 }
 
@@ -176,43 +169,4 @@ def _problems(cls: Any, prefix: str, values: Mapping[str, Any]) -> list[str]:
         for f in fields(cls)
         if f.default is MISSING and f.default_factory is MISSING and f.name not in values
     ]
-    return missing + _mismatches(typing.get_type_hints(cls, include_extras=True), prefix, values)
-
-
-def _unknown(prefix: str, values: Mapping[str, Any], known: Iterable[str]) -> list[str]:
-    wrong = [key for key in values if key not in known]
-    near = {key: instead_of(f"{prefix}{key}") or did_you_mean(key, sorted(known)) for key in wrong}
-    return [f"{prefix}{key} is no setting: {near[key]}" for key in wrong]
-
-
-def _mismatches(hints: Mapping[str, Any], prefix: str, values: Mapping[str, Any]) -> list[str]:
-    return [
-        f"{prefix}{key}={value!r}: expected {words}"
-        + (f"; {own}" if (own := instead_of(f"{prefix}{key}", value)) else "")
-        for key, value in values.items()
-        if key in hints and (words := expected(value, hints[key])) is not None
-    ]
-
-
-def _argument_problems(function: Callable[..., Any], prefix: str, values: Mapping[str, Any]) -> list[str]:
-    """Arguments that do not fit the annotations of a function or of a class's constructor, where it has any."""
-    try:
-        hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
-    except (NameError, TypeError):
-        return []
-    return _mismatches(hints, prefix, values)
-
-
-def _parameters(function: Any, *, without: Sequence[str] = ()) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(function).parameters.items()
-    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    return {name: one for name, one in parameters if one.kind not in variadic and name not in without}
-
-
-def _takes_any(function: Any) -> bool:
-    return any(one.kind is one.VAR_KEYWORD for one in inspect.signature(function).parameters.values())
-
-
-def _raise_all(problems: Sequence[str]) -> None:
-    if problems:
-        raise KronaError("\n".join(problems))
+    return missing + mismatches(typing.get_type_hints(cls, include_extras=True), prefix, values)

@@ -24,7 +24,9 @@ _STEPS = Habit("trainer.max_steps=300")
 _BATCH = Habit("batch_size=32", "rows of one step over all devices")
 _WARMUP = Habit("optimizer.warmup_steps=100", "steps, no ratio")
 _CLIP = Habit("optimizer.gradient_clip=0.5")
-_ACCUMULATE = Habit("micro_batch_size=25", "rows at once; the gradient is that of batch_size rows")
+_ACCUMULATE = Habit(
+    "trainer.accumulate_grad_batches=2", "micro_batch_size=25 computes one batch in parts: less memory, same gradient"
+)
 _LENGTH = Habit("max_source_length=256")
 _MODEL = Habit("backbone=t5_small", "a folder: backbone=local backbone.path=FOLDER; how it is tuned: method=lora")
 _TASK = Habit("task=sst2", "the source of its rows: data=hub, data=tsv or data=sample")
@@ -32,9 +34,10 @@ _OUTPUTS = Habit("", "the variable KRONA_OUTPUTS=FOLDER moves outputs/; a run's 
 _RESUME = Habit(
     "", "an unfinished run resumes when its command is typed again; init_from=RUN takes another run's weights"
 )
-_BF16 = Habit("trainer.precision=bf16-mixed", "no fp16")
-_STOP = Habit("trainer.patience=5", "epochs without a better dev score")
-_LOGGED = Habit("", "values are logged once an epoch; training steps log nothing")
+_BF16 = Habit("trainer.precision=bf16-mixed", "as fast; no fp16, in whose narrow range T5 overflows")
+_STOP = Habit("trainer.patience=5", "epochs without a better dev score; Lightning's: callbacks=early_stopping")
+_LOGGED = Habit("trainer.log_every_n_steps=10", "train/loss to Lightning's loggers; other values once an epoch")
+_CALLBACKS = Habit("callbacks=early_stopping", "of your own: +callbacks.mine._target_=my.Callback")
 _WHOLE = Habit("", "dev and test are scored whole; dev after each epoch")
 _CPU = Habit("trainer.accelerator=cpu")
 _DEVICES = Habit("trainer.devices=4", "each with a share of every batch; trainer.strategy=ddp or fsdp")
@@ -53,6 +56,7 @@ _BEST = Habit("", "the epoch with the best dev score is the model")
 _COMPILE = Habit("trainer.compile=true")
 _WORKERS = Habit("trainer.num_workers=2")
 _LOGGER = Habit("logger=wandb", "or tensorboard, mlflow; its settings are keys: logger.wandb.project=NAME")
+_SCHEDULE = Habit("scheduler=cosine", "also linear, constant, scheduler._target_=torch.optim.lr_scheduler.…")
 _SEED = Habit("seed=1", "of the run; the split has its own, data.seed")
 
 HABITS: Mapping[str, Habit] = {
@@ -67,8 +71,8 @@ HABITS: Mapping[str, Habit] = {
     "trainer.per_device_train_batch_size": _BATCH, "auto_find_batch_size": _BATCH,
     "eval_batch_size": Habit("trainer.eval_batch_size=64"),
     "per_device_eval_batch_size": Habit("trainer.eval_batch_size=64"),
-    "accumulate_grad_batches": _ACCUMULATE, "trainer.accumulate_grad_batches": _ACCUMULATE,
-    "gradient_accumulation_steps": _ACCUMULATE, "trainer.gradient_accumulation_steps": _ACCUMULATE,
+    "accumulate_grad_batches": _ACCUMULATE,
+    "gradient_accumulation_steps": _ACCUMULATE,
     "warmup": _WARMUP, "warmup_steps": _WARMUP, "warmup_ratio": _WARMUP, "num_warmup_steps": _WARMUP,
     "trainer.warmup_steps": _WARMUP, "optimizer.warmup_ratio": _WARMUP,
     "weight_decay": Habit("optimizer.weight_decay=0.01"),
@@ -98,7 +102,7 @@ HABITS: Mapping[str, Habit] = {
     "checkpoint": _RESUME, "resume_from": _RESUME, "trainer.resume_from_checkpoint": _RESUME,
     "save_steps": _SAVED, "save_strategy": _SAVED, "save_total_limit": _SAVED, "save_safetensors": _SAVED,
     "load_best_model_at_end": _BEST, "metric_for_best_model": _BEST, "greater_is_better": _BEST, "monitor": _BEST,
-    "callbacks": _STOP, "early_stopping": _STOP, "patience": _STOP,
+    "trainer.callbacks": _CALLBACKS, "early_stopping": _STOP, "patience": _STOP,
     "early_stopping_patience": _STOP,
     "seed_everything": _SEED, "random_seed": _SEED, "trainer.seed": _SEED, "data_seed": Habit("data.seed=1"),
     "fp16": _BF16, "bf16": _BF16, "precision": _BF16, "mixed_precision": _BF16, "trainer.fp16": _BF16,
@@ -112,14 +116,18 @@ HABITS: Mapping[str, Habit] = {
     "tags": _LOGGER, "push_to_hub": Habit("", "krona export RUN --to peft --out FOLDER --push USER/NAME"),
     "do_train": _WHOLE, "do_eval": _WHOLE, "do_predict": _WHOLE, "train": _WHOLE, "test": Habit("score_test=false"),
     "eval_steps": _WHOLE, "eval_strategy": _WHOLE, "evaluation_strategy": _WHOLE,
-    "debug": Habit("profile=demo trainer.max_steps=1"), "fast_dev_run": Habit("profile=demo trainer.max_steps=1"),
+    "debug": Habit("profile=demo trainer.max_steps=1"), "fast_dev_run": Habit("trainer.fast_dev_run=true"),
     "hparams_search": Habit("", "krona tune method=krona task=rte searches learning rate, scaling and shape"),
     "optimized_metric": Habit("", "krona tune maximises the dev score"),
-    "trainer.fast_dev_run": Habit("profile=demo trainer.max_steps=1"),
-    "trainer.limit_train_batches": _ROWS,
+    "limit_train_batches": Habit("trainer.limit_train_batches=10", "data.train_rows=100: the same rows each epoch"),
+    "trainer.overfit_batches": Habit("data.train_rows=100", "the same rows in each epoch, balanced by class"),
+    "trainer.logger": Habit("logger=wandb", "Lightning's: +logger.c._target_=pytorch_lightning.loggers.CSVLogger"),
+    "trainer.gradient_clip_algorithm": Habit("", "optimizer.gradient_clip clips by the norm"),
+    "trainer.min_epochs": _EPOCHS, "trainer.max_time": _STEPS,
+    "lr_scheduler": _SCHEDULE, "scheduler.name": _SCHEDULE, "lr_scheduler_type": _SCHEDULE,
     "trainer.limit_val_batches": _WHOLE, "trainer.limit_test_batches": _WHOLE,
     "trainer.val_check_interval": _WHOLE, "trainer.check_val_every_n_epoch": _WHOLE,
-    "trainer.log_every_n_steps": _LOGGED, "logging_steps": _LOGGED, "logging_strategy": _LOGGED,
+    "log_every_n_steps": _LOGGED, "logging_steps": _LOGGED, "logging_strategy": _LOGGED,
     "trainer.gpus": Habit("trainer.accelerator=gpu trainer.devices=1"),
     "gpus": Habit("trainer.accelerator=gpu trainer.devices=1"),
     "device": _CPU, "use_cpu": _CPU, "no_cuda": _CPU, "accelerator": _CPU,

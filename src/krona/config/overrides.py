@@ -16,7 +16,9 @@ from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
-OPTIONAL = ("recipe", "factors", "variant", "experiment", "sweeps")  # groups of config.yaml that may be left empty
+OPTIONAL = (  # groups of config.yaml that may be left empty
+    "recipe", "factors", "variant", "experiment", "sweeps", "callbacks", "logger",
+)  # fmt: skip
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 CFG = ("job", "hydra", "all")
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
@@ -40,8 +42,8 @@ def normalised(arguments: Sequence[str]) -> list[str]:
             raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
         if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
-        if item == "recipe=null":
-            ready.append("~recipe")
+        if item in ("recipe=null", "callbacks=null", "logger=null"):  # they have a default, and Hydra takes no null
+            ready.append(f"~{key}")
         elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays; its learning rate comes from a search
             ready.append(item.replace("recipe=tuned", TUNED, 1))
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
@@ -131,7 +133,11 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
     if instead_of(key):
         keys = dict.fromkeys([key, *(name for name, _ in given)])
         return "\n".join(f"{one} is no setting: {own}" for one in keys if (own := instead_of(one)))
-    chosen = [f"{name}={value.split(',')[0]}" for name, value in given if name in groups() and name != "sweeps"]
+    chosen = [
+        f"{name}={value.split(',')[0]}"
+        for name, value in given
+        if name in groups() and name != "sweeps" and value != "null"
+    ]
     try:
         with hydra_session():
             check.settings(compose_job([*chosen, f"++{key}=null"]).config)

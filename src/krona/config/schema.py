@@ -10,7 +10,11 @@ from krona.paths import CONF
 
 FILE = CONF / "schema.json"
 LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is given later: ???, ${…}
-BY_CLASS = {"Method": {"branch", "branch_config", "placement"}, "Optimizer": {"target", "arguments"}}  # _target_'s keys
+BY_CLASS = {  # keys of _target_'s own
+    "Method": {"branch", "branch_config", "placement"},
+    "Optimizer": {"target", "arguments"},
+    "Scheduler": {"target", "arguments"},
+}
 
 
 def schema() -> str:

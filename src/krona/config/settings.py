@@ -69,6 +69,14 @@ class Optimizer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scheduler:
+    """Function or class of the learning-rate schedule, stepped after each optimiser step, and its arguments."""
+
+    target: str = "transformers.get_linear_schedule_with_warmup"
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Trainer:
     """Length, precision and hardware of the training."""
 
@@ -85,6 +93,18 @@ class Trainer:
     eval_batch_size: Positive
     bucket_by_length: bool = False  # batches of rows of similar length
     compile: bool = False  # train the model as one graph of torch.compile
+    # Lightning's own
+    limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0  # of each epoch: batches, or a share
+    accumulate_grad_batches: Positive = 1  # batches of batch_size rows in one step
+    fast_dev_run: bool | Positive = False  # go through one batch of each split and keep nothing
+    log_every_n_steps: Positive = 50
+    enable_progress_bar: bool = True
+    enable_model_summary: bool = False
+    num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
+    profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    detect_anomaly: bool = False
+    deterministic: bool = False
+    benchmark: bool | None = None
 
     @property
     def frozen_in_bf16(self) -> bool:
@@ -100,6 +120,7 @@ class Run:
     backbone: Backbone
     data: Data
     optimizer: Optimizer
+    scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
     micro_batch_size: Positive | None = None
@@ -111,5 +132,11 @@ class Run:
     overwrite: bool = False
     retry: Literal["failed"] | None = None
     sweep: str | None = None
+    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Lightning's, by name
     trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name
     config: Mapping[str, Any] = field(default_factory=dict)  # the composed values, as checked
+
+    @property
+    def step_rows(self) -> int:
+        """Rows of one optimiser step, over all devices."""
+        return self.batch_size * self.trainer.accumulate_grad_batches

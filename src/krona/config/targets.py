@@ -19,18 +19,32 @@ from krona.messages import KronaError, shortened
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class: the modules that anyone may name one of, and its base class or its methods."""
+    """A kind of class: the modules that anyone may name one of, and its base class or its methods.
+
+    functions: how the path of a function begins that may stand in its place; empty: none may.
+    """
 
     what: str
     module: str
     base: str = ""  # dotted
     methods: tuple[str, ...] = ()
+    functions: str = ""
+
+    def names(self, path: str) -> bool:
+        """Whether anyone may name what is at this path."""
+        function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
+        return bool(function) or path.startswith(f"{self.module}.")
 
 
 KINDS: Mapping[str, Kind] = {
     "branch": Kind("branch", "krona.methods", "torch.nn.Module"),
     "optimizer": Kind("optimizer", "torch.optim", "torch.optim.Optimizer"),
-    "scheduler": Kind("scheduler", "torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler"),
+    "scheduler": Kind(
+        "scheduler",
+        "torch.optim.lr_scheduler",
+        "torch.optim.lr_scheduler.LRScheduler",
+        functions="transformers.get_",
+    ),
     "tracker": Kind("tracker", "krona.trackers", methods=("open", "epoch", "end", "close")),
     "logger": Kind("Lightning logger", "pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
     "callback": Kind("Lightning callback", "pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
@@ -41,8 +55,8 @@ class NotAllowedError(KronaError):
     """A file names a class that no file may have imported."""
 
 
-def find(path: Any, where: str, *kinds: str, own: bool = False) -> type:
-    """The class at a dotted path, of one of ``kinds`` (keys of `KINDS`). Nothing is called.
+def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
+    """The class at a dotted path, of one of ``kinds`` (keys of `KINDS`), or a scheduler's function. Nothing is called.
 
     Args:
         where: the config's key, for messages.
@@ -53,7 +67,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> type:
         KronaError: no such class, or one of another kind.
     """
     wanted = [KINDS[kind] for kind in kinds]
-    shipped = any(_within(str(path), kind.module) for kind in wanted)
+    shipped = any(kind.names(str(path)) for kind in wanted)
     named_here = own or (not shipped and str(path) in own_targets())
     if not shipped and not named_here:
         raise NotAllowedError(
@@ -62,18 +76,20 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> type:
         )
     found = _imported(path, where)
     if not isinstance(found, type):
+        if callable(found) and any(kind.functions for kind in wanted):
+            return found
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
     if not any(_is_a(found, kind) for kind in wanted):
         needed = " or ".join(kind.base or f"a class with {', '.join(kind.methods)}" for kind in wanted)
         raise KronaError(f"{where}={path!r} is no {' or '.join(kind.what for kind in wanted)}: expected {needed}")
-    if not named_here and not any(_within(found.__module__, kind.module) for kind in wanted):
+    if not named_here and not any(kind.names(f"{found.__module__}.{found.__name__}") for kind in wanted):
         raise NotAllowedError(f"{where}={path!r} is {found.__module__}.{found.__qualname__}: {_listed(wanted)} only")
     return found
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
     """The class of an argument that is an object: of any kind; the user's own config may name any class or function."""
-    if own and not any(_within(str(path), kind.module) for kind in KINDS.values()):
+    if own and not any(kind.names(str(path)) for kind in KINDS.values()):
         found = _imported(path, where)
         if not callable(found):
             raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
@@ -123,10 +139,6 @@ def _is_a(found: type, kind: Kind) -> bool:
         return all(callable(getattr(found, name, None)) for name in kind.methods)
     base = _imported(kind.base, "base")
     return issubclass(found, base)
-
-
-def _within(path: str, module: str) -> bool:
-    return path.startswith(f"{module}.")
 
 
 def _listed(kinds: list[Kind]) -> str:

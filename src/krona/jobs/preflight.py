@@ -7,7 +7,7 @@ from typing import Any
 
 from krona import hub
 from krona.backbones import source
-from krona.config.settings import Run, Trainer
+from krona.config.settings import Run, Scheduler, Trainer
 from krona.messages import KronaError, amount
 from krona.tasks.sources import require_files
 from krona.training.machine import cpu_count
@@ -27,7 +27,7 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
     notes on them; nothing if the backbone's shape is on the Hub.
     """
     problems = []
-    for check in (_data, _backbone, _start, _device, _frozen, *((_hub,) if from_hub else ())):
+    for check in (_data, _backbone, _start, _device, _frozen, _lightning, *((_hub,) if from_hub else ())):
         try:
             check(settings)
         except KronaError as error:
@@ -88,6 +88,21 @@ def _device(settings: Run) -> None:
         raise KronaError(
             f"batch_size={settings.batch_size}: not divisible by {devices} devices; batch_size={' or '.join(near)} is"
         )
+
+
+def _lightning(settings: Run) -> None:
+    """Build what Lightning's users bring along: a wrong argument is found before anything starts."""
+    if settings.callbacks:
+        from krona.training.callbacks import build_callbacks  # Lightning
+
+        build_callbacks(settings)
+    if settings.scheduler != Scheduler():
+        import torch
+
+        from krona.training.schedule import build_schedule
+
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.optimizer.lr)
+        build_schedule(optimizer, settings.optimizer.warmup_steps, 1000, scheduler=settings.scheduler)
 
 
 def _frozen(settings: Run) -> None:

@@ -121,3 +121,6 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
     # The frozen backbone stays in eval mode until on_train_epoch_start puts it in train mode.
     warnings.filterwarnings("ignore", message=".*module.* in eval mode.*")
+    # Lightning misses a validation loader: the learner scores dev by itself, or this rank has no batch of it.
+    warnings.filterwarnings("ignore", message="You defined a `validation_step` but have no `val_dataloader`")
+    warnings.filterwarnings("ignore", message="Total length of `(DataLoader|CombinedLoader)` across ranks is zero")

@@ -17,6 +17,7 @@ from krona.backbones import source
 from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import devices_here, devices_wanted, require
 from krona.jobs.processes import Interrupted
+from krona.jobs.rehearsal import rehearse
 from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError
 from krona.outputs.claim import Claim, ClaimLostError
@@ -58,6 +59,8 @@ def run_job(
         position=position,
         record=dict(record or {}),
     )
+    if spec.settings.trainer.fast_dev_run:
+        return rehearse(spec, console, run_spec)
     return run_spec(spec, console, after_epoch)
 
 

@@ -27,10 +27,18 @@ NOT_IDENTITY = frozenset(
         "method.source",
         "task.files",
         "trainer.accelerator",
+        "trainer.benchmark",
+        "trainer.detect_anomaly",
+        "trainer.deterministic",
         "trainer.devices",
+        "trainer.enable_model_summary",
+        "trainer.enable_progress_bar",
         "trainer.eval_batch_size",
         "trainer.gradient_checkpointing",
+        "trainer.log_every_n_steps",
+        "trainer.num_sanity_val_steps",
         "trainer.num_workers",
+        "trainer.profiler",
         "trainer.strategy",
         "trainer.threads",
     }
@@ -40,11 +48,22 @@ NOT_IDENTITY = frozenset(
 OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
+    "trainer.limit_train_batches": 1.0,  # 1 would be one batch
+    "trainer.accumulate_grad_batches": 1,
+    "trainer.fast_dev_run": False,
+    "scheduler": {"_target_": "transformers.get_linear_schedule_with_warmup"},
     "data.quoting": None,
     "data.subset_seed": None,
     "backbone.architecture": None,
     "init_from": None,
 }
+
+# Lightning's callbacks that watch a run; any other may change its result
+WATCHING = frozenset(
+    f"pytorch_lightning.callbacks.{name}"
+    for name in ("DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "RichModelSummary",
+                 "RichProgressBar", "TQDMProgressBar")
+)  # fmt: skip
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
@@ -66,16 +85,25 @@ def canonical(value: Any, path: str = "") -> Any:
     """The value without what is not identity, numbers in one form: 1, 1.0 and 1e0 are one."""
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}
-        return {
-            str(key): canonical(item, places[key])
-            for key, item in value.items()
-            if places[key] not in NOT_IDENTITY and OFF_IS_ABSENT.get(places[key], ...) is not item
-        }
+        return {str(key): canonical(item, places[key]) for key, item in value.items() if _counts(places[key], item)}
     if isinstance(value, list | tuple):
         return [canonical(item, path) for item in value]
     if isinstance(value, float) and math.isfinite(value):
         return int(value) if value.is_integer() else value
     return value if value is None or isinstance(value, str | int) else repr(value)
+
+
+def _counts(path: str, value: Any) -> bool:
+    """Whether what a config has at ``path`` is identity."""
+    if path in NOT_IDENTITY:
+        return False
+    if path in OFF_IS_ABSENT:
+        off = OFF_IS_ABSENT[path]
+        return not (type(value) is type(off) and value == off)
+    if path == "callbacks" and isinstance(value, Mapping):
+        return any(_counts(f"callbacks.{name}", one) for name, one in value.items())
+    watches = path.startswith("callbacks.") and isinstance(value, Mapping) and value.get("_target_") in WATCHING
+    return not watches
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """Runs of a report: read, checked against their own predictions, and filtered."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -93,7 +93,9 @@ class StoredRun:
         ids = [part for key, value in config.items() if key not in NO_VARIANT for part in (key, id(value))]
         keys = [key for key in sorted(config) if key not in NO_VARIANT and key not in NOT_IDENTITY]
         found: tuple[str, ...] = self.memo.of(
-            ("asked", *ids), config, lambda: tuple(self._lines(key, self._part(key)) for key in keys)
+            ("asked", *ids),
+            config,
+            lambda: tuple(lines for key in keys if (lines := self._lines(key, self._part(key)))),
         )
         return found
 
@@ -108,7 +110,7 @@ class StoredRun:
         same = id(value) if isinstance(value, Mapping | list) else value
         found: str = self.memo.of(
             (key, value.__class__, same), value,
-            lambda: "\n".join(sorted(f"{name}={text}" for name, text in flatten(canonical(value, key), key))),
+            lambda: "\n".join(sorted(f"{name}={text}" for name, text in _settings({key: value}))),
         )  # fmt: skip
         return found
 
@@ -128,6 +130,11 @@ class StoredRun:
     @property
     def metrics(self) -> list[str]:
         return metrics_of(self.result.config["task"])
+
+
+def _settings(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    plain = canonical(config)
+    return flatten(plain) if plain else ()  # a part may be no identity, such as the linear schedule
 
 
 def _text(key: str, value: Any, path: Sequence[str]) -> str | None:

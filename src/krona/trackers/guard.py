@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from krona.trackers.tracker import About, Ending, Tracker, Value
+from krona.trackers.tracker import About, Ending, TakesSteps, Tracker, Value
 
 LIMIT_S = 120.0  # the trackers' own time limits are shorter; this one is for calls without one
 
@@ -39,6 +39,12 @@ class Guarded:
         """The loss curve of the epoch that comes next, for a tracker that takes it."""
         if (take := getattr(self.tracker, "steps", None)) is not None:
             self._call(f"step {min(losses)}", lambda: take(losses))
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """A step's values, for a tracker that takes them."""
+        if isinstance(self.tracker, TakesSteps):
+            tracker = self.tracker
+            self._call(f"step {number}", lambda: tracker.step(number, values))
 
     def end(self, summary: Mapping[str, Value]) -> None:
         self._call("the end", lambda: self.tracker.end(summary), last_on_failure=False)

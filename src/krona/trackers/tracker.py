@@ -4,7 +4,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from krona.messages import KronaError
 
@@ -49,6 +49,14 @@ class Tracker(Protocol):
 
     def close(self, ending: Ending) -> str | None:
         """Release everything, whatever happened; returns a line if something is left to do."""
+
+
+@runtime_checkable
+class TakesSteps(Protocol):
+    """A tracker that takes the values of training steps too."""
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """The values of a step, each ``trainer.log_every_n_steps``."""
 
 
 def require(module: str, *, logger: str, extra: str = "") -> None:

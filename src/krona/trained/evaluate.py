@@ -77,7 +77,7 @@ def evaluate(
     answers = _answers(trained, rows, batch_size or own_size)
     targets = set(scored_task.target_strings() or [])  # an answer that is none of the run's labels is none of these
     predictions = [words.get(answer, f"{answer} (no label)" if answer in targets else answer) for answer in answers]
-    score = scored(scored_task, rows, predictions)
+    score = scored(scored_task, rows.targets, predictions)
     if output is not None:
         _write(output, rows, predictions)
     numbers = encode(rows.targets, predictions, scored_task.target_strings())

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from transformers import get_linear_schedule_with_warmup
@@ -14,18 +13,23 @@ from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
 from krona.training.batches import mixed_seed
 from krona.training.compiled import compiled
+from krona.training.evaluation import Evaluation, ScoringModule
 from krona.training.ranks import Ranks
 
 
-class Learner(pl.LightningModule):
+class Learner(ScoringModule):
     """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
 
     Optimisation is manual, so that a batch can be split, for memory and over ranks, and still give the whole batch's
     gradient: a part's loss is the sum over its labels (the tokens of text labels), divided by the whole batch's number.
+    So the ranks add up gradients here (`Ranks`): Lightning's DDP would average the means of unequal parts.
+
+    It logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the task's metrics as ``val/f1``. Without a
+    validation loader it scores dev by itself: both ways call `Evaluation`, and give the same numbers.
 
     ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
     dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
-    ``compile``: the loss as one compiled graph; scoring stays as it is.
+    ``build_schedule``: of the optimiser, warm-up steps and all steps. ``compile``: the loss as one compiled graph.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -43,17 +47,19 @@ class Learner(pl.LightningModule):
         seed: int,
         patience: int | None,
         evaluate_dev: Callable[[nn.Module], dict[str, Any]],
-        after_backward: Callable[["Learner"], None],
-        after_epoch: Callable[["Learner"], None],
+        evaluate_test: Evaluation | None = None,
+        build_schedule: Callable[..., Any] = get_linear_schedule_with_warmup,
+        after_backward: Callable[["Learner"], None] = lambda learner: None,
+        after_epoch: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks,
         in_step: bool = False,
         compile: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(model, [one for one in (evaluate_dev, evaluate_test) if isinstance(one, Evaluation)])
         self.automatic_optimization = False
-        self.model, self.family = model, family
+        self.family = family
         self.summed_loss = compiled(family.summed_loss) if compile else family.summed_loss
-        self.build_optimizer = build_optimizer
+        self.build_optimizer, self.build_schedule = build_optimizer, build_schedule
         self.warmup_steps, self.total_steps = warmup_steps, total_steps
         self.gradient_clip, self.micro_batch_size = gradient_clip, micro_batch_size
         self.seed, self.patience = seed, patience
@@ -66,17 +72,16 @@ class Learner(pl.LightningModule):
         self.seconds_before = 0.0  # of training and evaluation, before this process resumed
         self.examples_seen = 0
         self.step_losses: list[float] = []  # of the last epoch's steps
-        # of the current epoch
+        self.stopped = False  # by patience, max_steps or a callback, as the checkpoint knows it
+        # of the current epoch, as is `validated`
         self._epoch_loss: list[Tensor] = []  # of each step, on its device
-        self._epoch_examples, self._epoch_began = 0, 0.0
+        self._epoch_examples, self._epoch_began, self._steps_ended = 0, 0.0, 0.0
         self._lr = 0.0  # the last step's
 
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = self.build_optimizer(trainable)
-        schedule: Any = get_linear_schedule_with_warmup(  # type: ignore[no-untyped-call]
-            optimizer, self.warmup_steps, self.total_steps
-        )
+        schedule = self.build_schedule(optimizer, self.warmup_steps, self.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -93,11 +98,12 @@ class Learner(pl.LightningModule):
 
     def on_train_start(self) -> None:
         # a resumed run may have ended its last epoch already
-        self.trainer.should_stop = self.out_of_patience or self.global_step >= self.total_steps
+        self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.total_steps
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
         self._epoch_loss, self._epoch_examples, self._epoch_began = [], 0, time.perf_counter()
+        self._steps_ended, self.validated = 0.0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # dropout: the same after a resume, another on each rank
@@ -125,13 +131,22 @@ class Learner(pl.LightningModule):
         optimizer.step()
         self._lr = scheduler.get_last_lr()[0]
         scheduler.step()
+        self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._epoch_loss.append(loss)
         self._epoch_examples += rows
         if self.global_step >= self.total_steps:  # trainer.max_steps may end it within an epoch
             self.trainer.should_stop = True
         return loss
 
-    def on_train_epoch_end(self) -> None:
+    def on_validation_start(self) -> None:
+        super().on_validation_start()
+        if self.trainer.state.fn == "fit":
+            self.end_steps()
+
+    def end_steps(self) -> None:
+        """Note that the epoch's steps are over, and that they took its time; raise if a loss was not finite."""
+        if self._steps_ended or not self._epoch_loss:  # noted, or a sanity check before the first step
+            return
         # only here: reading a loss in its step would make the host wait for the device each time
         losses = torch.stack(self._epoch_loss).float().cpu()
         if not bool(torch.isfinite(losses).all()):
@@ -141,16 +156,25 @@ class Learner(pl.LightningModule):
                 "a lower optimizer.lr or method.scaling, or trainer.precision=32-true"
             )
         self.step_losses = losses.tolist()
-        seconds = time.perf_counter() - self._epoch_began
+        self._loss, self._steps_ended = losses.mean().item(), time.perf_counter()
+
+    def on_train_epoch_end(self) -> None:
+        self.end_steps()
+        dev = self.validated
+        if dev is None:  # no validation loader, or this rank has none of its batches
+            dev = self.evaluate_dev(self.model)
+            self.log_scores("val", dev)
+        seconds = self._steps_ended - self._epoch_began
+        self.seconds["train"] += seconds
+        self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
         examples = sum(self.ranks.gather(self._epoch_examples))
         self.examples_seen += examples
-        self.seconds["train"] += seconds
-        dev = self.timed_evaluation(self.evaluate_dev)
+        self.log("train/loss", self._loss, logger=False)  # loggers have the steps'
         self.record(
             {
                 "epoch": self.current_epoch + 1,
                 "step": self.global_step,
-                "loss": losses.mean().item(),
+                "loss": self._loss,
                 "lr": self._lr,
                 "examples_per_s": examples / seconds,
                 "examples_seen": self.examples_seen,
@@ -170,6 +194,7 @@ class Learner(pl.LightningModule):
             "best": self.best,
             "seconds": self.seconds,
             "examples_seen": self.examples_seen,
+            "stopped": self.trainer.should_stop,
         }
 
     def gradients(self) -> list[Tensor]:

@@ -46,18 +46,20 @@ class Progress(pl.Callback):
         self.say(
             f"{settings.method.name} on {settings.task.name}: {result.trainable_params:,} parameters train "
             f"({result.trainable_percent:.4g} % of {settings.backbone.name}){head}; rows {rows}; "
-            f"{amount(steps, 'step')} of {settings.batch_size}, lr {settings.optimizer.lr:g}"
+            f"{amount(steps, 'step')} of {settings.step_rows}, lr {settings.optimizer.lr:g}"
         )
         for note in result.notes:
             (self.write if self.one_of_many else self.say)(f"  note: {note}")
         self._steps, self._epochs = steps, settings.trainer.max_epochs
+        self._shows_bar = settings.trainer.enable_progress_bar
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step:
             self.say(f"  resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
         batches = max(1, int(trainer.num_training_batches))
         self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end it earlier
-        if not self.console.is_terminal or self.console.is_dumb_terminal:
+        other_bar = trainer.progress_bar_callback is not None
+        if other_bar or not self._shows_bar or not self.console.is_terminal or self.console.is_dumb_terminal:
             return
         wide = (TextColumn("  {task.description}"), BarColumn(bar_width=None))
         columns = (*(wide if self.console.width >= NARROW else ()), MofNCompleteColumn(), TimeRemainingColumn())

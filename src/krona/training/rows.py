@@ -1,6 +1,6 @@
 """Data of a run: loaded, checked against the tokenizer, tokenised and batched."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from krona.backbones.shared import kept
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.outputs.result import Result
-from krona.tasks import Splits, Tokenised
+from krona.tasks import Split, Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.training.evaluation import Evaluation, longest_target
 from krona.training.ranks import Ranks
@@ -32,6 +32,9 @@ def prepare_rows(
 ) -> Rows:
     """Tokenise the splits, batch this rank's share of them, and describe them in ``result``."""
     scoring = Ranks() if settings.trainer.strategy == "fsdp" else ranks  # fsdp: all go through the same batches
+    if settings.trainer.fast_dev_run:
+        first: dict[str, Any] = {name: first_rows(settings, name, getattr(splits, name)) for name in tasks.ROLES}
+        splits = replace(splits, **first)
     by_name = {name: getattr(splits, name) for name in tasks.ROLES}
     backbone, targets = settings.backbone, {target for split in by_name.values() for target in split.targets}
     family.check_targets(sorted(targets), source=backbone.tokenizer or backbone.path or backbone.name)
@@ -74,6 +77,12 @@ def prepare_rows(
     return Rows(train=train, dev=evaluation("dev"), test=evaluation("test"))
 
 
+def first_rows(settings: Run, name: str, split: Split) -> Split:
+    """As many batches of a split as ``trainer.fast_dev_run`` says."""
+    rows = settings.step_rows if name == "train" else settings.trainer.eval_batch_size
+    return split.take(range(min(len(split), int(settings.trainer.fast_dev_run) * rows)))
+
+
 def load_splits(settings: Run) -> Splits:
     return tasks.load(settings.task, **vars(settings.data), prefix=settings.method.task_prefix)
 
@@ -92,8 +101,8 @@ def shared_splits(settings: Run) -> Splits:
 def training_batches(settings: Run, tokens: Tokenised) -> Batches:
     """The rows of an epoch's batches, the same on every rank."""
     if settings.trainer.bucket_by_length:
-        return BucketedBatches(source_lengths(tokens), batch_size=settings.batch_size, seed=settings.seed)
-    return BatchSampler(EpochOrder(len(tokens), seed=settings.seed), settings.batch_size, drop_last=False)
+        return BucketedBatches(source_lengths(tokens), batch_size=settings.step_rows, seed=settings.seed)
+    return BatchSampler(EpochOrder(len(tokens), seed=settings.seed), settings.step_rows, drop_last=False)
 
 
 def truncation_notes(settings: Run, tokens: dict[str, Tokenised]) -> list[str]:

@@ -1,14 +1,14 @@
 """One run, top to bottom: data → backbone → method inserted → training → best epoch → result on disk."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.lightning import LightningEnvironment
-from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -24,14 +24,16 @@ from krona.config.settings import Run
 from krona.config.targets import build
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
-from krona.training.files import RunFiles, WholeCheckpoints, packed
+from krona.training.callbacks import build_callbacks
+from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
-from krona.training.schedule import schedule_notes, total_steps
+from krona.training.schedule import build_schedule, schedule_notes, steps_of_epoch, total_steps
 from krona.training.tracking import Trackers
+from krona.training.trainer import build_trainer, train
 
 
 def run(
@@ -49,32 +51,16 @@ def run(
 
     Args:
         progress, trackers: callbacks of Lightning's trainer, and called after each epoch when dev is scored and
-            ``result`` written (Lightning ends an epoch for its callbacks before the learner has the score).
+            ``result`` written (Lightning ends an epoch for its callbacks before the learner has recorded it).
         check_claim: called before each write; raises if another process has taken the run over.
         ranks: the processes of this run, each called with the same arguments; the first writes.
         share: use the backbone and the data of this process's other jobs (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-    prepare_process(settings, result, ranks)
     files = RunFiles(folder=folder, check_claim=check_claim, ranks=ranks)
-
-    # Data, and the backbone whose tokenizer reads it
-    splits = (shared_splits if share else load_splits)(settings)
-    load = shared_backbone if share else backbones.load
-    backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
-    model, cache = backbone.model, folder.parent / ".cache" / "tokens"
-    rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
-    steps = total_steps(settings, len(rows.train))
-    result.notes += schedule_notes(settings, steps, len(rows.train))
-
-    # The method, inserted into the backbone
-    start = None if settings.init_from is None else read_start(settings.init_from, model)
-    insert(settings, result, model, reversible=share)
-    if start is not None:
-        result.notes += begin_from(model, start)
-    fingerprint = backbone_fingerprint(model)
-    save_memory(settings, model, ranks)
+    parts = prepare(settings, result, cache=folder.parent / ".cache" / "tokens", ranks=ranks, share=share)
+    rows, steps = parts.rows, parts.steps
     result.times["setup"] = time.perf_counter() - began
     progress.begin(settings, result, steps=steps)
 
@@ -88,14 +74,13 @@ def run(
 
     learner = build_learner(
         settings,
-        backbone,
-        rows,
-        steps=steps,
+        parts,
         after_backward=trackers.after_backward,
         after_epoch=after_epoch,
         ranks=ranks,
     )
-    trainer = build_trainer(settings, folder, [progress, trackers], ranks)
+    callbacks = [progress, trackers, *build_callbacks(settings, first=ranks.first)]
+    trainer = build_trainer(settings, folder, callbacks, ranks, logger=trackers.logger)
     train(trainer, learner, rows, checkpoint=files.checkpoint())
 
     # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
@@ -108,7 +93,41 @@ def run(
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
-    files.write_end(settings, result, model, predictions, backbone=fingerprint)
+    files.write_end(settings, result, learner.model, predictions, backbone=parts.fingerprint)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a run trains and on what: the backbone with the method in it, and its rows."""
+
+    backbone: backbones.Loaded
+    rows: Rows
+    steps: int
+    fingerprint: Mapping[str, Any]  # the backbone's, from before its weights may have been sharded
+
+
+def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Parts:
+    """Data, backbone and method; ``result`` gets their facts. ``cache``: the folder of tokenised rows."""
+    prepare_process(settings, result, ranks)
+
+    # Data, and the backbone whose tokenizer reads it
+    splits = (shared_splits if share else load_splits)(settings)
+    load = shared_backbone if share else backbones.load
+    backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
+    model = backbone.model
+    rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
+    epoch_steps = steps_of_epoch(settings, len(rows.train))
+    steps = total_steps(settings, epoch_steps)
+    result.notes += schedule_notes(settings, steps, epoch_steps)
+
+    # The method, inserted into the backbone
+    start = None if settings.init_from is None else read_start(settings.init_from, model)
+    insert(settings, result, model, reversible=share)
+    if start is not None:
+        result.notes += begin_from(model, start)
+    fingerprint = backbone_fingerprint(model)
+    save_memory(settings, model, ranks)
+    return Parts(backbone=backbone, rows=rows, steps=steps, fingerprint=fingerprint)
 
 
 def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
@@ -150,26 +169,26 @@ def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
 
 def build_learner(
     settings: Run,
-    backbone: backbones.Loaded,
-    rows: Rows,
+    parts: Parts,
     *,
-    steps: int,
     ranks: Ranks,
     **callbacks: Callable[[Learner], None],
 ) -> Learner:
     optimizer = settings.optimizer
     named = {"_target_": optimizer.target, **optimizer.arguments, "_partial_": True}
     return Learner(
-        backbone.model,
-        backbone.family,
+        parts.backbone.model,
+        parts.backbone.family,
         build_optimizer=build(named, "optimizer", "optimizer", own=True, lr=optimizer.lr),
+        build_schedule=partial(build_schedule, scheduler=settings.scheduler),
         warmup_steps=optimizer.warmup_steps,
-        total_steps=steps,
+        total_steps=parts.steps,
         gradient_clip=optimizer.gradient_clip,
-        micro_batch_size=settings.micro_batch_size,
+        micro_batch_size=rows_at_once(settings, ranks),
         seed=settings.seed,
         patience=settings.trainer.patience,
-        evaluate_dev=rows.dev,
+        evaluate_dev=parts.rows.dev,
+        evaluate_test=parts.rows.test,
         ranks=ranks,
         in_step=settings.trainer.strategy == "fsdp",
         compile=settings.trainer.compile,
@@ -177,42 +196,12 @@ def build_learner(
     )
 
 
-def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks) -> pl.Trainer:
-    """Lightning's loop on this rank's device; the learner and `Ranks` exchange data between ranks."""
-    checkpoint = ModelCheckpoint(
-        dirpath=folder,
-        filename="last",
-        monitor=None,  # the last epoch's, to resume from; the best epoch's weights are inside
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    precision: Any = "bf16-mixed" if settings.trainer.frozen_in_bf16 else settings.trainer.precision
-    # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
-    return pl.Trainer(
-        max_epochs=settings.trainer.max_epochs,
-        precision=precision,
-        accelerator=settings.trainer.accelerator,
-        devices=1 if ranks.device is None else [ranks.device],
-        callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,
-        enable_checkpointing=ranks.first,
-        plugins=[WholeCheckpoints(), LightningEnvironment()],  # else it looks for a cluster's
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        default_root_dir=folder,
-    )
-
-
-def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
-    """Train to the end; if nothing trains, score the backbone as epoch 0."""
-    device: Any = trainer.strategy.root_device
-    if learner.total_steps > 0 and surgery.trainable_state(learner.model):
-        trainer.fit(learner, rows.train, ckpt_path=None if checkpoint is None else str(checkpoint), weights_only=True)
-        learner.to(device)  # Lightning leaves the model on the CPU
-        return
-    learner.to(device)
-    learner.record({"epoch": 0, "step": 0}, rows.dev(learner.model))
+def rows_at_once(settings: Run, ranks: Ranks) -> int | None:
+    """Rows of a rank in one forward pass; None: all of a step's."""
+    if settings.trainer.accumulate_grad_batches == 1:
+        return settings.micro_batch_size
+    share = -(-settings.batch_size // ranks.size)
+    return min(settings.micro_batch_size or share, share)
 
 
 def conclude(result: Result, rows: Rows, learner: Learner, scores: dict[str, Any]) -> None:

@@ -1,7 +1,20 @@
-"""Length of the training and of its warm-up."""
+"""Length of the training, its warm-up and the schedule of its learning rate."""
 
-from krona.config.settings import Run
-from krona.messages import amount
+import inspect
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
+
+from krona.config.settings import Run, Scheduler
+from krona.config.targets import find
+from krona.messages import KronaError, amount, shortened
+
+
+def steps_of_epoch(settings: Run, batches: int) -> int:
+    """Steps of an epoch of so many batches: all, or as many as ``trainer.limit_train_batches`` says."""
+    limit = settings.trainer.limit_train_batches
+    return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
 
 
 def total_steps(settings: Run, steps_per_epoch: int) -> int:
@@ -10,11 +23,47 @@ def total_steps(settings: Run, steps_per_epoch: int) -> int:
     return steps if most < 0 else min(steps, most)
 
 
+def build_schedule(
+    optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int, *, scheduler: Scheduler
+) -> LRScheduler:
+    """The schedule that ``scheduler`` names, stepped once a step.
+
+    Functions like transformers' ``get_…_schedule_with_warmup`` get the numbers of steps. A class of
+    ``torch.optim.lr_scheduler`` begins after a linear warm-up, and gets the steps that are left as ``T_max`` or
+    ``total_steps`` where it has such an argument.
+
+    Raises:
+        KronaError: it can't be built with these arguments.
+    """
+    found = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
+    known = inspect.signature(found).parameters
+    warmup, rest = min(warmup_steps, max(0, total_steps - 1)), max(1, total_steps - warmup_steps)
+    own_warmup = "num_warmup_steps" in known
+    steps = {"num_warmup_steps": warmup_steps, "num_training_steps": total_steps, "T_max": rest, "total_steps": rest}
+    arguments = {name: value for name, value in steps.items() if name in known} | dict(scheduler.arguments)
+    try:
+        if own_warmup or not warmup:
+            return _built(found, optimizer, arguments)
+        rises = LambdaLR(optimizer, lambda step: step / warmup_steps)
+        return SequentialLR(optimizer, [rises, _built(found, optimizer, arguments)], milestones=[warmup])
+    except (TypeError, ValueError, AttributeError) as error:
+        why = shortened(" ".join(str(error).split()), 200)
+        raise KronaError(f"scheduler: {scheduler.target} can't be built: {why}") from error
+
+
+def _built(found: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
+    built = found(optimizer, **arguments)
+    if not isinstance(built, LRScheduler):
+        raise TypeError(f"it makes a {type(built).__name__}, no LRScheduler")
+    return built
+
+
 def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
     """Notes for a run without steps, or with a warm-up that takes most of them."""
     warmup = settings.optimizer.warmup_steps
     if not steps:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
+        zero = zero if steps_per_epoch else "limit_train_batches"
         return [f"trainer.{zero} is 0: nothing is trained, the score is that of the start"]
     if warmup < 0.25 * steps:
         return []

@@ -3,17 +3,21 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
+from krona.config.lightning import is_lightning_logger
 from krona.config.settings import Run
-from krona.config.targets import build
+from krona.config.targets import build, find
 from krona.outputs.predictions import label_words
 from krona.outputs.result import Result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
+from krona.trackers.lightning import LightningLogger
 from krona.trackers.tracker import About, Ending
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
@@ -30,6 +34,18 @@ class Trackers(pl.Callback):
         self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
         self._gradients: dict[str, Tensor] = {}
+        self._logged: dict[str, float] = {}  # by callbacks, since the last epoch
+
+    @property
+    def logger(self) -> Logger | None:
+        """What Lightning's trainer and its callbacks log to; None without trackers."""
+        return Steps(self.step) if self.guarded else None
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """Send a step's values to the trackers that take them; a callback's belong to its epoch too."""
+        self._logged |= {key: value for key, value in values.items() if key not in ("epoch", "train/loss")}
+        for tracker in self.guarded:
+            tracker.step(number, values)
 
     def open(self) -> None:
         if not self.guarded:
@@ -68,7 +84,8 @@ class Trackers(pl.Callback):
         values = epoch_values(row, learner.best["dev"]["score"])
         values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
         self._gradients = {}
-        values |= update_norms.updates(learner.model)
+        values |= update_norms.updates(learner.model) | self._logged
+        self._logged = {}
         curve = loss_curve(learner.step_losses, last=row["step"], total=learner.total_steps)
         self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values, "steps": curve}))
         self._tell(row["epoch"], values, curve)
@@ -98,6 +115,29 @@ class Trackers(pl.Callback):
             self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}); the run continues")
 
 
+class Steps(Logger):
+    """The logger of Lightning's trainer: passes on what steps and callbacks log. Epochs have `Trackers.epoch`."""
+
+    def __init__(self, send: Callable[[int, Mapping[str, float]], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    @property
+    def name(self) -> str:
+        return "krona"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
+        """`Trackers.open` sends them."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if "val/score" not in metrics:  # an epoch's: a resumed run sends those of its earlier epochs too
+            self._send(step or 0, dict(metrics))
+
+
 @contextmanager
 def tracking(
     settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
@@ -114,9 +154,7 @@ def tracking(
         label_words=label_words(settings.config["task"]),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
-    guarded = [
-        Guarded(name, build(values, f"logger.{name}", "tracker", own=True), say=say) for name, values in chosen.items()
-    ]
+    guarded = [Guarded(name, _tracker(name, values, about), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"
     try:
@@ -129,3 +167,11 @@ def tracking(
         raise
     finally:
         trackers.close(ending)
+
+
+def _tracker(name: str, values: Mapping[str, Any], about: About) -> Any:
+    where = f"logger.{name}"
+    found = find(values["_target_"], f"{where}._target_", "tracker", "logger", own=True)
+    if is_lightning_logger(found):
+        return LightningLogger(found, name, {key: values[key] for key in values if key != "_target_"}, about)
+    return build(values, where, "tracker", own=True)

@@ -1,0 +1,52 @@
+"""The module and the loaders of a config, for a ``pl.Trainer`` of one's own (docs/coming-from-lightning.md)."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from krona.config import check
+from krona.outputs.result import Result
+from krona.paths import OUTPUTS
+from krona.training.learner import Learner
+from krona.training.ranks import Ranks
+from krona.training.run import build_learner, prepare
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loaders:
+    """Batches of train, in an order that depends on the seed and the epoch; of dev and test, from short to long."""
+
+    train: DataLoader[Any]
+    dev: DataLoader[Any]
+    test: DataLoader[Any]
+
+
+def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
+    """The LightningModule and the loaders of a composed config (`krona.config.compose.compose_job`).
+
+    ``trainer.fit(module, loaders.train, loaders.dev)`` trains as the run does, to the same weights on the same device;
+    ``module.restore_best()`` then takes the best epoch's. ``trainer.validate(module, loaders.dev)`` and ``test`` log
+    ``val/score`` and ``test/score``; ``trainer.predict(module, loaders.test)`` returns each row's answer, in the order
+    of ``loaders.test.batch_sampler.order``. The module trains on one device: runs of several share their batches by
+    `Ranks`.
+
+    Raises:
+        KronaError: the config is wrong, or its data or backbone is not there.
+    """
+    # Lightning can't know that this sampler leaves no row out of a prediction
+    warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
+    settings = check.settings(config)
+    result = Result(
+        run_id="",
+        status="running",
+        method=settings.method.name,
+        task=settings.task.name,
+        seed=settings.seed,
+        config=dict(settings.config),
+    )
+    parts = prepare(settings, result, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
+    module = build_learner(settings, parts, ranks=Ranks())
+    return module, Loaders(train=parts.rows.train, dev=parts.rows.dev.batches, test=parts.rows.test.batches)

@@ -1,0 +1,253 @@
+"""What Lightning's users bring along in a run: callbacks, schedules, loggers and settings of the trainer."""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from krona.config import check
+from krona.config.overrides import normalised
+from krona.config.settings import Scheduler
+from krona.jobs.job import Job, identify
+from krona.jobs.preflight import require
+from krona.jobs.processes import Interrupted
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.training.files import WholeCheckpoints
+from krona.training.schedule import build_schedule
+from one_job import config, run, typed
+
+CSV = "+logger.c._target_=pytorch_lightning.loggers.CSVLogger"
+
+
+class Mine(pl.Callback):
+    """A user's own."""
+
+    def __init__(self, *, stop_after: int) -> None:
+        self.stop_after = stop_after
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        assert 0 <= float(trainer.callback_metrics["val/score"]) <= 100
+        trainer.should_stop = trainer.current_epoch + 1 >= self.stop_after
+
+
+MINE = [f"+callbacks.mine._target_={__name__}.Mine", "+callbacks.mine.stop_after=2"]
+STOPS = ["callbacks=early_stopping", "callbacks.early_stopping.min_delta=101", "callbacks.early_stopping.patience=1"]
+
+
+@pytest.fixture(scope="module")
+def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
+
+
+def done(outputs: Path, *typed: str) -> tuple[Job, str]:
+    job, said = run(config(*typed), outputs)
+    assert (job.state, job.error) == ("done", None), said
+    return job, said
+
+
+def epochs(job: Job) -> list[int]:
+    return [row["epoch"] for row in read_result(job.folder / "result.json").dev_curve]
+
+
+def ids(overrides: list[str], *changes: str) -> str:
+    return identify(check.settings(config(*overrides, *changes)))
+
+
+@pytest.mark.parametrize("stops", [STOPS, MINE])
+def test_a_callback_stops_a_run_and_the_resumed_run_too(stops: list[str], overrides: list[str], tmp_path: Path) -> None:
+    job, _ = done(tmp_path / "whole", *overrides, *stops)
+    assert epochs(job) == [1, 2]
+    for epoch in (1, 2):  # the checkpoint of the epoch before, and of the last one, which knows that it was the last
+        outputs = tmp_path / f"epoch-{epoch}"
+        interrupted(epoch, config(*overrides, *stops), outputs)
+        resumed, said = done(outputs, *overrides, *stops)
+        assert f"resumes after epoch {epoch}" in said
+        assert epochs(resumed) == [1, 2]
+        names = ("adapter.safetensors", "predictions.jsonl")
+        assert all((resumed.folder / name).read_bytes() == (job.folder / name).read_bytes() for name in names)
+
+
+def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
+    """Run, and be interrupted right after an epoch's checkpoint."""
+    save = WholeCheckpoints.save_checkpoint
+
+    def save_and_stop(self: Any, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        save(self, checkpoint, path, storage_options)
+        if len(checkpoint["krona"]["dev_curve"]) == epoch:
+            raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(WholeCheckpoints, "save_checkpoint", save_and_stop)
+        with pytest.raises(Interrupted):
+            run(values, outputs)
+
+
+@pytest.mark.parametrize("group", ["logger", "callbacks"])
+@pytest.mark.parametrize("typed", ["{}=null", "~{}"])
+def test_null_leaves_a_group_out(group: str, typed: str, overrides: list[str]) -> None:
+    settings = check.settings(config(*overrides, *normalised([typed.format(group)])))
+    assert (settings.callbacks, settings.trackers) == ({}, {})
+    assert identify(settings) == ids(overrides)
+
+
+def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[str]) -> None:
+    own = ids(overrides)
+    watching = [
+        ["callbacks=[lr_monitor,rich_progress,model_summary]"],
+        ["scheduler=linear"],
+        ["~scheduler"],
+        ["~callbacks"],
+        [CSV],
+        ["~logger"],
+        ["trainer.log_every_n_steps=1", "trainer.profiler=simple", "trainer.enable_progress_bar=false"],
+        ["trainer.detect_anomaly=true", "trainer.num_sanity_val_steps=2", "trainer.limit_train_batches=1.0"],
+    ]
+    assert {ids(overrides, *changes) for changes in watching} == {own}
+    changing = [
+        STOPS[:1],
+        STOPS[:2],
+        ["callbacks=[early_stopping,lr_monitor]", "callbacks.early_stopping.patience=7"],
+        MINE,
+        ["scheduler=cosine"],
+        ["scheduler=constant"],
+        ["trainer.limit_train_batches=1"],
+        ["trainer.limit_train_batches=0.5"],
+        ["trainer.accumulate_grad_batches=2"],
+        ["trainer.fast_dev_run=true"],
+    ]
+    found = [ids(overrides, *changes) for changes in changing]
+    assert len({own, *found}) == 1 + len(changing)
+    assert ids(overrides, "callbacks=[early_stopping,lr_monitor]") == ids(overrides, "callbacks=early_stopping")
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["callbacks=early_stopping", "callbacks.early_stopping.monitor=val_loss"], "there are train/loss, val/score"),
+        (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
+        (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "can't be built: `mode` can be"),
+        (["callbacks=lr_monitor"], "LearningRateMonitor needs a logger"),
+        (["+callbacks.mine._target_=torch.nn.Linear"], "is no pytorch_lightning.Callback"),
+        (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"],
+         "callbacks.mine._target_=pytorch_lightning.callbacks.EarlyStopping"),
+        ([f"+callbacks.mine._target_={__name__}.Mine"], "callbacks.mine.stop_after is missing"),
+        (["+callbacks.swa._target_=pytorch_lightning.callbacks.StochasticWeightAveraging"], "the best epoch on dev"),
+        (["scheduler._target_=torch.optim.lr_scheduler.ReduceLROnPlateau"], "dev is scored once an epoch"),
+        (["scheduler._target_=torch.optim.lr_scheduler.StepLR"], "scheduler.step_size is missing"),
+        (["scheduler=cosine", "+scheduler.cycles=1"], "did you mean 'num_cycles'"),
+        (["scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler.max_lr=high"], "can't be built"),
+        ([CSV, "+logger.c.nmae=x"], "did you mean 'name'"),
+        (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "can't be imported"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_message_before_anything_starts(typed: list[str], message: str, overrides: list[str]) -> None:
+    with pytest.raises(KronaError) as caught:
+        require(check.settings(config(*overrides, *typed)))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def rates(scheduler: Scheduler, *, warmup: int, steps: int) -> list[float]:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    schedule = build_schedule(optimizer, warmup, steps, scheduler=scheduler)
+    found = []
+    for _ in range(steps):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def torchs(name: str, **arguments: Any) -> Scheduler:
+    return Scheduler(target=f"torch.optim.lr_scheduler.{name}", arguments=arguments)
+
+
+def test_schedules_after_a_linear_warm_up() -> None:
+    rise = [0.0, 0.5]
+    assert rates(Scheduler(), warmup=2, steps=4) == [*rise, 1.0, 0.5]
+    constant = Scheduler(target="transformers.get_constant_schedule_with_warmup")
+    assert rates(constant, warmup=2, steps=4) == [*rise, 1.0, 1.0]
+    halves = rates(torchs("StepLR", step_size=2, gamma=0.5), warmup=2, steps=8)
+    assert halves == pytest.approx([*rise, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25])
+    cosine = [(1 + math.cos(math.pi * step / 4)) / 2 for step in range(4)]
+    assert rates(torchs("CosineAnnealingLR"), warmup=2, steps=6) == pytest.approx([*rise, *cosine])  # T_max filled in
+    assert rates(torchs("CosineAnnealingLR"), warmup=0, steps=4) == pytest.approx(cosine)
+
+
+def test_a_schedule_of_torch_resumes_exactly(overrides: list[str], tmp_path: Path) -> None:
+    chosen = [*overrides, "~scheduler", "+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR"]
+    whole, _ = done(tmp_path / "whole", *chosen)
+    interrupted(2, config(*chosen), tmp_path / "again")
+    resumed, _ = done(tmp_path / "again", *chosen)
+    names = ("adapter.safetensors", "predictions.jsonl")
+    assert all((resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes() for name in names)
+    rates_seen = [row["lr"] for row in read_result(whole.folder / "result.json").dev_curve]
+    assert rates_seen[0] > rates_seen[1] > rates_seen[2] > 0
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_lightning_s_logger_gets_steps_epochs_and_the_end_also_after_a_resume(
+    overrides: list[str], tmp_path: Path
+) -> None:
+    chosen = [*overrides, CSV, "trainer.log_every_n_steps=1", "callbacks=lr_monitor"]
+    plain, _ = done(tmp_path / "plain", *overrides)
+    interrupted(2, config(*chosen), tmp_path)
+    job, said = done(tmp_path, *chosen)
+    assert job.run_id == plain.run_id
+    assert "failed" not in said
+    adapter = "adapter.safetensors"
+    assert (job.folder / adapter).read_bytes() == (plain.folder / adapter).read_bytes()
+    result = read_result(job.folder / "result.json")
+    assert result.test is not None
+    rows = rows_of(job.folder / "c" / "metrics.csv")
+    scores = [(float(row["epoch"]), float(row["val/score"])) for row in rows if row.get("val/score")]
+    assert scores == [(row["epoch"] - 1, row["score"]) for row in result.dev_curve]
+    assert [float(row["test/score"]) for row in rows if row["test/score"]] == [result.test["score"]]
+    assert [row["step"] for row in rows if row["train/loss"] and not row["val/score"]] == ["6", "7", "8"]  # resumed
+    assert any(row["lr-AdamW"] for row in rows)
+    assert "optimizer/lr: 0.03" in (job.folder / "c" / "hparams.yaml").read_text()
+
+
+def test_a_logger_that_can_t_be_constructed_stops_the_run_before_it_trains(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **others: Any) -> None:
+        raise ModuleNotFoundError("pip install this")
+
+    monkeypatch.setattr("pytorch_lightning.loggers.CSVLogger.__init__", fail)
+    chosen = ["~logger", "++logger.c._target_=pytorch_lightning.loggers.CSVLogger", "++logger.c.save_dir=x"]
+    job, said = run(config(*overrides, *chosen), tmp_path)
+    assert job.state == "failed"
+    assert job.error == "logger.c: CSVLogger can't be constructed: pip install this"
+    assert "epoch" not in said
+
+
+def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -> None:
+    limited, _ = done(tmp_path, *overrides, "trainer.limit_train_batches=2")
+    assert [row["step"] for row in read_result(limited.folder / "result.json").dev_curve] == [2, 4, 6]
+    summed, _ = done(tmp_path, *overrides, "batch_size=2", "trainer.accumulate_grad_batches=2")
+    whole, _ = done(tmp_path, *overrides, "batch_size=4", "micro_batch_size=2")
+    assert summed.run_id != whole.run_id
+    adapter = "adapter.safetensors"
+    losses = [[row["loss"] for row in read_result(job.folder / "result.json").dev_curve] for job in (summed, whole)]
+    assert losses[0] == losses[1]
+    assert (summed.folder / adapter).stat().st_size == (whole.folder / adapter).stat().st_size
+
+
+def test_fast_dev_run_goes_through_one_batch_and_keeps_nothing(overrides: list[str], tmp_path: Path) -> None:
+    job, said = run(config(*overrides, "trainer.fast_dev_run=true", "trainer.eval_batch_size=2"), tmp_path)
+    assert (job.state, job.error, job.result) == ("done", None, None)
+    assert "rows 4 / 2 / 2; 1 step of 4" in said
+    assert "nothing is kept" in said
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KronaError, match="leave out -m"):
+        run(config(*overrides, "trainer.fast_dev_run=true"), tmp_path, multirun=True)

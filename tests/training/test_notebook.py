@@ -1,0 +1,96 @@
+"""The module and its loaders with a plain `pl.Trainer`: the run's own scores and weights."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from krona import surgery
+from krona.jobs.processes import quiet_libraries
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.training.notebook import module_and_loaders
+from one_job import config, run, typed
+
+QUIET: dict[str, Any] = {
+    "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",
+    "enable_checkpointing": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def overrides(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    return ["method=krona", *typed(tiny_folder, tmp_path_factory.mktemp("data") / "glue")]
+
+
+@pytest.fixture(scope="module")
+def done(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    job, _ = run(config(*overrides), tmp_path_factory.mktemp("done"))
+    assert (job.state, job.error) == ("done", None)
+    return job.folder
+
+
+def trainer(**more: Any) -> pl.Trainer:
+    quiet_libraries()
+    return pl.Trainer(**QUIET, plugins=[LightningEnvironment()], **more)
+
+
+class Seen(Callback):
+    """The dev scores that Lightning's validation shows to a callback."""
+
+    def __init__(self) -> None:
+        self.scores: list[float] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.sanity_checking:
+            self.scores.append(float(trainer.callback_metrics["val/score"]))
+
+
+def test_validate_test_and_predict_give_the_run_s_own(overrides: list[str], done: Path) -> None:
+    result = read_result(done / "result.json")
+    assert result.dev is not None
+    assert result.test is not None
+    module, loaders = module_and_loaders(config(*overrides, f"init_from={done}"))
+    lightning = trainer()
+    (dev,) = lightning.validate(module, loaders.dev, verbose=False)
+    (test,) = lightning.test(module, loaders.test, verbose=False)
+    assert dev == pytest.approx({"val/score": result.dev["score"], "val/accuracy": result.dev["parts"]["accuracy"]})
+    assert test["test/score"] == pytest.approx(result.test["score"])
+    batches: Any = lightning.predict(module, loaders.test)
+    order: Any = loaders.test.batch_sampler
+    texts = [text for batch in batches for text in batch]
+    written = [line for line in (done / "predictions.jsonl").read_text().splitlines() if '"split": "test"' in line]
+    assert len(texts) == len(written) == 5
+    for row, text in zip(order.order, texts, strict=True):
+        assert f'"prediction": "{text}"' in written[row]
+
+
+@pytest.mark.parametrize("with_dev", [True, False])
+def test_fit_trains_as_the_run_does(with_dev: bool, overrides: list[str], done: Path, tmp_path: Path) -> None:
+    result = read_result(done / "result.json")
+    module, loaders = module_and_loaders(config(*overrides))
+    seen = Seen()
+    lightning = trainer(max_epochs=3, callbacks=[seen], default_root_dir=tmp_path)
+    lightning.fit(module, *([loaders.train, loaders.dev] if with_dev else [loaders.train]))
+    assert [row["loss"] for row in module.dev_curve] == [row["loss"] for row in result.dev_curve]
+    scores = [row["score"] for row in result.dev_curve]
+    assert [row["score"] for row in module.dev_curve] == scores
+    assert seen.scores == pytest.approx(scores if with_dev else [])
+    assert float(lightning.callback_metrics["train/loss"]) == pytest.approx(result.dev_curve[-1]["loss"])
+    module.restore_best()
+    other, _ = module_and_loaders(config(*overrides, f"init_from={done}"))
+    one, two = surgery.trainable_state(module.model), surgery.trainable_state(other.model)
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_of_one_batch_its_rows_are_scored_and_other_loaders_refused(overrides: list[str]) -> None:
+    module, loaders = module_and_loaders(config(*overrides, "trainer.eval_batch_size=2"))
+    (scores,) = trainer(limit_val_batches=1).validate(module, loaders.dev, verbose=False)
+    assert scores["val/score"] in (0.0, 50.0, 100.0)
+    with pytest.raises(KronaError, match="its own dev and test loaders"):
+        trainer().validate(module, loaders.train)
