@@ -25,7 +25,7 @@ LABELS = {
     "Compacter": "↓σ↑",
     "ParallelAdapter": "↓σ↑",
 }
-LABELS |= {"IA3": "⊙ l", "LoKr": "W⊗W"}
+LABELS |= {"IA3": "⊙ l", "LoKr": "W⊗W", "MiSS": "Σ D"}
 TRAINS, FROZEN, INK, LINE = "#f4a259", "#e6e8eb", "#1f2933", "#7b8794"
 
 

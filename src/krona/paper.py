@@ -27,6 +27,7 @@ METHOD_LABELS = {
     "krona_dora": "KronA with DoRA",
     "lokr": "LoKr",
     "ia3": "(IA)³",
+    "miss": "MiSS",
 }
 
 # Averages that do not come out of their rows (to 0.01), by table and row: what the row gives.

@@ -55,6 +55,14 @@ def phm_weight(rule: Array, left: Array, right: Array) -> Array:
     return np.sum([eq_1(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
 
 
+def summed_parts(x: Array, rank: int) -> Array:
+    """MiSS: the sum of x's parts of ``rank`` numbers, the last one filled up with zeros."""
+    total = np.zeros((*x.shape[:-1], rank))
+    for i in range(x.shape[-1]):
+        total[..., i % rank] += x[..., i]
+    return total
+
+
 def dora_weight(W: Array, delta: Array, m: Array) -> Array:
     """(d_out, d_in) weights: m · (W + ΔW) / ‖W + ΔW‖, a norm for each output."""
     V = W + delta

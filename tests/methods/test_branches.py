@@ -18,6 +18,7 @@ from krona.methods.ia3 import IA3
 from krona.methods.lokr import LoKr, split
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import Magnitude
+from krona.methods.miss import MiSS
 from krona.methods.parallel_adapter import ParallelAdapter
 from methods import oracles
 
@@ -26,6 +27,8 @@ LINEAR = [
     (LoKr, {"rank": 8, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
+    (MiSS, {"rank": 4, "scaling": 3.0}),
+    (MiSS, {"rank": 5, "scaling": 1.0}),  # no divisor of a width
 ]
 ALL = [
     *LINEAR,
@@ -56,6 +59,8 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
         W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
         W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
         return arguments["alpha"] / arguments["rank"] * (x @ oracles.eq_1(W1, W2).T)
+    if kind is MiSS:
+        return arguments["scaling"] * oracles.summed_parts(x, arguments["rank"]) @ p["D"]
     if kind is Bias:
         return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
     if kind is IA3:
@@ -86,6 +91,10 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
     assert delta.shape == (d_out, d_in)
     np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
+    if hasattr(branch, "low_rank"):
+        left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
+        assert left.shape[1] == branch.update_rank
+        np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
 
 
 @pytest.mark.parametrize(("kind", "arguments"), ALL)
@@ -163,6 +172,7 @@ def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
         (Compacter, {}, 2_376 + 64),
         (LoRA, {}, 1_536),
         (LoKr, {}, 24 * 24 + 32 * 32),
+        (MiSS, {}, 1_536),
         (Bias, {}, 768),
         (IA3, {}, 768),
     ],
@@ -206,6 +216,8 @@ def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
         (Compacter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
         (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "multiple of n"]),
         (Compacter, {"factor_rank": 9}, ["method.factor_rank=9"]),
+        (MiSS, {"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
+        (MiSS, {"scaling": float("inf")}, ["method.scaling=inf"]),
         (LoKr, {"rank": 0}, ["method.rank=0"]),
         (LoKr, {"alpha": float("nan")}, ["method.alpha=nan"]),
         (LoKr, {"decompose_factor": 0}, ["method.decompose_factor=0", "-1"]),

@@ -1,4 +1,4 @@
-"""LoRA, DoRA, (IA)³ and LoKr against peft: outputs and gradients, with the same values in both."""
+"""LoRA, DoRA, (IA)³, LoKr and MiSS against peft: outputs and gradients, with the same values in both."""
 
 import copy
 from typing import Any
@@ -11,6 +11,7 @@ from krona import surgery
 from krona.methods.ia3 import IA3
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
+from krona.methods.miss import MiSS
 from tiny_t5 import batch, disturb, logits, tiny_t5
 
 peft = pytest.importorskip("peft", reason="peft is not installed: the comparison with it is left out")
@@ -23,6 +24,7 @@ LORA = {"A": ("lora_A.default.weight", torch.t), "B": ("lora_B.default.weight", 
 DORA = LORA | {"magnitude": ("lora_magnitude_vector.default.weight", lambda p: p)}
 LOKR_NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")
 LOKR = {name: (f"lokr_{name}.default", lambda p: p) for name in LOKR_NAMES}
+MISS = {"D": ("miss_block.default", lambda p: p)}
 IA3_NAMES = {"scale": ("ia3_l.default", lambda p: p)}
 
 
@@ -53,6 +55,8 @@ CASES = {
         lambda: peft.IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"]),
         IA3_NAMES,
     ),
+    "miss": (MiSS, {**QV, "rank": 4}, lambda: peft.MissConfig(r=4, **QV), MISS),
+    "miss, parts that do not divide the width": (MiSS, {**QV, "rank": 6}, lambda: peft.MissConfig(r=6, **QV), MISS),
 }
 
 
