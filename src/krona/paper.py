@@ -28,6 +28,10 @@ METHOD_LABELS = {
     "lokr": "LoKr",
     "ia3": "(IA)³",
     "miss": "MiSS",
+    "kadaptation": "KAdaptation",
+    "cdka": "CDKA",
+    "c3a": "C3A",
+    "monarch": "Monarch (MoRe)",
 }
 
 # Averages that do not come out of their rows (to 0.01), by table and row: what the row gives.

@@ -26,8 +26,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
 }  # fmt: skip
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
-FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS"}
-LINEAR_ALONE = {"LOKR", "MISS"}  # peft has these for nn.Linear, not for GPT-2's layers
+FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
+FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, of their rank
+LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft has these for nn.Linear, not for GPT-2's layers
 # transformers renamed what peft asks for
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
@@ -138,7 +139,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 
 
 # the same tensors give the same bits; a product that became a LoRA is summed in another order
-SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss"}
+SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -255,6 +256,26 @@ def test_a_lokr_of_pefts_comes_in(form: dict[str, Any], branch: str, kind: str, 
     assert read.branch is not None
     assert read.branch.__name__ == branch
     assert close(output(model), expected)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no C3A for GPT-2's layers
+@pytest.mark.parametrize("half", [False, True])
+def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
+    q, v = targets(kind)["lora"][:2]
+    size = {"t5": 32, "bert": 16, "llama": 16}[kind] if half else 8
+    narrow = {v: 8} if half and kind == "llama" else {}
+    config = peft.C3AConfig(
+        block_size=size, block_size_pattern=narrow, target_modules=[q, v] if kind != "bert" else [q]
+    )
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read_peft(model, tmp_path)
+    assert close(output(model), expected)
+
+
+def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
+    made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
+    refused(fresh("t5"), tmp_path, r"C3A of several block sizes \(\[8, 16\]\)")
 
 
 @pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers

@@ -1,5 +1,6 @@
 """Branches of krona's own for the tensors of each of peft's types."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.c3a import C3A
 from krona.methods.fitted_lora import FittedLoRA, of_rank
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
@@ -33,7 +35,7 @@ class Branches:
 
 def branches_for(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
     """The branches that compute what the folder's tensors do, ``placed`` by place and part."""
-    build = {"LORA": _lora, "IA3": _ia3, "LOKR": _lokr, "MISS": _miss, "LN_TUNING": _none}
+    build = {"LORA": _lora, "IA3": _ia3, "LOKR": _lokr, "MISS": _miss, "C3A": _c3a, "LN_TUNING": _none}
     return build[opened.peft_type](model, opened, placed)
 
 
@@ -110,6 +112,18 @@ def _miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Br
         raise KronaError(f"{opened.path}: MiSS of several ranks ({sorted(ranks)}): krona's MiSS has one")
     arguments = {"target_modules": _places(model, placed), "rank": min(ranks)}
     return Branches(MiSS, arguments, {f"{place}.0.D": D for place, D in parts.items()})
+
+
+def _c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
+    if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
+        raise KronaError(f"{opened.path}: c3a_kernel of {odd} is {tuple(kernels[odd].shape)}, no blocks of kernels")
+    sizes = {w.shape[2] for w in kernels.values()}
+    halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
+    if len(sizes) > 1 and not halved:
+        raise KronaError(f"{opened.path}: C3A of several block sizes ({sorted(sizes)}): krona's C3A has one")
+    arguments = {"target_modules": _places(model, placed), "block_size": None if halved else min(sizes)}
+    return Branches(C3A, arguments, {f"{place}.0.kernels": w for place, w in kernels.items()})
 
 
 def _none(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:

@@ -33,6 +33,7 @@ READ = {
         "rank_dropout", "rank_dropout_scale", "rank_pattern", "use_effective_conv2d",
     },
     "MISS": COMMON | PLACES | {"init_weights", "mini_r", "miss_dropout", "r"},
+    "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
     "LN_TUNING": COMMON,
 }  # fmt: skip
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # starts that take something out of its weights

@@ -1,7 +1,8 @@
-"""Forms of peft that an adapter fits: LORA, IA3, LOKR, MISS, LN_TUNING, or the reason why none does."""
+"""Forms of peft that an adapter fits: LORA, IA3, LOKR, MISS, C3A, LN_TUNING, or the reason why none does."""
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.c3a import C3A
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split
@@ -70,7 +72,7 @@ def form_of(model: nn.Module, name: str) -> Form:
         if at.adapted.places[name].placement != "parallel":
             raise KronaError(f"the branch at {at.label} acts {at.adapted.places[name].placement} the layer: {INSTEAD}")
     plain = all(isinstance(at.adapted.base, nn.Linear) and name not in at.adapted.magnitudes for at in places)
-    own = (_lokr(places, adapter.branch_config) or _miss(places)) if plain else None
+    own = (_lokr(places, adapter.branch_config) or _miss(places) or _c3a(places)) if plain else None
     return own or _lora(places, name)
 
 
@@ -145,6 +147,22 @@ def _miss(places: Sequence[At]) -> Form | None:
         form.places.append(at.label)
         form.tensors[f"{at.label}.miss_block"] = branch.matrix()
         form.config["r"] = len(branch.D)
+    return form
+
+
+def _c3a(places: Sequence[At]) -> Form | None:
+    if not all(isinstance(at.only, C3A) for at in places):
+        return None
+    form = Form("C3A", {"init_weights": True})
+    sizes: dict[str, int] = {}
+    for at in places:
+        branch: Any = at.only
+        form.places.append(at.label)
+        form.tensors[f"{at.label}.c3a_kernel"] = branch.scaling * branch.kernels
+        sizes[at.label] = branch.kernels.shape[2]
+    ((size, _),) = Counter(sizes.values()).most_common(1)
+    form.config["block_size"] = size
+    form.config["block_size_pattern"] = {place: own for place, own in sizes.items() if own != size}
     return form
 
 

@@ -20,6 +20,7 @@ PARTS = {
     "IA3": {"ia3_l"},
     "LOKR": {"lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b"},
     "MISS": {"miss_block"},
+    "C3A": {"c3a_kernel"},
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
@@ -42,9 +43,10 @@ def read_peft(model: nn.Module, folder: str | Path, *, name: str = "default") ->
     """Insert what a peft folder holds as an adapter, the active one; `save_adapter` then writes krona's file of it.
 
     LORA (with DoRA, rsLoRA, patterns of rank and alpha) becomes `LoRA`, IA3 `IA3`, LOKR `LoKr`, or `Kronecker` where
-    krona wrote one or no `LoKr` of krona's has its rank; MISS `MiSS`; LN_TUNING and ``modules_to_save`` train as
-    ``train_layer_norms`` and ``head``. Ranks that differ are filled up with zeros to the highest, and scales that
-    differ are multiplied in: the function is the same. The places are those of the file's tensors. Dropout is not read.
+    krona wrote one or no `LoKr` of krona's has its rank; MISS `MiSS`, C3A `C3A`; LN_TUNING and ``modules_to_save``
+    train as ``train_layer_norms`` and ``head``. Ranks that differ are filled up with zeros to the highest, and scales
+    that differ are multiplied in: the function is the same. The places are those of the file's tensors. Dropout is not
+    read.
 
     Raises:
         KronaError: another type, a setting that krona can't express, a pickle (never loaded), another backbone. The
