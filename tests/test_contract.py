@@ -123,7 +123,9 @@ def test_merge_keeps_the_logits_and_unmerge_the_bits(name: str) -> None:
     assert torch.equal(logits(model), beside)
 
 
-@pytest.mark.parametrize("name", ["lora", "dora", "krona", "krona_dora", "lokr", "ia3"])
+@pytest.mark.parametrize(
+    "name", ["lora", "dora", "krona", "krona_dora", "lokr", "ia3", "miss", "c3a", "monarch", "kadaptation", "cdka"]
+)
 def test_what_is_linear_beside_linear_layers_merges(name: str) -> None:
     model = inserted(name)
     surgery.merge(model)

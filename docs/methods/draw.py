@@ -25,7 +25,15 @@ LABELS = {
     "Compacter": "↓σ↑",
     "ParallelAdapter": "↓σ↑",
 }
-LABELS |= {"IA3": "⊙ l", "LoKr": "W⊗W"}
+LABELS |= {
+    "IA3": "⊙ l",
+    "LoKr": "W⊗W",
+    "MiSS": "Σ D",
+    "C3A": "C(w)",
+    "Monarch": "P L P R",
+    "KAdaptation": "ΣA⊗uv",
+    "CDKA": "ΣB⊗A",
+}
 TRAINS, FROZEN, INK, LINE = "#f4a259", "#e6e8eb", "#1f2933", "#7b8794"
 
 

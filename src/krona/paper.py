@@ -27,6 +27,11 @@ METHOD_LABELS = {
     "krona_dora": "KronA with DoRA",
     "lokr": "LoKr",
     "ia3": "(IA)³",
+    "miss": "MiSS",
+    "kadaptation": "KAdaptation",
+    "cdka": "CDKA",
+    "c3a": "C3A",
+    "monarch": "Monarch (MoRe)",
 }
 
 # Averages that do not come out of their rows (to 0.01), by table and row: what the row gives.

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from krona.config import check
+from krona.config.check import locate
 from krona.config.choices import choices
 from krona.config.compose import compose_job, expand, hydra_session
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
+from tiny_t5 import settings
 
 GIVEN = {  # what a choice leaves to its user
     "backbone=local": ["backbone.path=FOLDER"],
@@ -82,6 +85,30 @@ def test_every_sweep_consists_of_runs_that_pass_the_check(sweep: str) -> None:
     jobs = expand([f"sweeps={sweep}"])
     for job in jobs[:: max(1, len(jobs) // 2)]:
         assert run(*job).sweep == sweep
+
+
+def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
+    files = sorted((CONF / "variant" / "rank_at_budget").glob("*.yaml"))
+    sweep: Any = OmegaConf.load(PROJECT / "sweeps" / "rank_at_budget.yaml")
+    axis = sweep.hydra.sweeper.params.variant
+    assert sorted(axis.replace(" ", "").split(",")) == [f"rank_at_budget/{file.stem}" for file in files]
+    nano: Any = OmegaConf.to_container(OmegaConf.load(CONF / "backbone" / "nano.yaml"))
+    ranks: dict[int, set[int]] = {768: set(), 192: set()}
+    for file in files:
+        variant: Any = OmegaConf.to_container(OmegaConf.load(file))
+        method = settings(variant["defaults"][0]["override /method"], **variant.get("method", {}))
+        branch: Any = locate(method.branch, "method._target_")
+        for width, counterparts in ((768, {}), (192, nano["factor_shapes"])):
+            arguments = dict(method.branch_config)
+            if "kron_factors" in arguments:
+                assert method.fit_factors == "nearest"
+                arguments["kron_factors"] = branch.fit_to_layer(arguments["kron_factors"], width, width, counterparts)
+            one = branch(width, width, **arguments)
+            own = [p.numel() for name, p in one.named_parameters() if name not in getattr(branch, "shared", ())]
+            assert sum(own) == 2 * width, (file.stem, width)
+            ranks[width].add(one.update_rank)
+    assert ranks[768] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 576, 768}
+    assert ranks[192] == {1, 2, 4, 9, 16, 36, 64, 144, 192}
 
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")

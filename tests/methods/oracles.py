@@ -55,6 +55,39 @@ def phm_weight(rule: Array, left: Array, right: Array) -> Array:
     return np.sum([eq_1(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
 
 
+def summed_parts(x: Array, rank: int) -> Array:
+    """MiSS: the sum of x's parts of ``rank`` numbers, the last one filled up with zeros."""
+    total = np.zeros((*x.shape[:-1], rank))
+    for i in range(x.shape[-1]):
+        total[..., i % rank] += x[..., i]
+    return total
+
+
+def circulant_blocks(w: Array) -> Array:
+    """C3A, number by number: block (m, n) has w[m, n, (j - k) mod b] at row k, column j."""
+    M, N, b = w.shape
+    C = np.zeros((M * b, N * b))
+    for row in range(M * b):
+        for column in range(N * b):
+            C[row, column] = w[row // b, column // b, (column % b - row % b) % b]
+    return C
+
+
+def monarch(R: Array, L: Array) -> Array:
+    """MoRe: two block-diagonal matrices with permutation matrices between and after, as maps of row vectors."""
+    (N, block, r), (_, _, out) = R.shape, L.shape
+    first, second = np.zeros((N * block, N * r)), np.zeros((N * r, N * out))
+    between, after = np.zeros((N * r, N * r)), np.zeros((N * out, N * out))
+    for k in range(N):
+        first[k * block : (k + 1) * block, k * r : (k + 1) * r] = R[k]
+        second[k * r : (k + 1) * r, k * out : (k + 1) * out] = L[k]
+        for a in range(r):
+            between[a * N + k, k * r + a] = 1
+        for i in range(out):
+            after[k * out + i, i * N + k] = 1
+    return first @ between @ second @ after
+
+
 def dora_weight(W: Array, delta: Array, m: Array) -> Array:
     """(d_out, d_in) weights: m · (W + ΔW) / ‖W + ΔW‖, a norm for each output."""
     V = W + delta

@@ -13,11 +13,16 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.adapter import Adapter
 from krona.methods.bitfit import Bias
+from krona.methods.c3a import C3A
+from krona.methods.cdka import CDKA
 from krona.methods.compacter import Compacter, sum_of_products
 from krona.methods.ia3 import IA3
+from krona.methods.kadaptation import KAdaptation
 from krona.methods.lokr import LoKr, split
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import Magnitude
+from krona.methods.miss import MiSS
+from krona.methods.monarch import Monarch
 from krona.methods.parallel_adapter import ParallelAdapter
 from methods import oracles
 
@@ -26,6 +31,17 @@ LINEAR = [
     (LoKr, {"rank": 8, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
+    (MiSS, {"rank": 4, "scaling": 3.0}),
+    (MiSS, {"rank": 5, "scaling": 1.0}),  # no divisor of a width
+    (C3A, {"scaling": 3.0}),
+    (C3A, {"block_size": 4}),
+    (C3A, {"block_size": 1}),
+    (Monarch, {"blocks": 2, "scaling": 3.0}),
+    (Monarch, {"blocks": 4, "block_rank": 2}),
+    (KAdaptation, {"hypercomplex_division": 2, "scaling": 3.0}),
+    (KAdaptation, {"hypercomplex_division": 2, "factor_rank": 2}),
+    (CDKA, {"alpha": 3.0}),
+    (CDKA, {"components": 2, "r1": 4, "r2": 2}),
 ]
 ALL = [
     *LINEAR,
@@ -56,6 +72,17 @@ def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arg
         W1 = p["w1"] if "w1" in p else p["w1_a"] @ p["w1_b"]
         W2 = p["w2"] if "w2" in p else p["w2_a"] @ p["w2_b"]
         return arguments["alpha"] / arguments["rank"] * (x @ oracles.eq_1(W1, W2).T)
+    if kind is MiSS:
+        return arguments["scaling"] * oracles.summed_parts(x, arguments["rank"]) @ p["D"]
+    if kind is C3A:
+        return arguments.get("scaling", 1.0) / x.shape[-1] * (x @ oracles.circulant_blocks(p["kernels"]).T)
+    if kind is Monarch:
+        return arguments.get("scaling", 1.0) * (x @ oracles.monarch(p["R"], p["L"]))
+    if kind is KAdaptation:
+        return arguments.get("scaling", 1.0) * (x @ oracles.phm_weight(p["rule"], p["u"], p["v"]))
+    if kind is CDKA:
+        delta = np.sum([oracles.eq_1(B, A) for B, A in zip(p["B"], p["A"], strict=True)], axis=0)
+        return arguments.get("alpha", 1.0) / math.sqrt(len(p["A"]) * arguments.get("r2", 2)) * (x @ delta.T)
     if kind is Bias:
         return np.broadcast_to(p["bias"], (*x.shape[:-1], len(p["bias"])))
     if kind is IA3:
@@ -86,6 +113,10 @@ def test_delta_is_what_forward_does(kind: type[nn.Module], arguments: dict[str, 
     assert delta.shape == (d_out, d_in)
     np.testing.assert_allclose(delta.numpy(), expected(kind, x, parameters, arguments).T, atol=1e-10)
     assert torch.linalg.matrix_rank(delta) <= branch.update_rank
+    if hasattr(branch, "low_rank"):
+        left, right = (factor.detach() for factor in branch.low_rank())  # type: ignore[operator]
+        assert left.shape[1] == branch.update_rank
+        np.testing.assert_allclose((left @ right).T, delta, atol=1e-12)
 
 
 @pytest.mark.parametrize(("kind", "arguments"), ALL)
@@ -163,6 +194,16 @@ def test_compacters_weight_is_a_sum_of_kronecker_products() -> None:
         (Compacter, {}, 2_376 + 64),
         (LoRA, {}, 1_536),
         (LoKr, {}, 24 * 24 + 32 * 32),
+        (MiSS, {}, 1_536),
+        (C3A, {}, 1_536),
+        (C3A, {"block_size": 768}, 768),
+        (Monarch, {}, 1_536),
+        (Monarch, {"blocks": 192}, 1_536),
+        (KAdaptation, {}, 1_536 + 4**3),
+        (KAdaptation, {"hypercomplex_division": 16}, 1_536 + 16**3),
+        (CDKA, {}, 1_536),
+        (CDKA, {"r1": 24, "r2": 24}, 1_536),
+        (CDKA, {"components": 4, "r1": 2, "r2": 8}, 4 * (4 + 1 / 4) * 768),
         (Bias, {}, 768),
         (IA3, {}, 768),
     ],
@@ -206,6 +247,17 @@ def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
         (Compacter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
         (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "multiple of n"]),
         (Compacter, {"factor_rank": 9}, ["method.factor_rank=9"]),
+        (C3A, {"block_size": 48}, ["method.block_size=48", "64 → 768", "64 does"]),
+        (C3A, {"block_size": 0}, ["method.block_size=0"]),
+        (Monarch, {"blocks": 3}, ["method.blocks=3", "64 → 768", "divisor is 64"]),
+        (Monarch, {"blocks": 16, "block_rank": 5}, ["method.block_rank=5", "1 to 4"]),
+        (KAdaptation, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "divisor is 64"]),
+        (KAdaptation, {"factor_rank": 17}, ["method.factor_rank=17", "1 to 16"]),
+        (CDKA, {"r1": 5}, ["method.r1=5", "output", "64 → 768"]),
+        (CDKA, {"r2": 3}, ["method.r2=3", "input", "64 → 768"]),
+        (CDKA, {"components": 0}, ["method.components=0"]),
+        (MiSS, {"rank": 65}, ["method.rank=65", "1 to 64", "64 → 768"]),
+        (MiSS, {"scaling": float("inf")}, ["method.scaling=inf"]),
         (LoKr, {"rank": 0}, ["method.rank=0"]),
         (LoKr, {"alpha": float("nan")}, ["method.alpha=nan"]),
         (LoKr, {"decompose_factor": 0}, ["method.decompose_factor=0", "-1"]),

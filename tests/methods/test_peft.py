@@ -1,6 +1,7 @@
-"""LoRA, DoRA, (IA)³ and LoKr against peft: outputs and gradients, with the same values in both."""
+"""LoRA, DoRA, (IA)³, LoKr, MiSS and C3A against peft: outputs and gradients, with the same values in both."""
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
+from krona.methods.c3a import C3A
 from krona.methods.ia3 import IA3
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
+from krona.methods.miss import MiSS
 from tiny_t5 import batch, disturb, logits, tiny_t5
 
 peft = pytest.importorskip("peft", reason="peft is not installed: the comparison with it is left out")
@@ -23,6 +26,8 @@ LORA = {"A": ("lora_A.default.weight", torch.t), "B": ("lora_B.default.weight", 
 DORA = LORA | {"magnitude": ("lora_magnitude_vector.default.weight", lambda p: p)}
 LOKR_NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")
 LOKR = {name: (f"lokr_{name}.default", lambda p: p) for name in LOKR_NAMES}
+C3A_NAMES = {"kernels": ("c3a_kernel.default", lambda p: p)}
+MISS = {"D": ("miss_block.default", lambda p: p)}
 IA3_NAMES = {"scale": ("ia3_l.default", lambda p: p)}
 
 
@@ -53,6 +58,16 @@ CASES = {
         lambda: peft.IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"]),
         IA3_NAMES,
     ),
+    "c3a": (C3A, {**QV}, lambda: peft.C3AConfig(block_size=32, **QV), C3A_NAMES),
+    "c3a, one block": (C3A, {**QV, "block_size": 64}, lambda: peft.C3AConfig(block_size=64, **QV), C3A_NAMES),
+    "c3a, wo": (
+        C3A,
+        {"target_modules": ["wo"], "block_size": 16},
+        lambda: peft.C3AConfig(block_size=16, target_modules=["wo"]),
+        C3A_NAMES,
+    ),
+    "miss": (MiSS, {**QV, "rank": 4}, lambda: peft.MissConfig(r=4, **QV), MISS),
+    "miss, parts that do not divide the width": (MiSS, {**QV, "rank": 6}, lambda: peft.MissConfig(r=6, **QV), MISS),
 }
 
 
@@ -63,8 +78,20 @@ def theirs_of(name: str, names: dict[str, Any]) -> tuple[str, Any]:
     return f"base_model.model.{place.removesuffix('.0')}.{suffix}", change
 
 
+class Differentiated:
+    """peft's forward of C3A under autograd: the input's gradient that peft 0.21 writes out is not its derivative."""
+
+    @staticmethod
+    def apply(x: Tensor, w: Tensor) -> Tensor:
+        from peft.tuners.c3a.utils import BlockCircularConvolution
+
+        y: Tensor = BlockCircularConvolution.forward(SimpleNamespace(save_for_backward=lambda *_: None), x, w)
+        return y
+
+
 @pytest.mark.parametrize("case", CASES)
-def test_outputs_and_gradients_are_pefts(case: str) -> None:
+def test_outputs_and_gradients_are_pefts(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peft.tuners.c3a.layer.BlockCircularConvolution", Differentiated)
     branch, arguments, config, names = CASES[case]
     ours = tiny_t5()
     theirs = peft.get_peft_model(copy.deepcopy(ours), config())

@@ -32,6 +32,11 @@ COUNTS = {
     "krona_b_res": 158_256,
     "layer_norm": 47_616,
     "untuned": 0,
+    "miss": 158_208,
+    "kadaptation": 158_208 + 4**3,  # the rule once
+    "cdka": 158_208,
+    "c3a": 158_208,
+    "monarch": 158_208,
 }
 
 
@@ -80,6 +85,10 @@ def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, audit.Met
         (("method=pa", "method.train_layer_norms=false"), 92_208),
         (("method=krona", "factors=2x384"), 158_208),
         (("method=krona_dora",), 158_208 + 72 * 768),
+        (("method=monarch", "method.blocks=192"), 158_208),
+        (("method=kadaptation", "method.hypercomplex_division=8"), 158_208 + 8**3),
+        (("method=cdka", "method.components=4", "method.r2=8"), 72 * 13_056 + 47_616),
+        (("method=c3a", "method.block_size=768"), 72 * 768 + 47_616),
     ],
 )
 def test_counts_of_overrides(overrides: tuple[str, ...], count: int) -> None:
@@ -149,6 +158,11 @@ def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:
         "krona_b_res": 768,
         "layer_norm": None,
         "untuned": None,
+        "miss": 2,
+        "kadaptation": 16,
+        "cdka": 4,
+        "c3a": 768,
+        "monarch": 4,
     }
     assert {name: t5_base[name].update_rank for name in expected} == expected
     assert one("t5_base", "method=krona", "factors=2x384").update_rank == 4

@@ -192,6 +192,7 @@ def test_ia3_and_biases_and_norms_and_a_head_are_means(kind: str) -> None:
 REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], str]] = {
     "pa": ("pa", {}, {}, {}, "ParallelAdapter is not linear in its input"),
     "adapter": ("adapter", {}, {}, {}, "Adapter is not linear"),
+    "monarch": ("monarch", {}, {}, {}, "Monarch has no sum of its form here"),
     "compacter": ("compacter", {"bottleneck_dim": 8}, {"bottleneck_dim": 8}, {}, "Compacter is not linear"),
     "dora": ("dora", {}, {}, {}, "DoRA's magnitude"),
     "shapes": ("krona", {"kron_factors": [[8, 4]]}, {"kron_factors": [[4, 8]]}, {}, r"A is \(8, 4\) at .* \(4, 8\) at"),

@@ -14,7 +14,21 @@ from tiny_models import output, tiny, train
 from tiny_t5 import METHODS
 
 KINDS = ["bert", "gpt2", "llama", "mt5"]
-BAKED = {"full", "layer_norm", "untuned", "lora", "krona", "lokr", "dora", "krona_dora"}
+BAKED = {
+    "full",
+    "layer_norm",
+    "untuned",
+    "lora",
+    "krona",
+    "lokr",
+    "dora",
+    "krona_dora",
+    "miss",
+    "c3a",
+    "monarch",
+    "kadaptation",
+    "cdka",
+}
 
 
 @torch.no_grad()

@@ -26,7 +26,9 @@ CHANGES: dict[str, dict[str, Any]] = {
     "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
 }  # fmt: skip
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
-FORMS |= {"layer_norm": "LN_TUNING"}
+FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
+FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, of their rank
+LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft has these for nn.Linear, not for GPT-2's layers
 # transformers renamed what peft asks for
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
@@ -73,8 +75,8 @@ def test_peft_loads_what_was_written_or_the_reason_is_said(method: str, kind: st
         return
     written = write_peft(model, tmp_path, base_model="tiny")
     assert written == peft_content(model)[0]
-    conv1d = kind == "gpt2"  # peft's LoKr is for nn.Linear
-    assert written.peft_type == ("LORA" if conv1d and FORMS[method] == "LOKR" else FORMS[method])
+    conv1d = kind == "gpt2"
+    assert written.peft_type == ("LORA" if conv1d and FORMS[method] in LINEAR_ALONE else FORMS[method])
     theirs = in_peft(kind, tmp_path)
     assert close(output(theirs.get_base_model()), expected)
     assert not close(output(fresh(kind)), expected)
@@ -137,7 +139,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 
 
 # the same tensors give the same bits; a product that became a LoRA is summed in another order
-SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm"}
+SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,7 +151,7 @@ def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Pa
     again = fresh(kind)
     read = read_peft(again, tmp_path / "peft", name="mine")
     assert (read.peft_type, read.places, read.base_model) == (written.peft_type, written.places, "tiny")
-    exact = method in SAME_BITS and not (kind == "gpt2" and method in ("lokr", "krona"))
+    exact = method in SAME_BITS and not (kind == "gpt2" and FORMS[method] in LINEAR_ALONE)
     assert torch.equal(output(again), expected) if exact else close(output(again), expected)
     count = surgery.count(again)
     if written.own_values == written.values:
@@ -254,6 +256,38 @@ def test_a_lokr_of_pefts_comes_in(form: dict[str, Any], branch: str, kind: str, 
     assert read.branch is not None
     assert read.branch.__name__ == branch
     assert close(output(model), expected)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no C3A for GPT-2's layers
+@pytest.mark.parametrize("half", [False, True])
+def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
+    q, v = targets(kind)["lora"][:2]
+    size = {"t5": 32, "bert": 16, "llama": 16}[kind] if half else 8
+    narrow = {v: 8} if half and kind == "llama" else {}
+    config = peft.C3AConfig(
+        block_size=size, block_size_pattern=narrow, target_modules=[q, v] if kind != "bert" else [q]
+    )
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read_peft(model, tmp_path)
+    assert close(output(model), expected)
+
+
+def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
+    made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
+    refused(fresh("t5"), tmp_path, r"C3A of several block sizes \(\[8, 16\]\)")
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
+def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) -> None:
+    places = targets(kind)["lora"][:2]
+    expected = made_by_peft(kind, peft.MissConfig(r=3, target_modules=places), tmp_path / "default")
+    model = fresh(kind)
+    read_peft(model, tmp_path / "default")
+    assert close(output(model), expected)
+    for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
+        made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
+        refused(fresh(kind), tmp_path / form, rf"init_weights='{form}': krona reads MiSS in its default form alone")
 
 
 def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:

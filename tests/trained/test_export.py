@@ -131,7 +131,7 @@ print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
     assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-@pytest.mark.parametrize("method", ["lora", "krona", "lokr", "dora", "ia3"])
+@pytest.mark.parametrize("method", ["lora", "krona", "lokr", "dora", "ia3", "miss", "c3a"])
 def test_to_peft_and_back_the_predictions_are_identical(
     method: str, backbones: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -17,6 +17,8 @@ Optional, found by name:
     names of parameters that all places share (Compacter's rule); the highest rank of the update (`krona params`).
 ``linear_part()``
     of a branch that is linear but for a bias: the matrix whose size and rank trackers follow, where ``delta()`` raises.
+``low_rank()``
+    (d_in, r) and (r, d_out): the update's exact factors, for a form of low rank. peft's LoRA is written from them.
 ``fit_to_layer(kron_factors, d_in, d_out, counterparts)``
     static: the factors for a layer of another width (``method.fit_factors: nearest``, `krona.backbones.with_method`).
 ``beside(layer, x)``, ``add_to(y, x, *others)``

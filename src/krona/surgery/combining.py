@@ -123,10 +123,9 @@ def _kind(branches: dict[str, Any]) -> Any:
         raise KronaError(f"adapters of several kinds have no sum of one kind ({listed})")
     (kind,) = set(kinds.values())
     if kind not in (LoRA, IA3, Bias, None, *PRODUCTS):
-        raise KronaError(
-            f"{_word(kind)} is not linear in its input: a weighted sum of two is no {_word(kind)}. Only linear updates "
-            "are combined (LoRA, KronA, LoKr, (IA)³, BitFit, LayerNorms)"
-        )
+        why = "krona writes no sum of two" if hasattr(kind, "delta") else "a weighted sum of two is none"
+        linear = "has no sum of its form here" if hasattr(kind, "delta") else "is not linear in its input"
+        raise KronaError(f"{_word(kind)} {linear}: {why}. Combined are LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms")
     return kind
 
 

@@ -1,5 +1,7 @@
 """Linear updates as a product of two matrices: the exact factors of least rank that need no decomposition."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -28,8 +30,11 @@ def low_rank(place: str, branches: list[nn.Module], d_in: int, d_out: int) -> tu
     return (one, update) if d_in <= d_out else (update, one)
 
 
-def _factors(branch: nn.Module) -> tuple[Tensor, Tensor] | None:
-    """(d_in, r) and (r, d_out) of a branch, if it is of low rank or a Kronecker product."""
+def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
+    """(d_in, r) and (r, d_out) of a branch, if its form has such factors."""
+    if hasattr(branch, "low_rank"):
+        found: tuple[Tensor, Tensor] = branch.low_rank()
+        return found
     if isinstance(branch, LoRA):
         return branch.A, branch.scaling * branch.B
     if isinstance(branch, LoKr):

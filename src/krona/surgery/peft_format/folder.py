@@ -32,6 +32,8 @@ READ = {
         "alpha", "alpha_pattern", "decompose_both", "decompose_factor", "init_weights", "module_dropout", "r",
         "rank_dropout", "rank_dropout_scale", "rank_pattern", "use_effective_conv2d",
     },
+    "MISS": COMMON | PLACES | {"init_weights", "mini_r", "miss_dropout", "r"},
+    "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
     "LN_TUNING": COMMON,
 }  # fmt: skip
 CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # starts that take something out of its weights
@@ -87,6 +89,8 @@ def open_folder(path: Path) -> Folder:
             f"{path}: init_lora_weights={start!r} changed the backbone's own weights, which are not in the folder: "
             "save it in peft with path_initial_model_for_weight_conversion"
         )
+    if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
+        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads MiSS in its default form alone")
     if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind] | {"bias"}):
         settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
         raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting")

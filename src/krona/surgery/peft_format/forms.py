@@ -1,7 +1,8 @@
-"""Forms of peft that an adapter fits: LORA, IA3, LOKR, LN_TUNING, or the reason why none does."""
+"""Forms of peft that an adapter fits: LORA, IA3, LOKR, MISS, C3A, LN_TUNING, or the reason why none does."""
 
 import inspect
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.methods.c3a import C3A
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr, split
 from krona.methods.lora import LoRA
+from krona.methods.miss import MiSS
 from krona.surgery.layers import is_conv1d, is_linear
 from krona.surgery.low_rank import low_rank
 from krona.surgery.peft_format.names import norm_modules
@@ -68,7 +71,9 @@ def form_of(model: nn.Module, name: str) -> Form:
     for at in places:
         if at.adapted.places[name].placement != "parallel":
             raise KronaError(f"the branch at {at.label} acts {at.adapted.places[name].placement} the layer: {INSTEAD}")
-    return _lokr(places, name, adapter.branch_config) or _lora(places, name)
+    plain = all(isinstance(at.adapted.base, nn.Linear) and name not in at.adapted.magnitudes for at in places)
+    own = (_lokr(places, adapter.branch_config) or _miss(places) or _c3a(places)) if plain else None
+    return own or _lora(places, name)
 
 
 def _check(at: At, name: str) -> None:
@@ -133,10 +138,36 @@ def _lora(places: Sequence[At], name: str) -> Form:
     return form
 
 
-def _lokr(places: Sequence[At], name: str, given: Mapping[str, Any]) -> Form | None:
-    """LoKr, or a product of two matrices of the shapes that peft's rule gives every place; None if it is not so."""
-    if any(name in at.adapted.magnitudes or not isinstance(at.adapted.base, nn.Linear) for at in places):
+def _miss(places: Sequence[At]) -> Form | None:
+    if not all(isinstance(at.only, MiSS) for at in places):
         return None
+    form = Form("MISS", {"init_weights": True, "miss_dropout": 0.0})
+    for at in places:
+        branch: Any = at.only
+        form.places.append(at.label)
+        form.tensors[f"{at.label}.miss_block"] = branch.matrix()
+        form.config["r"] = len(branch.D)
+    return form
+
+
+def _c3a(places: Sequence[At]) -> Form | None:
+    if not all(isinstance(at.only, C3A) for at in places):
+        return None
+    form = Form("C3A", {"init_weights": True})
+    sizes: dict[str, int] = {}
+    for at in places:
+        branch: Any = at.only
+        form.places.append(at.label)
+        form.tensors[f"{at.label}.c3a_kernel"] = branch.scaling * branch.kernels
+        sizes[at.label] = branch.kernels.shape[2]
+    ((size, _),) = Counter(sizes.values()).most_common(1)
+    form.config["block_size"] = size
+    form.config["block_size_pattern"] = {place: own for place, own in sizes.items() if own != size}
+    return form
+
+
+def _lokr(places: Sequence[At], given: Mapping[str, Any]) -> Form | None:
+    """LoKr, or a product of two matrices of the shapes that peft's rule gives every place; None if it is not so."""
     form = Form("LOKR", alpha_key="alpha", places=[at.label for at in places])
     if all(isinstance(at.only, LoKr) for at in places):
         own = {key: parameter.default for key, parameter in inspect.signature(LoKr).parameters.items()} | dict(given)

@@ -40,7 +40,8 @@ def write_peft(
     """Write one adapter (None: the active one) as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
     LoRA and DoRA are peft's LORA, (IA)³ its IA3, LoKr and a KronA whose factors split every width as peft's rule does
-    its LOKR. Another linear update is written as the exact LoRA of its rank (`low_rank`): ``values`` says how large.
+    its LOKR, MiSS its MISS, C3A its C3A. Another linear update is written as the exact LoRA of its rank
+    (`low_rank`): ``values`` says how large.
     LayerNorms that train, and a head, go to ``modules_to_save``; alone they are peft's LN_TUNING.
 
     Args:
