@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from krona.report.build import build_report
 from krona.report.formats.svg.pieces import ticks
+from krona.report.palette import slot
 from report.generate import grid, make_result, write_all
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -58,7 +59,8 @@ def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     assert [line.count("L") for line in lines] == [2, 2], "a line of three sizes for each of two methods"
     words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     assert {"LoRA", "KronA", "158k", "490k", "1.82M"} <= set(words)
-    assert "logarithmic" in words[-1]
+    assert "trainable parameters, logarithmic" in words
+    assert "RTE test, score (0–100)" in words
     bars = [line for line in root.findall(f"{SVG}line") if "stroke" in line.get("class")]
     assert len(bars) == 6, "an interval over seeds at each point"
     assert "!" not in words
@@ -85,3 +87,39 @@ def test_a_row_far_below_the_others_does_not_squeeze_them(tmp_path):
     assert len(root.findall(f"{SVG}circle[@class='mark']")) == 2
     assert len(root.findall(f"{SVG}path[@class='mark']")) == 1, "an arrow towards it"
     assert f"{untuned.test['score']:.2f}" in "".join(root.itertext())
+
+
+def test_an_interval_that_leaves_the_axis_ends_in_an_arrow(tmp_path):
+    results = grid(["lora", "krona"], ["rte"], [0, 1], rows=60)
+    for result, score in zip(results, (60.0, 80.0, 72.99, 73.01), strict=True):  # LoRA ±127, KronA ±0.13
+        result.test["score"] = score
+        result.test.pop("outcomes")
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    arrows = [one for one in root.findall(f"{SVG}path") if one.get("class") == "beyond"]
+    assert len(arrows) == 2, "both ends of LoRA's, none of KronA's"
+    colour = f"var(--c{slot('lora')})"
+    assert all(colour in one.get("style") for one in arrows)
+    assert "Arrow: the interval" in "".join(root.itertext())
+
+
+def test_methods_of_equal_size_stand_at_one_place_and_a_few_percent_are_no_difference(tmp_path):
+    results = []
+    for size, skill in ((8_040, 0.6), (8_470, 0.9)):
+        for method, change in (("lora", {"method.rank": size}), ("krona", {"method.terms": size})):
+            one = make_result(method, "rte", 0, rows=60, sweep="ranks", skill=skill, change=change)
+            one.trainable_params = size
+            results.append(one)
+    write_all(tmp_path, results)
+    root = drawn(tmp_path, sweep="ranks")
+    places = [path.get("transform").split("(")[1].split(",")[0] for path in root.findall(f"{SVG}path[@class='fill']")]
+    assert len(places) == 4
+    low, high = sorted({float(place) for place in places})
+    assert high - low < 0.05 * 558, "5 % of a size is not drawn over the whole axis"
+
+
+def test_one_row_is_told_and_not_drawn(tmp_path):
+    write_all(tmp_path, [make_result("lora", "rte", 0, rows=60)])
+    root = drawn(tmp_path)
+    assert root.findall(f"{SVG}circle") == root.findall(f"{SVG}line") == []
+    assert "LoRA" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
