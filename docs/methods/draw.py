@@ -140,7 +140,7 @@ class Branch:
         if not self.weights:
             return self.formula if len(self.formula) < SHORT else ", ".join(name for name, _ in self.vectors)
         words = " ".join(one if isinstance(one, str) else symbol(one.name) for step in self.steps or () for one in step)
-        return words if 0 < length_of(words) < 64 else "ΔW"
+        return words if 0 < length_of(words) < 76 else "ΔW"
 
     def equation(self, method: dict[str, Any], x: str) -> str:
         """What the branch makes of ``x``; of weights whose order is not known, the formula of its docstring."""

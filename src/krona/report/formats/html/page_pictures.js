@@ -33,8 +33,10 @@ function costPictures(about, column, rows, point, yLabel) {
 
 // A method that was trained at several sizes is a line.
 function joinSizes(points) {
-  const sizes = (label) => new Set(points.filter((p) => p.method === label).map((p) => p.x)).size;
-  points.forEach((p) => { if (sizes(p.method) > 1) p.line = p.method; });
+  points.forEach((p) => {
+    const sizes = points.filter((other) => other.method === p.method).map((other) => other.x);
+    if (Math.max(...sizes) >= 1.2 * Math.min(...sizes)) p.line = p.method;
+  });
 }
 
 function frontTable(fronts, costs, rows) {

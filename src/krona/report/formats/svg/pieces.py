@@ -12,10 +12,11 @@ WIDTH = 760
 STYLE = """
 .ink{fill:#1d1f23}.soft{fill:#5c626d}.line{stroke:#d9dbe0}.mark,.beyond{fill:var(--c)}.seeds{stroke:var(--c)}
 .test{stroke:var(--c);opacity:.4}.ring{stroke:#c47a00;fill:none}.bold{font-weight:700}
+.front{stroke:#5c626d;fill:none;stroke-dasharray:5 3}.hollow{stroke-width:1.6}.small{font-size:11px}
 .stroke{stroke:var(--c);fill:none}.fill{fill:var(--c)}
 text{font-family:system-ui,sans-serif;font-size:13px}.title{font-weight:600;font-size:15px}.back{fill:#fff}
 @media (prefers-color-scheme:dark){.ink{fill:#e6e7ea}.soft{fill:#a2a8b4}.line{stroke:#343943}.ring{stroke:#efb118}
-.back{fill:#15171b}}
+.front{stroke:#a2a8b4}.back{fill:#15171b}}
 """
 MARKS = ("M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0", "M-4.5,-4.5h9v9h-9z", "M0,-5.6L5.4,4.2H-5.4z", "M0,-6L6,0L0,6L-6,0z")
 LETTER = 6.9  # mean width of a letter at 13 px
@@ -38,6 +39,11 @@ def lines(y: float, *values: str) -> tuple[list[str], float]:
     """Paragraphs that are broken to the picture's width, and where they end."""
     broken = [line for value in values for line in textwrap.wrap(value, int((WIDTH - 40) / LETTER))]
     return [words(20, y + 18 * i, line, "soft") for i, line in enumerate(broken)], y + 18 * len(broken)
+
+
+def plain(row: Row) -> str:
+    """The row's whole name, for a tooltip."""
+    return escape(f"{row.label} ({row.differs})" if row.differs else row.label)
 
 
 def hue(slot: int) -> str:

@@ -12,6 +12,7 @@ from krona.report.table import Cell, Row
 
 LEFT, RIGHT, HEIGHT = 72, 130, 300
 
+SEVERAL = 1.2  # of the largest over the smallest: less is one size, such as that of several shapes
 Point = tuple[int, Cell]  # trainable parameters, score
 Lines = dict[str, list[Point]]  # of each method
 
@@ -66,7 +67,7 @@ def lines_by_size(rows: list[tuple[Row, Cell]]) -> Lines:
         if len(sizes) == 1 and (size := sizes.pop()):
             found[row.label].append((size, cell))
     lines = {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
-    return {name: points for name, points in lines.items() if points[0][0] < points[-1][0]}
+    return {name: points for name, points in lines.items() if points[-1][0] >= SEVERAL * points[0][0]}
 
 
 def _slot(line: list[Point]) -> int:
