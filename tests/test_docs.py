@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from xml.etree import ElementTree
 
 from krona.outputs.result import Result
 from krona.paper import METHOD_LABELS, read_paper_table
@@ -157,12 +158,35 @@ def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
 def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
     runpy.run_path(str(DOCS / "methods" / "draw.py"))["main"](tmp_path)
     assert {*read_paper_table("1").rows} < {*PAGES}
+    drawings = {name: (tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in PAGES}
+    bodies = [re.sub(r"<title>.*?</title>", "", one) for one in drawings.values()]
+    assert len(set(bodies)) == len(bodies), "two methods have one drawing"
+    for name, drawn in drawings.items():
+        ElementTree.fromstring(drawn)
+        assert "prefers-color-scheme:dark" in drawn, name
     for name in PAGES:
         page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
         assert f"({name}.svg)" in page
-        drawn = (DOCS / "methods" / f"{name}.svg").read_text(encoding="utf-8")
-        assert drawn == (tmp_path / f"{name}.svg").read_text(encoding="utf-8"), "run python docs/methods/draw.py"
+        stored = (DOCS / "methods" / f"{name}.svg").read_text(encoding="utf-8")
+        assert stored == drawings[name], "run python docs/methods/draw.py"
         for heading in re.findall(r"fidelity\.md#([\w-]+)\)", page):
             titles = re.findall(r"^#+ (.*)$", (DOCS / "fidelity.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
             assert heading in anchors, (name, heading)
+
+
+def test_a_drawing_reads_how_weights_follow_each_other_from_their_shapes() -> None:
+    drawing = runpy.run_path(str(DOCS / "methods" / "draw.py"))
+    weight, steps_of = drawing["Weight"], drawing["steps_of"]
+
+    def read(*weights: tuple[str, int, int, int], shared: int = 0) -> list[str] | None:
+        made = [weight(*one) for one in weights]
+        steps = steps_of(made[shared:], made[:shared], 768, 768)
+        return steps and [" ".join(one if isinstance(one, str) else one.name for one in step) for step in steps]
+
+    assert read(("A", 768, 1, 1), ("B", 1, 768, 1)) == ["A", "B"]
+    assert read(("A", 32, 24, 1), ("B", 24, 32, 1)) == ["A ⊗ B"]
+    assert read(("W1", 24, 24, 1), ("Wa", 32, 4, 1), ("Wb", 4, 32, 1)) == ["W1 ⊗ ( Wa Wb )"]
+    assert read(("R", 4, 4, 4), ("S", 192, 1, 4), ("T", 1, 192, 4), shared=1) == ["R ⊗ ( S T )"]
+    assert read(("L", 192, 2, 4), ("R", 2, 192, 4)) == ["L", "R"]
+    assert read(("w", 6, 128, 6)) is None

@@ -24,12 +24,12 @@ PAPERS = "t5_base"  # the benches' name of the paper's backbone
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
     """For each row, task → seconds a step over the reference row's on that task; tasks without both are left out."""
     runs_of = next((one.runs for one in groups if one.key == reference and not one.differs), {})
-    base = {task: [seconds for _, seconds in _steps(runs)] for task, runs in runs_of.items()}
+    base = {task: [seconds for _, seconds in seconds_a_step(runs)] for task, runs in runs_of.items()}
     rows: list[dict[str, Cell]] = []
     for one in groups:
         cells = {}
         for task, runs in one.runs.items():
-            if (found := _steps(runs)) and (over := base.get(task)):
+            if (found := seconds_a_step(runs)) and (over := base.get(task)):
                 ratios = [seconds / float(np.mean(over)) for _, seconds in found]
                 cells[task] = Cell(
                     float(np.mean(ratios)),
@@ -41,7 +41,7 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
     return rows
 
 
-def _steps(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
+def seconds_a_step(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
     """Finished runs with their training seconds a step, in which a run that stopped early compares with the others."""
     found = []
     for run in runs:

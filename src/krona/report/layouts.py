@@ -27,7 +27,7 @@ class Layout:
     beside: str | None = None  # another split, whose scores stand beside and are not compared
     quantity: str = "score"  # score | seconds a step
     average: bool = True
-    extras: tuple[str, ...] = ()  # of params, rank, time
+    extras: tuple[str, ...] = ()  # of `krona.report.extras.LABELS`
     by_shape: bool = False  # whether its rows are shapes of A
     paper: PaperTable | None = None
     sweep: str | None = None  # of a table of the paper: runs of this sweep go before others of the same row and task
@@ -43,8 +43,8 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
     shipped = sweep in choice_files("sweeps")
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
-        name=sweep or "runs", title=title, command=command, extras=("params", "rank", "time"),
-        **_BY_METHOD,
+        name=sweep or "runs", title=title, command=command,
+        extras=("params", "rank", "time", "step", "memory", "adapter"), **_BY_METHOD,
     )  # fmt: skip
 
 

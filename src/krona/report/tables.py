@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
-from krona.report import choice, costs
+from krona.report import choice, costs, extras
 from krona.report.cells import metric_label, score_cell
 from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
@@ -21,7 +19,6 @@ from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
-EXTRAS = {"params": "Params (%)", "rank": "Rank of the update", "time": "Training (s)"}
 
 
 def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
@@ -105,14 +102,15 @@ def _score_table(
     with_average = layout.average and len(tasks) > 1
 
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)
-    extras = [Column(name, EXTRAS[name], name) for name in layout.extras]
-    table.columns = [c for c in extras if c.key == "params"]
+    beside = [Column(name, extras.LABELS[name], name) for name in layout.extras]
+    table.columns = [c for c in beside if c.key == "params"]
     split = f" {layout.split}" if layout.beside else ""
     for task in tasks:
         metric = metric_label(next((row[task] for row in scored if row[task]), None))
         table.columns.append(Column(task, f"{task_label(task)}{split}", metric=metric))
-        if beside := layout.beside:
-            table.columns.append(Column(f"{task} {beside}", f"{task_label(task)} {beside}", "beside", metric))
+        if other_split := layout.beside:
+            label = f"{task_label(task)} {other_split}"
+            table.columns.append(Column(f"{task} {other_split}", label, "beside", metric))
     if with_average:  # only all eight tasks of GLUE are its average
         label = (
             "GLUE avg"
@@ -120,7 +118,7 @@ def _score_table(
             else f"Mean of {len(tasks)}"
         )
         table.columns.append(Column(AVERAGE, f"{label}{split}", "average"))
-    table.columns += [c for c in extras if c.key != "params"]
+    table.columns += [c for c in beside if c.key != "params"]
     for i, one in enumerate(groups):
         row = named_row(layout, one)
         for task in tasks:
@@ -137,9 +135,12 @@ def _score_table(
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
-            row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
+            times = list(relative[i].values()) if relative else []
+            row.cells[name] = costs.mean_cell(times, 1) if relative else extras.extra_cell(name, runs)
         add_paper(layout, section, one, row)
     _same_precision([row.cells["params"] for row in table.rows if "params" in row.cells])
+    unknown = {key for key in extras.WHERE_KNOWN if all(row.cells.get(key, Cell()).value is None for row in table.rows)}
+    table.columns = [column for column in table.columns if column.key not in unknown]
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
@@ -176,17 +177,6 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     if "done" in states:
         return Cell(missing=f"no {layout.split} score", runs=runs)
     return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
-
-
-def _extra(name: str, runs: list[StoredRun]) -> Cell:
-    runs = [run for run in runs if run.status == "done"]
-    if name == "time":
-        times = [seconds for run in runs if (seconds := run.result.times.get("train"))]
-        return Cell(float(np.mean(times)), digits=0) if times else Cell(missing="")
-    percent = name == "params"
-    found = [r.result.trainable_percent if percent else r.result.provenance.get("update_rank") for r in runs]
-    known = [value for value in found if value is not None]
-    return Cell(max(known), digits=-3 if percent else 0) if known else Cell(missing="")
 
 
 def paper_table(layout: Layout) -> Table | None:

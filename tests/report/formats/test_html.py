@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import time
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from krona.outputs.result import outcomes
 from krona.report.build import build_report, collect
 from krona.report.formats.html.data import page_data
-from report.browser import BROWSER, DRIVER, chromium
+from report.browser import BROWSER, DRIVER, FLAGS, chromium
 from report.generate import grid, make_result, write_all, write_thousand
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
@@ -61,6 +62,50 @@ def test_a_score_of_zero_is_a_score(tmp_path):
     write_all(tmp_path, [untuned])
     (row,) = page_data(collect(tmp_path), None)["tables"][0]["rows"]
     assert row["cells"]["rte"]["v"] == 0
+
+
+@pytest.mark.skipif(not BROWSER, reason="chromium is not installed")
+class TestPictures:
+    """What the script draws, as chromium leaves it in the page."""
+
+    @staticmethod
+    def made(outputs, **kwargs):
+        build_report(outputs, format="html", out=outputs / "report.html", **kwargs)
+        command = [BROWSER, *FLAGS, f"--user-data-dir={outputs / 'profile'}", "--dump-dom"]
+        command.append((outputs / "report.html").as_uri())
+        text = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+        return text[text.index('id="plot-area"') : text.index('<dialog id="details"')]
+
+    def test_costs_first_with_the_front_arrows_and_superscripts(self, tmp_path):
+        results = grid(["lora", "krona_b_res", "full"], ["rte"], [0, 1], rows=40)
+        for result, score in zip(results, (50.0, 90.0, 74.9, 75.1, 71.0, 72.0), strict=True):
+            result.test["score"] = score
+            result.test.pop("outcomes")
+            result.peak_memory = {"host": 1_000_000_000 if result.method == "lora" else 2_000_000_000}
+        write_all(tmp_path, results)
+        area = self.made(tmp_path)
+        titles = re.findall(r"<figcaption>(.*?) <small>", area)
+        costs = ["Score against parameters", "Score against training time", "Score against peak memory"]
+        assert titles[:3] == costs
+        assert "KronA<sup>B</sup><sub>res</sub>" in area
+        assert "KronA^B" not in area
+        for words in (
+            "training time (s)",
+            "peak memory (GB)",
+            "trainable parameters, logarithmic",
+            "RTE, score (0–100)",
+        ):
+            assert words in area
+        assert area.count('class="front"') >= 1
+        first = area.split("<figure")[1]
+        assert first.count('class="beyond"') == 2, "both ends of LoRA's interval"
+        assert re.search(r"KronAᴮᵣₑₛ: 75.00 \(.*?\); 158,208 parameters; on the front: \d+ %", first)
+        assert "bootstrap draws" in area
+
+    def test_no_plot_of_one_point(self, tmp_path):
+        write_all(tmp_path, [make_result("lora", "rte", 0, rows=40, epochs=1)])
+        area = self.made(tmp_path)
+        assert "<figure" not in area
 
 
 @needs_browser

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 from krona.report.build import build_report
 from krona.report.formats.svg.pieces import ticks
+from krona.report.palette import slot
 from report.generate import grid, make_result, write_all
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -22,6 +23,8 @@ def test_a_point_a_method_and_a_ring_for_the_paper(tmp_path):
     assert "KronABres" in words
     assert any(word.startswith("2 seeds") for word in words)
     for line in root.findall(f"{SVG}line"):
+        if line.get("class") == "line":
+            continue
         assert 150 <= float(line.get("x1")) <= float(line.get("x2")) <= 640
 
 
@@ -58,7 +61,8 @@ def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     assert [line.count("L") for line in lines] == [2, 2], "a line of three sizes for each of two methods"
     words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
     assert {"LoRA", "KronA", "158k", "490k", "1.82M"} <= set(words)
-    assert "logarithmic" in words[-1]
+    assert "trainable parameters, logarithmic" in words
+    assert "RTE test, score (0–100)" in words
     bars = [line for line in root.findall(f"{SVG}line") if "stroke" in line.get("class")]
     assert len(bars) == 6, "an interval over seeds at each point"
     assert "!" not in words
@@ -85,3 +89,67 @@ def test_a_row_far_below_the_others_does_not_squeeze_them(tmp_path):
     assert len(root.findall(f"{SVG}circle[@class='mark']")) == 2
     assert len(root.findall(f"{SVG}path[@class='mark']")) == 1, "an arrow towards it"
     assert f"{untuned.test['score']:.2f}" in "".join(root.itertext())
+
+
+def test_an_interval_that_leaves_the_axis_ends_in_an_arrow(tmp_path):
+    results = grid(["lora", "krona"], ["rte"], [0, 1], rows=60)
+    for result, score in zip(results, (60.0, 80.0, 72.99, 73.01), strict=True):  # LoRA ±127, KronA ±0.13
+        result.test["score"] = score
+        result.test.pop("outcomes")
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    arrows = [one for one in root.findall(f"{SVG}path") if one.get("class") == "beyond"]
+    assert len(arrows) == 2, "both ends of LoRA's, none of KronA's"
+    colour = f"var(--c{slot('lora')})"
+    assert all(colour in one.get("style") for one in arrows)
+    assert "Arrow: the interval" in "".join(root.itertext())
+
+
+def test_methods_of_equal_size_stand_at_one_place(tmp_path):
+    results = []
+    for size, skill in ((8_000, 0.6), (16_000, 0.9)):
+        for method, change in (("lora", {"method.rank": size}), ("krona", {"method.terms": size})):
+            one = make_result(method, "rte", 0, rows=60, sweep="ranks", skill=skill, change=change)
+            one.trainable_params = size
+            results.append(one)
+    write_all(tmp_path, results)
+    root = drawn(tmp_path, sweep="ranks")
+    places = [path.get("transform").split("(")[1].split(",")[0] for path in root.findall(f"{SVG}path[@class='fill']")]
+    assert len(places) == 4
+    low, high = sorted({float(place) for place in places})
+    assert high - low < 0.4 * 558, "a factor of two is a third of a decade"
+
+
+def test_shapes_of_nearly_one_size_are_rows_and_not_a_line_over_parameters(tmp_path):
+    shapes = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[24, 32], [32, 24]])
+    results = [make_result("krona", "rte", 0, rows=60, change={"method.kron_factors": shape}) for shape in shapes]
+    for i, result in enumerate(results):
+        result.trainable_params = 8_040 + 215 * i
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    assert len(root.findall(f"{SVG}circle[@class='mark']")) == 3
+    small = [path for path in root.findall(f"{SVG}path") if path.get("class") in ("fill", "stroke hollow")]
+    places = [float(path.get("transform").split("(")[1].split(",")[0]) for path in small[:3]]
+    assert max(places) - min(places) < 0.05 * 558, "5 % of a size is not drawn over the whole axis"
+
+
+def test_costs_stand_side_by_side_with_the_front(tmp_path):
+    results = grid(["lora", "krona"], ["rte"], [0, 1], rows=60)
+    for result in results:
+        result.trainable_params = 1_000 if result.method == "lora" else 2_000
+        result.peak_memory = {"host": 10**9 if result.method == "lora" else 2 * 10**9}
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert {"trainable parameters, log.", "training time (s)", "peak memory (GB)"} <= set(words)
+    assert len(root.findall(f"{SVG}path[@class='front']")) == 3
+    assert "LoRA 100 %" in words, "nothing is as cheap"
+    titles = [title.text for title in root.iter(f"{SVG}title")]
+    assert any(title.startswith("KronA, on the front: ") for title in titles)
+
+
+def test_one_row_is_told_and_not_drawn(tmp_path):
+    write_all(tmp_path, [make_result("lora", "rte", 0, rows=60)])
+    root = drawn(tmp_path)
+    assert root.findall(f"{SVG}circle") == root.findall(f"{SVG}line") == []
+    assert "LoRA" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]

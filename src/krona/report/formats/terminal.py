@@ -9,7 +9,7 @@ from typing import Any
 
 from krona.messages import amount
 from krona.outputs.degenerate import SIGN
-from krona.report import studies, text
+from krona.report import palette, studies, text
 from krona.report.lead import lead
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed
@@ -25,7 +25,7 @@ def render(report: Report, target: Target) -> str:
     color = on_screen and "NO_COLOR" not in os.environ if target.color is None else target.color
     out = io.StringIO()
     console = Console(
-        file=out, width=width, force_terminal=color, color_system="standard" if color else None, highlight=False
+        file=out, width=width, force_terminal=color, color_system="256" if color else None, highlight=False
     )
 
     def say(line: str = "", style: str = "") -> None:
@@ -95,6 +95,15 @@ def _label(row: Row) -> str:
     return "\n".join([row.label, *(row.differs.split(", ") if row.differs else [])])  # a setting a line
 
 
+def _named(row: Row) -> Any:
+    """The label in its method's colour."""
+    from rich.text import Text
+
+    label, *settings = _label(row).split("\n")
+    named = Text(label, style=palette.LIGHT[palette.slot(palette.method_of(row)) % len(palette.LIGHT)])
+    return named.append("".join(f"\n{one}" for one in settings), style="dim")
+
+
 def _blocks(table: Table, width: int) -> list[list[Column]]:
     """Columns that fit side by side; the row labels come again in each block."""
     room = left = width - 2 - _label_width(table, width)
@@ -141,7 +150,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
         heading = "\n".join(filter(None, (column.label, column.metric)))
         grid.add_column(Text(heading), justify="right", overflow="fold", width=_width(table, column))
     for row in table.rows:
-        cells = [Text(_label(row))]
+        cells = [_named(row)]
         for column in columns:
             cell = row.cells.get(column.key, Cell(missing=""))
             first, *others = _aligned(cell, [one.cells[column.key] for one in table.rows if column.key in one.cells])

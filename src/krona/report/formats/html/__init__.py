@@ -3,12 +3,13 @@
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from string import Template
 
 from krona.messages import amount
 from krona.outputs.degenerate import SIGN
-from krona.report import studies, text
+from krona.report import palette, studies, text
 from krona.report.curves import curves_of
 from krona.report.formats.html.data import page_data
 from krona.report.formats.svg import lines
@@ -16,7 +17,7 @@ from krona.report.lead import lead
 from krona.report.table import Cell, Report, Row, Table, Target
 
 HERE = Path(__file__).parent
-SCRIPTS = ("page.js", "page_plots.js", "page_studies.js")
+SCRIPTS = ("page.js", "page_plots.js", "page_pictures.js", "page_studies.js")
 
 
 def render(report: Report, target: Target) -> str:
@@ -29,7 +30,7 @@ def render(report: Report, target: Target) -> str:
     body += [_curves(report), _studies(report), _unfinished(report), _problems(report)]
     return Template(_file("page.html")).substitute(
         title=_escape(report.title),
-        style=_file("page.css"),
+        style=palette.css() + _file("page.css"),
         body="".join(body),
         data=_safe_json(data),
         scripts="\n".join(map(_file, SCRIPTS)),
@@ -64,7 +65,7 @@ def _section(number: int, table: Table) -> str:
     )
     rows = "\n".join(_row(table, number, i, row) for i, row in enumerate(table.rows))
     remarks = "".join(_remark(line) for line in text.remarks(table))
-    notes = remarks + "".join(f"<li>{_escape(note)}</li>" for note in table.notes)
+    notes = remarks + "".join(f"<li>{_in_words(note)}</li>" for note in table.notes)
     folded = "".join(f"<li>{_with_command(*one)}</li>" for one in text.asides(table))
     if folded:
         summary = "<summary>What is missing or left out, and the commands for it</summary>"
@@ -83,7 +84,7 @@ def _section(number: int, table: Table) -> str:
 
 def _remark(line: str) -> str:
     warns = ' class="warning"' if line.startswith(SIGN) else ""
-    return f"<li{warns}>{_escape(line)}</li>"
+    return f"<li{warns}>{_in_words(line)}</li>"
 
 
 def _row(table: Table, number: int, i: int, row: Row) -> str:
@@ -171,8 +172,13 @@ def _label(label: str) -> str:
     return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
+def _in_words(line: str) -> str:
+    """A sentence; in it, names of methods as in the table."""
+    return re.sub(r"(\w+)\^(\w)(?:_(\w+))?", lambda found: _label(found[0]), _escape(line))
+
+
 def _with_command(words: str, command: str) -> str:
-    return f"{_escape(words)} <code>{_escape(command)}</code>" if command else _escape(words)
+    return f"{_in_words(words)} <code>{_escape(command)}</code>" if command else _in_words(words)
 
 
 def _escape(value: str) -> str:

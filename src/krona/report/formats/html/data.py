@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from krona.messages import amount
-from krona.report import choice, studies, text
+from krona.report import choice, front, palette, studies, text
 from krona.report.grouping import in_words
 from krona.report.selection import StoredRun
-from krona.report.table import Cell, Report, Table
+from krona.report.table import Cell, Column, Report, Table
 from krona.report.used_shapes import settings_used, used_shape
 
+SCORES = ("task", "beside", "average")  # kinds of columns
 ALL_PAIRS = 60  # rows up to which every pair of a column is compared; beyond, each with the best
 
 
@@ -75,11 +76,12 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
     tasks = [column.key for column in table.columns if column.kind == "task"] if table.section else []
     columns = [[column.key, column.label, column.kind] for column in table.columns]
     rows: list[dict[str, Any]] = []
-    for row in table.rows:
+    looks = _looks(table)
+    for row, look in zip(table.rows, looks, strict=True):
         runs = [run for cell in row.cells.values() for run in cell.runs]
         first = next((run.result for run in runs if run.status == "done"), None)
         rows.append({
-            "label": row.label, "differs": row.differs,
+            "label": row.label, "differs": row.differs, "look": look,
             "shape": first and used_shape(first),
             "rank": first and first.provenance.get("update_rank"),
             "params": first and first.trainable_params,
@@ -89,7 +91,29 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
         "heading": table.heading, "columns": columns, "rows": rows,
         "split": table.split, "ours": table.section is not None,
         "apart": {task: _apart(table, task, seeds) for task in tasks},
+        "fronts": {column.key: _fronts(table, column) for column in table.columns if column.kind in SCORES},
     }  # fmt: skip
+
+
+def _looks(table: Table) -> list[list[int]]:
+    """Of each row its method's slot in the palette, which of the method's rows it is, and how many there are."""
+    slots = [palette.slot(palette.method_of(row)) for row in table.rows]
+    return [[slot, slots[:i].count(slot), slots.count(slot)] for i, slot in enumerate(slots)]
+
+
+def _fronts(table: Table, column: Column) -> dict[str, list[list[Any] | None]]:
+    """For each cost, each row's mean cost, whether it is on the front, and the probability of that; null: not known."""
+    runs = [row.cells[column.key].runs if column.key in row.cells else [] for row in table.rows]
+    found = {}
+    for cost in front.COSTS if table.section else ():
+        standings = front.standings(runs, table.scored_on(column), cost)
+        if len({one.cost for one in standings if one}) > 1:
+            found[cost] = [None if one is None else _standing(one) for one in standings]
+    return found
+
+
+def _standing(one: front.Standing) -> list[Any]:
+    return [_short(one.cost, 1), int(one.on_front), _short(one.probability)]
 
 
 def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:

@@ -13,7 +13,15 @@ function node(name, attributes = {}, ...children) {
 
 const shown = (value, digits = 2) => (value === null || value === undefined ? "—" : Number(value).toFixed(digits));
 const range = (ends) => (ends ? `${shown(ends[0])} to ${shown(ends[1])}` : null);
-const rowName = (row) => row.label + (row.differs ? ` (${row.differs})` : "");
+const SMALL = { B: "ᴮ", r: "ᵣ", e: "ₑ", s: "ₛ" };
+const inOption = (label) => label.replace(/\^(\w)(?:_(\w+))?$/, (_, up, down = "") => [...up, ...down].map((letter) => SMALL[letter] ?? letter).join(""));
+const rowName = (row) => inOption(row.label) + (row.differs ? ` (${row.differs})` : ""); // where there is no markup
+
+// The row's name as the table has it: KronA, a raised B, a lowered res.
+function rowNodes(row) {
+  const [, name, up, down] = row.label.match(/^(\w+?)\^(\w)(?:_(\w+))?$/) || [null, row.label];
+  return [name, up && node("sup", {}, up), down && node("sub", {}, down), row.differs && ` (${row.differs})`].filter(Boolean);
+}
 
 // ---- sorting -------------------------------------------------------------------------------------------------
 
@@ -41,7 +49,7 @@ function settingsOf(run) {
 
 function table(heads, rows, caption) {
   const head = node("tr", {}, ...heads.map((text) => node("th", { scope: "col" }, text)));
-  const body = rows.map((cells) => node("tr", {}, ...cells.map((cell) => node("td", cell instanceof Node ? { class: "id" } : {}, cell))));
+  const body = rows.map((cells) => node("tr", {}, ...cells.map((cell) => node("td", cell.tagName === "A" ? { class: "id" } : {}, cell))));
   const made = node("table", { class: "plain" }, node("thead", {}, head), node("tbody", {}, ...body));
   return node("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, made);
 }
@@ -56,11 +64,11 @@ function runTable(runs) {
   return table(["Seed", "Test", "Dev", "Best epoch", "Training s", "result.json"], rows, "Runs");
 }
 
-function differences(runs, others) {
+function differences(row, other, runs, others) {
   const [ours, theirs] = [settingsOf(runs[0]), settingsOf(others[0])];
   const keys = DATA.keys.filter((key) => (ours[key] ?? "") !== (theirs[key] ?? ""));
   if (!keys.length) return node("p", {}, "No setting differs.");
-  return table(["Setting", "This", "That"], keys.map((key) => [key, ours[key] || "not set", theirs[key] || "not set"]),
+  return table(["Setting", node("span", {}, ...rowNodes(row)), node("span", {}, ...rowNodes(other))], keys.map((key) => [key, ours[key] || "not set", theirs[key] || "not set"]),
     "Settings that differ");
 }
 
@@ -91,7 +99,7 @@ function openCell(tableIndex, rowIndex, column) {
   const [, name, kind] = about.columns.find((one) => one[0] === column);
   const runs = (cell.runs || []).map((i) => DATA.runs[i]);
   const body = document.getElementById("details-body");
-  document.getElementById("details-title").textContent = `${rowName(row)}, ${name}`;
+  document.getElementById("details-title").replaceChildren(...rowNodes(row), `, ${name}`);
   body.replaceChildren(...summary(about, kind, cell));
   const compared = node("div");
   const others = about.rows.map((one, i) => i).filter((i) => i !== rowIndex && about.rows[i].cells[column]?.runs);
@@ -99,14 +107,14 @@ function openCell(tableIndex, rowIndex, column) {
     const curves = node("div");
     body.append(curves);
     const show = (i) => {
-      const series = [lineOf(row, rowIndex, runs)];
+      const series = [lineOf(row, runs)];
       compared.replaceChildren();
       if (i >= 0) {
         const theirs = about.rows[i].cells[column].runs.map((k) => DATA.runs[k]);
-        series.push(lineOf(about.rows[i], i, theirs));
-        compared.append(node("p", {}, apart(about, column, rowIndex, i)), differences(runs, theirs));
+        series.push(lineOf(about.rows[i], theirs));
+        compared.append(node("p", {}, apart(about, column, rowIndex, i)), differences(row, about.rows[i], runs, theirs));
       }
-      curves.replaceChildren(curvePlot("Dev score by epoch", series), legend(series));
+      curves.replaceChildren(curvePlot("Dev score by epoch", series), legend(series.map((one) => one.row)));
     };
     const first = others.find((i) => about.rows[i].cells[column].best) ?? others[0] ?? -1;
     show(first);

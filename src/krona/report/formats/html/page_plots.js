@@ -1,10 +1,18 @@
-// Pictures, as SVG made here: points with intervals, and curves with a band from the lowest to the highest seed.
+// Plots, as SVG made here: points with intervals, and curves with a band from the lowest to the highest seed.
 const SVG = "http://www.w3.org/2000/svg";
-const BOX = { width: 460, height: 270, left: 46, right: 20, top: 10, bottom: 40 };
+const BOX = { width: 460, height: 280, left: 60, right: 20, top: 12, bottom: 44 };
 const MARKS = ["M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "M-3.6,-3.6h7.2v7.2h-7.2z", "M0,-4.6L4.4,3.4H-4.4z", "M0,-5L5,0L0,5L-5,0z"];
 const SCORES = ["task", "beside", "average"]; // kinds of columns
-const color = (i) => `var(--c${i % 12})`;
-const markOf = (i) => MARKS[(i + Math.floor(i / 12)) % 4]; // the 13th row has the first's colour and another mark
+
+// A look is the slot of a method in the palette, or [slot, which of the method's rows, how many]: shades of one colour.
+const lookOf = (look) => (Array.isArray(look) ? look : [look, 0, 1]);
+function color(look) {
+  const [slot, k, n] = lookOf(look);
+  const base = `var(--c${slot % 12})`;
+  const shade = n > 1 ? k / (n - 1) - 0.5 : 0;
+  return shade ? `color-mix(in oklab, ${base}, var(${shade < 0 ? "--ink" : "--paper"}) ${Math.round(Math.abs(shade) * 100)}%)` : base;
+}
+const markOf = (look) => { const [slot, k] = lookOf(look); return MARKS[(slot + Math.floor(slot / 12) + k) % 4]; };
 
 function drawn(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
@@ -35,12 +43,25 @@ function logTicks(low, high) {
 
 const short = (x) => (x >= 1e6 ? `${+(x / 1e6).toPrecision(3)}M` : x >= 1e3 ? `${+(x / 1e3).toPrecision(3)}k` : String(+x.toPrecision(3)));
 
+// Ends of an axis. `zero`: of a cost, from nothing; `log`: a decade at least, so that a percent is not shown as a difference.
+function axisEnds(values, { log = false, zero = false, least = 0, part = 0.06 } = {}) {
+  let [low, high] = [Math.min(...values), Math.max(...values)];
+  if (log) {
+    [low, high] = [Math.log10(low), Math.log10(high)];
+    if (high - low < 1) [low, high] = [(low + high - 1) / 2, (low + high + 1) / 2];
+  } else if (high - low < (least || (high === low ? 1 : 0))) {
+    const span = least || 1;
+    [low, high] = [(low + high - span) / 2, (low + high + span) / 2];
+  }
+  const pad = (high - low) * part;
+  return zero ? [0, high * (1 + part) || 1] : [low - pad, high + pad];
+}
+
 // A frame with axes; gives back the picture and the maps from values to places.
-function frame(title, xs, ys, { log = false, names = null, xLabel = "", whole = false } = {}) {
-  const pad = (low, high, part) => [low - (high - low || 1) * part, high + (high - low || 1) * part];
+function frame(title, xs, ys, { log = false, names = null, xLabel = "", yLabel = "score (0–100)", whole = false, zero = false } = {}) {
   const warp = log ? Math.log10 : (x) => x;
-  const [x0, x1] = names ? [-0.5, names.length - 0.5] : pad(warp(Math.min(...xs)), warp(Math.max(...xs)), 0.06);
-  const [y0, y1] = pad(Math.min(...ys), Math.max(...ys), 0.08);
+  const [x0, x1] = names ? [-0.5, names.length - 0.5] : axisEnds(xs, { log, zero, least: whole ? 1 : 0 });
+  const [y0, y1] = axisEnds(ys, { least: 1, part: 0.08 });
   const slanted = names !== null && names.length > 7; // so many do not fit side by side
   const bottom = BOX.bottom + (slanted ? 34 : 0);
   const across = BOX.width - BOX.left - BOX.right;
@@ -59,8 +80,19 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "", whole = 
     const turned = slanted ? { "text-anchor": "end", transform: `${place} rotate(-50)` } : { "text-anchor": "middle", transform: place };
     svg.append(drawn("text", turned, text));
   });
-  svg.append(drawn("text", { x: BOX.left + across / 2, y: BOX.height - 6, "text-anchor": "middle" }, xLabel));
+  svg.append(drawn("text", { class: "title", x: BOX.left + across / 2, y: BOX.height - 8, "text-anchor": "middle" }, xLabel),
+    drawn("text", { class: "title", "text-anchor": "middle", transform: `translate(14,${BOX.top + down / 2}) rotate(-90)` }, yLabel));
   return { svg, x, y };
+}
+
+// An interval; where it goes on beyond what is shown, its end is an arrow.
+function interval(at, ends, [low, high], y, stroke) {
+  const [from, to] = ends.map((end) => y(Math.min(high, Math.max(low, end))));
+  const bar = drawn("g", { class: "interval" }, drawn("path", { d: `M${at},${from}V${to}`, ...stroke, fill: "none", "stroke-width": 1.5, opacity: 0.6 }));
+  const arrow = (tip, back) => drawn("path", { class: "beyond", d: `M${at},${tip}l-4,${back}h8z`, fill: stroke.stroke });
+  if (ends[0] < low) bar.append(arrow(from + 5, -7));
+  if (ends[1] > high) bar.append(arrow(to - 5, 7));
+  return bar;
 }
 
 function figure(title, detail, ...pictured) {
@@ -68,24 +100,27 @@ function figure(title, detail, ...pictured) {
   return node("figure", {}, caption, ...pictured);
 }
 
-// points: {x, y, ends, row, column, table, label, hue, line}; with `names`, x counts them; those of one `line` are joined.
-function scatter(title, points, options) {
-  const [low, high] = shownRange(points);
-  const { svg, x, y: whereY } = frame(title, points.map((p) => p.x), [low, high], options);
-  const y = (value) => whereY(Math.min(high, Math.max(low, value)));
+// points: {x, y, ends, row, column, table, row's look, label, more, line, hollow}; with `names`, x counts them; those of
+// one `line` are joined, and so are those of the `front`.
+function scatter(title, points, { front = [], ...options }) {
+  const shownEnds = shownRange(points);
+  const { svg, x, y } = frame(title, points.map((p) => p.x), shownEnds, options);
   const places = points.map((p) => x(p.x));
-  const place = sideBySide(places, options.names ? (0.4 * (BOX.width - BOX.left - BOX.right)) / options.names.length : 18);
+  const place = options.names ? sideBySide(places, (0.4 * (BOX.width - BOX.left - BOX.right)) / options.names.length) : places;
+  const [best, ...others] = [...front].sort((a, b) => a.x - b.x);
+  if (others.length) svg.append(drawn("path", { class: "front", d: `M${x(best.x)},${y(best.y)}${others.map((p) => `H${x(p.x)}V${y(p.y)}`).join("")}` }));
   for (const line of new Set(points.map((p) => p.line).filter((name) => name !== undefined))) {
     const along = points.map((p, i) => ({ p, at: place[i] })).filter(({ p }) => p.line === line).sort((a, b) => a.p.x - b.p.x);
     const path = along.map(({ p, at }) => `${at},${y(p.y)}`).join("L");
-    svg.append(drawn("path", { d: `M${path}`, fill: "none", stroke: color(along[0].p.hue), "stroke-width": 1.6 }));
+    svg.append(drawn("path", { d: `M${path}`, fill: "none", stroke: color(along[0].p.look[0]), "stroke-width": 1.6 }));
   }
   points.forEach((p, i) => {
-    const stroke = { stroke: color(p.hue), "stroke-width": 1.5, fill: "none" };
-    const group = drawn("g", { tabindex: 0, role: "button", "aria-label": `${p.label}: ${shown(p.y)}` });
-    group.append(drawn("title", {}, `${p.label}: ${shown(p.y)}${p.ends ? ` (${range(p.ends)})` : ""}`));
-    if (p.ends) group.append(drawn("path", { d: `M${place[i]},${y(p.ends[0])}V${y(p.ends[1])}`, ...stroke, opacity: 0.55 }));
-    group.append(drawn("path", { d: markOf(p.hue), transform: `translate(${place[i]},${y(p.y)})`, fill: color(p.hue) }));
+    const text = `${p.label}: ${shown(p.y)}${p.ends ? ` (${range(p.ends)})` : ""}${p.more ? `; ${p.more}` : ""}`;
+    const group = drawn("g", { tabindex: 0, role: "button", "aria-label": text });
+    group.append(drawn("title", {}, text));
+    if (p.ends) group.append(interval(place[i], p.ends, shownEnds, y, { stroke: color(p.look) }));
+    const fill = p.hollow ? { fill: "var(--paper)", stroke: color(p.look), "stroke-width": 1.5 } : { fill: color(p.look) };
+    group.append(drawn("path", { d: markOf(p.look), transform: `translate(${place[i]},${y(p.y)})`, ...fill }));
     const open = () => openCell(p.table, p.row, p.column);
     group.addEventListener("click", open);
     group.addEventListener("keydown", (event) => {
@@ -120,7 +155,7 @@ function sideBySide(places, most) {
 }
 
 // Dev score by epoch: the mean over seeds, and the lowest and highest of them.
-function lineOf(row, index, runs) {
+function lineOf(row, runs) {
   const curves = runs.map((run) => run[RUN.curve]).filter((curve) => curve.length);
   const length = Math.max(0, ...curves.map((curve) => curve.length));
   const first = Math.min(...runs.map((run) => run[RUN.first] ?? 1)); // 0: an untrained model's score
@@ -132,101 +167,31 @@ function lineOf(row, index, runs) {
       points.push([epoch + first, mean, Math.min(...values), Math.max(...values)]);
     }
   }
-  return { label: rowName(row), index, points };
+  return { row, look: row.look, points };
 }
 
 function curvePlot(title, series) {
-  const drawnSeries = series.filter((one) => one.points.length);
-  if (!drawnSeries.length) return node("p", {}, "No epochs are stored.");
+  const drawnSeries = series.filter((one) => one.points.length > 1);
+  if (!drawnSeries.length) return node("p", {}, series.some((one) => one.points.length) ? "One epoch: there is no curve." : "No epochs are stored.");
   const all = drawnSeries.flatMap((one) => one.points);
-  const { svg, x, y } = frame(title, all.map((p) => p[0]), all.flatMap((p) => [p[2], p[3]]), { xLabel: "epoch", whole: true });
-  for (const { points, index, label } of drawnSeries) {
+  const { svg, x, y } = frame(title, all.map((p) => p[0]), all.flatMap((p) => [p[2], p[3]]),
+    { xLabel: "epoch", yLabel: "dev score (0–100)", whole: true });
+  for (const { points, row, look } of drawnSeries) {
     const upper = points.map((p) => `${x(p[0])},${y(p[3])}`);
     const lower = points.map((p) => `${x(p[0])},${y(p[2])}`).reverse();
     const line = points.map((p) => `${x(p[0])},${y(p[1])}`).join("L");
-    svg.append(drawn("path", { d: `M${[...upper, ...lower].join("L")}Z`, fill: color(index), opacity: 0.1 }));
-    const dash = ["", "6 3", "2 3", "8 3 2 3"][Math.floor(index / 4) % 4];
-    svg.append(drawn("path", { d: `M${line}`, fill: "none", stroke: color(index), "stroke-width": 1.8, "stroke-dasharray": dash },
-      drawn("title", {}, label)));
+    svg.append(drawn("path", { d: `M${[...upper, ...lower].join("L")}Z`, fill: color(look), opacity: 0.1 }));
+    const dash = ["", "6 3", "2 3", "8 3 2 3"][(Math.floor(look[0] / 4) + look[1]) % 4];
+    svg.append(drawn("path", { d: `M${line}`, fill: "none", stroke: color(look), "stroke-width": 1.8, "stroke-dasharray": dash },
+      drawn("title", {}, rowName(row))));
     const [end, mean] = points[points.length - 1];
-    svg.append(drawn("path", { d: markOf(index), transform: `translate(${x(end)},${y(mean)})`, fill: color(index) }));
+    svg.append(drawn("path", { d: markOf(look), transform: `translate(${x(end)},${y(mean)})`, fill: color(look) }));
   }
   return svg;
 }
 
-function legend(entries) {
-  return node("div", { class: "keys" }, ...entries.map(({ label, index }) => node("span", {},
-    drawn("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, drawn("path", { d: markOf(index), fill: color(index) })), label)));
-}
+const keyMark = (look) => drawn("svg", { viewBox: "-6 -6 12 12", "aria-hidden": "true" }, drawn("path", { d: markOf(look), fill: color(look) }));
 
-function meanTime(cell) {
-  const times = cell.runs.map((i) => DATA.runs[i][RUN.train]).filter((time) => time !== null);
-  return times.length ? times.reduce((a, b) => a + b, 0) / times.length : null;
+function legend(rows) {
+  return node("div", { class: "keys" }, ...rows.map((row) => node("span", {}, keyMark(row.look), ...rowNodes(row))));
 }
-
-// A method of several sizes is a line of one colour; where there is none, each row has its own.
-function byParameters(rows, point) {
-  const sized = rows.filter(({ row }) => row.params);
-  const labels = [...new Set(sized.map(({ row }) => row.label))];
-  const sizes = (label) => new Set(sized.filter(({ row }) => row.label === label).map(({ row }) => row.params)).size;
-  if (new Set(sized.map(({ row }) => row.params)).size < 2) return [];
-  const lines = labels.filter((label) => sizes(label) > 1);
-  const points = sized.map((one) => ({ ...point(one, one.row.params),
-    ...(lines.length ? { hue: labels.indexOf(one.row.label) } : {}), ...(lines.includes(one.row.label) ? { line: one.row.label } : {}) }));
-  const made = scatter("Score against parameters", points, { log: true, xLabel: "trainable parameters" });
-  const shownLegend = lines.length ? [legend(labels.map((label, index) => ({ label, index })))] : [];
-  return [figure("Score against parameters", "logarithmic", made, ...shownLegend)];
-}
-
-function pictures(tableIndex, column) {
-  const about = DATA.tables[tableIndex];
-  const kind = about.columns.find((one) => one[0] === column)[2];
-  const rows = about.rows.map((row, i) => ({ row, i, cell: row.cells[column] })).filter(({ cell }) => cell?.v !== undefined);
-  const point = ({ row, i, cell }, x) =>
-    ({ x, y: cell.v, ends: cell.t || cell.b, row: i, hue: i, column, table: tableIndex, label: rowName(row) });
-  const made = [];
-  const add = (title, detail, value, options) => {
-    const points = rows.filter((one) => value(one) !== null && value(one) !== undefined).map((one) => point(one, value(one)));
-    if (new Set(points.map((p) => p.x)).size > 1) made.push(figure(title, detail, scatter(title, points, options)));
-  };
-  const shapes = [...new Map(rows.filter(({ row }) => row.shape).map(({ row }) => [row.shape, row.rank ?? 0]))]
-    .sort((a, b) => a[1] - b[1]).map(([shape]) => shape);
-  if (kind === "task") {
-    const series = [...rows].sort((a, b) => b.cell.v - a.cell.v).slice(0, 12).sort((a, b) => a.i - b.i)
-      .map(({ row, i, cell }) => lineOf(row, i, cell.runs.map((k) => DATA.runs[k])));
-    const detail = rows.length > 12 ? "mean, lowest and highest seed; the best 12 rows" : "mean, lowest and highest seed";
-    if (series.some((one) => one.points.length)) {
-      made.push(figure("Dev score by epoch", detail, curvePlot("Dev score by epoch", series)));
-    }
-  }
-  add("Score by shape of A", "in order of rank", ({ row }) => (row.shape ? shapes.indexOf(row.shape) : null),
-    { names: shapes, xLabel: "shape of A" });
-  made.push(...byParameters(rows, point));
-  add("Score against training time", "mean over runs", ({ cell }) => meanTime(cell), { xLabel: "seconds of training" });
-  add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
-  const keys = rows.map(({ row, i }) => ({ label: rowName(row), index: i }));
-  const named = keys.length > 14 ? node("details", {}, node("summary", {}, `The marks of the ${keys.length} rows`), legend(keys)) : legend(keys);
-  named.style.gridColumn = "1 / -1";
-  document.getElementById("plot-area").replaceChildren(named, ...made);
-}
-
-function startPictures() {
-  const [pickTable, pickTask] = ["pick-table", "pick-task"].map((id) => document.getElementById(id));
-  if (!pickTable) return;
-  const columnsOf = (about) => about.columns.filter(([key, , kind]) =>
-    SCORES.includes(kind) && about.rows.some((row) => row.cells[key]?.v !== undefined));
-  DATA.tables.forEach((about, i) => {
-    if (about.ours && columnsOf(about).length) pickTable.append(new Option(about.heading, i));
-  });
-  if (!pickTable.options.length) { document.getElementById("plots").remove(); return; }
-  const fill = () => {
-    pickTask.replaceChildren(...columnsOf(DATA.tables[pickTable.value]).map(([key, label]) => new Option(label, key)));
-    draw();
-  };
-  const draw = () => pictures(Number(pickTable.value), pickTask.value);
-  pickTable.addEventListener("change", fill);
-  pickTask.addEventListener("change", draw);
-  fill();
-}
-
-startPictures();

@@ -10,7 +10,7 @@ function trialMark([number, state, value], x, y) {
 }
 
 function historyPicture(trials) {
-  const { svg, x, y } = frame("Dev score by trial", trials.map((t) => t[0]), trials.map((t) => t[2]), { xLabel: "trial" });
+  const { svg, x, y } = frame("Dev score by trial", trials.map((t) => t[0]), trials.map((t) => t[2]), { xLabel: "trial", yLabel: "dev score (0–100)", whole: true });
   const steps = [];
   let best = -Infinity;
   for (const [number, state, value] of trials) {
@@ -29,7 +29,7 @@ function slicePicture(axis, place, trials) {
   const values = there.map((trial) => trial[3][place]);
   const xs = axis.names ? values : [...values, ...axis.range];
   const { svg, x, y } = frame(`Dev score along ${axis.key}`, xs, there.map((t) => t[2]),
-    { names: axis.names, log: axis.log, xLabel: axis.key });
+    { names: axis.names, log: axis.log, xLabel: axis.log ? `${axis.key}, logarithmic` : axis.key, yLabel: "dev score (0–100)" });
   there.forEach((trial, i) => svg.append(trialMark(trial, x(values[i]), y(trial[2]))));
   return svg;
 }
@@ -37,11 +37,11 @@ function slicePicture(axis, place, trials) {
 function startStudies() {
   (DATA.studies || []).forEach((study, i) => {
     const trials = study.trials.filter(([, state, value]) => value !== null && LOOKS[state]);
-    if (!trials.length) return;
+    if (trials.length < 2) return; // one point is no picture
     const history = figure("Dev score by trial", "dots finished, crosses pruned, line the best until then", historyPicture(trials));
-    const slices = study.axes.map((axis, place) =>
-      figure(`Dev score along ${axis.key}`, axis.log ? "logarithmic" : "", slicePicture(axis, place, trials)));
-    document.getElementById(`study-${i}-plots`).replaceChildren(history, ...slices);
+    const slices = study.axes.map((axis, place) => [axis, place]).filter(([, place]) => trials.filter((t) => t[3][place] !== null).length > 1)
+      .map(([axis, place]) => figure(`Dev score along ${axis.key}`, axis.log ? "logarithmic" : "", slicePicture(axis, place, trials)));
+    document.getElementById(`study-${i}-plots`).replaceChildren(...arranged([history, ...slices]));
   });
 }
 

@@ -4,9 +4,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from krona.messages import amount
-from krona.report import text
+from krona.report import palette, text
 from krona.report.curves import curves_of
-from krona.report.formats.svg import lines, pieces, sizes
+from krona.report.formats.svg import costs, lines, pieces, sizes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 LEFT, RIGHT, STEP = 150, 120, 30
@@ -26,7 +26,11 @@ def render(report: Report, target: Target) -> str:
             by_size = sizes.lines_by_size(rows)
             head, y = _head(table, column, [cell for _, cell in rows], bold=not by_size)
             remarks = text.remarks(table, column)
-            return sizes.drawn(head, y, by_size, remarks) if by_size else _drawn(head, y, rows, remarks)
+            return (
+                sizes.drawn(head, y, column.label, by_size, remarks)
+                if by_size
+                else _drawn(head, y, column, table.scored_on(column), rows, remarks)
+            )
     parts, bottom = pieces.lines(40, " ".join(report.empty) if report.empty else "No finished run.")
     return pieces.frame(bottom + 20, parts)
 
@@ -55,37 +59,57 @@ def _fewest_seeds(cell: Cell) -> int:
     return min(Counter(task for task, _ in pairs).values())
 
 
-def _drawn(head: list[str], y: float, rows: list[tuple[Row, Cell]], remarks: list[str]) -> str:
-    marks = pieces.ticks(*_range([cell for _, cell in rows]))
+def _drawn(
+    head: list[str], y: float, column: Column, split: str, rows: list[tuple[Row, Cell]], remarks: list[str]
+) -> str:
+    marks, left = pieces.ticks(*_range([cell for _, cell in rows])), _left(rows)
     low, high = marks[0], marks[-1]
 
     def x(value: float) -> float:
-        return LEFT + (value - low) / (high - low) * (pieces.WIDTH - LEFT - RIGHT)
+        return left + (value - low) / (high - low) * (pieces.WIDTH - left - RIGHT)
 
+    if len(rows) == 1:  # one point is no picture
+        ((row, cell),) = rows
+        shown = f"{text.value(cell)}{text.warning(cell)} {text.spread(cell)}".strip()
+        named = f'<text class="ink" x="20" y="{y + 16}">{pieces.label(row)}</text>'
+        below, end = pieces.lines(y + 46, *remarks)
+        return pieces.frame(end + 10, [*head, named, pieces.words(left, y + 16, shown, "ink"), *below])
     bottom = y + STEP * len(rows)
     parts = head
     for value in marks:
         parts += [pieces.line("line", x(value), y - 4, x(value), bottom)]
         parts += [pieces.words(x(value), bottom + 18, pieces.tick_text(value), "soft", "middle")]
     for i, (row, cell) in enumerate(rows):
-        parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, x)
+        parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, left, x)
+    parts.append(
+        pieces.words((left + pieces.WIDTH - RIGHT) / 2, bottom + 36, f"{column.label}, score (0–100)", "ink", "middle")
+    )
+    cut = any(
+        x(end) < left - 0.5 or x(end) > pieces.WIDTH - RIGHT + 0.5 for _, cell in rows for end in cell.interval or ()
+    )
     legend = "Upper line: over seeds (Student's t); lower: over test sets (bootstrap), both 95 %."
     legend += " Ring: the paper." if any(cell.paper is not None for _, cell in rows) else ""
-    below, end = pieces.lines(bottom + 42, legend, *remarks)
-    return pieces.frame(end + 4, [*parts, *below])
+    legend += " Arrow: the interval goes on." if cut else ""
+    below, end = pieces.lines(bottom + 60, legend)
+    small, end, told = costs.panels(rows, split, f"{column.label}, score", end + 14)
+    more, end = pieces.lines(end + 20 if small else end, *filter(None, [told]), *remarks)
+    return pieces.frame(end + 4, [*parts, *below, *small, *more])
 
 
-def _row(row: Row, cell: Cell, y: float, x: Callable[[float], float]) -> list[str]:
+def _row(row: Row, cell: Cell, y: float, left: float, x: Callable[[float], float]) -> list[str]:
     assert cell.value is not None
+    slot, right = palette.slot(palette.method_of(row)), pieces.WIDTH - RIGHT
     parts = [f'<text class="ink" x="20" y="{y + 5}">{pieces.label(row)}</text>']
     for ends, name, width, at in ((cell.test_interval, "test", 3, y + 9), (cell.interval, "seeds", 4, y)):
-        if ends is not None and x(ends[1]) > LEFT:
-            a, b = (min(pieces.WIDTH - RIGHT, max(LEFT, x(end))) for end in ends)
-            parts.append(pieces.line(name, a, at, b, at, width))
-    if x(cell.value) < LEFT:  # too far below the others to be drawn with them
-        parts.append(f'<path class="mark" d="M{LEFT},{y - 6}v12l-9,-6z"/>')
+        if ends is not None and x(ends[1]) > left:
+            a, b = (min(right, max(left, x(end))) for end in ends)
+            parts.append(pieces.line(name, a, at, b, at, width, slot))
+            parts += [pieces.arrow(a, at, "left", slot)] if x(ends[0]) < left - 0.5 else []
+            parts += [pieces.arrow(b, at, "right", slot)] if x(ends[1]) > right + 0.5 else []
+    if x(cell.value) < left:  # too far below the others to be drawn with them
+        parts.append(f'<path class="mark" {pieces.hue(slot)} d="M{left},{y - 6}v12l-9,-6z"/>')
     else:
-        parts.append(f'<circle class="mark" cx="{x(cell.value):.1f}" cy="{y}" r="5.5"/>')
+        parts.append(f'<circle class="mark" {pieces.hue(slot)} cx="{x(cell.value):.1f}" cy="{y}" r="5.5"/>')
     if cell.paper is not None:
         parts.append(f'<circle class="ring" cx="{x(cell.paper):.1f}" cy="{y}" r="6" stroke-width="2"/>')
     shown = f"{text.value(cell)}{text.warning(cell)} {text.spread(cell)}".strip()
@@ -93,10 +117,19 @@ def _row(row: Row, cell: Cell, y: float, x: Callable[[float], float]) -> list[st
     return parts
 
 
+def _left(rows: list[tuple[Row, Cell]]) -> float:
+    """Where the axis begins: behind the longest name."""
+    longest = max(len(row.label) * 7.4 + len(row.differs) * 5.4 for row, _ in rows)
+    return min(max(LEFT, 34 + longest), pieces.WIDTH / 2)
+
+
 def _range(cells: list[Cell]) -> tuple[float, float]:
-    """Test intervals and means fit; a wide interval over two seeds is cut, and so is one row far below the others."""
+    """What fits: test intervals, means, seeds' intervals up to twice that. One row far below the others is cut."""
     values = sorted(cell.value for cell in cells if cell.value is not None)
     if len(values) > 2 and values[1] - values[0] > 1.5 * (values[-1] - values[1]):
         cells = [cell for cell in cells if cell.value != values[0]]
     ends = [end for cell in cells for end in (*(cell.test_interval or ()), cell.value, cell.paper) if end is not None]
-    return min(ends), max(ends)
+    low, high = min(ends), max(ends)
+    room = (high - low) / 2
+    seeds = [min(high + room, 100.0, max(low - room, end)) for cell in cells for end in cell.interval or ()]
+    return min(ends + seeds), max(ends + seeds)

@@ -5,19 +5,19 @@ import math
 import textwrap
 from html import escape
 
+from krona.report import palette
 from krona.report.table import Row
 from krona.report.text import label_parts
 
 WIDTH = 760
 STYLE = """
-.ink{fill:#1d1f23}.soft{fill:#5c626d}.line{stroke:#d9dbe0}.mark{fill:#1f5fbf}.seeds{stroke:#1f5fbf}.test{stroke:#9db8e0}
-.ring{stroke:#c47a00;fill:none}.bold{font-weight:700}
-.s0{--c:#1f5fbf}.s1{--c:#b86e00}.s2{--c:#268f80}.s3{--c:#97508c}
+.ink{fill:#1d1f23}.soft{fill:#5c626d}.line{stroke:#d9dbe0}.mark,.beyond{fill:var(--c)}.seeds{stroke:var(--c)}
+.test{stroke:var(--c);opacity:.4}.ring{stroke:#c47a00;fill:none}.bold{font-weight:700}
+.front{stroke:#5c626d;fill:none;stroke-dasharray:5 3}.hollow{stroke-width:1.6}.small{font-size:11px}
 .stroke{stroke:var(--c);fill:none}.fill{fill:var(--c)}
 text{font-family:system-ui,sans-serif;font-size:13px}.title{font-weight:600;font-size:15px}.back{fill:#fff}
-@media (prefers-color-scheme:dark){.ink{fill:#e6e7ea}.soft{fill:#a2a8b4}.line{stroke:#343943}.mark{fill:#8ab4ff}
-.seeds{stroke:#8ab4ff}.test{stroke:#4a6592}.ring{stroke:#efb118}.back{fill:#15171b}
-.s0{--c:#8ab4ff}.s1{--c:#efb118}.s2{--c:#6cc5b0}.s3{--c:#d9a3cf}}
+@media (prefers-color-scheme:dark){.ink{fill:#e6e7ea}.soft{fill:#a2a8b4}.line{stroke:#343943}.ring{stroke:#efb118}
+.front{stroke:#a2a8b4}.back{fill:#15171b}}
 """
 MARKS = ("M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0", "M-4.5,-4.5h9v9h-9z", "M0,-5.6L5.4,4.2H-5.4z", "M0,-6L6,0L0,6L-6,0z")
 LETTER = 6.9  # mean width of a letter at 13 px
@@ -27,7 +27,7 @@ def frame(height: float, parts: list[str]) -> str:
     """The whole picture."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img">'
-        f"<style>{STYLE}</style>"
+        f"<style>{palette.css()}{STYLE}</style>"
         f'<rect class="back" width="{WIDTH}" height="{height:.0f}" rx="6"/>{"".join(parts)}</svg>\n'
     )
 
@@ -42,9 +42,27 @@ def lines(y: float, *values: str) -> tuple[list[str], float]:
     return [words(20, y + 18 * i, line, "soft") for i, line in enumerate(broken)], y + 18 * len(broken)
 
 
-def line(kind: str, x1: float, y1: float, x2: float, y2: float, width: float = 1) -> str:
+def plain(row: Row) -> str:
+    """The row's whole name, for a tooltip."""
+    return escape(f"{row.label} ({row.differs})" if row.differs else row.label)
+
+
+def hue(slot: int) -> str:
+    """The attribute that gives an element and its children a method's colour."""
+    return f'style="--c:var(--c{slot % len(palette.LIGHT)})"'
+
+
+def arrow(x: float, y: float, direction: str, slot: int) -> str:
+    """Where an interval goes on beyond the axis; ``direction``: left, right, up or down."""
+    turned = {"right": 0, "down": 90, "left": 180, "up": 270}[direction]
+    place = f"translate({x:.1f},{y:.1f}) rotate({turned})"
+    return f'<path class="beyond" {hue(slot)} d="M0,0l-9,-5.5v11z" transform="{place}"/>'
+
+
+def line(kind: str, x1: float, y1: float, x2: float, y2: float, width: float = 1, slot: int = 0) -> str:
     ends = f'x1="{x1:.1f}" x2="{x2:.1f}" y1="{y1:.1f}" y2="{y2:.1f}"'
-    return f'<line class="{kind}" {ends} stroke-width="{width}"/>'
+    colour = "" if kind == "line" else f" {hue(slot)}"
+    return f'<line class="{kind}"{colour} {ends} stroke-width="{width}"/>'
 
 
 def label(row: Row) -> str:

@@ -5,25 +5,28 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from krona.outputs.degenerate import SIGN
+from krona.report import palette
 from krona.report.formats.svg import pieces
 from krona.report.table import Cell, Row
 
-LEFT, RIGHT, HEIGHT = 60, 130, 300
-APART = 7.0  # points of one size stand side by side, in pixels
+LEFT, RIGHT, HEIGHT = 72, 130, 300
 
+SEVERAL = 1.2  # of the largest over the smallest: less is one size, such as that of several shapes
 Point = tuple[int, Cell]  # trainable parameters, score
 Lines = dict[str, list[Point]]  # of each method
 
 
-def drawn(head: list[str], top: float, found: Lines, remarks: list[str]) -> str:
-    """The picture below its ``head``; intervals over seeds, where there are several."""
+def drawn(head: list[str], top: float, label: str, found: Lines, remarks: list[str]) -> str:
+    """The picture below its ``head``; intervals over seeds, where there are several. Equal sizes stand at one place."""
     points = [point for line in found.values() for point in line]
     sizes = sorted({size for size, _ in points})
     marks = pieces.ticks(*_range([cell for _, cell in points]))
     left, right, bottom = LEFT, pieces.WIDTH - RIGHT, top + HEIGHT
 
+    low, high = _decade(sizes)
+
     def x(size: int) -> float:
-        part = (math.log(size) - math.log(sizes[0])) / (math.log(sizes[-1]) - math.log(sizes[0]))
+        part = (math.log10(size) - low) / (high - low)
         return left + 24 + part * (right - left - 48)
 
     def y(value: float) -> float:
@@ -40,15 +43,18 @@ def drawn(head: list[str], top: float, found: Lines, remarks: list[str]) -> str:
             last = x(size)
     ends = pieces.apart([y(line[-1][1].value or 0.0) for line in found.values()])
     for i, (name, line) in enumerate(found.items()):
-        shift = (i - (len(found) - 1) / 2) * APART
-        places = [(x(size) + shift, cell) for size, cell in line]
-        parts += _line(i % len(pieces.MARKS), places, y)
+        slot = _slot(line)
+        parts += _line(slot, [(x(size), cell) for size, cell in line], y, (marks[0], marks[-1]))
         named = pieces.label(Row(name, name))
-        parts.append(f'<text class="fill s{i % 4} bold" x="{right + 6}" y="{ends[i] + 4:.1f}">{named}</text>')
+        parts.append(f'<text class="fill bold" {pieces.hue(slot)} x="{right + 6}" y="{ends[i] + 4:.1f}">{named}</text>')
     bars = [end for _, cell in points for end in cell.interval or ()]
-    cut = ", cut at the edge" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
-    intervals = f"; bars: over seeds (Student's t, 95 %){cut}" if bars else ""
-    below, end = pieces.lines(bottom + 44, f"Trainable parameters, logarithmic{intervals}.", *remarks)
+    cut = "; arrow: it goes on" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
+    across = (left + right) / 2
+    parts.append(pieces.words(across, bottom + 40, "trainable parameters, logarithmic", "ink", "middle"))
+    parts.append(f'<g transform="translate(16,{top + HEIGHT / 2:.0f}) rotate(-90)">'
+                 f'{pieces.words(0, 0, f"{label}, score (0–100)", "ink", "middle")}</g>')  # fmt: skip
+    bars_are = [f"Bars: over seeds (Student's t, 95 %){cut}."] if bars else []
+    below, end = pieces.lines(bottom + 64, *bars_are, *remarks)
     return pieces.frame(end + 4, [*parts, *below])
 
 
@@ -60,21 +66,36 @@ def lines_by_size(rows: list[tuple[Row, Cell]]) -> Lines:
         if len(sizes) == 1 and (size := sizes.pop()):
             found[row.label].append((size, cell))
     lines = {name: sorted(points, key=lambda point: point[0]) for name, points in found.items()}
-    return {name: points for name, points in lines.items() if points[0][0] < points[-1][0]}
+    return {name: points for name, points in lines.items() if points[-1][0] >= SEVERAL * points[0][0]}
 
 
-def _line(i: int, places: list[tuple[float, Cell]], y: Callable[[float], float]) -> list[str]:
+def _slot(line: list[Point]) -> int:
+    return palette.slot(next(run.result.method for _, cell in line for run in cell.runs))
+
+
+def _decade(sizes: list[int]) -> tuple[float, float]:
+    """The axis' ends as exponents: a decade at least, so that a few percent are not shown as a difference."""
+    low, high = math.log10(sizes[0]), math.log10(sizes[-1])
+    short = max(0.0, 1 - (high - low)) / 2
+    return low - short, high + short
+
+
+def _line(
+    slot: int, places: list[tuple[float, Cell]], y: Callable[[float], float], ends: tuple[float, float]
+) -> list[str]:
     path = "L".join(f"{x:.1f},{y(cell.value or 0.0):.1f}" for x, cell in places)
-    parts = [f'<path class="stroke s{i}" d="M{path}" stroke-width="2"/>']
+    parts = [f'<path class="stroke" {pieces.hue(slot)} d="M{path}" stroke-width="2"/>']
     for x, cell in places:
         if cell.interval:
             low, high = cell.interval
-            parts.append(pieces.line(f"stroke s{i}", x, y(low), x, y(high), 1.5))
+            parts.append(pieces.line("stroke", x, y(low), x, y(high), 1.5, slot))
+            parts += [pieces.arrow(x, y(low), "down", slot)] if low < ends[0] else []
+            parts += [pieces.arrow(x, y(high), "up", slot)] if high > ends[1] else []
         if cell.warned:
             parts.append(pieces.words(x, y(cell.value or 0.0) - 9, SIGN, "ink bold", "middle"))
-        parts.append(
-            f'<path class="fill s{i}" d="{pieces.MARKS[i]}" transform="translate({x:.1f},{y(cell.value or 0.0):.1f})"/>'
-        )
+        place = f"translate({x:.1f},{y(cell.value or 0.0):.1f})"
+        shape = pieces.MARKS[palette.mark(slot)]
+        parts.append(f'<path class="fill" {pieces.hue(slot)} d="{shape}" transform="{place}"/>')
     return parts
 
 

@@ -1,0 +1,53 @@
+"""Columns beside the scores: what a row's runs trained, took and left behind."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from krona.report.costs import seconds_a_step
+from krona.report.front import memory
+from krona.report.selection import StoredRun
+from krona.report.table import Cell
+
+Value = Callable[[StoredRun], float | None]
+LABELS = {
+    "params": "Params (%)", "rank": "Rank of the update", "time": "Training (s)", "step": "Step (ms)",
+    "memory": "Peak memory (GB)", "adapter": "Adapter (KB)",
+}  # fmt: skip
+WHERE_KNOWN = ("step", "memory", "adapter")  # left out of a table where no row has one
+
+
+def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
+    """The mean over finished runs, or the largest of what does not depend on the seed."""
+    done = [run for run in runs if run.status == "done"]
+    value, together, digits = _EXTRAS[name]
+    found = [one for run in done if (one := value(run)) is not None]
+    if not found:
+        return Cell(missing="")
+    shown = float(together(found))
+    return Cell(shown, digits=0 if name != "params" and shown >= 100 else digits)
+
+
+def _step(run: StoredRun) -> float | None:
+    found = seconds_a_step([run])
+    return 1000 * found[0][1] if found else None
+
+
+def _memory(run: StoredRun) -> float | None:
+    spent = memory(run)
+    return spent / 1e9 if spent else None
+
+
+def _adapter(run: StoredRun) -> float | None:
+    path = run.path.with_name("adapter.safetensors")
+    return path.stat().st_size / 1e3 if path.is_file() else None
+
+
+_EXTRAS: dict[str, tuple[Value, Callable[[list[float]], float], int]] = {
+    "params": (lambda run: run.result.trainable_percent, max, -3),
+    "rank": (lambda run: run.result.provenance.get("update_rank"), max, 0),
+    "time": (lambda run: run.result.times.get("train") or None, lambda found: float(np.mean(found)), 0),
+    "step": (_step, lambda found: float(np.mean(found)), -3),
+    "memory": (_memory, max, -3),
+    "adapter": (_adapter, max, -3),
+}

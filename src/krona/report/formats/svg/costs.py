@@ -1,0 +1,114 @@
+"""Score against parameters, training time and peak memory: small pictures side by side, the Pareto front marked."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from krona.report import front, palette
+from krona.report.formats.svg import pieces
+from krona.report.front import Standing
+from krona.report.table import Cell, Row
+from krona.report.text import label_parts
+
+LEFT, RIGHT, GAP, HEIGHT = 62, 20, 26, 150
+TITLES = {
+    "params": ("trainable parameters, log.", 1.0),
+    "time": ("training time (s)", 1.0),
+    "memory": ("peak memory (GB)", 1e9),
+}
+LEGEND = "Lower pictures: filled and joined is the Pareto front"
+Found = list[tuple[Row, Cell, Standing]]
+
+
+def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float) -> tuple[list[str], float, str]:
+    """A picture for each cost that differs between rows, where they end, and the sentence that explains them."""
+    known: dict[str, Found] = {}
+    for cost in front.COSTS:
+        standings = front.standings([cell.runs for _, cell in rows], split, cost)
+        found = [(row, cell, one) for (row, cell), one in zip(rows, standings, strict=True) if one is not None]
+        if len({one.cost for *_, one in found}) > 1:
+            known[cost] = found
+    if not known:
+        return [], top, ""
+    values = [cell.value for found in known.values() for _, cell, _ in found if cell.value is not None]
+    marks = pieces.ticks(min(values), max(values))
+    across = (pieces.WIDTH - LEFT - RIGHT - GAP * (len(known) - 1)) / len(known)
+    bottom = top + HEIGHT
+
+    def y(value: float) -> float:
+        return bottom - (value - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
+
+    parts = [pieces.words(LEFT - 8, y(mark) + 4, pieces.tick_text(mark), "soft", "end") for mark in marks]
+    turned = pieces.words(0, 0, label, "ink", "middle")
+    parts.append(f'<g transform="translate(16,{top + HEIGHT / 2:.0f}) rotate(-90)">{turned}</g>')
+    for number, (cost, found) in enumerate(known.items()):
+        left = LEFT + number * (across + GAP)
+        parts += [pieces.line("line", left, y(mark), left + across, y(mark)) for mark in marks]
+        parts += _panel(cost, found, left, across, bottom, y)
+    sure = any(one.probability is not None for found in known.values() for *_, one in found)
+    legend = f"{LEGEND}{', with the probability to be on it (bootstrap over seeds)' if sure else ''}."
+    return parts, bottom + 40, legend
+
+
+def _panel(
+    cost: str, found: Found, left: float, across: float, bottom: float, y: Callable[[float], float]
+) -> list[str]:
+    title, unit = TITLES[cost]
+    spent = [one.cost / unit for *_, one in found]
+    if cost == "params":
+        low, high = math.log10(min(spent)), math.log10(max(spent))
+        short = max(0.0, 1 - (high - low)) / 2  # a decade at least
+        low, high = low - short, high + short
+        ticks = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)] or [min(spent)]
+    else:  # a cost starts at nothing
+        low, high = 0.0, max(spent)
+        ticks = [tick for tick in pieces.ticks(low, high)[::2] if tick <= high]
+
+    def x(value: float) -> float:
+        place = math.log10(value) if cost == "params" else value
+        return left + 8 + (place - low) / (high - low) * (across - 16)
+
+    parts = [pieces.words(left + across / 2, bottom + 36, title, "ink", "middle")]
+    parts += [pieces.words(x(tick), bottom + 17, pieces.tick_text(tick), "soft", "middle") for tick in ticks]
+    best = sorted((one.cost / unit, cell.value or 0.0) for _, cell, one in found if one.on_front)
+    steps = "".join(f"H{x(a):.1f}V{y(b):.1f}" for a, b in best[1:])
+    parts.append(f'<path class="front" d="M{x(best[0][0]):.1f},{y(best[0][1]):.1f}{steps}"/>')
+    for row, cell, one in sorted(found, key=lambda each: each[2].on_front):
+        slot = palette.slot(palette.method_of(row))
+        place = f"translate({x(one.cost / unit):.1f},{y(cell.value or 0.0):.1f})"
+        shape, kind = pieces.MARKS[palette.mark(slot)], "fill" if one.on_front else "stroke hollow"
+        sure = "" if one.probability is None else f", on the front: {100 * one.probability:.0f} %"
+        told = f"<title>{pieces.plain(row)}{sure}</title>"
+        parts.append(f'<path class="{kind}" {pieces.hue(slot)} d="{shape}" transform="{place}">{told}</path>')
+    return [*parts, *_names(found, unit, x, y, left + across)]
+
+
+def _names(
+    found: Found, unit: float, x: Callable[[float], float], y: Callable[[float], float], right: float
+) -> list[str]:
+    """The names of the points on the front, each with its probability."""
+    parts: list[str] = []
+    placed: list[tuple[float, float]] = []
+    labels = [row.label for row, *_ in found]
+    for row, cell, one in found:
+        if not one.on_front:
+            continue
+        at, sure = x(one.cost / unit), "" if one.probability is None else f" {100 * one.probability:.0f} %"
+        anchor, aside = ("end", -8) if at > right - 90 else ("start", 8)
+        point = y(cell.value or 0.0)
+        free = (point + shift for shift in (-5, 15, -18, 28) if not _near(placed, at, point + shift))
+        if (height := next(free, None)) is None:
+            continue  # its tooltip has it
+        placed.append((at, height))
+        several = labels.count(row.label) > 1 and row.differs
+        named = pieces.label(Row(row.key, row.differs.rpartition("=")[2] if several else row.label))
+        kind = f'class="ink small" x="{at + aside:.1f}" y="{height:.1f}" text-anchor="{anchor}"'
+        _, above, below = label_parts(row.label)
+        back = (5 if above else 0) - (8 if below else 0)  # to the line that the name began on
+        parts.append(
+            f'<text {kind}>{named}<tspan dy="{back}">{sure}</tspan></text>' if sure else f"<text {kind}>{named}</text>"
+        )
+    return parts
+
+
+def _near(placed: list[tuple[float, float]], x: float, y: float) -> bool:
+    return any(abs(x - a) < 90 and abs(y - b) < 12 for a, b in placed)
