@@ -10,12 +10,19 @@ from typing import Any
 
 from krona.messages import KronaError
 
+Fill = Callable[[Path], Any]  # writes a file's content
+Write = Callable[[Path, Fill], None]  # writes a file whole or not at all
 
-def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let ``write`` fill a temporary file beside ``path``, then rename it. Raises `KronaError` if that fails."""
+
+def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
+    """Let ``write`` fill a temporary file, then rename it. Raises `KronaError` if that fails.
+
+    ``part_in``: the temporary file's folder, on the same file system; None: beside ``path``.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        if part_in is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=part_in or path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
         raise KronaError(f"{path} could not be written: {error.strerror or error}") from error

@@ -102,8 +102,8 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
                 require(spec.settings)
                 held = claim.claim(spec.folder)
                 outcome = _claimed_by_other(spec) if held is None else known_outcome(spec)  # it may just have finished
-            if outcome is None:
-                _clear(spec)
+            if held is not None and outcome is None:
+                _clear(spec, held)
         finally:
             ranks.gather(held is not None and outcome is None)
         if outcome is not None:
@@ -148,11 +148,11 @@ def _claimed_by_other(spec: JobSpec) -> Job:
     return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
 
 
-def _clear(spec: JobSpec) -> None:
+def _clear(spec: JobSpec, held: claim.Claim) -> None:
     """Remove a claimed folder's earlier files, its log included, unless the run resumes from them."""
     for name in FILES:
         for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
-            part.unlink()
+            held.remove(part)
     if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
         for name in (*FILES, "train.log"):
-            (spec.folder / name).unlink(missing_ok=True)
+            held.remove(spec.folder / name)

@@ -77,7 +77,7 @@ def _follow(spec: JobSpec, ranks: Ranks) -> Job:
     settings, result = replace(spec.settings, trackers={}), _begun(spec)
     progress = Progress(Console(quiet=True))
     with tracking(settings, result, spec.folder, say=progress.say) as trackers:
-        run(settings, result, spec.folder, progress=progress, trackers=trackers, check_claim=lambda: None, ranks=ranks)
+        run(settings, result, spec.folder, progress=progress, trackers=trackers, claim=None, ranks=ranks)
     return Job(spec.run_id, "done", spec.folder, result)
 
 
@@ -101,7 +101,9 @@ def _run_claimed(
     folder, settings, result = spec.folder, spec.settings, _begun(spec)
     progress = Progress(console, log)
     progress.say(spec.run_id)
-    write_result(folder, result)
+    write_result(folder, result, claim.write)
+    if not (folder / "last.ckpt").is_file():  # it begins anew, and so do the values that it tracks
+        claim.remove(folder / "tracked.jsonl")
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
             run(
@@ -110,7 +112,7 @@ def _run_claimed(
                 folder,
                 progress=progress,
                 trackers=trackers,
-                check_claim=claim.check,
+                claim=claim,
                 ranks=ranks,
                 share=spec.multirun and ranks.size == 1,  # a rank is there for one run only
             )
@@ -155,10 +157,9 @@ def _begun(spec: JobSpec) -> Result:
 
 
 def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: str | None) -> None:
-    claim.check()
     result.status, result.error = status, error
     result.provenance["finished"] = now()
-    write_result(folder, result)
+    write_result(folder, result, claim.write)
 
 
 def _record_interrupt(result: Result, folder: Path, claim: Claim, console: Console) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.messages import KronaError
 
 SCHEMA = 1
@@ -100,11 +100,11 @@ def _unpack(packed: str) -> list[str]:
     return zlib.decompress(base64.b64decode(packed)).decode().split("\n")
 
 
-def write_result(folder: Path, result: Result) -> Path:
+def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
     """``folder/result.json``, whole or not at all."""
     path = folder / "result.json"
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    write(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
     return path
 
 

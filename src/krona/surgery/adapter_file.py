@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.messages import KronaError
 from krona.surgery.backbone_mark import fingerprint, parameters, same_shapes, same_values
 from krona.surgery.insertion import activate, insert, take_out, trained_by
@@ -37,6 +37,7 @@ def save_adapter(
     name: str | None = None,
     notes: Mapping[str, str] | None = None,
     backbone: Mapping[str, Any] | None = None,
+    write: Write = write_whole,
 ) -> None:
     """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
 
@@ -47,13 +48,13 @@ def save_adapter(
     name = _named(model, name)
     tensors = {key: p.detach().cpu().contiguous() for key, p in adapter_state(model, name).items()}
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         try:
             save_file(tensors, part, metadata=_header(model, name, notes, backbone))
         except SafetensorError as error:
             raise KronaError(f"{path} could not be written: {error}") from error
 
-    write_whole(Path(path), write)
+    write(Path(path), fill)
 
 
 def load_adapter(

@@ -23,6 +23,7 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.check import locate
 from krona.config.settings import Run
+from krona.outputs.claim import Claim
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.files import RunFiles, WholeCheckpoints, packed
@@ -42,7 +43,7 @@ def run(
     *,
     progress: Progress,
     trackers: Trackers,
-    check_claim: Callable[[], None],
+    claim: Claim | None,
     ranks: Ranks,
     share: bool = False,
 ) -> None:
@@ -51,14 +52,14 @@ def run(
     Args:
         progress, trackers: callbacks of Lightning's trainer, and called after each epoch when dev is scored and
             ``result`` written (Lightning ends an epoch for its callbacks before the learner has the score).
-        check_claim: called before each write; raises if another process has taken the run over.
+        claim: of the first of the ranks, which alone writes; it raises if another process has taken the run over.
         ranks: the processes of this run, each called with the same arguments; the first writes.
         share: use the backbone and the data of this process's other jobs (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
     prepare_process(settings, result, ranks)
-    files = RunFiles(folder=folder, check_claim=check_claim, ranks=ranks)
+    files = RunFiles(folder=folder, claim=claim, ranks=ranks)
 
     # Data, and the backbone whose tokenizer reads it
     splits = (shared_splits if share else load_splits)(settings)
@@ -96,7 +97,7 @@ def run(
         after_epoch=after_epoch,
         ranks=ranks,
     )
-    trainer = build_trainer(settings, folder, [progress, trackers], ranks)
+    trainer = build_trainer(settings, folder, [progress, trackers], ranks, claim)
     train(trainer, learner, rows, checkpoint=files.checkpoint())
 
     # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
@@ -177,7 +178,9 @@ def build_learner(
     )
 
 
-def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks) -> pl.Trainer:
+def build_trainer(
+    settings: Run, folder: Path, callbacks: list[pl.Callback], ranks: Ranks, claim: Claim | None
+) -> pl.Trainer:
     """Lightning's loop on this rank's device; the learner and `Ranks` exchange data between ranks."""
     checkpoint = ModelCheckpoint(
         dirpath=folder,
@@ -195,7 +198,10 @@ def build_trainer(settings: Run, folder: Path, callbacks: list[pl.Callback], ran
         devices=1 if ranks.device is None else [ranks.device],
         callbacks=[*callbacks, checkpoint] if ranks.first else callbacks,
         enable_checkpointing=ranks.first,
-        plugins=[WholeCheckpoints(), LightningEnvironment()],  # else it looks for a cluster's
+        plugins=[
+            WholeCheckpoints(*([] if claim is None else [claim.write])),
+            LightningEnvironment(),
+        ],  # else it looks for a cluster's
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,

@@ -34,7 +34,6 @@ class Trackers(pl.Callback):
     def open(self) -> None:
         if not self.guarded:
             return
-        self._write(lambda: self.history.begin(anew=not self.about.resumed))
         self._write(lambda: self.history.add({"config": dict(self.about.config)}))
         for tracker in self.guarded:
             tracker.open(self.about)
