@@ -18,14 +18,17 @@ from krona.config.settings import Run
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.outputs import claim
+from krona.outputs.checksums import damages
 from krona.outputs.provenance import code_version
 from krona.outputs.result import Result
 from krona.outputs.run_id import run_id
 from krona.outputs.state import state_of
+from krona.training.files import damage_of
 from krona.training.ranks import Ranks
 
 FILES = (  # of a run's folder
     "last.ckpt",
+    "last.ckpt.damaged",
     "adapter.safetensors",
     "predictions.jsonl",
     "metrics.csv",
@@ -127,15 +130,18 @@ def known_outcome(spec: JobSpec) -> Job | None:
     if state == "failed" and result is None:
         raise KronaError(f"{error}. Remove the file, or overwrite=true runs it anew")
     if state == "done" and result is not None:
-        return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.project))
+        return Job(
+            spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.folder, spec.project)
+        )
     if state == "failed" and spec.multirun and spec.settings.retry != "failed":
         return Job(spec.run_id, "failed", spec.folder, result, f"{error} (retry=failed tries again)")
     return None
 
 
-def _done_messages(result: Result, project: Path) -> list[str]:
+def _done_messages(result: Result, folder: Path, project: Path) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}); overwrite=true runs it anew"]
+    messages += damages(result, folder)
     code, then = code_version(project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
@@ -149,10 +155,17 @@ def _claimed_by_other(spec: JobSpec) -> Job:
 
 
 def _clear(spec: JobSpec, held: claim.Claim) -> None:
-    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them."""
+    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them.
+
+    A damaged checkpoint is set aside.
+    """
     for name in FILES:
         for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
             held.remove(part)
     if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
         for name in (*FILES, "train.log"):
             held.remove(spec.folder / name)
+    checkpoint = spec.folder / "last.ckpt"
+    if checkpoint.is_file() and (damage := damage_of(checkpoint)) is not None:
+        aside = held.set_aside(checkpoint)
+        spec.notes.append(f"last.ckpt is damaged ({damage}) and set aside as {aside.name}: the run begins anew")

@@ -80,6 +80,17 @@ class Claim:
             self.check()
         aside.unlink(missing_ok=True)
 
+    def set_aside(self, path: Path) -> Path:
+        """Rename a damaged file of the run to ``NAME.damaged``, unless the claim is lost, as in `remove`."""
+        self.check()
+        aside, name = self.desk / uuid.uuid4().hex, path.with_name(f"{path.name}.damaged")
+        try:
+            path.rename(aside)
+            aside.rename(name)
+        except FileNotFoundError:
+            self.check()
+        return name
+
     def release(self) -> None:
         """Remove the claim, if it is still this process's."""
         self._stop.set()

@@ -21,6 +21,7 @@ from typing import Any
 
 from krona.files import write_whole
 from krona.messages import KronaError
+from krona.outputs import checksums
 from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
 
@@ -90,12 +91,14 @@ def _read(path: Path) -> Result | KronaError:
 
 
 def summary_of(result: Result) -> Result:
-    """A result without its outcomes and with the last epoch of its curve."""
+    """A result without its outcomes and checksums, and with the last epoch of its curve."""
 
     def bare(part: dict[str, Any] | None) -> dict[str, Any] | None:
         return part and {key: value for key, value in part.items() if key != "outcomes"}
 
-    return replace(result, dev=bare(result.dev), test=bare(result.test), dev_curve=result.dev_curve[-1:])
+    known = {key: value for key, value in result.provenance.items() if key != checksums.KEY}  # of no other result
+    parts: dict[str, Any] = {"dev": bare(result.dev), "test": bare(result.test), "provenance": known}
+    return replace(result, **parts, dev_curve=result.dev_curve[-1:])
 
 
 def _stamps(outputs: Path) -> dict[str, Stamp]:

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import pickle
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,7 @@ from krona.adapters.origin import origin_in
 from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.messages import KronaError
+from krona.outputs import checksums
 from krona.outputs.claim import Claim
 from krona.outputs.result import Result, outcomes, write_result
 from krona.surgery.adapter_file import save_adapter
@@ -70,6 +73,7 @@ class RunFiles:
             write_metrics(self.folder, result.dev_curve, write)
         write_predictions(self.folder, predictions, write)
         write_weights(self.folder, settings, result, model, backbone, write)
+        result.provenance[checksums.KEY] = checksums.checksums(self.folder)
         write_result(self.folder, result, write)
         self.claim.remove(self.folder / "last.ckpt")
 
@@ -129,9 +133,17 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         self.write(Path(path), partial(torch.save, checkpoint))
 
-    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            return super().load_checkpoint(path, *args, **kwargs)
-        except Exception as error:  # zip, pickle and torch each raise their own
-            first = str(error).strip().split("\n")[0]
-            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run again") from error
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None: it can be read and is whole, by the CRC of each part."""
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if (damaged := parts.testzip()) is not None:
+                return f"its part {damaged} is not what was written"
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        missing = [key for key in ("state_dict", "epoch", "global_step", "krona") if key not in content]
+    except pickle.UnpicklingError:  # torch's own message would have anything be loaded
+        return "it holds other things than a run's weights and numbers"
+    except Exception as error:  # zip, pickle and torch each raise their own
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    return f"it lacks {', '.join(missing)}" if missing else None
