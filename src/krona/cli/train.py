@@ -18,6 +18,7 @@ from krona.jobs.run_job import run_job
 from krona.jobs.summary import run_summary
 from krona.messages import KronaError
 from krona.paths import OUTPUTS, PROJECT
+from krona.screen import inert
 from krona.sweeps import ledger
 from krona.training.ranks import my_rank
 
@@ -60,10 +61,10 @@ def _report(done: Job, console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raises `SystemExit` if a single run failed."""
     wrong = done.state in ("failed", "claimed_by_other")
     if done.state == "skipped":
-        console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
+        console.print(inert(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
     if multirun:
         if wrong:
-            console.print(f"  {WORDS[done.state]}: {done.error}", highlight=False, markup=False)
+            console.print(inert(f"  {WORDS[done.state]}: {done.error}"), highlight=False, markup=False)
         return
     run_summary(done, console)
     if wrong:

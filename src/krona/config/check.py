@@ -16,7 +16,7 @@ from krona import surgery
 from krona.config import settings as s
 from krona.config.habits import instead_of
 from krona.config.types import expected
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, file_name
 from krona.tasks.task import Task
 
 TRAINS = ("train_layer_norms", "train_backbone")
@@ -52,6 +52,11 @@ def settings(config: Mapping[str, Any]) -> s.Run:
     if not problems and micro is not None and micro > batch:
         problems = [f"micro_batch_size={micro} is larger than batch_size={batch}"]
     problems += _no_graph(parts["trainer"]) if not problems else []
+    try:
+        if isinstance(config.get("sweep"), str):
+            file_name("sweep", config["sweep"])
+    except KronaError as error:
+        problems.append(str(error))
     _raise_all(problems)
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 

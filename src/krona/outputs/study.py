@@ -8,13 +8,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krona.messages import KronaError, plain_name
+from krona.messages import KronaError, file_name
 from krona.outputs import claim, holder
 
 LOCK_S = 30  # a lock that is older was left by a process that was killed; one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
+    file_name("--study", name, forbidden="/\\#?%:'\" ")
     return outputs / "studies" / f"{name}.journal"
 
 
@@ -37,7 +38,6 @@ def open_study(
     ``settings``: all that ``base`` stands for, by dotted key, so that the error can name what differs.
     """
     optuna = optuna_or_error()
-    plain_name("--study", name, forbidden="/\\#?%:'\" ")
     path = study_path(outputs, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -11,7 +11,7 @@ from krona.jobs.summary import heading
 from krona.messages import amount, first_few
 from krona.outputs import degenerate
 from krona.outputs.result import Result
-from krona.screen import as_typed, duration, say, table, width_of
+from krona.screen import as_typed, duration, inert, say, table, width_of
 
 OUTCOME = ("dev", "test", "parameters", "time", "state")
 LEFT = ("method", "task", "data", "state", "variant")
@@ -31,14 +31,14 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str | None = None) -> 
     say(console, "")
     for job in jobs:
         if job.result is not None:
-            console.print(str(job.folder / "result.json"), highlight=False, markup=False, soft_wrap=True)
+            console.print(inert(str(job.folder / "result.json")), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
     parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
     say(console, f"{amount(len(jobs), 'run')}: {parts}")
     for line in (*_warnings(jobs), *_failures(jobs)):
         say(console, line)
     command = as_typed(next_command(jobs, sweep))
-    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
+    console.print(inert(f"next: {command}"), highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def next_command(jobs: Sequence[Job], sweep: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.screen import as_typed
+from krona.screen import as_typed, inert
 
 
 def render(report: Report, target: Target) -> str:
@@ -120,17 +120,17 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     from rich.text import Text
 
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(Text(table.axis), overflow="fold", width=_label_width(table, width))
+    grid.add_column(inert(table.axis), overflow="fold", width=_label_width(table, width))
     for column in columns:
-        grid.add_column(Text(column.label), justify="right", overflow="fold", width=_width(table, column))
+        grid.add_column(inert(column.label), justify="right", overflow="fold", width=_width(table, column))
     for row in table.rows:
-        cells = [Text(_label(row))]
+        cells = [inert(_label(row))]
         for column in columns:
             cell = row.cells.get(column.key, Cell(missing=""))
             first, *others = lines_of(cell)
-            shown = Text(first, style="bold" if cell.best or cell.tied else "")
+            lines = Text(first, style="bold" if cell.best or cell.tied else "")
             if others:
-                shown.append("\n" + "\n".join(others), style="dim")
-            cells.append(shown)
+                lines.append("\n" + "\n".join(others), style="dim")
+            cells.append(lines)
         grid.add_row(*cells)
     return grid
