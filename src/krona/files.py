@@ -11,8 +11,16 @@ from typing import Any
 from krona.messages import KronaError, shortened
 
 # what krona wrote under these names beside a result.json is the run's record
-RUN_FILES = ("result.json", "predictions.jsonl", "adapter.safetensors", "metrics.csv", "tracked.jsonl", "claim.json")
-RUN_FILES += ("last.ckpt", "train.log")
+RUN_FILES = (
+    "result.json",
+    "predictions.jsonl",
+    "adapter.safetensors",
+    "metrics.csv",
+    "tracked.jsonl",
+    "claim.json",
+    "last.ckpt",
+    "train.log",
+)
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file whole or not at all
