@@ -1,11 +1,15 @@
 """The exception for user errors, and wording that messages share."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 # C0 without tab and line end, DEL, C1, and what turns the direction of a line: a terminal obeys them
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
 
 class KronaError(Exception):
@@ -64,6 +68,15 @@ def file_name(what: str, value: str | None, *, forbidden: str = "/\\", longest: 
             "control characters"
         )
     plain_name(what, value, forbidden=forbidden, longest=longest)
+
+
+def without_password(value: Any) -> Any:
+    """The value, and all in it, with ``***`` in the place of a URL's password."""
+    if isinstance(value, Mapping):
+        return {key: without_password(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_password(item) for item in value]
+    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
 
 
 def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:

@@ -18,7 +18,7 @@ from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import devices_here, devices_wanted, require
 from krona.jobs.processes import Interrupted
 from krona.jobs.start_ranks import run_by_ranks
-from krona.messages import KronaError
+from krona.messages import KronaError, without_password
 from krona.outputs.claim import Claim, ClaimLostError
 from krona.outputs.provenance import provenance
 from krona.outputs.result import Result, Status, now, write_result
@@ -145,7 +145,7 @@ def _begun(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config=dict(settings.config),
+        config={**settings.config, "logger": without_password(settings.config["logger"])},
         notes=list(spec.notes),
         provenance={
             **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),

@@ -103,7 +103,7 @@ def tracking(
         method=settings.method.name,
         task=settings.task.name,
         sweep=settings.sweep,
-        config=flat_config(settings.config, result.run_id) if settings.trackers else {},
+        config=flat_config(result.config, result.run_id) if settings.trackers else {},
         resumed=(folder / "last.ckpt").is_file(),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first
