@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from krona.screen import say, scores, table, width_of
+from krona.messages import KronaError
+from krona.screen import as_typed, say, scores, table, width_of
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [
@@ -58,3 +59,18 @@ def test_a_pipe_gets_no_colour_and_no_folding() -> None:
 )
 def test_dev_and_test_scores_in_one_line(dev: float | None, test: float | None, line: str) -> None:
     assert scores(dev, test) == line
+
+
+EVIL = "a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m"
+
+
+def test_no_text_can_command_a_terminal() -> None:
+    out = io.StringIO()
+    console = Console(file=out, width=200, force_terminal=True, color_system=None)
+    say(console, f"run {EVIL}")
+    say(console, Text(f"run {EVIL}", style="red"))
+    say(console, table(("run", "state"), [[EVIL, Text(EVIL, style="green")]], width=200))
+    shown = out.getvalue() + as_typed(EVIL) + str(KronaError(EVIL))
+    assert shown.count("]52;c;ZXZpbA==") == 6
+    assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
+    assert r"a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m" in shown

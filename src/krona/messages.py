@@ -1,15 +1,31 @@
 """The exception for user errors, and wording that messages share."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from typing import Any
+
+# C0 without tab and line end, DEL, C1, and what turns the direction of a line: a terminal obeys them
+CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
 
 class KronaError(Exception):
     """Wrong input or a missing resource. The message says what is wrong, where, and how to mend it.
 
-    The command line prints the message without a stack trace and exits with 1.
+    The command line prints the message without a stack trace and exits with 1. What it quotes may come from any file:
+    control characters are shown (`visible`), as a terminal would obey them.
     """
+
+    def __str__(self) -> str:
+        return visible(super().__str__())
+
+
+def visible(text: str) -> str:
+    """The text with control characters (but line ends and tabs) and unpaired surrogates as ``\\x1b``."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def amount(count: int, noun: str) -> str:
@@ -40,6 +56,27 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
     there = shortened(", ".join(known), 1000) or "none"
     return f"did you mean '{folded[near[0]]}'? (there are: {there})" if near else f"there are {there}"
+
+
+def file_name(what: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:
+    """Raise `KronaError` for a name of a sweep, a study or a run that is none: it becomes part of a file's name."""
+    if value is None:
+        return
+    if value.startswith((".", "-")) or CONTROL.search(value) or "\t" in value or "\n" in value:
+        raise KronaError(
+            f"{what}={shortened(value)!r}: it is a name, not a path; it begins with a letter, a digit or _ and has no "
+            "control characters"
+        )
+    plain_name(what, value, forbidden=forbidden, longest=longest)
+
+
+def without_password(value: Any) -> Any:
+    """The value, and all in it, with ``***`` in the place of a URL's password."""
+    if isinstance(value, Mapping):
+        return {key: without_password(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_password(item) for item in value]
+    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
 
 
 def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:

@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from krona.messages import visible
 from krona.paths import INSTALLED, PROJECT
 
 KRONA = (  # its commands
@@ -34,7 +35,7 @@ def table(
 
     Wider than ``width``, each row becomes a record: its first cell on a line of its own, the others named below it.
     """
-    cells = [[Text.assemble(cell) for cell in row] for row in rows]
+    cells = [[inert(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(row[i].plain for row in cells)]
     names = [headings[i] for i in used]
     cells = [[row[i] for i in used] for row in cells]
@@ -63,7 +64,13 @@ def scores(dev: float | None, test: float | None) -> str:
 
 def say(console: Console, line: Cell) -> None:
     """Print one line verbatim: no markup, no highlighting, not wrapped in a pipe."""
-    console.print(line, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    console.print(inert(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+
+def inert(line: Cell) -> Text:
+    """A line or a cell as a terminal may have it: no file can move the cursor or write into the clipboard."""
+    text = line if isinstance(line, Text) else Text(line)
+    return Text(visible(text.plain), style=text.style, spans=text.spans) if text.plain != visible(text.plain) else text
 
 
 def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -> Text:
@@ -99,9 +106,11 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """The text with ``python train.py …`` and ``krona COMMAND …`` as this user can type them: krona's own if installed.
 
+    Nothing in it is obeyed by a terminal.
+
     A program on PATH keeps its bare name; another gets its path, relative if it is below the working directory.
     """
-    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", text)
+    return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
 
 def _python(script: str) -> str:

@@ -10,7 +10,8 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from krona.config import compose as composing
-from krona.config.compose import Composed, Composer, compose_job, hydra_session, job_from
+from krona.config.compose import Composed, Composer, compose_job, expand, hydra_session, job_from
+from krona.messages import KronaError
 from krona.paths import PROJECT
 
 JOBS = (
@@ -68,3 +69,16 @@ def test_hydra_alone_composes_as_the_readme_shows() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     with hydra_session():
         assert OmegaConf.create(done.stdout) == compose_job(["method=krona", "task=rte"]).config["method"]
+
+
+@pytest.mark.parametrize(
+    ("axis", "message"),
+    [
+        ("seed=range(0,3,0)", r"range\(0,3,0\).*must not be zero"),
+        ("method=glob(zzz*)", r"glob\(zzz\*\).*names nothing"),
+        ("seed=range(3,0)", "names nothing"),
+    ],
+)
+def test_a_sweep_of_nothing_is_an_error(axis: str, message: str) -> None:
+    with hydra_session(), pytest.raises(KronaError, match=message):
+        expand(["profile=demo", axis])

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs.claim import LAPSE_S, ClaimLostError, claim, owner
+from krona.outputs.claim import ClaimLostError, claim, owner
+from krona.outputs.holder import LAPSE_S, machine
 
 CLAIM = """
 import sys, time
@@ -111,7 +112,7 @@ def test_a_killed_owner_is_followed_at_once(tmp_path: Path) -> None:
 
 
 def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     write_claim(tmp_path, host="another-machine", pid=1, age=LAPSE_S - 10)
     assert claim(tmp_path) is None
     write_claim(tmp_path, host="another-machine", pid=1, age=LAPSE_S + 10)
@@ -125,7 +126,7 @@ def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: p
 def test_a_dead_owner_lapses_whatever_its_clock_said(
     hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
     mine = claim(tmp_path)
     assert mine is not None
@@ -137,7 +138,7 @@ def test_a_living_owner_keeps_its_claim_whatever_its_clock_says(
     hours: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file system that takes the beats' times from the machines, whose clocks differ by an hour."""
-    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 20.0)
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 20.0)
     path = write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
     stopped = threading.Event()
 
@@ -197,7 +198,7 @@ def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("krona.outputs.claim._own", full)
+        patch.setattr("krona.outputs.claim.own", full)
         with pytest.raises(KronaError, match="No space left"):
             claim(tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -217,7 +218,7 @@ def test_a_folder_that_vanishes_is_told_and_not_made_again(tmp_path: Path) -> No
 def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=LAPSE_S + 10)
     mine = claim(tmp_path)
     assert mine is not None
@@ -251,7 +252,7 @@ def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}'])
 def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.outputs.claim.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     path = tmp_path / "claim.json"
     path.write_text(content)
     assert claim(tmp_path) is None
@@ -276,3 +277,38 @@ def test_a_folder_that_cannot_be_written_is_one_message(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(KronaError, match="can't be written to"):
         claim(tmp_path / "file" / "run")
+
+
+def test_a_container_of_the_same_host_name_keeps_its_run(tmp_path: Path) -> None:
+    path = write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
+    claimed = json.loads(path.read_text())
+    path.write_text(json.dumps({**claimed, "machine": "another-boot pid:[1]"}))  # its pid means nothing here
+    assert claim(tmp_path) is None
+    path.write_text(json.dumps({**claimed, "machine": machine()}))
+    mine = claim(tmp_path)
+    assert mine is not None
+    mine.release()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"token": "../../x", "pid": 1}',
+        '{"token": 7, "pid": 1e400}',
+        '{"token": "t", "slurm": 5, "pid": []}',
+        "[" * 10**5,
+    ],
+)
+def test_a_claim_that_makes_no_sense_is_only_a_claim(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "claim.json").write_text(content)
+    assert claim(tmp_path / "run") is None
+    os.utime(tmp_path / "run" / "claim.json", (1, 1))
+    mine = claim(tmp_path / "run")
+    assert mine is not None
+    mine.release()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

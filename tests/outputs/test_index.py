@@ -72,7 +72,7 @@ def test_what_runs_share_is_stored_once_and_each_has_its_seed(outputs: Path) -> 
 
 
 def test_equal_parts_under_two_names_stay_two_settings(outputs: Path) -> None:
-    for run_id, change in (("krona-rte-a", {"data": {}, "trainer": {}}), ("krona-rte-b", {"data": {}, "trainer": []})):
+    for run_id, change in (("krona-rte-a", {"data": {}, "extra": {}}), ("krona-rte-b", {"data": {}, "extra": []})):
         result = make_result("krona", "rte", 0, rows=20)
         result.run_id = run_id
         result.config.update(change)
@@ -80,8 +80,8 @@ def test_equal_parts_under_two_names_stay_two_settings(outputs: Path) -> None:
         _set_age(outputs / run_id / "result.json", 60)
     for _ in range(2):  # from the files, then from the index, where equal parts are one object
         runs = {run.result.run_id: run for run in load([outputs])[0]}
-        assert {"data={}", "trainer={}"} <= set(runs["krona-rte-a"].variant)
-        assert {"data={}", "trainer="} <= set(runs["krona-rte-b"].variant)
+        assert {"data={}", "extra={}"} <= set(runs["krona-rte-a"].variant)
+        assert {"data={}", "extra="} <= set(runs["krona-rte-b"].variant)
 
 
 def test_a_file_edited_by_hand_is_noticed(outputs: Path) -> None:

@@ -43,7 +43,7 @@ BAD = {
     "an edited part": (edited("test.parts.accuracy", 99.0), "test accuracy says 99.0000, its predictions give"),
     "damaged predictions": (edited("test.outcomes.predictions", "eNoLSURBV"), "can't be used"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
-    "no task": (edited("config.task", None), "can't be used"),
+    "no task": (edited("config.task", None), "is not a result: config.task is None"),
     "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is none of glue"),
 }
 

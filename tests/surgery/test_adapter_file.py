@@ -157,3 +157,24 @@ def test_the_same_adapter_is_the_same_bytes_with_notes_too(tmp_path: Path) -> No
         save_adapter(model, file, notes={"run": "a", "task": "b", "more": "c"})
     assert len({file.read_bytes() for file in files}) == 1
     assert read_header(files[0])[1] == {"run": "a", "task": "b", "more": "c"}
+
+
+@pytest.mark.parametrize("wrong", ["nan", "inf", "int32", "float64"])
+def test_a_value_or_dtype_that_no_weight_has_is_named(wrong: str, tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.safetensors")
+    with safe_open(file, framework="pt") as opened:
+        header = opened.metadata()
+    tensors = load_file(file)
+    name = sorted(tensors)[1]
+    if wrong in ("nan", "inf"):
+        tensors[name].view(-1)[1] = float(wrong)
+        said = f"1 of the {tensors[name].numel():,} values of {name} are NaN or infinite"
+    else:
+        tensors[name] = tensors[name].to(getattr(torch, wrong))
+        said = f"{name} is {wrong}, weights are float32, bfloat16 or float16"
+    save_file(tensors, file, metadata=header)
+    model = tiny_t5()
+    before = snapshot(model)
+    with pytest.raises(KronaError, match=f"a.safetensors is damaged: {said}"):
+        load_adapter(model, file)
+    assert same_bits(before, snapshot(model))

@@ -1,7 +1,6 @@
 """Tokens: counted cuts, whole targets, one cache for runs that start together."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,17 +52,28 @@ def test_a_tokenizer_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_damaged_or_unwritable_cache_is_one_message(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_path: Path) -> None:
     tokens(tmp_path, Letters())
     (folder,) = (tmp_path / "cache").iterdir()
     arrow = (folder / "rows.arrow").read_bytes()
-    (folder / "rows.arrow").write_bytes(arrow[:40])
-    with pytest.raises(KronaError, match=re.escape(f"{folder} is damaged")):
-        tokens(tmp_path, Letters())
-    (folder / "rows.arrow").write_bytes(arrow)
-    (folder / "counts.json").write_text(json.dumps({"rows": 9, "truncated": 0}))
-    with pytest.raises(KronaError, match="cannot be trusted"):
-        tokens(tmp_path, Letters())
+    flipped = bytearray(arrow)
+    flipped[arrow.index(b"x\0\0\0x\0\0\0x\0\0\0")] ^= 1  # a letter of a text
+    counts = (folder / "counts.json").read_text()
+    for name, content in {
+        "rows.arrow": (arrow[:40], flipped, b""),
+        "counts.json": (json.dumps({"rows": 9, "truncated": 0}).encode(), b"[]", b'{"rows": 5, "truncated": []}'),
+    }.items():
+        for wrong in content:
+            (folder / name).write_bytes(wrong)
+            got = tokens(tmp_path, Letters())
+            assert f"{folder} was damaged" in str(got.mended)
+            assert (folder.parent / f"{folder.name}.damaged" / name).read_bytes() == wrong
+            assert got[3]["input_ids"] == [120, 120, 120, END]
+            assert (folder / "rows.arrow").read_bytes() == arrow
+    assert tokens(tmp_path, Letters()).mended is None
+    known = json.loads(counts)
+    (folder / "counts.json").write_text(json.dumps({key: known[key] for key in ("rows", "truncated")}))
+    assert tokens(tmp_path, Letters()).mended is None  # of an earlier version
     (tmp_path / "file").write_text("x")
     with pytest.raises(KronaError, match="cannot be written"):
         tokenise(

@@ -208,13 +208,74 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], proce
     job, _ = run(values, tmp_path)
     assert job.state == "failed"
     assert "last.ckpt: these weights are of another method or backbone" in str(job.error)
-    checkpoint.write_bytes(b"PK truncated")
-    (job.folder / "result.json").write_text((job.folder / "result.json").read_text().replace('"failed"', '"running"'))
-    job, _ = run(values, tmp_path)
-    assert (job.state, "last.ckpt can't be read" in str(job.error)) == ("failed", True)
-    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    job, _ = run({**values, "overwrite": True}, tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
+    damage: str, values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
+) -> None:
+    import torch
+
+    assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
+    (checkpoint,) = tmp_path.glob("*/last.ckpt")
+    content = bytearray(checkpoint.read_bytes())
+    for place in range(300, len(content), 900):
+        content[place] ^= 8
+    if damage == "other":
+        torch.save({"state_dict": checkpoint}, checkpoint)  # a Path: not weights and numbers
+    else:
+        checkpoint.write_bytes(content if damage == "flipped" else content[:-100])
+    wrong = checkpoint.read_bytes()
+    job, said = run(values, tmp_path)
     assert job.state == "done"
+    assert "last.ckpt is damaged (" in said
+    assert "weights_only" not in said
+    assert "set aside as last.ckpt.damaged: the run begins anew" in said
+    assert (job.folder / "last.ckpt.damaged").read_bytes() == wrong
+    assert (job.folder / "adapter.safetensors").read_bytes() == (done / "adapter.safetensors").read_bytes()
+    jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
+
+
+def test_a_flip_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+    import torch
+
+    from krona.training.files import damage_of
+
+    file = tmp_path / "last.ckpt"
+    torch.save({"state_dict": {"A": torch.randn(40)}, "epoch": 1, "global_step": 2, "krona": {"best": None}}, file)
+    content = file.read_bytes()
+    assert damage_of(file) is None
+    before = torch.load(file, weights_only=True)
+    for place in range(0, len(content), 7):
+        flipped = bytearray(content)
+        flipped[place] ^= 4
+        file.write_bytes(flipped)
+        if damage_of(file) is None:  # in what nothing reads
+            after = torch.load(file, weights_only=True)
+            assert torch.equal(after.pop("state_dict")["A"], before["state_dict"]["A"])
+            assert after == {key: value for key, value in before.items() if key != "state_dict"}
+
+
+def test_a_done_run_says_what_is_gone_or_damaged_of_it(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from krona.adapters.find import find
+
+    folder = Path(shutil.copytree(done, tmp_path / done.name))
+    assert not any("SHA-256" in message for message in run(values, tmp_path)[0].messages)
+    flipped = bytearray((folder / "adapter.safetensors").read_bytes())
+    flipped[-3] ^= 1
+    (folder / "adapter.safetensors").write_bytes(flipped)
+    (folder / "predictions.jsonl").unlink()
+    said = "; ".join(run(values, tmp_path)[0].messages)
+    assert f"{folder / 'adapter.safetensors'} is damaged or was changed" in said
+    assert f"{folder / 'predictions.jsonl'} is gone" in said
+    with pytest.raises(KronaError, match=r"adapter\.safetensors is damaged or was changed.*overwrite=true"):
+        find(folder)
+    content = json.loads((folder / "result.json").read_text())
+    del content["provenance"]["sha256"]  # of an earlier version
+    (folder / "result.json").write_text(json.dumps(content))
+    assert find(folder).adapter == folder / "adapter.safetensors"
 
 
 def test_the_second_process_on_a_claimed_run_leaves_it_alone(
@@ -225,7 +286,7 @@ def test_the_second_process_on_a_claimed_run_leaves_it_alone(
     job, said = run(values, tmp_path)
     assert (job.state, said) == ("claimed_by_other", "")
     assert f"is being run by process {os.getpid()}" in str(job.error)
-    assert [path.name for path in job.folder.iterdir()] == ["claim.json"]
+    assert [path for path in job.folder.iterdir() if path != claim.desk] == [claim.path]
     claim.release()
 
 
@@ -258,7 +319,7 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
     from krona.jobs.processes import quiet_libraries
     from krona.training.learner import Learner
 
-    def full(folder: Path, result: Any) -> Path:
+    def full(*given: Any) -> Path:
         raise KronaError("no space left")
 
     def stop(self: Learner, batch: Any, batch_idx: int) -> None:

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from krona import surgery
 from krona.adapters.find import find
 from krona.messages import KronaError, amount, first_few
 from krona.surgery.adapter_file import path_of, read_header
+from krona.surgery.adapter_tensors import read_tensors
 from krona.surgery.backbone_mark import same_values
 from krona.surgery.peft_format import read_peft
 from krona.surgery.peft_format.folder import open_folder
@@ -71,7 +71,7 @@ def read_start(source: str, model: nn.Module) -> Start:
     run_id, adapter = _adapter(source)
     entry, _ = read_header(adapter)
     return Start(
-        run_id, load_file(adapter), entry["branch"], entry["branch_config"], entry["insertion"], entry["backbone"]
+        run_id, read_tensors(adapter), entry["branch"], entry["branch_config"], entry["insertion"], entry["backbone"]
     )
 
 

@@ -22,7 +22,7 @@ from krona.jobs.run_job import run_job
 from krona.jobs.summary import run_summary
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, PROJECT
-from krona.screen import say
+from krona.screen import inert, say
 from krona.sweeps import ledger
 from krona.training.ranks import my_rank
 
@@ -84,7 +84,7 @@ def _report(done: Job, console: Console, *, multirun: bool) -> None:
         say(console, counted.end_line(done))
         return
     if done.state == "skipped":
-        console.print(f"{done.run_id}: {'; '.join(done.messages)}", highlight=False, markup=False)
+        console.print(inert(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
     if multirun:
         if wrong:
             say(console, f"  {WORDS[done.state]}: {done.error}")

@@ -24,7 +24,7 @@ from krona.config.arguments import (
 )
 from krona.config.lightning import callbacks, lightning_logger, scheduler
 from krona.config.targets import NotAllowedError, find
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, file_name
 from krona.tasks.task import Task
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
@@ -66,6 +66,11 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     if not problems and micro is not None and micro > batch:
         problems = [f"micro_batch_size={micro} is larger than batch_size={batch}"]
     problems += _no_graph(parts["trainer"]) if not problems else []
+    try:
+        if isinstance(config.get("sweep"), str):
+            file_name("sweep", config["sweep"])
+    except KronaError as error:
+        problems.append(str(error))
     raise_all(problems)
     return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
 

@@ -170,7 +170,12 @@ def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[s
     """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes (``params``), then ``overrides``."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
-    (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
+    try:
+        (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
+    except ValueError as error:  # of an axis such as range(0,3,0)
+        raise KronaError(f"{' '.join(lines)}: {error}") from error
+    if not batch:
+        raise KronaError(f"{' '.join(lines)}: this sweep has no run; an axis names nothing that is there")
     if len(batch) > MAX_RUNS:
         raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MAX_RUNS:,} at once: narrow an axis")
     return [tuple(job) for job in batch]

@@ -15,18 +15,21 @@ from krona.adapters import initial
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.outputs import claim
+from krona.outputs.checksums import damages
 from krona.outputs.provenance import code_version
 from krona.outputs.result import Result
 from krona.outputs.run_id import run_id
 from krona.outputs.state import state_of
+from krona.training.files import damage_of
 from krona.training.ranks import Ranks
 
 FILES = (  # of a run's folder
     "last.ckpt",
+    "last.ckpt.damaged",
     "adapter.safetensors",
     "predictions.jsonl",
     "metrics.csv",
@@ -80,12 +83,12 @@ class JobSpec:
     def folder(self) -> Path:
         return self.outputs / self.run_id
 
-    def write_record(self) -> None:
+    def write_record(self, write: Write = write_whole) -> None:
         """Write ``.hydra/``; a resumed run keeps what it began with."""
         for name, text in self.record.items():
             if not (file := self.folder / RECORD / name).exists():
                 file.parent.mkdir(exist_ok=True)
-                write_whole(file, partial(Path.write_text, data=text, encoding="utf-8"))
+                write(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def identify(settings: Run) -> str:
@@ -113,8 +116,8 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
                 require(spec.settings)
                 held = claim.claim(spec.folder)
                 outcome = _claimed_by_other(spec) if held is None else known_outcome(spec)  # it may just have finished
-            if outcome is None:
-                _clear(spec)
+            if held is not None and outcome is None:
+                _clear(spec, held)
         finally:
             ranks.gather(held is not None and outcome is None)
         if outcome is not None:
@@ -138,15 +141,18 @@ def known_outcome(spec: JobSpec) -> Job | None:
     if state == "failed" and result is None:
         raise KronaError(f"{error}. Remove the file, or overwrite=true runs it anew")
     if state == "done" and result is not None:
-        return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.project))
+        return Job(
+            spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.folder, spec.project)
+        )
     if state == "failed" and spec.multirun and spec.settings.retry != "failed":
         return Job(spec.run_id, "failed", spec.folder, result, f"{error} (retry=failed tries again)")
     return None
 
 
-def _done_messages(result: Result, project: Path) -> list[str]:
+def _done_messages(result: Result, folder: Path, project: Path) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}); overwrite=true runs it anew"]
+    messages += damages(result, folder)
     code, then = code_version(project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
@@ -159,11 +165,18 @@ def _claimed_by_other(spec: JobSpec) -> Job:
     return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
 
 
-def _clear(spec: JobSpec) -> None:
-    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them."""
+def _clear(spec: JobSpec, held: claim.Claim) -> None:
+    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them.
+
+    A damaged checkpoint is set aside.
+    """
     for name in FILES:
         for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
-            part.unlink()
+            held.remove(part)
     if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
         for name in (*FILES, "train.log", *(f"{RECORD}/{name}" for name in spec.record)):
-            (spec.folder / name).unlink(missing_ok=True)
+            held.remove(spec.folder / name)
+    checkpoint = spec.folder / "last.ckpt"
+    if checkpoint.is_file() and (damage := damage_of(checkpoint)) is not None:
+        aside = held.set_aside(checkpoint)
+        spec.notes.append(f"last.ckpt is damaged ({damage}) and set aside as {aside.name}: the run begins anew")

@@ -19,7 +19,7 @@ from krona.jobs.preflight import devices_here, devices_wanted, require
 from krona.jobs.processes import Interrupted
 from krona.jobs.rehearsal import rehearse
 from krona.jobs.start_ranks import run_by_ranks
-from krona.messages import KronaError
+from krona.messages import KronaError, without_password
 from krona.outputs.claim import Claim, ClaimLostError
 from krona.outputs.provenance import provenance
 from krona.outputs.result import Result, Status, now, write_result
@@ -91,7 +91,7 @@ def _follow(spec: JobSpec, ranks: Ranks) -> Job:
     settings, result = replace(spec.settings, trackers={}), _begun(spec)
     progress = Progress(Console(quiet=True))
     with tracking(settings, result, spec.folder, say=progress.say) as trackers:
-        run(settings, result, spec.folder, progress=progress, trackers=trackers, check_claim=lambda: None, ranks=ranks)
+        run(settings, result, spec.folder, progress=progress, trackers=trackers, claim=None, ranks=ranks)
     return Job(spec.run_id, "done", spec.folder, result)
 
 
@@ -115,8 +115,10 @@ def _run_claimed(
     folder, settings, result = spec.folder, spec.settings, _begun(spec)
     progress = Progress(console, log, one_of_many=spec.multirun)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
-    write_result(folder, result)
-    spec.write_record()
+    write_result(folder, result, claim.write)
+    spec.write_record(claim.write)
+    if not (folder / "last.ckpt").is_file():  # it begins anew, and so do the values that it tracks
+        claim.remove(folder / "tracked.jsonl")
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
             run(
@@ -125,7 +127,7 @@ def _run_claimed(
                 folder,
                 progress=progress,
                 trackers=trackers,
-                check_claim=claim.check,
+                claim=claim,
                 ranks=ranks,
                 share=spec.multirun and ranks.size == 1,  # a rank is there for one run only
             )
@@ -158,7 +160,7 @@ def _begun(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config=dict(settings.config),
+        config={**settings.config, "logger": without_password(settings.config["logger"])},
         notes=list(spec.notes),
         provenance={
             **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),
@@ -170,10 +172,9 @@ def _begun(spec: JobSpec) -> Result:
 
 
 def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: str | None) -> None:
-    claim.check()
     result.status, result.error = status, error
     result.provenance["finished"] = now()
-    write_result(folder, result)
+    write_result(folder, result, claim.write)
 
 
 def _record_interrupt(result: Result, folder: Path, claim: Claim, console: Console) -> None:

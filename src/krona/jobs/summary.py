@@ -11,7 +11,7 @@ from krona.outputs import degenerate
 from krona.outputs.official_rows import glue_form, odd_part
 from krona.outputs.result import Result
 from krona.paths import OUTPUTS
-from krona.screen import as_typed, rate, say
+from krona.screen import as_typed, inert, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 
@@ -39,7 +39,7 @@ def run_summary(job: Job, console: Console) -> None:
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{there}"),
     ]
     for line in lines:  # whole, to be copied
-        console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
+        console.print(inert(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _which(result: Result) -> str:

@@ -3,26 +3,27 @@
 Needs only a file system that creates files exclusively and renames them atomically, so network file systems will do. A
 claim lapses at once if its owner is known to be dead: a process of this machine, or this SLURM job before it was
 requeued. Otherwise it lapses `LAPSE_S` after its last beat by the file system's clock, as machines' clocks may differ,
-if it then shows no beat while it is watched for `WATCH_S`. A process that has lost its claim notices before it writes
-(`Claim.check`), so a result is never published twice.
+if it then shows no beat while it is watched for `WATCH_S`.
+
+Each owner has a desk, a folder named after its token. It changes a run's files only by renaming: out of its desk to
+publish, into its desk to remove. Who takes the run over moves all other desks into its own before it looks at the run.
+So a process that was stopped, at whatever instruction, and wakes up late has nothing to rename: it can't replace or
+remove what the new owner wrote. This needs no lock.
 """
 
 import contextlib
-import json
 import os
-import socket
+import shutil
 import threading
-import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from krona.files import Fill, write_whole
 from krona.messages import KronaError
+from krona.outputs.holder import LAPSE_S, lapsed, own, read, stands_still
 
 BEAT_S = 5.0
-LAPSE_S = 60.0
-WATCH_S = 15.0  # three beats
 
 
 class ClaimLostError(KronaError):
@@ -35,36 +36,74 @@ class Claim:
     def __init__(self, folder: Path, token: str) -> None:
         self.path = folder / "claim.json"
         self.token = token
+        self.desk = _desk(folder, token)
         self._stop = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"claim of {folder.name}", daemon=True)
         self._heart.start()
 
     def check(self) -> None:
         """Raise `ClaimLostError` if the claim is no longer this process's, or is gone with its folder."""
-        owner = _read(self.path)
-        if not owner:
+        owner, run = read(self.path), self.path.parent
+        if owner.get("token") == self.token and self.desk.is_dir():
+            return
+        if not run.is_dir() or (not owner and self.desk.is_dir()):
             raise ClaimLostError(
-                f"{self.path.parent} is gone (a shared folder that is no longer mounted?): the run stops here and "
+                f"{run} is gone (a shared folder that is no longer mounted?): the run stops here and "
                 "writes nothing; the same command resumes it when the folder is back"
             )
-        if owner.get("token") != self.token:
-            raise ClaimLostError(
-                f"{self.path.parent.name} was taken over by process {owner.get('pid', '?')} on "
-                f"{owner.get('host', '?')} while this one was suspended; it stops here and writes nothing"
-            )
+        by = (
+            f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+            if owner
+            else "a process that has ended (or its files were removed)"
+        )
+        raise ClaimLostError(
+            f"{run.name}: this run was taken over by {by} while this one was stopped. It ends here; since then it "
+            "has written nothing"
+        )
+
+    def write(self, path: Path, fill: Fill) -> None:
+        """Write a file of the run whole, unless the claim is lost: then `ClaimLostError`, and nothing is changed."""
+        self.check()
+        try:
+            write_whole(path, fill, part_in=self.desk)
+        except KronaError:
+            self.check()  # lost in between: that is the reason
+            raise
+
+    def remove(self, path: Path) -> None:
+        """Remove a file of the run, if it is there, unless the claim is lost: then `ClaimLostError`."""
+        self.check()
+        aside = self.desk / uuid.uuid4().hex
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            self.check()
+        aside.unlink(missing_ok=True)
+
+    def set_aside(self, path: Path) -> Path:
+        """Rename a damaged file of the run to ``NAME.damaged``, unless the claim is lost, as in `remove`."""
+        self.check()
+        aside, name = self.desk / uuid.uuid4().hex, path.with_name(f"{path.name}.damaged")
+        try:
+            path.rename(aside)
+            aside.rename(name)
+        except FileNotFoundError:
+            self.check()
+        return name
 
     def release(self) -> None:
         """Remove the claim, if it is still this process's."""
         self._stop.set()
         self._heart.join()
-        if _read(self.path).get("token") == self.token:
-            with contextlib.suppress(OSError):  # gone with its folder
-                self.path.unlink(missing_ok=True)
+        if read(self.path).get("token") == self.token:
+            with contextlib.suppress(OSError):  # gone with its folder, or lost
+                self.path.rename(self.desk / "released")
+        shutil.rmtree(self.desk, ignore_errors=True)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
             with contextlib.suppress(OSError):
-                if _read(self.path).get("token") == self.token:
+                if read(self.path).get("token") == self.token:
                     os.utime(self.path)
 
 
@@ -76,9 +115,13 @@ def claim(folder: Path) -> Claim | None:
         for _ in range(3):  # the claim may be released or taken over in between
             token = uuid.uuid4().hex
             if _create(path, token):
-                return Claim(folder, token)
-            holder = _read(path).get("token", "damaged")
-            if not _lapsed(path) or not _stands_still(path):
+                desk = _desk(folder, token)
+                desk.mkdir()
+                if _shut_out(path, desk, token):
+                    return Claim(folder, token)
+                shutil.rmtree(desk, ignore_errors=True)
+            holder = read(path).get("token", "damaged")
+            if not lapsed(path) or not stands_still(path):
                 return None
             if _take_over(path, str(holder), token):
                 return Claim(folder, token)
@@ -90,7 +133,7 @@ def claim(folder: Path) -> Claim | None:
 def owner(folder: Path) -> dict[str, Any] | None:
     """The live owner of a run's folder ({host, pid, token}), or None."""
     path = folder / "claim.json"
-    return None if not path.exists() or _lapsed(path) else _read(path)
+    return None if not path.exists() or lapsed(path) else read(path)
 
 
 def _create(path: Path, token: str) -> bool:
@@ -101,7 +144,7 @@ def _create(path: Path, token: str) -> bool:
         return False
     try:
         with file:
-            file.write(_own(token))
+            file.write(own(token))
     except OSError:
         path.unlink(missing_ok=True)
         raise
@@ -112,92 +155,50 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     """Replace a lapsed claim. Of several processes that try, the one that creates the marker may."""
     marker = path.with_name(f".takeover.{holder}")
     if not _create(marker, token):
-        if _lapsed(marker):  # its creator died here: the next attempt has a chance
+        if lapsed(marker):  # its creator died here: the next attempt has a chance
             marker.unlink(missing_ok=True)
         return False
+    desk = _desk(path.parent, token)
+    taken = False
     try:
-        if str(_read(path).get("token", "damaged")) != holder or not _lapsed(path):
-            return False  # another was faster, or the owner woke up
-        part = path.with_name(f".claim.{token}")
-        part.write_text(_own(token))
-        part.replace(path)
-        return True
+        desk.mkdir()  # before the look at the claim: who takes it over after that finds the desk
+        if str(read(path).get("token", "damaged")) == holder and lapsed(path):  # else another was faster, or it woke up
+            part = desk / path.name
+            part.write_text(own(token))
+            part.replace(path)
+            taken = _shut_out(path, desk, token)
+    except FileNotFoundError:  # stopped here for so long that another took it over
+        pass
     finally:
-        marker.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            marker.rename(desk / marker.name)  # fails for who was stopped: it may be another's by now
+            (desk / marker.name).unlink()
+        if not taken:
+            shutil.rmtree(desk, ignore_errors=True)
+    return taken
 
 
-def _own(token: str) -> str:
-    return json.dumps({"host": socket.gethostname(), "pid": os.getpid(), "token": token, "slurm": _slurm_job()})
+def _desk(folder: Path, token: str) -> Path:
+    return folder / f".own-{token}"
 
 
-def _slurm_job() -> list[Any] | None:
-    """This process's SLURM job and how often it was requeued; None outside SLURM."""
-    number = os.environ.get("SLURM_JOB_ID")  # one for each job of an array
-    return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
+def _shut_out(path: Path, desk: Path, token: str) -> bool:
+    """Move all other desks into the owner's, whose claim is on disk. False if that was taken over meanwhile."""
+    with contextlib.suppress(FileNotFoundError):  # stopped here for so long that another took it over
+        if read(path).get("token") == token:
+            for other in set(path.parent.glob(".own-*")) - {desk}:
+                with contextlib.suppress(FileNotFoundError):
+                    other.rename(desk / other.name)
+            _sweep(path, desk)
+    return read(path).get("token") == token and desk.is_dir()
 
 
-def _lapsed(path: Path) -> bool:
-    """Whether a claim's owner seems to be gone, without watching it."""
-    if _gone(_read(path)):
-        return True
-    age = _age(path)
-    return age is None or abs(age) > LAPSE_S  # a beat in the future is no sign of life
-
-
-def _gone(holder: Mapping[str, Any]) -> bool:
-    """Whether a claim's holder is known to be dead."""
-    if holder.get("host") == socket.gethostname() and not alive(holder.get("pid")):
-        return True
-    before, now = holder.get("slurm"), _slurm_job()
-    return bool(before and now and before[0] == now[0] and before[1] < now[1])
-
-
-def _age(path: Path) -> float | None:
-    """Seconds since a claim's last beat by the file system's clock; None if it is gone."""
-    probe = path.with_name(f".now.{uuid.uuid4().hex}")
-    try:
-        beat = path.stat().st_mtime
-        probe.touch()
-        return probe.stat().st_mtime - beat
-    except FileNotFoundError:
-        return None
-    finally:
-        probe.unlink(missing_ok=True)
-
-
-def _stands_still(path: Path) -> bool:
-    """Watch a lapsed claim, unless its owner is known to be dead: whether it shows no beat."""
-    holder = _read(path)
-    if _gone(holder):
-        return True
-    try:
-        beat = path.stat().st_mtime_ns
-        until = time.monotonic() + WATCH_S
-        while time.monotonic() < until:
-            time.sleep(min(1.0, WATCH_S))
-            if path.stat().st_mtime_ns != beat:
-                return False
-    except FileNotFoundError:
-        return True
-    return _read(path) == holder
-
-
-def alive(pid: Any) -> bool:
-    """Whether this machine has a process of this number."""
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+def _sweep(path: Path, desk: Path) -> None:
+    """Remove what killed processes have left: their desks with half-written files, and the small files of claims."""
+    for left in desk.iterdir():
+        shutil.rmtree(left, ignore_errors=True)
+    for pattern in (".now.*", ".claim.*", ".takeover.*"):
+        for left in path.parent.glob(pattern):
+            with contextlib.suppress(FileNotFoundError):
+                if path.stat().st_mtime - left.stat().st_mtime > LAPSE_S:
+                    left.unlink()

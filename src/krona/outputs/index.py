@@ -14,13 +14,14 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from krona.files import write_whole
 from krona.messages import KronaError
+from krona.outputs import checksums
 from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
 
@@ -32,6 +33,7 @@ SEGMENTS = 12  # more of them are written anew as one
 SETTLED_S = 2.0  # a younger file may change once more within its time stamp's resolution
 NAMES = tuple(field.name for field in fields(Result))
 SHARED = ("splits", "provenance")  # their parts are equal in many results and stored once; and whole configs, but for
+CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # without which no report is
 OWN = ("seed",)  # these keys
 
 Stamp = tuple[int, int]  # mtime in ns, size
@@ -47,12 +49,12 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
     if not outputs.is_dir():
         return []
     with _fewer_collections():
-        stamps = _stamps(outputs)
+        stamps, unread = _stamps(outputs)
         known, segments = _load(outputs / FOLDER, stamps)
         found = _with_fresh(outputs, stamps, known)
         if len(segments) > SEGMENTS:
             _join(outputs / FOLDER, stamps)
-        return found
+        return found + unread
 
 
 def _with_fresh(outputs: Path, stamps: dict[str, Stamp], known: dict[str, Result]) -> list[Result | KronaError]:
@@ -83,6 +85,8 @@ def _with_fresh(outputs: Path, stamps: dict[str, Stamp], known: dict[str, Result
 def _read(path: Path) -> Result | KronaError:
     try:
         result = read_result(path)
+        if lacking := [key for key in CONFIG if key not in result.config]:
+            raise KronaError(f"{path} is not a result: its config lacks {', '.join(lacking)}")
         answers_of(result, path)
     except KronaError as error:
         return error
@@ -90,22 +94,32 @@ def _read(path: Path) -> Result | KronaError:
 
 
 def summary_of(result: Result) -> Result:
-    """A result without its outcomes and with the last epoch of its curve."""
+    """A result without its outcomes and checksums, and with the last epoch of its curve."""
 
     def bare(part: dict[str, Any] | None) -> dict[str, Any] | None:
         return part and {key: value for key, value in part.items() if key != "outcomes"}
 
-    return replace(result, dev=bare(result.dev), test=bare(result.test), dev_curve=result.dev_curve[-1:])
+    known = {key: value for key, value in result.provenance.items() if key != checksums.KEY}  # of no other result
+    parts: dict[str, Any] = {"dev": bare(result.dev), "test": bare(result.test), "provenance": known}
+    return replace(result, **parts, dev_curve=result.dev_curve[-1:])
 
 
-def _stamps(outputs: Path) -> dict[str, Stamp]:
-    found = {}
-    with os.scandir(outputs) as folders:
-        for folder in folders:
-            with suppress(OSError):  # no result in it
-                about = os.stat(f"{folder.path}/result.json")
-                found[folder.name] = (about.st_mtime_ns, about.st_size)
-    return found
+def _stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
+    """Each result's stamp by its folder's name, and an error for each folder that can't be read."""
+    found, unread = {}, []
+    try:
+        with os.scandir(outputs) as folders:
+            for folder in folders:
+                try:
+                    about = os.stat(f"{folder.path}/result.json")
+                    found[folder.name] = (about.st_mtime_ns, about.st_size)
+                except (FileNotFoundError, NotADirectoryError):  # no result in it
+                    continue
+                except OSError as error:
+                    unread.append(KronaError(f"{folder.path}/result.json can't be read: {error.strerror or error}"))
+    except OSError as error:
+        raise KronaError(f"{outputs} can't be read: {error.strerror or error}") from error
+    return found, unread
 
 
 class _Pieces:

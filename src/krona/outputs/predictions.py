@@ -19,7 +19,7 @@ def answers_of(result: Result, path: Path) -> dict[str, Answers]:
         return {}
     try:
         return _answers(result)
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
         raise unusable(path, error) from error
 
 

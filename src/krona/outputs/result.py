@@ -7,16 +7,19 @@ import base64
 import datetime
 import json
 import math
+import stat
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.messages import KronaError
 
 SCHEMA = 1
+UNPACKED = 32 << 20  # bytes of a split's answers: ten million labels
+FILE = 256 << 20  # bytes of a result.json
 Status = Literal["running", "done", "failed", "interrupted"]
 
 
@@ -97,14 +100,20 @@ def _pack(values: Sequence[str]) -> str:
 
 
 def _unpack(packed: str) -> list[str]:
-    return zlib.decompress(base64.b64decode(packed)).decode().split("\n")
+    content = zlib.decompressobj()
+    text = content.decompress(base64.b64decode(packed), UNPACKED)
+    if content.unconsumed_tail:  # a few kilobytes can hold gigabytes
+        raise ValueError(f"its outcomes unpack to more than {UNPACKED >> 20} MiB")
+    if not content.eof:
+        raise ValueError("its outcomes are cut short")
+    return text.decode().split("\n")
 
 
-def write_result(folder: Path, result: Result) -> Path:
+def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
     """``folder/result.json``, whole or not at all."""
     path = folder / "result.json"
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
-    write_whole(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    write(path, lambda part: part.write_text(text + "\n", encoding="utf-8"))
     return path
 
 
@@ -113,13 +122,33 @@ def now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
+def _read_json(path: Path) -> Any:
+    """A file's JSON, without what JSON does not have (NaN) and what can't be shown (half a surrogate pair)."""
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("it is no plain file")
+    if about.st_size > FILE:
+        raise ValueError(f"it has {about.st_size:,} bytes")
+
+    def no_number(name: str) -> float:
+        raise ValueError(f"{name} is no number of JSON")
+
+    text = path.read_text(encoding="utf-8")
+    content = json.loads(text, parse_constant=no_number)
+    if "\\u" in text:
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
 def read_result(path: Path) -> Result:
     """One result.json. Truncated, hand-edited or of another schema: an error that says which."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = _read_json(path)
     except FileNotFoundError as error:
         raise KronaError(f"{path} is not there") from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise KronaError(f"{path} can't be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
         raise KronaError(f"{path} is not a result: {error}") from error
     if not isinstance(content, dict):
         raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
@@ -129,6 +158,10 @@ def read_result(path: Path) -> Result:
     unknown = content.keys() - {f.name for f in fields(Result)}
     if missing or unknown:
         raise KronaError(f"{path}: missing {sorted(missing)}, unknown {sorted(unknown)}")
+    from krona.outputs.result_form import faults  # pydantic: not where the index knows every result
+
+    if wrong := faults(content):
+        raise KronaError(f"{path} is not a result: {'; '.join(wrong)}")
     result = Result(**content)
     if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")

@@ -14,12 +14,14 @@ OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # not finished
 def state_of(folder: Path, *, owned: bool | None = None) -> tuple[State, Result | None, str | None]:
     """A run's state, result and error. ``owned``: whether a live process has claimed it; None: its claim says."""
     path = folder / "result.json"
-    if not path.is_file():
-        return ("running" if _owned(folder, owned) else "waiting"), None, None
     try:
+        if not path.exists():
+            return ("running" if _owned(folder, owned) else "waiting"), None, None
         result = read_result(path)
     except KronaError as error:
         return "failed", None, str(error)
+    except OSError as error:
+        return "failed", None, f"{folder} can't be read: {error.strerror or error}"
     return status_of(result, folder, owned=owned), result, result.error
 
 

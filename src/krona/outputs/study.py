@@ -1,7 +1,6 @@
 """A study of `krona tune` in its journal file: opened or resumed, trials counted, those of dead processes put back."""
 
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
@@ -9,13 +8,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krona.messages import KronaError, plain_name
-from krona.outputs import claim
+from krona.messages import KronaError, file_name
+from krona.outputs import claim, holder
 
 LOCK_S = 30  # a lock that is older was left by a process that was killed; one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
+    file_name("--study", name, forbidden="/\\#?%:'\" ")
     return outputs / "studies" / f"{name}.journal"
 
 
@@ -38,7 +38,6 @@ def open_study(
     ``settings``: all that ``base`` stands for, by dotted key, so that the error can name what differs.
     """
     optuna = optuna_or_error()
-    plain_name("--study", name, forbidden="/\\#?%:'\" ")
     path = study_path(outputs, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -124,16 +123,16 @@ def put_back_dead(study: Any, outputs: Path) -> int:
 
 def me() -> dict[str, Any]:
     """This process, as a trial's attribute ``worker`` names it."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+    return holder.me()
 
 
 def _dead(trial: Any, outputs: Path) -> bool:
     """Whether no process works on a trial any more."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
-    if worker.get("host") == socket.gethostname():
-        return worker["pid"] == os.getpid() or not claim.alive(int(worker["pid"]))
-    if age < claim.LAPSE_S:
+    if holder.here(worker):
+        return worker["pid"] == os.getpid() or not holder.alive(int(worker["pid"]))
+    if age < holder.LAPSE_S:
         return False
     run_id = trial.user_attrs.get("run_id")
     return run_id is None or claim.owner(outputs / run_id) is None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from krona.files import write_whole
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError, did_you_mean, file_name
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module
 
@@ -29,10 +29,19 @@ def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     """The saved ids; none if the sweep was never started here."""
     path = _ids_file(outputs, sweep)
-    return set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+    try:
+        found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
+        for run_id in found:
+            file_name("a run", run_id)
+    except (OSError, ValueError, KronaError) as error:
+        raise KronaError(
+            f"{path} does not hold the ids of a sweep's runs ({error}): remove it; the sweep's command writes it anew"
+        ) from error
+    return found
 
 
 def _ids_file(outputs: Path, sweep: str) -> Path:
+    file_name("sweep", sweep)
     return outputs / "sweeps" / f"{sweep}.runs.txt"
 
 
@@ -42,12 +51,14 @@ def command_file(folder: Path, sweep: str) -> Path:
 
 def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
     """Save a sweep's overrides, for `krona status SWEEP`."""
+    file_name("sweep", sweep)
     text = json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n"
     write_whole(command_file(folder, sweep), lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def load_command(folder: Path, sweep: str) -> list[str]:
     """The overrides that a sweep was last started with. Raises KronaError if there are none or the file is damaged."""
+    file_name("sweep", sweep)
     path = command_file(folder, sweep)
     if not path.is_file():
         there = sorted(p.stem for p in folder.glob("*.json"))

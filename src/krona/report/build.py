@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from krona.files import write_whole
-from krona.messages import KronaError, did_you_mean
+from krona.files import require_out, write_whole
+from krona.messages import KronaError, did_you_mean, visible
 from krona.outputs import sweep as sweep_runs
 from krona.paths import choice_files
 from krona.report import choice, costs, crossings
@@ -43,6 +43,7 @@ def build_report(
     _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     text = renderer(format)(report, Target(out, width, color))
+    text = text if format == "terminal" else visible(text)  # a page may be printed too
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     return text
@@ -118,8 +119,7 @@ def _check_writable(out: Path | None) -> None:
     """Raise KronaError before the work where ``out`` is a folder or lies in one that can't be written."""
     if out is None:
         return
-    if out.is_dir():
-        raise KronaError(f"{out} is a folder: name a file in it, as in {out / 'report.html'}")
+    require_out(out)
     place = out.parent
     while not place.exists() and place != place.parent:
         place = place.parent

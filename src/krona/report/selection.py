@@ -181,7 +181,7 @@ def of_result(result: Result, place: str, memo: Memo | None = None) -> StoredRun
         facts = [result.provenance.get(name) for name in ("data_kind", "pretrained")]
         key = (result.status == "done", *map(id, parts), *skipped, *facts)
         return StoredRun(result, memo.of(key, parts, lambda: section_of(result)), place, memo)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise unusable(Path(place), error) from error
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.messages import KronaError
+from krona.surgery.adapter_tensors import read_tensors, read_whole
 from krona.surgery.backbone_mark import fingerprint, parameters, same_shapes, same_values
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.trainable import adapter_state, copy_into
@@ -37,6 +38,7 @@ def save_adapter(
     name: str | None = None,
     notes: Mapping[str, str] | None = None,
     backbone: Mapping[str, Any] | None = None,
+    write: Write = write_whole,
 ) -> None:
     """Write one adapter (None: the active one), whole or not at all, readable by all (mode 0644).
 
@@ -47,13 +49,13 @@ def save_adapter(
     name = _named(model, name)
     tensors = {key: p.detach().cpu().contiguous() for key, p in adapter_state(model, name).items()}
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         try:
             save_file(tensors, part, metadata=_header(model, name, notes, backbone))
         except SafetensorError as error:
             raise KronaError(f"{path} could not be written: {error}") from error
 
-    write_whole(Path(path), write)
+    write(Path(path), fill)
 
 
 def load_adapter(
@@ -78,7 +80,7 @@ def load_adapter(
     if branch is None and entry["branch"] is not None:
         branch = _class_at(entry["branch"], path)
     _check_backbone(model, branch, entry, path, other_backbone=other_backbone)
-    tensors = _read(path, load_file)
+    tensors = read_tensors(path)
     before = state_of(model).active if "krona" in model.__dict__ else None
     insert(model, branch, name=name, **entry["insertion"], **entry["branch_config"])
     try:
@@ -102,7 +104,7 @@ def load_on_meta(model: nn.Module, path: str | Path, *, branch: Callable[..., nn
     entry, _ = read_header(path)
     if branch is None and entry["branch"] is not None:
         branch = _class_at(entry["branch"], path)
-    tensors = _read(path, load_file)
+    tensors = read_tensors(path, finite=False)
     try:
         _check_backbone(model, branch, entry, path, other_backbone=True)
         insert(model, branch, **entry["insertion"], **entry["branch_config"])
@@ -126,7 +128,7 @@ def read_header(path: str | Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safe_open(file, framework="pt") as opened:
             return dict(opened.metadata() or {})
 
-    others = _read(Path(path), metadata)
+    others = read_whole(Path(path), metadata)
     try:
         entry = json.loads(others.pop("krona"))
         notes = {**entry.pop("notes", {}), **others}
@@ -210,15 +212,6 @@ def _named(model: nn.Module, name: str | None) -> str:
     if name is None:
         raise KronaError("no adapter is active: give the name of one")
     return name
-
-
-def _read(path: Path, read: Callable[[Path], Any]) -> Any:
-    try:
-        return read(path)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path} is not there") from error
-    except (OSError, SafetensorError) as error:
-        raise KronaError(f"{path} can't be read as safetensors: {error}") from error
 
 
 def path_of(branch: Callable[..., nn.Module]) -> str:

@@ -11,7 +11,7 @@ from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
 from krona.outputs import degenerate
 from krona.outputs.result import Result
-from krona.screen import as_typed, duration, say, table, width_of
+from krona.screen import as_typed, duration, inert, say, table, width_of
 from krona.sweeps.means import BEST, Described, best_rows, over_seeds
 
 OUTCOME = ("dev", "test", "parameters", "time", "state")
@@ -38,7 +38,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     say(console, "")
     for job in jobs:
         if job.result is not None:
-            console.print(str(job.folder / "result.json"), highlight=False, markup=False, soft_wrap=True)
+            console.print(inert(str(job.folder / "result.json")), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
     parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
     anew = "; overwrite=true runs anew what was done already" if counts["skipped"] else ""
@@ -53,7 +53,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     if legend := _legend(means, best):
         say(console, legend)
     command = as_typed(next_command(jobs, sweep, named=named))
-    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
+    console.print(inert(f"next: {command}"), highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:

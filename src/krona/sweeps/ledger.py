@@ -104,16 +104,17 @@ class Ledger(Callback):
         for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may continue
             if time.time() - left.stat().st_mtime > KEPT_S:
                 shutil.rmtree(left, ignore_errors=True)
-        notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
-        notes.mkdir()
-        os.environ[VARIABLE] = str(notes)
         overrides = list(config.hydra.overrides.task)
         jobs: list[tuple[str, ...]] = []
         if config.hydra.sweeper._target_ == BASIC_SWEEPER:
             with _ending():
                 jobs = jobs_of(sweeper_params(config), overrides)
-            (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
             Console().print(amount(len(jobs), "run"), highlight=False)
+        notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
+        notes.mkdir()
+        if jobs:
+            (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
+        os.environ[VARIABLE] = str(notes)
         if config.sweep is not None:
             with _ending():
                 sweep.save_command(folder, config.sweep, overrides)

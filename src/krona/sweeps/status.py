@@ -15,7 +15,7 @@ from krona.outputs.index import summaries
 from krona.outputs.result import Result
 from krona.outputs.state import OPEN, State, state_of
 from krona.outputs.sweep import command_file, load_command
-from krona.screen import below, duration, say, table, width_of
+from krona.screen import below, duration, inert, say, table, width_of
 from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
@@ -102,7 +102,7 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
     say(console, "")
     say(console, counts_line(runs))
     for line in _problems(runs, outputs):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:

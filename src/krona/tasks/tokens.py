@@ -10,6 +10,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -39,10 +40,14 @@ class Encoding(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenised:
-    """rows: `input_ids` and `labels` (lists of numbers) a row, memory-mapped. truncated: how many sources were cut."""
+    """rows: `input_ids` and `labels` (lists of numbers) a row, memory-mapped. truncated: how many sources were cut.
+
+    mended: what was wrong with the cache, where it had to be made again.
+    """
 
     rows: "datasets.Dataset"
     truncated: int
+    mended: str | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,40 +67,66 @@ def tokenise(
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
-    if not folder.is_dir():
-        try:
+    _sweep(folder.parent)
+    mended = None
+    try:
+        if folder.is_dir() and (damage := _damage(folder, rows=len(split))) is not None:
+            aside = folder.with_name(f"{key}.damaged")
+            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+            folder.rename(aside)
+            mended = f"the token cache {folder} was damaged ({damage}): set aside as {aside.name} and made again"
+        if not folder.is_dir():
             _write(split, encoding, max_source_length=max_source_length, folder=folder)
-        except OSError as error:
-            raise KronaError(f"the token cache {folder} cannot be written: {error.strerror or error}") from error
-    return _read(folder, rows=len(split))
+    except OSError as error:
+        raise KronaError(f"the token cache {folder} cannot be written: {error.strerror or error}") from error
+    if mended is not None and (damage := _damage(folder, rows=len(split))) is not None:
+        raise KronaError(f"{mended}, and is damaged again ({damage}): is the disk sound?")
+    return _read(folder, mended)
 
 
-def _read(folder: Path, *, rows: int) -> Tokenised:
+def _damage(folder: Path, *, rows: int) -> str | None:
+    """What is wrong with a cached split, in words; None: it is whole."""
     import datasets
 
     try:
         counts = json.loads((folder / "counts.json").read_text())
-        data = datasets.Dataset.from_file(str(folder / "rows.arrow"))
-        whole = len(data) == rows == counts["rows"]
-    except (OSError, ValueError, KeyError) as error:
-        raise KronaError(f"the token cache {folder} is damaged ({error}): delete that folder") from error
-    if not whole:
-        raise KronaError(
-            f"the token cache {folder} cannot be trusted: {len(data)} rows on disk, {counts['rows']} in counts.json, "
-            f"{rows} in the split: delete that folder"
-        )
-    return Tokenised(rows=data, truncated=counts["truncated"])
+        if counts["rows"] != rows or not isinstance(counts["truncated"], int):
+            return f"{counts['rows']} rows in counts.json, {rows} in the split"
+        if "sha256" in counts and _sha256(folder / "rows.arrow") != counts["sha256"]:  # earlier versions had none
+            return "rows.arrow is not what was written"
+        found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None if found == rows else f"{found} rows on disk, {rows} in the split"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _read(folder: Path, mended: str | None) -> Tokenised:
+    import datasets
+
+    truncated = json.loads((folder / "counts.json").read_text())["truncated"]
+    return Tokenised(rows=datasets.Dataset.from_file(str(folder / "rows.arrow")), truncated=truncated, mended=mended)
+
+
+def _sweep(cache: Path) -> None:
+    """Remove what runs that were killed here left half-written."""
+    for left in cache.glob(".*-*"):
+        with suppress(OSError):  # another process sweeps too
+            if time.time() - max(path.stat().st_mtime for path in (left, *left.iterdir())) > ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{folder.name}-*"):  # by a run that was killed here
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            shutil.rmtree(left, ignore_errors=True)
     own = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         truncated = _write_arrow(split, encoding, max_source_length=max_source_length, file=own / "rows.arrow")
-        (own / "counts.json").write_text(json.dumps({"rows": len(split), "truncated": truncated}))
+        counts = {"rows": len(split), "truncated": truncated, "sha256": _sha256(own / "rows.arrow")}
+        (own / "counts.json").write_text(json.dumps(counts))
         try:
             own.rename(folder)
         except OSError:

@@ -111,10 +111,6 @@ class History:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "tracked.jsonl"
 
-    def begin(self, *, anew: bool) -> None:
-        if anew:
-            self.path.unlink(missing_ok=True)
-
     def add(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from krona import surgery
@@ -19,6 +18,7 @@ from krona.backbones.source import folder_of
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.surgery.adapter_file import OtherBackboneError, load_on_meta, read_header
+from krona.surgery.adapter_tensors import read_tensors
 from krona.surgery.layers import is_norm
 from krona.surgery.spectra import Spectrum, spectrum_at
 from krona.surgery.targets import widths_at
@@ -83,7 +83,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     if file is None:
         return Inspection(origin=origin, missing=missing)
     entry, notes = read_header(file)
-    tensors = load_file(file)
+    tensors = read_tensors(file, finite=False)
     known: dict[str, Any] = {
         "origin": origin,
         "file": file,

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from transformers import PreTrainedModel
 
 from krona.adapters.find import Found, find
@@ -27,6 +26,7 @@ from krona.config.targets import find as find_class
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import METHODS, load_adapter, read_header
+from krona.surgery.adapter_tensors import read_tensors
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.tasks import Split, Task
 from krona.tasks.task import BadRowError
@@ -164,7 +164,7 @@ def load(
         load_adapter(model, found.adapter, branch=branch)
         if origin.precision == "bf16-frozen":
             train_in_fp32(model)
-            copy_into(adapter_state(model, "default"), load_file(found.adapter))  # again: bf16 has cut a magnitude
+            copy_into(adapter_state(model, "default"), read_tensors(found.adapter))  # again: bf16 has cut a magnitude
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)

@@ -2,7 +2,9 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +17,10 @@ from torch import nn
 from krona import surgery
 from krona.adapters.origin import origin_in
 from krona.config.settings import Run
-from krona.files import write_whole
+from krona.files import Write, write_whole
 from krona.messages import KronaError
+from krona.outputs import checksums
+from krona.outputs.claim import Claim
 from krona.outputs.result import Result, outcomes, write_result
 from krona.surgery.adapter_file import save_adapter
 from krona.tasks import Split
@@ -25,13 +29,10 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The folder of a run, which the first of its ranks writes.
-
-    ``check_claim`` is called before each write; it raises if another process has taken the run over.
-    """
+    """The folder of a run, which the first of its ranks writes: the one with the claim, without which nothing is."""
 
     folder: Path
-    check_claim: Callable[[], None]
+    claim: Claim | None
     ranks: Ranks
 
     def checkpoint(self) -> Path | None:
@@ -47,11 +48,10 @@ class RunFiles:
 
     def write_epoch(self, result: Result) -> None:
         """metrics.csv and result.json so far."""
-        if not self.ranks.first:
+        if self.claim is None:
             return
-        self.check_claim()
-        write_metrics(self.folder, result.dev_curve)
-        write_result(self.folder, result)
+        write_metrics(self.folder, result.dev_curve, self.claim.write)
+        write_result(self.folder, result, self.claim.write)
 
     def write_end(
         self,
@@ -66,39 +66,40 @@ class RunFiles:
 
         ``backbone``: its fingerprint, from before its weights may have been sharded.
         """
-        if not self.ranks.first:
+        if self.claim is None:
             return
-        self.check_claim()
+        write = self.claim.write
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
-            write_metrics(self.folder, result.dev_curve)
-        write_predictions(self.folder, predictions)
-        write_weights(self.folder, settings, result, model, backbone)
-        write_result(self.folder, result)
-        (self.folder / "last.ckpt").unlink(missing_ok=True)
+            write_metrics(self.folder, result.dev_curve, write)
+        write_predictions(self.folder, predictions, write)
+        write_weights(self.folder, settings, result, model, backbone, write)
+        result.provenance[checksums.KEY] = checksums.checksums(self.folder)
+        write_result(self.folder, result, write)
+        self.claim.remove(self.folder / "last.ckpt")
 
 
-def write_metrics(folder: Path, curve: list[dict[str, Any]]) -> None:
+def write_metrics(folder: Path, curve: list[dict[str, Any]], write: Write) -> None:
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8", newline="") as file:
             table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
             table.writeheader()
             table.writerows(rows)
 
-    write_whole(folder / "metrics.csv", write)
+    write(folder / "metrics.csv", fill)
 
 
-def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[str]]]) -> None:
+def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
     """predictions.jsonl: id, source, target and prediction of each dev and test row."""
 
-    def write(part: Path) -> None:
+    def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8") as file:
             for name, (split, texts) in predictions.items():
                 for row in predicted_rows(split, texts):
                     file.write(json.dumps({"split": name, **row}, ensure_ascii=False) + "\n")
 
-    write_whole(folder / "predictions.jsonl", write)
+    write(folder / "predictions.jsonl", fill)
 
 
 def predicted_rows(split: Split, texts: Sequence[str]) -> Iterator[dict[str, str]]:
@@ -107,12 +108,14 @@ def predicted_rows(split: Split, texts: Sequence[str]) -> Iterator[dict[str, str
         yield dict(zip(("id", "source", "target", "prediction"), row, strict=True))
 
 
-def write_weights(folder: Path, settings: Run, result: Result, model: nn.Module, backbone: Mapping[str, Any]) -> None:
+def write_weights(
+    folder: Path, settings: Run, result: Result, model: nn.Module, backbone: Mapping[str, Any], write: Write
+) -> None:
     """adapter.safetensors: what trained, and its origin. Full fine-tuning's is the whole model: only with keep=all."""
     whole = bool(settings.method.placement.get("train_backbone"))
     if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
         notes = origin_in(result).as_note()
-        save_adapter(model, folder / "adapter.safetensors", notes=notes, backbone=backbone)
+        save_adapter(model, folder / "adapter.safetensors", notes=notes, backbone=backbone, write=write)
 
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
@@ -122,14 +125,25 @@ def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, on any file system."""
+    """Checkpoints written whole or not at all, on any file system, and by the run's owner only."""
+
+    def __init__(self, write: Write = write_whole) -> None:
+        self.write = write
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        write_whole(Path(path), partial(torch.save, checkpoint))
+        self.write(Path(path), partial(torch.save, checkpoint))
 
-    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        try:
-            return super().load_checkpoint(path, *args, **kwargs)
-        except Exception as error:  # zip, pickle and torch each raise their own
-            first = str(error).strip().split("\n")[0]
-            raise KronaError(f"{path} can't be read ({first}): overwrite=true starts the run again") from error
+
+def damage_of(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, in words; None: it can be read and is whole, by the CRC of each part."""
+    try:
+        with zipfile.ZipFile(checkpoint) as parts:
+            if (damaged := parts.testzip()) is not None:
+                return f"its part {damaged} is not what was written"
+        content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
+        missing = [key for key in ("state_dict", "epoch", "global_step", "krona") if key not in content]
+    except pickle.UnpicklingError:  # torch's own message would have anything be loaded
+        return "it holds other things than a run's weights and numbers"
+    except Exception as error:  # zip, pickle and torch each raise their own
+        return str(error).strip().split("\n")[0] or type(error).__name__
+    return f"it lacks {', '.join(missing)}" if missing else None

@@ -56,6 +56,7 @@ def prepare_rows(
     result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
     result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
     result.notes += truncation_notes(settings, tokens)
+    result.notes += [split.mended for split in tokens.values() if split.mended]
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": settings.trainer.num_workers}
 
     def evaluation(name: str) -> Evaluation:

@@ -22,6 +22,7 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.config.targets import build
+from krona.outputs.claim import Claim
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.callbacks import build_callbacks
@@ -43,7 +44,7 @@ def run(
     *,
     progress: Progress,
     trackers: Trackers,
-    check_claim: Callable[[], None],
+    claim: Claim | None,
     ranks: Ranks,
     share: bool = False,
 ) -> None:
@@ -52,13 +53,13 @@ def run(
     Args:
         progress, trackers: callbacks of Lightning's trainer, and called after each epoch when dev is scored and
             ``result`` written (Lightning ends an epoch for its callbacks before the learner has recorded it).
-        check_claim: called before each write; raises if another process has taken the run over.
+        claim: of the first of the ranks, which alone writes; it raises if another process has taken the run over.
         ranks: the processes of this run, each called with the same arguments; the first writes.
         share: use the backbone and the data of this process's other jobs (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
-    files = RunFiles(folder=folder, check_claim=check_claim, ranks=ranks)
+    files = RunFiles(folder=folder, claim=claim, ranks=ranks)
     parts = prepare(settings, result, cache=folder.parent / ".cache" / "tokens", ranks=ranks, share=share)
     rows, steps = parts.rows, parts.steps
     result.times["setup"] = time.perf_counter() - began
@@ -80,7 +81,7 @@ def run(
         ranks=ranks,
     )
     callbacks = [progress, trackers, *build_callbacks(settings, first=ranks.first)]
-    trainer = build_trainer(settings, folder, callbacks, ranks, logger=trackers.logger)
+    trainer = build_trainer(settings, folder, callbacks, ranks, claim, logger=trackers.logger)
     train(trainer, learner, rows, checkpoint=files.checkpoint())
 
     # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters

@@ -50,7 +50,6 @@ class Trackers(pl.Callback):
     def open(self) -> None:
         if not self.guarded:
             return
-        self._write(lambda: self.history.begin(anew=not self.about.resumed))
         self._write(lambda: self.history.add({"config": dict(self.about.config)}))
         for tracker in self.guarded:
             tracker.open(self.about)
@@ -149,7 +148,7 @@ def tracking(
         method=settings.method.name,
         task=settings.task.name,
         sweep=settings.sweep,
-        config=flat_config(settings.config, result.run_id) if settings.trackers else {},
+        config=flat_config(result.config, result.run_id) if settings.trackers else {},
         resumed=(folder / "last.ckpt").is_file(),
         label_words=label_words(settings.config["task"]),
     )

@@ -14,6 +14,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from krona import surgery
 from krona.config.settings import Run
 from krona.messages import KronaError, shortened
+from krona.outputs.claim import Claim
 from krona.training.files import WholeCheckpoints
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks
@@ -27,7 +28,13 @@ PROFILERS: dict[str, type[Profiler]] = {
 
 
 def build_trainer(
-    settings: Run, folder: Path, callbacks: Sequence[pl.Callback], ranks: Ranks, *, logger: Logger | None = None
+    settings: Run,
+    folder: Path,
+    callbacks: Sequence[pl.Callback],
+    ranks: Ranks,
+    claim: Claim | None = None,
+    *,
+    logger: Logger | None = None,
 ) -> pl.Trainer:
     """Lightning's loop on this rank's device; the learner and `Ranks` exchange data between ranks.
 
@@ -45,6 +52,7 @@ def build_trainer(
     profiler = None
     if settings.trainer.profiler is not None and ranks.first:
         profiler = PROFILERS[settings.trainer.profiler](dirpath=folder, filename="profile")
+    write = [] if claim is None else [claim.write]
     # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
     try:
         return pl.Trainer(
@@ -54,7 +62,7 @@ def build_trainer(
             devices=1 if ranks.device is None else [ranks.device],
             callbacks=[*callbacks, checkpoint] if ranks.first else list(callbacks),
             enable_checkpointing=ranks.first,
-            plugins=[WholeCheckpoints(), LightningEnvironment()],  # else it looks for a cluster's
+            plugins=[WholeCheckpoints(*write), LightningEnvironment()],  # else it looks for a cluster's
             logger=logger or False,
             profiler=profiler,
             enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),  # krona has its own

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from krona.jobs.processes import children, quiet_libraries
 from krona.messages import KronaError, amount
+from krona.outputs.study import study_path
 from krona.paths import OUTPUTS, first_of, sweeps_folders
 from krona.screen import as_typed, say
 from krona.training.machine import cpu_count
@@ -24,6 +25,8 @@ def tune_here(
 ) -> None:
     """Tune with ``workers`` processes on one study; print the best trial and its command."""
     quiet_libraries()
+    if study is not None:
+        study_path(OUTPUTS, study)  # raises for what is no name
     console = Console(soft_wrap=True)
     space = space or first_of(sweeps_folders(), "tune/default.yaml")
     shared = list(overrides)

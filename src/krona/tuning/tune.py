@@ -21,6 +21,7 @@ from krona.outputs.run_id import canonical, flatten
 from krona.outputs.studies import Axis, Study, Trial, no_best, read_study
 from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, study_path, void
 from krona.paths import PROJECT
+from krona.screen import inert
 from krona.tuning.space import in_words, overrides, read_space
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
@@ -68,11 +69,11 @@ def tune(
         outputs, name, space=in_words(axes), base=fingerprint(base, fixed), settings=dict(flatten(fixed)), seed=seed
     )
     tuning = Tuning(typed, axes, name, study, outputs, console)
-    console.print(f"study {name}: {in_words(axes)}", highlight=False, markup=False, soft_wrap=True)
+    console.print(inert(f"study {name}: {in_words(axes)}"), highlight=False, markup=False, soft_wrap=True)
     while True:
         back = put_back_dead(study, outputs)
         if back:
-            console.print(f"  {back} unfinished trial(s) will resume", highlight=False)
+            console.print(inert(f"  {back} unfinished trial(s) will resume"), highlight=False)
         if len(counted(study)) >= trials:
             break
         trial = study.ask()
@@ -104,7 +105,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             pruned = True
             raise Interrupted
 
-    tuning.console.print(f"trial {trial.number}: {' '.join(own)}", highlight=False, markup=False, soft_wrap=True)
+    tuning.console.print(inert(f"trial {trial.number}: {' '.join(own)}"), highlight=False, markup=False, soft_wrap=True)
     try:
         run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
         trial.set_user_attr("run_id", identify(check.settings(run.config, own=True)))
@@ -122,7 +123,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
         if not pruned:
             raise  # the trial stays unfinished: the next command repeats it
         tuning.study.tell(trial, state=TrialState.PRUNED)
-        tuning.console.print(f"trial {trial.number}: pruned", highlight=False)
+        tuning.console.print(inert(f"trial {trial.number}: pruned"), highlight=False)
         return
     except KronaError as error:
         trial.set_user_attr("error", str(error))
@@ -138,7 +139,7 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
         error = job.error or job.state
         trial.set_user_attr("error", error)
         tuning.study.tell(trial, state=TrialState.FAIL)
-        tuning.console.print(f"trial {trial.number}: {job.state}: {error}", highlight=False, markup=False)
+        tuning.console.print(inert(f"trial {trial.number}: {job.state}: {error}"), highlight=False, markup=False)
         tuning.failures.append(error)
         if len(tuning.failures) == len(counted(tuning.study)) >= FAILURES_IN_A_ROW:
             raise KronaError(f"the first {len(tuning.failures)} trials all failed: {error}")
@@ -147,7 +148,7 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
     tuning.study.tell(trial, score)
     best = tuning.study.best_trial
     line = f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})"
-    tuning.console.print(line, highlight=False)
+    tuning.console.print(inert(line), highlight=False)
 
 
 def compose_run(typed: Sequence[str]) -> Composed:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
+from krona.messages import visible
 from krona.outputs.predictions import in_words, label_words
 from krona.report.diff.methods import MethodDiff
 from krona.report.diff.runs import Change, Diff
@@ -16,7 +17,7 @@ NARROWEST = 20
 def render(found: Diff | MethodDiff, *, width: int | None = 100, examples: int = 5) -> str:
     """Either comparison; of two runs at most ``examples`` changed ones. ``width``: of a terminal; None: unwrapped."""
     lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
-    return "\n".join(line.rstrip() for line in lines) + "\n"
+    return visible("\n".join(line.rstrip() for line in lines)) + "\n"
 
 
 def _runs(found: Diff, width: int | None, examples: int) -> list[str]:

@@ -46,6 +46,6 @@ def _cell(cell: Cell, caution: str | None) -> tuple[object, ...]:
 
 def _plain(value: object) -> object:
     """Empty for None; a name that a spreadsheet would run as a formula is quoted."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "@", "-"):
+    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "@", "-"):  # after a space or a tab too
         return f"'{value}"
     return "" if value is None else value

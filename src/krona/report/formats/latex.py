@@ -90,5 +90,5 @@ def _label(label: str) -> str:
 
 def escape(value: str) -> str:
     """Characters that LaTeX takes for commands, and those that its fonts may lack."""
-    shown = "".join(SPECIAL.get(character, character) for character in value.replace("\n", " "))
+    shown = "".join(SPECIAL.get(character, character) for character in " ".join(value.splitlines()))
     return shown.encode("latin-1", "replace").decode("latin-1")

@@ -12,7 +12,7 @@ from krona.outputs.degenerate import SIGN
 from krona.report import palette, studies, text
 from krona.report.lead import lead
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.screen import as_typed
+from krona.screen import as_typed, inert
 
 
 def render(report: Report, target: Target) -> str:
@@ -145,18 +145,18 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     from rich.text import Text
 
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(Text(table.axis), overflow="fold", width=_label_width(table, width))
+    grid.add_column(inert(table.axis), overflow="fold", width=_label_width(table, width))
     for column in columns:
         heading = "\n".join(filter(None, (column.label, column.metric)))
-        grid.add_column(Text(heading), justify="right", overflow="fold", width=_width(table, column))
+        grid.add_column(inert(heading), justify="right", overflow="fold", width=_width(table, column))
     for row in table.rows:
         cells = [_named(row)]
         for column in columns:
             cell = row.cells.get(column.key, Cell(missing=""))
             first, *others = _aligned(cell, [one.cells[column.key] for one in table.rows if column.key in one.cells])
-            shown = Text(first, style="bold" if cell.best or cell.tied else "")
+            lines = Text(first, style="bold" if cell.best or cell.tied else "")
             if others:
-                shown.append("\n" + "\n".join(others), style="dim")
-            cells.append(shown)
+                lines.append("\n" + "\n".join(others), style="dim")
+            cells.append(lines)
         grid.add_row(*cells)
     return grid

@@ -1,0 +1,120 @@
+"""Holder of a claim: how a claim's file names a process, and whether that process seems to be gone."""
+
+import json
+import os
+import re
+import socket
+import time
+import uuid
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+LAPSE_S = 60.0
+WATCH_S = 15.0  # three beats
+TOKEN = re.compile(r"\w{1,64}")  # becomes part of file names
+
+
+def own(token: str) -> str:
+    """The content of this process's claim."""
+    return json.dumps({**me(), "token": token, "slurm": _slurm_job()})
+
+
+def me() -> dict[str, Any]:
+    """This process: host, machine and pid."""
+    return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
+
+
+@cache
+def machine() -> str | None:
+    """What tells machines and containers of one host name apart: boot and pid namespace; None: unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return None
+
+
+def here(holder: Mapping[str, Any]) -> bool:
+    """Whether a holder's pid is one of this machine's, or of this container's."""
+    if holder.get("host") != socket.gethostname():
+        return False
+    return holder.get("machine") in (None, machine())
+
+
+def _slurm_job() -> list[Any] | None:
+    """This process's SLURM job and how often it was requeued; None outside SLURM."""
+    number = os.environ.get("SLURM_JOB_ID")  # one for each job of an array
+    return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
+
+
+def lapsed(path: Path) -> bool:
+    """Whether a claim's owner seems to be gone, without watching it."""
+    if gone(read(path)):
+        return True
+    age = _age(path)
+    return age is None or abs(age) > LAPSE_S  # a beat in the future is no sign of life
+
+
+def gone(holder: Mapping[str, Any]) -> bool:
+    """Whether a claim's holder is known to be dead."""
+    if here(holder) and not alive(holder.get("pid")):
+        return True
+    match holder.get("slurm"), _slurm_job():
+        case [before, int(times)], [now, int(times_now)]:
+            return bool(before == now and times < times_now)
+    return False
+
+
+def _age(path: Path) -> float | None:
+    """Seconds since a claim's last beat by the file system's clock; None if it is gone."""
+    probe = path.with_name(f".now.{uuid.uuid4().hex}")
+    try:
+        beat = path.stat().st_mtime
+        probe.touch()
+        return probe.stat().st_mtime - beat
+    except FileNotFoundError:
+        return None
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def stands_still(path: Path) -> bool:
+    """Watch a lapsed claim, unless its owner is known to be dead: whether it shows no beat."""
+    holder = read(path)
+    if gone(holder):
+        return True
+    try:
+        beat = path.stat().st_mtime_ns
+        until = time.monotonic() + WATCH_S
+        while time.monotonic() < until:
+            time.sleep(min(1.0, WATCH_S))
+            if path.stat().st_mtime_ns != beat:
+                return False
+    except FileNotFoundError:
+        return True
+    return read(path) == holder
+
+
+def alive(pid: Any) -> bool:
+    """Whether this machine has a process of this number."""
+    if not isinstance(pid, int) or pid <= 0:
+        return False
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    if not isinstance(content, dict) or not TOKEN.fullmatch(str(content.get("token"))):
+        return {}  # damaged
+    return content

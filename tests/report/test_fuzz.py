@@ -1,0 +1,147 @@
+"""Any result.json at all: the reports name what can't be used, show the rest, and never end in a traceback."""
+
+import copy
+import io
+import json
+import warnings
+import zlib
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from krona.messages import KronaError
+from krona.outputs.frame import read_results
+from krona.outputs.result import read_result
+from krona.report.build import build_report
+from krona.report.diff import text as diff_text
+from krona.report.diff.compare import compare
+from krona.sweeps import status
+from report.generate import make_result, write_all
+
+GOOD, BAD = (make_result("lora", "rte", seed, rows=12, epochs=2) for seed in (0, 1))
+PLAIN = json.loads(json.dumps(BAD.__dict__))
+BOMB = b64encode(zlib.compress(b"0\n" * 40_000_000)).decode()
+
+leaves = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.sampled_from([2**70, -1, 0, 10**400]), st.floats(), st.text(max_size=5),
+    st.sampled_from(["\x1b]0;owned\x07", "\ud800", "a" * 300, "../x", BOMB]),
+)  # fmt: skip
+anything = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def places(content: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every path in a JSON."""
+    pairs = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    return [one for key, value in pairs for one in ((*path, key), *places(value, (*path, key)))]
+
+
+def changed(path: tuple[Any, ...], value: Any) -> str:
+    content = copy.deepcopy(PLAIN)
+    inner = content
+    for key in path[:-1]:
+        inner = inner[key]
+    if value is ...:
+        del inner[path[-1]]
+    else:
+        inner[path[-1]] = value
+    return json.dumps(content)
+
+
+def look(outputs: Path, *, format: str) -> str:
+    """Everything that reads results; a KronaError is a message, all else a bug."""
+    said = io.StringIO()
+    console = Console(file=said, width=200)
+    text = build_report(outputs, format=format)
+    with suppress(KronaError):
+        text += build_report(outputs, table="1")
+    status.show(status.chosen(None, [], outputs), console, outputs=outputs)
+    with suppress(KronaError):
+        text += diff_text.render(compare(outputs, GOOD.run_id, BAD.run_id), width=None, examples=2)
+    with suppress(KronaError):
+        status.chosen(None, ["task=rte"], outputs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert GOOD.run_id in set(read_results(outputs)["run_id"])
+    return text + said.getvalue()
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(st.sampled_from(places(PLAIN)), anything | st.just(...), st.sampled_from(["terminal", "html", "csv", "latex"]))
+def test_any_value_at_any_place(path: tuple[Any, ...], value: Any, format: str) -> None:
+    with TemporaryDirectory() as folder:
+        outputs = Path(folder)
+        write_all(outputs, [GOOD, BAD])
+        file = outputs / BAD.run_id / "result.json"
+        file.write_text(changed(path, value))
+        shown = look(outputs, format=format)
+        shown.encode()
+        with suppress(KronaError):
+            read_result(file)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\0" * 50, b"[" * 100_000, b"{}", b'"x"', b"\xff\xfe", b'{"schema": NaN}', "folder", "pipe", "loop"],
+    ids=lambda content: str(content)[:12],
+)
+def test_any_file_in_its_place(content: bytes | str, tmp_path: Path) -> None:
+    import os
+
+    write_all(tmp_path, [GOOD])
+    file = tmp_path / "bad-run" / "result.json"
+    file.parent.mkdir()
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[content]()
+    shown = look(tmp_path, format="terminal")
+    assert shown.count(str(file)) >= 2  # named by the report and by the status
+
+
+@pytest.mark.parametrize("part", ["targets", "predictions"])
+def test_answers_that_unpack_to_gigabytes_are_refused_before_they_do(part: str, tmp_path: Path) -> None:
+    import tracemalloc
+
+    write_all(tmp_path, [GOOD])
+    file = tmp_path / BAD.run_id / "result.json"
+    file.parent.mkdir()
+    file.write_text(changed(("test", "outcomes", part), BOMB))
+    tracemalloc.start()
+    try:
+        shown = build_report(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 120e6
+    finally:
+        tracemalloc.stop()
+    assert "its outcomes unpack to more than 32 MiB" in shown
+
+
+@pytest.mark.parametrize("format", ["terminal", "html", "md", "csv", "latex", "svg"])
+def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format: str, tmp_path: Path) -> None:
+    evil = "\t=x\x1b]0;owned\x07\r=HYPERLINK(1)"
+    odd = make_result("lora", "rte", 0, rows=12, epochs=2, change={"optimizer.weight_decay": evil})
+    failed = make_result("krona", "rte", 0, rows=12, status="failed")
+    failed.error = odd.notes = evil  # type: ignore[assignment]
+    odd.notes = [evil]
+    write_all(tmp_path, [GOOD, odd, failed])
+    (tmp_path / "bad\x1b[2J").mkdir()
+    (tmp_path / "bad\x1b[2J" / "result.json").write_text("{")
+    shown = build_report(tmp_path, format=format)
+    assert not set(shown) & set("\x1b\x07\r")
+    console = Console(file=io.StringIO(), width=200)
+    status.show(status.chosen(None, [], tmp_path), console, outputs=tmp_path)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "owned" in said
+    assert not set(said) & set("\x1b\x07\r")
+    if format == "csv":
+        assert not any(cell.lstrip().startswith("=") for line in shown.splitlines() for cell in line.split(","))
