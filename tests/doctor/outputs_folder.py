@@ -21,7 +21,7 @@ def run(outputs: Path, name: str = "krona-rte-s0", **changes: Any) -> Path:
     """A run's folder, done unless ``changes`` say otherwise."""
     part = {"score": 50.0, "choice": 50.0, "parts": {"accuracy": 50.0}, "outcomes": outcomes(["0", "1"], ["0", "0"])}
     config = {
-        "method": {"name": "krona", "placement": {}},
+        "method": {"name": "krona"},
         "task": TASK,
         "keep": "adapter",
         "trainer": {"max_epochs": 3},

@@ -1,6 +1,7 @@
 """`krona doctor` as it is typed, and its lines on the installation, the machine and the Hub."""
 
 import json
+import os
 import shutil
 import sys
 from importlib import metadata
@@ -64,6 +65,14 @@ def test_many_alike_stay_on_one_screen(outputs: Path, monkeypatch: pytest.Monkey
     assert len(printed.splitlines()) < 45
 
 
+def test_any_name_of_a_folder_can_be_printed(outputs: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(outputs) + b"/\xff\x1b[31m")) / "result.json").mkdir(parents=True)
+    done = typed()
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "\\udcff\\x1b[31m/result.json is no file" in done.output
+    assert json.loads(typed("--json").output)["broken"] == 1
+
+
 def test_packages_beside_their_bounds() -> None:
     (fine,) = packages(["torch>=2", "numpy>=1,<9", 'optuna>=99; extra == "tune"'])
     assert (fine.level, fine.text[:10]) == ("fine", "2 required")
@@ -118,4 +127,4 @@ def test_a_library_that_cant_be_imported_is_broken(monkeypatch: pytest.MonkeyPat
     wrong = [line for line in command.examine(outputs) if line.level == "broken"]
     assert [(line.about, "No module named 'torch'" in line.text) for line in wrong] == [("machine", True)]
     assert str(wrong[0].mend).endswith("pip install --force-reinstall torch")
-    command.show(wrong, Console(quiet=True))
+    command.show(wrong, [], Console(quiet=True))

@@ -76,7 +76,7 @@ def test_files_of_a_finished_run_that_are_gone_or_damaged(tmp_path: Path) -> Non
 
 
 def test_full_fine_tuning_keeps_no_weights_unless_asked(tmp_path: Path) -> None:
-    method = {"name": "full", "placement": {"train_backbone": True}}
+    method = {"name": "full", "train_backbone": True}
     task = {"name": "rte", "labels": ["yes", "no"], "metrics": ["accuracy"]}
     for keep in ("adapter", "all"):
         folder = run(tmp_path, keep, config={"method": method, "task": task, "keep": keep})

@@ -8,7 +8,6 @@ import typer
 from rich.console import Console
 
 from krona import paths
-from krona.screen import below
 
 app = typer.Typer()
 AS_TYPED: dict[str, Any] = {  # Hydra reads the arguments, --help too
@@ -71,7 +70,5 @@ def doctor(
     if as_json:
         print(command.as_json(lines, removed))
     else:
-        for path in removed:
-            print(f"removed {below(path)}")
-        command.show(lines, Console())
+        command.show(lines, removed, Console())
     sys.exit(any(line.level == "broken" for line in lines))

@@ -16,7 +16,7 @@ from krona.doctor.machine import disks, machine
 from krona.doctor.runs import runs
 from krona.doctor.surroundings import hub_caches, surroundings
 from krona.messages import amount
-from krona.screen import as_typed, say
+from krona.screen import as_typed, below, say
 
 SHOWN = 5  # lines of one kind on the screen; JSON has all
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
@@ -48,22 +48,32 @@ def _all(name: str, part: Callable[[], Iterable[Line]]) -> Iterator[Line]:
 def as_json(lines: list[Line], removed: list[Path]) -> str:
     """``broken``: how many; ``lines``: about, text, level (fine, note, broken) and mend; ``removed``: paths."""
     content = {"broken": _broken(lines), "lines": [asdict(line) for line in lines], "removed": list(map(str, removed))}
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1)  # in ASCII: a folder's name may hold anything
 
 
-def show(lines: list[Line], console: Console) -> None:
-    """The lines, of many of one kind the first, and how much is broken."""
+def show(lines: list[Line], removed: list[Path], console: Console) -> None:
+    """What was removed, the lines, of many of one kind the first, and how much is broken."""
+    for path in removed:
+        say(console, f"removed {_printable(below(path))}")
     for _, group in groupby(lines, key=lambda line: (line.about, line.level)):
         alike = list(group)
         for line in alike[:SHOWN]:
-            say(console, Text.assemble((f"{line.about:<{INDENT}}", "bold"), (line.text, COLOURS[line.level])))
+            say(
+                console,
+                Text.assemble((f"{line.about:<{INDENT}}", "bold"), (_printable(line.text), COLOURS[line.level])),
+            )
             if line.mend:
-                say(console, f"{'':<{INDENT}}→ {as_typed(line.mend)}")
+                say(console, f"{'':<{INDENT}}→ {_printable(as_typed(line.mend))}")
         if len(alike) > SHOWN:
             say(console, f"{'':<{INDENT}}… and {len(alike) - SHOWN} more of these; --json has all")
     notes, broken = sum(line.level == "note" for line in lines), _broken(lines)
     said = f"{amount(broken, 'thing')} broken" if broken else "nothing is broken"
     say(console, f"\n{said}, {amount(notes, 'note')}")
+
+
+def _printable(text: str) -> str:
+    """The text with what no terminal should get, as in a folder's name, written as ``\\x1b``."""
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
 
 
 def _broken(lines: list[Line]) -> int:

@@ -112,7 +112,7 @@ def _keeps_weights(result: Result) -> bool:
     """Whether the run wrote an adapter's file: as `krona.training.files.write_weights`."""
     if not result.trainable_params and not result.head_params:
         return False
-    return not result.config["method"]["placement"].get("train_backbone") or result.config.get("keep") == "all"
+    return not result.config["method"].get("train_backbone") or result.config.get("keep") == "all"
 
 
 def _claims(claims: list[leftovers.Held]) -> Iterator[Line]:
