@@ -56,7 +56,7 @@ krona diff lora-sample_cola-nano-s0 lora-sample_cola-nano-s1 --examples 20 | kro
 krona dashboard | {BENCH}
 train.py --help | bench.py --help | krona --help | krona status --help | krona table --help | krona report --help
 krona diff --help | krona params --help | krona shapes --help | krona tune --help | krona dashboard --help
-krona check-data --help | krona sample --help | krona pretrain --help
+krona check-data --help | krona sample --help | krona pretrain --help | krona doctor --help
 train.py methd=krona | train.py method=kronaa | train.py method=full method.rank=3 | train.py optimizer.lr=abc
 train.py profile=demo method.kron_factors=[[5,7]] | train.py profile=demo seed=0,1 | train.py -m sweeps=tabel1
 train.py profile=demo method=pa recipe=tuned | train.py backbone=nano task=rte data=tsv data.path=nowhere

@@ -22,14 +22,14 @@ def endpoint() -> str:
     return str(constants.ENDPOINT)
 
 
-def unreachable(path: str = "") -> str | None:
+def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
     """Why the Hub does not answer, or None. "Not found" counts as an answer: the libraries explain it better."""
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
         return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
-        status = get_session().head(f"{endpoint()}/{path}", timeout=TIMEOUT_S).status_code
+        status = get_session().head(f"{endpoint()}/{path}", timeout=timeout_s).status_code
     except Exception as error:  # the client's transport raises many kinds
         return " ".join(str(error).split()) or type(error).__name__
     return f"it answers with status {status}" if status >= 500 else None

@@ -1,10 +1,13 @@
-"""The commands of `krona` that start: a run (train), a benchmark (bench), a project of one's own (init)."""
+"""The commands of `krona` that start something: train, bench, init (a project of one's own), doctor (a check-up)."""
 
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
+
+from krona import paths
 
 app = typer.Typer()
 AS_TYPED: dict[str, Any] = {  # Hydra reads the arguments, --help too
@@ -52,3 +55,20 @@ def init(folder: Annotated[Path, typer.Argument(help="output folder; files that 
     from krona.cli.init import init as write
 
     write(folder)
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="remove what dead processes have left, nothing else")] = False,
+) -> None:
+    """Look at the installation, the machine, the Hub and outputs/; exit with 1 if something is broken."""
+    from krona.doctor import command, runs
+
+    removed = runs.fix(paths.OUTPUTS) if fix else []
+    lines = command.examine(paths.OUTPUTS)
+    if as_json:
+        print(command.as_json(lines, removed))
+    else:
+        command.show(lines, removed, Console())
+    sys.exit(any(line.level == "broken" for line in lines))

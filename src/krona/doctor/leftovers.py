@@ -1,0 +1,141 @@
+"""Left-overs of processes that are dead: their claims, half-written files, and checkpoints of runs that are done."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from krona.outputs import claim
+
+PART = re.compile(  # beside a run's files: what is written whole, and the small files of claims
+    r"\.(result\.json|predictions\.jsonl|adapter\.safetensors|metrics\.csv|tracked\.jsonl|last\.ckpt|claim\.json)\..+"
+    r"|\.(claim|now|takeover)\..+|\.own-\w+"
+)
+ELSEWHERE = {  # folders of outputs/ that several runs write to, and the names of what is half-written there
+    ".": re.compile(r"\.report\.html\..+"),
+    ".index": re.compile(r"\.\w+\.json\..+"),
+    ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
+    "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
+}
+OLD_S = 60.0  # seconds: a younger one of a run may be that of a process that is about to take it over
+ABANDONED_S = 3600.0  # seconds: elsewhere no claim tells whether its process lives
+
+
+@dataclass(frozen=True)
+class Held:
+    """A run's claim: whether its owner lives, as far as `krona.outputs.claim` can tell, or is dead on this machine."""
+
+    folder: Path
+    holder: dict[str, Any]
+    live: bool
+    dead: bool
+
+
+def claim_of(folder: Path) -> Held | None:
+    """The claim on a run's folder; None if there is none. To measure its age, a probe is put there for a moment."""
+    path = folder / "claim.json"
+    if not path.is_file():
+        return None
+    holder = _content(path)
+    try:
+        live = claim.owner(folder) is not None
+    except OSError:  # the folder may only be read: as `krona status` has it
+        live = True
+    here = holder.get("host") == socket.gethostname()
+    return Held(folder, holder, live, dead=not live and here and not _exists(holder.get("pid")))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # damaged
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _exists(pid: Any) -> bool:
+    """Whether this machine has a process of this number. A stopped process has one, and may wake up."""
+    if not isinstance(pid, int) or pid <= 0:
+        return True  # not known to be dead
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def of_run(folder: Path, *, done: bool) -> list[Path]:
+    """What dead processes have left in a run's folder; nothing where its owner lives or may wake up."""
+    held = claim_of(folder)
+    if held is not None and not held.dead:
+        return []
+    found = [path for path in _matching(folder, PART) if _age(path) > OLD_S]
+    if done and (checkpoint := folder / "last.ckpt").is_file():
+        found.append(checkpoint)
+    return [*([folder / "claim.json"] if held else []), *found]
+
+
+def elsewhere(outputs: Path) -> list[Path]:
+    """What is half-written in the folders that runs share, and has not changed for an hour."""
+    return [
+        path
+        for name, pattern in ELSEWHERE.items()
+        for path in _matching(outputs / name, pattern)
+        if _age(path) > ABANDONED_S
+    ]
+
+
+def remove_of_run(folder: Path, *, done: bool) -> list[Path]:
+    """Remove `of_run` while this process has the claim, so that nobody resumes the run meanwhile.
+
+    Raises:
+        KronaError: the folder can't be written to.
+    """
+    wanted = of_run(folder, done=done)
+    if not wanted or (held := claim.claim(folder)) is None:  # another has just taken it over
+        return []
+    try:
+        for path in wanted:
+            if path.name != "claim.json":
+                _remove(path)
+    finally:
+        held.release()
+    return [path for path in wanted if not path.exists()]
+
+
+def remove_elsewhere(outputs: Path) -> list[Path]:
+    """Remove `elsewhere`."""
+    wanted = elsewhere(outputs)
+    for path in wanted:
+        _remove(path)
+    return [path for path in wanted if not path.exists()]
+
+
+def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
+    with suppress(OSError), os.scandir(folder) as entries:  # not there, or not to be read
+        yield from sorted(Path(entry.path) for entry in entries if pattern.fullmatch(entry.name))
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.lstat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0
+
+
+def _remove(path: Path) -> None:
+    """A file, a link but not what it leads to, or a folder."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()

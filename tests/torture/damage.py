@@ -1,0 +1,98 @@
+"""Damage to a file, drawn by Hypothesis: bytes cut, flipped and inserted; values of its JSON replaced and removed."""
+
+import copy
+import json
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from hydra.errors import HydraException
+from hypothesis import strategies as st
+from omegaconf.errors import OmegaConfBaseException
+
+from krona.messages import KronaError
+
+SRC = f"src{os.sep}krona"
+ODD = [
+    None,
+    True,
+    -1,
+    0,
+    1e308,
+    "",
+    "x",
+    "\x00",
+    "../../x",
+    [],
+    {},
+    [[]],
+    {"": 0},
+    2**70,
+    "9" * 400,
+    "é\ud800",
+    "[red]",
+]
+EXPECTED = (KronaError, HydraException, OmegaConfBaseException)  # one message on the command line
+
+values = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=8)
+
+
+def paths(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The place of every value in some JSON."""
+    if at:
+        yield at
+    inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in inner:
+        yield from paths(value, (*at, key))
+
+
+@st.composite
+def damaged_json(draw: st.DrawFn, content: Any) -> str:
+    """JSON with up to three values replaced, removed or moved; sometimes its text is damaged too."""
+    content = copy.deepcopy(content)
+    for _ in range(draw(st.integers(1, 3))):
+        *above, last = draw(st.sampled_from([*paths(content)] or [("x",)]))
+        place = content
+        for key in above:
+            place = place[key]
+        match draw(st.sampled_from(["replace", "replace", "remove", "add"])):
+            case "remove" if last in place or isinstance(place, list):
+                del place[last]
+            case "add" if isinstance(place, dict):
+                place[draw(st.text(max_size=6))] = draw(values)
+            case _ if isinstance(place, list) or last in place:
+                place[last] = draw(values)
+    text = json.dumps(content)
+    return text if draw(st.integers(0, 4)) else draw(damaged(text.encode())).decode("utf-8", "replace")
+
+
+@st.composite
+def damaged(draw: st.DrawFn, content: bytes) -> bytes:
+    """Bytes that are cut, flipped, inserted, doubled or replaced."""
+    where = draw(st.integers(0, max(0, len(content) - 1)) | st.integers(0, min(200, max(0, len(content) - 1))))
+    match draw(st.sampled_from(["cut", "flip", "insert", "zero", "double", "other"])):
+        case "cut":
+            return content[:where]
+        case "flip":
+            return content[:where] + bytes([content[where] ^ draw(st.integers(1, 255))]) + content[where + 1 :]
+        case "insert":
+            return content[:where] + draw(st.binary(min_size=1, max_size=16)) + content[where:]
+        case "zero":
+            return content[:where] + bytes(min(64, len(content) - where)) + content[where + 64 :]
+        case "double":
+            return content + content[where:]
+    return draw(st.binary(max_size=64))
+
+
+def tried(do: Callable[[], Any]) -> str | None:
+    """The crash of a call, by kind and place in krona's code; None where it returns or has a message."""
+    try:
+        do()
+    except EXPECTED:
+        return None
+    except Exception as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if SRC in frame.filename]
+        where = f"{frames[-1].filename.split(SRC)[-1].lstrip(os.sep)}:{frames[-1].lineno}" if frames else "outside"
+        return f"{type(error).__name__} at {where}: {str(error)[:80]!a}"
+    return None
