@@ -15,7 +15,8 @@ CHUNK = 4_000_000  # comparisons held at once
 
 
 def trainable(run: StoredRun) -> float | None:
-    return run.result.trainable_params
+    """None for what trains nothing in the backbone: it has no place on a logarithmic axis."""
+    return run.result.trainable_params or None
 
 
 def seconds(run: StoredRun) -> float | None:
