@@ -84,6 +84,7 @@ class Trainer:
     eval_batch_size: Positive
     bucket_by_length: bool = False  # batches of rows of similar length
     compile: bool = False  # train the model as one graph of torch.compile
+    measure_forgetting: bool | str = False  # at the end, the pretraining loss on held-out text; or a file of texts
 
     @property
     def frozen_in_bf16(self) -> bool:

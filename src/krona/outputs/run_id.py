@@ -30,6 +30,7 @@ NOT_IDENTITY = frozenset(
         "trainer.devices",
         "trainer.eval_batch_size",
         "trainer.gradient_checkpointing",
+        "trainer.measure_forgetting",
         "trainer.num_workers",
         "trainer.strategy",
         "trainer.threads",

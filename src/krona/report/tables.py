@@ -3,13 +3,15 @@
 import math
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from krona.messages import amount
+from krona.outputs.forgetting import forgotten
+from krona.outputs.result import Result
 from krona.paper import ERRATA, TASKS, task_label, task_order
 from krona.report import choice, costs
 from krona.report.cells import metric_label, score_cell
@@ -22,6 +24,7 @@ from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (%)", "training_time": "Training time"}
 EXTRAS = {"params": "Params (%)", "rank": "Rank of the update", "time": "Training (s)"}
+MEASURED = {"effective": "Effective rank", "forgetting": "Forgetting (loss)"}  # shown where a run has it
 
 
 def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
@@ -105,7 +108,9 @@ def _score_table(
     with_average = layout.average and len(tasks) > 1
 
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)
-    extras = [Column(name, EXTRAS[name], name) for name in layout.extras]
+    known = [run for one in groups for found in one.runs.values() for run in found]
+    names = [name for name in layout.extras if name in EXTRAS or _extra(name, known).value is not None]
+    extras = [Column(name, {**EXTRAS, **MEASURED}[name], name) for name in names]
     table.columns = [c for c in extras if c.key == "params"]
     split = f" {layout.split}" if layout.beside else ""
     for task in tasks:
@@ -136,7 +141,7 @@ def _score_table(
     relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
-        for name in layout.extras:
+        for name in names:
             row.cells[name] = costs.mean_cell(list(relative[i].values()), 1) if relative else _extra(name, runs)
         add_paper(layout, section, one, row)
     _same_precision([row.cells["params"] for row in table.rows if "params" in row.cells])
@@ -178,11 +183,21 @@ def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:
     return Cell(missing="interrupted" if runs else "no run", command=shlex.join(words), runs=runs)
 
 
+def _effective_rank(result: Result) -> float | None:
+    return (result.learned or {}).get("effective_rank")
+
+
+MEASURES: dict[str, Callable[[Result], float | None]] = {"effective": _effective_rank, "forgetting": forgotten}
+
+
 def _extra(name: str, runs: list[StoredRun]) -> Cell:
     runs = [run for run in runs if run.status == "done"]
     if name == "time":
         times = [seconds for run in runs if (seconds := run.result.times.get("train"))]
         return Cell(float(np.mean(times)), digits=0) if times else Cell(missing="")
+    if name in MEASURED:
+        measured = [value for run in runs if (value := MEASURES[name](run.result)) is not None]
+        return Cell(float(np.mean(measured)), digits=1 if name == "effective" else 3) if measured else Cell(missing="")
     percent = name == "params"
     found = [r.result.trainable_percent if percent else r.result.provenance.get("update_rank") for r in runs]
     known = [value for value in found if value is not None]

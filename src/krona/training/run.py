@@ -23,11 +23,13 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.check import locate
 from krona.config.settings import Run
+from krona.outputs.forgetting import in_words
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.files import RunFiles, WholeCheckpoints, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
+from krona.training.measures import text_to_forget, what_was_forgotten, what_was_learned
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
@@ -66,12 +68,13 @@ def run(
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model, cache = backbone.model, folder.parent / ".cache" / "tokens"
     rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
+    held_out = text_to_forget(settings, backbone.family)
     steps = total_steps(settings, len(rows.train))
     result.notes += schedule_notes(settings, steps, len(rows.train))
 
     # The method, inserted into the backbone
     start = None if settings.init_from is None else read_start(settings.init_from, model)
-    insert(settings, result, model, reversible=share)
+    insert(settings, result, model, reversible=share or held_out is not None)
     if start is not None:
         result.notes += begin_from(model, start)
     fingerprint = backbone_fingerprint(model)
@@ -108,6 +111,12 @@ def run(
     conclude(result, rows, learner, scores)
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
+
+    # Beside the scores: nothing here counts as the run's time or memory
+    what_was_learned(settings, result, backbone, rows, ranks)
+    if held_out is not None and ranks.first:
+        result.forgetting = what_was_forgotten(settings, backbone, held_out)
+        progress.say(f"  forgetting {in_words(result.forgetting)}")
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
     files.write_end(settings, result, model, predictions, backbone=fingerprint)
 
