@@ -84,6 +84,9 @@ def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: P
     assert predictions(one) == predictions(two)
     headers = [read_header(job.folder / "adapter.safetensors")[0] for job in (one, two)]
     assert headers[0] == headers[1]  # the backbone is known by the same marks
+    measured = [job.result.learned for job in (one, two) if job.result is not None]
+    assert all(learned is not None for learned in measured)
+    assert measured[1]["drift"] == pytest.approx(measured[0]["drift"], rel=1e-2)
 
 
 def test_the_same_weights_predict_the_same(overrides: list[str], tmp_path: Path) -> None:

@@ -131,22 +131,30 @@ def inspect(
     every: Annotated[bool, typer.Option("--all", help="a row for each place")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     plot: Annotated[Path | None, typer.Option(help="a new .svg file: the singular values by layer")] = None,
+    backbone_directions: Annotated[
+        bool,
+        typer.Option(
+            "--backbone-directions", help="also how the updates lie in the backbone's weights, which it reads (minutes)"
+        ),
+    ] = False,
     backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
-    """Show what a run trained: places, shapes, norms and ranks of the updates; needs no weights of the backbone."""
+    """Show what a run trained: places, shapes, norms, ranks and drift of the updates; needs no backbone weights."""
     from krona.trained import inspect_plot, inspect_text
+    from krona.trained.directions import directions
     from krona.trained.inspect import inspect as command
 
     if plot is not None:
         inspect_plot.check(plot, overwrite=overwrite)
     one = command(run, backbone=backbone, outputs=paths.OUTPUTS)
+    lies = directions(run, backbone=backbone, outputs=paths.OUTPUTS) if backbone_directions else None
     if plot is not None:
         inspect_plot.write(one, plot)
     if as_json:
-        print(inspect_text.as_json(one))
+        print(inspect_text.as_json(one, lies))
     else:
-        inspect_text.show(one, Console(), every=every)
+        inspect_text.show(one, Console(), every=every, lies=lies)
 
 
 @app.command()

@@ -93,6 +93,7 @@ class Trainer:
     eval_batch_size: Positive
     bucket_by_length: bool = False  # batches of rows of similar length
     compile: bool = False  # train the model as one graph of torch.compile
+    measure_forgetting: bool | str = False  # at the end, the pretraining loss on held-out text; or a file of texts
     # Lightning's own
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0  # of each epoch: batches, or a share
     accumulate_grad_batches: Positive = 1  # batches of batch_size rows in one step

@@ -3,6 +3,7 @@
 A mistake leaves nothing behind, and all that can't be had without a network is reported in one message within seconds.
 """
 
+from pathlib import Path
 from typing import Any
 
 from krona import hub
@@ -27,7 +28,8 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
     notes on them; nothing if the backbone's shape is on the Hub.
     """
     problems = []
-    for check in (_data, _backbone, _start, _device, _frozen, _lightning, *((_hub,) if from_hub else ())):
+    checks = [_data, _backbone, _start, _device, _frozen, _forgetting, _lightning, *((_hub,) if from_hub else ())]
+    for check in checks:
         try:
             check(settings)
         except KronaError as error:
@@ -125,6 +127,19 @@ def _sharding(settings: Run) -> None:
         raise KronaError("trainer.strategy=fsdp: sharding needs trainer.devices=2 or more")
 
 
+def _forgetting(settings: Run) -> None:
+    text = settings.trainer.measure_forgetting
+    if text and settings.trainer.strategy == "fsdp":
+        raise KronaError(
+            "trainer.measure_forgetting needs the whole backbone on each device: trainer.strategy=ddp, or leave it at "
+            "false"
+        )
+    if isinstance(text, str):
+        from krona.backbones.pretraining.held_out import require_file  # torch
+
+        require_file(Path(text))
+
+
 def devices_wanted(trainer: Trainer) -> int:
     """How many devices of a node a run uses."""
     if trainer.devices != "auto":
@@ -157,10 +172,13 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
-    from krona.backbones.families import room_of
+    from krona.backbones.families import family_of, room_of
+    from krona.backbones.pretraining.held_out import objective_of
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
+    if settings.trainer.measure_forgetting:
+        objective_of(family_of(model.config, settings.backbone.name))
     room = room_of(model.config)
     if room is not None and settings.max_source_length > room:
         raise KronaError(

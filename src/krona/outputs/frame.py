@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, amount
 from krona.methods.factor_shapes import shape_name
+from krona.outputs.forgetting import forgotten
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
 
@@ -20,7 +21,7 @@ COLUMNS = {
     "seed": "Int64", "lr": "Float64", "factors": "string", "sweep": "string", "dev": "Float64", "test": "Float64",
     "parameters": "Int64", "percent": "Float64", "epochs": "Int64", "best_epoch": "Int64", "train_s": "Float64",
     "total_s": "Float64", "examples_per_s": "Float64", "host_bytes": "Int64", "device_bytes": "Int64",
-    "notes": "Int64", "error": "string",
+    "effective_rank": "Float64", "drift": "Float64", "forgetting": "Float64", "notes": "Int64", "error": "string",
 }  # fmt: skip
 
 
@@ -39,6 +40,8 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     epochs, best_epoch                  the last epoch that was scored; the one with the best dev choice
     train_s, total_s, examples_per_s    seconds of training; of the whole run; training examples per second
     host_bytes, device_bytes            peak memory
+    effective_rank, drift               of the updates, means over the layers; see docs/results-schema.md
+    forgetting                          by how much the loss on held-out text rose, where it was measured
     notes, error                        number of notes; why the run failed
     ==================================  ============================================================================
 
@@ -88,6 +91,9 @@ def _row(result: Result) -> dict[str, Any]:
         "examples_per_s": times.get("examples_per_s"),
         "host_bytes": memory.get("host"),
         "device_bytes": memory.get("device"),
+        "effective_rank": (result.learned or {}).get("effective_rank"),
+        "drift": (result.learned or {}).get("drift"),
+        "forgetting": forgotten(result),
         "notes": len(result.notes),
         "error": result.error,
     }

@@ -26,7 +26,7 @@ from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
 
 FOLDER = ".index"
-FORMAT = f"krona index 3 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
+FORMAT = f"krona index 5 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
 WORTH = 100  # new summaries that are worth a segment
 BATCH = 10_000  # summaries a segment while many are made: an interrupted build resumes from there
 SEGMENTS = 12  # more of them are written anew as one
@@ -94,14 +94,15 @@ def _read(path: Path) -> Result | KronaError:
 
 
 def summary_of(result: Result) -> Result:
-    """A result without its outcomes and checksums, and with the last epoch of its curve."""
+    """A result without its outcomes, places and checksums, and with the last epoch of its curve."""
 
     def bare(part: dict[str, Any] | None) -> dict[str, Any] | None:
         return part and {key: value for key, value in part.items() if key != "outcomes"}
 
     known = {key: value for key, value in result.provenance.items() if key != checksums.KEY}  # of no other result
+    learned = result.learned and {key: value for key, value in result.learned.items() if key != "by_place"}
     parts: dict[str, Any] = {"dev": bare(result.dev), "test": bare(result.test), "provenance": known}
-    return replace(result, **parts, dev_curve=result.dev_curve[-1:])
+    return replace(result, **parts, dev_curve=result.dev_curve[-1:], learned=learned)
 
 
 def _stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:

@@ -50,6 +50,8 @@ class Result:
     times: dict[str, float] = field(default_factory=dict)  # setup, train, evaluate, total, examples_per_s
     peak_memory: dict[str, int] = field(default_factory=dict)  # host, and device where there is one
     provenance: dict[str, Any] = field(default_factory=dict)
+    learned: dict[str, Any] | None = None  # of the updates: norm, ranks, drift; null without branches, and before them
+    forgetting: dict[str, Any] | None = None  # of held-out text, by scale of the update; null where not measured
 
     @property
     def epochs(self) -> int:

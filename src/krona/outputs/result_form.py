@@ -147,6 +147,16 @@ class Config(TypedDict):
 
 
 @with_config(STRICT)
+class Learned(TypedDict):
+    effective_rank: float | None
+
+
+@with_config(STRICT)
+class Forgetting(TypedDict):
+    loss: dict[str, float | None]
+
+
+@with_config(STRICT)
 class Form(TypedDict):
     run_id: Annotated[str, Field(min_length=1, max_length=255)]
     status: str
@@ -167,6 +177,8 @@ class Form(TypedDict):
     progress: NotRequired[dict[str, Count]]
     times: NotRequired[dict[str, Positive]]
     peak_memory: NotRequired[dict[str, Count]]
+    learned: NotRequired[Learned | None]
+    forgetting: NotRequired[Forgetting | None]
     provenance: NotRequired[Provenance]
 
 

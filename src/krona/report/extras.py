@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from krona.outputs.forgetting import forgotten
 from krona.report.costs import seconds_a_step
 from krona.report.front import memory
 from krona.report.selection import StoredRun
@@ -11,10 +12,11 @@ from krona.report.table import Cell
 
 Value = Callable[[StoredRun], float | None]
 LABELS = {
-    "params": "Params (%)", "rank": "Rank of the update", "time": "Training (s)", "step": "Step (ms)",
+    "params": "Params (%)", "rank": "Rank of the update", "effective": "Effective rank",
+    "forgetting": "Forgetting (loss)", "time": "Training (s)", "step": "Step (ms)",
     "memory": "Peak memory (GB)", "adapter": "Adapter (KB)",
 }  # fmt: skip
-WHERE_KNOWN = ("step", "memory", "adapter")  # left out of a table where no row has one
+WHERE_KNOWN = ("effective", "forgetting", "step", "memory", "adapter")  # left out of a table where no row has one
 
 
 def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
@@ -33,6 +35,14 @@ def _step(run: StoredRun) -> float | None:
     return 1000 * found[0][1] if found else None
 
 
+def _effective_rank(run: StoredRun) -> float | None:
+    return (run.result.learned or {}).get("effective_rank")
+
+
+def _mean(found: list[float]) -> float:
+    return float(np.mean(found))
+
+
 def _memory(run: StoredRun) -> float | None:
     spent = memory(run)
     return spent / 1e9 if spent else None
@@ -46,8 +56,10 @@ def _adapter(run: StoredRun) -> float | None:
 _EXTRAS: dict[str, tuple[Value, Callable[[list[float]], float], int]] = {
     "params": (lambda run: run.result.trainable_percent, max, -3),
     "rank": (lambda run: run.result.provenance.get("update_rank"), max, 0),
-    "time": (lambda run: run.result.times.get("train") or None, lambda found: float(np.mean(found)), 0),
-    "step": (_step, lambda found: float(np.mean(found)), -3),
+    "effective": (_effective_rank, _mean, 1),
+    "forgetting": (lambda run: forgotten(run.result), _mean, 3),
+    "time": (lambda run: run.result.times.get("train") or None, _mean, 0),
+    "step": (_step, _mean, -3),
     "memory": (_memory, max, -3),
     "adapter": (_adapter, max, -3),
 }

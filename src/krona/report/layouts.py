@@ -44,7 +44,7 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
         name=sweep or "runs", title=title, command=command,
-        extras=("params", "rank", "time", "step", "memory", "adapter"), **_BY_METHOD,
+        extras=("params", "rank", "effective", "forgetting", "time", "step", "memory", "adapter"), **_BY_METHOD,
     )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ _TABLES: dict[str, dict[str, Any]] = {
         "title": "Table 9: shapes of A in KronA", "axis": "Shape of A", "row": _shape, "tasks": ("mnli",),
         "override": lambda row: ["method=krona", f"factors={row}", "method.fit_factors=nearest"], "by_shape": True,
         "split": "dev", "beside": "test", "average": False,
-        "rows": ("48x16", "32x24", "3x256", "24x32", "2x384", "192x4", "12x64"), "extras": ("rank",),
+        "rows": ("48x16", "32x24", "3x256", "24x32", "2x384", "192x4", "12x64"), "extras": ("rank", "effective"),
         "notes": ("Best dev score, as in the paper: its 86.63 is not Table 1's 86.34. Test stands beside it.",
                   "Rank: the most that A ⊗ B can have, min(a1, a2) · min(b1, b2)."),
     },

@@ -54,7 +54,7 @@ def spectrum_at(adapted: Adapted, name: str = "default") -> Spectrum:
     Raises:
         KronaError: a branch that is no matrix, values that are not finite.
     """
-    branches: Any = copy.deepcopy(adapted.branches[name]).double()
+    branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
     place, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)
     if not all(torch.isfinite(p).all() for p in branches.parameters()):

@@ -17,6 +17,7 @@ from krona.backbones.load import meta_model
 from krona.backbones.source import folder_of
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from krona.outputs.result import Result
 from krona.surgery.adapter_file import OtherBackboneError, load_on_meta, read_header
 from krona.surgery.adapter_tensors import read_tensors
 from krona.surgery.layers import is_norm
@@ -33,7 +34,8 @@ MERGED = "krona_merge"  # the header's entry of a file that `krona merge` wrote
 class Place:
     """One place's update. kind: the place's name without its numbers; layer: the first of them.
 
-    tensors: name → shape; tensor_norms: name → Frobenius norm. spectrum: None where the update is no matrix.
+    tensors: name → shape; tensor_norms: name → Frobenius norm. spectrum: None where the update is no matrix. drift: as
+    the run measured it (`krona.surgery.learned`).
     """
 
     name: str
@@ -45,6 +47,7 @@ class Place:
     tensor_norms: Mapping[str, float]
     rank_bound: int | None
     spectrum: Spectrum | None
+    drift: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,7 @@ class Inspection:
     """What is known of an adapter. origin: None of a file that does not say it. header: its ``krona`` entry.
 
     parameters: how many train, by kind. missing: why the places are not known. notes: what the numbers leave out.
+    forgetting: of the run's result.
     """
 
     origin: Origin | None
@@ -65,6 +69,7 @@ class Inspection:
     places: list[Place] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     missing: str | None = None
+    forgetting: Mapping[str, Any] | None = None
 
 
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
@@ -79,9 +84,10 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     Raises:
         KronaError: no such run, an unfinished one, a damaged or forged file.
     """
-    origin, file, missing = _origin(run, outputs)
+    origin, file, result, missing = _origin(run, outputs)
+    forgetting = None if result is None else result.forgetting
     if file is None:
-        return Inspection(origin=origin, missing=missing)
+        return Inspection(origin=origin, missing=missing, forgetting=forgetting)
     entry, notes = read_header(file)
     tensors = read_tensors(file, finite=False)
     known: dict[str, Any] = {
@@ -92,6 +98,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
         "tensors": {name: tuple(tensor.shape) for name, tensor in tensors.items()},
         "dtypes": tuple(sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})),
         "merged": merged_of(notes, file),
+        "forgetting": forgetting,
     }
     if origin is not None:
         try:
@@ -99,7 +106,8 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
         except (OtherBackboneError, _NoConfigError) as error:
             missing = str(error)
         else:
-            places, said = _places(model)
+            measured = {} if result is None or result.learned is None else result.learned["by_place"]
+            places, said = _places(model, measured)
             return Inspection(**known, parameters=_by_kind(model), places=places, notes=said)
     return Inspection(**known, parameters=_by_name(tensors, entry), missing=missing)
 
@@ -108,15 +116,15 @@ class _NoConfigError(KronaError):
     """No config of the backbone."""
 
 
-def _origin(run: str | Path, outputs: Path | None) -> tuple[Origin | None, Path | None, str | None]:
-    """The origin, the adapter's file, and why there is no more to be known of it."""
+def _origin(run: str | Path, outputs: Path | None) -> tuple[Origin | None, Path | None, Result | None, str | None]:
+    """The origin, the adapter's file, the run's result, and why there is no more to be known of it."""
     path = Path(run)
     file = path / ADAPTER if path.is_dir() and not (path / "result.json").is_file() else path
     if file.is_file() and file.name != "result.json" and not (file.parent / "result.json").is_file():
         origin = origin_noted(read_header(file)[1], file)
-        return origin, file, "the file does not say which backbone it is for" if origin is None else None
+        return origin, file, None, "the file does not say which backbone it is for" if origin is None else None
     found = find(run, outputs=outputs)
-    return found.origin, found.adapter, "the run trained nothing" if found.adapter is None else None
+    return found.origin, found.adapter, found.result, "the run trained nothing" if found.adapter is None else None
 
 
 def merged_of(notes: Mapping[str, str], file: Path) -> dict[str, float]:
@@ -180,8 +188,8 @@ def _by_name(tensors: Mapping[str, Tensor], entry: Mapping[str, Any]) -> dict[st
     return {"branches and backbone weights": rest} | ({"head": head} if head else {})
 
 
-def _places(model: nn.Module) -> tuple[list[Place], list[str]]:
-    """Each place of the adapter, and notes on what the numbers leave out."""
+def _places(model: nn.Module, measured: Mapping[str, Mapping[str, Any]]) -> tuple[list[Place], list[str]]:
+    """Each place of the adapter, with what its run ``measured`` there, and notes on what the numbers leave out."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
@@ -210,6 +218,7 @@ def _places(model: nn.Module) -> tuple[list[Place], list[str]]:
                 tensor_norms={key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()},
                 rank_bound=rank_of_branches(adapted, "default") if spectrum is None else len(spectrum.values),
                 spectrum=spectrum,
+                drift=measured.get(name, {}).get("drift"),
             )
         )
     if not places:

@@ -10,26 +10,40 @@ from typing import Any
 from rich.console import Console
 
 from krona.messages import amount
+from krona.outputs.forgetting import in_words
 from krona.screen import say, table, width_of
 from krona.surgery.spectra import Spectrum
+from krona.trained import directions
 from krona.trained.inspect import Inspection, Place
 
 BARS = "▁▂▃▄▅▆▇"
 SPARK, DECADES = 10, 3  # characters of a sparkline, and its height
 
 
-def show(one: Inspection, console: Console, *, every: bool) -> None:
-    """Print an inspection; ``every``: a row for each place, else one for places of the same kind and shape."""
+def show(
+    one: Inspection, console: Console, *, every: bool, lies: Mapping[str, directions.Directions] | None = None
+) -> None:
+    """Print an inspection; ``every``: a row for each place, else one for places of the same kind and shape.
+
+    ``lies``: how the updates lie in the backbone's weights.
+    """
     for line in lines(one):
         say(console, line)
     if one.places:
         say(console, "")
         heads, rows = _rows(one.places) if every else _grouped(one.places)
+        if all(place.drift is None for place in one.places):  # not measured
+            at = heads.index("drift")
+            heads, rows = heads[:at] + heads[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
         say(console, table(heads, rows, width=width_of(console), left=("place", "tensors", "σ")))
         if any(place.spectrum for place in one.places):
             say(
                 console, f"σ: singular values by their index; {BARS[-1]} is the largest, {BARS[0]} a thousandth or less"
             )
+    if lies:
+        say(console, "")
+        say(console, table(*directions.rows(lies, every=every), width=width_of(console), left=("place",)))
+        say(console, directions.EXPLAINED)
     for note in one.notes:
         say(console, f"note: {note}")
 
@@ -58,14 +72,24 @@ def lines(one: Inspection) -> list[str]:
         found += [("method", _method(header)), ("trained", _trained(one.parameters))]
     if any(place.spectrum for place in one.places):
         found.append(("update", _update(one)))
+    if (drift := means(one.places)["mean_drift"]) is not None:
+        largest = max(one.places, key=lambda place: place.drift or 0.0)
+        found.append(
+            (
+                "drift",
+                f"mean {_number(drift)}, largest {_number(largest.drift)} at {largest.name} (share of the output)",
+            )
+        )
     if origin is not None and origin.scores:
         found.append(("scores", "; ".join(f"{split} {_parts(parts)}" for split, parts in origin.scores.items())))
+    if one.forgetting:
+        found.append(("forgetting", in_words(one.forgetting)))
     if one.missing:
         found.append(("places", f"not known: {one.missing}"))
     return [title, *(f"{name:<10} {text}" for name, text in found if text)]
 
 
-def as_json(one: Inspection) -> str:
+def as_json(one: Inspection, lies: Mapping[str, directions.Directions] | None = None) -> str:
     """The same as JSON. Singular values have six digits; numbers that an update has not are null."""
     content = {
         "origin": None if one.origin is None else asdict(one.origin),
@@ -78,6 +102,8 @@ def as_json(one: Inspection) -> str:
         "update": means(one.places),
         "tensors": one.tensors,
         "places": [_place(place) for place in one.places],
+        "forgetting": one.forgetting,
+        "directions": None if lies is None else {name: asdict(found) for name, found in lies.items()},
         "notes": one.notes,
         "missing": one.missing,
     }
@@ -93,6 +119,7 @@ def means(places: Sequence[Place]) -> dict[str, float | int | None]:
         "mean_norm": _mean(one.norm for one in spectra),
         "mean_effective_rank": _mean(one.effective_rank for one in spectra),
         "mean_stable_rank": _mean(one.stable_rank for one in spectra),
+        "mean_drift": _mean(place.drift for place in places),
     }
 
 
@@ -123,12 +150,13 @@ def _place(place: Place) -> dict[str, Any]:
         "norm": None if spectrum is None else spectrum.norm,
         "effective_rank": None if spectrum is None else spectrum.effective_rank,
         "stable_rank": None if spectrum is None else spectrum.stable_rank,
+        "drift": place.drift,
         "singular_values": None if spectrum is None else [float(f"{v:.6g}") for v in spectrum.values.tolist()],
     }
 
 
 def _rows(places: Sequence[Place]) -> tuple[list[str], list[list[str]]]:
-    heads = ["place", "d_in → d_out", "tensors", "norm", "rank ≤", "effective", "stable", "σ"]
+    heads = ["place", "d_in → d_out", "tensors", "norm", "rank ≤", "effective", "stable", "drift", "σ"]
     return heads, [[place.name, *_cells([place])] for place in places]
 
 
@@ -136,7 +164,7 @@ def _grouped(places: Sequence[Place]) -> tuple[list[str], list[list[str]]]:
     def same(place: Place) -> tuple[Any, ...]:
         return place.kind, place.widths, place.placement, tuple(place.tensors.items())
 
-    heads = ["place", "places", "d_in → d_out", "tensors", "norm", "rank ≤", "effective", "stable", "σ"]
+    heads = ["place", "places", "d_in → d_out", "tensors", "norm", "rank ≤", "effective", "stable", "drift", "σ"]
     order = {key: number for number, key in reversed(list(enumerate(map(same, places))))}
     groups = groupby(sorted(places, key=lambda place: order[same(place)]), key=same)
     found = [list(group) for _, group in groups]
@@ -162,6 +190,7 @@ def _cells(group: Sequence[Place]) -> list[str]:
         "" if first.rank_bound is None else str(first.rank_bound),
         _number(_mean(one.effective_rank for one in spectra)),
         _number(_mean(one.stable_rank for one in spectra)),
+        _number(_mean(place.drift for place in group)),
         sparkline(spectra),
     ]
 

@@ -18,17 +18,20 @@ from krona.backbones import load as backbones
 from krona.backbones.description import description
 from krona.backbones.families import room_of
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
+from krona.backbones.pretraining.held_out import HeldOut
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.config.targets import build
 from krona.outputs.claim import Claim
+from krona.outputs.forgetting import in_words
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
+from krona.training.measures import text_to_forget, what_was_forgotten, what_was_learned
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
@@ -93,6 +96,12 @@ def run(
     conclude(result, rows, learner, scores)
     result.times["total"] = learner.seconds_before + time.perf_counter() - began
     result.peak_memory = memory.read()
+
+    # Beside the scores: nothing here counts as the run's time or memory
+    what_was_learned(settings, result, parts.backbone, rows, ranks)
+    if parts.held_out is not None and ranks.first:
+        result.forgetting = what_was_forgotten(settings, parts.backbone, parts.held_out)
+        progress.say(f"  forgetting {in_words(result.forgetting)}")
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
     files.write_end(settings, result, learner.model, predictions, backbone=parts.fingerprint)
 
@@ -105,6 +114,7 @@ class Parts:
     rows: Rows
     steps: int
     fingerprint: Mapping[str, Any]  # the backbone's, from before its weights may have been sharded
+    held_out: HeldOut | None  # the text of trainer.measure_forgetting
 
 
 def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Parts:
@@ -117,18 +127,19 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model = backbone.model
     rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
+    held_out = text_to_forget(settings, backbone.family)
     epoch_steps = steps_of_epoch(settings, len(rows.train))
     steps = total_steps(settings, epoch_steps)
     result.notes += schedule_notes(settings, steps, epoch_steps)
 
     # The method, inserted into the backbone
     start = None if settings.init_from is None else read_start(settings.init_from, model)
-    insert(settings, result, model, reversible=share)
+    insert(settings, result, model, reversible=share or held_out is not None)
     if start is not None:
         result.notes += begin_from(model, start)
     fingerprint = backbone_fingerprint(model)
     save_memory(settings, model, ranks)
-    return Parts(backbone=backbone, rows=rows, steps=steps, fingerprint=fingerprint)
+    return Parts(backbone=backbone, rows=rows, steps=steps, fingerprint=fingerprint, held_out=held_out)
 
 
 def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
