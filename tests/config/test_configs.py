@@ -8,10 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from krona.config import check
-from krona.config.check import locate
 from krona.config.choices import choices
 from krona.config.compose import compose_job, expand, hydra_session
 from krona.config.settings import Run
+from krona.config.targets import find
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
 from tiny_t5 import settings
@@ -97,7 +97,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     for file in files:
         variant: Any = OmegaConf.to_container(OmegaConf.load(file))
         method = settings(variant["defaults"][0]["override /method"], **variant.get("method", {}))
-        branch: Any = locate(method.branch, "method._target_")
+        branch: Any = find(method.branch, "method._target_", "branch")
         for width, counterparts in ((768, {}), (192, nano["factor_shapes"])):
             arguments = dict(method.branch_config)
             if "kron_factors" in arguments:

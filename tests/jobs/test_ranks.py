@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -179,7 +180,8 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
     results = [read_result(path) for path in outputs.glob("*/result.json")]
     assert [(result.status, result.provenance["devices"]) for result in results] == [("done", 2)] * 2
     assert done.stdout.startswith("2 runs\n")
-    assert all(done.stdout.splitlines().count(result.run_id) == 1 for result in results)
+    begun = re.findall(r"^[12]/2  (\S+)$", done.stdout, flags=re.MULTILINE)
+    assert sorted(begun) == sorted(result.run_id for result in results)
     assert done.stdout.count("  epoch  1/1") == 2
 
 

@@ -55,7 +55,7 @@ def epochs(job: Job) -> list[int]:
 
 
 def ids(overrides: list[str], *changes: str) -> str:
-    return identify(check.settings(config(*overrides, *changes)))
+    return identify(check.settings(config(*overrides, *changes), own=True))
 
 
 @pytest.mark.parametrize("stops", [STOPS, MINE])
@@ -132,7 +132,7 @@ def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[
         (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
         (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "can't be built: `mode` can be"),
         (["callbacks=lr_monitor"], "LearningRateMonitor needs a logger"),
-        (["+callbacks.mine._target_=torch.nn.Linear"], "is no pytorch_lightning.Callback"),
+        (["+callbacks.mine._target_=torch.nn.Linear"], "is no Lightning callback"),
         (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"],
          "callbacks.mine._target_=pytorch_lightning.callbacks.EarlyStopping"),
         ([f"+callbacks.mine._target_={__name__}.Mine"], "callbacks.mine.stop_after is missing"),
@@ -147,7 +147,7 @@ def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[
 )  # fmt: skip
 def test_a_mistake_is_one_message_before_anything_starts(typed: list[str], message: str, overrides: list[str]) -> None:
     with pytest.raises(KronaError) as caught:
-        require(check.settings(config(*overrides, *typed)))
+        require(check.settings(config(*overrides, *typed), own=True))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

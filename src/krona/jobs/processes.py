@@ -115,6 +115,8 @@ def quiet_libraries() -> None:
     warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # Lightning advises srun wherever it is installed; `krona.training.ranks` says how ranks are started.
     warnings.filterwarnings("ignore", message="The `srun` command is available on your system")
+    # Lightning finds an epoch shorter than trainer.log_every_n_steps: its default is 50, and epochs have values anyway.
+    warnings.filterwarnings("ignore", message="The number of training batches .* is smaller than the logging interval")
     # torch warns of a block's output that is a view: T5 changes none of them in place.
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     # torch deprecates what Lightning's copy of its pytree code uses.

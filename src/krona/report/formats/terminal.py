@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from krona.messages import amount
+from krona.messages import amount, visible
 from krona.outputs.degenerate import SIGN
 from krona.report import palette, studies, text
 from krona.report.lead import lead
@@ -100,8 +100,8 @@ def _named(row: Row) -> Any:
     from rich.text import Text
 
     label, *settings = _label(row).split("\n")
-    named = Text(label, style=palette.LIGHT[palette.slot(palette.method_of(row)) % len(palette.LIGHT)])
-    return named.append("".join(f"\n{one}" for one in settings), style="dim")
+    named = Text(visible(label), style=palette.LIGHT[palette.slot(palette.method_of(row)) % len(palette.LIGHT)])
+    return named.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
 
 def _blocks(table: Table, width: int) -> list[list[Column]]:
