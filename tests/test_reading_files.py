@@ -48,6 +48,7 @@ def poisoned(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     result["config"]["logger"] = {"x": shell, "y": {"_target_": "evil_module.Thing"}}
     result["config"]["optimizer"]["_target_"] = "evil_module.Thing"
     result["config"]["method"]["_target_"] = "evil_module.Thing"
+    del result["provenance"]["sha256"]  # else the poisoned adapter is refused as damaged, unread
     (folder / "result.json").write_text(json.dumps(result))
     entry, notes = read_header(folder / "adapter.safetensors")
     metadata = {"krona": json.dumps(entry | {"notes": notes, "branch": "evil_module.Thing"})}

@@ -74,13 +74,11 @@ def test_a_sweep_goes_on_past_its_failures_and_says_so(tiny_folder: Path, tmp_pa
     assert sorted(path.parent.name.split("-")[0] for path in outputs.glob("*/result.json")) == ["full", "lora"]
     assert "4 runs: 2 done, 2 failed" in done.stdout
     assert done.stdout.count("batch_size=0: expected at least 1") >= 2
-    files = {path: path.stat().st_mtime_ns for path in outputs.glob("*-*/*")}
-    began = time.monotonic()
+    kept = {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))}
     again = train(outputs, *[item.replace("0,6", "6") for item in command])
     assert (again.returncode, again.stderr) == (0, "")
     assert "2 done already" in again.stdout
-    assert time.monotonic() - began < 20
-    assert {path: path.stat().st_mtime_ns for path in outputs.glob("*-*/*")} == files
+    assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:

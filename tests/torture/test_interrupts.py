@@ -110,12 +110,7 @@ def test_a_full_disk_and_typed_again(full: bool, sound: Sound, tmp_path: Path, b
             found.add(wrong and f"full from change {n} of {sound.changes}: {wrong}")
 
 
-def test_stopped_taken_over_and_woken_up(
-    full: bool, sound: Sound, tmp_path: Path, book: Any, request: pytest.FixtureRequest
-) -> None:
-    if full:
-        why = "a process that is stopped between its look at the claim and a rename still renames"
-        request.applymarker(pytest.mark.xfail(raises=AssertionError, strict=True, reason=why))
+def test_stopped_taken_over_and_woken_up(full: bool, sound: Sound, tmp_path: Path, book: Any) -> None:
     with book("stops") as found:
         for n in sound.where(full, [0.6]):
             found.add(_stopped(sound, tmp_path / str(n), n))

@@ -154,7 +154,6 @@ def test_a_checkpoint_that_is_a_program_is_not_run(tiny_folder: Path, tmp_path: 
     assert not (tmp_path / "fired").exists()
 
 
-@pytest.mark.xfail(raises=AssertionError, strict=True, reason="results are opened without a look at what they are")
 def test_a_pipe_in_the_place_of_a_result(tmp_path: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Opening it would wait for ever."""
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
