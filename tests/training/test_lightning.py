@@ -95,6 +95,10 @@ def test_null_leaves_a_group_out(group: str, typed: str, overrides: list[str]) -
     assert identify(settings) == ids(overrides)
 
 
+def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path) -> None:
+    done(tmp_path, *overrides, *normalised(["~logger"]), "trainer.max_steps=1")
+
+
 def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[str]) -> None:
     own = ids(overrides)
     watching = [

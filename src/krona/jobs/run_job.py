@@ -160,7 +160,7 @@ def _begun(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config={**settings.config, "logger": without_password(settings.config["logger"])},
+        config={**settings.config, "logger": without_password(settings.config.get("logger", {}))},
         notes=list(spec.notes),
         provenance={
             **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),
