@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-wheel test-slurm torture check format schema docs weights clean
+.PHONY: help setup demo table1-demo test test-slow test-wheel test-lowest test-slurm torture check format schema docs weights clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -34,6 +34,11 @@ test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in
 
 torture: setup  ## kills, stops, full disks and damaged files at every place, 25 minutes on two cores; a table at the end
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m torture tests/torture
+
+test-lowest: setup  ## models, surgery and runs with the lowest versions that krona allows (tests/lowest.txt), in .venv-lowest
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c tests/lowest.txt -e . pytest pytest-timeout pytest-xdist hypothesis jsonschema peft
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest -n auto tests/backbones tests/surgery tests/training
 
 test-slurm: export KRONA_SLURM ?= /var/lib/krona-slurm
 test-slurm: setup  ## sweeps on a real SLURM of one node, set up for that from the distribution's packages; as root
