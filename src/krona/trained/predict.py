@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+import signal
+import threading
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from rich.console import Console
@@ -62,7 +65,7 @@ def predict(
             print(as_text(answers, ".tsv", header=True), end="")
         return
     key = _key(found, source, texts, batch_size)
-    with answers_to(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance:
+    with answers_to(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance, _interrupts() as seen:
         if out.done:
             say(Console(stderr=True), f"{output}: resumes after {amount(out.done, 'row')}")
         before, began = out.done, time.perf_counter()
@@ -70,12 +73,33 @@ def predict(
             for part in parts(islice(iter(rows), out.done, None), PART):
                 out.add(list(_answers(trained, part, batch_size)))
                 advance(rate((out.done - before) / (time.perf_counter() - began)))
+                if seen:
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
             raise StoppedError(_stopped(output, source, out.done)) from None
         if not out.done:
             raise KronaError(f"{source} has no rows")
     if output is not None:
         say(Console(stderr=True), f"{output}: {amount(out.done, 'row')}")
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Each Ctrl-C that was typed: a library may catch the exception, and it must not be lost."""
+    seen: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        seen.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield seen
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield seen
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _stopped(output: Path | None, source: str | None, done: int) -> str:
