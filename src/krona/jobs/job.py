@@ -24,7 +24,6 @@ from krona.outputs.provenance import code_version
 from krona.outputs.result import Result
 from krona.outputs.run_id import run_id
 from krona.outputs.state import state_of
-from krona.training.files import damage_of
 from krona.training.ranks import Ranks
 
 FILES = (  # of a run's folder
@@ -177,6 +176,10 @@ def _clear(spec: JobSpec, held: claim.Claim) -> None:
         for name in (*FILES, "train.log", *(f"{RECORD}/{name}" for name in spec.record)):
             held.remove(spec.folder / name)
     checkpoint = spec.folder / "last.ckpt"
-    if checkpoint.is_file() and (damage := damage_of(checkpoint)) is not None:
+    if not checkpoint.is_file():
+        return
+    from krona.training.files import damage_of  # Lightning: not before something runs
+
+    if (damage := damage_of(checkpoint)) is not None:
         aside = held.set_aside(checkpoint)
         spec.notes.append(f"last.ckpt is damaged ({damage}) and set aside as {aside.name}: the run begins anew")
