@@ -1,5 +1,6 @@
 """Atomic writing of files: whole or not at all."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -24,6 +25,12 @@ RUN_FILES = (
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file whole or not at all
+
+
+def sha256(file: Path) -> str:
+    """The SHA-256 of a file's content."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:

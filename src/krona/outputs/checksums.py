@@ -1,8 +1,8 @@
 """Checksums of a finished run's adapter and predictions, which its result.json holds beside the scores."""
 
-import hashlib
 from pathlib import Path
 
+from krona.files import sha256
 from krona.messages import KronaError
 from krona.outputs.result import Result
 
@@ -40,7 +40,6 @@ def require_whole(result: Result, file: Path) -> None:
 
 def _sha256(file: Path) -> str:
     try:
-        with file.open("rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        return sha256(file)
     except OSError as error:
         raise KronaError(f"{file} can't be read: {error.strerror or error}") from error

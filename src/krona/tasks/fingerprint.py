@@ -8,6 +8,7 @@ import hashlib
 from functools import lru_cache
 from pathlib import Path
 
+from krona.files import sha256
 from krona.messages import KronaError
 from krona.tasks.sources import own_files, tsv_files
 from krona.tasks.task import Task
@@ -44,5 +45,4 @@ def _files_hash(files: dict[str, Path]) -> str:
 @lru_cache(maxsize=64)
 def _content_hash(file: Path, size: int, mtime_ns: int) -> str:
     """size and mtime_ns are for the cache: a sweep asks for the same file in each job."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return sha256(file)

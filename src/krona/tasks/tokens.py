@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from krona.files import sha256
 from krona.messages import KronaError
 from krona.tasks.rows import Split
 
@@ -92,17 +93,12 @@ def _damage(folder: Path, *, rows: int) -> str | None:
         counts = json.loads((folder / "counts.json").read_text())
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"{counts['rows']} rows in counts.json, {rows} in the split"
-        if "sha256" in counts and _sha256(folder / "rows.arrow") != counts["sha256"]:  # earlier versions had none
+        if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # earlier versions had none
             return "rows.arrow is not what was written"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
     return None if found == rows else f"{found} rows on disk, {rows} in the split"
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _read(folder: Path, mended: str | None) -> Tokenised:
@@ -125,7 +121,7 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
     own = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         truncated = _write_arrow(split, encoding, max_source_length=max_source_length, file=own / "rows.arrow")
-        counts = {"rows": len(split), "truncated": truncated, "sha256": _sha256(own / "rows.arrow")}
+        counts = {"rows": len(split), "truncated": truncated, "sha256": sha256(own / "rows.arrow")}
         (own / "counts.json").write_text(json.dumps(counts))
         try:
             own.rename(folder)
