@@ -99,4 +99,5 @@ def test_the_pictures_are_drawn(tmp_path):
     assert "Best of k of these rates" in picture
     assert "expected test score" in picture
     assert picture.count('stroke-width="2"') == 2 * 2 * 3, "two methods in three plots, each with its name"
+    assert picture.count('class="stroke"') == picture.count('class="stroke" style="--c:var(--c') > 0  # a colour each
     assert "data:image/svg+xml;base64," in build_report(tmp_path, format="html")

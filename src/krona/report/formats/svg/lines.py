@@ -3,14 +3,13 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from krona.report import crossings
+from krona.report import crossings, palette
 from krona.report.curves import RATE, Curves, best_of
 from krona.report.formats.svg import pieces
 from krona.report.table import Row
 
 LEFT, RIGHT, HEIGHT = 60, 150, 280
 APART = 3.0  # points of one value stand side by side, in pixels
-COLORS = 4
 
 Place = tuple[float, float, tuple[float, float] | None]  # x, score, interval
 
@@ -23,17 +22,18 @@ def drawn(curves: Curves) -> str:
     bars = any(interval for line in lines.values() for _, _, interval in line)
     label = ("Learning rate" if rates else "Training rows") + ", logarithmic"
     label += "; bars: over seeds (Student's t, 95 %), cut at the edge." if bars else "."
-    panel, y = _panel(lines, 50, label, scale=math.log, text=_rate if rates else _count)
+    slots = {name: palette.slot(points[0].runs[0].result.method) for name, points in curves.lines.items()}
+    panel, y = _panel(lines, slots, 50, label, scale=math.log, text=_rate if rates else _count)
     parts += panel
     if rates:
         best = {name: best_of(points) for name, points in curves.lines.items()}
         words = "Best of k of these rates, drawn at random: expected dev score (Dodge et al. 2019)."
-        panel, y = _panel({n: [(k, dev, None) for k, dev, _ in b] for n, b in best.items()}, y + 24, words)
+        panel, y = _panel({n: [(k, dev, None) for k, dev, _ in b] for n, b in best.items()}, slots, y + 24, words)
         parts += panel
         tests = {n: [(k, t, None) for k, _, t in b if t is not None] for n, b in best.items()}
         if any(tests.values()):
             words = "The same trials: expected test score of the one that dev chooses."
-            panel, y = _panel({n: line for n, line in tests.items() if line}, y + 24, words)
+            panel, y = _panel({n: line for n, line in tests.items() if line}, slots, y + 24, words)
             parts += panel
     below, y = pieces.lines(y + 6, *crossings.sentences(curves))
     return pieces.frame(y + 4, [*parts, *below])
@@ -41,6 +41,7 @@ def drawn(curves: Curves) -> str:
 
 def _panel(
     lines: Mapping[str, Sequence[Place]],
+    slots: Mapping[str, int],
     top: float,
     words: str,
     *,
@@ -74,41 +75,36 @@ def _panel(
     names = pieces.apart([y(line[-1][1]) for line in lines.values()])
     for i, (name, line) in enumerate(lines.items()):
         shift = (i - (len(lines) - 1) / 2) * APART if bars else 0.0
-        parts += _line(i, [(x(at) + shift, y(score), interval) for at, score, interval in line], y)
-        parts += _name(i, name, right + 6, names[i])
+        parts += _line(slots[name], [(x(at) + shift, y(score), interval) for at, score, interval in line], y)
+        parts += _name(slots[name], name, right + 6, names[i])
     below, end = pieces.lines(bottom + 44, words)
     return [*parts, *below], end
 
 
-def _line(i: int, places: Sequence[Place], y: Callable[[float], float]) -> list[str]:
+def _line(slot: int, places: Sequence[Place], y: Callable[[float], float]) -> list[str]:
     path = "L".join(f"{x:.1f},{score:.1f}" for x, score, _ in places)
-    parts = [f'<path class="stroke s{i % COLORS}" d="M{path}" stroke-width="2"{_dashes(i)}/>']
+    parts = [f'<path class="stroke" {pieces.hue(slot)} d="M{path}" stroke-width="2"/>']
     for x, score, interval in places:
         if interval:
-            parts.append(pieces.line(f"stroke s{i % COLORS}", x, y(interval[0]), x, y(interval[1]), 1.5))
-        parts.append(_mark(i, x, score))
+            parts.append(pieces.line("stroke", x, y(interval[0]), x, y(interval[1]), 1.5, slot))
+        parts.append(_mark(slot, x, score))
     return parts
 
 
-def _name(i: int, name: str, x: float, y: float) -> list[str]:
+def _name(slot: int, name: str, x: float, y: float) -> list[str]:
     """A line's name behind a piece of the line."""
-    piece = f'<path class="stroke s{i % COLORS}" d="M{x:.1f},{y:.1f}h22" stroke-width="2"{_dashes(i)}/>'
+    piece = f'<path class="stroke" {pieces.hue(slot)} d="M{x:.1f},{y:.1f}h22" stroke-width="2"/>'
     shown = pieces.label(Row(name, name))
     return [
         piece,
-        _mark(i, x + 11, y),
-        f'<text class="fill s{i % COLORS} bold" x="{x + 28:.1f}" y="{y + 4:.1f}">{shown}</text>',
+        _mark(slot, x + 11, y),
+        f'<text class="fill bold" {pieces.hue(slot)} x="{x + 28:.1f}" y="{y + 4:.1f}">{shown}</text>',
     ]
 
 
-def _dashes(i: int) -> str:
-    """After four colours they come again, dashed."""
-    return f' stroke-dasharray="{max(2, 6 - i // COLORS)} {2 * (i // COLORS)}"' if i >= COLORS else ""
-
-
-def _mark(i: int, x: float, y: float) -> str:
-    shape = pieces.MARKS[(i + i // COLORS) % len(pieces.MARKS)]
-    return f'<path class="fill s{i % COLORS}" d="{shape}" transform="translate({x:.1f},{y:.1f}) scale(0.8)"/>'
+def _mark(slot: int, x: float, y: float) -> str:
+    shape = pieces.MARKS[palette.mark(slot)]
+    return f'<path class="fill" {pieces.hue(slot)} d="{shape}" transform="translate({x:.1f},{y:.1f}) scale(0.8)"/>'
 
 
 def _range(places: Sequence[Place]) -> tuple[float, float]:
