@@ -34,9 +34,7 @@ def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float)
     across = (pieces.WIDTH - LEFT - RIGHT - GAP * (len(known) - 1)) / len(known)
     bottom = top + HEIGHT
 
-    def y(value: float) -> float:
-        return bottom - (value - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
-
+    y = pieces.height_of(marks, bottom, HEIGHT)
     parts = [pieces.words(LEFT - 8, y(mark) + 4, pieces.tick_text(mark), "soft", "end") for mark in marks]
     turned = pieces.words(0, 0, label, "ink", "middle")
     parts.append(f'<g transform="translate(16,{top + HEIGHT / 2:.0f}) rotate(-90)">{turned}</g>')

@@ -59,13 +59,8 @@ def _panel(
         part = (scale(value) - ends[0]) / (ends[1] - ends[0]) if ends[1] > ends[0] else 0.5
         return left + 24 + part * (right - left - 48)
 
-    def y(value: float) -> float:
-        return bottom - (min(max(value, marks[0]), marks[-1]) - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
-
-    parts = []
-    for value in marks:
-        parts.append(pieces.line("line", left, y(value), right, y(value)))
-        parts.append(pieces.words(left - 8, y(value) + 4, pieces.tick_text(value), "soft", "end"))
+    y = pieces.height_of(marks, bottom, HEIGHT)
+    parts = pieces.levels(marks, y, left, right)
     last = -math.inf
     for value in values:
         if x(value) - last > 44:

@@ -3,6 +3,7 @@
 import itertools
 import math
 import textwrap
+from collections.abc import Callable
 from html import escape
 
 from krona.report import palette
@@ -81,6 +82,24 @@ def ticks(low: float, high: float) -> list[float]:
     step = next(factor * unit for factor in (1, 2, 5, 10) if factor * unit >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)
     return [step * i for i in range(first, last + 1)]
+
+
+def height_of(marks: list[float], bottom: float, height: float) -> Callable[[float], float]:
+    """Where a value stands on an upright axis from the first to the last of ``marks``; one beyond stands at its end."""
+
+    def y(value: float) -> float:
+        return bottom - (min(max(value, marks[0]), marks[-1]) - marks[0]) / (marks[-1] - marks[0]) * height
+
+    return y
+
+
+def levels(marks: list[float], y: Callable[[float], float], left: float, right: float) -> list[str]:
+    """A line across the plot at each mark, and its number before it."""
+    parts = []
+    for value in marks:
+        parts.append(line("line", left, y(value), right, y(value)))
+        parts.append(words(left - 8, y(value) + 4, tick_text(value), "soft", "end"))
+    return parts
 
 
 def tick_text(value: float) -> str:

@@ -29,13 +29,8 @@ def drawn(head: list[str], top: float, label: str, found: Lines, remarks: list[s
         part = (math.log10(size) - low) / (high - low)
         return left + 24 + part * (right - left - 48)
 
-    def y(value: float) -> float:
-        return bottom - (min(max(value, marks[0]), marks[-1]) - marks[0]) / (marks[-1] - marks[0]) * HEIGHT
-
-    parts = head
-    for value in marks:
-        parts.append(pieces.line("line", left, y(value), right, y(value)))
-        parts.append(pieces.words(left - 8, y(value) + 4, pieces.tick_text(value), "soft", "end"))
+    y = pieces.height_of(marks, bottom, HEIGHT)
+    parts = [*head, *pieces.levels(marks, y, left, right)]
     last = -math.inf
     for size in sizes:
         if x(size) - last > 48:
