@@ -1,10 +1,8 @@
 """Left-overs of processes that are dead: their claims, half-written files, and checkpoints of runs that are done."""
 
-import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.outputs import claim
+from krona.outputs.holder import gone, read
 
 PART = re.compile(  # beside a run's files: what is written whole, and the small files of claims
     r"\.(result\.json|predictions\.jsonl|adapter\.safetensors|metrics\.csv|tracked\.jsonl|last\.ckpt|claim\.json)\..+"
@@ -43,34 +42,12 @@ def claim_of(folder: Path) -> Held | None:
     path = folder / "claim.json"
     if not path.is_file():
         return None
-    holder = _content(path)
+    holder = read(path)
     try:
         live = claim.owner(folder) is not None
     except OSError:  # the folder may only be read: as `krona status` has it
         live = True
-    here = holder.get("host") == socket.gethostname()
-    return Held(folder, holder, live, dead=not live and here and not _exists(holder.get("pid")))
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # damaged
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _exists(pid: Any) -> bool:
-    """Whether this machine has a process of this number. A stopped process has one, and may wake up."""
-    if not isinstance(pid, int) or pid <= 0:
-        return True  # not known to be dead
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:
-        return True
-    return True
+    return Held(folder, holder, live, dead=not live and gone(holder))
 
 
 def of_run(folder: Path, *, done: bool) -> list[Path]:
