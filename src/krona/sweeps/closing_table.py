@@ -53,7 +53,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     if legend := _legend(means, best):
         say(console, legend)
     command = as_typed(next_command(jobs, sweep, named=named))
-    console.print(inert(f"next: {command}"), highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
+    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # whole, to be copied
 
 
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
