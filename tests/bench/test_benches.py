@@ -86,6 +86,16 @@ def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
+@pytest.mark.parametrize("method", ["c3a", "miss"])
+def test_peft_s_form_of_a_method_is_beside_it_and_of_its_size(method: str, tmp_path: Path) -> None:
+    rows = {row["name"]: row for row in run(tmp_path, name="training", methods=[method], peft=True)["rows"]}
+    form = rows[f"peft/{method}"]
+    assert form["trainable"] == rows[method]["trainable"]
+    assert rows[method]["ratio_to_peft_form"] > 0
+    assert form["ratio_to_peft_form"] is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 def test_peft_s_models_share_the_backbone_and_run_the_same_modules() -> None:
     backbone = tiny_t5().requires_grad_(False)
     shared = {id(parameter) for parameter in backbone.parameters()}

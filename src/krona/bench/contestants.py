@@ -2,8 +2,9 @@
 
 import copy
 import importlib.util
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar
 
 import torch
@@ -102,12 +103,12 @@ def peft_is_installed() -> bool:
     return importlib.util.find_spec("peft") is not None
 
 
-def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
+def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, Callable[[], Any]]:
     """peft's LoRA of rank 1 and its LoKr of KronA's size at q and v, what trains beside them as in ours; empty without
-    peft."""
+    peft. Of ``methods``, c3a and miss have a form in peft too, with as many parameters as ours."""
     if not peft_is_installed():
         return {}
-    from peft import LoKrConfig, LoraConfig, get_peft_model
+    from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
 
     beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=architecture_of(model).head)
     patterns = list(places_of(model, ["q", "v"]))
@@ -126,11 +127,19 @@ def peft_twins(model: nn.Module) -> dict[str, Callable[[], Any]]:
             setattr(inside.get_submodule(owner), attribute, own)
         return tuned
 
-    where: dict[str, Any] = {"target_modules": find_places(model, patterns)}
-    return {
+    places = find_places(model, patterns)
+    where: dict[str, Any] = {"target_modules": places}
+    twins = {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),
         "peft/lokr": lambda: build(LoKrConfig(r=16, alpha=16, **where)),
     }
+    if "c3a" in methods:
+        layers: dict[str, Any] = {place: model.get_submodule(place) for place in places}
+        blocks = {place: math.gcd(layer.in_features, layer.out_features) // 2 for place, layer in layers.items()}
+        twins["peft/c3a"] = lambda: build(C3AConfig(block_size_pattern=blocks, init_weights=True, **where))
+    if "miss" in methods:
+        twins["peft/miss"] = lambda: build(MissConfig(r=2, **where))
+    return twins
 
 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:

@@ -15,8 +15,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = {
     "training": {
         "name": "method", "shape": "A", "median_s": "fwd+bwd", "spread": "spread", "ratio_to_floor": "/ floor",
         "ratio_to_lora": "/ lora", "ratio_to_peft_lora": "/ peft lora", "ratio_to_peft_lokr": "/ peft lokr",
-        "ratio_to_library_floor": "/ library's floor", "ratio_to_full": "/ full", "paper": "paper / full",
-        "with_optimizer_s": "with optimiser",
+        "ratio_to_peft_form": "/ peft's form of it", "ratio_to_library_floor": "/ library's floor",
+        "ratio_to_full": "/ full", "paper": "paper / full", "with_optimizer_s": "with optimiser",
     },
     "latency": {
         "name": "method", "form": "form", "batch_size": "batch", "source": "source", "median_s": "forward",

@@ -33,6 +33,7 @@ RATIOS = {
     "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
     "peft_lokr": "peft/lokr",
 }  # fmt: skip
+PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c3a": "peft/c3a"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +55,8 @@ def measure(work: Work) -> list[Row]:
         "floor/library": twin(backbone),
     }
     models |= {entrant.name: with_method(backbone, entrant, seed=bench.seed) for entrant in work.entrants}
-    for name, build in peft_twins(backbone).items() if bench.peft else ():
+    twins = peft_twins(backbone, methods={entrant.name for entrant in work.entrants}) if bench.peft else {}
+    for name, build in twins.items():
         models[name], models[f"{name}/library"] = build(), build()
         use_fast_modules(models[name])
 
@@ -85,9 +87,10 @@ def _timed_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Cal
 
 def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) -> Row:
     optimizer = sorted(optimizer_seconds)[len(optimizer_seconds) // 2] if optimizer_seconds else 0.0
+    over = RATIOS | {"peft_form": PEFT_FORMS.get(name.split()[0], "")}
     return {
         **timed.row(name, shape=shape_in(model)),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        **{f"ratio_to_{key}": timed.ratio(name, to) if to in timed.seconds else None for key, to in RATIOS.items()},
+        **{f"ratio_to_{key}": timed.ratio(name, to) if to in timed.seconds else None for key, to in over.items()},
         "with_optimizer_s": timed.median(name) + optimizer,
     }
