@@ -21,6 +21,7 @@ GIVEN = {  # what a choice leaves to its user
     "backbone=hub": ["backbone.name=somebody/some-t5"],
     "data=tsv": ["data.path=FOLDER"],
     "experiment=minilm_sst2": ["data.path=FOLDER"],
+    "experiment=minilm_rank": ["data.path=FOLDER"],
 }
 OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
 
@@ -93,12 +94,14 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
     axis = sweep.hydra.sweeper.params.variant
     assert sorted(axis.replace(" ", "").split(",")) == [f"rank_at_budget/{file.stem}" for file in files]
     nano: Any = OmegaConf.to_container(OmegaConf.load(CONF / "backbone" / "nano.yaml"))
-    ranks: dict[int, set[int]] = {768: set(), 192: set()}
+    minilm: Any = OmegaConf.to_container(OmegaConf.load(CONF / "experiment" / "minilm_rank.yaml"))
+    shapes = {768: {}, 192: nano["factor_shapes"], 384: minilm["backbone"]["factor_shapes"]}
+    ranks: dict[int, set[int]] = {width: set() for width in shapes}
     for file in files:
         variant: Any = OmegaConf.to_container(OmegaConf.load(file))
         method = settings(variant["defaults"][0]["override /method"], **variant.get("method", {}))
         branch: Any = find(method.branch, "method._target_", "branch")
-        for width, counterparts in ((768, {}), (192, nano["factor_shapes"])):
+        for width, counterparts in shapes.items():
             arguments = dict(method.branch_config)
             if "kron_factors" in arguments:
                 assert method.fit_factors == "nearest"
@@ -109,6 +112,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
             ranks[width].add(one.update_rank)
     assert ranks[768] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 576, 768}
     assert ranks[192] == {1, 2, 4, 9, 16, 36, 64, 144, 192}
+    assert ranks[384] == {1, 2, 4, 9, 16, 64, 144, 192, 256, 384}
 
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
@@ -230,5 +234,5 @@ def test_an_experiment_is_a_whole_setting() -> None:
     for method in ("method=lora", "method=krona"):
         assert run(*chosen, method) == run(*typed, *where, method)
     assert run(*chosen, "task=rte", "optimizer.lr=1e-3").task.name == "rte"
-    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are minilm_sst2"):
+    with pytest.raises(KronaError, match=r"experiment=nothing: no such experiment; there are minilm_rank, minilm_sst2"):
         compose_job(["experiment=nothing"])

@@ -273,6 +273,7 @@ def test_commands(run: Any) -> None:
 def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
     assert "  paper  " in run("params", "method=krona,lora").stdout.splitlines()[1]
     other = run("params", "method=krona,lora", "--backbone", "t5_small").stdout
+    assert run("params", "method=krona,lora", "backbone=t5_small").stdout == other
     assert "paper" not in other
 
 

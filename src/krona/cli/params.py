@@ -13,14 +13,16 @@ def params(
         list[str] | None, typer.Argument(help="as in train.py: method=krona,lora method.bias=2")
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, flan_t5_base …")
+        str, typer.Option(help="a file of conf/backbone: t5_base, t5_large, bert_base …; also as backbone=NAME")
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
     """Trainable parameters and cost of each method on a backbone; needs no weights."""
     from krona.params import count, tables
 
-    rows, left_out = tables.rows(backbone, overrides or [])
+    typed = overrides or []
+    backbone = next((each.removeprefix("backbone=") for each in typed[::-1] if each.startswith("backbone=")), backbone)
+    rows, left_out = tables.rows(backbone, [each for each in typed if not each.startswith("backbone=")])
     if as_json:
         print(count.as_json(rows))
     else:
