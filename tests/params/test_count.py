@@ -266,6 +266,8 @@ def test_commands(run: Any) -> None:
     printed = run("params", "method=krona").stdout
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
+    with pytest.raises(KronaError, match=r"method\.bias=1,2: one value; only method= takes several"):
+        run("params", "method.bias=1,2")
     shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
     assert len(shapes) == 16
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.text import Text
 
@@ -35,6 +36,9 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
             if name not in choices(group):
                 raise KronaError(no_such(group, name))
     rest = [o for o in overrides if not o.startswith("method=")]
+    for override in OverridesParser.create().parse_overrides(rest):
+        if override.is_sweep_override():
+            raise KronaError(f"{override.input_line}: one value; only method= takes several. A command for each value")
     if not any(o.startswith(("task=", "recipe=")) for o in rest):
         rest.append("~recipe")  # the method's own row, not that of the default task
     rows: list[count.MethodRow] = []
