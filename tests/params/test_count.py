@@ -18,6 +18,8 @@ from krona.paper import read_paper_table
 from krona.params import count as audit
 from krona.params import tables
 from krona.params.shapes import shape_table
+from krona.surgery.operations import dispatched as dispatched_by
+from krona.surgery.operations import launches
 from tiny_t5 import METHODS, inserted, logits, settings, tiny_t5
 
 COUNTS = {
@@ -183,18 +185,18 @@ def test_launches_are_those_of_a_real_forward(t5_base: dict[str, audit.MethodRow
     tokens = torch.zeros(1, 10, dtype=torch.long)
 
     def dispatched(model: torch.nn.Module) -> int:
-        return audit.dispatched(lambda: model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)).total()
+        return dispatched_by(lambda: model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)).total()
 
     bare = dispatched(tiny_t5())
     for name in METHODS:
         model = inserted(name)
-        assert dispatched(model) - bare == audit.launches(model), name
+        assert dispatched(model) - bare == launches(model), name
 
 
 def test_views_are_no_launches() -> None:
     x = torch.randn(4, 6)
-    assert audit.dispatched(lambda: x.view(2, 12).transpose(0, 1)[None].squeeze(0).detach()).total() == 0
-    assert audit.dispatched(lambda: torch.relu(x @ x.T)) == {"mm": 1, "relu": 1}
+    assert dispatched_by(lambda: x.view(2, 12).transpose(0, 1)[None].squeeze(0).detach()).total() == 0
+    assert dispatched_by(lambda: torch.relu(x @ x.T)) == {"mm": 1, "relu": 1}
 
 
 def test_the_model_is_left_as_it_was() -> None:

@@ -8,8 +8,8 @@ import torch
 
 from krona import surgery
 from krona.messages import KronaError
-from krona.params.count import dispatched
 from krona.surgery import inference
+from krona.surgery.operations import dispatched
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, tiny_t5
 
 UNMERGEABLE = ["pa", "adapter", "compacter", "krona_b", "krona_b_res"]

@@ -19,8 +19,10 @@ from krona.messages import KronaError
 from krona.outputs import claim as ownership
 from krona.outputs.result import read_result, unpack_outcomes
 from krona.paths import PROJECT
+from krona.surgery.operations import launches
 from one_job import config, run, run_in_a_process, typed
 from tiny_backbone import SIZES
+from tiny_t5 import inserted
 
 SCHEMA = json.loads((PROJECT / "docs" / "result.schema.json").read_text())
 FILES = ["adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json", "train.log"]
@@ -403,6 +405,8 @@ def test_the_other_methods(method: str, values: dict[str, Any], tiny_folder: Pat
     assert not (job.folder / "last.ckpt").exists()
     rank = job.result.provenance["update_rank"]
     assert rank == 1 if method == "lora" else (rank is None) == (method != "full")
+    added = (job.result.provenance["multiply_adds"], job.result.provenance["launches"])
+    assert added == ((12 * (32 + 32), launches(inserted("lora"))) if method == "lora" else (0, 0))
 
 
 def test_keep_all_keeps_full_fine_tunings_weights(values: dict[str, Any], tiny_folder: Path, tmp_path: Path) -> None:

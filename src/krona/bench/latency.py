@@ -26,8 +26,8 @@ from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
 from krona.config.settings import Positive
 from krona.messages import KronaError
-from krona.params.count import dispatched
 from krona.surgery import inference
+from krona.surgery.operations import dispatched
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from itertools import zip_longest
 
 import yaml
 from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
@@ -62,6 +63,12 @@ def absent_from_yaml(key: str, arguments: Sequence[str]) -> bool:
     known = choice_files("method")
     files = [known[method] for method in chosen.split(",") if method in known]
     return any(name not in yaml.safe_load(file.read_text())["method"] for file in files) or not chosen
+
+
+def several_values(overrides: Sequence[str]) -> str | None:
+    """The first override that gives several values, as a sweep's does; None without one."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return next((override.input_line for override in parsed if override.is_sweep_override()), None)
 
 
 def _check_options(arguments: Sequence[str]) -> None:

@@ -99,6 +99,8 @@ class Provenance(TypedDict):
     data_kind: NotRequired[str]
     pretrained: NotRequired[bool]
     update_rank: NotRequired[Count | None]
+    multiply_adds: NotRequired[Count]
+    launches: NotRequired[Count]
     sha256: NotRequired[dict[str, str]]
     versions: NotRequired[dict[str, str]]
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from rich.console import Console
 from rich.text import Text
 
@@ -12,7 +11,7 @@ from krona.backbones.load import meta_model
 from krona.config import check
 from krona.config.choices import choices, no_such
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import explained
+from krona.config.overrides import explained, several_values
 from krona.config.settings import Backbone, Method
 from krona.messages import KronaError
 from krona.paper import read_paper_table
@@ -36,9 +35,8 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
             if name not in choices(group):
                 raise KronaError(no_such(group, name))
     rest = [o for o in overrides if not o.startswith("method=")]
-    for override in OverridesParser.create().parse_overrides(rest):
-        if override.is_sweep_override():
-            raise KronaError(f"{override.input_line}: one value; only method= takes several. A command for each value")
+    if several := several_values(rest):
+        raise KronaError(f"{several}: one value; only method= takes several. A command for each value")
     if not any(o.startswith(("task=", "recipe=")) for o in rest):
         rest.append("~recipe")  # the method's own row, not that of the default task
     rows: list[count.MethodRow] = []

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from krona.outputs.forgetting import forgotten
-from krona.report.costs import seconds_a_step
-from krona.report.front import memory
+from krona.report import front
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
 
@@ -14,9 +13,17 @@ Value = Callable[[StoredRun], float | None]
 LABELS = {
     "params": "Params (%)", "rank": "Rank of the update", "effective": "Effective rank",
     "forgetting": "Forgetting (loss)", "time": "Training (s)", "step": "Step (ms)",
-    "memory": "Peak memory (GB)", "adapter": "Adapter (KB)",
+    "memory": "Peak memory (GB)", "adapter": "Adapter (KB)", "adds": "Multiply-adds (M)", "launches": "Launches added",
 }  # fmt: skip
-WHERE_KNOWN = ("effective", "forgetting", "step", "memory", "adapter")  # left out of a table where no row has one
+WHERE_KNOWN = (
+    "effective",
+    "forgetting",
+    "step",
+    "memory",
+    "adapter",
+    "adds",
+    "launches",
+)  # left out of a table where no row has one
 
 
 def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
@@ -30,11 +37,6 @@ def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     return Cell(shown, digits=0 if name != "params" and shown >= 100 else digits)
 
 
-def _step(run: StoredRun) -> float | None:
-    found = seconds_a_step([run])
-    return 1000 * found[0][1] if found else None
-
-
 def _effective_rank(run: StoredRun) -> float | None:
     return (run.result.learned or {}).get("effective_rank")
 
@@ -43,14 +45,12 @@ def _mean(found: list[float]) -> float:
     return float(np.mean(found))
 
 
-def _memory(run: StoredRun) -> float | None:
-    spent = memory(run)
-    return spent / 1e9 if spent else None
+def _in(unit: float, cost: Value) -> Value:
+    def value(run: StoredRun) -> float | None:
+        spent = cost(run)
+        return None if spent is None else spent / unit
 
-
-def _adapter(run: StoredRun) -> float | None:
-    path = run.path.with_name("adapter.safetensors")
-    return path.stat().st_size / 1e3 if path.is_file() else None
+    return value
 
 
 _EXTRAS: dict[str, tuple[Value, Callable[[list[float]], float], int]] = {
@@ -59,7 +59,9 @@ _EXTRAS: dict[str, tuple[Value, Callable[[list[float]], float], int]] = {
     "effective": (_effective_rank, _mean, 1),
     "forgetting": (lambda run: forgotten(run.result), _mean, 3),
     "time": (lambda run: run.result.times.get("train") or None, _mean, 0),
-    "step": (_step, _mean, -3),
-    "memory": (_memory, max, -3),
-    "adapter": (_adapter, max, -3),
+    "step": (_in(1e-3, front.step), _mean, -3),
+    "memory": (_in(1e9, front.memory), max, -3),
+    "adapter": (_in(1e3, front.adapter), max, -3),
+    "adds": (_in(1e6, front.multiply_adds), max, -3),
+    "launches": (front.launches, max, 0),
 }

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from krona.metrics.metric import Floats
+from krona.report.costs import seconds_a_step
 from krona.report.selection import StoredRun
 
 DRAWS = 1_000
@@ -23,12 +24,37 @@ def seconds(run: StoredRun) -> float | None:
     return run.result.times.get("train")
 
 
+def step(run: StoredRun) -> float | None:
+    """Seconds."""
+    found = seconds_a_step([run])
+    return found[0][1] if found else None
+
+
+def multiply_adds(run: StoredRun) -> float | None:
+    added: int | None = run.result.provenance.get("multiply_adds")
+    return added
+
+
+def launches(run: StoredRun) -> float | None:
+    added: int | None = run.result.provenance.get("launches")
+    return added
+
+
+def adapter(run: StoredRun) -> float | None:
+    """Bytes of the adapter's file."""
+    path = run.path.with_name("adapter.safetensors")
+    return path.stat().st_size if path.is_file() else None
+
+
 def memory(run: StoredRun) -> float | None:
     """Bytes at the peak: of the device where there is one, else of the host."""
     return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
 
 
-COSTS: dict[str, Callable[[StoredRun], float | None]] = {"params": trainable, "time": seconds, "memory": memory}
+COSTS: dict[str, Callable[[StoredRun], float | None]] = {
+    "params": trainable, "time": seconds, "memory": memory,
+    "step": step, "adds": multiply_adds, "launches": launches, "adapter": adapter,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

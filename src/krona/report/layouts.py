@@ -44,7 +44,8 @@ def layout_of(table: str | None, sweep: str | None) -> Layout:
     command = f"python train.py -m {'sweeps' if shipped else 'sweep'}={sweep}" if sweep else "python train.py"
     return Layout(
         name=sweep or "runs", title=title, command=command,
-        extras=("params", "rank", "effective", "forgetting", "time", "step", "memory", "adapter"), **_BY_METHOD,
+        extras=("params", "rank", "effective", "forgetting", "time", "step", "memory", "adapter", "adds", "launches"),
+        **_BY_METHOD,
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from krona.outputs.claim import Claim
 from krona.outputs.forgetting import in_words
 from krona.outputs.result import Result, now
 from krona.surgery.adapter_file import backbone_fingerprint
+from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
@@ -162,6 +163,8 @@ def insert(settings: Run, result: Result, model: PreTrainedModel, *, reversible:
     result.notes += notes
     result.provenance |= {"branch_config": branch_config, "method_defaults": method_defaults(settings.method)}
     result.provenance["update_rank"] = surgery.update_rank(model)
+    with torch.random.fork_rng(devices=[]):  # a branch's dropout must not move what is drawn after
+        result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     count = surgery.count(model)
     result.provenance["backbone"] = description(model.config, parameters=count.backbone)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent

@@ -84,6 +84,7 @@ def _table(table: Table, number: dict[int, int], seeds: int | None) -> dict[str,
             "label": row.label, "differs": row.differs, "look": look,
             "shape": first and used_shape(first),
             "rank": first and first.provenance.get("update_rank"),
+            "effective": _short(row.cells["effective"].value) if "effective" in row.cells else None,
             "params": first and first.trainable_params,
             "cells": {key: _cell(cell, number) for key, cell in row.cells.items() if cell.runs or cell.missing},
         })  # fmt: skip

@@ -3,7 +3,12 @@ const COSTS = { // unit: what a stored cost is divided by
   params: { title: "Score against parameters", xLabel: "trainable parameters, logarithmic", unit: 1, told: (v) => `${v.toLocaleString("en")} parameters`, head: "Parameters" },
   time: { title: "Score against training time", xLabel: "training time (s)", unit: 1, told: (v) => `${short(v)} s`, head: "Training (s)" },
   memory: { title: "Score against peak memory", xLabel: "peak memory (GB)", unit: 1e9, told: (v) => `${short(v)} GB`, head: "Peak memory (GB)" },
+  step: { title: "Score against the time of a step", xLabel: "training time of a step (ms)", unit: 1e-3, told: (v) => `${short(v)} ms` },
+  adds: { title: "Score against multiply-adds", xLabel: "multiply-adds that a token adds, not merged (million)", unit: 1e6, told: (v) => `${short(v)} million multiply-adds` },
+  launches: { title: "Score against launches", xLabel: "launches that a forward adds, not merged", unit: 1, told: (v) => `${v} launches` },
+  adapter: { title: "Score against the adapter's size", xLabel: "adapter (KB)", unit: 1e3, told: (v) => `${short(v)} KB` },
 };
+const FIRST = ["params", "time", "memory"]; // the other costs' pictures are folded away
 const sureness = (p) => (p === null ? "one seed each" : `${Math.round(100 * p)} %`);
 
 // Score against each cost that is known, side by side; what no other row beats on both is filled and joined: the front.
@@ -26,9 +31,12 @@ function costPictures(about, column, rows, point, yLabel) {
       { log, zero: !log, xLabel: log && cost !== "params" ? `${xLabel}, logarithmic` : xLabel, yLabel, front }));
   });
   if (!costs.length) return [];
-  const told = frontTable(fronts, costs, rows);
-  if (costs.length > 1) told.classList.add("wide");
-  return costs.length > 1 ? [...arranged(made), told] : arranged([...made, told]);
+  const first = made.filter((_, i) => FIRST.includes(costs[i])), others = made.filter((_, i) => !FIRST.includes(costs[i]));
+  const told = frontTable(fronts, costs.filter((cost) => FIRST.includes(cost)), rows);
+  const more = others.length ? [node("details", { class: "wide" }, node("summary", {}, "Score against other costs"), node("div", { class: "plots" }, ...arranged(others)))] : [];
+  if (first.length < 2) return [...arranged([...first, told]), ...more];
+  told.classList.add("wide");
+  return [...arranged(first), told, ...more];
 }
 
 // A method that was trained at several sizes is a line.
@@ -88,6 +96,8 @@ function pictures(tableIndex, column) {
   add("Score by shape of A", "in order of rank", ({ row }) => (row.shape ? shapes.indexOf(row.shape) : null),
     { names: shapes, xLabel: "shape of A, rows x columns" });
   add("Score against rank of the update", "logarithmic", ({ row }) => row.rank || null, { log: true, xLabel: "highest rank of the update" });
+  add("Score against effective rank", "what was learned, logarithmic", ({ row }) => row.effective || null,
+    { log: true, xLabel: "effective rank of the trained update" });
   const keys = legend(rows.map(({ row }) => row));
   const named = rows.length > 14 ? node("details", {}, node("summary", {}, `The marks of the ${rows.length} rows`), keys) : keys;
   named.classList.add("wide");

@@ -1,10 +1,14 @@
-"""Score against parameters, training time and peak memory: small pictures side by side, the Pareto front marked."""
+"""Score against parameters, training time and peak memory: small pictures side by side, the Pareto front marked.
+
+Rows of one budget and of many ranks have the rank and the learned effective rank in the place of parameters and memory.
+"""
 
 import math
 from collections.abc import Callable, Sequence
 
 from krona.report import front, palette
 from krona.report.formats.svg import pieces
+from krona.report.formats.svg.sizes import SEVERAL
 from krona.report.front import Standing
 from krona.report.table import Cell, Row
 from krona.report.text import label_parts
@@ -14,15 +18,19 @@ TITLES = {
     "params": ("trainable parameters, log.", 1.0),
     "time": ("training time (s)", 1.0),
     "memory": ("peak memory (GB)", 1e9),
+    "rank": ("highest rank of the update, log.", 1.0),
+    "effective": ("effective rank of what was learned, log.", 1.0),
 }
+LOGARITHMIC = ("params", "rank", "effective")
+RANKS = 4  # as many different ranks are a question about rank
 LEGEND = "Lower pictures: filled and joined is the Pareto front"
 Found = list[tuple[Row, Cell, Standing]]
 
 
 def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float) -> tuple[list[str], float, str]:
     """A picture for each cost that differs between rows, where they end, and the sentence that explains them."""
-    known: dict[str, Found] = {}
-    for cost in front.COSTS:
+    known = _by_rank(rows)
+    for cost in ("time",) if known else ("params", "time", "memory"):
         standings = front.standings([cell.runs for _, cell in rows], split, cost)
         found = [(row, cell, one) for (row, cell), one in zip(rows, standings, strict=True) if one is not None]
         if len({one.cost for *_, one in found}) > 1:
@@ -43,8 +51,26 @@ def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float)
         parts += [pieces.line("line", left, y(mark), left + across, y(mark)) for mark in marks]
         parts += _panel(cost, found, left, across, bottom, y)
     sure = any(one.probability is not None for found in known.values() for *_, one in found)
+    if "rank" in known:
+        return parts, bottom + 40, "Lower pictures: all rows train as many parameters."
     legend = f"{LEGEND}{', with the probability to be on it (bootstrap over seeds)' if sure else ''}."
     return parts, bottom + 40, legend
+
+
+def _by_rank(rows: Sequence[tuple[Row, Cell]]) -> dict[str, Found]:
+    """The highest rank and the learned effective rank, of rows that train equally much at several ranks; else empty."""
+    sizes = [run.result.trainable_params or 0 for _, cell in rows for run in cell.runs]
+    highest = [(row, cell, Standing(rank, False, None)) for row, cell in rows if (rank := _rank(cell))]
+    if len({one.cost for *_, one in highest}) < RANKS or max(sizes) >= SEVERAL * min(sizes):
+        return {}
+    effective = [(row, cell, row.cells.get("effective", Cell()).value) for row, cell in rows]
+    learned = [(row, cell, Standing(rank, False, None)) for row, cell, rank in effective if rank]
+    return {"rank": highest} | ({"effective": learned} if len(learned) > 1 else {})
+
+
+def _rank(cell: Cell) -> int:
+    """The highest that one layer's update can have; 0: none, or not known."""
+    return max((run.result.provenance.get("update_rank") or 0 for run in cell.runs), default=0)
 
 
 def _panel(
@@ -52,7 +78,7 @@ def _panel(
 ) -> list[str]:
     title, unit = TITLES[cost]
     spent = [one.cost / unit for *_, one in found]
-    if cost == "params":
+    if cost in LOGARITHMIC:
         low, high = math.log10(min(spent)), math.log10(max(spent))
         short = max(0.0, 1 - (high - low)) / 2  # a decade at least
         low, high = low - short, high + short
@@ -62,18 +88,18 @@ def _panel(
         ticks = [tick for tick in pieces.ticks(low, high)[::2] if tick <= high]
 
     def x(value: float) -> float:
-        place = math.log10(value) if cost == "params" else value
+        place = math.log10(value) if cost in LOGARITHMIC else value
         return left + 8 + (place - low) / (high - low) * (across - 16)
 
     parts = [pieces.words(left + across / 2, bottom + 36, title, "ink", "middle")]
     parts += [pieces.words(x(tick), bottom + 17, pieces.tick_text(tick), "soft", "middle") for tick in ticks]
     best = sorted((one.cost / unit, cell.value or 0.0) for _, cell, one in found if one.on_front)
     steps = "".join(f"H{x(a):.1f}V{y(b):.1f}" for a, b in best[1:])
-    parts.append(f'<path class="front" d="M{x(best[0][0]):.1f},{y(best[0][1]):.1f}{steps}"/>')
+    parts += [f'<path class="front" d="M{x(best[0][0]):.1f},{y(best[0][1]):.1f}{steps}"/>'] if best else []
     for row, cell, one in sorted(found, key=lambda each: each[2].on_front):
         slot = palette.slot(palette.method_of(row))
         place = f"translate({x(one.cost / unit):.1f},{y(cell.value or 0.0):.1f})"
-        shape, kind = pieces.MARKS[palette.mark(slot)], "fill" if one.on_front else "stroke hollow"
+        shape, kind = pieces.MARKS[palette.mark(slot)], "fill" if one.on_front or not best else "stroke hollow"
         sure = "" if one.probability is None else f", on the front: {100 * one.probability:.0f} %"
         told = f"<title>{pieces.plain(row)}{sure}</title>"
         parts.append(f'<path class="{kind}" {pieces.hue(slot)} d="{shape}" transform="{place}">{told}</path>')
