@@ -17,6 +17,7 @@ LABELS = {
     "memory": "Peak memory (GB)", "adapter": "Adapter (KB)",
 }  # fmt: skip
 WHERE_KNOWN = ("effective", "forgetting", "step", "memory", "adapter")  # left out of a table where no row has one
+ONE_PRECISION = ("params", "step", "memory", "adapter")  # of these the smallest says how many decimals all have
 
 
 def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:

@@ -82,6 +82,7 @@ function apart(about, column, i, j) {
 function summary(about, kind, cell) {
   const facts = [];
   if (cell.v !== undefined) facts.push(`Mean ${shown(cell.v)} over ${cell.runs?.length ?? 0} run${cell.runs?.length === 1 ? "" : "s"}.`);
+  if (cell.r) facts.push(`Its two seeds: ${range(cell.r)}.`);
   if (cell.t) facts.push(`Over seeds (95 %, Student's t): ${range(cell.t)}.`);
   if (cell.b) facts.push(`Over ${kind === "beside" ? "test" : about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
   if (cell.paper !== undefined) facts.push(`The paper: ${cell.paper}.`);
