@@ -126,9 +126,8 @@ def _left(rows: list[tuple[Row, Cell]]) -> float:
 
 def _range(cells: list[Cell]) -> tuple[float, float]:
     """What fits: test intervals, means, seeds' intervals up to twice that. One row far below the others is cut."""
-    values = sorted(cell.value for cell in cells if cell.value is not None)
-    if len(values) > 2 and values[1] - values[0] > 1.5 * (values[-1] - values[1]):
-        cells = [cell for cell in cells if cell.value != values[0]]
+    if (far := pieces.far_below([cell.value for cell in cells if cell.value is not None])) is not None:
+        cells = [cell for cell in cells if cell.value != far]
     ends = [end for cell in cells for end in (*(cell.test_interval or ()), cell.value, cell.paper) if end is not None]
     low, high = min(ends), max(ends)
     room = (high - low) / 2
