@@ -107,7 +107,7 @@ def _cell(cell: Cell | None, split: str, place: str) -> str:
         return "<td></td>"
     parts = []
     if seeds := text.seed_count(cell):
-        spread = f"{text.spread(cell)}, " if text.spread(cell) else ""
+        spread = f"{text.spread(cell)}<br>" if text.spread(cell) else ""  # side by side, eight tasks do not fit 1400 px
         parts.append(f'<small class="spread">{spread}{seeds}</small>')
     if cell.test_interval:
         parts.append(f'<small title="{split} set, 95 %">{text.test_range(cell)}</small>')

@@ -64,11 +64,14 @@ function runTable(runs) {
   return table(["Seed", "Test", "Dev", "Best epoch", "Training s", "result.json"], rows, "Runs");
 }
 
+// A key that is broken, where it must be, behind its dots and underscores.
+const breakable = (key) => node("span", {}, ...key.split(/(?<=[._])/).flatMap((part) => [part, node("wbr")]));
+
 function differences(row, other, runs, others) {
   const [ours, theirs] = [settingsOf(runs[0]), settingsOf(others[0])];
   const keys = DATA.keys.filter((key) => (ours[key] ?? "") !== (theirs[key] ?? ""));
   if (!keys.length) return node("p", {}, "No setting differs.");
-  return table(["Setting", node("span", {}, ...rowNodes(row)), node("span", {}, ...rowNodes(other))], keys.map((key) => [key, ours[key] || "not set", theirs[key] || "not set"]),
+  return table(["Setting", node("span", {}, ...rowNodes(row)), node("span", {}, ...rowNodes(other))], keys.map((key) => [breakable(key), ours[key] || "not set", theirs[key] || "not set"]),
     "Settings that differ");
 }
 
