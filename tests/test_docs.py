@@ -164,6 +164,10 @@ def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
     for name, drawn in drawings.items():
         ElementTree.fromstring(drawn)
         assert "prefers-color-scheme:dark" in drawn, name
+        assert min(map(float, re.findall(r"scale\(([\d.]+)\)", drawn)), default=1.0) > 0.85, f"{name} is squeezed"
+    assert {"krona_b_res"} == {name for name, drawn in drawings.items() if "learned, × x" in drawn}
+    assert drawings["monarch"].count(">permutes<") == 2
+    assert ">384 parts<" in drawings["miss"]
     for name in PAGES:
         page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
         assert f"({name}.svg)" in page

@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from krona.config import check
 HERE = Path(__file__).resolve().parent
 WIDTH, LONGEST = 760, 92  # pixels: of the drawing, and of a side of 768
 SHORT = 7  # letters of a formula that fits a small box
+FORK = 196  # pixels from the left: where a block's input goes to its layers
+TIGHT = 1.3  # a lane that is so many times longer than its room is drawn as two
 BLOCK = "decoder.block.0.layer"
 PARTS = (("SelfAttention", "self-attention"), ("EncDecAttention", "cross-attention"), ("DenseReluDense", "FFN"))
 STYLE = """
@@ -116,6 +118,7 @@ class Branch:
     weights: list[Weight]
     vectors: list[tuple[str, int]]
     formula: str  # of the class's docstring
+    start: int  # the width of its input
 
     @classmethod
     def of(cls, module: nn.Module, d_in: int, d_out: int) -> "Branch":
@@ -128,10 +131,18 @@ class Branch:
             weights = weights or [*shared, *found.values()]
             steps = steps or steps_of(list(found.values()), shared, start, end) or None
         found_formula = re.search(r"``(.+?)``", type(module).__doc__ or "")
-        formula = found_formula[1] if found_formula else type(module).__name__
+        formula = re.sub(r"_(\w+)", r"_{\1}", found_formula[1]) if found_formula else type(module).__name__
         if not weights and len(formula) < SHORT:
             vectors = [(formula.split()[0], length) for _, length in vectors]
-        return cls(steps, weights, vectors, formula)
+        if steps is None and len(weights) == 1 and (letter := re.search(r"\((\w)\)", formula)):
+            weights = [replace(weights[0], name=letter[1])]  # as the formula has it
+        return cls(steps, weights, vectors, formula, d_in)
+
+    def mixing(self, number: int) -> str:
+        """The fixed permutation after this step, if it is block-diagonal and the docstring's formula names one."""
+        diagonal = any(isinstance(one, Weight) and one.diagonal for one in (self.steps or [])[number])
+        name = "P′" if number == len(self.steps or []) - 1 else "P"
+        return name if diagonal and re.search(rf" {name.replace('′', chr(39))}(?= |$)", self.formula) else ""
 
     def short(self, *, bent: bool) -> str:
         """What stands in a small box. ``bent``: with a non-linearity between its steps."""
@@ -147,7 +158,8 @@ class Branch:
         if not self.weights:
             return f"{self.vectors[0][0]} ⊙ {x}" if "⊙" in self.formula else self.formula
         if not self.steps:
-            return self.formula
+            update = self.formula.startswith("ΔW = ")
+            return f"{x} ΔWᵀ,  {self.formula}" if update else self.formula
         lengths, biases = [length for _, length in self.vectors], []
         for step in self.steps:
             biases.append(_width_after(step) in lengths)
@@ -157,6 +169,7 @@ class Branch:
         for number, step in enumerate(self.steps):
             words = " ".join(one if isinstance(one, str) else symbol(one.name) for one in step)
             words = words.replace("( ", "(").replace(" )", ")")
+            words += f" {mixing}" if (mixing := self.mixing(number)) else ""
             summed = any(isinstance(one, Weight) and one.copies > 1 and not one.diagonal for one in step)
             words = f"(Σ_{{i}} {words})" if summed else f"({words})" if "⊗" in words else words
             made = f"{f'σ({made})' if number and bent else made} {words}" + (" + b" if biases[number] else "")
@@ -256,7 +269,8 @@ class Element:
         if self.kind == "arrow":
             picture.flow((x + 2, y), (x + self.width - 2, y))
         elif self.kind == "word":
-            picture.text(middle, y + 6, self.text, "ink math")
+            if self.text:  # else a gap
+                picture.text(middle, y + 6, self.text, "ink math")
         elif self.kind == "node":
             picture.node(middle, y, self.text, self.fill, 9.5 + 1.5 * len(self.text))
             if self.below:
@@ -311,6 +325,9 @@ def lane(method: dict[str, Any], branch: Branch) -> list[Element]:
     """A branch from its input to its output."""
     vectors, bent = list(branch.vectors), method.get("non_linearity")
     found: list[Element] = []
+    if branch.steps is None and len(branch.weights) == 1 and "(Σ" in branch.formula:
+        (one,) = branch.weights  # the input is cut into parts as long as the weight has rows
+        return [node("Σ", f"{branch.start // one.rows} parts"), arrow(20), weight(one)]
     if branch.steps is None and branch.weights:
         return [part for one in branch.weights for part in (word(","), weight(one))][1:]
     if not branch.weights:
@@ -323,10 +340,11 @@ def lane(method: dict[str, Any], branch: Branch) -> list[Element]:
         summed = any(isinstance(one, Weight) and one.copies > 1 and not one.diagonal for one in step)
         found += [word("Σ_{i}")] if summed else []
         found += [word(one) if isinstance(one, str) else weight(one) for one in step]
+        found += [arrow(20), node(mixing, "permutes")] if (mixing := branch.mixing(number)) else []
         out = _width_after(step)
         if bias := next((one for one in vectors if one[1] == out), None):
             vectors.remove(bias)
-            found.append(node("+b", str(out), "trains"))
+            found += [Element("word", 2), node("+b", str(out), "trains")]
     if (scale := float(method.get("scaling", 1))) != 1:
         found += [arrow(18), node("s", f"s = {scale:g}")]
     return found
@@ -511,11 +529,25 @@ def _in_line(
             at += 28 + base.width
     ending = 46 if site.placement == "sequential" else 74 + base.width
     fork, begin = at + 14, at + 34
+    start = y
     picture.flow((at - 2, y), (begin - 3, y))
-    stop = draw_lane(picture, inner, begin, y, left + wide - ending - begin - (36 if site.inner_residual else 4))
+    room = left + wide - ending - begin - (36 if site.inner_residual else 4)
+    stacked = any(one.weight and one.weight.copies > 1 and not one.weight.diagonal for one in inner)
+    peak = y - tall - (42 if stacked else 34)
+    bends = [i + 1 for i, one in enumerate(inner) if one.text == "σ"]
+    if bends and _length(inner) > TIGHT * room:
+        stop = draw_lane(picture, inner[: bends[0]], begin, y, room)
+        turn, between, lower = stop + 18, y + tall + 30, y + 2 * tall + 70
+        back = [(turn, between), (fork, between), (fork, lower), (begin - 3, lower)]
+        picture.flow((stop + 4, y), (turn, y), *back)
+        stop, y = draw_lane(picture, inner[bends[0] + 1 :], begin, lower, room), lower
+        if stop < turn:  # the sum stands beside both lanes
+            picture.flow((stop + 3, y), (turn, y), arrow=False)
+            stop = turn - 3
+    else:
+        stop = draw_lane(picture, inner, begin, y, room)
     if site.inner_residual:
-        peak = y - tall - 34
-        picture.flow((fork, y), (fork, peak), (stop + 34, peak), (stop + 34, y - 12))
+        picture.flow((fork, start), (fork, peak), (stop + 34, peak), (stop + 34, y - 12))
         picture.flow((stop + 3, y), (stop + 22, y))
         picture.node(stop + 34, y, "+")
         stop += 46
@@ -618,25 +650,25 @@ def row(picture: Picture, at: Found, number: int, title: str, top: float) -> flo
     picture.flow((20, y), (50, y), arrow=False)
     left, right = cell(picture, at, f"{prefix}.layer_norm", 112, y, "LayerNorm", 78)
     picture.flow((50, y), (left - 1, y))
-    picture.group(200, y - half, 382, 2 * half)
-    picture.flow((right + 1, y), (212, y), arrow=False)
+    picture.group(FORK - 6, y - half, 588 - FORK, 2 * half)
+    picture.flow((right + 1, y), (FORK, y), arrow=False)
     if attention:
         ends = [
-            cell(picture, at, f"{inside}.{one}", 272, y + shift, one, 30)
+            cell(picture, at, f"{inside}.{one}", 282, y + shift, one, 30)
             for one, shift in zip("qkv", (-28, 0, 28), strict=True)
         ]
         for (start, end), shift in zip(ends, (-28, 0, 28), strict=True):
-            picture.flow((206, y), (206, y + shift), (start - 1, y + shift))
-            picture.flow((end + 1, y + shift), (340, y + shift), (356, y), arrow=False)
+            picture.flow((FORK, y), (FORK, y + shift), (start - 1, y + shift))
+            picture.flow((end + 1, y + shift), (350, y + shift), (366, y), arrow=False)
         middle, last, wide = "attention", "o", 30
     else:
-        start, end = cell(picture, at, f"{inside}.wi", 272, y, "wi", 34)
-        picture.flow((206, y), (start - 1, y))
-        picture.flow((end + 1, y), (356, y))
+        start, end = cell(picture, at, f"{inside}.wi", 282, y, "wi", 34)
+        picture.flow((FORK, y), (start - 1, y))
+        picture.flow((end + 1, y), (366, y))
         middle, last, wide = "ReLU", "wo", 34
-    picture.box(357, y, 84, 26, "plain", middle)
-    start, end = cell(picture, at, f"{inside}.{last}", 514, y, last, wide)
-    picture.flow((442, y), (start - 1, y))
+    picture.box(367, y, 84, 26, "plain", middle)
+    start, end = cell(picture, at, f"{inside}.{last}", 520, y, last, wide)
+    picture.flow((452, y), (start - 1, y))
     picture.flow((end + 1, y), (690, y))
     if around is not None:
         _around(picture, at, around, inside, y, half)
@@ -658,7 +690,7 @@ def _around(picture: Picture, at: Found, site: Site, name: str, y: float, half: 
     copies = f"{site.copies} × ({text})" if site.copies > 1 else text
     wide = length_of(copies) + 14
     lane_at = y - half - 22
-    picture.flow((192, y), (192, lane_at), (391 - wide / 2 - 1, lane_at))
+    picture.flow((FORK - 14, y), (FORK - 14, lane_at), (391 - wide / 2 - 1, lane_at))
     picture.box(391 - wide / 2, lane_at, wide, 26, "trains", copies, "on math")
     picture.flow((391 + wide / 2 + 1, lane_at), (650, lane_at), (650, y - 12))
     picture.node(650, y, "+")

@@ -1,4 +1,4 @@
-"""What the documentation site adds to docs/: the methods' pages in the navigation, and its search without a server."""
+"""What the documentation site adds to docs/: methods in the navigation, search without a server, narrow screens."""
 
 from pathlib import Path
 
@@ -14,12 +14,14 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """A page of each method in the navigation: a new one gets there by itself."""
     (section,) = (part["Methods"] for part in config.nav or [] if "Methods" in part)
     section += sorted(f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md") if page.stem != "index")
+    config.extra_css.append("assets/narrow.css")
     return config
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    shim = (HERE / "iframe-worker.js").read_text(encoding="utf-8")
-    files.append(File.generated(config, "assets/iframe-worker.js", content=shim))
+    for name in ("iframe-worker.js", "narrow.css"):
+        content = (HERE / name).read_text(encoding="utf-8")
+        files.append(File.generated(config, f"assets/{name}", content=content))
     return files
 
 

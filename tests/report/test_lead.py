@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from krona.report.build import build_report, collect
+from krona.report.formats import renderer
 from krona.report.lead import lead
+from krona.report.table import Target
 from report.generate import grid, make_result, write_all
 
 
@@ -28,9 +30,34 @@ def test_the_same_sentence_opens_the_terminal_markdown_and_html(outputs: Path) -
     assert (other.label in sentence) == other.cells["avg"].tied
     assert sentence.endswith("not significantly behind." if other.cells["avg"].tied else "are significantly behind.")
     shown = " ".join(build_report(outputs).split())
-    assert shown.startswith(f"All runs {sentence} ")
-    assert html.unescape(build_report(outputs, format="html")).count(f"<p>{sentence}</p>") == 1
+    assert shown.startswith(f"All runs: Fine-tuning and LoRA on CoLA and RTE {sentence} ")
+    assert html.unescape(build_report(outputs, format="html")).count(f">{sentence}</p>") == 1
     assert sentence in build_report(outputs, format="md").replace("\\", "").split("##")[0]
+
+
+def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_said_once(tmp_path: Path) -> None:
+    shapes = ("3x256", "12x64", "32x24", "48x16", "24x32")
+    sides = [tuple(map(int, shape.split("x"))) for shape in shapes]
+    changes = [{"method.kron_factors": [[a, b], [768 // a, 768 // b]]} for a, b in sides]
+    write_all(tmp_path, [make_result(sweep="factor_shapes", rows=40, change=change) for change in changes])
+    report = collect(tmp_path, sweep="factor_shapes")
+    assert report.title == "Sweep factor_shapes: KronA in 5 settings on RTE"
+    (sentence,) = lead(report)
+    assert re.match(r"KronA: kron_factors=\d+x\d+(,| and| leads?) ", sentence)
+    assert sentence.count("KronA") == sentence.count("% of the parameters") == 1
+    assert re.search(r" Each: 0.071 % of the parameters, \d+ to \d+ s of training\.$", sentence)
+    assert collect(tmp_path, table="9").title == "Table 9: shapes of A in KronA"
+
+
+def test_without_a_mean_each_leader_has_its_cost_and_names_are_as_in_the_table(tmp_path: Path) -> None:
+    write_all(tmp_path, grid(["lora", "krona_b_res"], ["rte", "cola"], rows=60))
+    report = collect(tmp_path, table="1")
+    (sentence,) = lead(report)
+    assert sentence.count(" (0.071 % of the parameters) leads on ") == sentence.count(" leads on ") >= 1
+    report.tables[0].rows[0].label = "KronA^B_res"
+    for format in ("html", "md"):
+        shown = renderer(format)(report, Target())
+        assert "KronA^B" not in shown.split('id="data"')[0].replace("\\", "")
 
 
 def test_rows_with_the_same_score_lead_together_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:
@@ -54,7 +81,36 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     assert "±" not in text
     assert text.partition("could not have been told apart")[0].count("2 seeds") == 2 * 3  # two rows, two tasks, mean
     assert {"MCC", "acc"} <= set(text.split())
+    shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
+    page, markdown = build_report(outputs, format="html"), build_report(outputs, format="md")
+    assert page.count(f'<small class="spread">{shown}<br>2 seeds</small>') == 1
+    assert f"{shown}<br><sub>2 seeds</sub>" in markdown
+    assert len(re.findall("<br>2 seeds</small>", page)) == markdown.count("<sub>2 seeds</sub>") == 2 * 3
+    latex = build_report(outputs, format="latex")
+    assert "Mean over 2 seeds; seeds: the range of two." in latex
+    assert "Student" not in latex.split("could not have been")[0]
+    assert r" &  & {\scriptsize MCC} & {\scriptsize acc} &" in latex
+    picture = build_report(outputs, format="svg")
+    assert "Upper line: over seeds (the range of two)." in picture
     assert "Rank of the update" in " ".join(column.label for column in collect(outputs).tables[0].columns)
+
+
+def test_a_page_says_whose_numbers_are_of_two_seeds_of_three_and_of_one(tmp_path: Path) -> None:
+    write_all(tmp_path, grid(["lora"], ["rte"], [0, 1, 2], rows=40))
+    write_all(tmp_path, grid(["krona"], ["rte"], [0, 1], rows=40))
+    write_all(tmp_path, grid(["bitfit"], ["rte"], [0], rows=40))
+    page = build_report(tmp_path, format="html")
+    spreads = re.findall(r'<small class="spread">(.*?)</small>', page)
+    assert sorted(re.sub(r"[\d.]+(?=…|±|<)|(?<=…|±)[\d.]+", "N", one) for one in spreads) == [
+        "1 seed", "N…N<br>2 seeds", "±N<br>3 seeds"
+    ]  # fmt: skip
+    for name in ("Student&#x27;s t over them", "the range of two seeds", "★ best"):
+        assert name in page
+    assert "paper" not in page.split('class="legend"')[1].split("</p>")[0]
+    assert "Mean over 1 to 3 seeds; seeds: the range of two, of more Student's t (95 \\%)." in build_report(
+        tmp_path, format="latex"
+    )
+    assert "(the range of two; of more: Student's t, 95 %)" in html.unescape(build_report(tmp_path, format="svg"))
 
 
 def test_parameters_have_one_precision_and_decimals_stand_below_one_another(outputs: Path) -> None:

@@ -12,6 +12,7 @@ from krona.paths import choice_files
 from krona.report import choice, costs, crossings
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
+from krona.report.lead import compared
 from krona.report.power import note as power_note
 from krona.report.selection import StoredRun, choose, load
 from krona.report.studies import studies_of
@@ -65,7 +66,10 @@ def collect(
     runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
+    tables = build_tables(layout, runs)
+    what = compared(tables) if layout.paper is None else ""  # a table of the paper has a title of its own
+    title = f"{layout.title}: {what}" if what else layout.title
+    report = Report(title, tables, studies=studies, problems=problems)
     power_note.add(report, seeds=choice.MOST_SEEDS if len(runs) > choice.MOST_RUNS else None)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]

@@ -15,15 +15,9 @@ LABELS = {
     "forgetting": "Forgetting (loss)", "time": "Training (s)", "step": "Step (ms)",
     "memory": "Peak memory (GB)", "adapter": "Adapter (KB)", "adds": "Multiply-adds (M)", "launches": "Launches added",
 }  # fmt: skip
-WHERE_KNOWN = (
-    "effective",
-    "forgetting",
-    "step",
-    "memory",
-    "adapter",
-    "adds",
-    "launches",
-)  # left out of a table where no row has one
+# left out of a table where no row has one
+WHERE_KNOWN = ("effective", "forgetting", "step", "memory", "adapter", "adds", "launches")
+ONE_PRECISION = ("params", "step", "memory", "adapter", "adds")  # of these the smallest says how many decimals all have
 
 
 def extra_cell(name: str, runs: Sequence[StoredRun]) -> Cell:

@@ -46,6 +46,11 @@ class Cell:
         return sorted({run.result.seed for run in self.runs})
 
     @property
+    def over_seeds(self) -> Interval | None:
+        """What is shown of the seeds: the range of two, Student's t of more."""
+        return self.seed_range or self.interval
+
+    @property
     def half_width(self) -> float | None:
         """The interval over seeds as ±."""
         return None if self.interval is None else (self.interval[1] - self.interval[0]) / 2

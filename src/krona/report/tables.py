@@ -138,7 +138,8 @@ def _score_table(
             times = list(relative[i].values()) if relative else []
             row.cells[name] = costs.mean_cell(times, 1) if relative else extras.extra_cell(name, runs)
         add_paper(layout, section, one, row)
-    _same_precision([row.cells["params"] for row in table.rows if "params" in row.cells])
+    for name in extras.ONE_PRECISION:
+        _same_precision([row.cells[name] for row in table.rows if name in row.cells])
     unknown = {key for key in extras.WHERE_KNOWN if all(row.cells.get(key, Cell()).value is None for row in table.rows)}
     table.columns = [column for column in table.columns if column.key not in unknown]
     table.notes = about_chance(table, tasks)
@@ -187,7 +188,7 @@ def paper_table(layout: Layout) -> Table | None:
     heading = "The paper's numbers (T5-base, GLUE, single runs)"
     table = Table(layout.name, layout.title, heading, layout.axis, columns, [])
     for key, values in paper.rows.items():
-        digits = {name: 0 if layout.quantity == "cost" else -3 if name == "params" else 2 for name in values}
+        digits = dict.fromkeys(values, 0 if layout.quantity == "cost" else 2)
         cells = {name: Cell(value, digits=digits[name]) for name, value in values.items()}
         table.rows.append(Row(key, layout.labels.get(key, key), cells))
     for (number, row), value in ERRATA.items():

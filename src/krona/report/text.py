@@ -103,6 +103,19 @@ def spread(cell: Cell) -> str:
     return "" if cell.half_width is None else f"±{number(cell.half_width, min(2, cell.digits))}"
 
 
+def seed_count(cell: Cell) -> str:
+    """``3 seeds``, of an average those of the task with the fewest; empty for a number that is no score."""
+    if not cell.test_interval and not spread(cell):
+        return ""
+    return amount(fewest_seeds(cell), "seed")
+
+
+def fewest_seeds(cell: Cell) -> int:
+    """The number of seeds; of an average, that of the task with the fewest."""
+    pairs = {(run.result.task, run.result.seed) for run in cell.runs}
+    return min(Counter(task for task, _ in pairs).values(), default=0)
+
+
 def test_range(cell: Cell) -> str:
     """``69.1–83.5``, empty where no predictions are stored."""
     return "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)

@@ -127,6 +127,8 @@ def test_csv_has_a_line_a_cell_with_unrounded_numbers(outputs):
     assert cell["paper"] == "74.1"
     assert float(cell["difference"]) == pytest.approx(float(cell["value"]) - 74.1)
     assert cell["seeds"] == "0 1"
+    assert cell["metric"] == "acc"
+    assert {row["metric"] for row in rows if row["column"] == "stsb"} == {"Pearson, Spearman"}
     assert len(cell["runs"].split()) == 2
     missing = [r for r in rows if r["missing"] == "no run"]
     assert all(r["command"].startswith("krona table 1 ") for r in missing)

@@ -153,3 +153,28 @@ def test_one_row_is_told_and_not_drawn(tmp_path):
     root = drawn(tmp_path)
     assert root.findall(f"{SVG}circle") == root.findall(f"{SVG}line") == []
     assert "LoRA" in ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+
+
+def test_a_score_far_below_the_others_is_an_arrow_and_does_not_stretch_the_costs_axis(tmp_path):
+    skills = {"lora": 0.80, "krona": 0.82, "bitfit": 0.84, "untuned": 0.02}
+    results = [make_result(method, "rte", rows=400, skill=skill) for method, skill in skills.items()]
+    for number, result in enumerate(results):
+        result.trainable_params = 1_000 * (number + 1)
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    arrows = [group for group in root.iter(f"{SVG}g") if group.find(f"{SVG}path[@class='beyond']") is not None]
+    assert {group.find(f"{SVG}title").text for group in arrows} == {"Untuned"}
+    places = {}
+    for path in root.iter(f"{SVG}path"):
+        if (title := path.find(f"{SVG}title")) is not None:
+            places[title.text] = float(path.get("transform").split(",")[1].rstrip(")"))
+    assert set(places) == {"LoRA", "KronA", "BitFit"}
+    assert max(places.values()) - min(places.values()) > 30, "of 150 pixels"
+
+
+def test_the_range_of_two_seeds_fits_beside_the_axis(tmp_path):
+    write_all(tmp_path, grid(["lora", "krona"], ["rte"], [0, 1], rows=60))
+    ranges = [text for text in drawn(tmp_path).iter(f"{SVG}text") if "…" in "".join(text.itertext())]
+    assert len(ranges) == 2
+    for text in ranges:
+        assert float(text.get("x")) + 7.5 * len("".join(text.itertext())) <= 760

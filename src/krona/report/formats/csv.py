@@ -8,8 +8,8 @@ from krona.report import text
 from krona.report.table import Cell, Report, Target
 
 FIELDS = (
-    "table", "section", "row", "differs", "column", "value", "t_low", "t_high", "seeds", "test_low", "test_high",
-    "paper", "difference", "best", "not_told_apart", "p_holm", "mark", "remarks", "caution",
+    "table", "section", "row", "differs", "column", "metric", "value", "t_low", "t_high", "seeds",
+    "test_low", "test_high", "paper", "difference", "best", "not_told_apart", "p_holm", "mark", "remarks", "caution",
     "missing", "command", "runs",
 )  # fmt: skip
 
@@ -22,7 +22,7 @@ def render(report: Report, target: Target) -> str:
         for row in table.rows:
             for column in table.columns:
                 cell = _cell(row.cells.get(column.key, Cell()), caution)
-                lines.append((table.name, table.heading, row.label, row.differs, column.key, *cell))
+                lines.append((table.name, table.heading, row.label, row.differs, column.key, column.metric, *cell))
     blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
         reason = run.result.error or run.result.reached

@@ -1,10 +1,12 @@
 """Tables for a paper: booktabs, one ``table*`` a section."""
 
+import itertools
 import re
+from collections.abc import Sequence
 
 from krona.report import text
 from krona.report.power import note as power_note
-from krona.report.table import Cell, Report, Row, Table, Target
+from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -37,6 +39,7 @@ def _table(table: Table) -> list[str]:
         rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}",
         r"\toprule",
         " & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\",
+        *_metrics(table.columns),
         r"\midrule",
         *(line for row in table.rows for line in _rows(table, row)),
         r"\bottomrule", r"\end{tabular}",
@@ -44,6 +47,13 @@ def _table(table: Table) -> list[str]:
         rf"\caption{{{_caption(table)}}}", r"\end{table*}",
         *(f"% {note}".replace("\n", " ") for note in notes),
     ]  # fmt: skip
+
+
+def _metrics(columns: Sequence[Column]) -> list[str]:
+    """The metrics of the columns' scores, small below the names; two of a task below one another."""
+    lines = itertools.zip_longest(*(column.metric.split(", ") for column in columns), fillvalue="")
+    small = ([rf"{{\scriptsize {escape(name)}}}" if name else "" for name in line] for line in lines)
+    return [" & ".join(["", *line]) + r" \\" for line in small if any(line)]
 
 
 def _rows(table: Table, row: Row) -> list[str]:
@@ -72,14 +82,31 @@ def _caption(table: Table) -> str:
     title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX counts its tables itself
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
-        words.append(
-            "Mean over seeds; seeds: Student's t (95 %); examples: bootstrap of the scored set (95 %). Bold: the best"
-            " (starred) and those not significantly different from it by a paired randomisation test."
-        )
+        cells = [cell for row in table.rows for cell in row.cells.values()]
+        words.append(" ".join([_over_seeds(cells), *_examples(cells)]))
+        if any(cell.best for cell in cells):
+            words.append(
+                "Bold: the best (starred) and those not significantly different from it by a paired randomisation test."
+            )
         if any(column.kind == "beside" for column in table.columns):
             words.append("The best is chosen by dev; test stands beside it.")
         words += [table.section.caution] if table.section.caution else []
     return escape(" ".join(words))
+
+
+def _over_seeds(cells: Sequence[Cell]) -> str:
+    """``Mean over 2 to 3 seeds; seeds: the range of two, of more Student's t (95 %).``"""
+    counts = sorted({text.fewest_seeds(cell) for cell in cells if text.seed_count(cell)})
+    if not counts or counts == [1]:
+        return "One seed each." if counts else "Mean over seeds."
+    shown = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    kinds = ["the range of two"] if any(cell.seed_range for cell in cells) else []
+    kinds += ["Student's t (95 %)"] if counts[-1] > 2 else []
+    return f"Mean over {shown} seeds; seeds: {', of more '.join(kinds)}."
+
+
+def _examples(cells: Sequence[Cell]) -> list[str]:
+    return ["Examples: bootstrap of the scored set (95 %)."] if any(cell.test_interval for cell in cells) else []
 
 
 def _label(label: str) -> str:

@@ -11,7 +11,7 @@ def render(report: Report, target: Target) -> str:
     parts = [f"# {_escape(report.title)}"]
     if report.empty:
         parts.append(_with_command(*report.empty))
-    parts += map(_escape, lead(report))
+    parts += map(_in_words, lead(report))
     parts += map(_table, report.tables)
     if any(table.section for table in report.tables):
         legend = text.legend(report, paper="paper: its number, and minus it in brackets")
@@ -36,7 +36,7 @@ def _table(table: Table) -> str:
         cells = [_cell(row.cells.get(column.key, Cell()), table.scored_on(column)) for column in table.columns]
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     lines.append("")
-    lines += [f"- {_escape(note)}" for note in (*text.remarks(table), *table.notes)]
+    lines += [f"- {_in_words(note)}" for note in (*text.remarks(table), *table.notes)]
     lines += [f"- {_with_command(*one)}" for one in text.asides(table)]
     return "\n".join(lines).rstrip()
 
@@ -51,6 +51,8 @@ def _cell(cell: Cell, split: str) -> str:
         shown = f"**{shown}**"
     shown += _escape(text.mark(cell))
     parts = [f"{shown} {text.spread(cell)}".strip()]
+    if seeds := text.seed_count(cell):
+        parts.append(f"<sub>{seeds}</sub>")
     if cell.test_interval:
         parts.append(f"<sub>{split} {text.test_range(cell)}</sub>")
     if cell.difference is not None:
@@ -63,13 +65,19 @@ def _label(label: str) -> str:
     return name + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
+def _in_words(line: str) -> str:
+    """A sentence; in it, names of methods as in the table."""
+    name = r"(\w+)\^(\w)(?:\\_(\w+))?"
+    return re.sub(name, lambda found: _label(found[0].replace("\\", "")), _escape(line))
+
+
 def _with_command(words: str, command: str) -> str:
     """The command as code: in a text GitHub would make other quotes and dashes of it."""
     if not command:
-        return _escape(words)
+        return _in_words(words)
     fence = "`" * (max(map(len, re.findall("`+", command)), default=0) + 1)
     space = " " if "`" in command else ""
-    return f"{_escape(words)} {fence}{space}{command}{space}{fence}".replace("\n", " ")
+    return f"{_in_words(words)} {fence}{space}{command}{space}{fence}".replace("\n", " ")
 
 
 def _escape(value: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from krona.messages import amount, visible
+from krona.messages import visible
 from krona.outputs.degenerate import SIGN
 from krona.report import palette, studies, text
 from krona.report.lead import lead
@@ -86,8 +86,7 @@ def lines_of(cell: Cell) -> list[str]:
     """``76.32*``, ``±1.24``, ``69–83``, ``Δ−1.38``: a line each, those that there are."""
     ends = "–".join(text.number(end, 0) for end in cell.test_interval or ())
     gap = text.difference(cell)
-    seeds = amount(len(cell.seeds), "seed") if cell.test_interval or text.spread(cell) else ""
-    others = (text.spread(cell), seeds, ends, f"Δ{gap}" if gap else "")
+    others = (text.spread(cell), text.seed_count(cell), ends, f"Δ{gap}" if gap else "")
     return [f"{text.value(cell)}{text.mark(cell)}", *filter(None, others)]
 
 

@@ -26,7 +26,7 @@ def render(report: Report, target: Target) -> str:
     data = json.dumps(page_data(report, base), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     body = [_head(report), *(_section(i, table) for i, table in enumerate(report.tables))]
     if any(table.section for table in report.tables):
-        body.append(_file("page_scores.html"))
+        body.append(Template(_file("page_scores.html")).substitute(legend=_legend(report)))
     body += [_curves(report), _studies(report), _unfinished(report), _problems(report)]
     return Template(_file("page.html")).substitute(
         title=_escape(report.title),
@@ -50,9 +50,15 @@ def _head(report: Report) -> str:
     links += '<a href="#plots">Pictures</a>' if any(t.section for t in report.tables) else ""
     links += "".join(f'<a href="#study-{i}">Study {_escape(one.name)}</a>' for i, one in enumerate(report.studies))
     empty = f'<p class="caution">{_with_command(*report.empty)}</p>' if report.empty else ""
-    leads = "".join(f"<p>{_escape(sentence)}</p>" for sentence in lead(report))
+    leads = "".join(f'<p class="lead">{_in_words(sentence)}</p>' for sentence in lead(report))
     counted = f"<p>{' · '.join(counts)}</p>"
     return f"<header><h1>{_escape(report.title)}</h1>{leads}{counted}<nav>{links}</nav>{empty}</header>\n"
+
+
+def _legend(report: Report) -> str:
+    """How a cell of this page is read."""
+    told = text.legend(report, paper="the paper's number, in brackets how far it is from it")
+    return _escape(told.replace("* best", "★ best", 1).replace("~ not", "bold: not", 1))
 
 
 def _section(number: int, table: Table) -> str:
@@ -100,8 +106,9 @@ def _cell(cell: Cell | None, split: str, place: str) -> str:
     if cell is None or (cell.value is None and not cell.missing):
         return "<td></td>"
     parts = []
-    if spread := text.spread(cell):
-        parts.append(f'<small class="spread">{spread}</small>')
+    if seeds := text.seed_count(cell):
+        spread = f"{text.spread(cell)}<br>" if text.spread(cell) else ""  # side by side, eight tasks do not fit 1400 px
+        parts.append(f'<small class="spread">{spread}{seeds}</small>')
     if cell.test_interval:
         parts.append(f'<small title="{split} set, 95 %">{text.test_range(cell)}</small>')
     if cell.paper is not None:

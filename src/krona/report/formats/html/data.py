@@ -119,7 +119,8 @@ def _standing(one: front.Standing) -> list[Any]:
 
 def _cell(cell: Cell, number: dict[int, int]) -> dict[str, Any]:
     found = {
-        "v": _short(cell.value), "t": _ends(cell.interval), "b": _ends(cell.test_interval), "p": _short(cell.p, 4),
+        "v": _short(cell.value), "r": _ends(cell.seed_range),
+        "t": None if cell.seed_range else _ends(cell.interval), "b": _ends(cell.test_interval), "p": _short(cell.p, 4),
         "paper": cell.paper if cell.comparable else None, "best": cell.best, "tied": cell.tied,
         "remarks": text.cell_remarks(cell), "missing": cell.missing, "command": cell.command,
         "runs": [number[id(run)] for run in cell.runs if id(run) in number],

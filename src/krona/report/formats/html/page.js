@@ -64,11 +64,14 @@ function runTable(runs) {
   return table(["Seed", "Test", "Dev", "Best epoch", "Training s", "result.json"], rows, "Runs");
 }
 
+// A key that is broken, where it must be, behind its dots and underscores.
+const breakable = (key) => node("span", {}, ...key.split(/(?<=[._])/).flatMap((part) => [part, node("wbr")]));
+
 function differences(row, other, runs, others) {
   const [ours, theirs] = [settingsOf(runs[0]), settingsOf(others[0])];
   const keys = DATA.keys.filter((key) => (ours[key] ?? "") !== (theirs[key] ?? ""));
   if (!keys.length) return node("p", {}, "No setting differs.");
-  return table(["Setting", node("span", {}, ...rowNodes(row)), node("span", {}, ...rowNodes(other))], keys.map((key) => [key, ours[key] || "not set", theirs[key] || "not set"]),
+  return table(["Setting", node("span", {}, ...rowNodes(row)), node("span", {}, ...rowNodes(other))], keys.map((key) => [breakable(key), ours[key] || "not set", theirs[key] || "not set"]),
     "Settings that differ");
 }
 
@@ -82,6 +85,7 @@ function apart(about, column, i, j) {
 function summary(about, kind, cell) {
   const facts = [];
   if (cell.v !== undefined) facts.push(`Mean ${shown(cell.v)} over ${cell.runs?.length ?? 0} run${cell.runs?.length === 1 ? "" : "s"}.`);
+  if (cell.r) facts.push(`Its two seeds: ${range(cell.r)}.`);
   if (cell.t) facts.push(`Over seeds (95 %, Student's t): ${range(cell.t)}.`);
   if (cell.b) facts.push(`Over ${kind === "beside" ? "test" : about.split} sets like this one (95 %, bootstrap): ${range(cell.b)}.`);
   if (cell.paper !== undefined) facts.push(`The paper: ${cell.paper}.`);

@@ -47,13 +47,21 @@ function joinSizes(points) {
   });
 }
 
+// As many decimals for all as the smallest needs for three digits that count.
+function oneWidth(values) {
+  const digits = Math.max(0, ...values.filter(Boolean).map((value) => 2 - Math.floor(Math.log10(value))));
+  return (value) => value.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
 function frontTable(fronts, costs, rows) {
+  const written = Object.fromEntries(costs.map((cost) =>
+    [cost, cost === "params" ? (v) => v.toLocaleString("en") : oneWidth(fronts[cost].filter(Boolean).map(([spent]) => spent / COSTS[cost].unit))]));
   const heads = ["Row", ...costs.flatMap((cost) => [COSTS[cost].head, "On the front"])];
   const lines = rows.map(({ row, i }) => [node("span", {}, keyMark(row.look), ...rowNodes(row)), ...costs.flatMap((cost) => {
     const found = fronts[cost][i];
     if (!found) return ["—", "—"];
     const value = found[0] / COSTS[cost].unit;
-    return [cost === "params" ? value.toLocaleString("en") : short(value), `${found[1] ? "yes" : "no"}${found[2] === null ? "" : `, ${sureness(found[2])}`}`];
+    return [written[cost](value), `${found[1] ? "yes" : "no"}${found[2] === null ? "" : `, ${sureness(found[2])}`}`];
   })]);
   const summary = node("summary", {}, "Who is on the Pareto front, and how sure that is");
   const known = costs.some((cost) => fronts[cost].some((one) => one && one[2] !== null));
@@ -76,7 +84,7 @@ function pictures(tableIndex, column) {
   const [, name, kind] = about.columns.find((one) => one[0] === column);
   const rows = about.rows.map((row, i) => ({ row, i, cell: row.cells[column] })).filter(({ cell }) => cell?.v !== undefined);
   const point = ({ row, i, cell }, x) =>
-    ({ x, y: cell.v, ends: cell.t || cell.b, row: i, look: row.look, column, table: tableIndex, label: rowName(row), method: row.label });
+    ({ x, y: cell.v, ends: cell.r || cell.t || cell.b, row: i, look: row.look, column, table: tableIndex, label: rowName(row), method: row.label });
   const yLabel = `${name}, score (0–100)`;
   const made = [];
   const add = (title, detail, value, options) => {
@@ -114,7 +122,10 @@ function startPictures() {
   });
   if (!pickTable.options.length) { document.getElementById("plots").remove(); return; }
   const fill = () => {
-    pickTask.replaceChildren(...columnsOf(DATA.tables[pickTable.value]).map(([key, label]) => new Option(inOption(label), key)));
+    const columns = columnsOf(DATA.tables[pickTable.value]);
+    pickTask.replaceChildren(...columns.map(([key, label]) => new Option(inOption(label), key)));
+    const average = columns.find(([, , kind]) => kind === "average"); // what the page's first sentence is on
+    if (average) pickTask.value = average[0];
     draw();
   };
   const draw = () => pictures(Number(pickTable.value), pickTask.value);

@@ -1,6 +1,5 @@
 """One SVG: of a table a line a method, score by parameters where methods have several sizes, or curves of a setting."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from krona.messages import amount
@@ -10,6 +9,7 @@ from krona.report.formats.svg import costs, lines, pieces, sizes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 LEFT, RIGHT, STEP = 150, 120, 30
+RANGED = 178  # pixels beside the axis where numbers have the range of two seeds
 
 
 def render(report: Report, target: Target) -> str:
@@ -44,7 +44,7 @@ def _column(table: Table) -> Column | None:
 
 def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tuple[list[str], float]:
     """The title and what must be known of the numbers, and where the picture may begin."""
-    seeds = sorted({_fewest_seeds(cell) for cell in cells})
+    seeds = sorted({text.fewest_seeds(cell) for cell in cells})
     count = amount(seeds[0], "seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} seeds"
     marked = bold and any(cell.best for cell in cells)
     bold_is = " Bold: the best, and what is not significantly different from it." if marked else ""
@@ -53,20 +53,15 @@ def _head(table: Table, column: Column, cells: list[Cell], *, bold: bool) -> tup
     return [pieces.words(20, 26, f"{column.label}: {table.heading}", "ink title"), *below], y
 
 
-def _fewest_seeds(cell: Cell) -> int:
-    """The number of seeds; of an average, that of the task with the fewest."""
-    pairs = {(run.result.task, run.result.seed) for run in cell.runs}
-    return min(Counter(task for task, _ in pairs).values())
-
-
 def _drawn(
     head: list[str], y: float, column: Column, split: str, rows: list[tuple[Row, Cell]], remarks: list[str]
 ) -> str:
     marks, left = pieces.ticks(*_range([cell for _, cell in rows])), _left(rows)
     low, high = marks[0], marks[-1]
+    right = pieces.WIDTH - (RANGED if any(cell.seed_range for _, cell in rows) else RIGHT)
 
     def x(value: float) -> float:
-        return left + (value - low) / (high - low) * (pieces.WIDTH - left - RIGHT)
+        return left + (value - low) / (high - low) * (right - left)
 
     if len(rows) == 1:  # one point is no picture
         ((row, cell),) = rows
@@ -80,14 +75,10 @@ def _drawn(
         parts += [pieces.line("line", x(value), y - 4, x(value), bottom)]
         parts += [pieces.words(x(value), bottom + 18, pieces.tick_text(value), "soft", "middle")]
     for i, (row, cell) in enumerate(rows):
-        parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, left, x)
-    parts.append(
-        pieces.words((left + pieces.WIDTH - RIGHT) / 2, bottom + 36, f"{column.label}, score (0–100)", "ink", "middle")
-    )
-    cut = any(
-        x(end) < left - 0.5 or x(end) > pieces.WIDTH - RIGHT + 0.5 for _, cell in rows for end in cell.interval or ()
-    )
-    legend = "Upper line: over seeds (Student's t); lower: over test sets (bootstrap), both 95 %."
+        parts += _row(row, cell, y + STEP * i + STEP / 2 - 4, (left, right), x)
+    parts.append(pieces.words((left + right) / 2, bottom + 36, f"{column.label}, score (0–100)", "ink", "middle"))
+    cut = any(x(end) < left - 0.5 or x(end) > right + 0.5 for _, cell in rows for end in cell.over_seeds or ())
+    legend = _lines_are([cell for _, cell in rows])
     legend += " Ring: the paper." if any(cell.paper is not None for _, cell in rows) else ""
     legend += " Arrow: the interval goes on." if cut else ""
     below, end = pieces.lines(bottom + 60, legend)
@@ -96,16 +87,26 @@ def _drawn(
     return pieces.frame(end + 4, [*parts, *below, *small, *more])
 
 
-def _row(row: Row, cell: Cell, y: float, left: float, x: Callable[[float], float]) -> list[str]:
+def _lines_are(cells: list[Cell]) -> str:
+    """What the two lines of a row are, as far as some row has them."""
+    upper = ["the range of two"] if any(cell.seed_range for cell in cells) else []
+    upper += ["Student's t, 95 %"] if any(cell.interval and not cell.seed_range for cell in cells) else []
+    told = [f"Upper line: over seeds ({'; of more: '.join(upper)})."] if upper else []
+    if any(cell.test_interval for cell in cells):
+        told.append(f"{'Lower line' if upper else 'Line'}: over test sets (bootstrap, 95 %).")
+    return " ".join(told)
+
+
+def _row(row: Row, cell: Cell, y: float, ends: tuple[float, float], x: Callable[[float], float]) -> list[str]:
     assert cell.value is not None
-    slot, right = palette.slot(palette.method_of(row)), pieces.WIDTH - RIGHT
+    slot, (left, right) = palette.slot(palette.method_of(row)), ends
     parts = [f'<text class="ink" x="20" y="{y + 5}">{pieces.label(row)}</text>']
-    for ends, name, width, at in ((cell.test_interval, "test", 3, y + 9), (cell.interval, "seeds", 4, y)):
-        if ends is not None and x(ends[1]) > left:
-            a, b = (min(right, max(left, x(end))) for end in ends)
+    for interval, name, width, at in ((cell.test_interval, "test", 3, y + 9), (cell.over_seeds, "seeds", 4, y)):
+        if interval is not None and x(interval[1]) > left:
+            a, b = (min(right, max(left, x(end))) for end in interval)
             parts.append(pieces.line(name, a, at, b, at, width, slot))
-            parts += [pieces.arrow(a, at, "left", slot)] if x(ends[0]) < left - 0.5 else []
-            parts += [pieces.arrow(b, at, "right", slot)] if x(ends[1]) > right + 0.5 else []
+            parts += [pieces.arrow(a, at, "left", slot)] if x(interval[0]) < left - 0.5 else []
+            parts += [pieces.arrow(b, at, "right", slot)] if x(interval[1]) > right + 0.5 else []
     if x(cell.value) < left:  # too far below the others to be drawn with them
         parts.append(f'<path class="mark" {pieces.hue(slot)} d="M{left},{y - 6}v12l-9,-6z"/>')
     else:
@@ -113,7 +114,7 @@ def _row(row: Row, cell: Cell, y: float, left: float, x: Callable[[float], float
     if cell.paper is not None:
         parts.append(f'<circle class="ring" cx="{x(cell.paper):.1f}" cy="{y}" r="6" stroke-width="2"/>')
     shown = f"{text.value(cell)}{text.warning(cell)} {text.spread(cell)}".strip()
-    parts.append(pieces.words(pieces.WIDTH - RIGHT + 12, y + 5, shown, "ink bold" if cell.best or cell.tied else "ink"))
+    parts.append(pieces.words(right + 12, y + 5, shown, "ink bold" if cell.best or cell.tied else "ink"))
     return parts
 
 
@@ -125,11 +126,10 @@ def _left(rows: list[tuple[Row, Cell]]) -> float:
 
 def _range(cells: list[Cell]) -> tuple[float, float]:
     """What fits: test intervals, means, seeds' intervals up to twice that. One row far below the others is cut."""
-    values = sorted(cell.value for cell in cells if cell.value is not None)
-    if len(values) > 2 and values[1] - values[0] > 1.5 * (values[-1] - values[1]):
-        cells = [cell for cell in cells if cell.value != values[0]]
+    if (far := pieces.far_below([cell.value for cell in cells if cell.value is not None])) is not None:
+        cells = [cell for cell in cells if cell.value != far]
     ends = [end for cell in cells for end in (*(cell.test_interval or ()), cell.value, cell.paper) if end is not None]
     low, high = min(ends), max(ends)
     room = (high - low) / 2
-    seeds = [min(high + room, 100.0, max(low - room, end)) for cell in cells for end in cell.interval or ()]
+    seeds = [min(high + room, 100.0, max(low - room, end)) for cell in cells for end in cell.over_seeds or ()]
     return min(ends + seeds), max(ends + seeds)

@@ -37,7 +37,9 @@ def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float)
             known[cost] = found
     if not known:
         return [], top, ""
-    values = [cell.value for found in known.values() for _, cell, _ in found if cell.value is not None]
+    by_row = {id(cell): cell.value for found in known.values() for _, cell, _ in found if cell.value is not None}
+    far = pieces.far_below(list(by_row.values())) if len(by_row) > 3 else None
+    values = [value for value in by_row.values() if value != far]
     marks = pieces.ticks(min(values), max(values))
     across = (pieces.WIDTH - LEFT - RIGHT - GAP * (len(known) - 1)) / len(known)
     bottom = top + HEIGHT
@@ -49,7 +51,7 @@ def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float)
     for number, (cost, found) in enumerate(known.items()):
         left = LEFT + number * (across + GAP)
         parts += [pieces.line("line", left, y(mark), left + across, y(mark)) for mark in marks]
-        parts += _panel(cost, found, left, across, bottom, y)
+        parts += _panel(cost, found, left, across, bottom, y, far)
     sure = any(one.probability is not None for found in known.values() for *_, one in found)
     if "rank" in known:
         return parts, bottom + 40, "Lower pictures: all rows train as many parameters."
@@ -74,8 +76,9 @@ def _rank(cell: Cell) -> int:
 
 
 def _panel(
-    cost: str, found: Found, left: float, across: float, bottom: float, y: Callable[[float], float]
+    cost: str, found: Found, left: float, across: float, bottom: float, y: Callable[[float], float], far: float | None
 ) -> list[str]:
+    """``far``: a score below the axis, which is an arrow."""
     title, unit = TITLES[cost]
     spent = [one.cost / unit for *_, one in found]
     if cost in LOGARITHMIC:
@@ -102,6 +105,9 @@ def _panel(
         shape, kind = pieces.MARKS[palette.mark(slot)], "fill" if one.on_front or not best else "stroke hollow"
         sure = "" if one.probability is None else f", on the front: {100 * one.probability:.0f} %"
         told = f"<title>{pieces.plain(row)}{sure}</title>"
+        if cell.value == far:
+            parts.append(f"<g>{told}{pieces.arrow(x(one.cost / unit), bottom + 4, 'down', slot)}</g>")
+            continue
         parts.append(f'<path class="{kind}" {pieces.hue(slot)} d="{shape}" transform="{place}">{told}</path>')
     return [*parts, *_names(found, unit, x, y, left + across)]
 

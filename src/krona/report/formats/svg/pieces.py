@@ -14,11 +14,12 @@ WIDTH = 760
 STYLE = """
 .ink{fill:#1d1f23}.soft{fill:#5c626d}.line{stroke:#d9dbe0}.mark,.beyond{fill:var(--c)}.seeds{stroke:var(--c)}
 .test{stroke:var(--c);opacity:.4}.ring{stroke:#c47a00;fill:none}.bold{font-weight:700}
-.front{stroke:#5c626d;fill:none;stroke-dasharray:5 3}.hollow{stroke-width:1.6}.small{font-size:11px}
+.front{stroke:#5c626d;fill:none;stroke-dasharray:5 3}.hollow{stroke-width:1.6}
+.small{font-size:11px;paint-order:stroke;stroke:#fff;stroke-width:2px}
 .stroke{stroke:var(--c);fill:none}.fill{fill:var(--c)}
 text{font-family:system-ui,sans-serif;font-size:13px}.title{font-weight:600;font-size:15px}.back{fill:#fff}
 @media (prefers-color-scheme:dark){.ink{fill:#e6e7ea}.soft{fill:#a2a8b4}.line{stroke:#343943}.ring{stroke:#efb118}
-.front{stroke:#a2a8b4}.back{fill:#15171b}}
+.front{stroke:#a2a8b4}.back{fill:#15171b}.small{stroke:#15171b}}
 """
 MARKS = ("M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0", "M-4.5,-4.5h9v9h-9z", "M0,-5.6L5.4,4.2H-5.4z", "M0,-6L6,0L0,6L-6,0z")
 LETTER = 6.9  # mean width of a letter at 13 px
@@ -72,6 +73,13 @@ def label(row: Row) -> str:
     shown = name + (f'<tspan dy="-5" style="font-size:10px">{above}</tspan>' if above else "")
     shown += f'<tspan dy="8" style="font-size:10px">{below}</tspan>' if below else ""
     return shown + (f'<tspan class="soft" style="font-size:10px"> {escape(row.differs)}</tspan>' if row.differs else "")
+
+
+def far_below(values: list[float]) -> float | None:
+    """A lowest value so far below the others that an axis leaves it out."""
+    ordered = sorted(values)
+    far = len(ordered) > 2 and ordered[1] - ordered[0] > 1.5 * (ordered[-1] - ordered[1])
+    return ordered[0] if far else None
 
 
 def ticks(low: float, high: float) -> list[float]:

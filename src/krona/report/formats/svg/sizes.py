@@ -42,13 +42,15 @@ def drawn(head: list[str], top: float, label: str, found: Lines, remarks: list[s
         parts += _line(slot, [(x(size), cell) for size, cell in line], y, (marks[0], marks[-1]))
         named = pieces.label(Row(name, name))
         parts.append(f'<text class="fill bold" {pieces.hue(slot)} x="{right + 6}" y="{ends[i] + 4:.1f}">{named}</text>')
-    bars = [end for _, cell in points for end in cell.interval or ()]
+    bars = [end for _, cell in points for end in cell.over_seeds or ()]
     cut = "; arrow: it goes on" if any(not marks[0] <= end <= marks[-1] for end in bars) else ""
     across = (left + right) / 2
     parts.append(pieces.words(across, bottom + 40, "trainable parameters, logarithmic", "ink", "middle"))
     parts.append(f'<g transform="translate(16,{top + HEIGHT / 2:.0f}) rotate(-90)">'
                  f'{pieces.words(0, 0, f"{label}, score (0–100)", "ink", "middle")}</g>')  # fmt: skip
-    bars_are = [f"Bars: over seeds (Student's t, 95 %){cut}."] if bars else []
+    kinds = ["the range of two"] if any(cell.seed_range for _, cell in points) else []
+    kinds += ["Student's t, 95 %"] if any(cell.interval and not cell.seed_range for _, cell in points) else []
+    bars_are = [f"Bars: over seeds ({'; of more: '.join(kinds)}){cut}."] if bars else []
     below, end = pieces.lines(bottom + 64, *bars_are, *remarks)
     return pieces.frame(end + 4, [*parts, *below])
 
@@ -81,8 +83,8 @@ def _line(
     path = "L".join(f"{x:.1f},{y(cell.value or 0.0):.1f}" for x, cell in places)
     parts = [f'<path class="stroke" {pieces.hue(slot)} d="M{path}" stroke-width="2"/>']
     for x, cell in places:
-        if cell.interval:
-            low, high = cell.interval
+        if cell.over_seeds:
+            low, high = cell.over_seeds
             parts.append(pieces.line("stroke", x, y(low), x, y(high), 1.5, slot))
             parts += [pieces.arrow(x, y(low), "down", slot)] if low < ends[0] else []
             parts += [pieces.arrow(x, y(high), "up", slot)] if high > ends[1] else []
@@ -98,6 +100,6 @@ def _range(cells: list[Cell]) -> tuple[float, float]:
     """Means fit, and intervals as far as they are not wider than all means together; a wider one is cut."""
     values = [cell.value for cell in cells if cell.value is not None]
     room = max(values) - min(values) or 1.0
-    ends = [end for cell in cells for end in cell.interval or ()]
+    ends = [end for cell in cells for end in cell.over_seeds or ()]
     low, high = min([*values, *ends]), max([*values, *ends])
     return max(low, min(values) - room), min(high, max(values) + room)

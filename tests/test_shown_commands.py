@@ -1,0 +1,109 @@
+"""Every command that README and docs show is read by the parser that would run it, or says below why not."""
+
+import re
+import shlex
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import typer
+from hydra import compose
+
+from krona.cli import init
+from krona.cli.krona import app
+from krona.config.compose import Composer, expand, hydra_session
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+OTHERS = {  # programs of others, and why no test runs them as shown
+    "git": "the address of the repository is left open",
+    "pip": "needs the package index; tests/test_wheel.py installs",
+    "wandb": "needs an account of W&B; tests/trackers run agents without one",
+    "source": "changes the shell that reads it",
+}
+OURS = ("krona", "python", "make")
+GAPS = {"recipe=tuned"}  # words that need what an earlier command of the page makes
+
+
+def shown(page: Path) -> list[str]:
+    """The commands of a page's code blocks, each without its comment; output that stands below them is none."""
+    found = []
+    for block in re.findall(r"^```(?:bash)?\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            for command in re.split(r" {2,}|\s#", line)[0].split(" && "):
+                program = command.removeprefix(".venv/bin/").partition(" ")[0]
+                if program in (*OURS, *OTHERS) and " " in command and "…" not in command:
+                    found.append(command.removeprefix(".venv/bin/"))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _project_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pages' own task and method are those of `krona init`."""
+    monkeypatch.chdir(init.STARTER)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if shown(page)], ids=lambda page: page.stem)
+def test_every_command_of_a_page_can_be_typed(page: Path) -> None:
+    targets = re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    with hydra_session():
+        composer = Composer()
+        for command in shown(page):
+            program, *words = shlex.split(command)
+            if program == "make":
+                assert words[0] in targets, command
+            elif program == "krona" and words[0] == "train":
+                _composes(composer, words[1:])
+            elif program == "krona":
+                _parses(words)
+                typed = [word for before, word in pairwise(words) if not before.startswith("--")]
+                _composes(composer, [word for word in typed if re.match(r"[a-z_.]+=", word)])
+            elif words[:1] == ["train.py"]:
+                _composes(composer, words[1:])
+            elif words[:1] == ["bench.py"]:
+                compose("bench", overrides=words[1:])
+            else:
+                assert program in OTHERS, command
+
+
+def _parses(words: Sequence[str]) -> None:
+    """`krona` knows the command and takes these options and arguments."""
+    group = typer.main.get_command(app)
+    with group.make_context("krona", [words[0]]) as context:
+        name, command, _ = group.resolve_command(context, [words[0]])  # type: ignore[attr-defined]
+        command.make_context(name, list(words[1:]), parent=context).close()
+
+
+def _composes(composer: Composer, words: Sequence[str]) -> None:
+    """Hydra makes a config of the words; of a sweep, of its first and its last run."""
+    overrides = [word for word in words if "=" in word and word not in GAPS]
+    jobs = expand(overrides) if "-m" in words else [tuple(overrides)]
+    for job in {jobs[0], jobs[-1]}:
+        composer.job(job)
+
+
+def test_a_command_within_a_sentence_has_a_name_and_options_that_are_there() -> None:
+    """`krona report --where …`: what stands for a word of the reader's cannot be parsed."""
+    group = typer.main.get_command(app)
+    checked = 0
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        for line in re.findall(r"`krona ([a-z][^`]*)`", text):
+            name, *words = line.split()
+            command = group.commands.get(name)  # type: ignore[attr-defined]
+            assert command, (page.name, line)
+            known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+            options = {word.partition("=")[0] for word in words if word.startswith("--")}
+            assert options <= known or name in ("train", "bench"), (page.name, line, options - known)
+            checked += 1
+    assert checked > 100
+
+
+def test_a_command_that_nobody_can_type_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for line in ("krona reprot --table 1", "krona report --tabel 1", "python train.py methd=krona", "make dmeo"):
+        page.write_text(f"```\n{line}      a comment\n$ output\n```\n", encoding="utf-8")
+        assert shown(page) == [line]
+        with pytest.raises(Exception, match=r"reprot|tabel|methd|dmeo"):
+            test_every_command_of_a_page_can_be_typed(page)
