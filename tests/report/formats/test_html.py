@@ -82,11 +82,15 @@ class TestPictures:
             result.test["score"] = score
             result.test.pop("outcomes")
             result.peak_memory = {"host": 1_000_000_000 if result.method == "lora" else 2_000_000_000}
+            result.provenance |= {"launches": 36 if result.method == "lora" else 48, "update_rank": len(result.method)}
+            result.learned = {"effective_rank": len(result.method) / 2}
         write_all(tmp_path, results)
         area = self.made(tmp_path)
         titles = re.findall(r"<figcaption>(.*?) <small>", area)
         costs = ["Score against parameters", "Score against training time", "Score against peak memory"]
         assert titles[:3] == costs
+        assert {"Score against launches", "Score against rank of the update", "Score against effective rank"} <= {*titles}
+        assert area.index("Score against other costs") < area.index("Score against launches")
         assert "KronA<sup>B</sup><sub>res</sub>" in area
         assert "KronA^B" not in area
         for words in (

@@ -148,6 +148,29 @@ def test_costs_stand_side_by_side_with_the_front(tmp_path):
     assert any(title.startswith("KronA, on the front: ") for title in titles)
 
 
+def test_rows_of_one_budget_and_many_ranks_are_drawn_against_rank(tmp_path):
+    shapes = ([[2, 384], [384, 2]], [[3, 256], [256, 3]], [[12, 64], [64, 12]], [[24, 32], [32, 24]])
+    results = [make_result("krona", "rte", 0, rows=60, change={"method.kron_factors": shape}) for shape in shapes]
+    for result, rank in zip(results, (4, 9, 144, 576), strict=True):
+        result.trainable_params = 8_000
+        result.provenance["update_rank"] = rank
+        result.learned = {"effective_rank": rank / 2, "stable_rank": 1.0, "norm": 1.0, "drift": 1.0, "places": {}}
+    write_all(tmp_path, results)
+    root = drawn(tmp_path)
+    words = ["".join(text.itertext()) for text in root.iter(f"{SVG}text")]
+    assert {"highest rank, log.", "learned effective rank, log."} <= set(words)
+    assert not {"trainable parameters, log.", "peak memory (GB)"} & set(words)
+    assert "Lower pictures: all rows train as many parameters." in "".join(root.itertext())
+    marks = [path for path in root.findall(f"{SVG}path") if path.get("class") == "fill"][:4]
+    places = [float(path.get("transform").split("(")[1].split(",")[0]) for path in marks]
+    assert places == sorted(places)
+    for result in results[:2]:
+        result.trainable_params = 16_000
+    write_all(tmp_path, results)
+    words = ["".join(text.itertext()) for text in drawn(tmp_path).iter(f"{SVG}text")]
+    assert "trainable parameters, logarithmic" in words, "two budgets: the parameters are the question"
+
+
 def test_one_row_is_told_and_not_drawn(tmp_path):
     write_all(tmp_path, [make_result("lora", "rte", 0, rows=60)])
     root = drawn(tmp_path)

@@ -18,8 +18,8 @@ TITLES = {
     "params": ("trainable parameters, log.", 1.0),
     "time": ("training time (s)", 1.0),
     "memory": ("peak memory (GB)", 1e9),
-    "rank": ("highest rank of the update, log.", 1.0),
-    "effective": ("effective rank of what was learned, log.", 1.0),
+    "rank": ("highest rank, log.", 1.0),
+    "effective": ("learned effective rank, log.", 1.0),
 }
 LOGARITHMIC = ("params", "rank", "effective")
 RANKS = 4  # as many different ranks are a question about rank
@@ -85,7 +85,9 @@ def _panel(
         low, high = math.log10(min(spent)), math.log10(max(spent))
         short = max(0.0, 1 - (high - low)) / 2  # a decade at least
         low, high = low - short, high + short
-        ticks = [10.0**power for power in range(math.ceil(low), math.floor(high) + 1)] or [min(spent)]
+        steps = (1.0,) if cost == "params" else (1.0, 3.0)
+        ticks = [step * 10.0**power for power in range(math.floor(low), math.floor(high) + 1) for step in steps]
+        ticks = [tick for tick in ticks if low <= math.log10(tick) <= high] or [min(spent)]
     else:  # a cost starts at nothing
         low, high = 0.0, max(spent)
         ticks = [tick for tick in pieces.ticks(low, high)[::2] if tick <= high]
@@ -97,8 +99,8 @@ def _panel(
     parts = [pieces.words(left + across / 2, bottom + 36, title, "ink", "middle")]
     parts += [pieces.words(x(tick), bottom + 17, pieces.tick_text(tick), "soft", "middle") for tick in ticks]
     best = sorted((one.cost / unit, cell.value or 0.0) for _, cell, one in found if one.on_front)
-    steps = "".join(f"H{x(a):.1f}V{y(b):.1f}" for a, b in best[1:])
-    parts += [f'<path class="front" d="M{x(best[0][0]):.1f},{y(best[0][1]):.1f}{steps}"/>'] if best else []
+    stairs = "".join(f"H{x(a):.1f}V{y(b):.1f}" for a, b in best[1:])
+    parts += [f'<path class="front" d="M{x(best[0][0]):.1f},{y(best[0][1]):.1f}{stairs}"/>'] if best else []
     for row, cell, one in sorted(found, key=lambda each: each[2].on_front):
         slot = palette.slot(palette.method_of(row))
         place = f"translate({x(one.cost / unit):.1f},{y(cell.value or 0.0):.1f})"
