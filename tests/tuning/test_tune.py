@@ -1,10 +1,12 @@
 """A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from krona.messages import KronaError
 from krona.outputs import study as study_file
 from krona.outputs.result import read_result
-from krona.outputs.studies import read_studies, read_study
+from krona.outputs.studies import Axis, read_studies, read_study
 from krona.outputs.study import counted, open_study, put_back_dead, storage_of, study_path
 from krona.paths import CONF
 
@@ -115,17 +117,42 @@ def test_a_trial_is_composed_as_train_py_does() -> None:
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
 
-def test_a_typed_shape_is_no_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("typed", "searched", "said"),
+    [
+        (["optimizer.lr=1e-3"], "method.scaling factors", "fixed: optimizer.lr=1e-3"),
+        (["++optimizer.lr=1e-3", "factors=2x384"], "method.scaling", "fixed: ++optimizer.lr=1e-3 factors=2x384"),
+        (["method.kron_factors=[[16,12]]"], "optimizer.lr method.scaling", "fixed: method.kron_factors=[[16,12]]"),
+        (["optimizer.weight_decay=0.1"], "optimizer.lr method.scaling factors", ""),
+    ],
+)
+def test_what_is_typed_is_fixed(
+    typed: list[str], searched: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(tuning: Any, trial: Any) -> None:
+        assert set(trial.params) == {axis.key for axis in tuning.axes}
         raise KronaError(" ".join(axis.key for axis in tuning.axes))
 
     monkeypatch.setattr(loop, "run_trial", stop)
-    with pytest.raises(KronaError, match=r"^optimizer\.lr method\.scaling$"):
-        small(tmp_path, "method.kron_factors=[[16,12]]", trials=1)
-    space = tmp_path / "space.yaml"
-    space.write_text("axes: {factors: {choices: [2x384], needs: method.kron_factors}}")
-    with pytest.raises(KronaError, match="nothing is left to search in"):
-        tune([*SMALL, "method.kron_factors=[[16,12]]"], trials=1, outputs=tmp_path, space=space, console=Console())
+    with pytest.raises(KronaError, match=f"^{re.escape(searched)}$"):
+        small(tmp_path, *typed, trials=1)
+    lines = (tmp_path / "said.txt").read_text().splitlines()
+    assert [line.strip() for line in lines[1:]] == ([said] if said else [])
+
+
+def test_a_typed_companion_of_an_axis_is_kept() -> None:
+    axes = (Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),)
+    assert loop.split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
+    assert loop.split_typed(axes, ["method=krona"]) == (axes, [])
+
+
+def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
+    typed = ["optimizer.lr=1e-3", "method.scaling=2", "factors=2x384"]
+    with pytest.raises(
+        KronaError, match=f"^{' '.join(typed)}: what is typed is fixed, so nothing is left to search in"
+    ):
+        small(tmp_path, *typed, trials=1)
+    assert not (tmp_path / "studies").exists()
 
 
 def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
