@@ -219,6 +219,7 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     ("backbone", "overrides", "words"),
     [
         ("t5_nope", [], ["backbone=t5_nope: no such backbone; ", "t5_large"]),
+        ("t5_base", ["--method", "krona"], ["--method is no option; there are --backbone and --json"]),
         ("t5_base", ["method=nope"], ["method=nope: no such method; ", "krona_b_res"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),

@@ -108,6 +108,26 @@ def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path:
     assert not (tmp_path / "studies").exists()
 
 
+def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=r"^data\.path=/nowhere: no such folder"):
+        small(tmp_path, "task=rte", "data=tsv", "data.path=/nowhere", trials=1)
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.parametrize(("suffix", "content"), [("journal", b'{"op_code"\n\xff\x00\n'), ("db", b"no SQLite")])
+def test_a_damaged_study_is_named_with_the_ways_out(suffix: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
+    with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\): move it away, and the"):
+        new_study(tmp_path)
+
+
+def test_a_studies_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "studies").write_text("")
+    with pytest.raises(KronaError, match=r"studies can't be written to: File exists; KRONA_OUTPUTS=FOLDER is another"):
+        new_study(tmp_path)
+
+
 def test_a_trial_is_composed_as_train_py_does() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
     typed = compose_run(
@@ -160,11 +180,11 @@ def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def record(config: Any, *, notes: list[str], **rest: Any) -> Any:
         told.append(notes)
-        raise KronaError("enough")
+        raise RuntimeError("enough")
 
     monkeypatch.setattr(loop, "run_job", record)
     monkeypatch.setattr(loop, "identify", lambda settings: "id")  # the sizes alone decide here
-    with pytest.raises(KronaError, match="enough"):
+    with pytest.raises(RuntimeError, match="enough"):
         tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
     (notes,) = told
     assert "no recipe ia3/rte" in notes[0]

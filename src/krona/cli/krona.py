@@ -33,6 +33,8 @@ def main() -> None:
 
         from krona.config.overrides import explain
 
+        if isinstance(error, OSError) and error.filename is not None:  # no permission, no room, no folder
+            error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, KronaError | HydraException | OmegaConfBaseException):
             raise
         print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)

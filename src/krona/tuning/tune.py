@@ -19,7 +19,7 @@ from krona.jobs.run_job import run_job
 from krona.messages import KronaError
 from krona.outputs.run_id import canonical, flatten
 from krona.outputs.studies import Axis, Study, Trial, no_best, read_study
-from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, study_path, void
+from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
 from krona.paths import PROJECT
 from krona.screen import inert
 from krona.tuning.space import in_words, overrides, read_space
@@ -133,6 +133,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     except KronaError as error:
         trial.set_user_attr("error", str(error))
         tuning.study.tell(trial, state=TrialState.FAIL)
+        remove_unused(tuning.study, tuning.outputs, tuning.name)
         raise
     _tell(tuning, trial, job)
 
