@@ -25,6 +25,7 @@ class ProcessLauncher(Launcher):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
         from krona.sweeps.launchers.dispatch import launch
         from krona.sweeps.launchers.sweep_job import SweepJob
+        from krona.sweeps.ledger import note_job
 
         jobs = [
             SweepJob(
@@ -41,4 +42,5 @@ class ProcessLauncher(Launcher):
             name: OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value
             for name, value in self.settings.items()
         }
-        return [JobReturn(status=JobStatus.COMPLETED, _return_value=job) for job in launch(self.engine, jobs, settings)]
+        done = launch(self.engine, jobs, settings, note=note_job)
+        return [JobReturn(status=JobStatus.COMPLETED, _return_value=job) for job in done]

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from safetensors.torch import load_file, save_file
 
 from krona import files
+from krona.cli import krona
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import explain, normalised
 from krona.messages import KronaError
@@ -65,6 +66,7 @@ def tree(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in files}
 
 
+RANDOM = ["profile=demo", "backbone=t5_small", "backbone.pretrained=false"]
 TYPED = [
     (["method=kronaa"], "method=kronaa: no such method; did you mean 'krona'?"),
     (["task=rtee"], "task=rtee: no such task; did you mean 'rte'?"),
@@ -93,6 +95,22 @@ TYPED = [
     (["optimizer.lr=abc"], "optimizer.lr='abc': expected a number"),
     (["seed=-1"], "seed=-1: expected from 0"),
     (["batch_size=0"], "batch_size=0: expected at least 1"),
+    (["batch_size=1e23"], "batch_size=1e+23: expected a whole number in digits, from 1 to 2147483647"),
+    (["batch_size=10000000000"], "batch_size=10000000000: expected from 1 to 2147483647"),
+    (["trainer.threads=100000"], "trainer.threads=100000: expected from 1 to 1024"),
+    (["optimizer.lr=inf"], "optimizer.lr=inf: expected a finite number, at least 0"),
+    (["optimizer.weight_decay=nan"], "optimizer.weight_decay=nan: expected a finite number"),
+    (["optimizer.weight_decay=inf"], "optimizer.weight_decay=inf: expected a finite number"),
+    (["profile=demo", "optimizer.weight_decay=-1"], "refuses its arguments (optimizer.…): Invalid weight_decay value"),
+    (["optimizer.betas=[2,3]"], "optimizer.betas is in no YAML of this run, but can be set: ++optimizer.betas=[2,3]"),
+    (["profile=demo", "trainer.num_workers=1000"], "trainer.num_workers=1000: each is a process, and this machine has"),
+    (["task.labels=[a]"], "task.labels=[a]: it has keys and values, and takes them only: task.labels={KEY: VALUE}"),
+    (["max_batch_size=0"], "max_batch_size is no setting: did you mean 'batch_size'?"),
+    (
+        [*RANDOM, "backbone.sizes={d_model: -1}"],
+        "no t5 can be built: RuntimeError: Trying to create tensor with negative",
+    ),
+    ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "no t5 can be built: KeyError: 'zzz'"),
     (["batch_size=true"], "batch_size=True: expected a whole number"),
     (["micro_batch_size=200"], "micro_batch_size=200 is larger than batch_size=100"),
     (["--cfg", "jobs"], "--cfg jobs: show what? did you mean 'job'? (there are: job, hydra, all)"),
@@ -349,3 +367,18 @@ def test_a_failed_run_is_left_alone_by_a_sweep_and_tried_again_on_request(
     retried, said = run({**values, "retry": "failed"}, outputs, multirun=True)
     assert first.run_id in said
     assert retried.error == first.error
+
+
+@pytest.mark.parametrize("error", [PermissionError(13, "Permission denied", "outputs"), OSError(30, "Read-only", "x")])
+def test_a_folder_that_cant_be_used_is_one_line(
+    error: OSError, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused() -> None:
+        raise error
+
+    monkeypatch.setattr(krona, "app", refused)
+    monkeypatch.setattr(krona.paths, "see_own_modules", lambda: None)
+    with pytest.raises(SystemExit) as end:
+        krona.main()
+    assert end.value.code == 1
+    assert capsys.readouterr().err == f"error: {error.filename}: {error.strerror}\n"

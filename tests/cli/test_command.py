@@ -87,7 +87,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     while text not in said:
         line = process.stdout.readline()
         if not line:
-            pytest.fail(f"it ended without {text!r}: {said} {process.communicate(timeout=60)}")
+            pytest.fail(f"it ended without {text!r}: {said} {process.communicate()}")
         said += line
     return said
 
@@ -107,7 +107,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
         assert (second.returncode, second.stdout) == (1, "")
         assert f"is being run by process {process.pid} on" in second.stderr
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate()
     assert process.returncode == code
     assert errors == "interrupted: the same command resumes it\n"
     assert json.loads(only_result(outputs).read_text())["status"] == "interrupted"

@@ -112,7 +112,7 @@ WRONG = [
     ("trainer.precision", 16, "32-true or bf16-mixed or bf16-true or bf16-frozen"),
     ("trainer.precision", "16-mixed", "32-true or bf16-mixed or bf16-true or bf16-frozen"),
     ("trainer.accelerator", "tpuu", "auto or cpu or gpu or cuda or mps"),
-    ("trainer.threads", 0, "at least 1"),
+    ("trainer.threads", 0, "from 1 to 1024"),
     ("trainer.eval_batch_size", 0, "at least 1"),
     ("data.kind", "web", "hub or tsv or sample"),
     ("data.protocol", "table2", "table1 or appendix_d1"),

@@ -11,10 +11,13 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from krona.cli import launch
+from krona.jobs.processes import PARENT
 from krona.outputs.state import State
 from krona.sweeps import status, workers
 from krona.sweeps.plan import Planned
@@ -95,7 +98,7 @@ def test_an_interrupt_is_recorded_by_all_workers(
         os.killpg(process.pid, number)  # as a terminal does
     else:
         process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate()
     assert (process.returncode, err) == (128 + number, "interrupted: the same command resumes it\n")
     assert [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")] == ["interrupted"] * 2
     assert owners(outputs) == []
@@ -126,3 +129,20 @@ def test_attempts(
     monkeypatch.setattr(status, "again", lambda runs, outputs: [Planned((), "a", after[len(typed) - 1])])
     assert run_sweep(["seed=0"], workers=2, outputs=tmp_path, console=Console(file=io.StringIO())) == code
     assert typed == [["seed=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]] * attempts
+
+
+def test_train_py_ends_with_the_command_that_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    started = SimpleNamespace(returncode=0, wait=lambda: 0, poll=lambda: 0)
+    monkeypatch.setattr(workers.subprocess, "Popen", lambda command, env: environments.append(env) or started)
+    environments: list[dict[str, str]] = []
+    assert run_sweep(["seed=0"], workers=1, outputs=Path(), console=Console()) == 0
+    for name in (PARENT, "HYDRA_FULL_ERROR"):
+        monkeypatch.setenv(name, environments[0].get(name, ""))
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setattr(launch.signal, "signal", lambda number, handler: None)
+    monkeypatch.setattr(launch, "end_with_parent", told.append)
+    with pytest.raises(SystemExit) as end:
+        launch.launch(lambda: None)
+    assert (end.value.code, told) == (0, [os.getpid()])
+    assert PARENT not in os.environ  # its own children have another parent

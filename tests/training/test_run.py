@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import math
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from krona.outputs import claim as ownership
 from krona.outputs.result import read_result, unpack_outcomes
 from krona.paths import PROJECT
 from krona.surgery.operations import launches
+from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed
 from tiny_backbone import SIZES
 from tiny_t5 import inserted
@@ -54,6 +57,28 @@ def assert_same(folder: Path, reference: Path) -> None:
     assert (one.dev, one.test, one.best_epoch) == (other.dev, other.test, other.best_epoch)
     assert (one.status, one.notes) == ("done", other.notes)
     assert sorted(path.name for path in folder.iterdir()) == FILES
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"), [(math.nan, r"best epoch's \S+ is"), (1e30, "best epoch's loss on the first row of dev is")]
+)
+def test_a_model_that_is_not_finite_is_no_adapter(
+    value: float, wrong: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restore = Learner.restore_best
+
+    def break_after(learner: Learner) -> Any:  # as a last step does whose own loss was finite
+        found = restore(learner)
+        for parameter in learner.model.parameters():
+            parameter.data.fill_(value) if parameter.requires_grad else None
+        return found
+
+    monkeypatch.setattr(Learner, "restore_best", break_after)
+    job, _ = run(values, tmp_path)
+    assert job.state == "failed"
+    assert re.search(rf"{wrong} not finite: a lower optimizer\.lr \(now ", str(job.error))
+    assert read_result(job.folder / "result.json").status == "failed"
+    assert not (job.folder / "adapter.safetensors").exists()
 
 
 def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:

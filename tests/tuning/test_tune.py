@@ -1,10 +1,12 @@
 """A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from rich.console import Console
 from krona.messages import KronaError
 from krona.outputs import study as study_file
 from krona.outputs.result import read_result
-from krona.outputs.studies import read_studies, read_study
+from krona.outputs.studies import Axis, read_studies, read_study
 from krona.outputs.study import counted, open_study, put_back_dead, storage_of, study_path
 from krona.paths import CONF
 
@@ -106,6 +108,26 @@ def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path:
     assert not (tmp_path / "studies").exists()
 
 
+def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=r"^data\.path=/nowhere: no such folder"):
+        small(tmp_path, "task=rte", "data=tsv", "data.path=/nowhere", trials=1)
+    assert not (tmp_path / "studies").exists()
+
+
+@pytest.mark.parametrize(("suffix", "content"), [("journal", b'{"op_code"\n\xff\x00\n'), ("db", b"no SQLite")])
+def test_a_damaged_study_is_named_with_the_ways_out(suffix: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
+    with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\): move it away, and the"):
+        new_study(tmp_path)
+
+
+def test_a_studies_folder_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "studies").write_text("")
+    with pytest.raises(KronaError, match=r"studies can't be written to: File exists; KRONA_OUTPUTS=FOLDER is another"):
+        new_study(tmp_path)
+
+
 def test_a_trial_is_composed_as_train_py_does() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
     typed = compose_run(
@@ -115,17 +137,42 @@ def test_a_trial_is_composed_as_train_py_does() -> None:
     assert (method["kron_factors"], method["fit_factors"], method["bias"]) == ([[16, 12]], "exact", 1)
 
 
-def test_a_typed_shape_is_no_axis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("typed", "searched", "said"),
+    [
+        (["optimizer.lr=1e-3"], "method.scaling factors", "fixed: optimizer.lr=1e-3"),
+        (["++optimizer.lr=1e-3", "factors=2x384"], "method.scaling", "fixed: ++optimizer.lr=1e-3 factors=2x384"),
+        (["method.kron_factors=[[16,12]]"], "optimizer.lr method.scaling", "fixed: method.kron_factors=[[16,12]]"),
+        (["optimizer.weight_decay=0.1"], "optimizer.lr method.scaling factors", ""),
+    ],
+)
+def test_what_is_typed_is_fixed(
+    typed: list[str], searched: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(tuning: Any, trial: Any) -> None:
+        assert set(trial.params) == {axis.key for axis in tuning.axes}
         raise KronaError(" ".join(axis.key for axis in tuning.axes))
 
     monkeypatch.setattr(loop, "run_trial", stop)
-    with pytest.raises(KronaError, match=r"^optimizer\.lr method\.scaling$"):
-        small(tmp_path, "method.kron_factors=[[16,12]]", trials=1)
-    space = tmp_path / "space.yaml"
-    space.write_text("axes: {factors: {choices: [2x384], needs: method.kron_factors}}")
-    with pytest.raises(KronaError, match="nothing is left to search in"):
-        tune([*SMALL, "method.kron_factors=[[16,12]]"], trials=1, outputs=tmp_path, space=space, console=Console())
+    with pytest.raises(KronaError, match=f"^{re.escape(searched)}$"):
+        small(tmp_path, *typed, trials=1)
+    lines = (tmp_path / "said.txt").read_text().splitlines()
+    assert [line.strip() for line in lines[1:]] == ([said] if said else [])
+
+
+def test_a_typed_companion_of_an_axis_is_kept() -> None:
+    axes = (Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),)
+    assert loop.split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
+    assert loop.split_typed(axes, ["method=krona"]) == (axes, [])
+
+
+def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
+    typed = ["optimizer.lr=1e-3", "method.scaling=2", "factors=2x384"]
+    with pytest.raises(
+        KronaError, match=f"^{' '.join(typed)}: what is typed is fixed, so nothing is left to search in"
+    ):
+        small(tmp_path, *typed, trials=1)
+    assert not (tmp_path / "studies").exists()
 
 
 def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,11 +180,11 @@ def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     def record(config: Any, *, notes: list[str], **rest: Any) -> Any:
         told.append(notes)
-        raise KronaError("enough")
+        raise RuntimeError("enough")
 
     monkeypatch.setattr(loop, "run_job", record)
     monkeypatch.setattr(loop, "identify", lambda settings: "id")  # the sizes alone decide here
-    with pytest.raises(KronaError, match="enough"):
+    with pytest.raises(RuntimeError, match="enough"):
         tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
     (notes,) = told
     assert "no recipe ia3/rte" in notes[0]

@@ -84,6 +84,9 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
     torch.set_default_dtype(torch.bfloat16 if bf16 else kept)
     try:
         model: PreTrainedModel = _class_of(config, settings)(config)
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        wrong = f"backbone.sizes={dict(settings.sizes or {})}" if folder_of(settings) is None else name_of(settings)
+        raise KronaError(f"{wrong}: no {config.model_type} can be built: {type(error).__name__}: {error}") from error
     finally:
         torch.set_default_dtype(kept)
     for module in model.modules():

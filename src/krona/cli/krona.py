@@ -33,6 +33,8 @@ def main() -> None:
 
         from krona.config.overrides import explain
 
+        if isinstance(error, OSError) and error.filename is not None:  # no permission, no room, no folder
+            error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, KronaError | HydraException | OmegaConfBaseException):
             raise
         print(as_typed(f"error: {explain(error, sys.argv[1:])}"), file=sys.stderr)
@@ -199,7 +201,7 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
-    """Search learning rate, scaling and factor shape on dev with Optuna; weak trials are stopped early."""
+    """Search learning rate, scaling and factor shape on dev with Optuna, except those typed. Weak trials stop early."""
     from krona.tuning.command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)

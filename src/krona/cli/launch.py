@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config.choices import put_aside_other_launchers
 from krona.config.hydra_folders import refuse_rerun
 from krona.config.overrides import explain, normalised
-from krona.jobs.processes import Interrupted, interrupt, leave, leave_interrupted
+from krona.jobs.processes import PARENT, Interrupted, end_with_parent, interrupt, leave, leave_interrupted
 from krona.messages import KronaError
 from krona.paths import see_own_modules
 from krona.screen import as_typed
@@ -32,6 +32,8 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
+        if parent := os.environ.pop(PARENT, None):
+            end_with_parent(int(parent))
         require_one_launch(arguments)
         refuse_rerun(arguments)
         see_own_modules()

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import islice
+from math import prod
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -170,15 +173,31 @@ def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[s
     """The jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes (``params``), then ``overrides``."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     lines = [f"{key}={value}" for key, value in params.items()] + list(overrides)
-    try:
-        (batch,) = BasicSweeper.split_arguments(parser.parse_overrides(lines), None)
-    except ValueError as error:  # of an axis such as range(0,3,0)
-        raise KronaError(f"{' '.join(lines)}: {error}") from error
-    if not batch:
-        raise KronaError(f"{' '.join(lines)}: this sweep has no run; an axis names nothing that is there")
-    if len(batch) > MAX_RUNS:
-        raise KronaError(f"this sweep would be {len(batch):,} runs; at most {MAX_RUNS:,} at once: narrow an axis")
+    parsed = parser.parse_overrides(lines)
+    count = prod(_length(one) for one in parsed if one.is_sweep_override())
+    if count > MAX_RUNS:
+        some = f"{count:,}" if count % (MAX_RUNS + 1) else f"more than {MAX_RUNS:,}"  # counted no further
+        raise KronaError(f"this sweep would be {some} runs; at most {MAX_RUNS:,} at once: narrow an axis")
+    (batch,) = BasicSweeper.split_arguments(parsed, None)
     return [tuple(job) for job in batch]
+
+
+def _length(axis: Override) -> int:
+    """The number of an axis's values, of more than ``MAX_RUNS`` one more. Raises KronaError for an axis without any."""
+    line = axis.input_line
+    try:
+        values = axis.sweep_iterator() if axis.is_sweep_override() else iter(())
+        count = sum(1 for _ in islice(values, MAX_RUNS + 1))
+    except ValueError as error:
+        raise KronaError(f"{line}: {error}; range(START,STOP,STEP) counts from START to below STOP") from error
+    except HydraException as error:
+        raise KronaError(f"{line}: a sweep takes single values: {axis.key_or_group}=1,2,3 or range(0,3)") from error
+    if count == 0:
+        raise KronaError(
+            f"{line}: this axis has no value, so the sweep has no run: glob(…) finds names of a group's files, and "
+            "range(0,3) is 0, 1, 2"
+        )
+    return count
 
 
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:

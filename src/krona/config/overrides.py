@@ -123,6 +123,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return no_such(group, name)
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _unknown_key(key[1], arguments) or f"{key[1]} is no setting"
+    if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
+        return f"{merge[1]}={merge[2]}: it has keys and values, and takes them only: {merge[1]}={{KEY: VALUE}}"
     if isinstance(cause, OverrideParseException):
         return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
@@ -149,7 +151,10 @@ def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
         with hydra_session():
             check.settings(compose_job([*chosen, f"++{key}=null"]).config)
     except KronaError as error:
-        return next((line for line in str(error).splitlines() if key in line), None)
+        said = next((line for line in str(error).splitlines() if key in line), None)
+        if said is not None and said.startswith(f"{key}=None: expected"):
+            return f"{key} is in no YAML of this run, but can be set: ++{key}={dict(given).get(key, 'VALUE')}"
+        return said
     except (HydraException, OmegaConfBaseException):
         return None
     return None

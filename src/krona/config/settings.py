@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
 
+from krona.config.types import MOST
 from krona.tasks.task import Task
 
-NonNegative = Annotated[int, Ge(0)]
-Positive = Annotated[int, Ge(1)]
+NonNegative = Annotated[int, Ge(0), Le(MOST)]
+Positive = Annotated[int, Ge(1), Le(MOST)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
 
 
@@ -81,7 +82,7 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    max_steps: Annotated[int, Ge(-1)]
+    max_steps: Annotated[int, Ge(-1), Le(MOST)]
     patience: Positive | None = None
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
     gradient_checkpointing: bool = False  # recompute activations in the backward pass
@@ -89,7 +90,7 @@ class Trainer:
     devices: Positive | Literal["auto"] = 1  # per node; auto: all GPUs
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # for several devices; fsdp: shards the frozen weights
     num_workers: NonNegative
-    threads: Positive | None = None
+    threads: Annotated[int, Ge(1), Le(1024)] | None = None
     eval_batch_size: Positive
     bucket_by_length: bool = False  # batches of rows of similar length
     compile: bool = False  # train the model as one graph of torch.compile
@@ -125,7 +126,7 @@ class Run:
     trainer: Trainer
     batch_size: Positive
     micro_batch_size: Positive | None = None
-    max_source_length: Annotated[int, Ge(2)]  # one token and the end of sequence
+    max_source_length: Annotated[int, Ge(2), Le(MOST)]  # one token and the end of sequence
     seed: Seed
     init_from: str | None = None  # a run, an adapter's file or a peft folder whose weights this run begins with
     keep: Literal["adapter", "all"] = "adapter"

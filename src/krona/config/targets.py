@@ -6,7 +6,7 @@ YAML of conf/ names. Everything else is refused before it is imported.
 """
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from krona.config.choices import own_targets
+from krona.config.settings import Optimizer
 from krona.messages import KronaError, shortened
 
 
@@ -110,6 +111,13 @@ def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False,
         return instantiate(dict(values), _convert_="all", **more)
     except InstantiationException as error:
         raise error.__cause__ or KronaError(f"{where}: {str(error).splitlines()[0]}") from error
+
+
+def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
+    """The optimiser of a run's own settings; it is called with the parameters."""
+    named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
+    builder: Callable[..., Any] = build(named, "optimizer", "optimizer", own=True, lr=settings.lr)
+    return builder
 
 
 def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -11,8 +11,9 @@ from typing import Annotated, Any, get_args, get_origin
 from annotated_types import Ge, Le
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+MOST = 2**31 - 1  # of a count: what torch and the operating system take
 STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-RANGE_ERRORS = {"greater_than_equal", "less_than_equal", "finite_number"}
+RANGE_ERRORS = {"greater_than_equal", "less_than_equal"}
 
 
 def expected(value: Any, hint: Any) -> str | None:
@@ -23,8 +24,12 @@ def expected(value: Any, hint: Any) -> str | None:
     try:
         _adapter(hint).validate_json(json.dumps(value, default=str))
     except ValidationError as error:
-        out_of_range = any(one["type"] in RANGE_ERRORS for one in error.errors())
-        return (_limits(hint) if out_of_range else "") or describe(hint)
+        kinds = {one["type"] for one in error.errors()}
+        if kinds & {"finite_number"}:
+            return ", ".join(filter(None, ["a finite number", _limits(hint, value)]))
+        if isinstance(value, float) and describe(hint) == "a whole number":
+            return ", ".join(filter(None, ["a whole number in digits", _limits(hint, value)]))
+        return (_limits(hint, value) if kinds & RANGE_ERRORS else "") or describe(hint)
     return None
 
 
@@ -33,13 +38,15 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint, config=STRICT)
 
 
-def _limits(hint: Any) -> str:
-    """``at least 1``, ``from 0 to 9``; empty without limits."""
+def _limits(hint: Any, value: Any) -> str:
+    """``at least 1``, ``from 0 to 9``; empty without limits. ``MOST`` is named only where ``value`` is above it."""
     bounds = {type(one): one for one in _bounds(hint)}
     if Ge not in bounds:
         return ""
     low = bounds[Ge].ge
-    return f"from {low} to {bounds[Le].le}" if Le in bounds else f"at least {low}"
+    high = bounds[Le].le if Le in bounds else None
+    above = isinstance(value, int | float) and value > MOST
+    return f"at least {low}" if high is None or (high == MOST and not above) else f"from {low} to {high}"
 
 
 def _bounds(hint: Any) -> Iterator[Any]:

@@ -9,11 +9,13 @@ from typing import Any
 from krona import hub
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
+from krona.config.targets import build_optimizer
 from krona.messages import KronaError, amount
 from krona.tasks.sources import require_files
 from krona.training.machine import cpu_count
 from krona.training.ranks import processes_of_run
 
+LOADERS_PER_CORE = 8
 WAYS_OUT = (
     "Ways out: profile=demo (sample data and a small backbone, nothing is downloaded), "
     "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
@@ -28,7 +30,18 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
     notes on them; nothing if the backbone's shape is on the Hub.
     """
     problems = []
-    checks = [_data, _backbone, _start, _device, _frozen, _forgetting, _lightning, *((_hub,) if from_hub else ())]
+    checks = [
+        _data,
+        _backbone,
+        _start,
+        _device,
+        _loaders,
+        _frozen,
+        _forgetting,
+        _optimizer,
+        _lightning,
+        *((_hub,) if from_hub else ()),
+    ]
     for check in checks:
         try:
             check(settings)
@@ -90,6 +103,25 @@ def _device(settings: Run) -> None:
         raise KronaError(
             f"batch_size={settings.batch_size}: not divisible by {devices} devices; batch_size={' or '.join(near)} is"
         )
+
+
+def _loaders(settings: Run) -> None:
+    number, cores = settings.trainer.num_workers, cpu_count()
+    if number > (most := LOADERS_PER_CORE * cores):
+        raise KronaError(
+            f"trainer.num_workers={number}: each is a process, and this machine has {amount(cores, 'core')}; at most "
+            f"{most}; rows as short as these need 0"
+        )
+
+
+def _optimizer(settings: Run) -> None:
+    """Build the optimiser: some refuse a number by an error of their own."""
+    import torch
+
+    try:
+        build_optimizer(settings.optimizer)([torch.nn.Parameter(torch.zeros(1, 1))])
+    except (ValueError, TypeError) as error:
+        raise KronaError(f"{settings.optimizer.target} refuses its arguments (optimizer.…): {error}") from error
 
 
 def _lightning(settings: Run) -> None:

@@ -1,5 +1,6 @@
 """Signals and child processes: an interrupt ends a process and its children after they have recorded it."""
 
+import ctypes
 import logging
 import os
 import signal
@@ -13,6 +14,8 @@ from types import FrameType
 from typing import NoReturn
 
 GRACE_S = 1.0
+PARENT = "KRONA_PARENT"  # the process that started this one and that it ends with
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 Child = subprocess.Popen[bytes]
 
 
@@ -53,6 +56,15 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def end_with_parent(parent: int) -> None:
+    """Send this process a SIGTERM when ``parent``, which started it, has ended, by ``kill -9`` too. On Linux only."""
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def exit_code(process: Child) -> int:

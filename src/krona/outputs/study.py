@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -39,7 +39,12 @@ def open_study(
     """
     optuna = optuna_or_error()
     path = study_path(outputs, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KronaError(
+            f"{path.parent} can't be written to: {error.strerror}; KRONA_OUTPUTS=FOLDER is another place"
+        ) from error
     try:
         if path.with_suffix(".db").exists() and not path.exists():
             _copy_to_journal(path)
@@ -51,7 +56,11 @@ def open_study(
             load_if_exists=True,
         )
     except Exception as error:  # a disk, SQLAlchemy and Optuna each have their own
-        raise KronaError(f"the study {path} can't be opened: {error}") from error
+        there = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
+        raise KronaError(
+            f"the study {there} can't be opened ({str(error).splitlines()[0]}): move it away, and the same command "
+            "begins a new one; or --study=ANOTHER_NAME"
+        ) from error
     # a resumed search must not draw again what the process before it drew
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
     study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
@@ -136,6 +145,18 @@ def _dead(trial: Any, outputs: Path) -> bool:
         return False
     run_id = trial.user_attrs.get("run_id")
     return run_id is None or claim.owner(outputs / run_id) is None
+
+
+def remove_unused(study: Any, outputs: Path, name: str) -> None:
+    """Remove a study's file if none of its trials has begun a run: the command was refused."""
+    for trial in study.trials:
+        run_id = trial.user_attrs.get("run_id")
+        if trial.state.name != "FAIL" or (run_id is not None and (outputs / run_id).is_dir()):
+            return
+    path = study_path(outputs, name)
+    path.unlink(missing_ok=True)
+    with suppress(OSError):  # other studies are in it
+        path.parent.rmdir()
 
 
 class MendingLock:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from krona.files import write_whole
@@ -54,6 +55,21 @@ def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
     file_name("sweep", sweep)
     text = json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n"
     write_whole(command_file(folder, sweep), lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def saved(folder: Path, sweep: str) -> dict[Path, str | None]:
+    """The content of a sweep's files; None for one that isn't there."""
+    files = (command_file(folder, sweep), _ids_file(folder.parent, sweep))
+    return {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in files}
+
+
+def restore(before: dict[Path, str | None]) -> None:
+    """Give a sweep's files their content of ``saved`` again, after a command whose runs were all refused."""
+    for path, text in before.items():
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 def load_command(folder: Path, sweep: str) -> list[str]:

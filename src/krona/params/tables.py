@@ -28,6 +28,8 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
     Raises:
         KronaError: no method is left, or there is no such backbone.
     """
+    if option := next((item for item in overrides if item.startswith("-")), None):
+        raise KronaError(f"{option} is no option; there are --backbone and --json; a method is method=krona")
     chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("method=")]
     names = chosen[-1].split(",") if chosen else method_names()
     for group, chosen_names in (("backbone", [backbone]), ("method", names)):

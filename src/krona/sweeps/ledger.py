@@ -25,6 +25,7 @@ from krona.messages import KronaError, amount
 from krona.outputs import sweep
 from krona.outputs.state import state_of
 from krona.sweeps import closing_table, plan
+from krona.sweeps.launchers.settings import HINTS, require
 from krona.sweeps.progress import Progress
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -97,18 +98,24 @@ def _ending() -> Iterator[None]:
 class Ledger(Callback):
     """Opens the ledger before the first job and closes it after the last."""
 
+    def __init__(self) -> None:
+        self.before: dict[Path, str | None] = {}  # the files of a named sweep, before this command
+
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        with _ending():
+        overrides = list(config.hydra.overrides.task)
+        jobs: list[tuple[str, ...]] = []
+        with _ending():  # what is refused leaves nothing behind
             folder = outputs_of(config.hydra, multirun=True) / "sweeps"
+            require_launcher(config.hydra.launcher)
+            if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+                jobs = jobs_of(sweeper_params(config), overrides)
+            if config.sweep is not None:
+                sweep.load_run_ids(folder.parent, config.sweep)
             folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may continue
             if time.time() - left.stat().st_mtime > KEPT_S:
                 shutil.rmtree(left, ignore_errors=True)
-        overrides = list(config.hydra.overrides.task)
-        jobs: list[tuple[str, ...]] = []
-        if config.hydra.sweeper._target_ == BASIC_SWEEPER:
-            with _ending():
-                jobs = jobs_of(sweeper_params(config), overrides)
+        if jobs:
             Console().print(amount(len(jobs), "run"), highlight=False)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
         notes.mkdir()
@@ -116,6 +123,7 @@ class Ledger(Callback):
             (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
         os.environ[VARIABLE] = str(notes)
         if config.sweep is not None:
+            self.before = sweep.saved(folder, config.sweep)
             with _ending():
                 sweep.save_command(folder, config.sweep, overrides)
                 made = plan.made_before(jobs, config.sweep, outputs=folder.parent)
@@ -131,11 +139,19 @@ class Ledger(Callback):
         name = config.sweep or sweep.name_of(config.hydra.overrides.task)
         closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
-        if ids:
-            with _ending():
+        with _ending():
+            if ids:
                 sweep.save_run_ids(notes.parents[1], name, ids)
+            elif config.sweep is not None:  # all its runs were refused
+                sweep.restore(self.before)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
+
+
+def require_launcher(launcher: Any) -> None:
+    """Raise KronaError for a launcher of ours with settings that it can't have. ``launcher``: Hydra's node."""
+    if "engine" in launcher:
+        require(str(launcher.engine), {key: launcher[key] for key in (*HINTS, "partition") if key in launcher})
 
 
 def _job(line: dict[str, Any]) -> Job:

@@ -1,12 +1,13 @@
 """A sweep in one process or several, run to its end."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.processes import children, exit_code
+from krona.jobs.processes import PARENT, children, exit_code
 from krona.messages import KronaError
 from krona.outputs.state import OPEN
 from krona.paths import program
@@ -43,6 +44,7 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
 
 def _train(overrides: Sequence[str]) -> int:
     with children(announce=False) as started:  # train.py itself says that it was interrupted
-        started.append(subprocess.Popen([*program("train"), "-m", *overrides]))
+        environment = {**os.environ, PARENT: str(os.getpid())}
+        started.append(subprocess.Popen([*program("train"), "-m", *overrides], env=environment))
         started[0].wait()
     return exit_code(started[0])

@@ -151,9 +151,11 @@ class Learner(ScoringModule):
         losses = torch.stack(self._epoch_loss).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
+            optimizer: Any = self.trainer.optimizers[0]
             raise KronaError(
                 f"the loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}: "
-                "a lower optimizer.lr or method.scaling, or trainer.precision=32-true"
+                f"a lower optimizer.lr (now {optimizer.defaults.get('lr', '?')}) or method.scaling, or "
+                "trainer.precision=32-true"
             )
         self.step_losses = losses.tolist()
         self._loss, self._steps_ended = losses.mean().item(), time.perf_counter()

@@ -13,6 +13,7 @@ from krona.backbones.families import Batch, Family
 from krona.backbones.load import Loaded
 from krona.backbones.pretraining.held_out import HeldOut, held_out, loss
 from krona.config.settings import Run
+from krona.messages import KronaError
 from krona.outputs.result import Result
 from krona.surgery.learned import learned
 from krona.surgery.scaling import scaled
@@ -44,6 +45,28 @@ def what_was_learned(settings: Run, result: Result, backbone: Loaded, rows: Rows
             result.learned = learned(model, passes)
     except Exception as error:  # of a branch of one's own: hours of training are not lost over it
         result.notes.append(f"what was learned is not measured: {type(error).__name__}: {error}")
+
+
+def require_finite(settings: Run, backbone: Loaded, rows: Rows) -> None:
+    """Raise KronaError for a model that trained to weights, or answers to the first row of dev, that are not finite.
+
+    The last step's own loss was finite: it was computed before that step.
+    """
+    model, family = backbone.model, backbone.family
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not trained:
+        return
+    wrong = next((name for name, parameter in trained if not bool(torch.isfinite(parameter).all())), None)
+    if wrong is None:
+        tokens: Any = rows.dev.batches.dataset
+        with measuring(model, bf16=settings.trainer.frozen_in_bf16):
+            loss = family.summed_loss(model, on_device(model, family, [tokens[0]]))
+        wrong = None if bool(torch.isfinite(loss)) else "loss on the first row of dev"
+    if wrong is not None:
+        raise KronaError(
+            f"after training, the best epoch's {wrong} is not finite: a lower optimizer.lr (now "
+            f"{settings.optimizer.lr:g}) or method.scaling, or trainer.precision=32-true"
+        )
 
 
 def text_to_forget(settings: Run, family: Family) -> HeldOut | None:

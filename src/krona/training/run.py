@@ -22,7 +22,7 @@ from krona.backbones.pretraining.held_out import HeldOut
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
-from krona.config.targets import build
+from krona.config.targets import build_optimizer
 from krona.outputs.claim import Claim
 from krona.outputs.forgetting import in_words
 from krona.outputs.result import Result, now
@@ -32,7 +32,7 @@ from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
-from krona.training.measures import text_to_forget, what_was_forgotten, what_was_learned
+from krona.training.measures import require_finite, text_to_forget, what_was_forgotten, what_was_learned
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
@@ -90,6 +90,7 @@ def run(
 
     # The best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
     scores = {"dev": learner.restore_best()["dev"]}
+    require_finite(settings, parts.backbone, rows)
     if settings.score_test:
         scores["test"] = learner.timed_evaluation(rows.test)
 
@@ -190,11 +191,10 @@ def build_learner(
     **callbacks: Callable[[Learner], None],
 ) -> Learner:
     optimizer = settings.optimizer
-    named = {"_target_": optimizer.target, **optimizer.arguments, "_partial_": True}
     return Learner(
         parts.backbone.model,
         parts.backbone.family,
-        build_optimizer=build(named, "optimizer", "optimizer", own=True, lr=optimizer.lr),
+        build_optimizer=build_optimizer(optimizer),
         build_schedule=partial(build_schedule, scheduler=settings.scheduler),
         warmup_steps=optimizer.warmup_steps,
         total_steps=parts.steps,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.processes import children, quiet_libraries
+from krona.jobs.processes import children, end_with_parent, quiet_libraries
 from krona.messages import KronaError, amount
 from krona.outputs.study import study_path
 from krona.paths import OUTPUTS, first_of, sweeps_folders
@@ -17,7 +17,7 @@ from krona.screen import as_typed, say
 from krona.training.machine import cpu_count
 from krona.tuning.tune import tune
 
-WORKER = "KRONA_TUNE_WORKER"  # set for the further processes that the command starts
+WORKER = "KRONA_TUNE_WORKER"  # in the further processes that the command starts: its process
 
 
 def tune_here(
@@ -33,6 +33,8 @@ def tune_here(
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
     with children(announce=WORKER not in os.environ) as others:
+        if WORKER in os.environ:
+            end_with_parent(int(os.environ[WORKER]))
         for number in range(1, workers):
             others.append(_start(shared, trials, space, study, seed + 1000 * number))
         found, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
@@ -49,4 +51,4 @@ def tune_here(
 def _start(overrides: Sequence[str], trials: int, space: Path, study: str | None, seed: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-P", "-m", "krona", "tune", *overrides, f"--trials={trials}", f"--space={space}"]
     command += [f"--seed={seed}", *([f"--study={study}"] if study else [])]
-    return subprocess.Popen(command, env={**os.environ, WORKER: "1"})
+    return subprocess.Popen(command, env={**os.environ, WORKER: str(os.getpid())})

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from krona.jobs.run_job import run_job
 from krona.messages import KronaError
 from krona.outputs.run_id import canonical, flatten
 from krona.outputs.studies import Axis, Study, Trial, no_best, read_study
-from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, study_path, void
+from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
 from krona.paths import PROJECT
 from krona.screen import inert
 from krona.tuning.space import in_words, overrides, read_space
@@ -60,9 +60,12 @@ def tune(
     """
     base = compose_run([*typed, "score_test=false"]).config
     check.settings(base, own=True)  # a wrong key begins no study
-    axes = tuple(axis for axis in read_space(space, base) if not is_overridden(axis.needs, typed))
+    axes, kept = split_typed(read_space(space, base), typed)
     if not axes:
-        raise KronaError(f"{' '.join(typed)}: nothing is left to search in {space}")
+        raise KronaError(
+            f"{' '.join(kept)}: what is typed is fixed, so nothing is left to search in {space}: leave one out, "
+            "or --space FILE names other axes"
+        )
     name = name or default_name(base)
     fixed = held_fixed(base, axes)
     study = open_study(
@@ -70,6 +73,8 @@ def tune(
     )
     tuning = Tuning(typed, axes, name, study, outputs, console)
     console.print(inert(f"study {name}: {in_words(axes)}"), highlight=False, markup=False, soft_wrap=True)
+    if kept:
+        console.print(inert(f"  fixed: {' '.join(kept)}"), highlight=False, markup=False, soft_wrap=True)
     while True:
         back = put_back_dead(study, outputs)
         if back:
@@ -128,6 +133,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     except KronaError as error:
         trial.set_user_attr("error", str(error))
         tuning.study.tell(trial, state=TrialState.FAIL)
+        remove_unused(tuning.study, tuning.outputs, tuning.name)
         raise
     _tell(tuning, trial, job)
 
@@ -160,6 +166,18 @@ def compose_run(typed: Sequence[str]) -> Composed:
         if len(jobs := jobs_of({}, ready)) > 1:
             raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
         return compose_job(ready)
+
+
+def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
+    """The axes left to search, and the overrides that fix the others. What an axis sets ``also`` gives way as well."""
+    fixed = {
+        item: [a for a in axes if is_overridden(a.key, [item]) or is_overridden(a.needs, [item])] for item in typed
+    }
+    kept = [item for item, own in fixed.items() if own]
+    left = [axis for axis in axes if not any(axis in own for own in fixed.values())]
+    return tuple(
+        replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in left
+    ), kept
 
 
 def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:

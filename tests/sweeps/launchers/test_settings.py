@@ -17,7 +17,8 @@ from krona.config.overrides import normalised
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.dispatch import ENGINES, require_package
+from krona.sweeps.launchers.dispatch import ENGINES
+from krona.sweeps.launchers.settings import require, require_package
 from krona.sweeps.workers import run_sweep
 from typed_run import train
 
@@ -107,6 +108,29 @@ def test_a_launcher_that_is_not_installed(engine: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(KronaError, match=rf"launcher={engine} needs submitit, .* pip install -e '\.\[cluster\]'"):
         require_package(engine)
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ({"n_jobs": "x"}, "hydra.launcher.n_jobs='x': expected a whole number"),
+        ({"n_jobs": 0}, "hydra.launcher.n_jobs=0: no run would start; at least 1, or -1 for one a core"),
+        ({"n_jobs": 1.5}, "hydra.launcher.n_jobs=1.5: expected a whole number in digits"),
+        ({"n_jobs": None}, "hydra.launcher.n_jobs=None: expected a whole number"),
+        ({"timeout_min": "x"}, "hydra.launcher.timeout_min='x': expected a whole number"),
+        ({"timeout_min": -5}, "hydra.launcher.timeout_min=-5: expected at least 1"),
+    ],
+)
+def test_a_wrong_setting_is_one_message(typed: dict[str, Any], words: str) -> None:
+    with pytest.raises(KronaError) as error:
+        require("submitit_local", typed)
+    assert str(error.value).startswith(words)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_shipped_settings_are_right(engine: str, commands: Callable[..., None]) -> None:
+    commands(sbatch="", srun="", squeue="")
+    require(engine, yaml.safe_load((CONF / "hydra" / "launcher" / f"{engine}.yaml").read_text()))
 
 
 def test_each_launcher_has_a_file_and_an_engine() -> None:

@@ -46,6 +46,11 @@ def test_a_driver_name_finds_its_card() -> None:
     assert card_named("cpu (x86_64)", cards) is None
 
 
+def test_a_price_is_a_number_of_dollars(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match=r"^--price inf: expected dollars an hour, as 2\.5$"):
+        plan(tmp_path, price=float("inf"))
+
+
 def test_an_unknown_card_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="did you mean 'a100_80gb'"):
         plan(tmp_path, card="a100_80")

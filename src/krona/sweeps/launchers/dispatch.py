@@ -1,30 +1,31 @@
 """Launching a multirun's jobs: each yields a `Job`; one that was killed yields a failed one."""
 
-import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 
 from krona.jobs.job import Job
-from krona.messages import KronaError
 from krona.paths import OUTPUTS
 from krona.screen import say
-from krona.sweeps import ledger
 from krona.sweeps.launchers import processes, submitted
+from krona.sweeps.launchers.settings import require
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.progress import Progress
 
+Note = Callable[..., None]  # krona.sweeps.ledger.note_job
 ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 
 
-def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Job]:
+def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *, note: Note) -> list[Job]:
     """Run all jobs, with a line for each when it starts (not known of SLURM's queue) and ends; their outcomes in order.
 
+    ``note`` enters a job that returned no outcome in the ledger, where the others enter themselves.
+
     Raises:
-        KronaError: submitit is not installed, or the cluster rejects a job.
+        KronaError: a wrong setting, no submitit, or the cluster rejects a job.
     """
-    require_package(engine)
+    require(engine, settings)
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
     here = 1 if engine == "submitit_slurm" else processes.shares(settings["n_jobs"], jobs)[0]
@@ -36,7 +37,10 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
         say(console, progress.start_line(" ".join(own or job.overrides)))
 
     def ended(job: SweepJob, outcome: Job | str) -> None:
-        outcomes[job.number] = done = outcome if isinstance(outcome, Job) else _lost(job, outcome)
+        done = outcome if isinstance(outcome, Job) else _lost(job, outcome)
+        if done is not outcome:
+            note(done, number=job.number, overrides=job.overrides)
+        outcomes[job.number] = done
         say(console, progress.end_line(done))
 
     if engine == "joblib":
@@ -48,11 +52,6 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -
     return [outcomes[job.number] for job in jobs]
 
 
-def require_package(engine: str) -> None:
-    if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
-        raise KronaError(f"hydra/launcher={engine} needs submitit, which is not installed: pip install -e '.[cluster]'")
-
-
 def typed_settings(jobs: Sequence[SweepJob]) -> set[str]:
     """The launcher's settings on the command line: ``timeout_min`` of hydra.launcher.timeout_min=60."""
     overrides = jobs[0].config.hydra.overrides.hydra
@@ -61,7 +60,5 @@ def typed_settings(jobs: Sequence[SweepJob]) -> set[str]:
 
 
 def _lost(job: SweepJob, why: str) -> Job:
-    """The outcome of a job that returned none; it is in the ledger like the others."""
-    lost = Job(" ".join(job.overrides), "failed", OUTPUTS, error=why, overrides=job.overrides)
-    ledger.note_job(lost, number=job.number, overrides=job.overrides)
-    return lost
+    """The outcome of a job that returned none."""
+    return Job(" ".join(job.overrides), "failed", OUTPUTS, error=why, overrides=job.overrides)

@@ -6,9 +6,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from types import FrameType
 from typing import Any
 
 from krona.jobs.job import Job
+from krona.jobs.processes import end_with_parent, interrupt
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
@@ -81,11 +84,13 @@ class Slot:
         for job in jobs:
             try:
                 if executor is None:
-                    executor = ProcessPoolExecutor(max_workers=1, env=self.env, initializer=begin)
+                    executor = ProcessPoolExecutor(
+                        max_workers=1, env=self.env, initializer=begin, initargs=(os.getpid(),)
+                    )
                     self.pid = executor.submit(os.getpid).result()
                 if self.stopped.is_set():
                     break
-                outcome: Job | str = executor.submit(job).result()
+                outcome: Job | str = executor.submit(run_one, job, os.getpid()).result()
             except BrokenProcessPool:
                 outcome = f"process {self.pid} was killed (out of memory?); the same command resumes where it stopped"
                 executor = self.pid = None
@@ -101,13 +106,33 @@ class Slot:
                 os.kill(self.pid, signal.SIGTERM)
 
 
-def begin() -> None:
-    """In a new process: no output on the shared screen, and Ctrl-C only through the parent."""
+def begin(parent: int) -> None:
+    """In a new process: no output on the shared screen, Ctrl-C only through the parent, and no life after it."""
     from joblib.externals.loky import process_executor
 
+    end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
     process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # the backbone that stays for the next job is no leak
+
+
+def run_one(job: Callable[[], Job], parent: int) -> Job:
+    """A job's outcome. The process ends after the job if its parent has ended: loky would wait for the next one."""
+    try:
+        return job()
+    finally:
+        signal.signal(signal.SIGTERM, partial(_between_jobs, parent))
+        _leave_if_orphaned(parent)
+
+
+def _between_jobs(parent: int, number: int, frame: FrameType | None) -> None:
+    _leave_if_orphaned(parent)
+    interrupt(number, frame)
+
+
+def _leave_if_orphaned(parent: int) -> None:
+    if os.getppid() != parent:
+        os._exit(128 + signal.SIGTERM)  # loky would catch a SystemExit
 
 
 def environment(slot: int, *, threads: int) -> dict[str, str]:

@@ -79,7 +79,6 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started:
 
 def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], typed: Collection[str], ended: Ended) -> None:
     """Submit all jobs, an array for those with the same needs, and wait. An interrupt leaves them in the queue."""
-    slurm.require(settings)
     running = _submit(jobs, settings, typed)
     asked, queued = time.monotonic(), {one.handle.job_id for one in running}
     try:

@@ -1,6 +1,7 @@
 """`krona table N --dry-run --plan`: the plan of a table's runs, printed or as JSON."""
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -30,6 +31,8 @@ def plan_sweep(
     chosen = card_of(card, cards) if card is not None else card_named(device, cards)
     if efficiency is not None and (chosen is None or not 0 < efficiency <= 1):
         raise KronaError(f"--efficiency {efficiency:g}: above 0 and at most 1, of a card that --card names")
+    if price is not None and not math.isfinite(price):
+        raise KronaError(f"--price {price:g}: expected dollars an hour, as 2.5")
     runs = planned_runs(overrides, outputs=outputs)
     composed = [run.config for run in runs if run.config is not None]
     trainer = composed[0]["trainer"] if composed else {}
