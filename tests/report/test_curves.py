@@ -49,6 +49,9 @@ def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
             scores = [run.score("dev") for run in point.runs]
             assert point.score == pytest.approx(np.mean(scores))
             assert len(scores) == 2
+            assert point.interval == (min(scores), max(scores))
+    picture = build_report(tmp_path, format="svg")
+    assert "bars: over seeds (the range of two), cut at the edge." in picture
 
 
 def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):

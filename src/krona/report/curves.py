@@ -9,6 +9,7 @@ import numpy as np
 
 from krona.metrics.statistics import Interval, t_interval
 from krona.paper import METHOD_LABELS, method_order, task_label, task_order
+from krona.report.cells import seed_range
 from krona.report.selection import StoredRun
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
@@ -23,7 +24,7 @@ class Point:
     x: float
     runs: tuple[StoredRun, ...]
     score: float
-    interval: Interval | None  # Student's t over seeds, 95 %
+    interval: Interval | None  # over seeds: the range of two, Student's t of more (95 %)
     test: float | None = None  # beside a dev score
 
 
@@ -117,4 +118,4 @@ def _point(x: float, runs: Sequence[StoredRun], split: str) -> Point:
     scores = [score for run in runs if (score := run.score(split)) is not None]
     tests = [score for run in runs if (score := run.score("test")) is not None]
     test = fmean(tests) if len(tests) == len(runs) else None
-    return Point(x, tuple(runs), fmean(scores), t_interval(scores), test)
+    return Point(x, tuple(runs), fmean(scores), seed_range(scores) or t_interval(scores), test)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from krona.messages import amount, listed
+from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table
 from krona.report.text import number, value, warning
 
@@ -13,16 +14,15 @@ WORDS = {"params": " % of the parameters", "time": " s of training"}  # of costs
 def compared(tables: Sequence[Table]) -> str:
     """``LoRA and KronA on RTE``, ``9 methods on 8 tasks``, ``KronA in 7 settings on RTE``; empty without rows."""
     rows = [row for table in tables if table.section is not None for row in table.rows]
-    columns = [c for table in tables if table.section is not None for c in table.columns if c.kind == "task"]
+    columns = [column for table in tables if table.section is not None for column in table.columns]
     labels = list(dict.fromkeys(row.label for row in rows))
-    tasks = list(dict.fromkeys(column.key for column in columns))
+    tasks = list(dict.fromkeys(task_label(column.key) for column in columns if column.kind == "task"))
     if not labels or not tasks:
         return ""
     who = listed(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} methods"
     settings = {row.differs for row in rows}
     who += f" in {amount(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
-    names = list(dict.fromkeys(column.label.split(" ")[0] for column in columns))
-    return f"{who} on {listed(names) if len(names) <= MOST_NAMED else amount(len(tasks), 'task')}"
+    return f"{who} on {listed(tasks) if len(tasks) <= MOST_NAMED else amount(len(tasks), 'task')}"
 
 
 def lead(report: Report) -> list[str]:

@@ -21,7 +21,7 @@ def drawn(curves: Curves) -> str:
     lines = {name: [(p.x, p.score, p.interval) for p in points] for name, points in curves.lines.items()}
     bars = any(interval for line in lines.values() for _, _, interval in line)
     label = ("Learning rate" if rates else "Training rows") + ", logarithmic"
-    label += "; bars: over seeds (Student's t, 95 %), cut at the edge." if bars else "."
+    label += f"; bars: over seeds ({_bars_are(curves)}), cut at the edge." if bars else "."
     slots = {name: palette.slot(points[0].runs[0].result.method) for name, points in curves.lines.items()}
     panel, y = _panel(lines, slots, 50, label, scale=math.log, text=_rate if rates else _count)
     parts += panel
@@ -37,6 +37,12 @@ def drawn(curves: Curves) -> str:
             parts += panel
     below, y = pieces.lines(y + 6, *crossings.sentences(curves))
     return pieces.frame(y + 4, [*parts, *below])
+
+
+def _bars_are(curves: Curves) -> str:
+    seeds = {len(point.runs) for points in curves.lines.values() for point in points}
+    kinds = ["the range of two"] if 2 in seeds else []
+    return "; of more: ".join(kinds + (["Student's t, 95 %"] if max(seeds) > 2 else []))
 
 
 def _panel(
