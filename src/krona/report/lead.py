@@ -67,8 +67,9 @@ def _whole(table: Table, column: Column) -> str:
     lead += f" on {what} with {value(cell)}{warning(cell)}"
     if not tied:
         tested = [other for _, other in others if other.value is not None]
-        behind = "; all others are significantly behind" if tested and all(one.p is not None for one in tested) else ""
-        return f"{lead}{behind}.{together}"
+        if tested and all(one.p is not None for one in tested):
+            lead += "; all others are significantly behind on these rows"
+        return f"{lead}.{together}"
     near = list(map(named, tied[:MOST_NAMED]))
     near += [f"{len(tied) - MOST_NAMED} more"] if len(tied) > MOST_NAMED else []
     return f"{lead}; {listed(near)} {'is' if len(tied) == 1 else 'are'} not significantly behind.{together}"

@@ -1,4 +1,4 @@
-"""The line below a table that says which differences could not have been told apart."""
+"""The line below a table that says how small a difference can be seen."""
 
 import re
 from dataclasses import replace

@@ -22,8 +22,11 @@ TITLES = {
     "effective": ("learned effective rank, log.", 1.0),
 }
 LOGARITHMIC = ("params", "rank", "effective")
+LETTER = 6.0  # px, of the small letters
 RANKS = 4  # as many different ranks are a question about rank
-LEGEND = "Lower pictures: filled and joined is the Pareto front"
+LEGEND = "Lower pictures: filled and joined is the Pareto front, where no other row scores as high at as low a cost."
+SHIFTS = (-5, 4, 15, -18, 28)  # of a name below its point, px
+Box = tuple[float, float, float, float]  # left, top, right, bottom
 Found = list[tuple[Row, Cell, Standing]]
 
 
@@ -55,8 +58,7 @@ def panels(rows: Sequence[tuple[Row, Cell]], split: str, label: str, top: float)
     sure = any(one.probability is not None for found in known.values() for *_, one in found)
     if "rank" in known:
         return parts, bottom + 40, "Lower pictures: all rows train as many parameters."
-    legend = f"{LEGEND}{', with the probability to be on it (bootstrap over seeds)' if sure else ''}."
-    return parts, bottom + 40, legend
+    return parts, bottom + 40, f"{LEGEND} %: how often that holds when the seeds are drawn anew." if sure else LEGEND
 
 
 def _by_rank(rows: Sequence[tuple[Row, Cell]]) -> dict[str, Found]:
@@ -111,36 +113,41 @@ def _panel(
             parts.append(f"<g>{told}{pieces.arrow(x(one.cost / unit), bottom + 4, 'down', slot)}</g>")
             continue
         parts.append(f'<path class="{kind}" {pieces.hue(slot)} d="{shape}" transform="{place}">{told}</path>')
-    return [*parts, *_names(found, unit, x, y, left + across)]
+    return [*parts, *_names(found, unit, x, y, left, left + across)]
 
 
 def _names(
-    found: Found, unit: float, x: Callable[[float], float], y: Callable[[float], float], right: float
+    found: Found, unit: float, x: Callable[[float], float], y: Callable[[float], float], left: float, right: float
 ) -> list[str]:
-    """The names of the points on the front, each with its probability."""
+    """The names of the points on the front, each with its probability, where they cover no point and no other name."""
     parts: list[str] = []
-    placed: list[tuple[float, float]] = []
+    taken = [_around(x(one.cost / unit), y(cell.value or 0.0)) for _, cell, one in found]
     labels = [row.label for row, *_ in found]
     for row, cell, one in found:
         if not one.on_front:
             continue
-        at, sure = x(one.cost / unit), "" if one.probability is None else f" {100 * one.probability:.0f} %"
-        anchor, aside = ("end", -8) if at > right - 90 else ("start", 8)
-        point = y(cell.value or 0.0)
-        free = (point + shift for shift in (-5, 15, -18, 28) if not _near(placed, at, point + shift))
-        if (height := next(free, None)) is None:
-            continue  # its tooltip has it
-        placed.append((at, height))
+        sure = "" if one.probability is None else f" {100 * one.probability:.0f} %"
         several = labels.count(row.label) > 1 and row.differs
-        named = pieces.label(Row(row.key, row.differs.rpartition("=")[2] if several else row.label))
-        kind = f'class="ink small" x="{at + aside:.1f}" y="{height:.1f}" text-anchor="{anchor}"'
-        _, above, below = label_parts(row.label)
+        name = row.differs.rpartition("=")[2] if several else row.label
+        width, at, point = LETTER * len(name + sure), x(one.cost / unit), y(cell.value or 0.0)
+        places = [(start, point + shift) for shift in SHIFTS for start in (at + 8, at - 8 - width)]
+        free = ((start, height) for start, height in places if left <= start and start + width <= right + 20)
+        boxes = (((start, height - 12, start + width, height + 2), start, height) for start, height in free)
+        if (place := next((place for place in boxes if not _meets(place[0], taken)), None)) is None:
+            continue  # its tooltip has it
+        box, start, height = place
+        taken.append(box)
+        _, above, below = label_parts(name)
         back = (5 if above else 0) - (8 if below else 0)  # to the line that the name began on
-        parts.append(
-            f'<text {kind}>{named}<tspan dy="{back}">{sure}</tspan></text>' if sure else f"<text {kind}>{named}</text>"
-        )
+        more = f'<tspan dy="{back}">{sure}</tspan>' if sure else ""
+        named = pieces.label(Row(row.key, name))
+        parts.append(f'<text class="ink small" x="{start:.1f}" y="{height:.1f}">{named}{more}</text>')
     return parts
 
 
-def _near(placed: list[tuple[float, float]], x: float, y: float) -> bool:
-    return any(abs(x - a) < 90 and abs(y - b) < 12 for a, b in placed)
+def _around(x: float, y: float) -> Box:
+    return x - 5, y - 5, x + 5, y + 5
+
+
+def _meets(box: Box, others: list[Box]) -> bool:
+    return any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in others)
