@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 from rich.console import Console
 from safetensors import safe_open
 
-from krona.jobs.processes import Interrupted
+from krona.jobs.processes import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.outputs import claim as ownership
 from krona.outputs.result import read_result, unpack_outcomes
@@ -393,6 +394,31 @@ def test_interrupted_is_recorded_and_goes_on(
     job, said = run(values, tmp_path)
     assert "resumes after epoch 1, step 3" in said
     assert_same(job.folder, done)
+
+
+def test_an_interrupt_that_a_library_loses_ends_the_run_after_the_epoch(
+    values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from krona.training.learner import Learner
+
+    begin, before = Learner.on_train_batch_start, signal.getsignal(signal.SIGTERM)
+
+    def lose(self: Learner, batch: Any, batch_idx: int) -> None:
+        begin(self, batch, batch_idx)
+        if self.global_step == 1:
+            with suppress(Interrupted):  # as C code does that clears every exception
+                interrupt(signal.SIGTERM, None)
+
+    monkeypatch.setattr(Learner, "on_train_batch_start", lose)
+    try:
+        with pytest.raises(Interrupted):
+            run(values, tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    monkeypatch.undo()
+    content = json.loads((tmp_path / done.name / "result.json").read_text())
+    assert (content["status"], content["progress"]["epoch"]) == ("interrupted", 1)
+    assert_same(run(values, tmp_path)[0].folder, done)
 
 
 def test_frozen_weights_are_the_backbones_to_the_bit(

@@ -30,6 +30,7 @@ from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
 MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
+COUNTED = 1_000_000  # values of an axis
 TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but with the best values of a search
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 
@@ -176,18 +177,20 @@ def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[s
     parsed = parser.parse_overrides(lines)
     count = prod(_length(one) for one in parsed if one.is_sweep_override())
     if count > MAX_RUNS:
-        some = f"{count:,}" if count % (MAX_RUNS + 1) else f"more than {MAX_RUNS:,}"  # counted no further
-        raise KronaError(f"this sweep would be {some} runs; at most {MAX_RUNS:,} at once: narrow an axis")
+        some = "" if count < COUNTED else "more than "
+        raise KronaError(
+            f"this sweep would be {some}{min(count, COUNTED):,} runs; at most {MAX_RUNS:,} at once: narrow an axis"
+        )
     (batch,) = BasicSweeper.split_arguments(parsed, None)
     return [tuple(job) for job in batch]
 
 
 def _length(axis: Override) -> int:
-    """The number of an axis's values, of more than ``MAX_RUNS`` one more. Raises KronaError for an axis without any."""
+    """The number of an axis's values, at most ``COUNTED``. Raises KronaError for an axis without any."""
     line = axis.input_line
     try:
         values = axis.sweep_iterator() if axis.is_sweep_override() else iter(())
-        count = sum(1 for _ in islice(values, MAX_RUNS + 1))
+        count = sum(1 for _ in islice(values, COUNTED))
     except ValueError as error:
         raise KronaError(f"{line}: {error}; range(START,STOP,STEP) counts from START to below STOP") from error
     except HydraException as error:

@@ -23,10 +23,25 @@ class Interrupted(BaseException):
     """Ctrl-C or SIGTERM: the run stops; the same command resumes it."""
 
 
+_came: list[int] = []  # signals of this run
+
+
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
     """A signal handler that stops the run. A second signal ends the process at once."""
+    _came.append(number)
     signal.signal(number, signal.SIG_DFL)
     raise Interrupted(number)
+
+
+def stop_if_interrupted() -> None:
+    """Raise `Interrupted` for a signal that came since `begin_run`: C code of a library can lose the first one."""
+    if _came:
+        raise Interrupted(_came[-1])
+
+
+def begin_run() -> None:
+    """Forget the signals of a run before."""
+    _came.clear()
 
 
 @contextmanager

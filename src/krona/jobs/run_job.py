@@ -16,7 +16,7 @@ from rich.console import Console
 from krona.backbones import source
 from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import devices_here, devices_wanted, require
-from krona.jobs.processes import Interrupted
+from krona.jobs.processes import Interrupted, begin_run, stop_if_interrupted
 from krona.jobs.rehearsal import rehearse
 from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError, without_password
@@ -112,6 +112,12 @@ def _run_claimed(
     from krona.training.run import run  # transformers and Lightning: not before something runs
     from krona.training.tracking import tracking
 
+    def epoch_ended(learner: Any) -> None:
+        stop_if_interrupted()
+        if after_epoch is not None:
+            after_epoch(learner)
+
+    begin_run()
     folder, settings, result = spec.folder, spec.settings, _begun(spec)
     progress = Progress(console, log, one_of_many=spec.multirun)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
@@ -120,7 +126,7 @@ def _run_claimed(
     if not (folder / "last.ckpt").is_file():  # it begins anew, and so do the values that it tracks
         claim.remove(folder / "tracked.jsonl")
     try:
-        with tracking(settings, result, folder, say=progress.say, after_epoch=after_epoch) as trackers:
+        with tracking(settings, result, folder, say=progress.say, after_epoch=epoch_ended) as trackers:
             run(
                 settings,
                 result,
