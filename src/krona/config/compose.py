@@ -177,10 +177,8 @@ def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[s
     parsed = parser.parse_overrides(lines)
     count = prod(_length(one) for one in parsed if one.is_sweep_override())
     if count > MAX_RUNS:
-        some = "" if count < COUNTED else "more than "
-        raise KronaError(
-            f"this sweep would be {some}{min(count, COUNTED):,} runs; at most {MAX_RUNS:,} at once: narrow an axis"
-        )
+        some = f"{count:,}" if count < COUNTED else f"more than {COUNTED:,}"
+        raise KronaError(f"this sweep would be {some} runs; at most {MAX_RUNS:,} at once: narrow an axis")
     (batch,) = BasicSweeper.split_arguments(parsed, None)
     return [tuple(job) for job in batch]
 
