@@ -35,7 +35,7 @@ ODD = [
 ]
 EXPECTED = (KronaError, HydraException, OmegaConfBaseException)  # one message on the command line
 
-values = st.sampled_from(ODD) | st.integers() | st.floats() | st.text(max_size=8)
+values = st.sampled_from(ODD).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=8)
 
 
 def paths(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
