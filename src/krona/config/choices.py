@@ -1,11 +1,12 @@
 """The groups of conf/ and the names that each offers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 
 from krona.config.habits import instead_of
@@ -44,6 +45,15 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
         name = chosen.get(group)
         if name is not None and name not in choices(group):
             raise KronaError(no_such(group, str(name)))
+
+
+def require_names(overrides: Iterable[Override]) -> None:
+    """Raise for a group's choice that is a number, a list of lists or a dict: Hydra would end in a TypeError."""
+    known = groups()
+    for one in overrides:
+        value = None if one.is_sweep_override() or one.key_or_group not in known else one.value()
+        if not all(name is None or isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
+            raise KronaError(no_such(one.key_or_group, str(one.input_line).partition("=")[2]))
 
 
 def no_such(group: str, name: str) -> str:

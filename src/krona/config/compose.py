@@ -25,7 +25,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from krona.config import tuned
-from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices
+from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices, require_names
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
@@ -125,6 +125,7 @@ class Composer:
     def job(self, overrides: Sequence[str]) -> Composed:
         """One job. Raises Hydra's errors, and `KronaError` for a missing value."""
         parsed = self._parser.parse_overrides(list(overrides))
+        require_names(parsed)
         chosen = tuple(str(one.input_line) for one in parsed if self._chooses(one))
         if chosen not in self._known:
             self._known[chosen] = _from_files(chosen)

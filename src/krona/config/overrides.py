@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
 
 import yaml
@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import choices, groups, no_such, require_choices
+from krona.config.choices import choices, groups, no_such, require_choices, require_names
 from krona.config.compose import STUDIES, TUNED
 from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
@@ -43,6 +43,9 @@ def normalised(arguments: Sequence[str]) -> list[str]:
             raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
         if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
+        if key in groups() and "=" in item:
+            with suppress(HydraException):  # what can't be read is told later
+                require_names([OverridesParser.create().parse_override(item)])
         if item in ("recipe=null", "callbacks=null", "logger=null"):  # they have a default, and Hydra takes no null
             ready.append(f"~{key}")
         elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays; its learning rate comes from a search
