@@ -61,6 +61,12 @@ def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 
+def test_a_rate_that_is_no_number_is_no_point(tmp_path):
+    results = [*sweep_of_rates(("krona",)), make_result("krona", "rte", 2, rows=60, change={"optimizer.lr": "x"})]
+    (curves,) = curves_of(runs_in(tmp_path, results))
+    assert [point.x for point in curves.lines["KronA"]] == list(RATES)
+
+
 def test_the_best_of_k_is_the_mean_over_all_draws():
     """Dodge et al. (2019) draw with repetition: all n^k draws, one by one."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]

@@ -111,7 +111,11 @@ def _value(run: StoredRun, setting: str) -> float | None:
     if setting == ROWS and text == "null":
         rows = run.result.splits.get("train", {}).get("rows")
         return None if rows is None else float(rows)
-    return None if text is None or float(text) <= 0 else float(text)
+    try:
+        value = float(text or "0")
+    except ValueError:  # of a result that was changed by hand
+        return None
+    return value if value > 0 else None
 
 
 def _point(x: float, runs: Sequence[StoredRun], split: str) -> Point:
