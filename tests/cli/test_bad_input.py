@@ -86,6 +86,7 @@ TYPED = [
     (["+typo=3"], "typo is no setting"),
     (["optimizer.learning_rate=3"], "optimizer.learning_rate is no setting: krona has optimizer.lr=1e-3"),
     (["+lr=1e-3"], "lr is no setting: krona has optimizer.lr=1e-3"),
+    (["+backbone=null"], "backbone=null: no such backbone; there are bert_base"),
     (["task=1e-3"], "task=1e-3: no such task; there are cola"),
     (["backbone=[[32,24]]"], "backbone=[[32,24]]: no such backbone; there are bert_base"),
     (["experiment=mine"], "experiment=mine: no such experiment; there are minilm_rank, minilm_sst2"),

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import re
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from rich.console import Console
 from safetensors import safe_open
 
+from doctor.outputs_folder import claimed, dead_pid
 from krona.jobs.processes import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.outputs import claim as ownership
@@ -394,6 +396,21 @@ def test_interrupted_is_recorded_and_goes_on(
     job, said = run(values, tmp_path)
     assert "resumes after epoch 1, step 3" in said
     assert_same(job.folder, done)
+
+
+def test_what_a_process_left_that_was_killed_at_the_end_of_its_run_is_swept(
+    values: dict[str, Any], done: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / done.name))
+    there = {path.name for path in folder.iterdir()}
+    claimed(folder, pid=dead_pid())
+    (folder / "last.ckpt").write_bytes(b"x")
+    (folder / ".own-0123").mkdir()
+    assert run(values, tmp_path)[0].state == "skipped"
+    assert {path.name for path in folder.iterdir()} == there
+    claimed(folder, pid=os.getpid())  # a living owner's stay
+    run(values, tmp_path)
+    assert (folder / "claim.json").exists()
 
 
 def test_an_interrupt_that_a_library_loses_ends_the_run_after_the_epoch(

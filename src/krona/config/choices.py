@@ -51,8 +51,12 @@ def require_names(overrides: Iterable[Override]) -> None:
     """Raise for a group's choice that is a number, a list of lists or a dict: Hydra would end in a TypeError."""
     known = groups()
     for one in overrides:
-        value = None if one.is_sweep_override() or one.key_or_group not in known else one.value()
-        if not all(name is None or isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
+        if one.key_or_group not in known or one.is_sweep_override():
+            continue
+        value = one.value()
+        if value is None and not one.is_add():  # a group can be left out, and taken away
+            continue
+        if not all(isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
             raise KronaError(no_such(one.key_or_group, str(one.input_line).partition("=")[2]))
 
 

@@ -4,7 +4,7 @@ A finished run is shown and not run again; an interrupted one resumes. A run is 
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -111,6 +111,8 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
     try:
         try:
             outcome = known_outcome(spec)
+            if outcome is not None and outcome.state == "skipped":
+                _tidy(spec.folder)
             if outcome is None:
                 require(spec.settings)
                 held = claim.claim(spec.folder)
@@ -162,6 +164,19 @@ def _claimed_by_other(spec: JobSpec) -> Job:
     owner = claim.owner(spec.folder) or {}
     error = f"{spec.run_id} is being run by process {owner.get('pid', '?')} on {owner.get('host', '?')}"
     return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what a process has left in a done run's folder that was killed at its very end."""
+    left = [folder / "claim.json", folder / "last.ckpt", *folder.glob(".own-*")]
+    if not any(path.exists() for path in left) or claim.owner(folder) is not None:
+        return
+    with suppress(KronaError, OSError):  # a folder that can't be written to is left as it is
+        if (held := claim.claim(folder)) is not None:  # it sweeps the rest
+            try:
+                held.remove(folder / "last.ckpt")
+            finally:
+                held.release()
 
 
 def _clear(spec: JobSpec, held: claim.Claim) -> None:
