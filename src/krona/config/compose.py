@@ -125,9 +125,9 @@ class Composer:
     def job(self, overrides: Sequence[str]) -> Composed:
         """One job. Raises Hydra's errors, and `KronaError` for a missing value."""
         parsed = self._parser.parse_overrides(list(overrides))
-        require_names(parsed)
         chosen = tuple(str(one.input_line) for one in parsed if self._chooses(one))
         if chosen not in self._known:
+            require_names(parsed)
             self._known[chosen] = _from_files(chosen)
         shared, choices = self._known[chosen]
         cfg = copy.deepcopy(shared)

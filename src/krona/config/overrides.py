@@ -34,16 +34,16 @@ def normalised(arguments: Sequence[str]) -> list[str]:
         raise KronaError(f"{' '.join(sweeps)}: one sweep at a time; give each its own command, they may run at once")
     if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
-    ready = []
+    ready, known = [], groups()
     for item in arguments:
         key = item.lstrip("+~").split("=", 1)[0]
         if key == "sweeps" and not multirun and not item.startswith("~"):
             raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
         if key == "hydra/launcher" and not multirun:
             raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
-        if key in groups() and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
+        if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
             raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
-        if key in groups() and "=" in item:
+        if key in known and "=" in item:
             with suppress(HydraException):  # what can't be read is told later
                 require_names([OverridesParser.create().parse_override(item)])
         if item in ("recipe=null", "callbacks=null", "logger=null"):  # they have a default, and Hydra takes no null

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from krona.messages import amount, first_few
 from krona.outputs.degenerate import SIGN
@@ -101,6 +101,14 @@ def spread(cell: Cell) -> str:
     if cell.seed_range is not None:
         return "…".join(number(end, min(2, cell.digits)) for end in cell.seed_range)
     return "" if cell.half_width is None else f"±{number(cell.half_width, min(2, cell.digits))}"
+
+
+def over_seeds(cells: Iterable[Cell]) -> list[str]:
+    """``the range of two; of more: Student's t, 95 %``: what the cells show of their seeds, if some do."""
+    shown = list(cells)
+    kinds = ["the range of two"] if any(cell.seed_range for cell in shown) else []
+    kinds += ["Student's t, 95 %"] if any(cell.interval and not cell.seed_range for cell in shown) else []
+    return ["; of more: ".join(kinds)] if kinds else []
 
 
 def seed_count(cell: Cell) -> str:

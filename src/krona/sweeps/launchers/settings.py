@@ -7,17 +7,16 @@ from typing import Annotated, Any
 from annotated_types import Ge, Le
 
 from krona.config.arguments import mismatches
+from krona.config.settings import NonNegative, Positive
 from krona.config.types import MOST
 from krona.messages import KronaError
 from krona.sweeps.launchers import slurm
 
-Count = Annotated[int, Ge(0), Le(MOST)]
-Positive = Annotated[int, Ge(1), Le(MOST)]
 HINTS: Mapping[str, Any] = {
     "n_jobs": Annotated[int, Ge(-1), Le(MOST)],
-    "signal_delay_s": Count,
-    "max_num_timeout": Count,
-    "gpus_per_node": Count | None,
+    "signal_delay_s": NonNegative,
+    "max_num_timeout": NonNegative,
+    "gpus_per_node": NonNegative | None,
     **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node", "cpus_per_task", "array_parallelism"), Positive),
     "mem_gb": Positive | None,
 }

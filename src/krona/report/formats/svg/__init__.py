@@ -89,11 +89,9 @@ def _drawn(
 
 def _lines_are(cells: list[Cell]) -> str:
     """What the two lines of a row are, as far as some row has them."""
-    upper = ["the range of two"] if any(cell.seed_range for cell in cells) else []
-    upper += ["Student's t, 95 %"] if any(cell.interval and not cell.seed_range for cell in cells) else []
-    told = [f"Upper line: over seeds ({'; of more: '.join(upper)})."] if upper else []
+    told = [f"Upper line: over seeds ({kinds})." for kinds in text.over_seeds(cells)]
     if any(cell.test_interval for cell in cells):
-        told.append(f"{'Lower line' if upper else 'Line'}: over test sets (bootstrap, 95 %).")
+        told.append(f"{'Lower line' if told else 'Line'}: over test sets (bootstrap, 95 %).")
     return " ".join(told)
 
 

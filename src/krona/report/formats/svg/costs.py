@@ -84,9 +84,7 @@ def _panel(
     title, unit = TITLES[cost]
     spent = [one.cost / unit for *_, one in found]
     if cost in LOGARITHMIC:
-        low, high = math.log10(min(spent)), math.log10(max(spent))
-        short = max(0.0, 1 - (high - low)) / 2  # a decade at least
-        low, high = low - short, high + short
+        low, high = pieces.decade(spent)
         steps = (1.0,) if cost == "params" else (1.0, 3.0)
         ticks = [step * 10.0**power for power in range(math.floor(low), math.floor(high) + 1) for step in steps]
         ticks = [tick for tick in ticks if low <= math.log10(tick) <= high] or [min(spent)]

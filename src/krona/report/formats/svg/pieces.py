@@ -3,7 +3,7 @@
 import itertools
 import math
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from html import escape
 
 from krona.report import palette
@@ -73,6 +73,13 @@ def label(row: Row) -> str:
     shown = name + (f'<tspan dy="-5" style="font-size:10px">{above}</tspan>' if above else "")
     shown += f'<tspan dy="8" style="font-size:10px">{below}</tspan>' if below else ""
     return shown + (f'<tspan class="soft" style="font-size:10px"> {escape(row.differs)}</tspan>' if row.differs else "")
+
+
+def decade(values: Sequence[float]) -> tuple[float, float]:
+    """A logarithmic axis' ends as exponents: a decade at least, so that a few percent do not look like a difference."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    short = max(0.0, 1 - (high - low)) / 2
+    return low - short, high + short
 
 
 def far_below(values: list[float]) -> float | None:

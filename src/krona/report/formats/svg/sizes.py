@@ -8,6 +8,7 @@ from krona.outputs.degenerate import SIGN
 from krona.report import palette
 from krona.report.formats.svg import pieces
 from krona.report.table import Cell, Row
+from krona.report.text import over_seeds
 
 LEFT, RIGHT, HEIGHT = 72, 130, 300
 
@@ -23,7 +24,7 @@ def drawn(head: list[str], top: float, label: str, found: Lines, remarks: list[s
     marks = pieces.ticks(*_range([cell for _, cell in points]))
     left, right, bottom = LEFT, pieces.WIDTH - RIGHT, top + HEIGHT
 
-    low, high = _decade(sizes)
+    low, high = pieces.decade(sizes)
 
     def x(size: int) -> float:
         part = (math.log10(size) - low) / (high - low)
@@ -48,9 +49,7 @@ def drawn(head: list[str], top: float, label: str, found: Lines, remarks: list[s
     parts.append(pieces.words(across, bottom + 40, "trainable parameters, logarithmic", "ink", "middle"))
     parts.append(f'<g transform="translate(16,{top + HEIGHT / 2:.0f}) rotate(-90)">'
                  f'{pieces.words(0, 0, f"{label}, score (0–100)", "ink", "middle")}</g>')  # fmt: skip
-    kinds = ["the range of two"] if any(cell.seed_range for _, cell in points) else []
-    kinds += ["Student's t, 95 %"] if any(cell.interval and not cell.seed_range for _, cell in points) else []
-    bars_are = [f"Bars: over seeds ({'; of more: '.join(kinds)}){cut}."] if bars else []
+    bars_are = [f"Bars: over seeds ({kinds}){cut}." for kinds in over_seeds(cell for _, cell in points)]
     below, end = pieces.lines(bottom + 64, *bars_are, *remarks)
     return pieces.frame(end + 4, [*parts, *below])
 
@@ -68,13 +67,6 @@ def lines_by_size(rows: list[tuple[Row, Cell]]) -> Lines:
 
 def _slot(line: list[Point]) -> int:
     return palette.slot(next(run.result.method for _, cell in line for run in cell.runs))
-
-
-def _decade(sizes: list[int]) -> tuple[float, float]:
-    """The axis' ends as exponents: a decade at least, so that a few percent are not shown as a difference."""
-    low, high = math.log10(sizes[0]), math.log10(sizes[-1])
-    short = max(0.0, 1 - (high - low)) / 2
-    return low - short, high + short
 
 
 def _line(
