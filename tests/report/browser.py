@@ -1,107 +1,147 @@
-"""A real Chromium, driven through its driver's HTTP interface; nothing but the standard library."""
+"""Drive a real Chromium through the DevTools protocol on a pipe, with nothing but the standard library."""
 
 import base64
+import fcntl
 import json
+import os
+import select
 import shutil
-import socket
+import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-BROWSER, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
+import pytest
+
+BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
     "--disable-background-networking", "--disable-component-update", "--allow-file-access-from-files",
 )  # fmt: skip
+TIMEOUT = 30.0  # seconds for one command or for a page to load
+needs_browser = pytest.mark.skipif(not BROWSER, reason="Chromium was not found: install the package `chromium`")
+# Chromium reads commands from descriptor 3 and writes answers to descriptor 4.
+START = ["bash", "-c", 'exec "${@:3}" 3<&"$1" 4>&"$2"', "start"]
 
 
 class Page:
-    """One window. ``run`` evaluates a function body in the page and gives back what it returns."""
+    """One page of the browser."""
 
-    def __init__(self, address: str, session: str) -> None:
-        self.address = f"{address}/session/{session}"
+    def __init__(self, commands: int, answers: int) -> None:
+        self._commands, self._answers = commands, answers
+        self._unread = b""
+        self._number, self._session = 0, ""
+        self._events: list[dict[str, Any]] = []
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self._call(f"{domain}.enable")
 
     def open(self, path: Path) -> None:
-        _call(f"{self.address}/url", {"url": path.as_uri()})
+        """Load the file and wait until its scripts have run; TimeoutError if they do not end."""
+        self._events.clear()
+        self._call("Page.navigate", url=path.as_uri())
+        end = time.monotonic() + TIMEOUT
+        while not any(event["method"] == "Page.loadEventFired" for event in self._events):
+            self._receive(end)
 
     def run(self, script: str, *arguments: Any) -> Any:
-        return _call(f"{self.address}/execute/sync", {"script": script, "args": list(arguments)})
+        """Return the value of a function body evaluated in the page."""
+        call = f"(function () {{ {script} }})(...{json.dumps(arguments)})"
+        answer = self._call("Runtime.evaluate", expression=call, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
+        return answer["result"].get("value")
 
     def press(self, *keys: str) -> None:
-        codes = {"Tab": "\ue004", "Enter": "\ue007", "Escape": "\ue00c"}
-        steps = [{"type": kind, "value": codes[key]} for key in keys for kind in ("keyDown", "keyUp")]
-        _call(f"{self.address}/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": steps}]})
+        codes = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, "")}
+        for key in keys:
+            code, text = codes[key]
+            same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
+            self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
+            self._call("Input.dispatchKeyEvent", type="keyUp", **same)
 
     def console(self) -> list[str]:
-        """What the page wrote to the console since the last call, warnings and errors."""
-        return [
-            f"{entry['level']}: {entry['message']}" for entry in _call(f"{self.address}/se/log", {"type": "browser"})
-        ]
+        """Return the messages, errors and exceptions since the page was opened."""
+        self.run("return 0")  # events that were sent before this answer have arrived
+        names = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
+        return [json.dumps(event) for event in self._events if event["method"] in names]
+
+    def requests(self) -> list[str]:
+        """Return the addresses that the page asked for since it was opened, without embedded data."""
+        self.run("return 0")
+        sent = [event["params"] for event in self._events if event["method"] == "Network.requestWillBeSent"]
+        addresses = [one["request"]["url"] for one in sent]
+        return [address for address in addresses if not address.startswith("data:")]
 
     def look(self, *, width: int, height: int = 900, dark: bool = False) -> None:
-        self._cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._call("Emulation.setDeviceMetricsOverride", **size)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._cdp("Emulation.setEmulatedMedia", media="", features=[scheme])
+        self._call("Emulation.setEmulatedMedia", media="", features=[scheme])
 
     def printed(self, *, width: int) -> None:
-        """As on paper that is ``width`` CSS pixels wide, until the next `look`."""
+        """Show the page as on paper that is ``width`` CSS pixels wide, until the next `look`."""
         self.look(width=width)
-        self._cdp("Emulation.setEmulatedMedia", media="print")
+        self._call("Emulation.setEmulatedMedia", media="print")
 
     def screenshot(self, path: Path, *, whole: bool = True) -> None:
-        data = self._cdp("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
+        data = self._call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
         path.write_bytes(base64.b64decode(data))
 
-    def _cdp(self, command: str, **parameters: Any) -> Any:
-        return _call(f"{self.address}/goog/cdp/execute", {"cmd": command, "params": parameters})
+    def _call(self, method: str, **parameters: Any) -> Any:
+        self._number += 1
+        command = {"id": self._number, "method": method, "params": parameters}
+        if self._session:
+            command["sessionId"] = self._session
+        os.write(self._commands, json.dumps(command).encode() + b"\0")
+        end = time.monotonic() + TIMEOUT
+        while (answer := self._receive(end)).get("id") != self._number:
+            pass
+        if "error" in answer:
+            raise RuntimeError(f"{method}: {answer['error']['message']}")
+        return answer["result"]
+
+    def _receive(self, end: float) -> dict[str, Any]:
+        """Return the next message; events are kept too."""
+        while b"\0" not in self._unread:
+            if not select.select([self._answers], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise TimeoutError(f"Chromium did not answer within {TIMEOUT:g} s.")
+            part = os.read(self._answers, 1 << 20)
+            if not part:
+                raise RuntimeError("Chromium has ended.")
+            self._unread += part
+        message, _, self._unread = self._unread.partition(b"\0")
+        found: dict[str, Any] = json.loads(message)
+        if "method" in found:
+            self._events.append(found)
+        return found
 
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Page]:
-    """A browser with a new profile; it and its driver are ended at the end."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert DRIVER
+    """Start a browser with a new profile, and end it and its processes at the end."""
     assert BROWSER
-    driver = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    address, session = f"http://127.0.0.1:{port}", None
+    ends = [*os.pipe(), *os.pipe()]
+    pipes = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # out of the way of 3 and 4
+    for end in ends:
+        os.close(end)
+    their_read, our_write, our_read, their_write = pipes
+    command = [BROWSER, *FLAGS, "--remote-debugging-pipe", f"--user-data-dir={profile}"]
+    process = subprocess.Popen(
+        [*START, str(their_read), str(their_write), *command],
+        pass_fds=(their_read, their_write), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    os.close(their_read)
+    os.close(their_write)
     try:
-        _wait_for(address)
-        options = {"binary": BROWSER, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}
-        session = _call(f"{address}/session", {"capabilities": {"alwaysMatch": wanted}})["sessionId"]
-        yield Page(address, session)
+        yield Page(our_write, our_read)
     finally:
-        if session is not None:
-            request = urllib.request.Request(f"{address}/session/{session}", method="DELETE")
-            urllib.request.urlopen(request, timeout=30).close()
-        driver.terminate()
-        driver.wait(timeout=30)
-
-
-def _wait_for(address: str) -> None:
-    for _ in range(200):
-        try:
-            with urllib.request.urlopen(f"{address}/status", timeout=5):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("chromedriver did not start")
-
-
-def _call(url: str, content: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        url, data=json.dumps(content).encode(), headers={"Content-Type": "application/json"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return json.load(answer)["value"]
-    except urllib.error.HTTPError as error:
-        with error:
-            raise RuntimeError(json.load(error)["value"]["message"]) from None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(our_write)
+        os.close(our_read)

@@ -7,7 +7,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.studies import data_of, in_words
-from report.browser import BROWSER, DRIVER, chromium
+from report.browser import chromium, needs_browser
 from report.generate import make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
@@ -87,7 +87,7 @@ def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(file, tmp_pat
     assert len(report.runs) == 1
 
 
-@pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
+@needs_browser
 @pytest.mark.slow
 def test_its_pictures_in_chromium(outputs, tmp_path):
     page = tmp_path / "study.html"

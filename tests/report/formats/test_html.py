@@ -12,11 +12,10 @@ from krona.outputs import index
 from krona.outputs.result import outcomes
 from krona.report.build import build_report, collect
 from krona.report.formats.html.data import page_data
-from report.browser import BROWSER, DRIVER, FLAGS, chromium
+from report.browser import BROWSER, FLAGS, chromium, needs_browser
 from report.generate import grid, make_result, write_all, write_thousand
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
-needs_browser = pytest.mark.skipif(not (BROWSER and DRIVER), reason="chromium or chromedriver is not installed")
 OVERFLOW = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -65,7 +64,7 @@ def test_a_score_of_zero_is_a_score(tmp_path):
     assert row["cells"]["rte"]["v"] == 0
 
 
-@pytest.mark.skipif(not BROWSER, reason="chromium is not installed")
+@needs_browser
 class TestPictures:
     """What the script draws, as chromium leaves it in the page."""
 

@@ -23,7 +23,7 @@ function costPictures(about, column, rows, point, yLabel) {
       const more = `${told(spent / unit)}; on the front: ${p === null ? (onFront ? "yes" : "no") : sureness(p)}`;
       return { ...point(one, spent / unit), hollow: !onFront, more };
     });
-    const sizes = points.map((p) => p.x);
+    const sizes = points.map((p) => p.x).filter((size) => size > 0);
     const log = cost === "params" || Math.max(...sizes) > 20 * Math.min(...sizes);
     if (cost === "params") joinSizes(points);
     const front = points.filter((p) => !p.hollow);

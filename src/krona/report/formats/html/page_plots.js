@@ -59,8 +59,15 @@ function axisEnds(values, { log = false, zero = false, least = 0, part = 0.06 } 
 
 // A frame with axes; gives back the picture and the maps from values to places.
 function frame(title, xs, ys, { log = false, names = null, xLabel = "", yLabel = "score (0–100)", whole = false, zero = false } = {}) {
-  const warp = log ? Math.log10 : (x) => x;
-  const [x0, x1] = names ? [-0.5, names.length - 0.5] : axisEnds(xs, { log, zero, least: whole ? 1 : 0 });
+  const positive = log ? xs.filter((x) => x > 0) : xs;
+  let [x0, x1] = names ? [-0.5, names.length - 0.5] : axisEnds(positive, { log, zero, least: whole ? 1 : 0 });
+  const labels = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, { least: whole ? 1 : 0 })).map((t) => [t, short(t)]);
+  const zeroPlace = x0 - 0.1 * (x1 - x0); // a logarithmic axis has no zero: it stands apart, left of the others
+  if (positive.length < xs.length) {
+    labels.unshift([0, "0"]);
+    x0 = zeroPlace - 0.06 * (x1 - x0);
+  }
+  const warp = (x) => (!log ? x : x > 0 ? Math.log10(x) : zeroPlace);
   const [y0, y1] = axisEnds(ys, { least: 1, part: 0.08 });
   const slanted = names !== null && names.length > 7; // so many do not fit side by side
   const bottom = BOX.bottom + (slanted ? 34 : 0);
@@ -73,9 +80,8 @@ function frame(title, xs, ys, { log = false, names = null, xLabel = "", yLabel =
     svg.append(drawn("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: y(t), y2: y(t) }),
       drawn("text", { x: BOX.left - 6, y: y(t) + 4, "text-anchor": "end" }, short(t)));
   }
-  const marks = names ? names.map((name, i) => [i, name]) : (log ? logTicks(10 ** x0, 10 ** x1) : ticks(x0, x1, { least: whole ? 1 : 0 })).map((t) => [t, short(t)]);
   const skip = names ? Math.ceil(names.length / 20) : 1;
-  marks.filter((_, i) => i % skip === 0).forEach(([at, text]) => {
+  labels.filter((_, i) => i % skip === 0).forEach(([at, text]) => {
     const place = `translate(${x(at)},${BOX.height - bottom + 16})`;
     const turned = slanted ? { "text-anchor": "end", transform: `${place} rotate(-50)` } : { "text-anchor": "middle", transform: place };
     svg.append(drawn("text", turned, text));
