@@ -93,7 +93,7 @@ def run(root: Path, *command: str) -> str:
 
 
 def krona(root: Path, *arguments: str) -> str:
-    return run(root, "-m", "krona.cli.krona", *arguments)
+    return run(root, "-m", "krona", *arguments)
 
 
 def test_nothing_else_is_changed(copy: Path) -> None:

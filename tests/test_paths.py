@@ -1,5 +1,6 @@
 """Where configs, sweeps and results are looked for: a user's own folders before krona's."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +12,9 @@ import pytest
 from krona import paths
 from krona.config.choices import choices, groups, own_branches
 from krona.config.compose import axes_of, compose_job, hydra_session
+from krona.config.targets import find
 from krona.messages import KronaError
+from typed_run import train
 
 MINE = "# @package _global_\ndefaults: [lora, _self_]\nmethod: {name: mine, rank: 3}\n"
 
@@ -124,3 +127,33 @@ def test_an_installed_packages_results_are_in_the_working_directory(here: Path) 
     )  # fmt: skip
     shipped = str(here / "site" / "krona" / "shipped" / "conf")
     assert json.loads(done.stdout) == [True, shipped, str(here / "outputs"), ["-P", "-m", "krona", "train"]]
+
+
+def own_modules(folder: Path) -> None:
+    """A branch, a neighbour that it imports, and a module that a library might look for."""
+    write(folder / "my_branch.py", "from my_neighbour import LoRA\n\n\nclass Mine(LoRA): ...\n")
+    write(folder / "my_neighbour.py", "from krona.methods.lora import LoRA\n")
+    write(folder / "conf" / "method" / "mine.yaml", MINE.replace("rank: 3", "_target_: my_branch.Mine"))
+    write(folder / "brotli.py", "raise SystemExit('brotli.py was run')\n")
+
+
+def test_only_a_module_that_a_target_names_is_imported_and_its_neighbours(here: Path) -> None:
+    own_modules(here)
+    for name in ("my_branch", "my_neighbour", "brotli"):
+        assert importlib.util.find_spec(name) is None
+    assert find("my_branch.Mine", "method._target_", "branch", own=True).__name__ == "Mine"
+    assert str(here) not in sys.path
+    assert importlib.util.find_spec("brotli") is None
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("brotli")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [["-m", "seed=0,1", "hydra/launcher=joblib"], ["trainer.devices=2"]])
+def test_an_own_module_in_other_processes(how: list[str], here: Path) -> None:
+    own_modules(here)
+    small = ["method=mine", "profile=demo", "trainer.max_steps=1", "optimizer.warmup_steps=0", "data.train_rows=16"]
+    done = train(here / "outputs", *small, *how, cwd=here)
+    results = [json.loads(file.read_text()) for file in here.glob("outputs/mine-*/result.json")]
+    assert [result["status"] for result in results] == ["done"] * (2 if "-m" in how else 1), done.stdout + done.stderr
+    assert done.returncode == 0

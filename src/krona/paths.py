@@ -2,7 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
 
 _SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/ and sweeps/ in an installed package (setup.py)
 INSTALLED = _SHIPPED.is_dir()  # from a wheel; not from the repository, nor by `pip install -e`
@@ -53,8 +59,62 @@ def program(name: str) -> list[str]:
     return [sys.executable, *own]
 
 
-def see_own_modules() -> None:
-    """Let ``_target_`` name modules of the working directory. They come last: none can stand in for a library."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+def hide_working_directory() -> None:
+    """Take the working directory off ``sys.path``, here and in every Python process that this one starts.
+
+    ``python -m krona`` and an empty entry of PYTHONPATH put it there. Then an optional import of a library, such as
+    brotli, would run a file that happens to lie there. It stays where PYTHONPATH names it, where krona itself is
+    imported from it, and where it is the folder of the script (``python train.py``).
+    """
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
+    main = sys.modules["__main__"]
+    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
+    started = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None  # not by -m
+    script = {Path(started).resolve().parent} if started is not None else set()
+    here, kept = Path.cwd(), {Path(entry).absolute() for entry in named} | {Path(__file__).parents[1]} | script
+    if here not in kept:
+        sys.path[:] = [entry for entry in sys.path if Path(entry).absolute() != here]
+
+
+def import_own(name: str) -> ModuleType:
+    """Import a module that a ``_target_`` names: an installed one, or one of the working directory."""
+    allow_own([name])
+    return import_module(name)
+
+
+def allow_own(names: Iterable[str]) -> None:
+    """Let modules of the working directory be imported by these dotted names, and no other one."""
+    if _OWN not in sys.meta_path:
+        sys.meta_path.append(_OWN)  # the last: no module there can replace an installed one
+    _OWN.named |= {name.partition(".")[0] for name in names}
+
+
+class _OwnModules(MetaPathFinder):
+    """Finds the modules of the working directory that are named, and those that these modules import."""
+
+    def __init__(self) -> None:
+        self.named: set[str] = set()
+        self.found: set[str] = set()
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        if path is not None or not (fullname in self.named or _importer() in self.found):
+            return None
+        spec = PathFinder.find_spec(fullname, [str(Path.cwd())])
+        if spec is not None:
+            self.found.add(fullname)
+        return spec
+
+
+def _importer() -> str:
+    """The top-level name of the module whose import statement is being executed."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and _top_level(frame) in ("importlib", "_frozen_importlib"):
+        frame = frame.f_back
+    return _top_level(frame)
+
+
+def _top_level(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__")).partition(".")[0]
+
+
+_OWN = _OwnModules()

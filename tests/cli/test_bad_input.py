@@ -380,7 +380,7 @@ def test_a_folder_that_cant_be_used_is_one_line(
         raise error
 
     monkeypatch.setattr(krona, "app", refused)
-    monkeypatch.setattr(krona.paths, "see_own_modules", lambda: None)
+    monkeypatch.setattr(krona.paths, "hide_working_directory", lambda: None)
     with pytest.raises(SystemExit) as end:
         krona.main()
     assert end.value.code == 1

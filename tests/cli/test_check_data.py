@@ -112,7 +112,7 @@ def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) 
 
 def krona(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "krona.cli.krona", *arguments]
+    command = [sys.executable, "-m", "krona", *arguments]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100, check=False)
 
 

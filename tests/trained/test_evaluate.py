@@ -238,7 +238,7 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
 
 def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     run, output = encoders["rte"], tmp_path / "a.jsonl"
-    typed = [sys.executable, "-m", "krona.cli.krona", "evaluate", run.name, "--split", "dev", "--output", str(output)]
+    typed = [sys.executable, "-m", "krona", "evaluate", run.name, "--split", "dev", "--output", str(output)]
     environment = {**os.environ, "KRONA_OUTPUTS": str(outputs)}
     done = subprocess.run(typed, env=environment, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stderr) == (0, "")

@@ -305,7 +305,7 @@ def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
             pipe.flush()
             interrupted.wait()
 
-    command = [sys.executable, "-m", "krona.cli.krona", "predict", str(sst2), "--input", str(source), "--output"]
+    command = [sys.executable, "-m", "krona", "predict", str(sst2), "--input", str(source), "--output"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
 
     def typed(output: Path) -> subprocess.Popen[str]:
@@ -342,7 +342,7 @@ def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
 
 def test_text_and_run_as_typed(rte: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "krona.cli.krona", "predict", rte.name, "--text", "It rains.", "It is wet.",
+        [sys.executable, "-m", "krona", "predict", rte.name, "--text", "It rains.", "It is wet.",
          "--batch-size", "2"],
         env={**os.environ, "KRONA_OUTPUTS": str(rte.parent)}, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
@@ -356,7 +356,7 @@ def test_text_and_run_as_typed(rte: Path) -> None:
 def test_a_standard_output_without_room_is_one_message(sst2: Path, rows: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "krona.cli.krona", "predict", str(sst2), "--input", str(rows)],
+            [sys.executable, "-m", "krona", "predict", str(sst2), "--input", str(rows)],
             stdout=full, stderr=subprocess.PIPE, text=True, timeout=120,
         )  # fmt: skip
     message = "error: standard output could not be written: No space left on device\n"

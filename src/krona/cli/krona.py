@@ -24,7 +24,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point; wrong input gives one message on stderr and exit code 1."""
-    paths.see_own_modules()
+    paths.hide_working_directory()
     try:
         app()
     except Exception as error:
@@ -224,6 +224,3 @@ def dashboard(
 app.registered_commands[:0] = start.app.registered_commands
 for _room in (params, power, trained):
     app.registered_commands += _room.app.registered_commands
-
-if __name__ == "__main__":
-    main()

@@ -14,12 +14,12 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import put_aside_other_launchers
+from krona.config.choices import named_targets, put_aside_other_launchers
 from krona.config.hydra_folders import refuse_rerun
 from krona.config.overrides import explain, normalised
 from krona.jobs.processes import PARENT, Interrupted, end_with_parent, interrupt, leave, leave_interrupted
 from krona.messages import KronaError
-from krona.paths import see_own_modules
+from krona.paths import allow_own, hide_working_directory
 from krona.screen import as_typed
 from krona.training.ranks import require_one_launch
 
@@ -36,8 +36,9 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
             end_with_parent(int(parent))
         require_one_launch(arguments)
         refuse_rerun(arguments)
-        see_own_modules()
+        hide_working_directory()
         _search_also(arguments)
+        allow_own(named_targets(arguments))  # Hydra itself imports those of hydra.callbacks
         sys.argv[1:] = ready = normalised(arguments)
         put_aside_other_launchers()
         text = None if shown is None else shown(ready)

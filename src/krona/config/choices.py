@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +13,8 @@ from hydra.core.plugins import Plugins
 from krona.config.habits import instead_of
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
+
+TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # in a YAML, or in an override
 
 
 def groups() -> list[str]:
@@ -35,8 +38,18 @@ def own_branches() -> set[str]:
 
 def own_targets() -> set[str]:
     """The classes that any YAML of conf/, the user's own or krona's, names: krona trusts these files."""
-    texts = (file.read_text("utf-8") for folder in conf_folders() for file in folder.rglob("*.yaml"))
-    return {path for text in texts for path in re.findall(r"""_target_["']?\s*:\s*["']?([\w.]+)""", text)}
+    return _targets_in(conf_folders())
+
+
+def named_targets(arguments: Iterable[str]) -> set[str]:
+    """The classes that a command line or a YAML of the user's own conf/ names."""
+    typed = {path for item in arguments for path in TARGET.findall(item)}
+    return typed | _targets_in(conf_folders()[:-1])
+
+
+def _targets_in(folders: Iterable[Path]) -> set[str]:
+    texts = (file.read_text("utf-8") for folder in folders for file in folder.rglob("*.yaml"))
+    return {path for text in texts for path in TARGET.findall(text)}
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:

@@ -5,7 +5,6 @@ One that was read from a file (a result, a sweep's command, a study) may name th
 YAML of conf/ names. Everything else is refused before it is imported.
 """
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +15,7 @@ from hydra.utils import instantiate
 from krona.config.choices import own_targets
 from krona.config.settings import Optimizer
 from krona.messages import KronaError, shortened
+from krona.paths import import_own
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
 def _imported(path: Any, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
+        return getattr(import_own(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
 

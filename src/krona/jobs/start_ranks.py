@@ -68,7 +68,7 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
         "TORCHELASTIC_RUN_ID": uuid.uuid4().hex, "TORCHELASTIC_USE_AGENT_STORE": True,
     }  # fmt: skip
-    command = [sys.executable, "-m", "krona.jobs.rank", str(folder / "spec"), str(folder / "outcome")]
+    command = [sys.executable, "-P", "-m", "krona.jobs.rank", str(folder / "spec"), str(folder / "outcome")]
     output = None if rank == 0 else (folder / f"rank-{rank}.log").open("wb")
     try:
         return subprocess.Popen(
