@@ -8,10 +8,11 @@ import pytest
 from rich.console import Console
 
 from krona.config import check
+from krona.config.settings import Optimizer
 from krona.jobs.processes import quiet_libraries
 from krona.jobs.run_job import run_job
 from krona.paths import PROJECT
-from krona.training.schedule import schedule_notes
+from krona.training.schedule import count_warmup_steps, schedule_notes
 from one_job import config, typed
 
 
@@ -25,6 +26,19 @@ def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
     assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
     assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
     assert notes(4000, "optimizer.warmup_steps=500") == ""
+
+
+def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:
+    assert notes(500, "optimizer.warmup_steps=0.06") == ""
+    assert "the warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
+
+
+@pytest.mark.parametrize(
+    ("given", "total", "steps"), [(0.06, 2675, 161), (0.0, 10, 0), (0.5, 3, 2), (500, 10, 500), (1, 9, 1)]
+)
+def test_warm_up_steps(given: float, total: int, steps: int) -> None:
+    optimizer = Optimizer(target="torch.optim.AdamW", lr=1e-3, warmup_steps=given)
+    assert count_warmup_steps(optimizer, total) == steps
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ _LR = Habit("optimizer.lr=1e-3")
 _EPOCHS = Habit("trainer.max_epochs=3")
 _STEPS = Habit("trainer.max_steps=300")
 _BATCH = Habit("batch_size=32", "rows of one step over all devices")
-_WARMUP = Habit("optimizer.warmup_steps=100", "steps, no ratio")
+_WARMUP = Habit("optimizer.warmup_steps=100", "steps; 0.06 is a share of all steps")
 _CLIP = Habit("optimizer.gradient_clip=0.5")
 _ACCUMULATE = Habit(
     "trainer.accumulate_grad_batches=2", "micro_batch_size=25 computes one batch in parts: less memory, same gradient"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Le, Lt
 
 from krona.config.types import MOST
 from krona.tasks.task import Task
@@ -65,7 +65,7 @@ class Optimizer:
     target: str
     lr: Annotated[float, Ge(0)]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    warmup_steps: NonNegative
+    warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]  # below 1: a share of all steps, rounded up
     gradient_clip: Annotated[float, Ge(0)] | None = None
 
 

@@ -133,10 +133,11 @@ def _lightning(settings: Run) -> None:
     if settings.scheduler != Scheduler():
         import torch
 
-        from krona.training.schedule import build_schedule
+        from krona.training.schedule import build_schedule, count_warmup_steps
 
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.optimizer.lr)
-        build_schedule(optimizer, settings.optimizer.warmup_steps, 1000, scheduler=settings.scheduler)
+        warmup = count_warmup_steps(settings.optimizer, 1000)
+        build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
 
 
 def _frozen(settings: Run) -> None:

@@ -127,7 +127,7 @@ class Named(TypedDict):
 @with_config(STRICT)
 class Optimizer(TypedDict):
     lr: float
-    warmup_steps: NotRequired[int]
+    warmup_steps: NotRequired[int | float]
 
 
 @with_config(STRICT)

@@ -36,7 +36,7 @@ from krona.training.measures import require_finite, text_to_forget, what_was_for
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
-from krona.training.schedule import build_schedule, schedule_notes, steps_of_epoch, total_steps
+from krona.training.schedule import build_schedule, count_warmup_steps, schedule_notes, steps_of_epoch, total_steps
 from krona.training.tracking import Trackers
 from krona.training.trainer import build_trainer, train
 
@@ -196,7 +196,7 @@ def build_learner(
         parts.backbone.family,
         build_optimizer=build_optimizer(optimizer),
         build_schedule=partial(build_schedule, scheduler=settings.scheduler),
-        warmup_steps=optimizer.warmup_steps,
+        warmup_steps=count_warmup_steps(optimizer, parts.steps),
         total_steps=parts.steps,
         gradient_clip=optimizer.gradient_clip,
         micro_batch_size=rows_at_once(settings, ranks),

@@ -1,12 +1,13 @@
 """Length of the training, its warm-up and the schedule of its learning rate."""
 
 import inspect
+import math
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
-from krona.config.settings import Run, Scheduler
+from krona.config.settings import Optimizer, Run, Scheduler
 from krona.config.targets import find
 from krona.messages import KronaError, amount, shortened
 
@@ -21,6 +22,12 @@ def total_steps(settings: Run, steps_per_epoch: int) -> int:
     """Optimiser steps of the whole run: those of max_epochs, at most max_steps."""
     steps, most = settings.trainer.max_epochs * steps_per_epoch, settings.trainer.max_steps
     return steps if most < 0 else min(steps, most)
+
+
+def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
+    """Return the number of warm-up steps: ``optimizer.warmup_steps``, or that share of ``total_steps``, rounded up."""
+    warmup = optimizer.warmup_steps
+    return warmup if isinstance(warmup, int) else math.ceil(warmup * total_steps)
 
 
 def build_schedule(
@@ -60,7 +67,7 @@ def _built(found: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, An
 
 def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
     """Notes for a run without steps, or with a warm-up that takes most of them."""
-    warmup = settings.optimizer.warmup_steps
+    warmup = count_warmup_steps(settings.optimizer, steps)
     if not steps:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
         zero = zero if steps_per_epoch else "limit_train_batches"
