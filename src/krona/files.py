@@ -2,10 +2,8 @@
 
 import hashlib
 import os
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -87,27 +85,3 @@ def require_new(path: Path, *, overwrite: bool) -> None:
     require_out(path)
     if path.exists() and not overwrite:
         raise KronaError(f"{path} exists: --overwrite replaces it")
-
-
-@contextmanager
-def whole_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """A temporary folder beside ``out`` that takes its name when all is in it."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not overwrite:
-        raise KronaError(f"{out} exists: --overwrite replaces it, or take another --out")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    except OSError as error:
-        raise KronaError(f"--out {out}: {error.strerror or error}") from error
-    try:
-        yield part
-        part.chmod(0o755)
-        for file in part.iterdir():
-            file.chmod(0o644)  # transformers writes weights for their owner alone
-        if out.is_dir():
-            shutil.rmtree(out)
-        part.rename(out)
-    except (OSError, RuntimeError) as error:  # safetensors raises its own kind for a full disk
-        raise KronaError(f"{out} could not be written: {error}") from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

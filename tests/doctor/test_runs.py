@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from doctor.outputs_folder import aged, claimed, dead_pid, run, tree
+from krona.doctor import leftovers
 from krona.doctor.line import Line
 from krona.doctor.runs import fix, runs
+from krona.messages import KronaError
 from krona.outputs import claim
 
 
@@ -146,3 +148,44 @@ def test_fix_follows_no_link(tmp_path: Path) -> None:
     assert fix(tmp_path / "outputs") == [link]
     assert canary.exists()
     assert (elsewhere / ".result.json.x1").exists()
+
+
+@pytest.mark.parametrize("name", ["sweeps", ".index", ".cache", ".cache/tokens"])
+def test_fix_follows_no_link_of_a_shared_folder(name: str, tmp_path: Path) -> None:
+    mine, outputs = tmp_path / "mine", tmp_path / "outputs"
+    for left in (".x.json.old", f".{'a' * 24}-x", f"tokens/.{'a' * 24}-x"):
+        aged(mine / left)
+    (outputs / name).parent.mkdir(parents=True)
+    (outputs / name).symlink_to(mine)
+    before = tree(mine)
+    assert not lines(outputs, "left-overs")
+    assert fix(outputs) == []
+    assert tree(mine) == before
+
+
+def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, outputs = tmp_path / "mine", tmp_path / "outputs"
+    aged(outputs / "sweeps" / ".x.json.old")
+    aged(mine / ".x.json.old")
+    found = leftovers.elsewhere(outputs)
+    (outputs / "sweeps").rename(outputs / "before")
+    (outputs / "sweeps").symlink_to(mine)
+    monkeypatch.setattr(leftovers, "elsewhere", lambda outputs: found)
+    assert fix(outputs) == []
+    assert (mine / ".x.json.old").exists()
+
+
+def test_a_run_behind_a_link_is_another_owners(tmp_path: Path) -> None:
+    outputs, mine = tmp_path / "outputs", run(tmp_path / "mine")
+    claimed(mine, dead_pid())
+    aged(mine / ".result.json.x1")
+    outputs.mkdir()
+    (outputs / mine.name).symlink_to(mine)
+    before = tree(mine)
+    assert not lines(outputs, "claims", "left-overs")
+    assert fix(outputs) == []
+    with pytest.raises(KronaError, match="symbolic link"):
+        claim.claim(outputs / mine.name)
+    assert tree(mine) == before

@@ -34,6 +34,8 @@ class Stops:
         if not self.number or event.partition(".")[0] not in ("open", "os", "shutil"):
             return
         paths = [str(one) for one in arguments[:2] if isinstance(one, str | os.PathLike)]
+        if event in ("os.remove", "os.rename", "os.rmdir"):  # relative to an open folder
+            paths += [os.readlink(f"/proc/self/fd/{one}") for one in arguments[1:] if isinstance(one, int) and one >= 0]
         if threading.current_thread() is threading.main_thread() and any(str(self.folder) in one for one in paths):
             self.number -= 1
             if not self.number:

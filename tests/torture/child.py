@@ -28,8 +28,8 @@ class Hook:
         self.root, self.act, self.n = os.path.realpath(root), act, n
         self.count, self.full = 0, False
 
-    def before(self, name: str, where: Any) -> None:
-        if not self._below(where):
+    def before(self, name: str, where: Any, folder: int | None) -> None:
+        if not self._below(where, folder):
             return
         self.count += 1
         if self.count == self.n and self.act in ("kill", "stop"):
@@ -38,8 +38,10 @@ class Hook:
         if self.full and name in WRITES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _below(self, where: Any) -> bool:
+    def _below(self, where: Any, folder: int | None) -> bool:
         try:
+            if folder is not None:
+                where = os.path.join(os.readlink(f"/proc/self/fd/{folder}"), where)
             path = os.readlink(f"/proc/self/fd/{where}") if isinstance(where, int) else os.path.abspath(where)
         except (OSError, TypeError):
             return False
@@ -49,7 +51,7 @@ class Hook:
         def wrapped(real: Callable[..., Any], name: str, writes: Callable[..., bool]) -> Callable[..., Any]:
             def call(*arguments: Any, **named: Any) -> Any:
                 if arguments and writes(*arguments, **named):
-                    self.before(name, arguments[0])
+                    self.before(name, arguments[0], named.get("dir_fd", named.get("src_dir_fd")))
                 return real(*arguments, **named)
 
             return call

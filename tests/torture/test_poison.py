@@ -8,17 +8,27 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 from safetensors import safe_open
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from doctor.outputs_folder import aged, claimed, dead_pid, tree
+from doctor.outputs_folder import run as made_run
 from krona import hub, paths
 from krona.cli.krona import app
+from krona.doctor.runs import fix
+from krona.folders import exported_folder
+from krona.jobs.job import _clear, _tidy
+from krona.messages import KronaError
+from krona.outputs import claim
+from krona.outputs.index import summaries
+from krona.sweeps.ledger import Ledger
+from krona.tasks import tokens
 from one_job import config, run, typed
 from torture.damage import tried
 
@@ -142,6 +152,80 @@ def test_every_command_on_a_poisoned_folder(full: bool, poisoned: dict[str, Path
                 poisoned["fired"].rmdir()
                 crash = "it ran what the folder holds"
             found.add(crash and f"krona {' '.join(words)}: {crash}")
+
+
+LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # in outputs/, each leads to a home
+HOME = (
+    "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
+    "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
+)  # fmt: skip
+
+
+def cleanings(outputs: Path) -> dict[str, Any]:
+    """Everything that removes files below outputs/."""
+
+    def clear() -> None:
+        spec: Any = SimpleNamespace(folder=outputs / "run", record={"config.yaml": ""}, notes=[])
+        spec.settings = SimpleNamespace(overwrite=True)
+        if (held := claim.claim(spec.folder)) is not None:
+            try:
+                _clear(spec, held)
+            finally:
+                held.release()
+
+    def ledger() -> None:
+        config = OmegaConf.create({"hydra": {"overrides": {"task": []}, "launcher": {}, "sweeper": {"_target_": "x"}}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("krona.sweeps.ledger.outputs_of", lambda *_, **__: outputs)
+            patch.setenv("KRONA_LEDGER", "")
+            Ledger().on_multirun_start(OmegaConf.merge(config, {"sweep": None}))
+
+    return {
+        "doctor --fix": lambda: fix(outputs),
+        "index": lambda: summaries(outputs),
+        "tokens": lambda: tokens._sweep(outputs / ".cache" / "tokens"),
+        "a run that begins anew": clear,
+        "a run that is done": lambda: _tidy(outputs / "run"),
+        "a multirun": ledger,
+    }
+
+
+def test_nothing_behind_a_link_is_removed(full: bool, tmp_path: Path, book: Any) -> None:
+    with book("links in outputs") as found:
+        for link in LINKS:
+            for name in cleanings(tmp_path):
+                place = tmp_path / f"{link.replace('/', '-')}-{name}"
+                home, outputs = place / "home", place / "outputs"
+                for file in HOME:
+                    aged(home / file, seconds=40 * 86400)
+                for folder in (path for path in home.iterdir() if path.is_dir()):
+                    aged(folder, seconds=40 * 86400)
+                (outputs / link).parent.mkdir(parents=True)
+                (outputs / link).symlink_to(home)
+                before = tree(home)
+                crash = tried(cleanings(outputs)[name])
+                lost = before.keys() - tree(home).keys()
+                found.add(f"{name}, {link}: {crash or sorted(lost)}" if crash or lost else None)
+
+
+def test_no_folder_is_replaced_but_an_export(
+    full: bool, outputs: Path, tmp_path: Path, book: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "OUTPUTS", outputs)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "mine")
+    whole = (made_run(outputs), outputs, tmp_path / "mine", tmp_path / "link", tmp_path, Path(), Path.home(), Path("/"))
+    before = tree(tmp_path)
+    with book("folders to replace") as found:
+        for out in whole:
+            try:
+                with exported_folder(out, overwrite=True) as part:
+                    (part / "adapter.safetensors").write_text("new")
+                found.add(f"{out}: replaced")
+            except KronaError:
+                found.add(None if tree(tmp_path) == before else f"{out}: changed")
 
 
 def test_a_checkpoint_that_is_a_program_is_not_run(tiny_folder: Path, tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ def test_wrong_words_and_places(backbones: dict[str, Path], tmp_path: Path) -> N
         ({"to": "merge", "out": tmp_path / "x"}, "did you mean 'merged'"),
         ({"to": "peft", "out": tmp_path / "x", "dtype": "bf16"}, "--dtype bf16: peft keeps the adapter's own"),
         ({"to": "merged", "out": tmp_path / "x", "dtype": "int4"}, "--dtype int4"),
-        ({"to": "merged", "out": tmp_path / "there"}, "--overwrite replaces it"),
+        ({"to": "merged", "out": tmp_path / "there"}, "krona did not write file in it"),
     ]:
         with pytest.raises(KronaError, match=re.escape(words)):
             export(found, **arguments)

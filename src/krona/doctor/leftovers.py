@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from krona.folders import is_below, remove_below
 from krona.outputs import claim
 from krona.outputs.holder import gone, read
 
@@ -52,6 +52,8 @@ def claim_of(folder: Path) -> Held | None:
 
 def of_run(folder: Path, *, done: bool) -> list[Path]:
     """What dead processes have left in a run's folder; nothing where its owner lives or may wake up."""
+    if folder.is_symlink():  # the run may be another's
+        return []
     held = claim_of(folder)
     if held is not None and not held.dead:
         return []
@@ -67,7 +69,7 @@ def elsewhere(outputs: Path) -> list[Path]:
         path
         for name, pattern in ELSEWHERE.items()
         for path in _matching(outputs / name, pattern)
-        if _age(path) > ABANDONED_S
+        if _age(path) > ABANDONED_S and is_below(outputs, path)
     ]
 
 
@@ -83,18 +85,15 @@ def remove_of_run(folder: Path, *, done: bool) -> list[Path]:
     try:
         for path in wanted:
             if path.name != "claim.json":
-                _remove(path)
+                remove_below(folder.parent, path)
     finally:
         held.release()
-    return [path for path in wanted if not path.exists()]
+    return [path for path in wanted if not os.path.lexists(path)]
 
 
 def remove_elsewhere(outputs: Path) -> list[Path]:
     """Remove `elsewhere`."""
-    wanted = elsewhere(outputs)
-    for path in wanted:
-        _remove(path)
-    return [path for path in wanted if not path.exists()]
+    return [path for path in elsewhere(outputs) if remove_below(outputs, path)]
 
 
 def _matching(folder: Path, pattern: re.Pattern[str]) -> Iterator[Path]:
@@ -107,12 +106,3 @@ def _age(path: Path) -> float:
         return time.time() - path.lstat().st_mtime
     except OSError:  # gone meanwhile
         return 0.0
-
-
-def _remove(path: Path) -> None:
-    """A file, a link but not what it leads to, or a folder."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()

@@ -30,7 +30,7 @@ def runs(outputs: Path) -> Iterator[Line]:
             continue
         states["interrupted" if status == "running" else status] += 1
         damaged += [Line("damaged run", why, "broken", _anew(folder)) for why in wrong]
-        claims += [held] if held is not None else []
+        claims += [held] if held is not None and not folder.is_symlink() else []
         left += [path for path in leftovers.of_run(folder, done=status == "done") if path.name != "claim.json"]
     counted = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Line("runs", f"{amount(len(folders), 'run')}{f': {counted}' if folders else ''}")

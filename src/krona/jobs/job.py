@@ -187,6 +187,8 @@ def _clear(spec: JobSpec, held: claim.Claim) -> None:
     for name in FILES:
         for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
             held.remove(part)
+    if (spec.folder / RECORD).is_symlink():
+        held.remove(spec.folder / RECORD)
     if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
         for name in (*FILES, "train.log", *(f"{RECORD}/{name}" for name in spec.record)):
             held.remove(spec.folder / name)

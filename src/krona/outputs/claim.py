@@ -13,13 +13,13 @@ remove what the new owner wrote. This needs no lock.
 
 import contextlib
 import os
-import shutil
 import threading
 import uuid
 from pathlib import Path
 from typing import Any
 
 from krona.files import Fill, write_whole
+from krona.folders import opened_below, remove_below
 from krona.messages import KronaError
 from krona.outputs.holder import LAPSE_S, lapsed, own, read, stands_still
 
@@ -75,21 +75,26 @@ class Claim:
         self.check()
         aside = self.desk / uuid.uuid4().hex
         try:
-            path.rename(aside)
+            self._move(path, aside)
         except FileNotFoundError:
             self.check()
-        aside.unlink(missing_ok=True)
+        remove_below(self.path.parent, aside)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, unless the claim is lost, as in `remove`."""
         self.check()
         aside, name = self.desk / uuid.uuid4().hex, path.with_name(f"{path.name}.damaged")
         try:
-            path.rename(aside)
+            self._move(path, aside)
             aside.rename(name)
         except FileNotFoundError:
             self.check()
         return name
+
+    def _move(self, path: Path, aside: Path) -> None:
+        """Rename a file of the run to ``aside``, unless a folder on the way to it is a symbolic link."""
+        with opened_below(self.path.parents[1], path.parent) as folder:
+            os.rename(path.name, aside, src_dir_fd=folder)
 
     def release(self) -> None:
         """Remove the claim, if it is still this process's."""
@@ -98,7 +103,7 @@ class Claim:
         if read(self.path).get("token") == self.token:
             with contextlib.suppress(OSError):  # gone with its folder, or lost
                 self.path.rename(self.desk / "released")
-        shutil.rmtree(self.desk, ignore_errors=True)
+        remove_below(self.path.parents[1], self.desk)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
@@ -110,6 +115,8 @@ class Claim:
 def claim(folder: Path) -> Claim | None:
     """Claim a run's folder, which is created if needed; None if a live owner has it."""
     try:
+        if folder.is_symlink():
+            raise KronaError(f"{folder} is a symbolic link, and nothing behind it is changed. Remove the link.")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "claim.json"
         for _ in range(3):  # the claim may be released or taken over in between
@@ -119,7 +126,7 @@ def claim(folder: Path) -> Claim | None:
                 desk.mkdir()
                 if _shut_out(path, desk, token):
                     return Claim(folder, token)
-                shutil.rmtree(desk, ignore_errors=True)
+                remove_below(folder.parent, desk)
             holder = read(path).get("token", "damaged")
             if not lapsed(path) or not stands_still(path):
                 return None
@@ -174,7 +181,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
             marker.rename(desk / marker.name)  # fails for who was stopped: it may be another's by now
             (desk / marker.name).unlink()
         if not taken:
-            shutil.rmtree(desk, ignore_errors=True)
+            remove_below(path.parents[1], desk)
     return taken
 
 
@@ -196,9 +203,9 @@ def _shut_out(path: Path, desk: Path, token: str) -> bool:
 def _sweep(path: Path, desk: Path) -> None:
     """Remove what killed processes have left: their desks with half-written files, and the small files of claims."""
     for left in desk.iterdir():
-        shutil.rmtree(left, ignore_errors=True)
+        remove_below(path.parents[1], left)
     for pattern in (".now.*", ".claim.*", ".takeover.*"):
         for left in path.parent.glob(pattern):
             with contextlib.suppress(FileNotFoundError):
-                if path.stat().st_mtime - left.stat().st_mtime > LAPSE_S:
-                    left.unlink()
+                if path.stat().st_mtime - left.lstat().st_mtime > LAPSE_S:
+                    remove_below(path.parents[1], left)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.files import write_whole
+from krona.folders import is_below, remove_below
 from krona.messages import KronaError
 from krona.outputs import checksums
 from krona.outputs.predictions import answers_of
@@ -154,7 +155,7 @@ def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], li
     """The summaries that still hold, and the segments that were read."""
     found: dict[str, Result] = {}
     config, *shared = (NAMES.index(name) for name in ("config", *SHARED))
-    paths = sorted(folder.glob("*.json"))
+    paths = sorted(folder.glob("*.json")) if is_below(folder.parent, folder / "*") else []
     for path in paths:
         if (content := _segment(path)) is None:
             continue
@@ -176,7 +177,7 @@ def _segment(path: Path) -> dict[str, Any] | None:
     try:
         head, _, body = path.read_bytes().partition(b"\n")
         if head.decode() != f"{FORMAT} {_digest(body)}":
-            path.unlink()
+            remove_below(path.parents[1], path)
             return None
         return dict(json.loads(body))
     except (OSError, ValueError):
@@ -189,6 +190,8 @@ def _add(folder: Path, entries: Sequence[Entry], pieces: _Pieces) -> bool:
     text = json.dumps(entries, separators=(",", ":"))
     body = f'{{"parts":[{parts}],"configs":[{configs}],"entries":{text}}}'.encode()
     head = f"{FORMAT} {_digest(body)}\n".encode()
+    if folder.is_symlink():
+        return False
     try:
         write_whole(folder / f"{uuid.uuid4().hex}.json", lambda part: part.write_bytes(head + body))
     except KronaError:
@@ -202,7 +205,7 @@ def _join(folder: Path, stamps: dict[str, Stamp]) -> None:
     pieces = _Pieces()
     if _add(folder, [(name, *stamps[name], pieces.packed(result)) for name, result in known.items()], pieces):
         for path in paths:
-            path.unlink(missing_ok=True)
+            remove_below(path.parents[1], path)
 
 
 def _digest(body: bytes) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from krona.folders import remove_below
 from krona.messages import KronaError, file_name
 from krona.outputs import claim, holder
 
@@ -154,7 +155,7 @@ def remove_unused(study: Any, outputs: Path, name: str) -> None:
         if trial.state.name != "FAIL" or (run_id is not None and (outputs / run_id).is_dir()):
             return
     path = study_path(outputs, name)
-    path.unlink(missing_ok=True)
+    remove_below(outputs, path)
     with suppress(OSError):  # other studies are in it
         path.parent.rmdir()
 

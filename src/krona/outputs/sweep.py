@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from krona.files import write_whole
+from krona.folders import remove_below
 from krona.messages import KronaError, did_you_mean, file_name
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module
@@ -67,7 +68,7 @@ def restore(before: dict[Path, str | None]) -> None:
     """Give a sweep's files their content of ``saved`` again, after a command whose runs were all refused."""
     for path, text in before.items():
         if text is None:
-            path.unlink(missing_ok=True)
+            remove_below(path.parents[1], path)
         else:
             write_whole(path, partial(Path.write_text, data=text, encoding="utf-8"))
 

@@ -6,7 +6,6 @@ system.
 
 import json
 import os
-import shutil
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from rich.console import Console
 from krona.config.compose import jobs_of, sweeper_params
 from krona.config.hydra_folders import outputs_of
 from krona.files import write_whole
+from krona.folders import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.outputs import sweep
@@ -112,9 +112,9 @@ class Ledger(Callback):
             if config.sweep is not None:
                 sweep.load_run_ids(folder.parent, config.sweep)
             folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob("jobs-*"):  # by an interrupt, after which a cluster's jobs may continue
-            if time.time() - left.stat().st_mtime > KEPT_S:
-                shutil.rmtree(left, ignore_errors=True)
+        for left in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # by an interrupt, after which a cluster's jobs may continue
+            if time.time() - left.lstat().st_mtime > KEPT_S:
+                remove_below(folder.parent, left)
         if jobs:
             Console().print(amount(len(jobs), "run"), highlight=False)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
@@ -134,7 +134,7 @@ class Ledger(Callback):
         if not notes.is_dir():
             raise SystemExit(_gone(notes.parent))
         lines = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("[0-9]*.json")]
-        shutil.rmtree(notes, ignore_errors=True)
+        remove_below(notes.parents[1], notes)
         jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
         name = config.sweep or sweep.name_of(config.hydra.overrides.task)
         closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)

@@ -6,7 +6,6 @@ a folder of their own and rename it; the first wins and the others read its file
 
 import hashlib
 import json
-import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from krona.files import sha256
+from krona.folders import remove_below
 from krona.messages import KronaError
 from krona.tasks.rows import Split
 
@@ -73,7 +73,7 @@ def tokenise(
     try:
         if folder.is_dir() and (damage := _damage(folder, rows=len(split))) is not None:
             aside = folder.with_name(f"{key}.damaged")
-            shutil.rmtree(aside, ignore_errors=True)  # of an earlier time
+            remove_below(folder.parents[2], aside)  # of an earlier time
             folder.rename(aside)
             mended = f"the token cache {folder} was damaged ({damage}): set aside as {aside.name} and made again"
         if not folder.is_dir():
@@ -110,10 +110,10 @@ def _read(folder: Path, mended: str | None) -> Tokenised:
 
 def _sweep(cache: Path) -> None:
     """Remove what runs that were killed here left half-written."""
-    for left in cache.glob(".*-*"):
+    for left in cache.glob(f".{'[0-9a-f]' * 24}-*"):
         with suppress(OSError):  # another process sweeps too
-            if time.time() - max(path.stat().st_mtime for path in (left, *left.iterdir())) > ABANDONED:
-                shutil.rmtree(left, ignore_errors=True)
+            if time.time() - max(path.lstat().st_mtime for path in (left, *left.iterdir())) > ABANDONED:
+                remove_below(cache.parents[1], left)  # neither the cache nor the folder above it may be a link
 
 
 def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> None:
@@ -129,7 +129,7 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
             if not folder.is_dir():  # else another run was first: the same content
                 raise
     finally:
-        shutil.rmtree(own, ignore_errors=True)
+        remove_below(folder.parent, own)
 
 
 def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, file: Path) -> int:

@@ -1,11 +1,11 @@
 """Lightning's own loggers as trackers (``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``)."""
 
 import inspect
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from krona.folders import remove_below
 from krona.messages import KronaError, shortened
 from krona.trackers.tracker import About, Ending, Value
 
@@ -40,7 +40,7 @@ class LightningLogger:
 
     def open(self, about: About) -> str | None:
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)  # a resumed run's earlier epochs come again
+            remove_below(about.outputs, self._folder)  # a resumed run's earlier epochs come again
         self._logger.log_hyperparams(dict(about.config))
         where: str | Path | None = self._logger.log_dir or self._logger.save_dir
         return None if where is None else f"logs in {where}"

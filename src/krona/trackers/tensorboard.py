@@ -1,9 +1,9 @@
 """TensorBoard through Lightning's logger: ``outputs/tensorboard/<run id>``, so that one TensorBoard shows all runs."""
 
-import shutil
 from collections.abc import Mapping
 from typing import Any
 
+from krona.folders import remove_below
 from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import STEP_LOSS, final_numbers, predictions
 
@@ -25,7 +25,7 @@ class TensorBoard:
 
         self.about = about
         root = about.outputs / "tensorboard"
-        shutil.rmtree(root / about.run_id, ignore_errors=True)
+        remove_below(about.outputs, root / about.run_id)
         self._logger = TensorBoardLogger(root, name="", version=about.run_id, default_hp_metric=False)
         self._logger.experiment.add_text("config", _table(["key", "value"], list(about.config.items())))
         self._logger.experiment.flush()

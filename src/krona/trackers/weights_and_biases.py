@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from krona.folders import remove_below
 from krona.messages import KronaError, plain_name
 from krona.screen import below
 from krona.trackers.guard import one_line
@@ -215,7 +216,7 @@ class WeightsAndBiases:
         own = Path(self._run.dir).parent
         for folder in own.parent.glob(f"offline-run-*-{glob.escape(self._run.id)}"):
             if folder != own:
-                shutil.rmtree(folder, ignore_errors=True)
+                remove_below(own.parents[1], folder)
 
 
 def sync_command(run: Any) -> str:

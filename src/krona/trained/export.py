@@ -12,7 +12,7 @@ from torch import Tensor
 from krona import surgery
 from krona.adapters.find import ADAPTER, Found
 from krona.adapters.origin import NOTE
-from krona.files import whole_folder
+from krona.folders import exported_folder
 from krona.hub import unreachable
 from krona.messages import KronaError, did_you_mean
 from krona.outputs.predictions import label_words
@@ -74,7 +74,7 @@ def export(
         raise KronaError(f"--push {push}: the Hub can't be reached ({why}): without --push the folder is written here")
     if found.adapter is None and not form.whole:
         raise KronaError(f"{found.origin.run_id} trained nothing: there is no adapter to export")
-    with whole_folder(out, overwrite=overwrite) as part:
+    with exported_folder(out, overwrite=overwrite) as part:
         trained = load(found, backbone=backbone)
         expected = logits_of(trained)
         lines = form.write(trained, part, DTYPES[dtype or "fp32"])

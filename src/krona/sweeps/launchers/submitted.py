@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import shutil
 import signal
 import sys
 import time
@@ -12,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from krona.folders import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.sweeps.launchers import slurm
@@ -47,7 +47,7 @@ class Submitted:
             return f"{_last_line(str(error))} ({paths.stderr})"
         job: Job = self.handle.result()
         if job.state != "failed":
-            shutil.rmtree(paths.folder, ignore_errors=True)  # its logs; the run has its own
+            remove_below(paths.folder.parents[1], paths.folder)  # its logs; the run has its own
         return job
 
 

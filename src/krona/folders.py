@@ -1,0 +1,215 @@
+"""Removal and replacement of folders, without following symbolic links."""
+
+import json
+import os
+import pwd
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from krona import paths
+from krona.messages import KronaError, listed, shortened
+
+MARKER = "krona_export.json"  # in an export: the files that krona wrote there
+CARD = "Trained with krona (run `"  # in the README.md of an export
+EARLIER_EXPORTS = re.compile(  # the files of an export before it had a marker
+    r"README\.md|adapter\.safetensors|krona\.json|adapter_config\.json|adapter_model\.safetensors|config\.json"
+    r"|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json"
+    r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|spiece\.model|tokenizer\.model|vocab\.json"
+    r"|vocab\.txt|merges\.txt|chat_template\.jinja"
+)
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+@contextmanager
+def opened_below(top: Path, folder: Path) -> Iterator[int]:
+    """Open a folder below ``top`` and yield its descriptor. ``top`` may be a link; no folder below it may be one.
+
+    Each folder is opened relative to the one above it, so that a link which appears meanwhile is not followed either.
+
+    Raises:
+        OSError: a folder is missing, or is a link.
+        ValueError: ``folder`` is not below ``top``.
+    """
+    parts = folder.relative_to(top).parts
+    if ".." in parts:
+        raise ValueError(f"{folder} is not below {top}")
+    opened = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in parts:
+            inner = os.open(part, FOLDER_FLAGS, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def remove_below(top: Path, path: Path) -> bool:
+    """Remove a file, a folder, or a link but not its target. Return whether nothing is left at ``path``.
+
+    Nothing is removed where a folder between ``top`` and ``path`` is a symbolic link.
+    """
+    try:
+        with opened_below(top, path.parent) as parent:
+            if stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
+                shutil.rmtree(path.name, dir_fd=parent)  # does not follow links either
+            else:
+                os.unlink(path.name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def is_below(top: Path, path: Path) -> bool:
+    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
+    try:
+        with opened_below(top, path.parent):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+@contextmanager
+def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
+    """Yield a temporary folder beside ``out`` that takes its name when it is complete, with a marker in it.
+
+    ``out`` may be missing or empty. With ``overwrite`` it may also be an earlier export, which is then removed: the
+    files that krona wrote there, after they have been renamed and checked again.
+
+    Raises:
+        KronaError: ``out`` holds anything else, or is a folder that must stay. Nothing has been changed.
+    """
+    out = Path(os.path.abspath(out))
+    earlier = _require_replaceable(out, overwrite=overwrite)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise KronaError(f"--out {out}: {error.strerror or error}") from error
+    try:
+        yield part
+        part.chmod(0o755)
+        files = sorted(_files(part))
+        (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
+        for name in (*files, MARKER):
+            (part / name).chmod(0o644)  # transformers writes weights for their owner alone
+        if earlier is None:
+            _take_name(part, out)
+        else:
+            _replace(part, out, earlier)
+    except (OSError, RuntimeError) as error:  # safetensors raises its own kind for a full disk
+        raise KronaError(f"{out} could not be written: {error}") from error
+    finally:
+        remove_below(part.parent, part)
+
+
+def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
+    """Return the identity of the export at ``out``; None if there is nothing or an empty folder.
+
+    Raises:
+        KronaError: there is something else, or the folder must not be replaced.
+    """
+    try:
+        found = out.lstat()
+    except OSError:  # missing: `mkdir` has the message for a path that can't be made
+        return None
+    if why := _why_protected(out, found):
+        raise KronaError(f"--out {out} is {why} and is not replaced. Choose another folder.")
+    try:
+        if not any(out.iterdir()):
+            return None
+        others = sorted(_not_exported(out))
+    except OSError as error:
+        raise KronaError(f"--out {out} can't be read: {error.strerror or error}. Choose another folder.") from error
+    if others:
+        named = listed([shortened(name) for name in others[:3]])
+        raise KronaError(f"--out {out} is not replaced: krona did not write {named} in it. Choose another folder.")
+    if not overwrite:
+        raise KronaError(f"--out {out} exists. Choose another folder, or replace this export with --overwrite.")
+    return found
+
+
+def _why_protected(out: Path, found: os.stat_result) -> str | None:
+    """Return what ``out`` is where it must not be replaced, whatever it contains."""
+    if stat.S_ISLNK(found.st_mode):
+        return "a symbolic link"
+    if not stat.S_ISDIR(found.st_mode):
+        return "not a folder"
+    real = out.resolve()
+    for kept, what in ((paths.OUTPUTS, "the outputs folder"), (Path.cwd(), "the working folder")):
+        if kept.resolve().is_relative_to(real):
+            return f"{what} or contains it"
+    homes = {Path(user.pw_dir) for user in pwd.getpwall()}
+    if Path(os.path.expanduser("~")).resolve().is_relative_to(real) or real in homes:
+        return "a home folder or contains one"
+    if os.path.ismount(real):
+        return "a mount point"
+    if any((real / name).exists() for name in ("result.json", "claim.json")):
+        return "the folder of a run"
+    return None
+
+
+def _files(folder: Path) -> set[str]:
+    """Return the relative paths of everything in a folder that is not itself a folder. Links are not followed."""
+    return {
+        os.path.relpath(os.path.join(where, name), folder)
+        for where, folders, names in os.walk(folder)
+        for name in (*names, *(one for one in folders if os.path.islink(os.path.join(where, one))))
+    }
+
+
+def _not_exported(folder: Path) -> set[str]:
+    """Return the files of a folder that no export of krona wrote; empty for an export."""
+    found = _files(folder)
+    try:
+        known = {MARKER, *json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]}
+        return found - known
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return found
+    with suppress(OSError, ValueError):
+        if CARD in (folder / "README.md").read_text(encoding="utf-8"):
+            return {name for name in found if not EARLIER_EXPORTS.fullmatch(name)}
+    return found
+
+
+def _take_name(part: Path, out: Path) -> None:
+    """Rename a folder to a name that nothing or an empty folder has; the system refuses anything else."""
+    try:
+        part.rename(out)
+    except OSError as error:
+        raise KronaError(f"{out} appeared during the export and is not replaced. Nothing was exported.") from error
+
+
+def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:
+    """Put ``part`` in the place of an export that was checked, and remove the files of that export."""
+    aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    old = aside / out.name
+    try:
+        out.rename(old)
+        found = old.lstat()
+        if (found.st_dev, found.st_ino) != (earlier.st_dev, earlier.st_ino) or _not_exported(old):
+            old.rename(out)
+            raise KronaError(f"{out} was changed during the export and is not replaced. Nothing was exported.")
+        try:
+            _take_name(part, out)
+        except KronaError as error:
+            raise KronaError(f"{error} The earlier export is now in {old}.") from error
+        except BaseException:  # an interrupt
+            old.rename(out)
+            raise
+        for name in _files(old):
+            (old / name).unlink()
+        for where, _, _ in os.walk(old, topdown=False):
+            os.rmdir(where)
+    finally:
+        with suppress(OSError):  # not empty where the earlier export stays there
+            aside.rmdir()
