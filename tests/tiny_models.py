@@ -34,6 +34,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "mbart": BART,
     "mistral": GROUPED,
     "modernbert": {**SMALL, "pad_token_id": 0},
+    "mpnet": SMALL,
     "mt5": {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50},
     "qwen2": GROUPED,
     "qwen3": {**GROUPED, "head_dim": 8},

@@ -48,7 +48,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {
         "t5": write_backbone(folder / "t5"),
         "bert": tiny_backbones.write(folder / "bert", "bert"),
-        "llama": tiny_backbones.write(folder / "llama", "llama"),
+        **{kind: tiny_backbones.write(folder / kind, kind) for kind in ("llama", "mpnet", "distilbert")},
         "data": folder / "data",
     }
 
@@ -178,19 +178,37 @@ def test_the_card_says_what_a_reader_must_know(backbones: dict[str, Path], tmp_p
 
 
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
-@pytest.mark.parametrize(("kind", "form"), [("t5", "merged"), ("t5", "peft"), ("bert", "peft"), ("llama", "merged")])
+@pytest.mark.parametrize(
+    ("kind", "pooling", "form"),
+    [
+        ("t5", "null", "merged"),
+        ("t5", "null", "peft"),
+        ("bert", "null", "peft"),
+        ("llama", "null", "merged"),
+        ("bert", "pooler", "merged"),
+        ("bert", "mean", "merged"),
+        ("bert", "first", "peft"),
+        ("mpnet", "mean", "peft"),
+        ("distilbert", "first", "merged"),
+    ],
+)
 def test_the_cards_code_runs(
-    kind: str, form: str, backbones: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    kind: str, pooling: str, form: str, backbones: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = trained(backbones, tmp_path / "runs", "method=lora", kind=kind)
+    found = trained(backbones, tmp_path / "runs", "method=lora", f"backbone.pooling={pooling}", kind=kind)
     export(found, to=form, out=tmp_path / "out")
     (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), flags=re.DOTALL)
     assert str(backbones[kind]) not in code + (tmp_path / "out" / "README.md").read_text()
     code = code.replace("BACKBONE_FOLDER", str(backbones[kind])).replace("FOLDER", str(tmp_path / "out"))
     capsys.readouterr()
-    exec(code, {})
+    loaded: dict[str, Any] = {}
+    exec(code, loaded)
     said = capsys.readouterr().out
-    assert ("tensor([[" in said) == (kind == "bert")
+    assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
+    if pooling in ("first", "mean"):
+        rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
+        expected = load(found).model(**rows).logits
+        assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 def test_wrong_words_and_places(backbones: dict[str, Path], tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from krona.adapters.find import find
 from krona.messages import KronaError, amount, first_few
 from krona.surgery.adapter_file import path_of, read_header
 from krona.surgery.adapter_tensors import read_tensors
-from krona.surgery.backbone_mark import same_values
+from krona.surgery.backbone_mark import other_pooling, same_values
 from krona.surgery.peft_format import read_peft
 from krona.surgery.peft_format.folder import open_folder
 from krona.surgery.peft_format.names import CONFIG, WEIGHTS
@@ -86,6 +86,8 @@ def begin_from(model: nn.Module, start: Start) -> list[str]:
     own = path_of(inserted.branch) if inserted.branch else None
     what = f"init_from={start.name}"
     _same_class(start.name, start.branch, own)
+    if start.backbone and (message := other_pooling(model, start.backbone)) is not None:
+        raise KronaError(f"{what} was {message}")
     alike = all(start.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
     if start.backbone and alike and same_values(model, start.backbone, trained=set(inserted.trained)) is False:
         raise KronaError(f"{what} was trained on another backbone: its weights are not those of this one")

@@ -12,7 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from krona.backbones.families import Family, architecture_of, family_of
+from krona.backbones.families import Family, architecture_named, architecture_of, family_of
+from krona.backbones.families.pooling import pooled_class, pools
 from krona.backbones.model_config import config_of, hub_or_cache, name_of, source_of
 from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, require_folders
 from krona.backbones.tokenizer import load_tokenizer
@@ -98,7 +99,10 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
 
 
 def _class_of(config: Any, settings: Backbone) -> Any:
-    return family_of(config, name_of(settings)).auto._model_mapping[type(config)]
+    library = family_of(config, name_of(settings)).auto._model_mapping[type(config)]
+    if not pools(config):
+        return library
+    return pooled_class(library, tuple(architecture_named(config.model_type).head))
 
 
 def untie_head(model: Any) -> None:
@@ -163,7 +167,12 @@ def _pretrained(
         names = sorted(key if isinstance(key, str) else str(key[0]) for key in keys[f"{trouble}_keys"])
         if heads:  # a checkpoint of an encoder has no head, or that of what it was trained for
             prefix = f"{model.base_model_prefix}."
-            names = [n for n in names if n not in new and not (trouble == "unexpected" and not n.startswith(prefix))]
+            pooler = f"{prefix}pooler."
+            if trouble == "missing" and any(name.startswith(pooler) for name in names):
+                raise KronaError(f"{what}: the checkpoint has no pooler. Set backbone.pooling to mean or first.")
+            if trouble == "unexpected":  # parts that this model does not have, of the checkpoint's own head
+                names = [n for n in names if n.startswith(prefix) and not n.startswith(pooler)]
+            names = [n for n in names if n not in new]
         if names:
             raise KronaError(
                 f"{what} are not those of a {kind.__name__} of this config: {amount(len(names), f'{trouble} tensor')} "

@@ -7,7 +7,9 @@ from typing import Any
 from transformers import AutoConfig
 
 from krona.backbones.families import FAMILIES, architecture_named, family_of
+from krona.backbones.families.pooling import set_pooling
 from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub
+from krona.config.pooling import folder_pooling
 from krona.config.settings import Backbone
 from krona.hub import download_error, offline, unreachable
 from krona.messages import KronaError, did_you_mean
@@ -43,9 +45,14 @@ def config_of(settings: Backbone, folder: Path | None, task: Task | None, *, own
         )
     family_of(config, name_of(settings))
     _check_sizes(settings, config)
+    set_pooling(config, _pooling(settings), architecture_named(config.model_type), name_of(settings))
     if task is not None:
         config.num_labels = outputs_of(task)
     return config
+
+
+def _pooling(settings: Backbone) -> str | None:
+    return folder_pooling(settings.path) if settings.pooling == "auto" else settings.pooling
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:

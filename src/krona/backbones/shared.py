@@ -46,7 +46,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     with_head = kept("has a head", 8, (content, settings.name), lambda: has_head(settings))
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
     width = outputs_of(task) if with_head else None
-    key = (content, settings.name, sizes, settings.tied_head, drawn, bf16, width)
+    key = (content, settings.name, sizes, settings.tied_head, settings.pooling, drawn, bf16, width)
     loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw(model, loaded.new_weights, seed=seed)

@@ -26,6 +26,7 @@ from yaml import YAMLError
 
 from krona.config import tuned
 from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices, require_names
+from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
@@ -74,6 +75,8 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
     assert isinstance(config, dict)
     values = {str(key): value for key, value in config.items()}
     require_choices(chosen)
+    if isinstance(values.get("backbone"), dict):
+        resolve_pooling(values["backbone"])
     if is_overridden("method.kron_factors", overrides) and "method" in values:
         values["method"]["fit_factors"] = "exact"  # a shape given on the command line is never changed
     studies = next((item.split(STUDIES)[1:] for item in overrides if item.split(STUDIES)[0] == TUNED), None)

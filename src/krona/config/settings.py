@@ -39,6 +39,8 @@ class Backbone:
     sizes: Mapping[str, Any] | None = None
     tokenizer: str | None = None
     tied_head: bool | None = None
+    # what an encoder's classifier reads; null: as the library's class does; auto: as a local folder's 1_Pooling says
+    pooling: Literal["auto", "pooler", "first", "mean"] | None = None
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
 
 

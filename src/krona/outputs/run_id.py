@@ -56,6 +56,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "data.quoting": None,
     "data.subset_seed": None,
     "backbone.architecture": None,
+    "backbone.pooling": None,
     "init_from": None,
 }
 

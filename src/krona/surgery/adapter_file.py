@@ -17,7 +17,7 @@ from torch import nn
 from krona.files import Write, write_whole
 from krona.messages import KronaError
 from krona.surgery.adapter_tensors import read_tensors, read_whole
-from krona.surgery.backbone_mark import fingerprint, parameters, same_shapes, same_values
+from krona.surgery.backbone_mark import fingerprint, other_pooling, parameters, same_shapes, same_values
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import adapter_named, state_of
@@ -187,6 +187,8 @@ def _check_backbone(
     model: nn.Module, branch: Any, entry: Mapping[str, Any], path: Path, *, other_backbone: bool
 ) -> None:
     wanted = entry["backbone"]
+    if (message := other_pooling(model, wanted)) is not None:
+        raise OtherBackboneError(f"{path} was {message}")
     if not same_shapes(model, wanted):
         raise OtherBackboneError(
             f"{path} belongs to a backbone of another shape: {wanted['parameters']:,} parameters there, "

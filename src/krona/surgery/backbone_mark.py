@@ -24,16 +24,35 @@ ROW = 512  # 64-bit words whose sum is taken
 def fingerprint(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
     """Number of weights, hash of names and shapes, and marks of the weights that ``trained`` leaves out.
 
-    The weights are those from before any insertion.
+    The weights are those from before any insertion. ``pooling``: of an encoder, if it is not the library's own.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
+    pooling = pooling_of(model)
     return {
+        **({} if pooling is None else {"pooling": pooling}),
         "parameters": sum(weight.numel() for weight in weights.values()),
         "shapes": _shapes(weights),
         "frozen": _sample(frozen),
         "marks": _marks(frozen, _roundings(frozen)),
     }
+
+
+def pooling_of(model: nn.Module) -> str | None:
+    """``backbone.pooling`` of an encoder; None: the library's own head."""
+    found = getattr(getattr(model, "config", None), "krona_pooling", None)
+    return None if found is None else str(found)
+
+
+def other_pooling(model: nn.Module, wanted: Mapping[str, Any]) -> str | None:
+    """An error message if a fingerprint is of a backbone with another pooling."""
+    there, here = wanted.get("pooling"), pooling_of(model)
+    if there == here:
+        return None
+    names = [name or "null" for name in (there, here)]
+    return (
+        f"trained with backbone.pooling={names[0]}, and this backbone has {names[1]}. Set backbone.pooling={names[0]}."
+    )
 
 
 def same_shapes(model: nn.Module, wanted: Mapping[str, Any]) -> bool:

@@ -8,10 +8,12 @@ import yaml
 
 from krona.adapters.find import Found
 from krona.adapters.origin import Origin
+from krona.backbones.families.pooling import pools
 from krona.messages import amount
 from krona.outputs.degenerate import remarks
 from krona.outputs.predictions import encoded, label_words
 from krona.outputs.result import Result
+from krona.trained import pooled_code
 
 ORIGIN = "krona.json"  # beside a peft adapter: what krona needs to read it back
 DATA = {
@@ -64,7 +66,7 @@ def base_of(origin: Origin) -> str:
     return name if "/" in name else NO_HUB_NAME
 
 
-def model_card(found: Found, to: str, lines: list[str], *, auto: str) -> str:
+def model_card(found: Found, to: str, lines: list[str], *, auto: str, model: Any) -> str:
     """The text of README.md; ``auto``: transformers' class that loads the backbone."""
     origin = found.origin
     task, base = origin.task_settings, str(origin.backbone["name"])
@@ -75,7 +77,7 @@ def model_card(found: Found, to: str, lines: list[str], *, auto: str) -> str:
         f"# {base}, tuned with {origin.method} on {kind}",
         f"Trained with krona (run `{origin.run_id}`); form `{to}`: {'; '.join(lines)}.",
         f"## Input and output\n\n{_input(origin, auto)}",
-        f"## How to load it\n\n```python\n{_loading(origin, to, auto)}\n```",
+        f"## How to load it\n\n```python\n{_loading(origin, to, auto, model)}\n```",
         f"## Scores\n\n{_scores(found)}",
     ]
     if found.result is not None:
@@ -117,8 +119,10 @@ def _text(origin: Origin, row: Mapping[str, str]) -> str:
     return task.source(row, prefix=task.prefixed(origin.task_prefix))
 
 
-def _loading(origin: Origin, to: str, auto: str) -> str:
+def _loading(origin: Origin, to: str, auto: str, model: Any) -> str:
     task = origin.task_settings
+    if pools(model.config) and to in pooled_code.LOADING:
+        return pooled_code.pooled_code(model, to, base=base_of(origin), columns=len(task.columns))
     (use,) = (code for word, code in USE.items() if word in auto)
     use = use.format(texts=", ".join('"…"' for _ in task.columns), text=_text(origin, dict.fromkeys(task.columns, "…")))
     labels = f", num_labels={len(task.labels or '1')}" if "Classification" in auto else ""

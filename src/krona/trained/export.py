@@ -12,6 +12,8 @@ from torch import Tensor
 from krona import surgery
 from krona.adapters.find import ADAPTER, Found
 from krona.adapters.origin import NOTE
+from krona.backbones.families.pooling import pools
+from krona.config.pooling import write_pooling
 from krona.folders import exported_folder
 from krona.hub import unreachable
 from krona.messages import KronaError, did_you_mean
@@ -19,7 +21,7 @@ from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import read_header, save_adapter
 from krona.surgery.folding import fold
 from krona.surgery.peft_format import read_peft, write_peft
-from krona.trained import card
+from krona.trained import card, pooled_code
 from krona.trained.load import Trained, load
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -83,10 +85,12 @@ def export(
             raise KronaError(
                 f"--to {to}: loaded again, the logits differ by {difference:.2g} of the largest: nothing is exported"
             )
+        if pools(trained.model.config) and to in pooled_code.LOADING:
+            lines.append(pooled_code.NOTE.format(trained.model.config.krona_pooling))
         if dtype is not None:
             lines.append(f"weights in {dtype}, trained and scored in {found.origin.precision}")
         (part / "README.md").write_text(
-            card.model_card(found, to, lines, auto=trained.family.auto.__name__), encoding="utf-8"
+            card.model_card(found, to, lines, auto=trained.family.auto.__name__, model=trained.model), encoding="utf-8"
         )
     same = "identical" if not difference else f"those that it had, to {difference:.1e} of the largest"
     lines.append(f"loaded again, its logits are {same}")
@@ -129,6 +133,8 @@ def _save(trained: Trained, folder: Path, dtype: torch.dtype) -> None:
     model.config.name_or_path = ""  # a path of this machine is of no use elsewhere
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
+    if pools(model.config):
+        write_pooling(folder, model.config.krona_pooling)
 
 
 def _merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
@@ -166,7 +172,8 @@ def _whole_again(trained: Trained, folder: Path) -> Trained:
 
 def _peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
-    task_type = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
+    found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
+    task_type = None if pools(trained.model.config) else found  # peft would look for the library's class
     try:
         written = write_peft(trained.model, folder, base_model=card.base_of(trained.origin), task_type=task_type)
     except KronaError as error:

@@ -92,6 +92,11 @@ def _checked(found: Sequence[Found], out: Path, weights: Sequence[float] | None,
         raise KronaError(f"--weights has {len(weights)} numbers for {len(found)} runs")
     first, *others = [read_header(one.adapter)[0]["backbone"] for one in found if one.adapter is not None]
     for one, its in zip(found[1:], others, strict=True):
+        if its.get("pooling") != first.get("pooling"):
+            raise KronaError(
+                f"merge needs adapters of one backbone.pooling: {ids[0]} was trained with "
+                f"{first.get('pooling') or 'null'}, {one.origin.run_id} with {its.get('pooling') or 'null'}."
+            )
         if its["shapes"] != first["shapes"]:
             raise KronaError(
                 f"merge needs adapters of one backbone: {ids[0]} is of {found[0].origin.backbone['name']}, "

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two: ARM's
 SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
 
 
@@ -61,6 +63,25 @@ class PeakMemory:
 
         unit = 1 if platform.system() == "Darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def bf16_notes(precision: str, accelerator: str) -> list[str]:
+    """A note if a run in bf16 is on a CPU that has no instructions for it."""
+    import torch
+
+    other = torch.cuda.is_available() or torch.backends.mps.is_available()
+    if not precision.startswith("bf16") or accelerator not in ("auto", "cpu") or (accelerator == "auto" and other):
+        return []
+    try:
+        known = set(CPU_INFO.read_text(encoding="utf-8").split())
+    except OSError:  # not Linux
+        return []
+    if known & BF16_INSTRUCTIONS:
+        return []
+    return [
+        f"trainer.precision={precision}: this CPU has no bf16 instructions (avx512_bf16, amx_bf16), so matrix products "
+        "can take 60 times as long as with 32-true"
+    ]
 
 
 def device_name() -> str:

@@ -31,7 +31,7 @@ from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
-from krona.training.machine import PeakMemory, cpu_count, keep_freed_memory
+from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.measures import require_finite, text_to_forget, what_was_forgotten, what_was_learned
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
@@ -152,6 +152,7 @@ def prepare_process(settings: Run, result: Result, ranks: Ranks) -> None:
     elif ranks.size > 1:
         torch.set_num_threads(max(1, cpu_count() // ranks.local_size))
     result.provenance |= {"threads": torch.get_num_threads(), "devices": ranks.size}
+    result.notes += bf16_notes(settings.trainer.precision, settings.trainer.accelerator)
     pl.seed_everything(settings.seed, verbose=False)
 
 

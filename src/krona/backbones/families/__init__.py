@@ -11,6 +11,7 @@ from transformers import AutoModel
 
 from krona.backbones.families import decoder, encoder, encoder_decoder
 from krona.backbones.families.family import Architecture, Batch, Family
+from krona.backbones.families.pooling import with_pooling
 from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
 
@@ -61,7 +62,8 @@ def _modules_of(config: Any) -> str:
 
 def architecture_of(model: nn.Module) -> Architecture:
     """The names of a model's parts; those of methods themselves for a model that no family has."""
-    return architecture_named(getattr(getattr(model, "config", None), "model_type", None))
+    config = getattr(model, "config", None)
+    return with_pooling(architecture_named(getattr(config, "model_type", None)), config)
 
 
 def architecture_named(kind: str | None) -> Architecture:

@@ -1,4 +1,4 @@
-"""Encoders (BERT, RoBERTa, DeBERTa, MiniLM, ModernBERT): the task's texts, and a head that classifies or rates them."""
+"""Encoders (BERT, RoBERTa, DeBERTa, MPNet, ModernBERT): the task's texts, and a head that classifies or rates them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +17,7 @@ from krona.backbones.families.family import (
     padded_sources,
     summed_cross_entropy,
 )
+from krona.backbones.families.pooling import pools
 from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
@@ -35,7 +36,20 @@ BERT_NAMES = {
     "v": ["self.value"],
     "SelfAttention": ["attention.self.query:attention.output.dense"],
 }
-BERT = Architecture(names=BERT_NAMES, head=["classifier"])
+BERT = Architecture(names=BERT_NAMES, head=["classifier"], pooler="bert.pooler")
+ELECTRA = Architecture(names=BERT_NAMES, head=["classifier"])
+MPNET = Architecture(
+    names={
+        **BERT_LAYER,
+        "q": ["attn.q"],
+        "k": ["attn.k"],
+        "v": ["attn.v"],
+        "o": ["attn.o"],
+        "SelfAttention": ["attention.attn.q:attention.attn.o"],
+    },
+    head=["classifier"],
+    lost_positions=2,
+)
 ROBERTA = Architecture(names=BERT_NAMES, head=["classifier"], lost_positions=2)
 DEBERTA = Architecture(
     names={
@@ -82,7 +96,8 @@ ARCHITECTURES = {
     "bert": BERT,
     "roberta": ROBERTA,
     "xlm-roberta": ROBERTA,
-    "electra": BERT,
+    "electra": ELECTRA,
+    "mpnet": MPNET,
     "deberta-v2": DEBERTA,
     "distilbert": DISTILBERT,
     "modernbert": MODERNBERT,
@@ -153,9 +168,10 @@ class Encoder(Family):
 
     @staticmethod
     def sizes(config: Any, params: int) -> Sizes:
+        dense = 0 if pools(config) else config.hidden_size  # outputs of the dense layer before the classifier
         width, relative = config.hidden_size, getattr(config, "relative_attention", False)
         buckets = max(getattr(config, "position_buckets", 0), 0) or config.max_position_embeddings
         return sizes_in(
             config, params, decoder=0, vocabulary=0, gated=ARCHITECTURES[config.model_type].gated,
-            positions=2 * buckets if relative else 0, head=width * (width + config.num_labels),
+            positions=2 * buckets if relative else 0, head=width * (dense + config.num_labels),
         )  # fmt: skip

@@ -26,12 +26,14 @@ class Architecture:
     ``SelfAttention`` and ``DenseReluDense`` the two blocks, ``layer_norm`` the normalisations, ``lm_head`` the layer
     that writes words. A pattern ``a:b`` is the part of the model between the input of a and the output of b.
 
-    head: modules that are new on each task. lost_positions: of the config's maximum, those that no token can have.
+    head: modules that are new on each task. pooler: the module of the library's pooler, where its class has one that
+    the checkpoint brings along. lost_positions: of the config's maximum, those that no token can have.
     gated: the FFN multiplies two products (``wi_0``, ``wi_1``).
     """
 
     names: Mapping[str, Sequence[str]]
     head: Sequence[str] = ()
+    pooler: str | None = None
     lost_positions: int = 0
     gated: bool = False
 

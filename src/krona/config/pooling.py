@@ -1,0 +1,43 @@
+"""The pooling that a sentence-transformers checkpoint was trained with, read from its folder."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from krona.messages import KronaError
+
+Pooling = Literal["pooler", "first", "mean"]
+FILE = Path("1_Pooling", "config.json")  # of sentence-transformers
+MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "first", "cls_token": "first"}
+
+
+def resolve_pooling(backbone: dict[str, Any]) -> None:
+    """Replace ``pooling: auto`` of a composed backbone by what its folder says, so that it is part of the run id."""
+    if backbone.get("pooling") == "auto":
+        backbone["pooling"] = folder_pooling(backbone.get("path"))
+
+
+def write_pooling(folder: Path, pooling: Pooling) -> None:
+    """Write the file of sentence-transformers that `folder_pooling` reads."""
+    mode = {"mean": "mean", "first": "cls"}[pooling]
+    (folder / FILE).parent.mkdir()
+    (folder / FILE).write_text(json.dumps({"pooling_mode": mode}) + "\n", encoding="utf-8")
+
+
+def folder_pooling(path: str | None) -> Pooling | None:
+    """Return the pooling of a folder; None where it has no such file, or another kind of pooling.
+
+    Raises:
+        KronaError: the file is damaged.
+    """
+    file = Path(path or "").expanduser() / FILE
+    if path is None or not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        named = content.get("pooling_mode")  # of newer versions; older ones have a flag for each mode
+        flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
+    except (OSError, ValueError, AttributeError) as error:
+        raise KronaError(f"{file} is damaged: {error}. Set backbone.pooling yourself, for example to mean.") from error
+    modes = [named] if named is not None else [key for key in flags if key != "include_prompt"]
+    return MODES.get(str(modes[0])) if len(modes) == 1 else None

@@ -1,0 +1,210 @@
+"""``backbone.pooling``: what an encoder's classifier reads, what of the head trains, and what refuses another one."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import one_job
+import tiny_backbones
+from krona import surgery
+from krona.adapters.find import find
+from krona.backbones import load
+from krona.backbones.families import architecture_of
+from krona.backbones.with_method import insert_method
+from krona.config.compose import compose_job, hydra_session
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.paths import CONF
+from krona.surgery.adapter_file import OtherBackboneError, load_adapter
+from krona.trained.load import load as load_run
+from krona.trained.merge import merge
+from tasks.glue_files import task
+from tiny_models import tiny_of
+from tiny_t5 import settings
+
+KINDS = ("bert", "mpnet", "roberta", "distilbert", "modernbert")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("backbones")
+    return {kind: tiny_backbones.write(root / kind, kind) for kind in (*KINDS, "llama")}
+
+
+def loaded(folder: Path, pooling: str | None, *, bf16: bool = False) -> Any:
+    one = Backbone(name="local", path=str(folder), pooling=pooling)  # type: ignore[arg-type]
+    return load.load(one, task("rte"), seed=0, bf16=bf16)
+
+
+def rows(tokenizer: Any, *, pair: bool) -> Any:
+    texts = [["the cat sat", "no"], *([["the dog", "yes yes"]] if pair else [])]
+    return tokenizer(*texts, padding=True, return_tensors="pt")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bf16", [False, True])
+@pytest.mark.parametrize("pair", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_mean_and_first_are_those_of_a_rows_own_tokens(
+    kind: str, pair: bool, bf16: bool, folders: dict[str, Path]
+) -> None:
+    for pooling in ("mean", "first"):
+        found = loaded(folders[kind], pooling, bf16=bf16)
+        model, batch = found.model.eval(), rows(found.tokenizer, pair=pair)
+        states = model.base_model(**batch).last_hidden_state.float()
+        lengths = batch["attention_mask"].sum(1).tolist()
+        assert lengths[0] > lengths[1]
+        own = [
+            state[:length].mean(0) if pooling == "mean" else state[0]
+            for state, length in zip(states, lengths, strict=True)
+        ]
+        expected = torch.stack(own) @ model.classifier.weight.float().T + model.classifier.bias.float()
+        torch.testing.assert_close(model(**batch).logits.float(), expected, atol=2e-2 if bf16 else 1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", [None, "mean", "first", "pooler"])
+def test_what_of_the_head_trains(pooling: str | None, folders: dict[str, Path]) -> None:
+    model = loaded(folders["bert"], pooling).model
+    insert_method(model, settings("lora"), counterparts={})
+    trained = {name for name in surgery.trainable_state(model) if "LayerNorm" not in name and "self" not in name}
+    classifier = {"classifier.weight", "classifier.bias"}
+    pooler = {"bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+    assert trained == classifier | (pooler if pooling == "pooler" else set())
+    assert surgery.count(model).head == 2 * 32 + 2 + (32 * 32 + 32 if pooling == "pooler" else 0)
+    assert ("bert.pooler.dense.weight" in dict(model.named_parameters())) == (pooling in (None, "pooler"))
+
+
+def test_the_head_of_the_library_is_what_it_was(folders: dict[str, Path]) -> None:
+    plain = loaded(folders["bert"], None)
+    assert type(plain.model).__name__ == "BertForSequenceClassification"
+    pooler = loaded(folders["bert"], "pooler")
+    assert tiny_backbones.same(plain.model, pooler.model)  # they differ in what trains
+    assert plain.new_weights == pooler.new_weights == ("classifier.weight", "classifier.bias")
+    assert "krona_pooling" not in plain.model.config.to_dict()
+
+
+def test_mpnet_base_has_the_papers_sizes_and_every_shape_fits_it() -> None:
+    with hydra_session():
+        found = compose_job(["task=rte", "method=krona", "backbone=mpnet_base", "data=sample"]).config["backbone"]
+        names = [path.stem for path in (CONF / "factors").glob("*x*.yaml")]
+        shapes = [compose_job(["method=krona", f"factors={name}"]).config["method"]["kron_factors"] for name in names]
+    library = replace(Backbone(**found), pooling=None)
+    assert len(shapes) >= 7
+    for one, head in ((library, 592_130), (replace(library, pooling="mean"), 1_538)):
+        for method in ("krona", "lora"):
+            model = load.meta_model(one, task("rte"))
+            insert_method(model, settings(method), counterparts={})
+            assert (surgery.count(model).trainable, surgery.count(model).head) == (75_264, head)
+    small = replace(library, sizes={**(library.sizes or {}), "num_hidden_layers": 1})
+    for shape in shapes:
+        model = load.meta_model(small, task("rte"))
+        chosen = replace(settings("krona", kron_factors=shape), fit_factors="exact")
+        insert_method(model, chosen, counterparts={})
+        (a1, a2), factor_b = shape[0], 768 * 768
+        assert surgery.count(model).trainable == 2 * (a1 * a2 + factor_b // (a1 * a2)) + 3 * 2 * 768
+
+
+def composed(folder: Path, *more: str) -> Any:
+    with hydra_session():
+        return compose_job(["task=rte", "method=lora", "backbone=local", f"backbone.path={folder}", *more]).config
+
+
+@pytest.mark.parametrize(
+    ("content", "pooling"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
+        ({"pooling_mode_cls_token": True, "word_embedding_dimension": 32}, "first"),
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode_max_tokens": True}, None),
+        ({"pooling_mode_max_tokens": True, "pooling_mode_mean_tokens": True}, None),
+    ],
+)
+def test_a_local_folder_says_its_own_pooling(content: Any, pooling: str | None, tmp_path: Path) -> None:
+    assert composed(tmp_path)["backbone"]["pooling"] is None
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(content))
+    assert composed(tmp_path)["backbone"]["pooling"] == pooling
+    assert composed(tmp_path, "backbone.pooling=null")["backbone"]["pooling"] is None
+    (tmp_path / "1_Pooling" / "config.json").write_text("[")
+    with pytest.raises(KronaError, match=r"1_Pooling/config.json is damaged.*Set backbone.pooling"):
+        composed(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "pooling", "message"),
+    [
+        ("llama", "mean", r"backbone.pooling=mean: only encoders.*is a llama"),
+        ("roberta", "pooler", r"backbone.pooling=pooler: the roberta .* has no pooler"),
+        ("mpnet", "pooler", r"backbone.pooling=pooler: the mpnet .* has no pooler"),
+    ],
+)
+def test_refused_before_anything_is_written(
+    kind: str, pooling: str, message: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    typed = one_job.typed(folders[kind], tmp_path / "rte")
+    with pytest.raises(KronaError, match=message):
+        one_job.run(one_job.config("method=lora", *typed, f"backbone.pooling={pooling}"), tmp_path / "outputs")
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize("pooling", [None, "pooler"])
+def test_a_checkpoint_without_a_pooler(pooling: str | None, tmp_path: Path) -> None:
+    model = tiny_of("bert", vocab_size=len(tiny_backbones.PIECES)).bert
+    model.pooler = None
+    model.save_pretrained(tmp_path)
+    tiny_backbones.words(pair=True).save_pretrained(tmp_path)
+    with pytest.raises(KronaError, match=r"has no pooler\. Set backbone.pooling to mean or first"):
+        loaded(tmp_path, pooling)
+    loaded(tmp_path, "mean")
+
+
+@pytest.fixture(scope="module")
+def runs(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """MPNet's pooling → its run: mean and first have the same shapes."""
+    root = tmp_path_factory.mktemp("runs")
+    done = {}
+    for pooling in ("mean", "first", "null"):
+        typed = one_job.typed(folders["mpnet"], root / "rte")
+        values = one_job.config("method=lora", *typed, f"backbone.pooling={pooling}")
+        done[pooling], said = one_job.run(values, root / "outputs")
+        assert done[pooling].state == "done", said
+    return done
+
+
+def test_a_run_keeps_its_pooling(runs: dict[str, Any]) -> None:
+    assert len({job.run_id for job in runs.values()}) == 3
+    result = read_result(runs["mean"].folder / "result.json")
+    assert (result.config["backbone"]["pooling"], result.head_params) == ("mean", 66)
+    assert result.dev_curve[-1]["loss"] < result.dev_curve[0]["loss"]
+    trained = load_run(runs["mean"].folder)
+    assert architecture_of(trained.model).head == ["classifier"]
+    rows = [{"sentence1": "the cat sat", "sentence2": "no"}]
+    before = trained.predict(rows)[0].probabilities
+    surgery.merge(trained.model)
+    after = trained.predict(rows)[0].probabilities
+    assert after == pytest.approx(before, abs=1e-5)
+
+
+def test_an_adapter_of_another_pooling_is_refused(
+    runs: dict[str, Any], folders: dict[str, Path], tmp_path: Path
+) -> None:
+    file = runs["mean"].folder / "adapter.safetensors"
+    assert "classifier.weight" in load_file(file)
+    for pooling, name in (("first", "first"), (None, "null")):
+        message = rf"trained with backbone.pooling=mean, and this backbone has {name}"
+        with pytest.raises(OtherBackboneError, match=message):
+            load_adapter(loaded(folders["mpnet"], pooling).model, file)
+    typed = one_job.typed(folders["mpnet"], tmp_path / "rte")
+    values = one_job.config("method=lora", *typed, "backbone.pooling=first", f"init_from={runs['mean'].folder}")
+    job, _ = one_job.run(values, tmp_path / "outputs")
+    assert "trained with backbone.pooling=mean, and this backbone has first" in str(job.error)
+    for other in ("first", "null"):
+        with pytest.raises(KronaError, match=rf"one backbone.pooling: .* with mean, .* with {other}"):
+            merge([find(runs[name].folder) for name in ("mean", other)], tmp_path / "sum.safetensors")
+    assert not (tmp_path / "sum.safetensors").exists()
