@@ -64,8 +64,8 @@ def shapes_of(*overrides: str) -> list[str]:
 def test_factor_shapes_have_the_width_of_the_backbone(name: str) -> None:
     widths = {
         "bert_base": 768, "deberta_v3_base": 768, "flan_t5_base": 768, "llama_3_2_1b": 2048, "minilm_l6": 384,
-        "modernbert_base": 768, "nano": 192, "qwen2_5_0_5b": 896, "roberta_base": 768, "smollm2_135m": 576,
-        "t5_3b": 1024, "t5_base": 768, "t5_large": 1024, "t5_small": 512,
+        "modernbert_base": 768, "mpnet_base": 768, "nano": 192, "qwen2_5_0_5b": 896, "roberta_base": 768,
+        "smollm2_135m": 576, "t5_3b": 1024, "t5_base": 768, "t5_large": 1024, "t5_small": 512,
     }  # fmt: skip
     shapes = [json.loads(shape)[0] for shape in shapes_of(f"backbone={name}")]
     assert len(shapes) > 4

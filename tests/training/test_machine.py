@@ -2,10 +2,12 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from krona.training.machine import keep_freed_memory
+from krona.training import machine
+from krona.training.machine import bf16_notes, keep_freed_memory
 
 FAULTS = """
 import resource, sys, torch
@@ -42,3 +44,16 @@ def test_a_setting_of_the_user_s_stays(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert not keep_freed_memory()
+
+
+def test_bf16_on_a_cpu_without_its_instructions_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
+    assert bf16_notes("bf16-mixed", "cpu") == []  # nothing is known
+    (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512f\n")
+    (note,) = bf16_notes("bf16-mixed", "cpu")
+    assert "trainer.precision=bf16-mixed" in note
+    assert "32-true" in note
+    assert bf16_notes("bf16-frozen", "cpu")
+    assert bf16_notes("32-true", "cpu") == bf16_notes("bf16-mixed", "cuda") == []
+    (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512_bf16\n")
+    assert bf16_notes("bf16-mixed", "cpu") == []
