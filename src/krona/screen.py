@@ -15,7 +15,7 @@ from krona.paths import INSTALLED, PROJECT
 
 KRONA = (  # its commands
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
-    "sample|pretrain|train|bench|init|doctor"
+    "sample|train|bench|init|doctor"
 )
 WRITTEN = re.compile(rf"(?<![\w./=-])(?:python (?P<script>train|bench)\.py|krona (?=(?:{KRONA})\b))")
 

@@ -9,10 +9,10 @@ import torch
 import tiny_backbones
 from krona import tasks
 from krona.backbones import load as backbones
-from krona.backbones.pretraining.held_out import HeldOut, held_out, loss, made_texts
-from krona.backbones.pretraining.passages import passage
+from krona.backbones.held_out import SHIPPED, HeldOut, corrupt, held_out, loss, read_lines
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from passages import held_out_texts, passage
 from tasks.glue_files import config
 
 LINES = "the cat sat on the mat\n\nx\na dog under the mat\nyes the dog sat under the cat on a mat\n"
@@ -74,9 +74,18 @@ def test_an_encoder_is_refused_with_the_reason(file: Path, tmp_path: Path) -> No
         held_out(backbone.family, file)
 
 
-def test_made_texts_are_the_same_each_time_and_none_that_pretraining_begins_with() -> None:
-    texts = made_texts(12)
-    assert texts == made_texts(12)
-    assert len(set(texts)) == 12
+def test_corruption_keeps_every_token_once() -> None:
+    ids, sentinels = list(range(100, 140)), list(range(12))
+    source, target = corrupt(ids, sentinels, Random(1))
+    assert 0 < len([t for t in target if t >= 100]) < 20
+    assert sorted(t for t in source + target if t >= 100) == ids
+    assert [t for t in source if t < 12] == [t for t in target if t < 12] == sorted(set(source) & set(sentinels))
+
+
+def test_the_shipped_text_is_what_the_script_gives_and_not_what_pretraining_begins_with(tiny_folder: Path) -> None:
+    texts = read_lines(SHIPPED)
+    assert texts == held_out_texts()
     seen = {text for index in range(300) for text in passage(Random(f"pretraining 0 {index}")).texts}
     assert not seen & set(texts)
+    text = held_out(loaded(tiny_folder).family, None)
+    assert (len(text.rows), text.text) == (len(texts), "sample-world sentences")

@@ -14,7 +14,7 @@ import pytest
 from krona.adapters.find import find
 from krona.messages import KronaError
 from krona.outputs.result import read_result
-from krona.tasks.sample.files import write
+from krona.tasks.sample import write
 from krona.trained import command
 from krona.trained.evaluate import Evaluation, evaluate
 from krona.trained.load import load

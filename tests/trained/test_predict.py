@@ -21,14 +21,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from krona import tasks as krona_tasks
 from krona.messages import KronaError
-from krona.tasks.sample import generate
 from krona.trained import answers, predict
 from krona.trained.load import Prediction, Trained, load
 from krona.trained.predict import StoppedError
 from tasks import glue_files
 
-SENTENCES = [str(row["sentence"]) for row in generate("sst2", "test")][:40]
+SENTENCES = [text for (text,) in krona_tasks.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
 
 @pytest.fixture(autouse=True)

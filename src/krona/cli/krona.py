@@ -1,7 +1,6 @@
 """The commands of `krona`. Each imports the module that does the work only when it is called."""
 
 import sys
-from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -58,27 +57,10 @@ def options(
 @app.command()
 def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the layout of GLUE's download")]) -> None:
     """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
-    from krona.tasks.sample.files import write
+    from krona.tasks.sample import write
 
     for path in write(folder):
         print(path)
-
-
-@app.command()
-def pretrain(
-    out: Annotated[Path, typer.Argument(help="output folder, for backbone=local backbone.path=…")],
-    data_path: Annotated[Path | None, typer.Option(help="a text file to train on; default: generated text")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="number of optimiser steps")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="time limit; the same command resumes")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="random seed")] = 0,
-) -> None:
-    """Pretrain a small T5 from scratch, as the nano backbone was. After an interruption, the same command resumes."""
-    from krona.backbones.pretraining.pretrain import Schedule
-    from krona.backbones.pretraining.pretrain import pretrain as make
-
-    given: dict[str, Any] = {"steps": steps, "minutes": minutes}
-    schedule = replace(Schedule(), seed=seed, **{name: value for name, value in given.items() if value is not None})
-    print(make(out, data_path=data_path, schedule=schedule))
 
 
 @app.command()

@@ -168,7 +168,7 @@ def _forgetting(settings: Run) -> None:
             "false"
         )
     if isinstance(text, str):
-        from krona.backbones.pretraining.held_out import require_file  # torch
+        from krona.backbones.held_out import require_file  # torch
 
         require_file(Path(text))
 
@@ -206,7 +206,7 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import family_of, room_of
-    from krona.backbones.pretraining.held_out import objective_of
+    from krona.backbones.held_out import objective_of
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)

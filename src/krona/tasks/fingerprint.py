@@ -10,6 +10,7 @@ from pathlib import Path
 
 from krona.files import sha256
 from krona.messages import KronaError
+from krona.tasks.sample import FINGERPRINT
 from krona.tasks.sources import own_files, tsv_files
 from krona.tasks.task import Task
 
@@ -22,8 +23,6 @@ def data_fingerprint(
         if task.kind == "own":
             return f"own:{_files_hash(own_files(task, path))}"
         if task.kind == "sample" or kind == "sample":
-            from krona.tasks.sample import FINGERPRINT
-
             return f"sample:{FINGERPRINT}"
         if kind == "tsv":
             return f"tsv:{_files_hash(tsv_files(task, path))}"

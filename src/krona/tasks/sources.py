@@ -1,4 +1,4 @@
-"""Sources of a task's rows: the Hub, GLUE's own files, this project's generator, a user's own files.
+"""Sources of a task's rows: the Hub, GLUE's own files, the sample tasks of this project, a user's own files.
 
 Each source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
 `validation_mismatched`; sample tasks and own files: `train`, `dev` and `test`, as many as there are).
@@ -6,12 +6,13 @@ Each source gives its official parts, by name: `train` and `validation` (MNLI: `
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.files import Located, Oddity, read_rows, read_tsv, require_saved, split_folders
 from krona.tasks.rows import Reading, Split
+from krona.tasks.sample import sample_files
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 from krona.tasks.text import read_text
 
@@ -19,12 +20,12 @@ KINDS = ("hub", "tsv", "sample")
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """Raise unless `data` has the task: a sample task is generated, a GLUE task is not."""
+    """Raise unless `data` has the task: a sample task comes with the package, a GLUE task does not."""
     if kind not in KINDS:
         raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
         raise KronaError(
-            f"task={task.name} is made by this project's generator and data={kind} does not have it: "
+            f"task={task.name} is a sample task of this project and data={kind} does not have it: "
             f"add data=sample (or profile=demo), or take task={task.sample}"
         )
     if task.kind == "glue" and kind == "sample":
@@ -124,13 +125,25 @@ def _own_rows(reading: Reading, file: Path) -> Iterator[Located]:
 
 
 def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:
+    files = tsv_files(reading.task, path)
+    return {part: _glue_part(reading, part, file, origin=str(file)) for part, file in files.items()}
+
+
+def _sample_parts(reading: Reading) -> dict[str, Split]:
+    name = reading.task.sample or ""
+    unquoted = replace(reading, quoting=None)  # data.quoting is for a user's files
+    return {
+        part: _glue_part(unquoted, part, file, origin=f"sample task {name}, {part}")
+        for part, file in sample_files(name).items()
+    }
+
+
+def _glue_part(reading: Reading, part: str, file: Path, *, origin: str) -> Split:
+    """A file in the layout of GLUE's download."""
     task, layout = reading.task, _layout(reading.task)
     ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
-    options: dict[str, Any] = {"header": layout.header, "quoting": reading.quoting}
-    return {
-        part: reading.part(part, str(file), _renamed(read_tsv(file, list(ours.values()), **options), ours))
-        for part, file in tsv_files(task, path).items()
-    }
+    rows = read_tsv(file, list(ours.values()), header=layout.header, quoting=reading.quoting)
+    return reading.part(part, origin, _renamed(rows, ours))
 
 
 def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Located]:
@@ -139,13 +152,3 @@ def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Locat
             yield line, row
         else:
             yield line, {name: row[column] for name, column in ours.items()}
-
-
-def _sample_parts(reading: Reading) -> dict[str, Split]:
-    from krona.tasks.sample import generate
-
-    sample = reading.task.sample or ""
-    return {
-        part: reading.part(part, f"sample task {sample}, {part}", enumerate(generate(sample, part)))
-        for part in FILE_KEYS
-    }

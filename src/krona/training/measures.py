@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from krona.backbones.families import Batch, Family
+from krona.backbones.held_out import HeldOut, held_out, loss
 from krona.backbones.load import Loaded
-from krona.backbones.pretraining.held_out import HeldOut, held_out, loss
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.outputs.result import Result

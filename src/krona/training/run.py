@@ -17,8 +17,8 @@ from krona.adapters.initial import begin_from, read_start
 from krona.backbones import load as backbones
 from krona.backbones.description import description
 from krona.backbones.families import room_of
+from krona.backbones.held_out import HeldOut
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
-from krona.backbones.pretraining.held_out import HeldOut
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run

@@ -1,0 +1,170 @@
+"""Clauses of the sample world, and their wordings in English.
+
+A `Clause` is a small meaning (who did what to whom, where, when, or that it did not happen). `say` turns it into
+English in several wordings that mean the same: synonyms, passive voice, a fronted place or time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from random import Random
+
+import lexicon as lx
+
+Row = dict[str, str | int | float]  # of a sample task: texts by column, label, idx
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A participant: a name, or a noun with an optional adjective and count."""
+
+    noun: str
+    adjective: str = ""
+    count: str = ""
+
+    @property
+    def is_name(self) -> bool:
+        return self.noun in lx.NAMES
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One event in the past."""
+
+    subject: Phrase
+    verb: str
+    object: Phrase | None = None
+    place: str = ""
+    time: str = ""
+    negated: bool = False
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How a clause is said; none of it changes what the clause means."""
+
+    passive: bool = False
+    front: str = ""  # "", "place" or "time"
+    synonyms: frozenset[str] = frozenset()  # words that are replaced by their synonym
+
+
+def draw_person(rng: Random, *, adjective: float = 0.5, name: float = 0.25) -> Phrase:
+    if rng.random() < name:
+        return Phrase(rng.choice(lx.NAMES))
+    noun = rng.choice(lx.MEMBERS[rng.choice(lx.PEOPLE)])
+    return Phrase(noun, rng.choice(lx.PERSON_ADJECTIVES) if rng.random() < adjective else "")
+
+
+def draw_thing(rng: Random, kinds: tuple[str, ...], *, adjective: float = 0.3, count: float = 0.3) -> Phrase:
+    noun = rng.choice(lx.MEMBERS[rng.choice(kinds)])
+    return Phrase(
+        noun,
+        rng.choice(lx.THING_ADJECTIVES) if rng.random() < adjective else "",
+        rng.choice(lx.COUNTS) if rng.random() < count else "",
+    )
+
+
+def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float = 0.3, negated: float = 0.0) -> Clause:
+    """A random clause. `shape`: `alone` (no object), `thing`, `food`, `person`, or any of them."""
+    shape = shape or rng.choice(("alone", "thing", "thing", "food", "person"))
+    subject = draw_person(rng)
+    where = rng.choice(lx.PLACES) if rng.random() < place else ""
+    when = rng.choice(lx.TIMES) if rng.random() < time else ""
+    no = rng.random() < negated
+    if shape == "alone":
+        return Clause(subject, rng.choice(lx.INTRANSITIVE), None, where, when, no)
+    if shape == "thing":
+        return Clause(subject, rng.choice(lx.THING_VERBS), draw_thing(rng, lx.THINGS), where, when, no)
+    if shape == "food":
+        return Clause(subject, rng.choice(lx.FOOD_VERBS), draw_thing(rng, lx.FOODS), where, when, no)
+    other = draw_person(rng, adjective=0.3)
+    while other.noun == subject.noun:
+        other = draw_person(rng, adjective=0.3)
+    return Clause(subject, rng.choice(lx.PERSON_VERBS), other, where, when, no)
+
+
+def words_of(clause: Clause) -> list[str]:
+    phrases = [clause.subject] + ([clause.object] if clause.object else [])
+    words = [clause.verb, clause.place, *(w for p in phrases for w in (p.noun, p.adjective))]
+    return [word for word in words if synonym(word) != word]
+
+
+def synonym(word: str) -> str:
+    """Another word for it, or the word itself."""
+    for table in (lx.VERB_SYNONYMS, lx.NOUN_SYNONYMS, lx.ADJECTIVE_SYNONYMS, lx.PLACE_SYNONYMS):
+        if word in table:
+            return table[word]
+    return word
+
+
+def draw_wording(
+    rng: Random, clause: Clause, *, passive: float = 0.3, front: float = 0.3, swap: float = 0.5
+) -> Wording:
+    can_front = [slot for slot in ("place", "time") if getattr(clause, slot)]
+    return Wording(
+        passive=clause.object is not None and rng.random() < passive,
+        front=rng.choice(can_front) if can_front and rng.random() < front else "",
+        synonyms=frozenset(word for word in words_of(clause) if rng.random() < swap),
+    )
+
+
+def say(clause: Clause, wording: Wording | None = None) -> str:
+    """The clause as an English sentence with capital and full stop."""
+    how = wording or Wording()
+
+    def word(text: str) -> str:
+        return synonym(text) if text in how.synonyms else text
+
+    verb = word(clause.verb)
+    if how.passive and clause.object is not None:
+        many = bool(clause.object.count) or (clause.negated and _is_any(clause.object))
+        be = "were" if many else "was"
+        no = " not" if clause.negated and not _is_any(clause.object) else ""
+        # "any" cannot stand before its negation: "no apples were eaten"
+        first = _phrase(clause.object, word, any_word="no" if clause.negated else "")
+        core = f"{first} {be}{no} {lx.participle(verb)} by {_phrase(clause.subject, word, definite=True)}"
+    else:
+        did = f"did not {verb}" if clause.negated else lx.past(verb)
+        core = f"{_phrase(clause.subject, word, definite=True)} {did}"
+        if clause.object is not None:
+            core += " " + _phrase(clause.object, word, any_word="any" if clause.negated else "")
+    place, time = word(clause.place), clause.time
+    fronted = {"place": place, "time": time, "": ""}[how.front]
+    tail = " ".join(part for part in (place, time) if part and part != fronted)
+    text = f"{fronted}, {core}" if fronted else core
+    return capital(f"{text} {tail}".strip() + ".")
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def fill(clause: Clause, slot: str, value: Phrase | str) -> Clause:
+    return replace(clause, **{slot: value})  # type: ignore[arg-type]
+
+
+def swap_roles(clause: Clause) -> Clause:
+    """Who did it and whom it was done to, exchanged (both must be people)."""
+    assert clause.object is not None
+    return replace(clause, subject=clause.object, object=clause.subject)
+
+
+def is_person(phrase: Phrase | None) -> bool:
+    return phrase is not None and (
+        phrase.is_name or phrase.noun in ("person", *lx.PEOPLE) or lx.PARENTS.get(phrase.noun) in lx.PEOPLE
+    )
+
+
+def _is_any(phrase: Phrase) -> bool:
+    return not phrase.count and not is_person(phrase)
+
+
+def _phrase(phrase: Phrase, word: Callable[[str], str], *, definite: bool = False, any_word: str = "") -> str:
+    if phrase.is_name:
+        return phrase.noun
+    noun, adjective = word(phrase.noun), word(phrase.adjective)
+    if phrase.count:
+        return " ".join(part for part in (phrase.count, adjective, lx.plural(noun)) if part)
+    if any_word and _is_any(phrase):
+        return " ".join(part for part in (any_word, adjective, lx.plural(noun)) if part)
+    body = f"{adjective} {noun}".strip()
+    return f"the {body}" if definite or is_person(phrase) else f"{lx.article(body)} {body}"

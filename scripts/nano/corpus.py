@@ -1,0 +1,200 @@
+"""The pretraining data of the nano backbone: text of the sample world, corrupted, and tasks that ask about it.
+
+The skills that the sample tasks need are taught in other forms: other prompts, other answers (words such as `yes`,
+`maybe`, `same`, `unknown`). Three things never occur here, and a test looks for them: a text or pair of texts of a
+sample task, a template of GLUE's (`sentence1: …`), a label as a word of its own (numbers in the text are 10 or more).
+"""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import combinations, zip_longest
+from random import Random
+
+import lexicon as lx
+import pairs
+import questions
+import sample_tasks as sample
+import sentences
+from clauses import Clause, draw_clause, say
+from edits import changed
+from passages import Example, passage
+
+
+def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
+    """An endless mixture, the same for the same seed; `start` skips that many examples at once."""
+    held_out = sample_texts()
+    index = start
+    while True:
+        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run draws the same
+        item = rng.choices(MAKERS, WEIGHTS)[0](rng)
+        while is_held_out(item.texts, held_out):
+            item = rng.choices(MAKERS, WEIGHTS)[0](rng)
+        yield item
+        index += 1
+
+
+@cache
+def sample_texts() -> frozenset[frozenset[str]]:
+    """The texts of every row of every sample task, as unordered keys."""
+    return frozenset(
+        sample.texts_key(row)
+        for task in sample.TASKS
+        for split in sample.SPLIT_ROWS
+        for row in sample.generate(task, split)
+    )
+
+
+def is_held_out(texts: tuple[str, ...], held_out: frozenset[frozenset[str]]) -> bool:
+    """Whether a text, or two of the texts together, are a row of a sample task."""
+    plain = [sample.plain(text) for text in texts]
+    singles = (frozenset((text,)) for text in plain)
+    couples = (frozenset(couple) for couple in combinations(plain, 2))
+    return any(key in held_out for key in (*singles, *couples))
+
+
+# ---- prompts: cues vary, so that the backbone learns to read the text and not its introduction ----
+
+ONE = ("text", "note", "line", "remark", "passage")
+TWO = (
+    ("first", "second"), ("this", "that"), ("left", "right"), ("note", "claim"), ("before", "after"),
+    ("given", "then"), ("fact", "guess"), ("story", "statement"),
+)  # fmt: skip
+
+
+def prompt(rng: Random, query: str, *texts: str) -> str:
+    """The texts with cues before them, and the query before or after."""
+    style = rng.random()
+    if style < 0.3:  # no cues
+        marked = " ".join(texts)
+    else:
+        if style < 0.6:  # any word, with a number or not: "item37: … garden12: …"
+            number = rng.randint(10, 98)
+            words = rng.choices(("item", "part", "entry", "box", *lx.PARENTS), k=len(texts))
+            cues = [f"{word}{number + at if style < 0.5 else ''}" for at, word in enumerate(words)]
+        else:
+            cues = list(rng.choice(TWO) if len(texts) == 2 else (rng.choice(ONE),))
+        marked = " ".join(f"{cue}: {text}" for cue, text in zip(cues, texts, strict=True))
+    return f"{query} {marked}" if rng.random() < 0.5 else f"{marked} {query}"
+
+
+def _ask(rng: Random, queries: tuple[str, ...], texts: tuple[str, ...], target: str) -> Example:
+    return Example(prompt(rng, rng.choice(queries), *texts), target, texts)
+
+
+# ---- tasks: (source, answer) ----
+# An answer's first word is the verdict; the rest is the reason, with which a skill is learnt in far fewer steps.
+
+VALENCES = dict.fromkeys((*lx.GOOD, *lx.LIKED), "good") | dict.fromkeys((*lx.BAD, *lx.DISLIKED), "bad")
+
+
+def form(rng: Random) -> Example:
+    """Is a sentence well formed, and if not, how should the wrong part be?"""
+    good, bad = rng.choice(sentences.PHENOMENA)(rng)
+    queries = ("grammar?", "form?", "well formed?")
+    if rng.random() < 0.5:
+        return _ask(rng, queries, (good,), "fine")
+    return _ask(rng, queries, (bad,), f"broken {_repair(good, bad)}")
+
+
+def _repair(good: str, bad: str) -> str:
+    """The words of `good` in place of those in which `bad` differs, four at most."""
+    right, wrong = good[:-1].split(), bad[:-1].split()
+    start = next(i for i, pair in enumerate(zip_longest(right, wrong)) if pair[0] != pair[1])
+    end = next(i for i, pair in enumerate(zip_longest(right[::-1], wrong[::-1])) if pair[0] != pair[1])
+    return " ".join(right[start : max(len(right) - end, start + 1)][:4])
+
+
+def feeling(rng: Random) -> Example:
+    """Is an opinion good or bad, and by which word? Many are plainer than the sample task's."""
+    queries = ("mood?", "feeling?", "opinion?")
+    if rng.random() < 0.4:
+        row = sentences.sst2(rng)
+        return _ask(rng, queries, (str(row["sentence"]),), ("bad", "good")[int(row["label"])])
+    positive = rng.randrange(2)
+    text = sentences.opinion(rng, positive, turned=0.25)
+    key = next(word for word in text.split() if word in VALENCES)
+    return _ask(rng, queries, (sentences.finish(text),), f"{('bad', 'good')[positive]} {key}")
+
+
+def follows(rng: Random) -> Example:
+    """Does the one follow from the other? Now and then among other facts."""
+    plain = rng.random() < 0.5
+    fact = draw_clause(rng, place=0.4, time=0.0 if plain else 0.25, negated=0.2)
+    relation = rng.randrange(3)
+    slot, conclusion = pairs.relate(fact, relation, rng, steps=1 if plain else 2)
+    first, second = _both(fact, conclusion, rng, plain=plain)
+    if rng.random() < 0.3:
+        aside = say(draw_clause(rng, shape=rng.choice(("alone", "thing")), place=0.3, time=0.0))
+        first = f"{first} {aside}" if rng.random() < 0.5 else f"{aside} {first}"
+    queries = ("follows?", "true?", "implied?")
+    return _ask(rng, queries, (first, second), ("yes", f"maybe {slot}", f"no {slot}")[relation])
+
+
+def same(rng: Random) -> Example:
+    """Do two sentences, or two questions, mean the same?"""
+    queries = ("same?", "equal?", "compare?")
+    if rng.random() < 0.4:
+        row = questions.qqp(rng)
+        texts = (str(row["question1"]), str(row["question2"]))
+        return _ask(rng, queries, texts, ("different", "same")[int(row["label"])])
+    plain = rng.random() < 0.5
+    clause = draw_clause(rng, place=0.4, time=0.0 if plain else 0.25)
+    slot, other = changed(clause, rng) if rng.random() < 0.5 else ("", clause)
+    texts = _both(clause, other, rng, plain=plain)
+    return _ask(rng, queries, texts, f"different {slot}" if slot else "same")
+
+
+def _both(first: Clause, second: Clause, rng: Random, *, plain: bool) -> tuple[str, str]:
+    """Two clauses in words; plain ones differ in nothing but their meaning."""
+    if plain:
+        return say(first), say(second)
+    return pairs.say_both(first, second, rng, passive=0.3, front=0.3, swap=0.4)
+
+
+def overlap(rng: Random) -> Example:
+    """How much of one event does the other share, in words, and what not?"""
+    clause, other, score, slots = pairs.graded(rng)
+    texts = pairs.say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
+    amounts = ("nothing", "little", "part", "half", "much", "nearly everything")
+    target = "everything" if score == 5.0 else amounts[min(int(score * 1.2), 5)]
+    queries = ("alike?", "close?", "shared?")
+    return _ask(rng, queries, texts, " ".join([target, *slots]))
+
+
+def answer(rng: Random) -> Example:
+    """What does the sentence answer? `unknown` where it does not."""
+    question, sentence, found = questions.asked_and_told(rng)
+    queries = ("told?", "answer?", "says?")
+    return _ask(rng, queries, (question, sentence), f"told {found}" if found else "unknown")
+
+
+def words(rng: Random) -> Example:
+    """Synonyms, opposites, kinds, valences and numbers, a word at a time."""
+    kind = rng.randrange(5)
+    if kind == 4:
+        word = rng.choice(sorted(VALENCES))
+        return Example(f"mood? {word}", VALENCES[word], (word,))
+    if kind == 0:
+        table = rng.choice((lx.VERB_SYNONYMS, lx.NOUN_SYNONYMS, lx.ADJECTIVE_SYNONYMS))
+        word = rng.choice(list(table))
+        pair = (word, table[word]) if rng.random() < 0.5 else (table[word], word)
+        return Example(f"another word for {pair[0]}?", pair[1], pair)
+    if kind == 1:
+        word = rng.choice(list(lx.OPPOSITES))
+        return Example(f"the opposite of {word}?", lx.OPPOSITES[word], (word,))
+    if kind == 2:
+        noun = rng.choice([noun for noun in lx.PARENTS if noun not in lx.KINDS])
+        return Example(f"what kind of thing is {lx.article(noun)} {noun}?", lx.PARENTS[noun], (noun,))
+    low, high = sorted(rng.sample(range(len(lx.COUNTS)), 2))
+    both = [lx.COUNTS[low], lx.COUNTS[high]]
+    rng.shuffle(both)
+    more = rng.random() < 0.5
+    return Example(
+        f"which is {'more' if more else 'less'}: {both[0]} or {both[1]}?", lx.COUNTS[high if more else low], ()
+    )
+
+
+MAKERS: tuple[Callable[[Random], Example], ...] = (
+    passage, form, feeling, follows, same, overlap, answer, words,
+)  # fmt: skip
+WEIGHTS = (16, 14, 8, 23, 16, 8, 12, 3)

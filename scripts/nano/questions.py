@@ -1,0 +1,118 @@
+"""The tasks with questions: answered by the sentence or not (qnli), the same question or not (qqp)."""
+
+from dataclasses import replace
+from random import Random
+
+import lexicon as lx
+from clauses import Clause, Row, Wording, draw_clause, draw_wording, fill, is_person, say, synonym
+from edits import another, changed, verbs_like
+
+
+def ask(clause: Clause, slot: str, how: Wording) -> str:
+    """The question for one slot of a clause: who, what, where, when, how many.
+
+    The slot's own content does not show in the question; `count` asks for the number of objects.
+    """
+    known = replace(fill(clause, slot, "") if slot in ("place", "time") else clause, negated=False)
+    body = say(known, replace(how, passive=False, front=""))[:-1]
+    subject = say(Clause(clause.subject, "get"), how)[: -len(" got.")]
+    rest = body[len(subject) :].lstrip()  # the verb in the past and what follows
+    verb = synonym(clause.verb) if clause.verb in how.synonyms else clause.verb
+    after = rest[len(lx.past(verb)) :].strip()
+    who = subject if clause.subject.is_name else subject[0].lower() + subject[1:]
+    if slot == "subject":
+        return f"Who {rest}?"
+    if slot in ("place", "time"):
+        word = "Where" if slot == "place" else "When"
+        return f"{word} did {who} {verb} {after}".strip() + "?"
+    bare = say(replace(known, object=None), replace(how, passive=False, front=""))[:-1][len(subject) :].lstrip()
+    tail = bare[len(lx.past(verb)) :].strip()
+    if slot == "count":
+        assert clause.object is not None
+        noun = synonym(clause.object.noun) if clause.object.noun in how.synonyms else clause.object.noun
+        return f"How many {lx.plural(noun)} did {who} {verb} {tail}".strip() + "?"
+    return f"{'Who' if is_person(clause.object) else 'What'} did {who} {verb} {tail}".strip() + "?"
+
+
+def slots_of(clause: Clause) -> list[str]:
+    """What can be asked about this clause and is answered by it."""
+    found = ["subject"] + [slot for slot in ("object", "place", "time") if getattr(clause, slot)]
+    return found + (["count"] if clause.object is not None and clause.object.count else [])
+
+
+def qnli(rng: Random) -> Row:
+    """A question and a sentence: 0 the sentence answers it, 1 it does not."""
+    question, sentence, answer = asked_and_told(rng)
+    return {"question": question, "sentence": sentence, "label": int(not answer)}
+
+
+def asked_and_told(rng: Random) -> tuple[str, str, str]:
+    """A question, a sentence, and the answer in the sentence (empty where it has none)."""
+    label = rng.randrange(2)
+    clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.5, time=0.35)
+    slot = rng.choice(slots_of(clause))
+    asked = _without_some(clause, slot, rng)  # a question says less than a sentence
+    if label == 1:
+        missing = [s for s in ("place", "time") if not getattr(clause, s)]
+        if missing and rng.random() < 0.4:
+            slot = rng.choice(missing)  # same event, but the sentence does not say
+        else:
+            asked = _other_event(asked, slot, rng)
+    question = ask(asked, slot, draw_wording(rng, asked, passive=0.0, front=0.0, swap=0.35))
+    sentence = say(clause, draw_wording(rng, clause, passive=0.35, front=0.3, swap=0.35))
+    if rng.random() < 0.4:
+        aside = say(draw_clause(rng, shape="alone", place=0.0, time=0.0))
+        sentence = f"{sentence} {aside}" if rng.random() < 0.5 else f"{aside} {sentence}"
+    return question, sentence, "" if label else filler(clause, slot)
+
+
+def filler(clause: Clause, slot: str) -> str:
+    """What answers the question for a slot: a noun, a place, a time or a count."""
+    if slot in ("place", "time"):
+        return str(getattr(clause, slot))
+    phrase = clause.subject if slot == "subject" or clause.object is None else clause.object
+    return phrase.count if slot == "count" else phrase.noun
+
+
+def qqp(rng: Random) -> Row:
+    """Two questions: 1 if both ask for the same thing, 0 if not."""
+    label = rng.randrange(2)
+    clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.6, time=0.4)
+    slot = rng.choice(slots_of(clause))
+    other, other_slot = clause, slot
+    if label == 0:
+        slots = [s for s in slots_of(clause) if s != slot]
+        if slots and rng.random() < 0.3:
+            other_slot = rng.choice(slots)
+        else:
+            other = _other_event(clause, slot, rng)
+    for _ in range(8):
+        first = ask(clause, slot, draw_wording(rng, clause, passive=0.0, front=0.0, swap=0.6))
+        second = ask(other, other_slot, draw_wording(rng, other, passive=0.0, front=0.0, swap=0.6))
+        if first != second:
+            break
+    return {"question1": _polite(first, rng), "question2": _polite(second, rng), "label": label}
+
+
+OPENINGS = ("Tell me:", "I wonder:", "Please say:", "Do you know:")
+
+
+def _polite(question: str, rng: Random) -> str:
+    return f"{rng.choice(OPENINGS)} {question}" if rng.random() < 0.35 else question
+
+
+def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
+    """A clause that differs from this one in something that the question for `slot` shows."""
+    hidden = {"object": ("noun", "count"), "count": ("count",)}.get(slot, (slot,))
+    seen = [edit for edit in (changed(clause, rng) for _ in range(12)) if edit[0] not in (*hidden, "negation")]
+    if seen and rng.random() < 0.75:
+        return seen[0][1]
+    return replace(clause, verb=another(clause.verb, verbs_like(clause), rng))
+
+
+def _without_some(clause: Clause, slot: str, rng: Random) -> Clause:
+    """The clause with an adjunct that is not asked for left out now and then."""
+    for adjunct in ("place", "time"):
+        if adjunct != slot and getattr(clause, adjunct) and rng.random() < 0.3:
+            clause = fill(clause, adjunct, "")
+    return clause

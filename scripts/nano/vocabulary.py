@@ -1,0 +1,53 @@
+"""A T5 tokenizer made from a text.
+
+The pieces are the text's words, common words and word parts of English, and every character of ASCII and Latin-1, so
+that an unknown word falls into parts instead of vanishing. Digits are always single pieces: "12.5" is `▁ 1 2 . 5`, so
+the pieces of a label are known from larger numbers though the label itself never occurs in pretraining.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from transformers import T5Tokenizer
+
+from krona.backbones.held_out import EXTRA_IDS
+
+SPECIAL = ("<pad>", "</s>", "<unk>")
+CHARACTERS = "".join(chr(code) for code in (*range(33, 127), *range(161, 173), *range(174, 256))) + "–—‘’“”…€"
+COMMON = Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8").split()
+
+
+def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
+    """A T5 tokenizer of at most `size` pieces, sentinels included, the same for the same texts."""
+    words = Counter(word for text in texts for word in re.findall(r"[^\W\d_]+", text))
+    scored = {f"<extra_id_{i}>": 0.0 for i in reversed(range(EXTRA_IDS))}
+    scored |= dict.fromkeys(("▁", *CHARACTERS), -14.0)  # the dearest: whole words win
+    room = size - len(SPECIAL) - len(scored)
+    total = sum(words.values()) or 1
+    ranked = sorted(words, key=lambda word: (-words[word], word))[: max(0, room * 2 // 3)]
+    for word in ranked:
+        scored[f"▁{word}"] = math.log(words[word] / total)
+    rare = math.log(1 / total) - 1.0 if words else -9.0
+    for word in COMMON:
+        if len(scored) < size - len(SPECIAL) - room // 6:
+            scored.setdefault(f"▁{word}", rare)
+    for part in _parts([*words, *COMMON]):
+        if len(scored) >= size - len(SPECIAL):
+            break
+        scored.setdefault(part, -11.0)
+    pieces = [(token, 0.0) for token in SPECIAL]
+    pieces += sorted(scored.items(), key=lambda piece: (piece[0].startswith("<extra_id"), -piece[1]))
+    return T5Tokenizer(vocab=pieces, extra_ids=EXTRA_IDS, model_max_length=512)
+
+
+def _parts(words: Iterable[str]) -> list[str]:
+    """Beginnings (with the word mark) and inner parts of words, those that save most characters first."""
+    counts: Counter[str] = Counter()
+    for word in sorted({word.lower() for word in words}):
+        for length in range(2, 6):
+            for at in range(len(word) - length + 1):
+                counts[word[at : at + length] if at else f"▁{word[:length]}"] += 1
+    return sorted(counts, key=lambda part: (-counts[part] * (len(part.strip("▁")) - 1), part))

@@ -1,0 +1,170 @@
+"""Pretraining: what it may not see, its tokenizer, its resume, and the nano backbone that came out of it."""
+
+import re
+from itertools import islice
+
+import pytest
+import torch
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+import corpus
+import sample_tasks
+from feed import make_batches
+from krona.messages import KronaError
+from krona.paths import NANO
+from krona.tasks.sample import FINGERPRINT
+from pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, main, pretrain
+from vocabulary import train_tokenizer
+
+TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
+# a label of any task as a word of its own
+LABEL = re.compile(r"(?<![\d.])[0-5](\.\d)?(?![\d]|\.\d)")
+TEMPLATE = re.compile(r"(sentence|question)[12]?\s*:|premise\s*:|hypothesis", re.IGNORECASE)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return list(islice(corpus.examples(0), 6000))
+
+
+def sides(item):
+    return (item.source,) if item.target is None else (item.source, item.target)
+
+
+@pytest.mark.slow
+def test_the_mixture_shares_no_text_with_the_sample_tasks(drawn):
+    held_out = corpus.sample_texts()
+    assert all(
+        sample_tasks.texts_key(sample_tasks.generate(task, split)[-1]) in held_out
+        for task in sample_tasks.TASKS
+        for split in sample_tasks.SPLIT_ROWS
+    )
+    assert not any(corpus.is_held_out(item.texts, held_out) for item in drawn)
+    # `texts` is honest: what is compared is what stands in the source
+    assert all(text in sides(item)[0] for item in drawn for text in item.texts if " " in text)
+
+
+def test_the_comparison_finds_a_sample_row_in_any_order_and_case():
+    held_out = corpus.sample_texts()
+    row = sample_tasks.generate("rte", "test")[3]
+    pair = (str(row["sentence2"]).upper(), "Something else.", str(row["sentence1"]))
+    assert corpus.is_held_out(pair, held_out)
+    assert corpus.is_held_out((str(sample_tasks.generate("cola", "train")[7]["sentence"]),), held_out)
+    assert not corpus.is_held_out(pair[:2], held_out)
+
+
+@pytest.mark.slow
+def test_the_mixture_has_no_label_and_no_template(drawn):
+    for item in drawn:
+        for text in sides(item):
+            assert not LABEL.search(text), text
+        if item.target is None:
+            assert not re.search(r"(sentence|question)[12]?\s*:|premise\s*:", item.source)
+        else:
+            assert not TEMPLATE.search(item.source), item.source
+            assert not any(c.isdigit() for c in item.target), item.target
+
+
+def test_the_command_refuses_a_missing_text_with_one_message(monkeypatch, tmp_path):
+    monkeypatch.setattr("sys.argv", ["pretrain.py", str(tmp_path / "out"), "--data-path", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit, match=r"error: .*nowhere cannot be read"):
+        main()
+
+
+@pytest.mark.parametrize("text", ["It is 1.", "0", "2", "a 3.4 b", "score 5.0."])
+def test_the_label_pattern_would_find_labels(text):
+    assert LABEL.search(text)
+    assert not LABEL.search("12 of 20.5 in 1999.")
+
+
+def test_examples_are_the_same_and_start_anywhere():
+    first = list(islice(corpus.examples(3), 30))
+    assert first == list(islice(corpus.examples(3), 30))
+    assert first[20:] == list(islice(corpus.examples(3, start=20), 10))
+    assert first != list(islice(corpus.examples(4), 30))
+
+
+def test_batches_start_anywhere():
+    tokenizer = train_tokenizer(["the old dog sleeps in the garden at night"] * 3, size=600)
+    whole = list(islice(make_batches(tokenizer, batch_size=4), 40))
+    later = list(islice(make_batches(tokenizer, batch_size=4, start=21), 19))
+    assert all(torch.equal(a[key], b[key]) for a, b in zip(whole[21:], later, strict=True) for key in a)
+
+
+def test_unknown_words_and_labels_in_pieces():
+    tokenizer = train_tokenizer(["The dog sleeps in 1987.", "A cat sleeps 12.5 hours."], size=700)
+    text = "Zygotic 'quarks' #42 & {x}~|^ naïve “café” \\ 3.4!"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert [tokenizer.tokenize(label) for label in ("0", "1", "2")] == [["▁", "0"], ["▁", "1"], ["▁", "2"]]
+    assert tokenizer.tokenize("3.4") == ["▁", "3", ".", "4"]
+    assert tokenizer.tokenize("dog") == ["▁dog"]
+
+
+def weights(folder):
+    return T5ForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).state_dict()
+
+
+def test_a_few_steps_and_an_interrupted_run_give_the_same_backbone(tmp_path, monkeypatch):
+    monkeypatch.setattr("pretrain.TOKENIZER_TEXTS", 300)
+
+    def stop_at(step):
+        def say(line):
+            if line.startswith(f"step {step}/"):
+                raise KeyboardInterrupt
+
+        return say
+
+    plan = Schedule(steps=6, batch_size=4, warmup_steps=2)
+    options = {"schedule": plan, "sizes": TINY, "precision": "fp32", "checkpoint_every": 2, "log_every": 1}
+    pretrain(tmp_path / "whole", **options, say=lambda _: None)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(tmp_path / "cut", **options, say=stop_at(5))
+    assert (tmp_path / "cut" / CHECKPOINT).exists()
+    pretrain(tmp_path / "cut", **options, say=lambda _: None)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[name], cut[name]) for name in whole)
+    assert not (tmp_path / "cut" / CHECKPOINT).exists()
+    assert len((tmp_path / "cut" / "curve.csv").read_text().splitlines()) == 7
+    assert FINGERPRINT in (tmp_path / "cut" / "README.md").read_text()
+
+
+def test_a_users_text(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("Die Katze schläft.\n\nDer Hund bellt laut im Garten.\n", encoding="utf-8")
+    out = pretrain(
+        tmp_path / "out", data_path=text, schedule=Schedule(steps=2, batch_size=2), sizes=TINY, say=lambda _: None
+    )
+    assert AutoTokenizer.from_pretrained(out).tokenize("Katze") == ["▁Katze"]
+    text.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(KronaError, match="UTF-8"):
+        pretrain(tmp_path / "other", data_path=text)
+    text.write_text("\n \n")
+    with pytest.raises(KronaError, match="no text"):
+        pretrain(tmp_path / "other", data_path=text)
+    with pytest.raises(KronaError, match="cannot be read: No such file"):
+        pretrain(tmp_path / "other", data_path=tmp_path / "nowhere.txt")
+
+
+def test_the_nano_backbone_is_a_small_real_t5():
+    assert sum(path.stat().st_size for path in NANO.iterdir()) <= 8 * 2**20
+    assert {"config.json", "model.safetensors", "tokenizer.json", "README.md", "curve.csv"} <= {
+        path.name for path in NANO.iterdir()
+    }
+    model = T5ForConditionalGeneration.from_pretrained(NANO, dtype=torch.float32)
+    attention = [m for m in model.modules() if type(m).__name__ == "T5Attention"]
+    assert {tuple(getattr(m, name).weight.shape) for m in attention for name in "qkvo"} == {(192, 192)}
+    assert model.config.dropout_rate == FINE_TUNING_DROPOUT > 0
+    assert model.lm_head.weight is model.shared.weight
+    assert f"`{FINGERPRINT}`" in (NANO / "README.md").read_text()
+
+
+def test_the_nano_tokenizer_reads_all_of_ascii_and_fits_the_model():
+    tokenizer = AutoTokenizer.from_pretrained(NANO)
+    text = " ".join(chr(code) for code in range(33, 127)) + " Quixotic wordings, 3.4 and 0!"
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.unk_token_id not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+    assert len(tokenizer) == T5ForConditionalGeneration.from_pretrained(NANO).config.vocab_size
+    assert len(tokenizer.tokenize("sentence1:")) == 3

@@ -1,0 +1,64 @@
+"""The sample tasks: shipped as generated, with GLUE's columns, no pair in two splits, no give-away word."""
+
+import gzip
+from collections import Counter
+
+import numpy as np
+import pytest
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+import sample_tasks as generated
+from krona.tasks import sample
+
+COLUMNS = {
+    "cola": ["sentence"],
+    "rte": ["sentence1", "sentence2"],
+    "mrpc": ["sentence1", "sentence2"],
+    "sst2": ["sentence"],
+    "stsb": ["sentence1", "sentence2"],
+    "mnli": ["premise", "hypothesis"],
+    "qnli": ["question", "sentence"],
+    "qqp": ["question1", "question2"],
+}
+
+
+@pytest.mark.parametrize("task", generated.TASKS)
+def test_rows_have_glue_columns_and_labels(task):
+    rows = generated.generate(task, "train")
+    assert len(rows) == generated.SPLIT_ROWS["train"]
+    assert all(sorted(row) == sorted([*COLUMNS[task], "label", "idx"]) for row in rows)
+    assert [row["idx"] for row in rows] == list(range(len(rows)))
+    labels = [row["label"] for row in rows]
+    if task == "stsb":
+        assert all(isinstance(label, float) and 0.0 <= label <= 5.0 for label in labels)
+        assert len(set(labels)) > 20
+        return
+    counts = Counter(labels)
+    assert set(counts) == set(range(3 if task == "mnli" else 2))
+    assert max(counts.values()) / len(rows) < 0.6
+
+
+@pytest.mark.parametrize("task", generated.TASKS)
+def test_splits_share_no_pair(task):
+    rows = [row for split in generated.SPLIT_ROWS for row in generated.generate(task, split)]
+    together = [generated.texts_key(row) for row in rows]
+    assert len(together) == len(set(together)) == sum(generated.SPLIT_ROWS.values())
+
+
+def test_the_shipped_files_are_what_the_script_gives() -> None:
+    assert f"sample-1-{generated.content_hash()}" == sample.FINGERPRINT
+    shipped = {path.relative_to(sample.FILES).as_posix(): path for path in sample.FILES.rglob("*.gz")}
+    assert {name: gzip.decompress(path.read_bytes()).decode() for name, path in shipped.items()} == {
+        f"{name}.gz": content for name, content in generated.make_files()
+    }
+
+
+@pytest.mark.parametrize("task", ["cola", "rte", "mrpc", "sst2", "mnli", "qnli", "qqp"])
+def test_words_alone_do_not_give_the_label_away(task):
+    splits = [generated.generate(task, split) for split in ("train", "test")]
+    texts = [[" ## ".join(str(row[c]) for c in COLUMNS[task]) for row in rows] for rows in splits]
+    labels = [np.array([row["label"] for row in rows]) for rows in splits]
+    count = CountVectorizer(binary=True)
+    model = LogisticRegression(max_iter=300).fit(count.fit_transform(texts[0]), labels[0])
+    assert model.score(count.transform(texts[1]), labels[1]) < 0.8
