@@ -234,7 +234,7 @@ def test_a_users_file_that_is_not_there(tiny_folder: Path, outputs: Path) -> Non
         "name": "mine", "columns": ["text"], "labels": ["no", "yes"], "metrics": ["accuracy"],
         "files": {"train": "mine.csv"},
     }  # fmt: skip
-    with pytest.raises(KronaError, match=r"task mine: files\.train: .*mine\.csv is no file: data\.path="):
+    with pytest.raises(KronaError, match=r"task mine: files\.train: .*mine\.csv was not found: data\.path="):
         run(values, outputs)
     assert not outputs.exists()
 

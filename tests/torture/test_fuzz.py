@@ -173,7 +173,9 @@ def test_token_caches(full: bool, tmp_path: Path, book: Any) -> None:
 
 
 def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
-    from krona.tasks.files import read_rows
+    from krona.tasks.files import Wanted, read_rows
+
+    wanted = Wanted(names={"text": ["text"], "label": ["label"]})
 
     good = b'text\tlabel\na cat\tglad\n"said ""no"""\tsad\n'
     lines = st.lists(st.text(max_size=12) | st.sampled_from(['"', "\t", "\r\n", "\n", "a\tb", "\x00", "\ufeff"]))
@@ -181,7 +183,7 @@ def test_rows_of_a_file(full: bool, tmp_path: Path, book: Any) -> None:
     def read(one: tuple[bytes, str, str | None]) -> str | None:
         file = tmp_path / f"rows.{one[1]}"
         file.write_bytes(one[0])
-        crash = tried(lambda: [*read_rows(file, ["text", "label"], quoting=one[2])])
+        crash = tried(lambda: [*read_rows(file, wanted, quoting=one[2])])
         return crash and f"{file.name} {one[0]!r}: {crash}"
 
     content = damaged(good) | lines.map(lambda parts: good + "".join(parts).encode("utf-8", "surrogatepass"))

@@ -1,9 +1,8 @@
 """Tasks, sources of their rows as text, counts and notes of what was read, splits and tokens."""
 
-from krona.tasks.facts import official_rows
-from krona.tasks.fingerprint import data_fingerprint
-from krona.tasks.notes import notes
+from krona.tasks.notes import notes, official_rows
 from krona.tasks.rows import Split
+from krona.tasks.sources import InputRows, data_fingerprint
 from krona.tasks.splits import ROLES, Splits, load, undivided
 from krona.tasks.task import Task
 from krona.tasks.tokens import Encoding, Tokenised, tokenise
@@ -11,6 +10,7 @@ from krona.tasks.tokens import Encoding, Tokenised, tokenise
 __all__ = [
     "ROLES",
     "Encoding",
+    "InputRows",
     "Split",
     "Splits",
     "Task",

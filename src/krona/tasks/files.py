@@ -1,4 +1,4 @@
-"""Readers of data files (TSV, CSV, JSONL, Parquet, folders of `save_to_disk`): rows with their line numbers.
+"""Readers of data files (TSV, CSV, JSONL, Parquet, folders of `save_to_disk`): a stream of rows with their lines.
 
 A reader yields `(line, row)`, or `(line, BadRowError)`, because the caller may skip and count bad rows. Before a row
 it may yield `(line, Oddity)`. A file that cannot be read at all raises KronaError.
@@ -7,21 +7,24 @@ it may yield `(line, Oddity)`. A file that cannot be read at all raises KronaErr
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
 from krona.tasks.task import BadRowError
-from krona.tasks.text import read_bytes, read_text
+from krona.tasks.text import TextFile, require_file
 
 Row = Mapping[str, Any]
+KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
 SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # of a DatasetDict
 
 
 class Oddity(Enum):
-    """What a row is read with all the same, although it may not be what its writer meant."""
+    """Suspicious input that is accepted and counted."""
 
     QUOTED = "a field in quotes with doubled quotes in it, in a TSV"
     SPANNING = "a field with a line end in it"
@@ -29,83 +32,135 @@ class Oddity(Enum):
 
 
 Located = tuple[int, Row | BadRowError | Oddity]
+Record = tuple[int, int, list[str], Oddity | None]  # first and last line, fields, what is odd about them
 
 
-def read_rows(path: Path, columns: Sequence[str], *, quoting: str | None = None) -> Iterator[Located]:
-    """The rows of a user's file, by its ending; `columns` must all be there. quoting: `csv` or None, of a TSV."""
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Columns to read.
+
+    names: column → the names that a file may give it, the preferred one first.
+    header: the columns of a file that has no line of names. headless: no file has one; else it is tried where the first
+    line does not name the columns.
+    to_predict: the rows are not a run's: blank lines are left out, and data.quoting does not exist.
+    """
+
+    names: Mapping[str, Sequence[str]]
+    header: Sequence[str] | None = None
+    headless: bool = False
+    to_predict: bool = False
+
+    def missing(self, found: Iterable[str]) -> list[str]:
+        known = {*found}
+        return [column for column, names in self.names.items() if known.isdisjoint(names)]
+
+    def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
+        """Column → its name among ``found``. Raises KronaError for a missing or repeated column."""
+        for column in self.missing(found):
+            names = self.names[column]
+            either = " or ".join(f"'{name}'" for name in names)
+            commas = " (a CSV's columns are separated by commas)" if ";" in "".join(found) else ""
+            raise KronaError(f"{where} has no column {either}{commas}: {did_you_mean(names[0], found)}{hint}")
+        chosen = {column: next(name for name in names if name in found) for column, names in self.names.items()}
+        for name in chosen.values():
+            if (count := list(found).count(name)) > 1:
+                raise KronaError(f"{where} has {count} columns named '{name}'")
+        return chosen
+
+
+def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
+    """The rows of a file, by its ending, or of a folder. quoting: `csv` where a TSV has the quotes of a CSV."""
     if path.is_dir():
-        return _read_saved(path, columns)
-    readers: dict[str, Callable[[], Iterator[Located]]] = {
-        ".tsv": lambda: read_tsv(path, columns, quoting=quoting),
-        ".csv": lambda: _read_quoted(path, columns, delimiter=","),
-        ".jsonl": lambda: _read_jsonl(path, columns),
-        ".parquet": lambda: _read_parquet(path, columns),
-    }
-    packed = {f"{ending}.gz": readers[ending] for ending in (".tsv", ".csv", ".jsonl")}
+        return _read_saved(path, wanted)
+    kind = file_kind(path)
+    if kind == ".parquet":
+        return _read_parquet(path, wanted)
+    return read_text(TextFile(path), kind, wanted, quoting=quoting)
+
+
+def file_kind(path: Path) -> str:
+    """The ending of a data file without .gz. Raises KronaError for any other file."""
     ending = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
-    reader = (readers | packed).get(ending.lower())
-    if reader is None:
-        if not path.exists():
-            read_bytes(path)  # raises
+    kind = ending.lower().removesuffix(".gz")
+    if kind not in KINDS or ending.lower() == ".parquet.gz":
+        require_file(path)
         raise KronaError(
-            f"{path}: a data file ends in {', '.join(readers)}, not in '{ending}'. The first three may be packed "
+            f"{path}: a data file ends in {', '.join(KINDS)}, not in '{ending}'. The first three may be packed "
             "(.tsv.gz); a folder that save_to_disk of datasets wrote is read too"
         )
-    return reader()
+    return kind
 
 
-def read_tsv(
-    path: Path, columns: Sequence[str], *, header: Sequence[str] | None = None, quoting: str | None = None
-) -> Iterator[Located]:
-    """Tab-separated; a quote is a character like any other, with quoting=csv the mark of a quoted field.
+def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
+    """The rows of a TSV, a CSV or a JSONL. Without a kind, the first line tells a JSONL from a TSV."""
+    lines = text.lines()
+    if kind is None:
+        first = next(lines, "")
+        kind, lines = ".jsonl" if first.lstrip().startswith("{") else ".tsv", chain([first], lines)
+    if kind == ".jsonl":
+        return _json_rows(lines, wanted)
+    if kind == ".csv" or quoting == "csv":
+        records = _quoted_records(text.name, lines, delimiter="," if kind == ".csv" else "\t")
+        return _table_rows(text.name, records, wanted)
+    hint = "" if wanted.to_predict else "; if a spreadsheet wrote its quotes: data.quoting=csv"
+    return _table_rows(text.name, _plain_records(lines, blank=not wanted.to_predict), wanted, hint=hint)
 
-    `header` names the columns of a file without a header line.
-    """
-    if quoting == "csv":
-        yield from _read_quoted(path, columns, delimiter="\t", header=header)
-        return
-    lines = read_text(path).split("\n")  # not splitlines(): U+2028 and form feeds are text
-    while lines and lines[-1].strip("\r") == "":
-        lines.pop()
-    lines = [line.removesuffix("\r") for line in lines]
-    first = 1 if header is None else 0
-    names = lines[0].split("\t") if header is None else list(header)
-    _check_columns(path, names, columns)
-    for line, text in enumerate(lines[first:], start=first + 1):
+
+def _table_rows(where: str, records: Iterator[Record], wanted: Wanted, *, hint: str = "") -> Iterator[Located]:
+    """hint: what to say of a row of a wrong width with quotes in it."""
+    first = next(records, (1, 1, [], None))
+    names: Sequence[str] = first[2]
+    header = wanted.header
+    if header is not None and (wanted.headless or (len(names) == len(header) and wanted.missing(names))):
+        names, records = header, chain([first], records)
+    found = wanted.find(where, names, hint=". The first line names the columns")
+    places = {column: names.index(name) for column, name in found.items()}
+    for line, last, fields, oddity in records:
+        if oddity is not None:
+            yield line, oddity
+        if len(fields) == len(names):
+            yield line, {column: fields[place] for column, place in places.items()}
+            continue
+        what = f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
+        if last > line:
+            what += f"; the row ends in line {last}: is a quote left open?"
+        elif any(field[:1] == '"' or field[-1:] == '"' for field in fields):
+            what += hint
+        yield line, BadRowError(what, kind="wrong number of fields")
+
+
+def _plain_records(lines: Iterator[str], *, blank: bool) -> Iterator[Record]:
+    """A quote is a character like any other. Blank lines at the end are not rows, others only without ``blank``."""
+    waiting = list[int]()
+    for number, line in enumerate(lines, start=1):
+        text = line.removesuffix("\n").removesuffix("\r")
+        if not text.strip("\r"):
+            waiting.append(number)
+            continue
+        if blank:
+            yield from ((left, left, [""], None) for left in waiting)
+        waiting.clear()
         fields = text.split("\t")
-        if '""' in text and any(map(_is_quoted, fields)):
-            yield line, Oddity.QUOTED
-        row = as_row(names, fields)
-        if isinstance(row, BadRowError) and any(field.startswith('"') or field.endswith('"') for field in fields):
-            row = BadRowError(f"{row}; if a spreadsheet wrote its quotes: data.quoting=csv", kind=row.kind)
-        yield line, row
+        odd = '""' in text and any(map(_is_quoted, fields))
+        yield number, number, fields, Oddity.QUOTED if odd else None
 
 
 def _is_quoted(field: str) -> bool:
     return field[:1] == '"' == field[-1:] and '""' in field[1:-1]
 
 
-def _read_quoted(
-    path: Path, columns: Sequence[str], *, delimiter: str, header: Sequence[str] | None = None
-) -> Iterator[Located]:
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), delimiter=delimiter, strict=True)
+def _quoted_records(where: str, lines: Iterator[str], *, delimiter: str) -> Iterator[Record]:
+    # a CR alone ends a line of a CSV
+    split = (part for line in lines for part in (io.StringIO(line, newline="") if "\r" in line else (line,)))
+    reader = csv.reader(split, delimiter=delimiter, strict=True)
     line = 0  # the last one that was read
     try:
-        names = next(reader) if header is None else list(header)
-        _check_columns(path, names, columns)
-        line = reader.line_num
         for fields in reader:
             first, line = line + 1, reader.line_num
-            if not fields:  # a blank line is no row of a CSV
-                continue
-            row = as_row(names, fields)
-            if line > first:
-                yield first, Oddity.SPANNING
-                if isinstance(row, BadRowError):
-                    row = BadRowError(f"{row}; the row ends in line {line}: is a quote left open?", kind=row.kind)
-            yield first, row
+            if fields:  # a blank line is not a row of a CSV
+                yield first, line, fields, Oddity.SPANNING if line > first else None
     except csv.Error as error:
-        raise _not_csv(f"{path}:{line + 1}", error) from error
+        raise _not_csv(f"{where}:{line + 1}", error) from error
 
 
 def _not_csv(where: str, error: csv.Error) -> KronaError:
@@ -120,43 +175,48 @@ def _not_csv(where: str, error: csv.Error) -> KronaError:
     )
 
 
-def _read_jsonl(path: Path, columns: Sequence[str]) -> Iterator[Located]:
-    for line, text in enumerate(read_text(path).split("\n"), start=1):
-        if text.strip():
-            yield line, json_row(text, columns)
+def _json_rows(lines: Iterator[str], wanted: Wanted) -> Iterator[Located]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _json_row(line.removesuffix("\n"), wanted)
 
 
-def json_row(text: str, columns: Sequence[str]) -> Row | BadRowError:
+def _json_row(text: str, wanted: Wanted) -> Row | BadRowError:
     try:
-        row = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError) as error:
         return BadRowError(f"not a JSON object: {error}", kind="no JSON object")
-    if not isinstance(row, dict):
-        return BadRowError(f"a line must be a JSON object with {', '.join(columns)}", kind="no JSON object")
-    for name in columns:
-        if name not in row:
-            return BadRowError(f"no '{name}': {did_you_mean(name, row)}", kind="missing column")
-        if "\\u" in text and isinstance(row[name], str):
+    if not isinstance(found, dict):
+        return BadRowError(f"a line must be a JSON object with {', '.join(wanted.names)}", kind="no JSON object")
+    for name in wanted.missing(found):
+        return BadRowError(f"no '{name}': {did_you_mean(name, found)}", kind="missing column")
+    row = {column: next(found[name] for name in names if name in found) for column, names in wanted.names.items()}
+    for name, value in row.items() if "\\u" in text else ():
+        if isinstance(value, str):
             try:
-                row[name].encode()
+                value.encode()
             except UnicodeEncodeError as error:
-                half = f"\\u{ord(row[name][error.start]):04x}"
-                what = f"the column '{name}' has half of a surrogate pair, {half}, which is no character"
+                half = f"\\u{ord(value[error.start]):04x}"
+                what = f"the column '{name}' has half of a surrogate pair, {half}, which is not a character"
                 return BadRowError(what, kind="half of a surrogate pair")
     return row
 
 
-def _read_parquet(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+def _read_parquet(path: Path, wanted: Wanted) -> Iterator[Located]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    read_bytes(path)  # its errors are about the file, pyarrow's are about its content
+    require_file(path)
+    line = 0
     try:
-        _check_columns(path, pq.read_schema(path).names, columns)
-        table = pq.read_table(path, columns=list(columns))
-    except pa.ArrowException as error:
+        with pq.ParquetFile(path) as file:
+            found = wanted.find(str(path), file.schema_arrow.names)
+            for batch in file.iter_batches(columns=[*dict.fromkeys(found.values())]):
+                for row in batch.to_pylist():
+                    line += 1
+                    yield line, {column: row[name] for column, name in found.items()}
+    except (pa.ArrowException, OSError) as error:
         raise KronaError(f"{path} is not a Parquet file that can be read: {error}") from error
-    yield from enumerate(table.to_pylist(), start=1)
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
@@ -175,7 +235,7 @@ def require_saved(path: Path) -> None:
         raise KronaError(f"{path} is a folder, but not one that save_to_disk of datasets wrote (it has no state.json)")
 
 
-def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
+def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
     import datasets
 
     require_saved(path)
@@ -183,21 +243,6 @@ def _read_saved(path: Path, columns: Sequence[str]) -> Iterator[Located]:
         data = datasets.load_from_disk(str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{path} cannot be read as a saved data set: {error}") from error
-    _check_columns(path, data.column_names, columns)
-    yield from enumerate(data.select_columns(list(columns)), start=1)
-
-
-def as_row(names: Sequence[str], fields: Sequence[str]) -> Row | BadRowError:
-    if len(fields) != len(names):
-        what = f"{amount(len(fields), 'field')}, but the file has {amount(len(names), 'column')}"
-        return BadRowError(what, kind="wrong number of fields")
-    return dict(zip(names, fields, strict=True))
-
-
-def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
-    for name in columns:
-        if name not in names:
-            hint = " (a CSV's columns are separated by commas)" if ";" in "".join(names) else ""
-            raise KronaError(f"{path} has no column '{name}'{hint}: {did_you_mean(name, names)}")
-        if (count := list(names).count(name)) > 1:
-            raise KronaError(f"{path} has {count} columns named '{name}'")
+    found = wanted.find(str(path), data.column_names)
+    rows = data.select_columns([*dict.fromkeys(found.values())])
+    yield from ((line, {column: row[name] for column, name in found.items()}) for line, row in enumerate(rows, start=1))

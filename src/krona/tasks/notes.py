@@ -1,13 +1,30 @@
 """Notes on the rows of a run: what was left out, what may be misread, and what flatters or spoils a score."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from krona.messages import amount
-from krona.tasks.facts import official_rows
 from krona.tasks.files import Oddity
 from krona.tasks.rows import Part
-from krona.tasks.splits import ROLES, Splits
+from krona.tasks.splits import Splits
 from krona.tasks.task import Task
+
+GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # labelled rows, by the configuration's name on the Hub
+    "cola": {"train": 8551, "validation": 1043},
+    "sst2": {"train": 67349, "validation": 872},
+    "mrpc": {"train": 3668, "validation": 408},
+    "stsb": {"train": 5749, "validation": 1500},
+    "qqp": {"train": 363846, "validation": 40430},
+    "qnli": {"train": 104743, "validation": 5463},
+    "rte": {"train": 2490, "validation": 277},
+    "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
+}
+
+
+def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
+    """Part → [its rows, GLUE's]; empty for other tasks than GLUE's."""
+    glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
+    return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
+
 
 ODDITIES = {
     Oddity.QUOTED: (
@@ -21,7 +38,7 @@ ODDITIES = {
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
     """A sentence for each thing that a reader of the scores should know. train_rows: the setting `data.train_rows`."""
-    used = {part.name: part for part in (getattr(splits, role).part for role in ROLES)}  # two halves share theirs
+    used = {split.part.name: split.part for split in splits.by_role.values()}  # two halves share theirs
     return [
         *(note for part in used.values() for note in _of_part(part)),
         *_other_rows_than_glues(task, splits),

@@ -14,7 +14,7 @@ Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Faults:
     """How many rows of a part have one fault. first: the first of them, `FILE:LINE` or `FILE:LINE: message`."""
 
     rows: int
@@ -32,8 +32,8 @@ class Part:
     name: str = ""
     origin: str = ""
     rows: int = 0
-    skipped: Mapping[str, Found] = field(default_factory=dict)
-    oddities: Mapping[Oddity, Found] = field(default_factory=dict)
+    skipped: Mapping[str, Faults] = field(default_factory=dict)
+    oddities: Mapping[Oddity, Faults] = field(default_factory=dict)
     empty: frozenset[str] = frozenset()
 
     @property
@@ -105,7 +105,7 @@ class Reading:
         """
         ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
         texts = list[tuple[str, ...]]()
-        skipped, oddities, place = dict[str, Found](), dict[Oddity, Found](), 0
+        skipped, oddities, place = dict[str, Faults](), dict[Oddity, Faults](), 0
         for line, row in rows:
             if isinstance(row, Oddity):
                 _count(oddities, row, f"{origin}:{line}")
@@ -138,6 +138,6 @@ class Reading:
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
 
 
-def _count(counted: dict[Kind, Found], kind: Kind, place: str) -> None:
-    before = counted.get(kind, Found(rows=0, first=place))
+def _count(counted: dict[Kind, Faults], kind: Kind, place: str) -> None:
+    before = counted.get(kind, Faults(rows=0, first=place))
     counted[kind] = replace(before, rows=before.rows + 1)

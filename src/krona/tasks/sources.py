@@ -1,22 +1,27 @@
-"""Sources of a task's rows: the Hub, GLUE's own files, the sample tasks of this project, a user's own files.
+"""Sources of a task's rows: the Hub, GLUE's own files, the sample tasks, a user's own files, rows to predict.
 
-Each source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
+A source gives its official parts, by name: `train` and `validation` (MNLI: `validation_matched` and
 `validation_mismatched`; sample tasks and own files: `train`, `dev` and `test`, as many as there are).
 """
 
+import hashlib
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+from krona.files import sha256
 from krona.messages import KronaError, did_you_mean
-from krona.tasks.files import Located, Oddity, read_rows, read_tsv, require_saved, split_folders
+from krona.tasks.files import Located, Oddity, Wanted, file_kind, read_rows, read_text, require_saved, split_folders
 from krona.tasks.rows import Reading, Split
-from krona.tasks.sample import sample_files
+from krona.tasks.sample import FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
-from krona.tasks.text import read_text
+from krona.tasks.text import TextFile, require_file
 
 KINDS = ("hub", "tsv", "sample")
+STDIN = "-"
 
 
 def check_kind(task: Task, kind: str) -> None:
@@ -43,22 +48,34 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
     for part, file in own_files(task, path).items():
         if not file.exists():
             way_out = f"data.path={path} lacks it" if path else "set data.path=FOLDER"
-            raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} is no file: {way_out}")
+            raise KronaError(f"task {task.name}: files.{part}: {file.absolute()} was not found: {way_out}")
         if file.is_dir():
             require_saved(file)
+        else:
+            require_file(file)
 
 
 def read_parts(
     reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
 ) -> dict[str, Split]:
+    """The official parts of a source. Raises KronaError."""
     task = reading.task
     check_kind(task, kind)
     if task.kind == "own":
-        return _own_parts(reading, path)
+        wanted = _wanted(task, (*task.columns, task.label_column))
+        return {
+            part: reading.part(part, str(file), read_rows(file, wanted, quoting=reading.quoting))
+            for part, file in own_files(task, path).items()
+        }
     if task.kind == "sample":
-        return _sample_parts(reading)
+        unquoted = replace(reading, quoting=None)  # data.quoting is for a user's files
+        return {
+            part: _glue_part(unquoted, part, file, origin=f"sample task {task.sample}, {part}")
+            for part, file in sample_files(task.sample or "").items()
+        }
     if kind == "tsv":
-        return _tsv_parts(reading, path)
+        files = tsv_files(task, path)
+        return {part: _glue_part(reading, part, file, origin=str(file)) for part, file in files.items()}
     from krona.tasks.hub import hub_parts
 
     return hub_parts(reading, name=name, revision=revision)
@@ -104,51 +121,89 @@ def _layout(task: Task) -> TsvLayout:
     return task.tsv
 
 
-def _own_parts(reading: Reading, path: str | None) -> dict[str, Split]:
-    files = own_files(reading.task, path)
-    return {part: reading.part(part, str(file), _own_rows(reading, file)) for part, file in files.items()}
-
-
-def _own_rows(reading: Reading, file: Path) -> Iterator[Located]:
-    """The rows of a user's file; a GLUE task's own TSV files (GLUE's names of the columns, or none) are known too."""
-    task, layout = reading.task, reading.task.tsv
-    ours = {name: name for name in (*task.columns, task.label_column)}
-    if layout is not None and file.suffix == ".tsv" and file.is_file():
-        names = read_text(file).partition("\n")[0].rstrip("\r").split("\t")
-        theirs = {name: name if name in names else layout.columns.get(name, name) for name in ours}
-        headless = layout.header is not None and len(names) == len(layout.header)
-        if theirs != ours or (headless and not {*ours} <= {*names}):
-            header = layout.header if headless else None
-            found = read_tsv(file, list(theirs.values()), header=header, quoting=reading.quoting)
-            return _renamed(found, theirs)
-    return read_rows(file, list(ours), quoting=reading.quoting)
-
-
-def _tsv_parts(reading: Reading, path: str | None) -> dict[str, Split]:
-    files = tsv_files(reading.task, path)
-    return {part: _glue_part(reading, part, file, origin=str(file)) for part, file in files.items()}
-
-
-def _sample_parts(reading: Reading) -> dict[str, Split]:
-    name = reading.task.sample or ""
-    unquoted = replace(reading, quoting=None)  # data.quoting is for a user's files
-    return {
-        part: _glue_part(unquoted, part, file, origin=f"sample task {name}, {part}")
-        for part, file in sample_files(name).items()
-    }
-
-
 def _glue_part(reading: Reading, part: str, file: Path, *, origin: str) -> Split:
     """A file in the layout of GLUE's download."""
     task, layout = reading.task, _layout(reading.task)
-    ours = {name: layout.columns.get(name, name) for name in (*task.columns, task.label_column)}
-    rows = read_tsv(file, list(ours.values()), header=layout.header, quoting=reading.quoting)
-    return reading.part(part, origin, _renamed(rows, ours))
+    names = {name: [layout.columns.get(name, name)] for name in (*task.columns, task.label_column)}
+    wanted = Wanted(names=names, header=layout.header, headless=layout.header is not None)
+    return reading.part(part, origin, read_rows(file, wanted, quoting=reading.quoting))
 
 
-def _renamed(rows: Iterable[Located], ours: Mapping[str, str]) -> Iterator[Located]:
-    for line, row in rows:
-        if isinstance(row, BadRowError | Oddity):
-            yield line, row
+def _wanted(task: Task, columns: tuple[str, ...], *, to_predict: bool = False) -> Wanted:
+    """Columns of a user's file; GLUE's names of them, and its files without a line of names, are known too."""
+    theirs: Mapping[str, str] = task.tsv.columns if task.tsv else {}
+    names = {name: [name, theirs[name]] if name in theirs else [name] for name in columns}
+    return Wanted(names=names, header=task.tsv.header if task.tsv else None, to_predict=to_predict)
+
+
+class InputRows:
+    """Rows to predict, of a file or of standard input ("-"), one after the other in constant memory.
+
+    Iterating gives (place, row): `FILE:LINE` for messages, and column → text. Raises KronaError at the first bad row.
+    """
+
+    def __init__(self, source: str, task: Task) -> None:
+        self._path = None if source == STDIN else Path(source)
+        self._wanted = _wanted(task, task.columns, to_predict=True)
+        kind = None if self._path is None else "folder" if self._path.is_dir() else file_kind(self._path)
+        self._text = None if kind in ("folder", ".parquet") else TextFile(self._path)
+        self._kind = kind
+        self.name = "standard input" if self._path is None else source
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file; None where they are not known."""
+        return None if self._text is None else self._text.size
+
+    @property
+    def bytes_read(self) -> int:
+        return 0 if self._text is None else self._text.bytes_read
+
+    def __iter__(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        rows: Iterator[Located]
+        if self._text is not None:
+            rows = read_text(self._text, self._kind, self._wanted)
         else:
-            yield line, {name: row[column] for name, column in ours.items()}
+            assert self._path is not None
+            rows = read_rows(self._path, self._wanted)
+        for line, row in rows:
+            if isinstance(row, BadRowError):
+                raise KronaError(f"{self.name}:{line}: {row}")
+            if not isinstance(row, Oddity):
+                yield f"{self.name}:{line}", row
+
+
+def data_fingerprint(
+    task: Task, *, kind: str, path: str | None = None, name: str | None = None, revision: str | None = None
+) -> str:
+    """Fingerprint of the data that a run would read: part of the run's id.
+
+    `own:<hash>`, `tsv:<hash>`, `sample:<hash>`, `hub:<name>/<config>@<revision>` or `…:absent`. It is cheap and never
+    fails: no torch, no `datasets`, no network. A missing file is "absent"; the run then says what is wrong.
+    """
+    try:
+        if task.kind == "own":
+            return f"own:{_files_hash(own_files(task, path))}"
+        if task.kind == "sample" or kind == "sample":
+            return f"sample:{FINGERPRINT}"
+        if kind == "tsv":
+            return f"tsv:{_files_hash(tsv_files(task, path))}"
+        return f"hub:{name}/{task.hub_name}@{revision or 'main'}"
+    except (KronaError, OSError, ValueError, TypeError):
+        return f"{kind}:absent"
+
+
+def _files_hash(files: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for part, path in sorted(files.items()):
+        for file in sorted(path.glob("*.arrow")) if path.is_dir() else [path]:  # a folder: of save_to_disk
+            size = require_file(file)
+            content = _content_hash(file.resolve(), size, file.stat().st_mtime_ns)
+            digest.update(f"{part}:{content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=64)
+def _content_hash(file: Path, size: int, mtime_ns: int) -> str:
+    """size and mtime_ns are for the cache: a sweep asks for the same file in each job."""
+    return sha256(file)

@@ -3,14 +3,13 @@
 The data seed is fixed and never the training's seed: all runs of a task see the same three splits.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.facts import facts
 from krona.tasks.rows import Part, Reading, Split
 from krona.tasks.sources import read_parts
 from krona.tasks.task import Task
@@ -31,10 +30,29 @@ class Splits:
     kind: str
     parts: Mapping[str, Part] = field(default_factory=dict, compare=False)
 
+    @property
+    def by_role(self) -> dict[str, Split]:
+        return {role: getattr(self, role) for role in ROLES}
+
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
-        """Counts of each split (`krona.tasks.facts`)."""
-        return facts({role: getattr(self, role) for role in ROLES})
+        """Of each split what `result.splits` has of it, except what the tokenizer counts (docs/results-schema.md)."""
+        found: dict[str, dict[str, Any]] = {}
+        texts: dict[str, set[str]] = {}  # source texts of the splits before
+        for name, split in self.by_role.items():
+            own = set(split.sources)
+            found[name] = {
+                "rows": len(split),
+                "fingerprint": split.fingerprint,
+                "skipped_rows": split.skipped_rows,
+                "skipped": [{"kind": kind, **asdict(fault)} for kind, fault in split.part.skipped.items()],
+                "empty_texts": split.empty_texts,
+                "targets": dict(sorted(Counter(split.targets).items(), key=lambda item: float(item[0]))),
+                "repeated": len(split) - len(own),
+                **{f"also_in_{other}": sum(map(texts[other].__contains__, split.sources)) for other in texts},
+            }
+            texts[name] = own
+        return found
 
 
 def load(

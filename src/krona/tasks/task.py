@@ -7,17 +7,17 @@ fields of `Task`.
 import datetime
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
 from krona.messages import KronaError, did_you_mean, shortened
 from krona.metrics.scores import METRICS, fitting
-from krona.tasks.task_config import known_keys, plain_values
 
-SPLITS = ("halve_validation", "carve_train", "mnli", "given")
+Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
 LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # values of a text column; floats if they are finite
@@ -33,8 +33,7 @@ class BadRowError(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, kw_only=True)
-class TsvLayout:
+class TsvLayout(BaseModel):
     """A task's files in GLUE's own download.
 
     folder: the task's folder in the download.
@@ -43,26 +42,29 @@ class TsvLayout:
     files: split → file name.
     """
 
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
     folder: str
     header: tuple[str, ...] | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, str] = field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
+    columns: Mapping[str, str] = Field(default_factory=dict)
+    files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Task:
+class Task(BaseModel):
     """One task.
 
     columns: the one or two text columns.
-    template: the source text, with `{column}` for a column's text.
+    template: the source text, with `{column}` for a column's text; left out, it is `column: text` for each column.
     labels: word → id; the target is the id as text. None: a regression, the target is a number of one decimal.
     metrics: their mean on dev chooses the epoch.
-    score: those of `metrics` whose mean is in the tables (MRPC: F1 alone).
+    score: those of `metrics` whose mean is in the tables (MRPC: F1 alone); left out, all of them.
     split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
     prefix: whether the task's name is put before the source; None: the method decides.
     sample: name of a sample task. files: a user's own, or folders that `save_to_disk` of datasets wrote.
     hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     columns: tuple[str, ...]
@@ -70,64 +72,106 @@ class Task:
     labels: Mapping[str, int] | None
     metrics: tuple[str, ...]
     score: tuple[str, ...]
-    split: str = "given"
+    split: Division = "given"
     label_column: str = "label"
-    prefix: bool | None = None
+    prefix: StrictBool | None = None
     sample: str | None = None
     files: Mapping[str, str] | None = None
     hub_name: str | None = None
     tsv: TsvLayout | None = None
 
-    def __post_init__(self) -> None:
-        self._check_text()
-        self._check_labels()
-        self._check_metrics()
-        if self.split not in SPLITS:
-            raise self._wrong(f"split '{self.split}': {did_you_mean(self.split, SPLITS)}")
-        for key in self.files or ():
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A task from its YAML's plain values. Raises one KronaError, with a line for each problem."""
+        name = config.get("name") or "?"
+        try:
+            return cls.model_validate(dict(config))
+        except ValidationError as error:
+            problems = [f"task {name}: {_format_error(problem)}" for problem in error.errors()]
+            raise KronaError("\n".join(problems)) from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        filled = dict(values)
+        if filled.get("template") is None and isinstance(columns := filled.get("columns"), str | Sequence):
+            names = [columns] if isinstance(columns, str) else columns
+            filled["template"] = " ".join(f"{column}: {{{column}}}" for column in names)
+        if filled.get("score") is None:
+            filled["score"] = filled.get("metrics")
+        return filled
+
+    @field_validator("columns", "metrics", "score", mode="before")
+    @classmethod
+    def _read_words(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _read_labels(cls, value: Any) -> dict[str, int] | None:
+        if value is None:
+            return None
+        if isinstance(value, Mapping):
+            pairs = list(value.items())
+        elif isinstance(value, Sequence) and not isinstance(value, str):
+            pairs = [(word, i) for i, word in enumerate(value)]
+        else:
+            raise ValueError(f"labels must be a list, word: id, or null for a number, not {value!r}")
+        labels: dict[str, int] = {}
+        for word, label_id in pairs:
+            if isinstance(word, bool):
+                raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans: quote them")
+            if isinstance(label_id, bool) or not isinstance(label_id, int):
+                raise ValueError(f"labels: the id of '{word}' is {label_id!r}, not a whole number")
+            if str(word) in labels:
+                raise ValueError(f"labels names '{word}' twice")
+            labels[str(word)] = label_id
+        if len(labels) < 2:
+            raise ValueError(f"at least two classes, labels names {len(labels)}")
+        if len(set(labels.values())) < len(labels):
+            raise ValueError(f"two labels share one id: {labels}")
+        return labels
+
+    @field_validator("files", mode="before")
+    @classmethod
+    def _read_files(cls, value: Any) -> dict[str, str] | None:
+        if value is None:
+            return None
+        if not isinstance(value, str | Mapping):
+            raise ValueError(f"files must be train: FILE (and dev:, test:), not {value!r}")
+        named = {"train": value} if isinstance(value, str) else value
+        files = {str(key): str(path) for key, path in named.items() if path is not None}
+        for key in files:
             if key not in FILE_KEYS:
-                raise self._wrong(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
-        if self.files is not None and "train" not in self.files:
-            raise self._wrong("files has no 'train': name at least files.train")
+                raise ValueError(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
+        if "train" not in files:
+            raise ValueError("files has no 'train': name at least files.train")
+        return files
 
-    def _wrong(self, what: str) -> KronaError:
-        return KronaError(f"task {self.name}: {what}")
-
-    def _check_text(self) -> None:
+    @model_validator(mode="after")
+    def _check(self) -> Self:
         if not 1 <= len(self.columns) <= 2:
-            raise self._wrong(f"columns names {len(self.columns)} columns: a task has one or two text columns")
+            raise ValueError(f"columns names {len(self.columns)} columns: a task has one or two text columns")
         used = FIELD.findall(self.template)
         for name in used:
             if name not in self.columns:
                 near = did_you_mean(name, self.columns)
-                raise self._wrong(f"the template uses {{{name}}}, which is not in columns: {near}")
+                raise ValueError(f"the template uses {{{name}}}, which is not in columns: {near}")
         for name in self.columns:
             if name not in used:
-                raise self._wrong(
+                raise ValueError(
                     f"the template '{self.template}' leaves out the column '{name}': write {{{name}}} for its text"
                 )
-
-    def _check_labels(self) -> None:
-        if self.labels is None:
-            return
-        if len(self.labels) < 2:
-            raise self._wrong(f"at least two classes, labels names {len(self.labels)}")
-        if len(set(self.labels.values())) < len(self.labels):
-            raise self._wrong(f"two labels share one id: {dict(self.labels)}")
-
-    def _check_metrics(self) -> None:
         if not self.metrics:
-            raise self._wrong(f"metrics is empty: choose from {', '.join(METRICS)}")
+            raise ValueError(f"metrics is empty: choose from {', '.join(METRICS)}")
         for metric in self.metrics:
-            try:
-                fitting(metric, len(self.labels or ()))
-            except ValueError as error:
-                raise self._wrong(str(error)) from error
+            fitting(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
-                raise self._wrong(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
+                raise ValueError(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
         if not self.score:
-            raise self._wrong(f"score is empty: name one of {', '.join(self.metrics)}")
+            raise ValueError(f"score is empty: name one of {', '.join(self.metrics)}")
+        return self
 
     @property
     def kind(self) -> str:
@@ -198,17 +242,23 @@ class Task:
         """Mean of the metrics of `score` (0-100), which is in the tables."""
         return sum(scores[name] for name in self.score) / len(self.score)
 
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> "Task":
-        """A task from its YAML's plain values; an unknown key is named with the nearest right one.
 
-        Left out, `template` is `column: text` for each column and `score` is `metrics`.
-        """
-        name = str(config.get("name") or "?")
-        values = known_keys(f"task {name}", config, cls, filled_in=("template", "score"))
-        if values.get("tsv") is not None:
-            values["tsv"] = TsvLayout(**known_keys(f"task {name}: tsv", values["tsv"], TsvLayout))
-        return cls(**plain_values(name, values))
+def _format_error(problem: Any) -> str:
+    """A problem that pydantic found, as a sentence."""
+    *outer, key = map(str, problem["loc"] or ("",))
+    known = [*(TsvLayout if outer else Task).model_fields]
+    where = ".".join([*outer, key])
+    kind, value = problem["type"], problem["input"]
+    if kind == "value_error":
+        return str(problem["ctx"]["error"])
+    if kind == "extra_forbidden":
+        return f"{''.join(f'{part}: ' for part in outer)}unknown key '{key}': {did_you_mean(key, known)}"
+    if kind == "missing":
+        return f"the key '{where}' is missing{' (words, or null for a number)' if key == 'labels' else ''}"
+    if kind == "literal_error":
+        return f"{where} '{value}': {did_you_mean(str(value), get_args(Division))}"
+    expected = {"string_type": "text", "bool_type": "true, false or null", "tuple_type": "a list of words"}
+    return f"{where} must be {expected.get(kind, 'of another type')}, not {value!r}"
 
 
 def _text(name: str, value: object) -> str:

@@ -129,8 +129,7 @@ def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | Non
     """The rows to be scored, and what they are called."""
     prefix = found.origin.task_prefix
     if source is not None:
-        layout = {"train": source}
-        file_task = replace(task, files=layout, sample=None, split="given")
+        file_task = Task.from_config({**dict(task), "files": {"train": source}, "sample": None, "split": "given"})
         parts = tasks.undivided(file_task, **_reading(data, prefix), path=None)
         return replace(parts["train"], ids=[str(row) for row in range(len(parts["train"]))]), source
     if split in ROLES:

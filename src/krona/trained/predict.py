@@ -19,10 +19,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from krona.adapters.find import Found, find
 from krona.messages import KronaError, amount
 from krona.screen import rate, say, table, width_of
-from krona.tasks import Task
+from krona.tasks import InputRows, Task
+from krona.tasks.sources import STDIN
 from krona.trained.answers import Answer, answers_to, as_cells, as_text, check_output
 from krona.trained.load import Prediction, Trained, columns_of, load
-from krona.trained.rows import STDIN, Rows
 
 PART = 1024  # rows that are read, answered and written together
 
@@ -55,7 +55,7 @@ def predict(
     found = [find(run, outputs=outputs) for run in runs]
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
-    rows = _typed(texts, task) if source is None else Rows(source, task)
+    rows = _typed(texts, task) if source is None else InputRows(source, task)
     trained = [load(one, backbone=backbone) for one in found]
     if source is None and output is None:
         answers = list(_answers(trained, list(rows), batch_size))
@@ -171,13 +171,13 @@ def _key(found: Sequence[Found], source: str | None, texts: Sequence[str], batch
 def _bar(rows: Iterable[Any]) -> Iterator[Any]:
     """Something to call with the speed after each part; on a terminal it moves a bar by the bytes of the input."""
     console = Console(stderr=True)
-    if not console.is_terminal or not isinstance(rows, Rows):
+    if not console.is_terminal or not isinstance(rows, InputRows):
         yield lambda speed: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         bar = progress.add_task("", total=rows.size)
-        yield lambda speed: progress.update(bar, completed=rows.read, description=speed)
+        yield lambda speed: progress.update(bar, completed=rows.bytes_read, description=speed)
 
 
 def _show(answers: Sequence[Answer], console: Console) -> None:

@@ -12,9 +12,8 @@ from krona.files import require_new, write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
 from krona.outputs.predictions import label_words
-from krona.tasks import Task
+from krona.tasks import InputRows, Task
 from krona.trained.load import Trained, load
-from krona.trained.rows import Rows
 
 # GLUE's task → its test files below the download's folder, the name in the submission, the rows of the official file
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
@@ -72,7 +71,7 @@ def submission(
     for name, one in by_task.items():
         trained = load(one, backbone=backbone)
         sheets += [
-            _sheet(trained, Rows(str(path), tasks[name]), sheet, rows, task=name, batch_size=batch_size)
+            _sheet(trained, InputRows(str(path), tasks[name]), sheet, rows, task=name, batch_size=batch_size)
             for path, sheet, rows in inputs[name]
         ]
     packed = io.BytesIO()
@@ -111,7 +110,7 @@ def _glue_name(found: Found) -> str:
     return name
 
 
-def _sheet(trained: Trained, rows: Rows, name: str, official: int, *, task: str, batch_size: int) -> Sheet:
+def _sheet(trained: Trained, rows: InputRows, name: str, official: int, *, task: str, batch_size: int) -> Sheet:
     located = list(rows)
     if not located:
         raise KronaError(f"{rows.name} has no rows")

@@ -12,7 +12,7 @@ from krona.metrics.power import Assumed, Errors, smallest_difference
 from krona.report.power.glue import MNLI_DEV, TEST_SETS, chosen
 from krona.report.power.printed import printed
 from krona.report.power.simulated import simulated_power
-from krona.tasks.facts import GLUE_ROWS
+from krona.tasks.notes import GLUE_ROWS
 
 
 def typed(*words):

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from krona.messages import KronaError
+from krona.tasks import InputRows
 from krona.tasks.sample import write
-from krona.trained.rows import Rows
 from tasks import glue_files
 
 PAIRS = [("It rains.", 'A "wet" day'), ("Grüße, 猫", "tab-free")]
@@ -25,7 +25,7 @@ def tsv(rows: list[tuple[str, ...]], *names: str, end: str = "\n") -> bytes:
 
 
 def texts(source: Path | str, task: Any = RTE) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in task.columns) for _, row in Rows(str(source), task)]
+    return [tuple(row[name] for name in task.columns) for _, row in InputRows(str(source), task)]
 
 
 NAMED = tsv(PAIRS, "sentence1", "sentence2")
@@ -55,10 +55,10 @@ FORMS = {
 def test_every_form(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(FORMS[name])
     assert texts(tmp_path / name) == PAIRS
-    rows = Rows(str(tmp_path / name), RTE)
-    assert rows.read == 0
+    rows = InputRows(str(tmp_path / name), RTE)
+    assert rows.bytes_read == 0
     assert len(list(rows)) == 2
-    assert rows.read == rows.size == len(FORMS[name])  # a progress bar asks when all is read, too
+    assert rows.bytes_read == rows.size == len(FORMS[name])  # a progress bar asks when all is read, too
 
 
 def test_parquet(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_standard_input(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_field_over_two_lines_of_a_csv_and_places(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('sentence1,sentence2\n"one\ntwo",b\nc,d\n')
-    places, rows = zip(*Rows(str(path), RTE), strict=True)
+    places, rows = zip(*InputRows(str(path), RTE), strict=True)
     assert [row["sentence1"] for row in rows] == ["one\ntwo", "c"]
     assert places[1] == f"{path}:4"
 
@@ -99,22 +99,22 @@ def test_colas_official_test_set_has_names_and_its_others_have_none(tmp_path: Pa
 
 BAD: dict[str, tuple[bytes, str]] = {
     "no_column.tsv": (tsv(PAIRS, "sentence1", "sentence_2"), "has no column 'sentence2': did you mean 'sentence_2'"),
-    "no_names.tsv": (b"It rains.\tIt is wet.\n", "has no column 'sentence1'.*Its first line names the columns"),
+    "no_names.tsv": (b"It rains.\tIt is wet.\n", "has no column 'sentence1'.*The first line names the columns"),
     "fields.tsv": (NAMED + b"one\n", r"fields.tsv:4: 1 field, but the file has 2 columns"),
     "many.tsv": (NAMED + b"a\tb\tc\n", r"many.tsv:4: 3 fields"),
     "fields.csv": (CSV + b"one\n", r"fields.csv:4: 1 field"),
-    "open.csv": (CSV + b'"one,b\n', r"open.csv: not a CSV"),
+    "open.csv": (CSV + b'"one,b\n', r"open.csv:4: not a CSV row"),
     "no_object.jsonl": (JSONL + b"[1]\n", r"no_object.jsonl:3: a line must be a JSON object"),
     "no_json.jsonl": (JSONL + b"{one}\n", r"no_json.jsonl:3: not a JSON object"),
     "no_key.jsonl": (b'{"sentence1": "a"}\n', r"no_key.jsonl:1: no 'sentence2'"),
     "empty.tsv": (b"", "is empty"),
     "bom_alone.csv": (b"\xef\xbb\xbf", "is empty"),
     "empty.jsonl": (b"", "is empty"),
-    "latin.tsv": (NAMED + "Grüße\tb\n".encode("latin-1"), "latin.tsv: not UTF-8: byte 0xfc"),
+    "latin.tsv": (NAMED + "Grüße\tb\n".encode("latin-1"), r"latin.tsv:4: not UTF-8: byte 0xfc"),
     "utf16.tsv": (NAMED.decode().encode("utf-16"), "not UTF-8: byte 0xff"),
-    "half.tsv.gz": (gzip.compress(NAMED * 100)[:-20], "can't be read"),
-    "no_gzip.tsv.gz": (NAMED, "can't be read"),
-    "garbled.tsv.gz": (gzip.compress(NAMED)[:10] + b"\x07" * 40, "can't be read"),
+    "half.tsv.gz": (gzip.compress(NAMED * 100)[:-20], "is not a whole gzip file"),
+    "no_gzip.tsv.gz": (NAMED, "is not a whole gzip file"),
+    "garbled.tsv.gz": (gzip.compress(NAMED)[:10] + b"\x07" * 40, "is not a whole gzip file"),
     "rows.txt": (NAMED, "a data file ends in .tsv"),
 }
 
@@ -124,15 +124,15 @@ def test_what_is_no_row(name: str, tmp_path: Path) -> None:
     content, message = BAD[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(KronaError, match=message):
-        list(Rows(str(tmp_path / name), RTE))
+        list(InputRows(str(tmp_path / name), RTE))
 
 
 def test_no_such_file() -> None:
     with pytest.raises(KronaError, match=r"nowhere.tsv: no such file"):
-        Rows("nowhere.tsv", RTE)
+        InputRows("nowhere.tsv", RTE)
 
 
 def test_standard_input_with_nothing_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
     with pytest.raises(KronaError, match="standard input is empty"):
-        list(Rows("-", RTE))
+        list(InputRows("-", RTE))
