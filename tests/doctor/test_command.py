@@ -14,12 +14,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from doctor.outputs_folder import run, tree
-from krona import hub, paths
+from krona import paths
 from krona.cli.krona import app
 from krona.doctor import command, machine
 from krona.doctor.installation import packages
 from krona.doctor.line import Line
 from krona.doctor.surroundings import surroundings
+from krona.tasks import hub
 
 
 @pytest.fixture(autouse=True)

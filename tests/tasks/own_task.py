@@ -3,10 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from krona.tasks import Split, Splits, Task, load
+from krona import tasks
+from krona.tasks import DataOptions, Split, Splits, Task
 from krona.tasks.rows import Part
 
 MOODS = ["sad", "calm", "glad"]
+
+
+def load(task: Task, *, prefix: bool = False, **data: Any) -> Splits:
+    return tasks.load(task, DataOptions(**data), prefix=prefix)
 
 
 def mood(files: dict[str, str] | str, **changes: Any) -> Task:

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from krona.tasks import Task, load, official_rows
+from krona.tasks import Task, official_rows
 from tasks.glue_files import CONF, NAMES, config, task, write
-from tasks.own_task import lines, made_up, mood, read
+from tasks.own_task import lines, load, made_up, mood, read
 from tasks.test_splits import OFFICIAL
 
 

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import data_fingerprint, load
+from krona.tasks import data_fingerprint
 from krona.tasks.files import Oddity
 from tasks import glue_files
-from tasks.own_task import MOODS, lines, mood, read, texts
+from tasks.own_task import MOODS, lines, load, mood, read, texts
 
 QUOTED = '"He said ""no"", and left"\tsad'
 

@@ -14,10 +14,10 @@ import pytest
 from huggingface_hub import constants
 
 from hub_server import Hub, serve
-from krona import hub
 from krona.messages import KronaError
-from krona.tasks import load
+from krona.tasks import hub
 from tasks.glue_files import task
+from tasks.own_task import load
 
 CARD = """---
 configs:
@@ -72,7 +72,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
 
 
 READ = """
-from krona.tasks import load
+from tasks.own_task import load
 from tasks.glue_files import task
 got = load(task("rte"), kind="hub", name="nyu-mll/glue")
 train = got.train
@@ -102,7 +102,7 @@ print(T5ForConditionalGeneration.from_pretrained("google-t5/tiny").config.d_mode
 def test_what_the_hub_does_not_have_is_one_message(server: Hub, tmp_path: Path) -> None:
     code = """
 from krona.messages import KronaError
-from krona.tasks import load
+from tasks.own_task import load
 from tasks.glue_files import task
 for name, config in (("nyu-mll/glew", "rte"), ("nyu-mll/glue", "cola")):
     try:
@@ -121,7 +121,7 @@ def test_no_network_is_one_message_without_a_second_try(tmp_path: Path) -> None:
     code = """
 import time
 from krona.messages import KronaError
-from krona.tasks import load
+from tasks.own_task import load
 from tasks.glue_files import task
 waited = []
 time.sleep = waited.append  # what waits between two tries

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import InputRows, data_fingerprint, load
+from krona.tasks import InputRows, data_fingerprint
 from krona.tasks.sources import require_files
-from tasks.own_task import lines, mood, read
+from tasks.own_task import lines, load, mood, read
 
 
 def test_what_is_not_a_regular_file(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from krona.tasks import Splits, Task, load, notes, official_rows
+from krona.tasks import Splits, Task, notes, official_rows
 from tasks.glue_files import task, write
-from tasks.own_task import lines, made_up, mood, read
+from tasks.own_task import lines, load, made_up, mood, read
 
 GLUE = Path(__file__).parents[3] / "shared" / "glue"
 

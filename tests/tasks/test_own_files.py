@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import Splits, Task, load
+from krona.tasks import Splits, Task
+from tasks.own_task import load
 
 MOODS = ["furious", "sad", "calm", "glad", "überglücklich"]
 

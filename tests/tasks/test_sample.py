@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import load
 from krona.tasks.sample import FOLDERS, sample_files, write
 from tasks.glue_files import task
+from tasks.own_task import load
 
 
 def test_written_files_are_read_as_glues_own(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.tasks import load
 from tasks.glue_files import NAMES, label, task, text, write
+from tasks.own_task import load
 
 LARGE = ("sst2", "qnli", "qqp")
 

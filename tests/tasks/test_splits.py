@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from krona.messages import KronaError
-from krona.tasks import Split, load
+from krona.tasks import Split
 from krona.tasks.splits import divide
 from tasks.glue_files import task, write
+from tasks.own_task import load
 
 
 def part(name: str, rows: int) -> Split:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from typer.testing import CliRunner
 
-from krona import hub, paths
+from krona import paths
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -22,6 +22,7 @@ from krona.outputs.claim import Claim
 from krona.paths import PROJECT
 from krona.report.build import build_report
 from krona.sweeps import status
+from krona.tasks import hub
 from one_job import config, run, typed
 from torture.damage import damaged, damaged_json, tried
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from doctor.outputs_folder import aged, claimed, dead_pid, tree
 from doctor.outputs_folder import run as made_run
-from krona import hub, paths
+from krona import paths
 from krona.cli.krona import app
 from krona.doctor.runs import fix
 from krona.folders import exported_folder
@@ -28,7 +28,7 @@ from krona.messages import KronaError
 from krona.outputs import claim
 from krona.outputs.index import summaries
 from krona.sweeps.ledger import Ledger
-from krona.tasks import tokens
+from krona.tasks import hub, tokens
 from one_job import config, run, typed
 from torture.damage import tried
 

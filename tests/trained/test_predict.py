@@ -21,14 +21,13 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from krona import tasks as krona_tasks
 from krona.messages import KronaError
 from krona.trained import answers, predict
 from krona.trained.load import Prediction, Trained, load
 from krona.trained.predict import StoppedError
-from tasks import glue_files
+from tasks import glue_files, own_task
 
-SENTENCES = [text for (text,) in krona_tasks.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
+SENTENCES = [text for (text,) in own_task.load(glue_files.task("sample_sst2"), kind="sample").test.texts[:40]]
 
 
 @pytest.fixture(autouse=True)

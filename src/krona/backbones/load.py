@@ -18,10 +18,10 @@ from krona.backbones.model_config import config_of, hub_or_cache, name_of, sourc
 from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, require_folders
 from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
-from krona.hub import download_error
 from krona.messages import KronaError, amount
 from krona.surgery.layers import is_norm
 from krona.tasks import Task
+from krona.tasks.hub import download_error
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from krona.backbones.families.pooling import set_pooling
 from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub
 from krona.config.pooling import folder_pooling
 from krona.config.settings import Backbone
-from krona.hub import download_error, offline, unreachable
 from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
+from krona.tasks.hub import download_error, offline, unreachable
 
 
 def name_of(settings: Backbone) -> str:

@@ -7,7 +7,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, tokenizer_folder
 from krona.config.settings import Backbone
-from krona.hub import download_error
+from krona.tasks.hub import download_error
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:

@@ -75,7 +75,7 @@ def _folder(key: str, path: str | None) -> Path:
 
 def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
     return tasks.tokenise(
-        tasks.load(task, kind="tsv", path=str(data)).train,
+        tasks.load(task, tasks.DataOptions(kind="tsv", path=str(data))).train,
         family,
         max_source_length=PADDED,
         cache_dir=cache,

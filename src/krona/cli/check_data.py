@@ -12,7 +12,7 @@ from krona.config.overrides import normalised
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.screen import Cell, as_typed, say, table, width_of
-from krona.tasks import ROLES, Splits, Task
+from krona.tasks import ROLES, DataOptions, Splits, Task
 from krona.tasks.files import Oddity
 from krona.tasks.sources import require_files
 
@@ -48,7 +48,8 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
 
 
 def _load(settings: Run, **changes: bool) -> Splits:
-    return tasks.load(settings.task, **{**vars(settings.data), **changes}, prefix=settings.method.task_prefix)
+    data = DataOptions(**{**vars(settings.data), **changes})
+    return tasks.load(settings.task, data, prefix=settings.method.task_prefix)
 
 
 def show(settings: Run, splits: Splits, console: Console) -> None:

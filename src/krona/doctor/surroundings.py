@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from krona import hub
 from krona.doctor.line import Line
 from krona.messages import amount
+from krona.tasks import hub
 
 TIMEOUT_S = 3.0  # seconds for the request to the Hub
 NAMES = re.compile(

@@ -6,11 +6,11 @@ A mistake leaves nothing behind, and all that can't be had without a network is 
 from pathlib import Path
 from typing import Any
 
-from krona import hub
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build_optimizer
 from krona.messages import KronaError, amount
+from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.machine import cpu_count
 from krona.training.ranks import processes_of_run
@@ -68,8 +68,6 @@ def _start(settings: Run) -> None:
 
 
 def _hub(settings: Run) -> None:
-    from krona.tasks.hub import is_cached
-
     task, data, backbone = settings.task, settings.data, settings.backbone
     from_hub = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
     if not from_hub and not source.needs_hub(backbone):
@@ -78,7 +76,7 @@ def _hub(settings: Run) -> None:
     if why is None:
         return
     lacking = []
-    if from_hub and not is_cached(str(data.name), str(task.hub_name), data.revision):
+    if from_hub and not hub.is_cached(str(data.name), str(task.hub_name), data.revision):
         lacking.append(f"the data set {data.name} ({task.hub_name})")
     if source.needs_hub(backbone) and not hub.model_is_cached(backbone.name):
         lacking.append(f"the backbone {backbone.name}")

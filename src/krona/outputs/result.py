@@ -36,7 +36,7 @@ class Result:
     schema: int = SCHEMA
     error: str | None = None  # why it failed; of an interrupted one, which of its processes was lost
     notes: list[str] = field(default_factory=list)  # what a reader of its score should know
-    # of train, dev and test: rows, fingerprint, truncated, bad rows, targets, repeated texts (`krona.tasks.Splits.facts`)
+    # of train, dev and test: rows, fingerprint, truncated, bad rows, targets, repeated texts (`tasks.Splits.facts`)
     splits: dict[str, dict[str, Any]] = field(default_factory=dict)
     trainable_params: int | None = None
     trainable_percent: float | None = None  # of the backbone before insertion

@@ -87,16 +87,28 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """Options of reading: the task, whether its name stands before the source, whether bad rows are left out.
+class DataOptions:
+    """Where the rows come from and how they are divided: the keys of `conf/data/*.yaml`, which document them."""
 
-    quoting: `csv` if the fields of a TSV are quoted as in a CSV.
-    """
+    kind: str
+    path: str | None = None
+    name: str | None = None
+    revision: str | None = None
+    protocol: str = "table1"
+    train_rows: int | None = None
+    subset_seed: int | None = None
+    skip_bad_rows: bool = False
+    quoting: str | None = None
+    seed: int = 42
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A task with the options of its data. prefix: whether the task's name stands before the source."""
 
     task: Task
+    data: DataOptions
     prefix: bool
-    skip_bad_rows: bool
-    quoting: str | None = None
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
         """The rows of one official part. origin: the source's name in errors (a path).
@@ -116,7 +128,7 @@ class Reading:
                     raise row
                 source, target = self.task.source(row, prefix=self.prefix), self.task.target(row)
             except BadRowError as error:
-                if not self.skip_bad_rows:
+                if not self.data.skip_bad_rows:
                     raise KronaError(
                         f"{origin}:{line}: {error}. Correct the row, or leave such rows out and count them: "
                         "data.skip_bad_rows=true"

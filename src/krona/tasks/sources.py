@@ -7,7 +7,6 @@ A source gives its official parts, by name: `train` and `validation` (MNLI: `val
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from krona.files import sha256
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.files import Located, Oddity, Wanted, file_kind, read_rows, read_text, require_saved, split_folders
-from krona.tasks.rows import Reading, Split
+from krona.tasks.rows import DataOptions, Reading, Split
 from krona.tasks.sample import FINGERPRINT, sample_files
 from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
 from krona.tasks.text import TextFile, require_file
@@ -55,30 +54,29 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
             require_file(file)
 
 
-def read_parts(
-    reading: Reading, *, kind: str, path: str | None, name: str | None, revision: str | None
-) -> dict[str, Split]:
-    """The official parts of a source. Raises KronaError."""
-    task = reading.task
-    check_kind(task, kind)
+def undivided(task: Task, data: DataOptions, *, prefix: bool) -> dict[str, Split]:
+    """The official parts of a task's source, undivided; the arguments are those of `load`. Raises KronaError."""
+    check_kind(task, data.kind)
+    reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind == "own":
         wanted = _wanted(task, (*task.columns, task.label_column))
         return {
-            part: reading.part(part, str(file), read_rows(file, wanted, quoting=reading.quoting))
-            for part, file in own_files(task, path).items()
+            part: reading.part(part, str(file), read_rows(file, wanted, quoting=data.quoting))
+            for part, file in own_files(task, data.path).items()
         }
     if task.kind == "sample":
-        unquoted = replace(reading, quoting=None)  # data.quoting is for a user's files
         return {
-            part: _glue_part(unquoted, part, file, origin=f"sample task {task.sample}, {part}")
+            part: reading.part(part, f"sample task {task.sample}, {part}", _glue_rows(task, file, quoting=None))
             for part, file in sample_files(task.sample or "").items()
         }
-    if kind == "tsv":
-        files = tsv_files(task, path)
-        return {part: _glue_part(reading, part, file, origin=str(file)) for part, file in files.items()}
+    if data.kind == "tsv":
+        return {
+            part: reading.part(part, str(file), _glue_rows(task, file, quoting=data.quoting))
+            for part, file in tsv_files(task, data.path).items()
+        }
     from krona.tasks.hub import hub_parts
 
-    return hub_parts(reading, name=name, revision=revision)
+    return hub_parts(reading)
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
@@ -121,12 +119,12 @@ def _layout(task: Task) -> TsvLayout:
     return task.tsv
 
 
-def _glue_part(reading: Reading, part: str, file: Path, *, origin: str) -> Split:
-    """A file in the layout of GLUE's download."""
-    task, layout = reading.task, _layout(reading.task)
+def _glue_rows(task: Task, file: Path, *, quoting: str | None) -> Iterator[Located]:
+    """The rows of a file in the layout of GLUE's download."""
+    layout = _layout(task)
     names = {name: [layout.columns.get(name, name)] for name in (*task.columns, task.label_column)}
     wanted = Wanted(names=names, header=layout.header, headless=layout.header is not None)
-    return reading.part(part, origin, read_rows(file, wanted, quoting=reading.quoting))
+    return read_rows(file, wanted, quoting=quoting)
 
 
 def _wanted(task: Task, columns: tuple[str, ...], *, to_predict: bool = False) -> Wanted:

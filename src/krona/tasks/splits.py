@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.rows import Part, Reading, Split
-from krona.tasks.sources import read_parts
+from krona.tasks.rows import DataOptions, Part, Split
+from krona.tasks.sources import undivided
 from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
@@ -55,55 +55,24 @@ class Splits:
         return found
 
 
-def load(
-    task: Task,
-    *,
-    kind: str,
-    path: str | None = None,
-    protocol: str = "table1",
-    train_rows: int | None = None,
-    subset_seed: int | None = None,
-    skip_bad_rows: bool = False,
-    quoting: str | None = None,
-    seed: int = 42,
-    name: str | None = None,
-    revision: str | None = None,
-    prefix: bool = False,
-) -> Splits:
-    """A task's three splits; the keywords are `conf/data/*.yaml`'s keys. Raises KronaError.
+def load(task: Task, data: DataOptions, *, prefix: bool = False) -> Splits:
+    """A task's three splits. Raises KronaError.
 
     prefix: whether the method wants the task's name before the source; the task's own `prefix` overrides it.
-    subset_seed: which `train_rows` rows; None: ``seed``. It never moves dev and test.
+    `data.subset_seed` chooses the rows of `train_rows` (None: `data.seed`); it never moves dev and test.
     """
-    if protocol not in PROTOCOLS:
-        raise KronaError(f"data.protocol '{protocol}': {did_you_mean(protocol, PROTOCOLS)}")
-    source: Any = {"kind": kind, "path": path, "name": name, "revision": revision}
-    parts = undivided(task, **source, skip_bad_rows=skip_bad_rows, quoting=quoting, prefix=prefix)
-    train, dev, test = divide(parts, split=task.split, protocol=protocol, seed=seed, task=task.name)
-    if train_rows is not None:
-        chosen = seed if subset_seed is None else subset_seed
-        train = _balanced(train, train_rows, seed=chosen, by_label=task.labels is not None)
+    if data.protocol not in PROTOCOLS:
+        raise KronaError(f"data.protocol '{data.protocol}': {did_you_mean(data.protocol, PROTOCOLS)}")
+    parts = undivided(task, data, prefix=prefix)
+    train, dev, test = divide(parts, split=task.split, protocol=data.protocol, seed=data.seed, task=task.name)
+    if data.train_rows is not None:
+        chosen = data.seed if data.subset_seed is None else data.subset_seed
+        train = _balanced(train, data.train_rows, seed=chosen, by_label=task.labels is not None)
     for role, split in zip(ROLES, (train, dev, test), strict=True):
         if not len(split):
             raise KronaError(f"task {task.name}: {role} would be a split with no rows")
     read = {name: split.part for name, split in parts.items()}
     return Splits(train=train, dev=dev, test=test, kind=task.kind, parts=read)
-
-
-def undivided(
-    task: Task,
-    *,
-    kind: str,
-    path: str | None,
-    name: str | None,
-    revision: str | None,
-    skip_bad_rows: bool,
-    quoting: str | None,
-    prefix: bool,
-) -> dict[str, Split]:
-    """The official parts of a task's source, undivided; the keywords are those of `load`. Raises KronaError."""
-    reading = Reading(task=task, prefix=task.prefixed(prefix), skip_bad_rows=skip_bad_rows, quoting=quoting)
-    return read_parts(reading, kind=kind, path=path, name=name, revision=revision)
 
 
 def divide(

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from krona import tasks
 from krona.adapters.find import Found
@@ -17,7 +16,7 @@ from krona.messages import KronaError, amount, did_you_mean, listed
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, interval_of
 from krona.outputs.predictions import label_words
-from krona.tasks import ROLES, Split, Task
+from krona.tasks import ROLES, DataOptions, Split, Task
 from krona.tasks.sources import KINDS
 from krona.trained.load import Trained, load
 from krona.training.evaluation import scored
@@ -128,22 +127,18 @@ def _task_and_data(found: Found, task: str | None, data: str | None, overrides: 
 def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | None) -> tuple[Split, str]:
     """The rows to be scored, and what they are called."""
     prefix = found.origin.task_prefix
+    options = DataOptions(**{**vars(data), "train_rows": None})
     if source is not None:
         file_task = Task.from_config({**dict(task), "files": {"train": source}, "sample": None, "split": "given"})
-        parts = tasks.undivided(file_task, **_reading(data, prefix), path=None)
+        parts = tasks.undivided(file_task, replace(options, path=None), prefix=prefix)
         return replace(parts["train"], ids=[str(row) for row in range(len(parts["train"]))]), source
     if split in ROLES:
-        splits = tasks.load(task, **{**vars(data), "train_rows": None}, prefix=prefix)
+        splits = tasks.load(task, options, prefix=prefix)
         return getattr(splits, split), split
-    parts = tasks.undivided(task, **_reading(data, prefix), path=data.path)
+    parts = tasks.undivided(task, options, prefix=prefix)
     if split not in parts:
         raise KronaError(f"--split {split}: {did_you_mean(split, dict.fromkeys([*ROLES, *parts]))}")
     return parts[split], split
-
-
-def _reading(data: Data, prefix: bool) -> dict[str, Any]:
-    keys = ("kind", "skip_bad_rows", "quoting", "name", "revision")
-    return {"prefix": prefix, **{key: getattr(data, key) for key in keys}}
 
 
 def _words(found: Found, task: Task, mapping: Sequence[str]) -> dict[str, str]:

@@ -15,12 +15,12 @@ from krona.adapters.origin import NOTE
 from krona.backbones.families.pooling import pools
 from krona.config.pooling import write_pooling
 from krona.folders import exported_folder
-from krona.hub import unreachable
 from krona.messages import KronaError, did_you_mean
 from krona.outputs.predictions import label_words
 from krona.surgery.adapter_file import read_header, save_adapter
 from krona.surgery.folding import fold
 from krona.surgery.peft_format import read_peft, write_peft
+from krona.tasks.hub import unreachable
 from krona.trained import card, pooled_code
 from krona.trained.load import Trained, load
 

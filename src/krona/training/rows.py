@@ -12,7 +12,7 @@ from krona.backbones.shared import kept
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.outputs.result import Result
-from krona.tasks import Split, Splits, Tokenised
+from krona.tasks import DataOptions, Split, Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.training.evaluation import Evaluation, longest_target
 from krona.training.ranks import Ranks
@@ -85,7 +85,7 @@ def first_rows(settings: Run, name: str, split: Split) -> Split:
 
 
 def load_splits(settings: Run) -> Splits:
-    return tasks.load(settings.task, **vars(settings.data), prefix=settings.method.task_prefix)
+    return tasks.load(settings.task, DataOptions(**vars(settings.data)), prefix=settings.method.task_prefix)
 
 
 def shared_splits(settings: Run) -> Splits:
