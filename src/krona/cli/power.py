@@ -8,7 +8,6 @@ from rich.console import Console
 from krona.messages import KronaError
 
 app = typer.Typer()
-TEST_SETS = 400  # that --simulate makes for each task
 
 
 @app.command()
@@ -32,9 +31,6 @@ def power(
         float | None, typer.Option(help="with one --task: the methods' score; default: Table 1's median")
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="with one --task: of its test set")] = None,
-    simulate: Annotated[
-        bool, typer.Option("--simulate", help=f"check each power with the project's test on {TEST_SETS} made test sets")
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
     """The smallest difference that a test set can show, the seeds that one needs, and the p of the paper's differences.
@@ -54,7 +50,7 @@ def power(
         raise KronaError(str(error)) from error
     chosen = glue.chosen(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
-    rows = smallest(chosen, seeds=counts, difference=difference, assumed=assumed, simulate=TEST_SETS if simulate else 0)
+    rows = smallest(chosen, seeds=counts, difference=difference, assumed=assumed)
     pairs = printed(number, list(chosen), rows=pair.split(",") if pair else (), assumed=assumed)
     if as_json:
         print(text.as_json(rows, pairs, assumed, number=number, difference=difference))

@@ -9,7 +9,7 @@ from krona.files import require_out, write_whole
 from krona.messages import KronaError, did_you_mean, visible
 from krona.outputs import sweep as sweep_runs
 from krona.paths import choice_files
-from krona.report import choice, costs, crossings
+from krona.report import choice, times
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
 from krona.report.lead import compared
@@ -75,7 +75,6 @@ def collect(
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
-    crossings.add(report)
     report.unfinished = [run for run in belonging if run.status != "done"]
     finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
     if not finished:
@@ -113,10 +112,10 @@ def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
         try:
             if path.is_file():
-                found[path.stem] = costs.read_bench(path)
+                found[path.stem] = times.read_bench(path)
         except KronaError as error:
             problems.append(str(error))
-    return [costs.bench_table(layout, found)] if found else []
+    return [times.bench_table(layout, found)] if found else []
 
 
 def _check_writable(out: Path | None) -> None:

@@ -1,150 +1,166 @@
-"""Tables 2 and 8: latency, launches and training time, from the benches or from the runs themselves."""
+"""What runs trained, took and left behind: columns beside the scores, and the Pareto front of score and cost."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from krona.messages import KronaError
-from krona.metrics.statistics import t_interval
-from krona.paper import METHOD_LABELS, task_label
-from krona.report.cells import seed_range
-from krona.report.grouping import Group, add_paper, named_row
-from krona.report.layouts import Layout, row_order
-from krona.report.sections import Section
+from krona.metrics.metric import Floats
+from krona.outputs.forgetting import forgotten
 from krona.report.selection import StoredRun
-from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.report.table import Cell
 
-REFERENCE = "full"
-PAPERS = "t5_base"  # the benches' name of the paper's backbone
-
-
-def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
-    """For each row, task → seconds a step over the reference row's on that task; tasks without both are left out."""
-    runs_of = next((one.runs for one in groups if one.key == reference and not one.differs), {})
-    base = {task: [seconds for _, seconds in seconds_a_step(runs)] for task, runs in runs_of.items()}
-    rows: list[dict[str, Cell]] = []
-    for one in groups:
-        cells = {}
-        for task, runs in one.runs.items():
-            if (found := seconds_a_step(runs)) and (over := base.get(task)):
-                ratios = [seconds / float(np.mean(over)) for _, seconds in found]
-                cells[task] = Cell(
-                    float(np.mean(ratios)),
-                    t_interval(ratios),
-                    seed_range=seed_range(ratios),
-                    runs=[run for run, _ in found],
-                )
-        rows.append(cells)
-    return rows
+DRAWS = 1_000
+CHUNK = 4_000_000  # comparisons held at once
+Value = Callable[[StoredRun], float | None]
 
 
-def seconds_a_step(runs: Sequence[StoredRun]) -> list[tuple[StoredRun, float]]:
-    """Finished runs with their training seconds a step, in which a run that stopped early compares with the others."""
-    found = []
-    for run in runs:
-        curve, train = run.result.dev_curve, run.result.times.get("train")
-        steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
-        if run.status == "done" and train and steps:
-            found.append((run, train / steps))
+@dataclass(frozen=True)
+class Quantity:
+    """A number of a run. heading: of its column; axis: of its chart; unit: what ``value`` is divided by.
+
+    average: the mean over runs, otherwise the largest. digits: as `krona.report.text.number` takes them.
+    same_digits: all rows have the decimals of the smallest. always: a column also where no row has a value.
+    """
+
+    heading: str
+    axis: str
+    value: Value
+    unit: float = 1.0
+    average: bool = False
+    digits: int = 0
+    same_digits: bool = False
+    always: bool = False
+    cost: bool = True
+    logarithmic: bool = False
+
+
+def seconds_a_step(run: StoredRun) -> float | None:
+    """Return a finished run's training seconds a step, in which a run that stopped early compares with the others."""
+    curve, train = run.result.dev_curve, run.result.times.get("train")
+    steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
+    return train / steps if run.status == "done" and train and steps else None
+
+
+def _peak_memory(run: StoredRun) -> float | None:
+    """Bytes of the device where there is one, otherwise of the host."""
+    return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
+
+
+def _adapter_size(run: StoredRun) -> float | None:
+    path = run.path.with_name("adapter.safetensors")
+    return path.stat().st_size if path.is_file() else None
+
+
+def _recorded(key: str) -> Value:
+    return lambda run: run.result.provenance.get(key)
+
+
+# In the order of the columns; the charts of the first three costs come first.
+QUANTITIES = {
+    "params": Quantity(
+        "Params (%)", "trainable parameters", lambda run: run.result.trainable_params,
+        digits=-3, same_digits=True, always=True, logarithmic=True,
+    ),
+    "rank": Quantity(
+        "Rank of the update", "highest rank of the update", _recorded("update_rank"),
+        always=True, cost=False, logarithmic=True,
+    ),
+    "effective": Quantity(
+        "Effective rank", "effective rank of the update",
+        lambda run: (run.result.learned or {}).get("effective_rank"),
+        average=True, digits=1, cost=False, logarithmic=True,
+    ),
+    "forgetting": Quantity(
+        "Forgetting (loss)", "forgetting (loss)", lambda run: forgotten(run.result),
+        average=True, digits=3, cost=False,
+    ),
+    "time": Quantity(
+        "Training (s)", "training time (s)", lambda run: run.result.times.get("train"), average=True, always=True,
+    ),
+    "step": Quantity(
+        "Step (ms)", "training time of a step (ms)", seconds_a_step, 1e-3, average=True, digits=-3, same_digits=True,
+    ),
+    "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3, same_digits=True),
+    "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3, same_digits=True),
+    "adds": Quantity(
+        "Multiply-adds (M)", "multiply-adds that a token adds, not merged (million)", _recorded("multiply_adds"), 1e6,
+        digits=-3, same_digits=True,
+    ),
+    "launches": Quantity("Launches added", "launches that a forward adds, not merged", _recorded("launches")),
+}  # fmt: skip
+COSTS = ("params", "time", "memory", "step", "adds", "launches", "adapter")
+
+
+def quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
+    """Return the mean over finished runs, or the largest of what does not depend on the seed."""
+    one = QUANTITIES[name]
+    value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
+    found = [known / one.unit for run in runs if run.status == "done" and (known := value(run)) is not None]
+    if not found or (name == "time" and not any(found)):
+        return Cell(missing="")
+    shown = float(np.mean(found)) if one.average else float(max(found))
+    return Cell(shown, digits=0 if name != "params" and shown >= 100 else one.digits)
+
+
+def same_digits(values: Iterable[float | None]) -> int:
+    """Return how many decimals all values need so that the smallest has three digits that count."""
+    return max(0, *(2 - math.floor(math.log10(value)) for value in values if value), 0)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row's mean cost, whether it is on the front, and the probability of that (None: of single seeds alone)."""
+
+    cost: float
+    on_front: bool
+    probability: float | None
+
+
+def standings(rows: Sequence[Sequence[StoredRun]], split: str, cost: str, *, seed: int = 0) -> list[Standing | None]:
+    """Return for each row's runs of one column its standing by ``cost``; None where score or cost is not known.
+
+    A draw takes each row's seeds anew, with repetition, scores and costs of a seed together; several tasks of a row
+    are averaged within a seed. The probability is the share of draws in which the row is on the front.
+    """
+    known = {i: table for i, runs in enumerate(rows) if len(table := _by_seed(runs, split, QUANTITIES[cost].value))}
+    found: list[Standing | None] = [None] * len(rows)
+    if not known:
+        return found
+    means = np.stack([table.mean(0) for table in known.values()])
+    now = _on_front(means[None])[0]
+    rng = np.random.default_rng(seed)
+    several = any(len(table) > 1 for table in known.values())
+    share = np.zeros(len(known))
+    step = max(1, CHUNK // len(known) ** 2)
+    for start in range(0, DRAWS if several else 0, step):
+        count = min(step, DRAWS - start)
+        drawn = [table[rng.integers(len(table), size=(count, len(table)))].mean(1) for table in known.values()]
+        share += _on_front(np.stack(drawn, axis=1)).sum(0)
+    for place, i in enumerate(known):
+        found[i] = Standing(float(means[place, 1]), bool(now[place]), float(share[place]) / DRAWS if several else None)
     return found
 
 
-def read_bench(path: Path) -> dict[str, Any]:
-    """A bench's JSON, checked for what is used of it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for row in content["rows"]:
-            ratio = row["ratio_to_full"]  # null where full was not among the contestants
-            str(row["name"]), None if ratio is None else float(ratio)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise KronaError(
-            f"{path} is not a bench's result: {type(error).__name__}: {error}; run bench.py anew"
-        ) from error
-    return dict(content)
+def _by_seed(runs: Sequence[StoredRun], split: str, cost: Value) -> Floats:
+    """(seeds, 2): score and cost of each seed that all of the row's tasks have."""
+    tasks: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
+    for run in runs:
+        score, spent = run.score(split), cost(run)
+        if score is not None and spent is not None:
+            tasks[run.result.task][run.result.seed] = (score, spent)
+    if len(tasks) < len({run.result.task for run in runs}) or not tasks:
+        return np.empty((0, 2))
+    seeds = sorted(set.intersection(*(set(one) for one in tasks.values())))
+    return np.array([np.mean([one[seed] for one in tasks.values()], axis=0) for seed in seeds]).reshape(-1, 2)
 
 
-def bench_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
-    """Table 2 from ``latency`` and ``training`` benches."""
-    by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
-    columns = [
-        Column("latency", "Inference latency (%)", "time"),
-        Column("launches", "Launches added", "launches"),
-        Column("training_time", "Training time (%)", "time"),
-    ]
-    others = {kind: name for kind, bench in benches.items() if (name := _backbone_of(bench)) != PAPERS}
-    machines = " and ".join(dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values()))
-    table = Table(layout.name, layout.title, f"Bench on {machines}", layout.axis, columns, [])
-    names = {*layout.rows, *(name for rows in by_name.values() for name in rows)}
-    for name in sorted(names, key=lambda one: row_order(layout, one)):
-        row = Row(name, METHOD_LABELS.get(name, name))
-        for column, kind in (("latency", "latency"), ("training_time", "training")):
-            row.cells[column] = _bench_cell(by_name.get(kind, {}).get(name), kind, layout, name, column)
-            row.cells[column].comparable = row.cells[column].value is not None and kind not in others
-        added = by_name.get("latency", {}).get(name, {}).get("launches_added")
-        row.cells["launches"] = Cell(added, digits=0) if added is not None else Cell(missing="not counted")
-        table.rows.append(row)
-    table.notes = [*layout.notes, "Latency: batch 1, length 10; launches added are the same measure without a GPU."]
-    table.notes += [
-        f"bench={kind} ran on {name}, the paper's numbers are for {PAPERS}: no difference is shown."
-        for kind, name in others.items()
-    ]
-    return table
-
-
-def _backbone_of(bench: dict[str, Any]) -> str:
-    """A file of conf/backbone; the benches' default where the JSON names none."""
-    options = (bench.get("settings") or {}).get("options") or {}
-    return str(options.get("backbone", PAPERS))
-
-
-def _bench_cell(found: dict[str, Any] | None, kind: str, layout: Layout, name: str, column: str) -> Cell:
-    paper = layout.paper.value(name, column) if layout.paper else None
-    if found is None or found["ratio_to_full"] is None:
-        why = "not measured" if found is None else "measured without full"
-        return Cell(paper=paper, missing=why, command=f"python bench.py bench={kind}")
-    return Cell(100 * float(found["ratio_to_full"]), paper=paper, digits=0)
-
-
-def _machine_name(machine: Any) -> str:
-    if isinstance(machine, dict):
-        known = [str(machine[key]) for key in ("device", "name", "cpu", "threads") if machine.get(key) is not None]
-        return ", ".join(known) or "an unnamed machine"
-    return str(machine or "an unnamed machine")
-
-
-def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks: Sequence[str]) -> Table:
-    """Table 8, or the training half of Table 2, from the runs' own times."""
-    percent = layout.name == "2"
-    wanted = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
-    last = Column("training_time", "Training time (%)", "time") if percent else Column(AVERAGE, "Mean", "time")
-    table = Table(layout.name, layout.title, section.heading, layout.axis, [*wanted, last], [], section)
-    for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
-        row = named_row(layout, one)
-        for column in wanted:
-            lacks = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
-            row.cells[column.key] = cells.get(column.key) or Cell(missing=lacks)
-        row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        add_paper(layout, section, one, row)
-        table.rows.append(row)
-    table.notes = list(layout.notes)
-    if percent:
-        table.notes.append("Training time: the runs' own, seconds a step. Launches: python bench.py bench=latency")
-    runs = [run for one in groups for found in one.runs.values() for run in found]
-    devices = sorted({str(run.result.provenance.get("device")) for run in runs})
-    if len(devices) > 1:
-        table.notes.append(f"Runs of {len(devices)} devices ({', '.join(devices)}): ratios across them mislead.")
-    if not any(cell.value is not None for row in table.rows for cell in row.cells.values()):
-        table.notes.append(
-            f"Times are ratios to {layout.labels[REFERENCE]}, and no such run is here: method={REFERENCE}"
-        )
-    return table
-
-
-def mean_cell(cells: list[Cell], scale: int) -> Cell:
-    if not (values := [cell.value * scale for cell in cells if cell.value is not None]):
-        return Cell(missing="no run")
-    runs = [run for cell in cells for run in cell.runs]
-    return Cell(float(np.mean(values)), runs=runs, digits=0 if scale == 100 else 2)
+def _on_front(points: Floats) -> NDArray[np.bool_]:
+    """(draws, rows) of bool from (draws, rows, 2): no other has a score as high at a cost as low, and one better."""
+    score, cost = points[..., 0], points[..., 1]
+    no_worse = (score[:, None, :] >= score[:, :, None]) & (cost[:, None, :] <= cost[:, :, None])
+    better = (score[:, None, :] > score[:, :, None]) | (cost[:, None, :] < cost[:, :, None])
+    return np.asarray(~(no_worse & better).any(-1), dtype=np.bool_)

@@ -65,6 +65,14 @@ def curves_of(runs: Sequence[StoredRun]) -> list[Curves]:
     return found
 
 
+def bar_words(curves: Curves) -> list[str]:
+    """Return what the bars of the points are; nothing where there are none."""
+    seeds = {len(point.runs) for points in curves.lines.values() for point in points}
+    kinds = ["the range of two"] if 2 in seeds else []
+    kinds += ["Student's t, 95 %"] if max(seeds) > 2 else []
+    return [f"Bars: over seeds ({'; of more: '.join(kinds)})."] if kinds else []
+
+
 def best_of(points: Sequence[Point]) -> list[tuple[int, float, float | None]]:
     """For k of the line's trials drawn at random: k, the expected best dev score, and the expected test score of it.
 

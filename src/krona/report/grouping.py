@@ -9,9 +9,8 @@ from krona.messages import first_few
 from krona.paper import task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
-from krona.report.selection import StoredRun
+from krona.report.selection import StoredRun, asked_shape, used_shape
 from krona.report.table import Row
-from krona.report.used_shapes import asked_shape, used_shape
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}

@@ -27,7 +27,7 @@ class Layout:
     beside: str | None = None  # another split, whose scores stand beside and are not compared
     quantity: str = "score"  # score | seconds a step
     average: bool = True
-    extras: tuple[str, ...] = ()  # of `krona.report.extras.LABELS`
+    extras: tuple[str, ...] = ()  # of `krona.report.costs.QUANTITIES`
     by_shape: bool = False  # whether its rows are shapes of A
     paper: PaperTable | None = None
     sweep: str | None = None  # of a table of the paper: runs of this sweep go before others of the same row and task

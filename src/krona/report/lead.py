@@ -43,7 +43,7 @@ def _of_table(table: Table) -> str:
     for column in tasks:
         row = _leader(table, column)
         assert row is not None
-        leaders.setdefault(f"{_name(row)}{_in_brackets(_costs(table, row))}", []).append(column.label)
+        leaders.setdefault(f"{row.name}{_in_brackets(_costs(table, row))}", []).append(column.label)
     parts = [f"{name} leads on {listed(labels)}" for name, labels in leaders.items()]
     return f"{'; '.join(parts)}." if parts else ""
 
@@ -61,7 +61,7 @@ def _whole(table: Table, column: Column) -> str:
     alone = len({row.label for row in table.rows}) == 1 and all(row.differs for row in table.rows)
 
     def named(row: Row) -> str:
-        return f"{row.differs if alone else _name(row)}{'' if together else _in_brackets(_costs(table, row))}"
+        return f"{row.differs if alone else row.name}{'' if together else _in_brackets(_costs(table, row))}"
 
     lead = f"{f'{best.label}: ' if alone else ''}{listed(list(map(named, first)))} lead{'s' * (len(first) == 1)}"
     lead += f" on {what} with {value(cell)}{warning(cell)}"
@@ -89,10 +89,6 @@ def _together(table: Table, rows: Sequence[Row]) -> str:
 
 def _leader(table: Table, column: Column) -> Row | None:
     return next((row for row in table.rows if row.cells.get(column.key, Cell()).best), None)
-
-
-def _name(row: Row) -> str:
-    return f"{row.label} ({row.differs})" if row.differs else row.label
 
 
 def _costs(table: Table, row: Row) -> dict[str, str]:

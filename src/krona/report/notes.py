@@ -7,10 +7,9 @@ from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import in_words
 from krona.report.layouts import Layout
 from krona.report.same_data import mixed
-from krona.report.selection import StoredRun
+from krona.report.selection import StoredRun, asked_shape, used_shape
 from krona.report.table import Table
 from krona.report.text import unfinished_counts
-from krona.report.used_shapes import asked_shape, used_shape
 
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes

@@ -7,18 +7,45 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
+from krona.methods.factor_shapes import shape_name
 from krona.metrics.answers import Answers
 from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 from krona.outputs.state import status_of
-from krona.report.defaults import Defaults
 from krona.report.sections import Section, section_of
 
 MISSING = object()
 SPLITS = ("train", "dev", "test")
 NO_VARIANT = ("seed", "score_test")  # the second is no part of what was trained
+
+
+class Defaults:
+    """Learned from the results of a report. One that differs between them (other code) stands for no run."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Any]] = {}
+        self._changed: set[tuple[str, str]] = set()
+        self._seen: dict[int, Any] = {}  # equal records are one object in many results
+
+    def learn(self, result: Result) -> None:
+        """Take the defaults that a result records."""
+        record = result.provenance.get("method_defaults")
+        if not record or id(record) in self._seen:
+            return
+        self._seen[id(record)] = record
+        method = _branch(result.config["method"])
+        known = self._known.setdefault(method, {})
+        for key, value in record.items():
+            if known.setdefault(key, value) != value:
+                self._changed.add((method, key))
+
+    def filled_in(self, method: Mapping[str, Any]) -> dict[str, Any]:
+        """A method's settings with the defaults of those that they leave out."""
+        branch = _branch(method)
+        known = self._known.get(branch, {})
+        return {**{key: value for key, value in known.items() if (branch, key) not in self._changed}, **method}
 
 
 class Memo:
@@ -213,3 +240,23 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def used_shape(result: Result) -> str | None:
+    """The shape of A on this backbone's layers, as 16x12."""
+    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
+
+
+def asked_shape(result: Result) -> str | None:
+    """The shape of A that was asked for, where the layers made another of it: 32x24."""
+    asked = _shape_of_a(result.config["method"])
+    return asked if asked != used_shape(result) else None
+
+
+def _shape_of_a(method: dict[str, Any]) -> str | None:
+    factors = method.get("kron_factors")
+    return shape_name(factors[0]) if factors else None
+
+
+def _branch(method: Mapping[str, Any]) -> str:
+    return str(method.get("_target_") or method.get("name"))

@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from krona.messages import KronaError, amount
-from krona.outputs.studies import Choice, Study, Trial, read_studies
+from krona.outputs.studies import Study, Trial, read_studies
 from krona.report.same_data import apart, differs
 from krona.report.selection import StoredRun
 
@@ -42,24 +41,3 @@ def values(trial: Trial) -> str:
     """``optimizer.lr=0.00312 factors=32x24``"""
     shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
     return " ".join(f"{key}={value}" for key, value in shown.items())
-
-
-def data_of(study: Study) -> dict[str, Any]:
-    """The data of the page's plots: the axes; of each trial its number, state, dev score and place on each axis."""
-    axes = [
-        {"key": axis.key, "log": axis.log, "names": list(axis.choices) or None, "range": [axis.low, axis.high]}
-        for axis in study.axes
-    ]
-    trials = [
-        [trial.number, trial.state, None if trial.value is None else round(trial.value, 2),
-         [_place(axis.choices, trial.params.get(axis.key)) for axis in study.axes]]
-        for trial in study.trials
-    ]  # fmt: skip
-    return {"name": study.name, "axes": axes, "trials": trials}
-
-
-def _place(choices: tuple[Choice, ...], value: Any) -> float | None:
-    """Where a value lies on its axis: a choice by its number."""
-    if value is None or (choices and str(value) not in choices):
-        return None
-    return choices.index(str(value)) if choices else float(f"{value:.4g}")

@@ -73,6 +73,15 @@ class Row:
     cells: dict[str, Cell] = field(default_factory=dict)
     differs: str = ""  # the settings that tell this row from others of the same label
 
+    @property
+    def name(self) -> str:
+        return f"{self.label} ({self.differs})" if self.differs else self.label
+
+    @property
+    def method(self) -> str:
+        """The method of the row's runs; the key of a row without runs."""
+        return next((run.result.method for cell in self.cells.values() for run in cell.runs), self.key)
+
 
 @dataclass
 class Table:

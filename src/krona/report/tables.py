@@ -1,6 +1,5 @@
 """Tables of runs: one a section, so that GLUE, sample data, own data and random weights never mix."""
 
-import math
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -9,8 +8,9 @@ from typing import Any
 
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
-from krona.report import choice, costs, extras
+from krona.report import choice, times
 from krona.report.cells import metric_label, score_cell
+from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
 from krona.report.notes import about_chance, about_runs
@@ -84,7 +84,7 @@ def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: 
         groups, left = choice.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
     if layout.quantity != "score":
-        table = costs.time_table(layout, section, groups, tasks)
+        table = times.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
         table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else choice.MOST_SEEDS)
@@ -102,7 +102,7 @@ def _score_table(
     with_average = layout.average and len(tasks) > 1
 
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)
-    beside = [Column(name, extras.LABELS[name], name) for name in layout.extras]
+    beside = [Column(name, QUANTITIES[name].heading, name) for name in layout.extras]
     table.columns = [c for c in beside if c.key == "params"]
     split = f" {layout.split}" if layout.beside else ""
     for task in tasks:
@@ -131,29 +131,24 @@ def _score_table(
             lacking = [task_label(task) for task in tasks if scored[i][task] is None]
             row.cells[AVERAGE] = averages[i].cell if i in averages else Cell(missing=f"without {', '.join(lacking)}")
         table.rows.append(row)
-    relative = costs.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
+    relative = times.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for i, (one, row) in enumerate(zip(groups, table.rows, strict=True)):
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
-            times = list(relative[i].values()) if relative else []
-            row.cells[name] = costs.mean_cell(times, 1) if relative else extras.extra_cell(name, runs)
+            row.cells[name] = times.mean_cell([*relative[i].values()], 1) if relative else quantity_cell(name, runs)
         add_paper(layout, section, one, row)
-    for name in extras.ONE_PRECISION:
-        _same_precision([row.cells[name] for row in table.rows if name in row.cells])
-    unknown = {key for key in extras.WHERE_KNOWN if all(row.cells.get(key, Cell()).value is None for row in table.rows)}
-    table.columns = [column for column in table.columns if column.key not in unknown]
+    for name in layout.extras:
+        known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
+        if not known and not QUANTITIES[name].always:
+            table.columns = [column for column in table.columns if column.key != name]
+        if QUANTITIES[name].same_digits:
+            digits = same_digits(cell.value for cell in known)
+            for cell in known:
+                cell.digits = digits
     table.notes = about_chance(table, tasks)
     if layout.split == "dev" and layout.paper is None and layout.beside is None:
         table.notes.insert(0, "Dev scores: these runs do not look at the test set.")
     return table
-
-
-def _same_precision(cells: Sequence[Cell]) -> None:
-    """As many decimals for all as the smallest needs for three digits that count."""
-    known = [cell.value for cell in cells if cell.value]
-    digits = max((2 - math.floor(math.log10(value)) for value in known), default=0)
-    for cell in cells:
-        cell.digits = max(0, digits)
 
 
 def _missing(layout: Layout, section: Section, one: Group, task: str) -> Cell:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from krona.messages import amount, first_few
+from krona.metrics.statistics import Interval
 from krona.outputs.degenerate import SIGN
 from krona.paper import task_label
 from krona.report.selection import StoredRun
@@ -53,6 +54,18 @@ def label_parts(label: str) -> tuple[str, str, str]:
     return (found[1], found[2], found[3] or "") if found else (label, "", "")
 
 
+def plain_label(label: str) -> str:
+    """Return a label for places without markup: ``KronAᴮᵣₑₛ``."""
+    name, above, below = label_parts(label)
+    small = str.maketrans("Bres", "ᴮᵣₑₛ")
+    return name + above.translate(small) + below.translate(small)
+
+
+def spread_words(ends: Interval) -> str:
+    """Return ``74.10 to 76.00``."""
+    return " to ".join(map(number, ends))
+
+
 def paper(cell: Cell) -> str:
     """The paper's number; empty where there is none."""
     return "" if cell.paper is None else number(cell.paper, min(2, cell.digits))
@@ -85,10 +98,9 @@ def remarks(table: Table, shown: Column | None = None) -> list[str]:
             if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
                 continue  # an average has those of its tasks
             cell = row.cells.get(column.key, Cell())
-            name = f"{row.label} ({row.differs})" if row.differs else row.label
             for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
-                rows_of[task_label(task), remark.warns, text][name] = None
+                rows_of[task_label(task), remark.warns, text][row.name] = None
     found = []
     for (task, warns, text), names in rows_of.items():
         who = ", ".join(names) if len(names) <= MOST_NAMES else f"{len(names)} rows"
@@ -144,12 +156,11 @@ def asides(table: Table) -> list[tuple[str, str]]:
     failures = []
     for row in table.rows:
         cells = {key: row.cells[key] for key in labels if key in row.cells and row.cells[key].command}
-        name = f"{row.label} ({row.differs})" if row.differs else row.label
         absent = tuple(key for key, cell in cells.items() if cell.missing in ("no run", "not measured"))
         if absent:
-            lacking[absent].append((name, cells[absent[0]].command or ""))
+            lacking[absent].append((row.name, cells[absent[0]].command or ""))
         others = [(key, cell) for key, cell in cells.items() if key not in absent]
-        failures += [(f"{name} on {labels[key]}: {cell.missing}.", cell.command or "") for key, cell in others]
+        failures += [(f"{row.name} on {labels[key]}: {cell.missing}.", cell.command or "") for key, cell in others]
     found = []
     for absent, rows in lacking.items():
         command, left = _joined([command for _, command in rows], absent)

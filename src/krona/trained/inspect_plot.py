@@ -1,172 +1,83 @@
-"""A picture of an inspection: singular values by their index, a panel for each kind of place, colours by depth."""
+"""Draw an inspection: singular values by their index, a chart for each kind of place, colours by depth."""
 
-import math
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from krona.files import require_new, write_whole
 from krona.messages import KronaError, amount
-from krona.report.formats.svg.pieces import WIDTH, frame, line, words
+from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
+from krona.report.charts.draw import Chart, Point, Series, draw
+from krona.report.charts.looks import Look, mix
+from krona.report.charts.picture import Part, chart_width, legend, picture
 from krona.trained.inspect import Inspection, Place
 
-LEFT, RIGHT, GAP, HEIGHT = 74.0, 16.0, 18.0, 150.0
 DECADES = 4  # of the axis at most, below the largest singular value
 POINTS = 80  # of a line at most
 DOTTED = 8  # a line of at most so many singular values has dots
+COLUMNS = 3
 LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118")  # first, middle and last layer
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """Raise KronaError for a picture that can't be, or must not be, written."""
+    """Raise KronaError for a file that must not be written or is not an SVG."""
     if path.suffix != ".svg":
         raise KronaError(f"--plot {path}: a .svg file")
     require_new(path, overwrite=overwrite)
 
 
 def write(one: Inspection, path: Path) -> None:
-    """Write the picture. Raises KronaError where there is nothing to draw, with the reason."""
+    """Write the picture. Raise KronaError with the reason where there is nothing to draw."""
     text = render(one)
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def render(one: Inspection) -> str:
-    """The picture as SVG, readable on light and dark pages."""
-    drawn = [place for place in one.places if place.spectrum is not None and place.spectrum.norm > 0]
-    if not drawn:
+    """Return the picture as SVG."""
+    places = [place for place in one.places if place.spectrum is not None and place.spectrum.norm > 0]
+    if not places:
         why = one.missing or "; ".join(one.notes) or "every update is zero"
         raise KronaError(f"--plot: there are no singular values to draw: {why}")
+    layers = sorted({place.layer or 0 for place in places})
+    looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
+    largest = max(value for place in places for value in _values(place))
+    values = [value for place in places for value in _values(place) if value >= largest / 10**DECADES]
     kinds: dict[str, list[Place]] = {}
-    for place in drawn:
-        kinds.setdefault(place.kind, []).append(place)
-    layers = sorted({place.layer or 0 for place in drawn})
-    axis = _axis(drawn)
-    by_layer = all(len(place.spectrum.values) == 1 for place in drawn if place.spectrum)  # LoRA of rank 1
-    columns = min(3, len(kinds))
-    across = (WIDTH - LEFT - RIGHT - GAP * (columns - 1)) / columns
-    parts, top = _head(one, drawn, layers)
-    for number, (kind, places) in enumerate(kinds.items()):
-        row, column = divmod(number, columns)
-        below = number + columns >= len(kinds)  # no panel stands under it
-        left, at = LEFT + column * (across + GAP), top + row * (HEIGHT + 58)
-        parts += _panel(kind, places, left, at, across, layers, axis, by_layer, named=column == 0, below=below)
-    bottom = top + math.ceil(len(kinds) / columns) * (HEIGHT + 58)
-    middle = (top + bottom - 58) / 2
-    parts.append(
-        f'<g transform="translate(16,{middle:.0f}) rotate(-90)">{words(0, 0, "singular value σ", "soft", "middle")}</g>'
-    )
-    return frame(bottom + 6, [f"<style>{_colours(len(layers))}</style>", *parts])
-
-
-def _head(one: Inspection, drawn: Sequence[Place], layers: Sequence[int]) -> tuple[list[str], float]:
-    """The title and the key of the colours, and where the panels may begin."""
-    name = one.origin.run_id if one.origin is not None else str(one.file)
-    parts = [words(20, 26, f"Singular values of the updates at {amount(len(drawn), 'place')}", "ink title")]
-    parts.append(words(20, 46, name if len(name) <= 96 else f"{name[:95]}…", "soft"))
-    step = min(22.0, 264 / len(layers))
-    start = 20 + 7 * len("layer 00")
-    parts.append(words(20, 70, f"layer {layers[0]}", "soft"))
-    for number in range(len(layers)):
-        at = start + step * number
-        parts.append(f'<rect class="fill l{number}" x="{at:.1f}" y="60" width="{step - 2:.1f}" height="11" rx="2"/>')
-    if len(layers) > 1:
-        parts.append(words(start + step * len(layers) + 4, 70, f"layer {layers[-1]}", "soft"))
-    return parts, 112.0
-
-
-def _axis(drawn: Sequence[Place]) -> tuple[float, float]:
-    """The decades that the axis spans, as exponents of ten."""
-    values = [v for place in drawn if place.spectrum for v in place.spectrum.values.tolist() if v > 0]
-    high = math.ceil(math.log10(max(values)) * 2) / 2
-    low = math.floor(max(math.log10(min(values)), math.log10(max(values)) - DECADES) * 2) / 2
-    return (low, high) if high - low >= 1 else (high - 1, high)
-
-
-def _panel(
-    kind: str,
-    places: Sequence[Place],
-    left: float,
-    top: float,
-    across: float,
-    layers: Sequence[int],
-    axis: tuple[float, float],
-    by_layer: bool,
-    *,
-    named: bool,
-    below: bool,
-) -> list[str]:
-    low, high = axis
-    count = len(layers) if by_layer else max(len(place.spectrum.values) for place in places if place.spectrum)
-    bottom = top + HEIGHT
-
-    def x(index: int) -> float:
-        return left + across / 2 if count == 1 else left + 6 + (across - 12) * index / (count - 1)
-
-    def y(value: float) -> float:
-        exponent = math.log10(value) if value > 0 else low
-        return bottom - (min(max(exponent, low), high) - low) / (high - low) * HEIGHT
-
-    room = int(across / 7)
-    parts = [words(left, top - 10, kind if len(kind) <= room else f"…{kind[-room + 1 :]}", "ink")]
-    for value, text in _ticks(low, high):
-        at = y(value)
-        parts.append(line("line", left, at, left + across, at))
-        if named:
-            parts.append(words(left - 8, at + 4, text, "soft", "end"))
-    parts.append(line("line", left, bottom, left + across, bottom))
-    for index in sorted({0, count // 2, count - 1} if count > 2 else set(range(count))):
-        parts.append(words(x(index), bottom + 17, str(layers[index] if by_layer else index + 1), "soft", "middle"))
-    if below:
-        title = "layer" if by_layer else "index of the singular value"
-        parts.append(words(left + across / 2, bottom + 35, title, "soft", "middle"))
     for place in places:
-        number = layers.index(place.layer or 0)
-        parts.append(_line(place, number, x, y, low, first=number if by_layer else 0))
-    return parts
+        kinds.setdefault(place.kind, []).append(place)
+    charts = [_chart(kind, found, looks, log_axis("singular value σ", values)) for kind, found in kinds.items()]
+    width = chart_width(min(COLUMNS, len(charts)))
+    drawn = [draw(chart, width=width, height=210, heading=True) for chart in charts]
+    rows: list[Part] = [drawn[i : i + COLUMNS] for i in range(0, len(drawn), COLUMNS)]
+    name = one.origin.run_id if one.origin is not None else str(one.file)
+    keys = legend([(f"layer {layer}", looks[layer]) for layer in dict.fromkeys((layers[0], layers[len(layers) // 2], layers[-1]))])
+    title = f"Singular values of the updates at {amount(len(places), 'place')}"
+    return picture(title, [name, [keys], *rows], looks.values())
 
 
-def _line(
-    place: Place, number: int, x: Callable[[int], float], y: Callable[[float], float], low: float, *, first: int
-) -> str:
-    """A place's singular values down to the axis' end, dots where there are few; its name as the tooltip."""
-    assert place.spectrum is not None
-    values = [value for value in place.spectrum.values.tolist() if value >= 10**low]
-    shown = sorted({round(i * (len(values) - 1) / (POINTS - 1)) for i in range(POINTS)}) if values else []
-    points = [(x(first + i), y(values[i])) for i in shown]
-    path = "L".join(f"{a:.1f},{b:.1f}" for a, b in points)
-    parts = [f"<title>{place.name}</title>"]
-    if len(points) > 1:
-        parts.append(f'<path d="M{path}" stroke-width="1.3" stroke-linejoin="round"/>')
-    if len(values) <= DOTTED:
-        parts += [f'<circle class="fill" cx="{a:.1f}" cy="{b:.1f}" r="3" stroke="none"/>' for a, b in points]
-    return f'<g class="stroke l{number}">{"".join(parts)}</g>'
+def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: ChartAxis) -> Chart:
+    """Return the chart of one kind of place; of updates with a single singular value, over the layers."""
+    counts = [len(_values(place)) for place in places]
+    by_layer = max(counts) == 1
+    series = []
+    for place in places:
+        found = _values(place)
+        shown = sorted({round(i * (len(found) - 1) / (POINTS - 1)) for i in range(POINTS)})
+        points = [
+            Point((place.layer or 0) if by_layer else i + 1, found[i], text=f"{place.name}: σ{i + 1} = {found[i]:.3g}")
+            for i in shown if found[i] > 0
+        ]  # fmt: skip
+        points = [*itertools.takewhile(lambda point: not values.beyond(point.y), points)] or points[:1]
+        marks = "all" if len(found) <= DOTTED else "none"
+        series.append(Series(place.name, looks[place.layer or 0], points, line=True, marks=marks))
+    xs = [point.x for one in series for point in one.points]
+    axis = whole_axis("layer" if by_layer else "index of the singular value", xs)
+    return Chart(kind, axis, values, series)
 
 
-def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Powers of ten, and 2 and 5 times these where there are few; values and texts."""
-    factors = (1, 2, 5) if high - low < 2 else (1,)
-    exponents = range(math.floor(low), math.floor(high) + 1)
-    values = [factor * 10.0**exponent for exponent in exponents for factor in factors]
-    return [(value, _text(value)) for value in values if low <= math.log10(value) + 1e-9 and math.log10(value) <= high]
+def _values(place: Place) -> list[float]:
+    return [] if place.spectrum is None else [float(value) for value in place.spectrum.values.tolist()]
 
 
-def _text(value: float) -> str:
-    """``0.05``, ``200``, ``1e−4``."""
-    return f"{value:g}" if value > 9e-4 else f"{value:.0e}".replace("e-0", "e−").replace("e-", "e−")
-
-
-def _colours(count: int) -> str:
-    """The style of each layer's colour, on light and on dark pages."""
-    light, dark = (
-        "".join(f".l{i}{{--c:{_between(stops, i / max(1, count - 1))}}}" for i in range(count))
-        for stops in (LIGHT, DARK)
-    )
-    return f"{light}@media (prefers-color-scheme:dark){{{dark}}}"
-
-
-def _between(stops: Sequence[str], part: float) -> str:
-    """A colour between three, by its channels."""
-    place = part * (len(stops) - 1)
-    first = min(int(place), len(stops) - 2)
-    ends = [[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in stops[first : first + 2]]
-    mixed = [round(a + (b - a) * (place - first)) for a, b in zip(*ends, strict=True)]
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+def _look(share: float) -> Look:
+    return Look(mix(LIGHT, share), mix(DARK, share))

@@ -9,8 +9,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.outputs.result import read_result
-from krona.report.selection import Memo, StoredRun, of_result
-from krona.report.used_shapes import settings_used
+from krona.report.selection import Memo, StoredRun, of_result, used_shape
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
@@ -50,7 +49,7 @@ def diff(a: Path, b: Path) -> Diff:
     files = [path if path.name == "result.json" else path / "result.json" for path in (a, b)]
     one, two = (of_result(read_result(file), str(file), memo) for file in files)
     finished = one.status == two.status == "done"  # else a shape that was asked would be compared with a used one
-    settings = [settings_used(run) if finished else run.settings for run in (one, two)]
+    settings = [_settings_used(run) if finished else run.settings for run in (one, two)]
     sides = [{"seed": str(run.result.seed), **own} for run, own in zip((one, two), settings, strict=True)]
     unknown = [key for run in (one, two) for key, value in run.content.items() if value is None]
     keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
@@ -60,6 +59,16 @@ def diff(a: Path, b: Path) -> Diff:
     if found.untested is None:
         _test(found)
         _add_changes(found)
+    return found
+
+
+def _settings_used(run: StoredRun) -> dict[str, str]:
+    """A run's settings with the shape of A that a finished run used, whichever was asked for and fitted to it."""
+    used = used_shape(run.result) if run.status == "done" else None
+    if used is None:
+        return run.settings
+    found = {**run.settings, "method.kron_factors": used}
+    found.pop("method.fit_factors", None)
     return found
 
 

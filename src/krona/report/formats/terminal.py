@@ -9,7 +9,8 @@ from typing import Any
 
 from krona.messages import visible
 from krona.outputs.degenerate import SIGN
-from krona.report import palette, studies, text
+from krona.report import studies, text
+from krona.report.charts.looks import LIGHT, slot
 from krona.report.lead import lead
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed, inert
@@ -99,7 +100,7 @@ def _named(row: Row) -> Any:
     from rich.text import Text
 
     label, *settings = _label(row).split("\n")
-    named = Text(visible(label), style=palette.LIGHT[palette.slot(palette.method_of(row)) % len(palette.LIGHT)])
+    named = Text(visible(label), style=LIGHT[slot(row.method) % len(LIGHT)])
     return named.append("".join(f"\n{visible(one)}" for one in settings), style="dim")
 
 

@@ -60,7 +60,7 @@ def _record(row: Smallest) -> dict[str, Any]:
     return {
         "task": row.task, "metric": row.errors.metric, "examples": row.errors.examples, "points_an_example": example,
         "score": row.score, "discordant": row.discordant, "smallest_difference": row.by_seeds,
-        "seeds_needed": row.seeds_needed, "simulated": None if row.simulated is None else asdict(row.simulated),
+        "seeds_needed": row.seeds_needed,
     }  # fmt: skip
 
 
@@ -76,7 +76,6 @@ def _smallest(rows: Sequence[Smallest], difference: float | None) -> tuple[list[
         *(amount(n, "seed") for n in seeds),
     ]
     headings += [f"seeds for {difference:g}"] if difference is not None else []
-    headings += ["simulated power"] if any(row.simulated for row in rows) else []
     cells: list[list[Cell]] = []
     for row in rows:
         errors = row.errors
@@ -86,9 +85,7 @@ def _smallest(rows: Sequence[Smallest], difference: float | None) -> tuple[list[
         line += [NOTHING if found is None else f"{found:.2f}" for found in row.by_seeds.values()]
         if difference is not None:
             line.append(f"over {MOST_SEEDS}" if row.seeds_needed is None else str(row.seeds_needed))
-        if row.simulated:
-            line.append(f"{row.simulated.power:.0%} ± {row.simulated.error:.0%}")
-        cells.append([*line, *[""] * (len(headings) - len(line))])
+        cells.append(line)
     return headings, cells
 
 

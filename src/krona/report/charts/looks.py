@@ -1,0 +1,89 @@
+"""Colour and mark of each method, the same in every table, page, format and terminal."""
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from krona.paper import METHOD_LABELS
+
+LIGHT = (  # each has a contrast of 3 or more on white and on black: a terminal may have either
+    "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
+    "#7d7d00", "#a0522d",
+)  # fmt: skip
+DARK = (
+    "#8ea9ff", "#efb118", "#ff7f78", "#6cc5b0", "#c59bff", "#6fd583", "#ff8ab7", "#c9a876", "#a9bccd", "#63c8ee",
+    "#cfcf55", "#e39b74",
+)  # fmt: skip
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # matplotlib's name, and the character of a legend
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
+SLOTS = len(MARKS) * len(LIGHT)
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a row is drawn: its colour on light and on dark pages, its mark, and the dashes of its line."""
+
+    light: str
+    dark: str
+    mark: str = "o"
+    dash: str | tuple[int, tuple[int, ...]] = "-"
+
+    @property
+    def sign(self) -> str:
+        """The mark as a character."""
+        return MARKS.get(self.mark, "×")
+
+
+INK, SOFT = Look("#1d1f23", "#e6e7ea"), Look("#5c626d", "#a2a8b4")
+GRID, PAPER = Look("#d9dbe0", "#343943"), Look("#fdfdfb", "#15171b")
+
+
+def slot(method: str) -> int:
+    """Return the method's number among the shipped methods; another method gets one by its name."""
+    known = tuple(METHOD_LABELS)
+    if method in known:
+        return known.index(method) % SLOTS
+    left = max(1, SLOTS - len(known))
+    return (len(known) + zlib.crc32(method.encode()) % left) % SLOTS
+
+
+def method_look(method: str, number: int = 0, count: int = 1) -> Look:
+    """Return the look of the ``number``-th of ``count`` rows of a method: shades of the method's colour."""
+    place = slot(method)
+    shade = number / (count - 1) - 0.5 if count > 1 else 0.0
+    towards = (INK, PAPER)[shade > 0]
+    color = place % len(LIGHT)
+    marks = tuple(MARKS)
+    return Look(
+        mix((LIGHT[color], towards.light), abs(shade)),
+        mix((DARK[color], towards.dark), abs(shade)),
+        marks[(place + place // len(LIGHT) + number) % len(marks)],
+        DASHES[(place // len(MARKS) + number) % len(DASHES)],
+    )
+
+
+def row_looks(methods: Sequence[str]) -> list[Look]:
+    """Return the look of each row of a table from the rows' methods."""
+    return [method_look(one, methods[:i].count(one), methods.count(one)) for i, one in enumerate(methods)]
+
+
+def mix(colors: Sequence[str], share: float) -> str:
+    """Return the color at ``share`` (0-1) of the way along a list of colors."""
+    place = share * (len(colors) - 1)
+    first = min(int(place), len(colors) - 2)
+    ends = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors[first : first + 2]]
+    mixed = [round(a + (b - a) * (place - first)) for a, b in zip(*ends, strict=True)]
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+
+
+def dark_style(looks: Iterable[Look]) -> str:
+    """Return the CSS that gives charts with these looks their colors on a dark page.
+
+    A chart has its light colors in its elements, so that programs without CSS can show it.
+    """
+    rules = [
+        f'.chart [style*="{name}: {look.light}"]{{{name}:{look.dark}!important}}'
+        for look in dict.fromkeys((INK, SOFT, GRID, PAPER, *looks))
+        for name in ("fill", "stroke")
+    ]
+    return f"@media (prefers-color-scheme:dark){{{''.join(dict.fromkeys(rules))}}}"

@@ -1,0 +1,46 @@
+"""HTML of the page's smallest parts. All text is escaped: a name is never read as markup."""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+
+from krona.report import text
+from krona.report.charts.looks import Look
+
+
+def escape(value: str) -> str:
+    return html.escape(value, quote=True)
+
+
+def label(name: str) -> str:
+    """Return a method's label with its superscript and subscript."""
+    first, above, below = map(escape, text.label_parts(name))
+    return first + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
+
+
+def sentence(line: str, command: str = "") -> str:
+    """Return a sentence, in which labels of methods are as in the table, and a command behind it."""
+    words = re.sub(r"(\w+)\^(\w)(?:_(\w+))?", lambda found: label(found[0]), escape(line))
+    return f"{words} <code>{escape(command)}</code>" if command else words
+
+
+def items(lines: Iterable[str], kind: str = "notes") -> str:
+    """Return a list of HTML items; nothing without any."""
+    found = "".join(f"<li>{line}</li>" for line in lines)
+    return f'<ul class="{kind}">{found}</ul>' if found else ""
+
+
+def mark(look: Look) -> str:
+    """Return the mark of a row as a character in its color."""
+    return f'<span class="mark" style="--light:{look.light};--dark:{look.dark}" aria-hidden="true">{look.sign}</span>'
+
+
+def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table that scrolls within the page; the cells are HTML."""
+    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return scroll(name, f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def scroll(name: str, content: str) -> str:
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
