@@ -1,5 +1,6 @@
 """Charts: axes, marks, tooltips, and the same bytes each time."""
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -86,7 +87,7 @@ def test_labels_cover_neither_points_nor_each_other():
     heights = sorted(float(text.get("y")) for text in labels)
     assert 0 < len(labels) <= 6
     lefts = {round(float(text.get("x")), 1) for text in labels}
-    assert len(lefts) > 1 or all(b - a > 10 for a, b in zip(heights, heights[1:], strict=False))
+    assert len(lefts) > 1 or all(b - a > 10 for a, b in itertools.pairwise(heights))
 
 
 def test_names_at_the_ends_of_lines_are_moved_apart():
@@ -97,7 +98,7 @@ def test_names_at_the_ends_of_lines_are_moved_apart():
     svg = draw(Chart("Lines", whole_axis("k", [1, 2]), score_axis("score", [60, 70.1], []), series))
     named = [text for text in ElementTree.fromstring(svg).iter(f"{SVG}text") if text.text in ("lora", "krona", "pa")]
     heights = sorted(float(text.get("y")) for text in named)
-    assert [round(b - a) for a, b in zip(heights, heights[1:], strict=False)] == [15, 15]
+    assert [round(b - a) for a, b in itertools.pairwise(heights)] == [15, 15]
 
 
 def test_the_same_chart_is_the_same_bytes_without_a_date():
@@ -130,8 +131,8 @@ def test_colors_are_legible_follow_the_scheme_and_differ():
 
 
 def test_a_picture_is_one_file_with_its_words_and_charts():
-    inner = draw(chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")}))
-    text = picture("A <title>", ["A sentence. " * 20, [inner, inner]], [looks.method_look("lora")])
+    inner = chart({"lora": Point(1, 70, text="a"), "pa": Point(2, 71, text="b")})
+    text = picture("A <title>", ["A sentence. " * 20, [inner, inner]])
     root = ElementTree.fromstring(text)
     assert len(root.findall(f"{SVG}svg")) == 2
     assert "A <title>" in words(text)

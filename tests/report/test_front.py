@@ -3,7 +3,7 @@
 import pytest
 
 from krona.report.build import collect
-from krona.report.front import standings
+from krona.report.costs import standings
 from report.generate import make_result, write_all
 
 

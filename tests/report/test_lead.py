@@ -58,7 +58,7 @@ def test_without_a_mean_each_leader_has_its_cost_and_names_are_as_in_the_table(t
     report.tables[0].rows[0].label = "KronA^B_res"
     for format in ("html", "md"):
         shown = renderer(format)(report, Target())
-        assert "KronA^B" not in shown.split('id="data"')[0].replace("\\", "")
+        assert "KronA^B" not in shown.replace("\\", "")
 
 
 def test_rows_with_the_same_score_lead_together_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:

@@ -1,13 +1,11 @@
 """A study of `krona tune` in the report: what is said, what is drawn, and a file that holds none."""
 
-import json
 import re
 
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.studies import data_of, in_words
-from report.browser import chromium, needs_browser
+from krona.report.studies import in_words, study_charts
 from report.generate import make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
@@ -54,10 +52,16 @@ def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     assert counts == "12 trials: 10 finished, 2 pruned."
     assert re.fullmatch(r"Best dev score 59\.00, trial 9: optimizer\.lr=0\.0\d+ factors=32x24\.", best)
     assert re.search(r"optimizer\.lr \d+ %", shares)
-    drawn = data_of(study)
-    assert [axis["names"] for axis in drawn["axes"]] == [None, ["32x24", "2x384", "12x64"]]
-    assert drawn["trials"][11][1:3] == ["pruned", 51.0]
-    assert drawn["trials"][4][3][1] == 1, "its shape by its place on the axis"
+    history, rates, shapes = study_charts(study)
+    assert [chart.title for chart in (history, rates, shapes)] == [
+        "Dev score by trial", "Dev score along optimizer.lr", "Dev score along factors",
+    ]  # fmt: skip
+    assert [len(one.points) for one in history.series] == [10, 2]
+    assert [point.y for point in history.front] == [50.0 + number for number in range(10)], "the best until then"
+    assert history.series[1].points[1].text == "trial 11, pruned: 51.00"
+    assert rates.x.low < -4 < -1 < rates.x.high, "the exponents of the searched range"
+    assert [text for _, text in shapes.x.ticks] == SHAPES
+    assert {point.x for point in shapes.series[0].points} == {0, 1, 2}
 
 
 def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
@@ -73,7 +77,8 @@ def test_a_study_is_told_beside_the_tables_that_it_has_runs_in(outputs):
     assert command == "krona report --sweep krona-rte-t5_base"
     assert collect(outputs, sweep="table1").studies == []
     for format in ("terminal", "md", "html"):
-        assert "12 trials: 10 finished, 2 pruned." in build_report(outputs, format=format)
+        assert "12 trials: 10 finished, 2 pruned." in (text := build_report(outputs, format=format))
+    assert "trial 11, pruned: 51.00" in text, "a tooltip"
 
 
 @pytest.mark.parametrize("file", ["mine.journal", "mine.db"])
@@ -85,23 +90,3 @@ def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(file, tmp_pat
     (problem,) = report.problems
     assert f"{file} holds no study that can be read" in problem
     assert len(report.runs) == 1
-
-
-@needs_browser
-@pytest.mark.slow
-def test_its_pictures_in_chromium(outputs, tmp_path):
-    page = tmp_path / "study.html"
-    build_report(outputs, sweep=NAME, format="html", out=page)
-    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page.read_text(), re.DOTALL)
-    assert len(json.loads(data[1])["studies"][0]["trials"]) == 12
-    with chromium(tmp_path / "profile") as browser:
-        browser.open(page)
-        titles = browser.run(
-            "return [...document.querySelectorAll('#study-0-plots figcaption')].map((one) => one.innerText)"
-        )
-        assert [title.split("\n")[0] for title in titles] == [
-            "Dev score by trial", "Dev score along optimizer.lr", "Dev score along factors",
-        ]  # fmt: skip
-        marks = "return document.querySelectorAll('#study-0-plots figure:first-child path title').length"
-        assert browser.run(marks) == 12
-        assert browser.console() == []

@@ -1,12 +1,9 @@
 """The shape of A that was asked for and the one that was used, and the rank of an update, from what a result says."""
 
-import json
-import re
-
-from krona.report.build import build_report, collect
+from krona.report.build import collect
 from krona.report.diff.runs import diff
 from krona.report.diff.text import render
-from krona.report.used_shapes import asked_shape, used_shape
+from krona.report.selection import asked_shape, used_shape
 from report.generate import make_result, write_all
 
 
@@ -52,10 +49,6 @@ def test_shape_and_rank_of_a_row_are_of_runs_that_finished(tmp_path):
     (table,) = (one for one in collect(tmp_path, table="9").tables if one.section)
     (row,) = [one for one in table.rows if one.key.startswith("32x24")]
     assert (row.label, row.differs, row.cells["rank"].value) == ("16x12", "the paper's 32x24", 144)
-    page = build_report(tmp_path, table="9", format="html")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
-    (shown,) = [one for one in data["tables"][0]["rows"] if one["label"] == "16x12"]
-    assert (shown["shape"], shown["rank"]) == ("16x12", 144)
 
 
 def test_a_row_of_failed_runs_alone_has_no_rank(tmp_path):
@@ -74,10 +67,3 @@ def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path)
     found = diff(tmp_path / asked.run_id, tmp_path / other.run_id)
     assert found.settings == [("method.kron_factors", "16x12", "2x96")]
     assert "384" not in render(found).split("Scores")[0].split("Settings")[1]
-
-
-def test_the_page_compares_used_shapes(tmp_path):
-    write_all(tmp_path, [fitted(), fitted(1)])
-    page = build_report(tmp_path, format="html")
-    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
-    assert data["common"]["method.kron_factors"] == "16x12"

@@ -7,9 +7,9 @@ from pathlib import Path
 from krona.files import require_new, write_whole
 from krona.messages import KronaError, amount
 from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
-from krona.report.charts.draw import Chart, Point, Series, draw
+from krona.report.charts.draw import Chart, Marks, Point, Series
 from krona.report.charts.looks import Look, mix
-from krona.report.charts.picture import Part, chart_width, legend, picture
+from krona.report.charts.picture import Part, picture
 from krona.trained.inspect import Inspection, Place
 
 DECADES = 4  # of the axis at most, below the largest singular value
@@ -46,13 +46,11 @@ def render(one: Inspection) -> str:
     for place in places:
         kinds.setdefault(place.kind, []).append(place)
     charts = [_chart(kind, found, looks, log_axis("singular value σ", values)) for kind, found in kinds.items()]
-    width = chart_width(min(COLUMNS, len(charts)))
-    drawn = [draw(chart, width=width, height=210, heading=True) for chart in charts]
-    rows: list[Part] = [drawn[i : i + COLUMNS] for i in range(0, len(drawn), COLUMNS)]
+    rows: list[Part] = [charts[i : i + COLUMNS] for i in range(0, len(charts), COLUMNS)]
     name = one.origin.run_id if one.origin is not None else str(one.file)
-    keys = legend([(f"layer {layer}", looks[layer]) for layer in dict.fromkeys((layers[0], layers[len(layers) // 2], layers[-1]))])
+    ends = (layers[0], layers[len(layers) // 2], layers[-1])
     title = f"Singular values of the updates at {amount(len(places), 'place')}"
-    return picture(title, [name, [keys], *rows], looks.values())
+    return picture(title, [name, {f"layer {layer}": looks[layer] for layer in ends}, *rows])
 
 
 def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: ChartAxis) -> Chart:
@@ -68,7 +66,7 @@ def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: C
             for i in shown if found[i] > 0
         ]  # fmt: skip
         points = [*itertools.takewhile(lambda point: not values.beyond(point.y), points)] or points[:1]
-        marks = "all" if len(found) <= DOTTED else "none"
+        marks: Marks = "all" if len(found) <= DOTTED else "none"
         series.append(Series(place.name, looks[place.layer or 0], points, line=True, marks=marks))
     xs = [point.x for one in series for point in one.points]
     axis = whole_axis("layer" if by_layer else "index of the singular value", xs)

@@ -58,7 +58,9 @@ def test_methods_of_several_sizes_are_lines_over_parameters(tmp_path):
     assert "!" not in " ".join(chart)
     results[0].splits["train"]["targets"] = {"1": 24}
     write_all(tmp_path, results[:1])
-    assert any(word.startswith("! LoRA (rank=1) on RTE: all training") for word in words(drawn(tmp_path, sweep="ranks")))
+    assert any(
+        word.startswith("! LoRA (rank=1) on RTE: all training") for word in words(drawn(tmp_path, sweep="ranks"))
+    )
 
 
 def test_shapes_of_nearly_one_size_are_rows_and_not_a_line_over_parameters(tmp_path):

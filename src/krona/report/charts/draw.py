@@ -2,12 +2,14 @@
 
 import io
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 from xml.etree import ElementTree
 
+from krona.messages import visible
 from krona.report.charts.axes import ChartAxis, Interval
 from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
 
@@ -16,6 +18,7 @@ STYLE: Any = {
     "axes.labelcolor": INK.light, "xtick.color": SOFT.light, "ytick.color": SOFT.light,
     "text.parse_math": False,
 }  # fmt: skip
+Marks = Literal["all", "last", "none"]
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46  # margins around the axes
 SVG = "{http://www.w3.org/2000/svg}"
 NEEDLESS = (f"{SVG}metadata", f"{SVG}style", f"{SVG}clipPath")
@@ -52,7 +55,7 @@ class Series:
     points: Sequence[Point]
     line: bool = False
     band: bool = False
-    marks: Literal["all", "last", "none"] = "all"
+    marks: Marks = "all"
     named: bool = False
 
 
@@ -66,10 +69,6 @@ class Chart:
     series: Sequence[Series]
     detail: str = ""
     front: Sequence[Point] = ()
-
-    @property
-    def looks(self) -> list[Look]:
-        return [one.look for one in self.series]
 
 
 @dataclass
@@ -245,8 +244,14 @@ def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
 
 def to_svg(on: Canvas, title: str) -> str:
     """Return the figure as an SVG element with its tooltips, without what is not needed or changes between runs."""
+    from matplotlib.text import Text
+
+    for text in on.figure.findobj(Text):
+        text.set_text(visible(text.get_text()).replace("\t", " "))
     out = io.BytesIO()
-    on.figure.savefig(out, format="svg", transparent=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the font is the reader's
+        on.figure.savefig(out, format="svg", transparent=True)
     root = ElementTree.fromstring(out.getvalue())
     for parent in list(root.iter()):
         for child in list(parent):
@@ -260,7 +265,12 @@ def to_svg(on: Canvas, title: str) -> str:
         if parent.tag != f"{SVG}path":  # the path of a mark is referred to
             parent.attrib.pop("id", None)
     width, height = on.figure.get_size_inches() * 72
-    root.attrib = {"class": "chart", "viewBox": f"0 0 {width:g} {height:g}", "role": "img", "aria-label": title}
+    root.attrib = {
+        "class": "chart",
+        "viewBox": f"0 0 {width:g} {height:g}",
+        "role": "img",
+        "aria-label": visible(title),
+    }
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -282,5 +292,5 @@ def _add_tooltips(group: ElementTree.Element, texts: Sequence[str]) -> None:
     marks = list(group.iter(f"{SVG}use")) or [group]
     for mark, text in zip(marks, texts, strict=True):
         title = ElementTree.Element(f"{SVG}title")
-        title.text = text
+        title.text = visible(text)
         mark.insert(0, title)

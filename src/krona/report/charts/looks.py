@@ -76,14 +76,15 @@ def mix(colors: Sequence[str], share: float) -> str:
     return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
-def dark_style(looks: Iterable[Look]) -> str:
-    """Return the CSS that gives charts with these looks their colors on a dark page.
+def dark_style(looks: Iterable[Look] = ()) -> str:
+    """Return the CSS that gives charts with methods' looks and these looks their colors on a dark page.
 
     A chart has its light colors in its elements, so that programs without CSS can show it.
     """
-    rules = [
-        f'.chart [style*="{name}: {look.light}"]{{{name}:{look.dark}!important}}'
-        for look in dict.fromkeys((INK, SOFT, GRID, PAPER, *looks))
+    pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
+    rules = "".join(
+        f'.chart [style*="{name}: {light}"]{{{name}:{dark}!important}}'
+        for light, dark in pairs.items()
         for name in ("fill", "stroke")
-    ]
-    return f"@media (prefers-color-scheme:dark){{{''.join(dict.fromkeys(rules))}}}"
+    )
+    return f"@media (prefers-color-scheme:dark){{{rules}}}"

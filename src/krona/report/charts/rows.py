@@ -26,13 +26,23 @@ class ScoreRow:
     bold: bool
 
 
-def draw_rows(title: str, label: str, rows: Sequence[ScoreRow], *, width: float) -> str:
-    """Return the chart as an SVG element."""
+@dataclass(frozen=True)
+class RowChart:
+    """``label``: of the axis of scores."""
+
+    title: str
+    label: str
+    rows: Sequence[ScoreRow]
+
+
+def draw_rows(chart: RowChart, *, width: float) -> tuple[str, float]:
+    """Return the chart as an SVG element, and its height."""
+    rows, height = chart.rows, STEP * len(chart.rows) + 46.0
     values = [value for row in rows for value in (row.value, row.paper) if value is not None]
-    axis = score_axis(label, values, [ends for row in rows for ends in (row.seeds, row.test) if ends])
+    axis = score_axis(chart.label, values, [ends for row in rows for ends in (row.seeds, row.test) if ends])
     left = min(width / 2, 28 + max(LETTER * len(row.name) + 5 * len(row.detail) for row in rows))
     right = 24 + 7 * max(len(row.shown) for row in rows)
-    with canvas(width, STEP * len(rows) + 46, (left, right, 4, 42)) as on:
+    with canvas(width, height, (left, right, 4, 42)) as on:
         on.axes.set_xlim(axis.low, axis.high)
         on.axes.set_ylim(len(rows) - 0.5, -0.5)
         on.axes.set_xticks([place for place, _ in axis.ticks], [text for _, text in axis.ticks])
@@ -54,7 +64,7 @@ def draw_rows(title: str, label: str, rows: Sequence[ScoreRow], *, width: float)
                 on.marks([(row.paper, place)], [f"the paper: {row.paper:.2f}"], RING, marker="o", markersize=11,
                          markerfacecolor="none")  # fmt: skip
             _write(on, row, place, ((8 - left) / (width - left - right), 1 + 12 / (width - left - right)))
-        return to_svg(on, title)
+        return to_svg(on, chart.title), height
 
 
 def _write(on: Canvas, row: ScoreRow, place: float, sides: tuple[float, float]) -> None:

@@ -7,7 +7,7 @@ from krona.messages import amount
 from krona.outputs.degenerate import SIGN
 from krona.report import studies, text
 from krona.report.formats.html.cells import dialog, has_dialog, table_cell
-from krona.report.formats.html.charts import Charts
+from krona.report.formats.html.charts import chart_style, curve_charts, grid, table_charts
 from krona.report.formats.html.markup import escape, items, label, scroll, sentence, table
 from krona.report.lead import lead
 from krona.report.table import Cell, Report, Row, Table, Target
@@ -18,14 +18,13 @@ HERE = Path(__file__).parent
 def render(report: Report, target: Target) -> str:
     """Return the page; its links to result.json start from the place of the target's file."""
     base = (Path.cwd() if target.file is None else target.file.parent).resolve()
-    charts = Charts(report)
-    body = [_head(report), *(_section(i, one, charts, base) for i, one in enumerate(report.tables))]
+    body = [_head(report), *(_section(report, i, base) for i in range(len(report.tables)))]
     if any(one.section for one in report.tables):
         body.append(f'<p class="legend">{_legend(report)}</p>')
-    body += [charts.of_curves(), _studies(report, charts), _unfinished(report), _problems(report)]
+    body += [curve_charts(report), _studies(report), _unfinished(report), _problems(report)]
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(report.title),
-        style=(HERE / "page.css").read_text(encoding="utf-8") + charts.style(),
+        style=(HERE / "page.css").read_text(encoding="utf-8") + chart_style(report),
         body="".join(body),
     )
 
@@ -50,7 +49,8 @@ def _legend(report: Report) -> str:
     return escape(f"{words} A cell opens its runs. A column's heading sorts.")
 
 
-def _section(number: int, shown: Table, charts: Charts, base: Path) -> str:
+def _section(report: Report, number: int, base: Path) -> str:
+    shown = report.tables[number]
     caution = shown.section.caution if shown.section else None
     warning = f'<p class="caution">{escape(caution)}</p>' if caution else ""
     heads = "".join(
@@ -75,7 +75,7 @@ def _section(number: int, shown: Table, charts: Charts, base: Path) -> str:
 <h2 id="table-{number}">{escape(shown.heading)}</h2>{warning}
 {scroll(shown.heading, scores)}
 {items(notes)}{folded}
-{charts.of_table(number, shown)}
+{table_charts(report, number)}
 {dialogs}</section>
 """
 
@@ -93,7 +93,7 @@ def _dialog_name(number: int, row: int, column: int) -> str:
     return f"cell-{number}-{row}-{column}"
 
 
-def _studies(report: Report, charts: Charts) -> str:
+def _studies(report: Report) -> str:
     sections = []
     for i, study in enumerate(report.studies):
         lines = "".join(f"<p>{escape(line)}</p>" for line in studies.in_words(study, report.runs))
@@ -101,7 +101,7 @@ def _studies(report: Report, charts: Charts) -> str:
         folded = f"<details><summary>What was pruned</summary><p>{escape('; '.join(pruned))}</p></details>"
         sections.append(
             f'<section id="study-{i}"><h2>Study {escape(study.name)}</h2>{lines}'
-            f"{charts.of_study(study)}{folded if pruned else ''}</section>\n"
+            f"{grid(studies.study_charts(study))}{folded if pruned else ''}</section>\n"
         )
     return "".join(sections)
 
@@ -121,4 +121,6 @@ def _unfinished(report: Report) -> str:
 def _problems(report: Report) -> str:
     if not report.problems:
         return ""
-    return f'<section><h2 id="problems">Files that could not be used</h2>{items(map(escape, report.problems))}</section>\n'
+    return (
+        f'<section><h2 id="problems">Files that could not be used</h2>{items(map(escape, report.problems))}</section>\n'
+    )

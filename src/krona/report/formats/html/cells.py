@@ -55,7 +55,9 @@ def dialog(shown: Table, row: Row, column: Column, name: str, base: Path) -> str
         if column.kind == "task" and best is not None and best.runs and best is not cell:
             command = f"krona diff {best.runs[0].result.run_id} {cell.runs[0].result.run_id}"
             parts.append(f"<p>{sentence('Settings and predictions that differ from those of the best:', command)}</p>")
-        made = dict.fromkeys(map(_made, cell.runs)) | dict.fromkeys(note for run in cell.runs for note in run.result.notes)
+        made = dict.fromkeys(map(_made, cell.runs)) | dict.fromkeys(
+            note for run in cell.runs for note in run.result.notes
+        )
         parts.append(f"<h3>Where these numbers come from</h3>{items(map(escape, made))}")
     return (
         f'<dialog popover id="{name}" aria-labelledby="{name}-title"><header><h2 id="{name}-title">{label(row.label)}'

@@ -1,0 +1,70 @@
+"""Made test sets and answers on which the power of the project's own test is checked."""
+
+import math
+
+import numpy as np
+
+from krona.metrics.answers import Answers
+from krona.metrics.power import LEVEL
+from krona.metrics.statistics import swap_test
+
+SWAPS = 1_000
+METRICS = {"correlation": ["pearson", "spearman"]}  # of the names in `Errors` those that are not a metric's
+
+
+def simulated_power(errors, difference, *, score, seeds, assumed, test_sets):
+    """The share of made test sets with p ≤ 0.05 at a true ``difference`` in points."""
+    rng = np.random.default_rng(0)
+    make = _classes if errors.counts else _numbers
+    metrics = METRICS.get(errors.metric, [errors.metric])
+    found = 0
+    for i in range(test_sets):
+        a, b = make(rng, errors, difference, score, seeds, assumed)
+        found += swap_test(a, b, metrics, swaps=SWAPS, seed=i).p <= LEVEL
+    return found / test_sets
+
+
+def _classes(rng, errors, difference, score, seeds, assumed):
+    """Two methods on two classes. Errors fall equally often on both, as `Errors.points` has it."""
+    n = errors.examples
+    delta = difference / (errors.points * n)
+    d = max(errors.discordant(score, score, assumed), delta)
+    both_wrong = max(0.0, errors.share_wrong(score) - d / 2)
+    # Outcomes of an example: only a right, only b right, both wrong, both right.
+    chances = np.array([(d + delta) / 2, (d - delta) / 2, both_wrong, 0.0])
+    truth = (np.arange(n) < round(errors.positive * n)).astype(int)
+    lasts = rng.random(n) < assumed.lasting
+    steady = _outcomes(rng, chances, truth)
+    runs = ([], [])
+    for _ in range(seeds):
+        outcome = np.where(lasts, steady, _outcomes(rng, chances, truth))
+        for side, wrongs in zip(runs, ((1, 2), (0, 2)), strict=True):
+            side.append(Answers(truth, np.where(np.isin(outcome, wrongs), 1 - truth, truth), 2))
+    return runs
+
+
+def _outcomes(rng, chances, truth):
+    """An outcome of each example. The rarer class is wrong more often, so that both have as many errors."""
+    drawn = np.empty(len(truth), dtype=int)
+    for label in (0, 1):
+        rows = truth == label
+        own = chances * (0.5 / max(rows.mean(), 1e-9))
+        own[3] = 1 - own[:3].sum()
+        drawn[rows] = rng.choice(4, size=int(rows.sum()), p=own)
+    return drawn
+
+
+def _numbers(rng, errors, difference, score, seeds, assumed):
+    """Normal targets and predictions that correlate with them by ``score``, and beside that with each other."""
+    truth = rng.standard_normal(errors.examples)
+
+    def noise(share):
+        return math.sqrt(share) * rng.standard_normal(errors.examples)
+
+    common, lasting = noise(1 - assumed.unshared), [noise(assumed.unshared * assumed.lasting) for _ in "ab"]
+    runs = ([], [])
+    for _ in range(seeds):
+        for side, own, r in zip(runs, lasting, ((score + difference) / 100, score / 100), strict=True):
+            rest = common + own + noise(assumed.unshared * (1 - assumed.lasting))
+            side.append(Answers(truth, r * truth + math.sqrt(1 - r**2) * rest, 0))
+    return runs
