@@ -9,8 +9,8 @@ import torch
 from safetensors import safe_open
 
 from krona import surgery
+from krona.adapters.file import load_adapter, save_adapter
 from krona.messages import KronaError
-from krona.surgery.adapter_file import load_adapter, save_adapter
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5, train
 
 # Methods whose paper does not start them at the backbone, and how far away the logits of the tiny model may be then.

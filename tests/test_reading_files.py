@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from krona import paths
+from krona.adapters.file import read_header
 from krona.cli import train
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
-from krona.surgery.adapter_file import read_header
 from one_job import config, run
 
 PLAN = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run", "--plan"]

@@ -4,9 +4,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from krona.adapters.load import Prediction, Trained, load
     from krona.outputs.frame import read_results
     from krona.surgery import bake, insert, merge, take_out
-    from krona.trained.load import Prediction, Trained, load
 
     __version__: str
 
@@ -16,7 +16,7 @@ __all__ = [
 _HOMES = {
     "krona.outputs.frame": ("read_results",),
     "krona.surgery": ("bake", "insert", "merge", "take_out"),
-    "krona.trained.load": ("Prediction", "Trained", "load"),
+    "krona.adapters.load": ("Prediction", "Trained", "load"),
 }
 
 

@@ -9,12 +9,12 @@ from transformers import AutoConfig
 
 import tiny_models
 from krona import surgery
+from krona.adapters.file import load_adapter, save_adapter
 from krona.backbones import families
 from krona.backbones.families import FAMILIES, Architecture, decoder, family_of
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.paths import PROJECT
-from krona.surgery.adapter_file import load_adapter, save_adapter
 from tiny_models import NAMES, tiny
 from tiny_t5 import METHODS, settings
 

@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 import one_job
 import tiny_backbones
 from krona import surgery
+from krona.adapters.commands.merge import merge
+from krona.adapters.file import OtherBackboneError, load_adapter
 from krona.adapters.find import find
+from krona.adapters.load import load as load_run
 from krona.backbones import load
 from krona.backbones.families import architecture_of
 from krona.backbones.with_method import insert_method
@@ -21,9 +24,6 @@ from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 from krona.paths import CONF
-from krona.surgery.adapter_file import OtherBackboneError, load_adapter
-from krona.trained.load import load as load_run
-from krona.trained.merge import merge
 from tasks.glue_files import task
 from tiny_models import tiny_of
 from tiny_t5 import settings

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from krona.adapters.file import read_header
 from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
 from krona.outputs.result import read_result
-from krona.surgery.adapter_file import read_header
 from krona.training.ranks import RankLostError, Ranks, _buckets, joined, my_rank, processes_of_run, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files

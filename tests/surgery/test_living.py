@@ -28,12 +28,12 @@ from transformers import (
 
 import tiny_t5 as tiny_t5_module
 from krona import surgery
+from krona.adapters.file import backbone_fingerprint, load_adapter, read_header, save_adapter
 from krona.backbones.shared import with_own_modules
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.methods.bitfit import Bias
 from krona.methods.lora import LoRA
-from krona.surgery.adapter_file import backbone_fingerprint, load_adapter, read_header, save_adapter
 from tiny_t5 import batch, disturb, inserted, logits, snapshot, tiny_t5, train
 
 QV = ["q", "v"]

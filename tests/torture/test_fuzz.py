@@ -80,8 +80,8 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
 
 def test_adapters(full: bool, copied: Path, book: Any) -> None:
     """What `krona inspect` and whatever else opens an adapter do with its file."""
+    from krona.adapters.commands.inspect import inspect
     from krona.adapters.find import find
-    from krona.trained.inspect import inspect
 
     file = copied / "adapter.safetensors"
     content = file.read_bytes()

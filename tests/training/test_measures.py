@@ -8,12 +8,12 @@ import jsonschema
 import pytest
 
 import tiny_backbones
+from krona.adapters.commands.inspect import inspect
 from krona.messages import KronaError
 from krona.outputs.forgetting import forgotten
 from krona.outputs.index import summaries
 from krona.outputs.result import Result, read_result
 from krona.paths import PROJECT
-from krona.trained.inspect import inspect
 from krona.training import run as run_module
 from one_job import config, run, typed
 

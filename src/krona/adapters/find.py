@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from krona.adapters.file import read_header
 from krona.adapters.origin import Origin, origin_in, origin_noted
 from krona.messages import KronaError
 from krona.outputs.checksums import require_whole
 from krona.outputs.named_run import find_run
 from krona.outputs.result import Result, read_result
 from krona.paths import OUTPUTS
-from krona.surgery.adapter_file import read_header
 
 ADAPTER = "adapter.safetensors"
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from krona import surgery
+from krona.adapters.file import load_adapter, save_adapter
 from krona.backbones.with_method import insert_method
 from krona.bench.contestants import family_for, frozen, moved, random_batch, shape_in, twin
 from krona.bench.latency import shipped
@@ -26,7 +27,6 @@ from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Entrant, Row, Work
 from krona.config.settings import Positive
 from krona.messages import KronaError
-from krona.surgery.adapter_file import load_adapter, save_adapter
 
 SWITCHES = 20  # of one timing; even: a single adapter is active again after them
 Call = Callable[[], float | None]

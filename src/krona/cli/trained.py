@@ -45,7 +45,7 @@ def predict(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
 ) -> None:
     """Let finished runs answer: each row's label, its word, and the probability of every label."""
-    from krona.trained import predict as command
+    from krona.adapters.commands import predict as command
 
     try:
         command.predict(
@@ -80,7 +80,7 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
-    from krona.trained import command
+    from krona.adapters.commands import evaluate_command as command
 
     command.evaluate(
         runs, task=task, data=data, split=split, source=source, mapping=mapping or [], output=output,
@@ -100,8 +100,8 @@ def export(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
     """Write what a run trained for transformers (merged, folded), for peft, or as krona's file; with a model card."""
+    from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
-    from krona.trained.export import export as command
 
     found = find(run, outputs=paths.OUTPUTS)
     done = command(found, to=to, out=out, dtype=dtype, push=push, backbone=backbone, overwrite=overwrite)
@@ -119,7 +119,7 @@ def import_(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Make krona's adapter file of a peft adapter, for krona predict, evaluate, inspect and init_from."""
-    from krona.trained.incoming import import_peft
+    from krona.adapters.commands.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
     print(*map(as_typed, lines), sep="\n")
@@ -141,9 +141,9 @@ def inspect(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
     """Show what a run trained: places, shapes, norms, ranks and drift of the updates; needs no backbone weights."""
-    from krona.trained import inspect_plot, inspect_text
-    from krona.trained.directions import directions
-    from krona.trained.inspect import inspect as command
+    from krona.adapters.commands import inspect_plot, inspect_text
+    from krona.adapters.commands.directions import directions
+    from krona.adapters.commands.inspect import inspect as command
 
     if plot is not None:
         inspect_plot.check(plot, overwrite=overwrite)
@@ -169,8 +169,8 @@ def merge(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Add up what several runs of one backbone and method trained, with weights, into one adapter's file."""
+    from krona.adapters.commands import merge as command
     from krona.adapters.find import find
-    from krona.trained import merge as command
 
     lines = command.merge(
         [find(run, outputs=paths.OUTPUTS) for run in runs], out, weights=command.weights_of(weights), rank=rank,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona import tasks
-from krona.adapters import initial
+from krona.adapters import start as initial
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run

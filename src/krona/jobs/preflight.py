@@ -62,7 +62,7 @@ def _backbone(settings: Run) -> None:
 
 def _start(settings: Run) -> None:
     if settings.init_from is not None:
-        from krona.adapters.initial import require as require_start  # torch
+        from krona.adapters.start import require as require_start  # torch
 
         require_start(settings.init_from, settings.method.branch)
 

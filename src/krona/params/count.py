@@ -12,11 +12,11 @@ from typing import Any
 from torch import nn
 
 from krona import surgery
+from krona.adapters.file import file_bytes
 from krona.backbones.with_method import insert_method
 from krona.config.settings import Method
 from krona.paper import read_paper_table
 from krona.params.shapes import ShapeRow
-from krona.surgery.adapter_file import file_bytes
 from krona.surgery.operations import launches, multiply_adds
 
 PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"

@@ -10,12 +10,11 @@
 ``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
 beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
 `mixed` gives each row of a batch its own. `standing_aside` keeps the backbone's own weights meanwhile. `merging` puts
-an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what trains,
-`combining` sums adapters, `adapter_file` saves and loads, `peft_format` writes and reads peft's folders.
+an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what trains.
+`krona.adapters` saves, loads and sums adapters.
 An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
 """
 
-from krona.surgery.combining import Combined, combine
 from krona.surgery.folding import Folded, fold
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.leaving import bake
@@ -35,7 +34,6 @@ from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_na
 
 __all__ = [
     "Adapted",
-    "Combined",
     "Count",
     "Folded",
     "Placement",
@@ -43,7 +41,6 @@ __all__ = [
     "adapted_modules",
     "adapter_state",
     "bake",
-    "combine",
     "count",
     "find_places",
     "fold",

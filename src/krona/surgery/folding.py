@@ -22,7 +22,7 @@ from krona.surgery.merging import merged_weight
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, Inserted, adapted_modules, base_of, public_name, state_of
 
-KEEP = "krona.surgery.adapter_file.save_adapter(model, FILE) keeps the adapter as it is"
+KEEP = "krona.adapters.file.save_adapter(model, FILE) keeps the adapter as it is"
 
 
 @dataclass(frozen=True)

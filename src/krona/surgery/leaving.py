@@ -71,5 +71,5 @@ def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise KronaError(
         "this model has an adapter's branches in it, and a checkpoint of it could not be loaded. surgery.bake(model) "
         "merges them for good, surgery.take_out(model) removes them, and "
-        "krona.surgery.adapter_file.save_adapter(model, FILE) saves the adapter by itself"
+        "krona.adapters.file.save_adapter(model, FILE) saves the adapter by itself"
     )

@@ -15,6 +15,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
+from krona.adapters.file import save_adapter
 from krona.adapters.origin import origin_in
 from krona.config.settings import Run
 from krona.files import Write, write_whole
@@ -22,7 +23,6 @@ from krona.messages import KronaError
 from krona.outputs import checksums
 from krona.outputs.claim import Claim
 from krona.outputs.result import Result, outcomes, write_result
-from krona.surgery.adapter_file import save_adapter
 from krona.tasks import Split
 from krona.training.ranks import Ranks
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from krona.adapters.learned import learned
 from krona.backbones.families import Batch, Family
 from krona.backbones.held_out import HeldOut, held_out, loss
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.outputs.result import Result
-from krona.surgery.learned import learned
 from krona.surgery.scaling import scaled
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows
@@ -25,7 +25,7 @@ SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, for what was forgotten
 
 
 def what_was_learned(settings: Run, result: Result, backbone: Loaded, rows: Rows, ranks: Ranks) -> None:
-    """Record `krona.surgery.learned` of the model as it is, its drift on up to `ROWS` rows of dev.
+    """Record `krona.adapters.learned` of the model as it is, its drift on up to `ROWS` rows of dev.
 
     Each row passes alone: no padding is in the sums. A branch that can't be measured is a note: the run is done.
     """

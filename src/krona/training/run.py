@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from krona import surgery
-from krona.adapters.initial import begin_from, read_start
+from krona.adapters.file import backbone_fingerprint
+from krona.adapters.start import begin_from, read_start
 from krona.backbones import load as backbones
 from krona.backbones.description import description
 from krona.backbones.families import room_of
@@ -26,7 +27,6 @@ from krona.config.targets import build_optimizer
 from krona.outputs.claim import Claim
 from krona.outputs.forgetting import in_words
 from krona.outputs.result import Result, now
-from krona.surgery.adapter_file import backbone_fingerprint
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed

@@ -15,7 +15,7 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from krona.backbones.families.family import Architecture
 from krona.messages import KronaError
 
-KEY = "krona_pooling"  # of the model's config; krona.surgery.backbone_mark reads it too
+KEY = "krona_pooling"  # of the model's config; krona.adapters.fingerprint reads it too
 DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # names of the rate in configs
 
 

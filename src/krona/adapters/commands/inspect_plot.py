@@ -1,0 +1,81 @@
+"""Draw an inspection: singular values by their index, a chart for each kind of place, colours by depth."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+from krona.adapters.commands.inspect import Inspection, Place
+from krona.files import require_new, write_whole
+from krona.messages import KronaError, amount
+from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
+from krona.report.charts.draw import Chart, Marks, Point, Series
+from krona.report.charts.looks import Look, mix
+from krona.report.charts.picture import Part, picture
+
+DECADES = 4  # of the axis at most, below the largest singular value
+POINTS = 80  # of a line at most
+DOTTED = 8  # a line of at most so many singular values has dots
+COLUMNS = 3
+LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118")  # first, middle and last layer
+
+
+def check(path: Path, *, overwrite: bool) -> None:
+    """Raise KronaError for a file that must not be written or is not an SVG."""
+    if path.suffix != ".svg":
+        raise KronaError(f"--plot {path}: a .svg file")
+    require_new(path, overwrite=overwrite)
+
+
+def write(one: Inspection, path: Path) -> None:
+    """Write the picture. Raise KronaError with the reason where there is nothing to draw."""
+    text = render(one)
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def render(one: Inspection) -> str:
+    """Return the picture as SVG."""
+    places = [place for place in one.places if place.spectrum is not None and place.spectrum.norm > 0]
+    if not places:
+        why = one.missing or "; ".join(one.notes) or "every update is zero"
+        raise KronaError(f"--plot: there are no singular values to draw: {why}")
+    layers = sorted({place.layer or 0 for place in places})
+    looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
+    largest = max(value for place in places for value in _values(place))
+    values = [value for place in places for value in _values(place) if value >= largest / 10**DECADES]
+    kinds: dict[str, list[Place]] = {}
+    for place in places:
+        kinds.setdefault(place.kind, []).append(place)
+    charts = [_chart(kind, found, looks, log_axis("singular value σ", values)) for kind, found in kinds.items()]
+    rows: list[Part] = [charts[i : i + COLUMNS] for i in range(0, len(charts), COLUMNS)]
+    name = one.origin.run_id if one.origin is not None else str(one.file)
+    ends = (layers[0], layers[len(layers) // 2], layers[-1])
+    title = f"Singular values of the updates at {amount(len(places), 'place')}"
+    return picture(title, [name, {f"layer {layer}": looks[layer] for layer in ends}, *rows])
+
+
+def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: ChartAxis) -> Chart:
+    """Return the chart of one kind of place; of updates with a single singular value, over the layers."""
+    counts = [len(_values(place)) for place in places]
+    by_layer = max(counts) == 1
+    series = []
+    for place in places:
+        found = _values(place)
+        shown = sorted({round(i * (len(found) - 1) / (POINTS - 1)) for i in range(POINTS)})
+        points = [
+            Point((place.layer or 0) if by_layer else i + 1, found[i], text=f"{place.name}: σ{i + 1} = {found[i]:.3g}")
+            for i in shown if found[i] > 0
+        ]  # fmt: skip
+        points = [*itertools.takewhile(lambda point: not values.beyond(point.y), points)] or points[:1]
+        marks: Marks = "all" if len(found) <= DOTTED else "none"
+        series.append(Series(place.name, looks[place.layer or 0], points, line=True, marks=marks))
+    xs = [point.x for one in series for point in one.points]
+    axis = whole_axis("layer" if by_layer else "index of the singular value", xs)
+    return Chart(kind, axis, values, series)
+
+
+def _values(place: Place) -> list[float]:
+    return [] if place.spectrum is None else [float(value) for value in place.spectrum.values.tolist()]
+
+
+def _look(share: float) -> Look:
+    return Look(mix(LIGHT, share), mix(DARK, share))

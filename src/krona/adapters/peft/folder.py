@@ -1,0 +1,129 @@
+"""A peft folder as it lies there: its config, checked for what krona can't express, and its tensors."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from krona.adapters.peft.names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
+from krona.messages import KronaError
+
+COMMON = {
+    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "modules_to_save", "peft_type",
+    "peft_version", "revision", "target_modules", "task_type",
+}  # fmt: skip
+PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names say where they are
+# settings that krona reads, or that change nothing after training
+READ = {
+    "LORA": COMMON | PLACES | {
+        "alpha_pattern", "corda_config", "eva_config", "fan_in_fan_out", "init_lora_weights", "loftq_config",
+        "lora_alpha", "lora_dropout", "lora_ga_config", "megatron_core", "qalora_group_size", "r", "rank_pattern",
+        "runtime_config", "use_dora", "use_rslora",
+    },
+    "IA3": COMMON | {"fan_in_fan_out", "feedforward_modules", "init_ia3_weights"},
+    "LOKR": COMMON | PLACES | {
+        "alpha", "alpha_pattern", "decompose_both", "decompose_factor", "init_weights", "module_dropout", "r",
+        "rank_dropout", "rank_dropout_scale", "rank_pattern", "use_effective_conv2d",
+    },
+    "MISS": COMMON | PLACES | {"init_weights", "mini_r", "miss_dropout", "r"},
+    "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
+    "LN_TUNING": COMMON,
+}  # fmt: skip
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # starts that take something out of its weights
+
+
+@dataclass(frozen=True)
+class Folder:
+    path: Path
+    peft_type: str
+    config: Mapping[str, Any]
+    tensors: Mapping[str, Tensor]  # by names without peft's prefix
+    branch: str | None = None  # krona's, where krona wrote the folder
+
+    def rank(self, place: str) -> int:
+        rank = self._at(place, "r", "rank_pattern")
+        if rank < 1 or not float(rank).is_integer():
+            raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1")
+        return int(rank)
+
+    def scaling(self, place: str, rank: int) -> float:
+        """alpha / r, or alpha / √r for rsLoRA."""
+        alpha = self._at(place, "lora_alpha" if self.peft_type == "LORA" else "alpha", "alpha_pattern")
+        return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
+
+    def _at(self, place: str, key: str, pattern: str) -> float:
+        found = self.config.get(key, 8)
+        for expression, value in (self.config.get(pattern) or {}).items():
+            try:
+                matches = re.match(rf"(.*\.)?({expression})$", place)
+            except re.error as error:
+                raise KronaError(f"{self.path}: {pattern}: {expression!r} is no expression: {error}") from error
+            if matches:
+                found = value
+                break
+        if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+            raise KronaError(f"{self.path}: {key}={found!r} at {place}: expected a finite number")
+        return found
+
+
+def open_folder(path: Path) -> Folder:
+    """The folder's content; a KronaError names what krona can't express."""
+    config = _config(path / CONFIG)
+    kind = config.get("peft_type")
+    if kind not in READ:
+        raise KronaError(f"{path}: peft_type={kind!r}: krona reads {', '.join(READ)}")
+    if config.get("bias", "none") != "none":
+        raise KronaError(
+            f"{path}: bias={config['bias']!r}: biases that train beside the adapter; krona reads bias=none"
+        )
+    start = str(config.get("init_lora_weights", True)).lower()
+    if start.startswith(CHANGES_THE_BACKBONE):
+        raise KronaError(
+            f"{path}: init_lora_weights={start!r} changed the backbone's own weights, which are not in the folder: "
+            "save it in peft with path_initial_model_for_weight_conversion"
+        )
+    if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
+        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads MiSS in its default form alone")
+    if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind] | {"bias"}):
+        settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
+        raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting")
+    if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
+        raise KronaError(
+            f"{path / PICKLE} is a pickle, which can run code: krona never loads one. Save it as {WEIGHTS}"
+        )
+    try:
+        with safe_open(path / WEIGHTS, framework="pt") as opened:
+            branch = (opened.metadata() or {}).get(BRANCH)
+        tensors = load_file(path / WEIGHTS)
+    except FileNotFoundError as error:
+        raise KronaError(f"{path / WEIGHTS} is not there") from error
+    except (OSError, SafetensorError) as error:
+        raise KronaError(f"{path / WEIGHTS} can't be read as safetensors: {error}") from error
+    if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
+        raise KronaError(f"{path / WEIGHTS}: {foreign} does not begin with {PREFIX!r}, as peft's tensors do")
+    return Folder(path, kind, config, {key.removeprefix(PREFIX): p for key, p in tensors.items()}, branch)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} is not there: this is no peft folder") from error
+    except (OSError, ValueError) as error:
+        raise KronaError(f"{path} can't be read as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise KronaError(f"{path} is no JSON object")
+    shapes = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
+    for key, kind in shapes.items():
+        if config.get(key) is not None and not isinstance(config[key], kind):
+            raise KronaError(f"{path}: {key} is no {kind.__name__}")
+    if not all(isinstance(word, str) for word in config.get("modules_to_save") or []):
+        raise KronaError(f"{path}: modules_to_save={config['modules_to_save']!r}: expected names")
+    return config

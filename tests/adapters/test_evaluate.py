@@ -1,0 +1,267 @@
+"""`krona evaluate`: the run's own score again, other rows and labels; GLUE's submission files."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters.conftest import SAMPLE, finished
+from krona.adapters.commands import evaluate_command as command
+from krona.adapters.commands.evaluate import Evaluation, evaluate
+from krona.adapters.commands.submission import Sheet, as_tsv, lines, submission
+from krona.adapters.find import find
+from krona.adapters.load import load
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.tasks.sample import write
+from one_job import config, run
+from tasks import glue_files
+
+TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
+
+
+@pytest.fixture(scope="module")
+def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample tasks in the layout of GLUE's download."""
+    folder = tmp_path_factory.mktemp("glue")
+    write(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
+    """A run of each task on a tiny encoder, whose answers are labels."""
+    return {name: finished(outputs, *tiny["bert"], "method=lora", f"task=sample_{name}") for name in TASKS}
+
+
+def score(folder: Path, **options: Any) -> Evaluation:
+    return evaluate(find(folder), **options)
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_the_runs_own_score_and_predictions(
+    split: str, sst2: Path, encoders: dict[str, Path], tiny: dict[str, list[str]], outputs: Path, tmp_path: Path
+) -> None:
+    values = ["method=lora", "task=sample_qqp", "trainer.precision=bf16-true"]
+    in_bf16 = finished(outputs, *tiny["llama"], *values)
+    for folder in (sst2, encoders["rte"], encoders["stsb"], encoders["mnli"], in_bf16):
+        result, output = read_result(folder / "result.json"), tmp_path / "a.jsonl"
+        one = score(folder, split=split, output=output)
+        kept = getattr(result, split)
+        assert (one.score, dict(one.parts)) == (pytest.approx(kept["score"]), pytest.approx(kept["parts"]))
+        assert (one.count, one.rows, one.run_id) == (result.splits[split]["rows"], split, folder.name)
+        assert one.interval[0] <= one.score <= one.interval[1]
+        own = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        own = [{key: row[key] for key in row if key != "split"} for row in own if row["split"] == split]
+        assert [json.loads(line) for line in output.read_text().splitlines()] == own
+        wrong = sum(row["prediction"] not in ("0", "1") for row in own)
+        assert folder != sst2 or one.no_label == wrong > 0
+
+
+def test_the_adapters_file_alone(encoders: dict[str, Path], tmp_path: Path) -> None:
+    file = shutil.copy(encoders["rte"] / "adapter.safetensors", tmp_path / "a.safetensors")
+    assert score(Path(file)) == score(encoders["rte"])
+
+
+def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> None:
+    rte = encoders["rte"]
+    official = score(rte, task="rte", data=str(glue), split="validation")
+    dev = score(rte, split="dev")
+    assert (official.task, official.count, official.rows) == ("rte", dev.count, "validation")
+    assert official.score == dev.score  # the sample's dev.tsv is its dev
+    matched = score(encoders["mnli"], task="mnli", data=str(glue), split="validation_matched")
+    assert matched.score == score(encoders["mnli"]).score
+    with pytest.raises(KronaError, match=r"--split validaton: did you mean 'validation'"):
+        score(rte, task="rte", data=str(glue), split="validaton")
+
+
+@pytest.mark.parametrize("ids", [False, True])
+def test_a_file_with_labels_as_words_or_as_ids(ids: bool, encoders: dict[str, Path], tmp_path: Path) -> None:
+    rows = [("It rains.", "It is wet.", "entailment"), ("He sleeps.", "He is awake.", "not_entailment")] * 3
+    number = {"entailment": "0", "not_entailment": "1"}
+    path = tmp_path / "rows.tsv"
+    named = [("sentence1", "sentence2", "label"), *((a, b, number[c] if ids else c) for a, b, c in rows)]
+    path.write_text("".join("\t".join(row) + "\n" for row in named))
+    one = score(encoders["rte"], source=str(path))
+    answers = load(encoders["rte"]).predict([row[:2] for row in rows])
+    right = sum(answer.word == row[2] for answer, row in zip(answers, rows, strict=True))
+    assert (one.count, one.score) == (6, pytest.approx(100 * right / 6))
+    path.write_text("sentence1\tsentence2\tlabel\na\tb\tperhaps\nc\td\tentailment\n")
+    with pytest.raises(KronaError, match=r"rows.tsv:2: label 'perhaps' is not one of entailment \(0\), not_entailment"):
+        score(encoders["rte"], source=str(path))
+    assert score(encoders["rte"], source=str(path), overrides=["data.skip_bad_rows=true"]).count == 1
+    path.write_text("sentence1\tsentence2\na\tb\n")
+    with pytest.raises(KronaError, match="has no column 'label'"):
+        score(encoders["rte"], source=str(path))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_glues_own_labelled_files_as_input(name: str, encoders: dict[str, Path], glue: Path) -> None:
+    """Their names of the columns, and CoLA's without any."""
+    file = "dev_mismatched" if name == "mnli" else "dev"
+    path = glue / glue_files.FOLDERS[name] / f"{file}.tsv"
+    one = score(encoders[name], source=str(path))
+    assert (one.count, one.rows) == (200, str(path))
+    assert one.score == pytest.approx(score(encoders[name], split="dev").score)
+
+
+def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
+    mnli = encoders["mnli"]
+    with pytest.raises(KronaError, match=r"name the counterpart of neutral and contradiction: --map neutral="):
+        score(mnli, task="rte", data=str(glue))
+    one = score(
+        mnli, task="rte", data=str(glue), split="validation",
+        mapping=["neutral=not_entailment", "contradiction=not_entailment"],
+    )  # fmt: skip
+    rows = [line.split("\t") for line in (glue / "RTE" / "dev.tsv").read_text().splitlines()[1:]]
+    answers = load(mnli).predict([row[1:3] for row in rows])
+    right = sum((answer.word == "entailment") == (row[3] == "entailment")
+                for answer, row in zip(answers, rows, strict=True))  # fmt: skip
+    assert one.score == pytest.approx(100 * right / len(rows))
+    assert 0 < one.score < 100
+    for wrong in ("neutral", "maybe=entailment", "neutral=maybe"):
+        with pytest.raises(KronaError, match=f"--map {wrong}: WORD=WORD, from entailment, neutral, contradiction"):
+            score(mnli, task="rte", data=str(glue), mapping=[wrong])
+    with pytest.raises(KronaError, match=r"sample_rte has labels and stsb is a regression"):
+        score(encoders["rte"], task="stsb", data=str(glue))
+    with pytest.raises(KronaError, match=r"reads 1 text of a row, rte has 2"):
+        score(encoders["sst2"], task="rte", data=str(glue), mapping=["negative=entailment"])
+
+
+def test_an_answer_that_is_only_the_other_tasks_label_is_none(
+    encoders: dict[str, Path], glue: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run with the labels 0 and 1 that answers "2", on a task that has a label 2."""
+    monkeypatch.setattr(
+        "krona.adapters.commands.evaluate._answers", lambda trained, rows, batch_size: ["2"] * len(rows)
+    )
+    one = score(encoders["rte"], task="mnli", data=str(glue), split="validation_matched",
+                mapping=["not_entailment=neutral"])  # fmt: skip
+    assert (one.score, one.no_label) == (0, one.count)
+
+
+def test_a_task_of_ones_own(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
+    words, path = ("sad", "glad"), tmp_path / "days.csv"
+    path.write_text("".join(["text,label\n", *(f"day {n} the cat sat on {n % 5},{words[n % 2]}\n" for n in range(60))]))
+    named = {"name": "mood", "columns": ["text"], "labels": list(words), "metrics": ["accuracy"]}
+    values = config(*(value for value in tiny["bert"] if value != "data=sample"), "method=lora", "task=sst2")
+    job, _ = run({**values, "task": {**named, "files": {"train": str(path)}}}, outputs)
+    folder = job.folder
+    result = read_result(folder / "result.json")
+    assert result.test is not None
+    assert score(folder).score == result.test["score"]
+    alone = shutil.copy(folder / "adapter.safetensors", tmp_path / "a.safetensors")
+    assert str(tmp_path) not in json.dumps(dict(find(alone).origin.task))  # a folder of this machine
+    assert score(Path(alone), data=str(tmp_path), split="test").score == result.test["score"]
+    assert score(Path(alone), source=str(path)).count == 60
+
+
+def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:
+    found = [find(folder) for folder in folders]
+    return submission(found, glue, out, overwrite=False, backbone=None, batch_size=64)
+
+
+def test_a_submission_of_all_tasks(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:
+    out = tmp_path / "glue.zip"
+    sheets = submitted(list(encoders.values()), glue, out)
+    names = {"CoLA", "SST-2", "MRPC", "STS-B", "QQP", "MNLI-m", "MNLI-mm", "QNLI", "RTE"}
+    with zipfile.ZipFile(out) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert files.keys() == {f"{name}.tsv" for name in names}
+    for name, text in files.items():
+        header, *rows = text.splitlines()
+        assert header == "index\tprediction"
+        assert [row.split("\t")[0] for row in rows] == [str(number) for number in range(200 if "mm" in name else 400)]
+        values = {row.split("\t")[1] for row in rows}
+        if name == "STS-B.tsv":
+            assert all(0 <= float(value) <= 5 and len(value) == 5 for value in values)
+        elif name in ("CoLA.tsv", "SST-2.tsv", "MRPC.tsv", "QQP.tsv"):
+            assert values <= {"0", "1"}
+        elif name.startswith("MNLI"):
+            assert values <= {"entailment", "neutral", "contradiction"}
+        else:
+            assert values <= {"entailment", "not_entailment"}
+    own = [json.loads(line) for line in (encoders["rte"] / "predictions.jsonl").read_text().splitlines()]
+    words = [("entailment", "not_entailment")[int(row["prediction"])] for row in own if row["split"] == "test"]
+    assert [row.split("\t")[1] for row in files["RTE.tsv"].splitlines()[1:]] == words
+    said = lines(sheets, out)
+    assert "RTE.tsv: 400 rows; GLUE's test set has 3,000" in said
+    assert said[-2:] == ["a whole submission has also WNLI.tsv and AX.tsv", str(out)]
+
+
+def test_answers_that_are_no_label_or_no_number_are_counted(
+    sst2: Path, outputs: Path, glue: Path, tmp_path: Path
+) -> None:
+    untuned = finished(outputs, *SAMPLE, "method=untuned", "task=sample_stsb")
+    sheets = {sheet.name: sheet for sheet in submitted([sst2, untuned], glue, tmp_path / "a.zip")}
+    answers = load(sst2).predict(
+        [line.split("\t")[0] for line in (glue / "SST-2" / "test.tsv").read_text().splitlines()[1:]]
+    )
+    assert set(sheets["SST-2"].predictions) <= {"0", "1"}
+    none = sum(answer.word is None for answer in answers)
+    assert sheets["SST-2"].replaced[0] == none > 0
+    assert set(sheets["STS-B"].predictions) == {"0.000"}
+    said = "\n".join(lines(list(sheets.values()), tmp_path / "a.zip"))
+    assert f"{none} answers no label: the likeliest label instead" in said
+    assert "400 answers no number: 0.000 instead" in said
+
+
+def test_ratings_stay_within_the_scale() -> None:
+    from krona.adapters.commands.submission import _rating
+
+    assert [_rating(text) for text in ("-0.3", "2.5", "7", "four", "nan", "1_0")] == [0, 2.5, 5, None, None, None]
+    assert as_tsv(Sheet("RTE", ["entailment"], (0, ""), 3000)) == "index\tprediction\n0\tentailment\n"
+
+
+def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.zip"
+    with pytest.raises(KronaError, match=r"are both of GLUE's rte: one run a task"):
+        submitted([encoders["rte"], rte], glue, out)
+    with pytest.raises(KronaError, match=r"RTE/test.tsv: no such file; --data is the folder of the GLUE download"):
+        submitted([rte], tmp_path, out)
+    with pytest.raises(KronaError, match=r"a .zip file"):
+        submitted([rte], glue, tmp_path / "a.tar")
+    (tmp_path / "RTE").mkdir()
+    (tmp_path / "RTE" / "test.tsv").write_text("index\tsentence1\tsentence2\n")
+    with pytest.raises(KronaError, match=r"test.tsv has no rows"):
+        submitted([rte], tmp_path, out)
+    assert not out.exists()
+    out.write_text("mine")
+    with pytest.raises(KronaError, match=r"a.zip exists: --overwrite"):
+        submitted([rte], glue, out)
+    assert out.read_text() == "mine"
+
+
+def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
+    run, output = encoders["rte"], tmp_path / "a.jsonl"
+    typed = [sys.executable, "-m", "krona", "evaluate", run.name, "--split", "dev", "--output", str(output)]
+    environment = {**os.environ, "KRONA_OUTPUTS": str(outputs)}
+    done = subprocess.run(typed, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = read_result(run / "result.json")
+    assert result.dev is not None
+    assert f"{run.name} on sample_rte, dev: {result.dev['score']:.2f} [" in done.stdout.replace("\n", " ")
+    assert len(output.read_text().splitlines()) == 200
+
+
+def test_options_that_do_not_go_together(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
+    from rich.console import Console
+
+    options: dict[str, Any] = {
+        "data": None, "output": None, "submission_to": None, "backbone": None, "batch_size": 64, "overwrite": False,
+        "outputs": outputs, "console": Console(),
+    }  # fmt: skip
+    names = [str(encoders[name]) for name in ("rte", "qnli")]
+    with pytest.raises(KronaError, match="--output: one run at a time"):
+        command.evaluate(names, **{**options, "output": tmp_path / "a.jsonl"})
+    with pytest.raises(KronaError, match=r"--submission needs GLUE's test sets: --data FOLDER"):
+        command.evaluate(names, **{**options, "submission_to": tmp_path / "a.zip"})
+    (tmp_path / "a.jsonl").write_text("mine")
+    with pytest.raises(KronaError, match=r"a.jsonl exists"):
+        command.evaluate(names[:1], **{**options, "output": tmp_path / "a.jsonl"})

@@ -1,0 +1,250 @@
+"""Every method in every form: exported, loaded again and compared, or refused; docs/use-an-adapter.md says the same."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import peft
+import pytest
+import torch
+from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassification
+
+import one_job
+import tiny_backbones
+from krona.adapters.commands.export import FORMS, export, logits_of
+from krona.adapters.commands.import_peft import import_peft
+from krona.adapters.find import Found, find
+from krona.adapters.load import load
+from krona.messages import KronaError
+from tiny_backbone import write_backbone
+from tiny_t5 import METHODS
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "use-an-adapter.md"
+WITHOUT_BIAS = {"krona_b": "method.bias=0", "krona_b_res": "method.bias=0"}
+CASES = {**{name: [f"method={name}"] for name in METHODS},
+         **{f"{name}, {key}": [f"method={name}", key] for name, key in WITHOUT_BIAS.items()}}  # fmt: skip
+REASONS = {  # of a refusal, by words of its message
+    "no single weight can hold it": "at a block",
+    "adds a constant": "bias",
+    "trains biases alone": "bias",
+    "has no branch beside an FFN": "no FFN branch",
+    "has no branches": "no FFN branch",
+    "is a layer after the FFN": "after the FFN",
+    "bias (largest value": "bias",
+    "no linear layer: peft has no form for it": "at a block",
+    "full fine-tuning has no adapter": "whole model",
+    "trained nothing": "nothing trained",
+}
+
+
+@pytest.fixture(scope="module")
+def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("backbones")
+    return {
+        "t5": write_backbone(folder / "t5"),
+        "bert": tiny_backbones.write(folder / "bert", "bert"),
+        **{kind: tiny_backbones.write(folder / kind, kind) for kind in ("llama", "mpnet", "distilbert")},
+        "data": folder / "data",
+    }
+
+
+def trained(backbones: dict[str, Path], folder: Path, *overrides: str, kind: str = "t5") -> Found:
+    """A run of three steps."""
+    typed = one_job.typed(backbones[kind], backbones["data"])
+    job, said = one_job.run(one_job.config(*typed, "keep=all", "trainer.max_epochs=1", *overrides), folder)
+    assert job.state == "done", said
+    return find(job.folder)
+
+
+def cell(found: Found, form: str, folder: Path) -> str:
+    """A cell of the page's table; the export itself checks the logits and loads the folder again."""
+    out = folder / form
+    try:
+        done = export(found, to=form, out=out)
+    except KronaError as error:
+        assert list(folder.iterdir()) == [], "nothing half-written"
+        (reason,) = {short for words, short in REASONS.items() if words in str(error)}
+        return f"no: {reason}"
+    assert done.difference <= 1e-5
+    assert (out / "README.md").read_text().startswith("---\n")
+    kind = json.loads((out / "adapter_config.json").read_text())["peft_type"] if form == "peft" else ""
+    shutil.rmtree(out)
+    return f"yes: {kind}" if kind else "yes"
+
+
+def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    rows = []
+    for name, overrides in CASES.items():
+        found = trained(backbones, tmp_path / "runs", *overrides)
+        cells = [cell(found, form, tmp_path / "out") for form in FORMS]
+        method, _, more = name.partition(", ")
+        rows.append(f"| {' '.join(f'`{word}`' for word in (method, more) if word)} | {' | '.join(cells)} |")
+    head = [f"| method | {' | '.join(FORMS)} |", f"|---{'|---' * len(FORMS)}|"]
+    table = "\n".join([*head, *rows])
+    text = PAGE.read_text(encoding="utf-8")
+    begin, end = "<!-- made by tests/adapters/test_export.py -->\n", "\n<!-- end -->"
+    written = text.split(begin)[1].split(end)[0]
+    if os.environ.get("KRONA_WRITE_DOCS"):
+        PAGE.write_text(text.replace(f"{begin}{written}{end}", f"{begin}{table}{end}"), encoding="utf-8")
+        written = table
+    assert written == table, "KRONA_WRITE_DOCS=1 python -m pytest tests/adapters/test_export.py writes the page anew"
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("method", ["lora", "krona", "dora", "bitfit", "krona_b"])
+def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", f"method={method}", kind=kind)
+    (tmp_path / "out").mkdir()
+    cells = {form: cell(found, form, tmp_path / "out") for form in ("merged", "peft", "adapter")}
+    assert cells["adapter"] == "yes"
+    if method == "krona_b":
+        assert cells["merged"] == cells["peft"] == "no: at a block"
+    elif method != "bitfit":
+        assert cells["merged"] == "yes"
+        assert cells["peft"].startswith("yes")
+
+
+def test_a_merged_t5_loads_in_a_process_without_krona(backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=krona")
+    expected = logits_of(load(found))
+    export(found, to="merged", out=tmp_path / "model")
+    script = f"""
+import sys
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+model, keys = AutoModelForSeq2SeqLM.from_pretrained({str(tmp_path / "model")!r}, output_loading_info=True)
+assert not any(keys.values()), keys
+assert not any(name.split(".")[0] == "krona" for name in sys.modules)
+text = AutoTokenizer.from_pretrained({str(tmp_path / "model")!r})("the cat", return_tensors="pt")
+print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\[\[0(, \d+)+\]\]", done.stdout.strip())
+    model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model").eval()
+    again = logits_of(type(load(found))(**{**vars(load(found)), "model": model}))
+    assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("method", ["lora", "krona", "lokr", "dora", "ia3", "miss", "c3a"])
+def test_to_peft_and_back_the_predictions_are_identical(
+    method: str, backbones: dict[str, Path], tmp_path: Path
+) -> None:
+    found = trained(backbones, tmp_path / "runs", f"method={method}")
+    export(found, to="peft", out=tmp_path / "peft")
+    rows = [{"sentence1": f"the cat {i}", "sentence2": f"a dog {i * 7}"} for i in range(30)]
+    before = [one.answer for one in load(found).predict(rows)]
+    back = tmp_path / "back.safetensors"
+    import_peft(tmp_path / "peft", back, overrides=[], backbone=str(backbones["t5"]), overwrite=False)
+    assert [one.answer for one in load(back).predict(rows)] == before
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")  # peft calls it
+def test_peft_itself_loads_the_folder_to_the_same_logits(backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=krona", kind="bert")
+    run = load(found)
+    export(found, to="peft", out=tmp_path / "peft")
+    torch.manual_seed(3)
+    base: Any = AutoModelForSequenceClassification.from_pretrained(backbones["bert"], num_labels=2)
+    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "peft").eval()
+    ids = torch.arange(4, 24).view(2, 10)
+    expected = run.model(input_ids=ids).logits
+    assert (theirs(input_ids=ids).logits - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora", kind="bert")
+    export(found, to="merged", out=tmp_path / "model", dtype=dtype)
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", dtype="auto")
+    assert model.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
+    assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
+
+
+def test_the_card_says_what_a_reader_must_know(backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora")
+    export(found, to="merged", out=tmp_path / "model")
+    text = (tmp_path / "model" / "README.md").read_text()
+    assert found.origin.run_id in text
+    for part in ("AutoModelForSeq2SeqLM.from_pretrained", '"0" is entailment', "accuracy", "one seed (0)", "rank: 1"):
+        assert part in text, part
+    assert str(tmp_path) not in text
+    assert str(backbones["data"]) not in text
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
+@pytest.mark.parametrize(
+    ("kind", "pooling", "form"),
+    [
+        ("t5", "null", "merged"),
+        ("t5", "null", "peft"),
+        ("bert", "null", "peft"),
+        ("llama", "null", "merged"),
+        ("bert", "pooler", "merged"),
+        ("bert", "mean", "merged"),
+        ("bert", "first", "peft"),
+        ("mpnet", "mean", "peft"),
+        ("distilbert", "first", "merged"),
+    ],
+)
+def test_the_cards_code_runs(
+    kind: str, pooling: str, form: str, backbones: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora", f"backbone.pooling={pooling}", kind=kind)
+    export(found, to=form, out=tmp_path / "out")
+    (code,) = re.findall(r"```python\n(.*?)```", (tmp_path / "out" / "README.md").read_text(), flags=re.DOTALL)
+    assert str(backbones[kind]) not in code + (tmp_path / "out" / "README.md").read_text()
+    code = code.replace("BACKBONE_FOLDER", str(backbones[kind])).replace("FOLDER", str(tmp_path / "out"))
+    capsys.readouterr()
+    loaded: dict[str, Any] = {}
+    exec(code, loaded)
+    said = capsys.readouterr().out
+    assert ("tensor([[" in said) == (kind not in ("t5", "llama"))
+    if pooling in ("first", "mean"):
+        rows = loaded["tokenizer"](["the cat sat", "no"], ["the dog", "yes"], padding=True, return_tensors="pt")
+        expected = load(found).model(**rows).logits
+        assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_wrong_words_and_places(backbones: dict[str, Path], tmp_path: Path) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    for arguments, words in [
+        ({"to": "merge", "out": tmp_path / "x"}, "did you mean 'merged'"),
+        ({"to": "peft", "out": tmp_path / "x", "dtype": "bf16"}, "--dtype bf16: peft keeps the adapter's own"),
+        ({"to": "merged", "out": tmp_path / "x", "dtype": "int4"}, "--dtype int4"),
+        ({"to": "merged", "out": tmp_path / "there"}, "krona did not write file in it"),
+    ]:
+        with pytest.raises(KronaError, match=re.escape(words)):
+            export(found, **arguments)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_hub_that_can_not_be_reached(
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = trained(backbones, tmp_path / "runs", "method=lora")
+    with pytest.raises(KronaError, match=r"--push me/mine: the Hub can't be reached .*HF_HUB_OFFLINE"):
+        export(found, to="adapter", out=tmp_path / "x", push="me/mine")
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_full_disk_leaves_nothing(
+    backbones: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = trained(backbones, tmp_path / "runs", "method=lora")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", full)
+    with pytest.raises(KronaError, match=r"could not be written.*No space left"):
+        export(found, to="merged", out=tmp_path / "out" / "x")
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,351 @@
+"""krona inspect: its numbers against NumPy on the whole model, every method, files that say little or lie."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file, save_file
+
+import one_job
+from krona import surgery
+from krona.adapters.commands import inspect_plot, inspect_text
+from krona.adapters.commands.inspect import Inspection, inspect, kind_of
+from krona.adapters.file import read_header, save_adapter
+from krona.adapters.origin import Origin
+from krona.backbones.load import random_model
+from krona.backbones.with_method import insert_method
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from tasks.glue_files import config
+from tiny_backbones import write as write_other
+from tiny_t5 import METHODS, disturb, settings
+
+TRAINED = [name for name in METHODS if name != "untuned"]
+NO_MATRIX = ("adapter", "bitfit", "compacter", "pa")
+
+
+def origin(method: str, backbone: Backbone) -> Origin:
+    return Origin(
+        run_id=f"{method}-rte", method=method, seed=0, task=config("rte"), backbone=asdict(backbone),
+        task_prefix=False, max_source_length=24, scores={"dev": {"accuracy": 61.234}},
+    )  # fmt: skip
+
+
+def saved(folder: Path, method: str, *, backbone: Backbone | None = None, **changes: Any) -> tuple[Path, Any]:
+    """A file of an adapter that is away from its start, and its model."""
+    backbone = backbone or Backbone(name="nano", pretrained=False)
+    torch.manual_seed(0)
+    model = random_model(backbone)
+    insert_method(model, settings(method, **changes), counterparts={})
+    disturb(model)
+    file = folder / f"{method}.safetensors"
+    save_adapter(model, file, notes=origin(method, backbone).as_note())
+    return file, model
+
+
+def text(one: Inspection, *, every: bool = False) -> str:
+    console = Console(width=250)
+    with console.capture() as said:
+        inspect_text.show(one, console, every=every)
+    return said.get()
+
+
+def matrices(model: Any) -> dict[str, np.ndarray]:
+    """Each place's update in fp64, from what the modules do with an identity."""
+    found = {}
+    for place, at in surgery.adapted_modules(model):
+        branches = at.branches["default"].double()
+        way, (d_in, d_out) = at.places["default"], surgery.widths(at.base)
+        x = torch.eye(d_out if way.placement == "sequential" else d_in, dtype=torch.float64)
+        with torch.no_grad():
+            zero = torch.zeros_like(x[:1])
+            if way.placement == "parallel":
+                M = sum((branch(x) - branch(zero) for branch in branches), torch.zeros(d_in, d_out))
+            else:
+                h = x
+                for branch in branches:
+                    h = h + branch(h) if way.inner_residual else branch(h)
+                M = h - x
+        found[surgery.public_name(place)] = M.numpy()
+    return found
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("krona", {}),
+    ("krona", {"kron_factors": [[16, 8]], "terms": 2, "scaling": 3.0}),
+    ("krona", {"modules_per_target": 2, "kron_factors": [[4, 8]]}),
+    ("krona_b", {}),
+    ("krona_b_res", {"residual": "sigmoid"}),
+    ("lora", {"rank": 1}),
+    ("lora", {"rank": 5, "scaling": 2.0}),
+    ("lora", {"rank": 120}),
+    ("lora", {"rank": 3, "placement": "sequential"}),
+    ("lora", {"rank": 3, "placement": "before", "modules_per_target": 2}),
+    ("dora", {"rank": 4}),
+    ("lokr", {"rank": 2, "decompose_both": True}),
+    ("ia3", {}),
+]
+
+
+@pytest.mark.parametrize(("method", "changes"), CASES)
+def test_the_numbers_are_numpys(method: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    file, model = saved(tmp_path, method, **changes)
+    one = inspect(file)
+    assert one.missing is None
+    dense = matrices(model)
+    assert [place.name for place in one.places] == list(dense)
+    for place in one.places:
+        M = dense[place.name]
+        sigma = np.linalg.svd(M, compute_uv=False)
+        p = sigma / sigma.sum()
+        p = p[p > 1e-14]
+        assert place.spectrum is not None
+        assert place.rank_bound is not None
+        assert np.linalg.matrix_rank(M, tol=1e-10 * sigma[0]) <= place.rank_bound == len(place.spectrum.values)
+        assert np.abs(place.spectrum.values.numpy() - sigma[: place.rank_bound]).max() <= 1e-6 * sigma[0]
+        assert place.spectrum.norm == pytest.approx(np.linalg.norm(M), rel=1e-6)
+        assert place.spectrum.effective_rank == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-5)
+        assert place.spectrum.stable_rank == pytest.approx((np.linalg.norm(M) / sigma[0]) ** 2, rel=1e-6)
+    whole = np.sqrt(sum(np.linalg.norm(M) ** 2 for M in dense.values()))
+    means = inspect_text.means(one.places)
+    assert means["norm"] == pytest.approx(whole, rel=1e-6)
+    assert means["mean_norm"] == pytest.approx(np.mean([np.linalg.norm(M) for M in dense.values()]), rel=1e-6)
+
+
+def test_equal_and_single_singular_values_have_known_ranks() -> None:
+    from krona.adapters.spectra import Spectrum
+
+    flat, single = Spectrum(torch.full((7,), 0.3).double()), Spectrum(torch.tensor([2.0, 0.0, 0.0]).double())
+    assert (flat.effective_rank, flat.stable_rank) == (pytest.approx(7), pytest.approx(7))
+    assert (single.effective_rank, single.stable_rank, single.norm) == (1, 1, 2)
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_every_method_inspects(method: str, tmp_path: Path) -> None:
+    file, model = saved(tmp_path, method)
+    one = inspect(file)
+    assert one.missing is None
+    count = surgery.count(model)
+    assert sum(one.parameters.values()) == count.trainable
+    content = json.loads(inspect_text.as_json(one))
+    assert content["parameters"]["all"] == count.trainable
+    assert content["header"]["backbone"]["parameters"] == count.backbone
+    said = text(one)
+    for part in (
+        method,
+        "dev accuracy 61.23",
+        f"{file.stat().st_size:,} bytes",
+        content["header"]["backbone"]["shapes"],
+    ):
+        assert part in said
+    tensors = load_file(file)
+    for place in content["places"]:
+        for name, shape in place["tensors"].items():
+            key = f"{place['place']}.{name}"
+            if key in tensors:  # one that all places share is in the file once
+                assert tuple(shape) == tuple(tensors[key].shape)
+                assert place["tensor_norms"][name] == pytest.approx(float(tensors[key].norm()), rel=1e-5)
+    if method in NO_MATRIX:
+        assert "is no matrix" in said
+        assert {place["singular_values"] for place in content["places"]} == {None}
+        with pytest.raises(KronaError, match=r"no singular values to draw.*is no matrix"):
+            inspect_plot.render(one)
+    elif method in ("full", "layer_norm"):
+        assert content["places"] == []
+        assert "no branches" in said
+    else:
+        assert content["update"]["norm"] > 0
+        assert len(text(one, every=True).splitlines()) > len(said.splitlines())
+    del content["places"]
+    json.dumps(content, allow_nan=False)
+
+
+def test_counts_by_kind(tmp_path: Path) -> None:
+    folder = write_other(tmp_path / "bert", "bert")
+    file, model = saved(tmp_path, "lora", backbone=Backbone(name="local", path=str(folder)))
+    one = inspect(file)
+    own = surgery.adapter_state(model, "default")
+    head = sum(p.numel() for name, p in own.items() if name.startswith("classifier."))
+    norms = sum(p.numel() for name, p in own.items() if "LayerNorm" in name)
+    branches = sum(p.numel() for name, p in own.items() if name.endswith((".A", ".B")))
+    assert one.parameters == {"branches": branches, "normalisations": norms, "head": head}
+    assert head + norms + branches == sum(p.numel() for p in own.values())
+    assert {place.kind for place in one.places} == {"encoder attention self query", "encoder attention self value"}
+    bias, model = saved(tmp_path, "bitfit", backbone=Backbone(name="local", path=str(folder)))
+    assert inspect(bias).parameters["other backbone weights"] > 0  # the biases that are there
+
+
+def test_kinds() -> None:
+    assert kind_of("encoder.block.11.layer.0.SelfAttention.q") == "encoder SelfAttention q"
+    assert kind_of("layers.3.self_attn.q_proj") == "self_attn q_proj"
+    assert kind_of("lm_head") == "lm_head"
+
+
+def test_without_a_config_the_file_alone_speaks(tmp_path: Path) -> None:
+    folder = write_other(tmp_path / "bert", "bert")
+    file, _ = saved(tmp_path, "krona", kron_factors=[[8, 8]], backbone=Backbone(name="local", path=str(folder)))
+    whole = inspect(file)
+    gone = folder.rename(tmp_path / "moved")
+    one = inspect(file)
+    assert one.missing is not None
+    assert "no such folder" in one.missing
+    assert one.places == []
+    assert sum(one.parameters.values()) == sum(whole.parameters.values())
+    assert one.parameters["head"] == whole.parameters["head"]
+    said = text(one)
+    assert "places     not known: " in said
+    assert "Kronecker" in said
+    assert "dev accuracy 61.23" in said
+    again = inspect(file, backbone=str(gone))
+    assert [place.name for place in again.places] == [place.name for place in whole.places]
+    with pytest.raises(KronaError, match=r"no singular values to draw.*no such folder"):
+        inspect_plot.render(one)
+    other = inspect(file, backbone=str(write_other(tmp_path / "wider", "bert", num_hidden_layers=3)))
+    assert other.missing is not None
+    assert "a backbone of another shape" in other.missing
+
+
+def test_sizes_of_the_yaml_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "vocab_size": 50}
+    drawn = Backbone(name="google-t5/tiny", pretrained=False, sizes=sizes)
+    file, model = saved(tmp_path, "lora", backbone=drawn)
+    notes = origin("lora", Backbone(name="google-t5/tiny", sizes=sizes)).as_note()
+    save_adapter(model, file, notes=notes)
+    monkeypatch.setattr("krona.backbones.model_config.unreachable", lambda: pytest.fail("asked the Hub"))
+    assert len(inspect(file).places) == 12
+
+
+def test_a_file_without_origin(tmp_path: Path) -> None:
+    file, model = saved(tmp_path, "lora")
+    save_adapter(model, file)
+    one = inspect(file)
+    assert one.origin is None
+    assert one.missing == "the file does not say which backbone it is for"
+    assert str(file) in text(one)
+
+
+def test_an_update_of_zero_has_no_rank(tmp_path: Path) -> None:
+    model = random_model(Backbone(name="nano", pretrained=False))
+    insert_method(model, settings("lora"), counterparts={})
+    file = tmp_path / "a.safetensors"
+    save_adapter(model, file, notes=origin("lora", Backbone(name="nano")).as_note())
+    one = inspect(file)
+    means = inspect_text.means(one.places)
+    assert (means["norm"], means["mean_effective_rank"], means["mean_stable_rank"]) == (0, None, None)
+    assert "norm 0" in text(one)
+    with pytest.raises(KronaError, match="every update is zero"):
+        inspect_plot.render(one)
+
+
+def forged(file: Path, out: Path, **changes: Any) -> Path:
+    """The file with other entries in its header's `krona`."""
+    entry, notes = read_header(file)
+    save_file(load_file(file), out, metadata=notes | {"krona": json.dumps(entry | changes)})
+    return out
+
+
+def test_damaged_and_forged_files_are_one_message(tmp_path: Path) -> None:
+    file, _ = saved(tmp_path, "lora")
+    out = tmp_path / "forged.safetensors"
+    entry, notes = read_header(file)
+    out.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(KronaError, match="can't be read as safetensors"):
+        inspect(out)
+    out.write_bytes(b"\x80\x04K\x01.")  # a pickle
+    with pytest.raises(KronaError, match="can't be read as safetensors"):
+        inspect(out)
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"branch": "os.system"}, "its branch is os.system, which is not krona's"),
+        ({"branch": "krona.methods.lora.Gone"}, "can't be imported"),
+        ({"branch": 7}, "no usable `krona` entry"),
+        ({"branch_config": {"rank": 2}}, r"\(192, 1\) in these weights and \(192, 2\)"),
+        ({"branch_config": {"wing": 2}}, "wing"),
+        ({"branch_config": [1]}, "no usable `krona` entry"),
+        ({"insertion": {**entry["insertion"], "target_modules": ["q"]}}, "are unknown"),
+        ({"insertion": {**entry["insertion"], "target_modules": ["nowhere"]}}, "'nowhere' matches no module"),
+        ({"insertion": None}, "no usable `krona` entry"),
+        ({"backbone": {}}, "no usable `krona` entry"),
+        ({"insertion": {**entry["insertion"], "target_modules": [1]}}, "no usable `krona` entry"),
+        ({"insertion": {}}, "target_modules is empty"),
+        ({"format": 99}, "format 99"),
+    ]
+    for changes, message in cases:
+        with pytest.raises(KronaError, match=message):
+            inspect(forged(file, out, **changes))
+    save_file(load_file(file), out, metadata=notes | {"krona": json.dumps(entry), "krona_run": '{"run_id": 1}'})
+    with pytest.raises(KronaError, match="`krona_run` makes no sense"):
+        inspect(out)
+    tensors = load_file(file)
+    tensors[next(name for name in tensors if name.endswith(".A"))][0] = float("nan")
+    save_file(tensors, out, metadata=notes | {"krona": json.dumps(entry)})
+    one = inspect(out)
+    assert "NaN or infinite" in text(one)
+    assert [place.spectrum is None for place in one.places].count(True) == 1
+    json.loads(inspect_text.as_json(one), parse_constant=lambda name: pytest.fail(name))
+
+
+def test_the_picture(tmp_path: Path) -> None:
+    import xml.etree.ElementTree as ElementTree
+
+    svg = "{http://www.w3.org/2000/svg}"
+    file, _ = saved(tmp_path, "krona", kron_factors=[[16, 8]])
+    one = inspect(file)
+    tree = ElementTree.fromstring(inspect_plot.render(one))
+    lines = {group.find(f"{svg}title").text for group in tree.iter(f"{svg}g") if group.find(f"{svg}title") is not None}
+    assert lines == {place.name for place in one.places}
+    words = {"".join(element.itertext()) for element in tree.iter(f"{svg}text")}
+    assert {place.kind for place in one.places} <= words
+    assert {"singular value σ", "index of the singular value", "krona-rte"} <= words
+    assert any("layer 0" in word for word in words), "the key of the colours"
+    for chart in tree.findall(f"{svg}svg[@class='chart']"):
+        width, height = (float(part) for part in chart.get("viewBox", "").split()[2:])
+        for path in (path for path in chart.iter(f"{svg}path") if not path.get("id")):
+            numbers = [float(part) for part in path.get("d", "").split() if part not in "MLz"]
+            assert all(
+                0 <= x < width + 0.01 and 0 <= y < height + 0.01
+                for x, y in zip(numbers[::2], numbers[1::2], strict=True)
+            )
+    rank_one, _ = saved(tmp_path, "lora")
+    assert ">layer</text>" in inspect_plot.render(inspect(rank_one))
+    target = tmp_path / "a.svg"
+    inspect_plot.check(target, overwrite=False)
+    target.write_text("mine")
+    with pytest.raises(KronaError, match="exists: --overwrite"):
+        inspect_plot.check(target, overwrite=False)
+    inspect_plot.check(target, overwrite=True)
+    with pytest.raises(KronaError, match=r"a \.svg file"):
+        inspect_plot.check(tmp_path / "a.png", overwrite=False)
+
+
+def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
+    values = one_job.config(
+        *one_job.typed(tiny_folder, tmp_path / "rte"),
+        "method=krona",
+        "trainer.max_epochs=1",
+        "method.kron_factors=[[8,4],[4,8]]",
+    )
+    job, said = one_job.run(values, tmp_path / "outputs")
+    assert job.state == "done", said
+    svg = tmp_path / "a.svg"
+    code = "from krona.cli.krona import main; main()"
+    command = [sys.executable, "-c", code, "inspect", str(job.folder), "--json", "--plot", str(svg)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    content = json.loads(done.stdout)
+    result = json.loads((job.folder / "result.json").read_text())
+    assert content["parameters"]["all"] == result["trainable_params"]
+    assert content["origin"]["scores"]["test"] == result["test"]["parts"]
+    assert content["update"]["norm"] > 0
+    assert {place["rank_bound"] for place in content["places"]} == {result["provenance"]["update_rank"]}
+    assert svg.read_text().startswith("<svg")
+    values = one_job.config(*one_job.typed(tiny_folder, tmp_path / "rte"), "method=untuned")
+    job, said = one_job.run(values, tmp_path / "outputs")
+    one = inspect(job.run_id, outputs=tmp_path / "outputs")
+    assert one.missing == "the run trained nothing"
+    assert "untuned on rte" in text(one)

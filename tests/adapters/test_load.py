@@ -1,0 +1,340 @@
+"""A trained run answers as it did, under every name it has; what can't be used is one message."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from operator import methodcaller
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import krona
+import tiny_backbones
+from adapters.conftest import SAMPLE, finished
+from krona.adapters.find import find
+from krona.adapters.load import Trained, load
+from krona.adapters.origin import NOTE
+from krona.backbones import shared
+from krona.messages import KronaError
+from krona.outputs.result import read_result
+from krona.tasks import Split
+
+
+def own(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The run's own predictions.jsonl, by split."""
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    return {split: [row for row in rows if row["split"] == split] for split in ("dev", "test")}
+
+
+def split_of(trained: Trained, rows: list[dict[str, Any]]) -> Split:
+    """The rows' sources again; an encoder reads the texts, which stand in them between the columns' names."""
+    texts = []
+    for row in rows:
+        text, found = row["source"], list[str]()
+        for column in reversed(trained.task.columns):
+            text, _, last = text.rpartition(f"{column}: ")
+            found.insert(0, last.strip())
+        texts.append(tuple(found))
+    return Split(
+        ids=[r["id"] for r in rows], sources=[r["source"] for r in rows], targets=[""] * len(rows), texts=texts
+    )
+
+
+def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 2) -> None:
+    trained = load(folder)
+    for rows in own(folder).values():
+        answers = trained.predict_texts(split_of(trained, rows), batch_size=batch_size)
+        assert [one.answer for one in answers] == [row["prediction"] for row in rows]
+        assert len({one.answer for one in answers}) >= different  # else this tests nothing
+
+
+@pytest.mark.parametrize("batch_size", [7, 200])
+def test_a_t5_answers_as_its_run_did(sst2: Path, batch_size: int) -> None:
+    assert_same_answers(sst2, batch_size=batch_size, different=10)
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "method", "precision"),
+    [
+        ("bert", "rte", "lora", "32-true"),
+        ("bert", "stsb", "krona", "32-true"),
+        ("bert", "rte", "krona", "bf16-true"),
+        ("bert", "rte", "lora", "bf16-frozen"),
+        ("llama", "rte", "krona", "32-true"),
+        ("llama", "rte", "lora", "bf16-true"),
+        ("llama", "rte", "dora", "bf16-frozen"),
+    ],
+)
+def test_other_families_and_precisions_answer_as_they_did(
+    kind: str, task: str, method: str, precision: str, tiny: dict[str, list[str]], outputs: Path
+) -> None:
+    values = [f"method={method}", f"task=sample_{task}", f"trainer.precision={precision}"]
+    exact = precision == "32-true" and task == "rte"  # others differ in their last digits in other batches
+    assert_same_answers(finished(outputs, *tiny[kind], *values), batch_size=7 if exact else 200)
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed", "bf16-frozen"])
+def test_a_t5_in_bf16_answers_as_it_did(precision: str, outputs: Path) -> None:
+    values = ["method=krona", "task=sample_sst2", "trainer.max_steps=12", "optimizer.lr=3e-3"]
+    assert_same_answers(finished(outputs, *SAMPLE, *values, f"trainer.precision={precision}"), batch_size=200)
+
+
+def test_a_regressions_answer_without_an_end_is_cut_where_the_run_cut_it(outputs: Path) -> None:
+    folder = finished(outputs, *SAMPLE, "method=lora", "task=sample_stsb", "trainer.max_steps=1")
+    assert not all(row["prediction"].replace(".", "").isdigit() for row in own(folder)["test"])
+    assert_same_answers(folder)
+    trained = load(folder)
+    (one,) = trained.predict([["A dog sat.", "A dog sat."]])
+    assert (one.word, one.probabilities) == (None, {})
+
+
+def test_full_fine_tuning_leaves_the_shared_backbone_as_it_was(tiny: dict[str, list[str]], outputs: Path) -> None:
+    values = [*tiny["bert"], "task=sample_rte"]
+    lora, full = (finished(outputs, f"method={name}", *values, *more)
+                  for name, more in (("lora", []), ("full", ["keep=all"])))  # fmt: skip
+    assert_same_answers(lora)
+    assert_same_answers(full)
+    assert_same_answers(lora)
+
+
+def test_every_name_of_a_run(rte: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = tmp_path / "mine.safetensors"
+    shutil.copy(rte / "adapter.safetensors", copied)
+    rows = [{"sentence1": "It rains.", "sentence2": "It is wet."}]
+    expected = krona.load(rte).predict(rows)
+    names: list[Any] = [rte.name, rte.name[:-4], str(rte), rte / "result.json", rte / "adapter.safetensors", copied]
+    for name in names:
+        trained = krona.load(name, outputs=outputs)
+        assert trained.predict(rows) == expected
+        assert trained.origin.run_id == rte.name
+    alone = find(copied)
+    assert alone.result is None
+    assert alone.origin == find(rte).origin
+    monkeypatch.chdir(outputs)
+    assert find(rte.name).adapter == Path(rte.name) / "adapter.safetensors"
+
+
+def test_a_file_beside_another_runs_result(rte: Path, sst2: Path, tmp_path: Path) -> None:
+    shutil.copy(rte / "adapter.safetensors", tmp_path)
+    shutil.copy(sst2 / "result.json", tmp_path)  # it says another run_id than its folder
+    found = find(tmp_path / "adapter.safetensors")
+    assert (found.origin.run_id, found.result) == (rte.name, None)
+
+
+def test_what_a_prediction_holds(sst2: Path) -> None:
+    trained = load(sst2)
+    rows = own(sst2)["test"]
+    texts = [one[0] for one in split_of(trained, rows).texts]
+    answers = trained.predict(texts)
+    assert answers == trained.predict([{"sentence": text, "more": 1} for text in texts])
+    assert answers == trained.predict([text] for text in texts)
+    for answer in answers:
+        assert answer.word == {"0": "negative", "1": "positive"}.get(answer.answer)
+        assert list(answer.probabilities) == ["negative", "positive"]
+        assert sum(answer.probabilities.values()) == pytest.approx(1)
+    labels = [answer for answer in answers if answer.word]
+    assert labels
+    assert all(max(one.probabilities, key=lambda word: one.probabilities[word]) == one.word for one in labels)
+    assert trained.predict([]) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("It rains.", "rows are a list"),
+        ({"sentence1": "a", "sentence2": "b"}, "rows are a list"),
+        (["It rains."], "row 1: 1 texts, task sample_rte reads 'sentence1' and 'sentence2'"),
+        ([["a", "b"], ["a", "b", "c"]], "row 2: 3 texts"),
+        ([{"sentence1": "a"}], "row 1: no column 'sentence2'"),
+        ([("a", None)], r"row 1: the column 'sentence2' is empty"),
+        ([("a", ["b"])], "row 1: the column 'sentence2' holds a list"),
+        ([5], "row 1: int is no row"),
+    ],
+)
+def test_a_wrong_row(rows: Any, message: str, rte: Path) -> None:
+    with pytest.raises(KronaError, match=message):
+        load(rte).predict(rows)
+
+
+def test_untuned_has_no_adapter(outputs: Path) -> None:
+    folder = finished(outputs, *SAMPLE, "method=untuned", "task=sample_sst2")
+    assert not (folder / "adapter.safetensors").exists()
+    assert load(folder).adapter is None
+    assert_same_answers(folder)
+
+
+def test_runs_that_cannot_answer(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_path: Path) -> None:
+    full = finished(outputs, *tiny["llama"], "method=full", "task=sample_rte")
+    with pytest.raises(KronaError, match=r"trained the whole backbone.*keep=all overwrite=true"):
+        load(full)
+    half = tmp_path / "outputs" / rte.name
+    shutil.copytree(rte, half)
+    (half / "adapter.safetensors").unlink()
+    with pytest.raises(KronaError, match=r"adapter.safetensors is gone.*overwrite=true"):
+        load(half)
+    content = json.loads((half / "result.json").read_text())
+    (half / "result.json").write_text(json.dumps({**content, "status": "running"}))
+    with pytest.raises(KronaError, match=f"{rte.name} is not finished: it is running"):
+        load(rte.name, outputs=half.parent)
+    with pytest.raises(KronaError, match="no run 'nobody'"):
+        load("nobody", outputs=outputs)
+    with pytest.raises(KronaError, match=r"\d+ runs begin with ''"):
+        load("", outputs=outputs)
+
+
+def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
+    here = tiny_backbones.write(tmp_path / "here", "bert", initializer_range=0.5)
+    values = [value for value in tiny["bert"] if not value.startswith("backbone")]
+    folder = finished(
+        tmp_path / "outputs", "method=lora", "task=sample_rte", "backbone=local", f"backbone.path={here}", *values
+    )
+    rows = [["It rains.", "It is wet."]]
+    expected = load(folder).predict(rows)
+    moved = here.rename(tmp_path / "there")
+    shared.values_of("backbone").clear()
+    with pytest.raises(KronaError, match=r"its backbone is not at .*here: name its folder: --backbone FOLDER"):
+        load(folder)
+    assert load(folder, backbone=moved).predict(rows) == expected
+    other = tiny_backbones.write(tmp_path / "other", "bert", seed=1, initializer_range=0.5)
+    with pytest.raises(KronaError, match="belongs to another backbone: the shapes are the same"):
+        load(folder, backbone=other)
+    wider = tiny_backbones.write(tmp_path / "wider", "bert", hidden_size=48)
+    with pytest.raises(KronaError, match="belongs to a backbone of another shape"):
+        load(folder, backbone=wider)
+
+
+def forged(
+    source: Path,
+    target: Path,
+    *,
+    entry: Callable[[Any], Any] = lambda e: None,
+    note: Callable[[Any], Any] = lambda n: None,
+) -> Path:
+    """A copy of an adapter's file whose header was changed."""
+    with safe_open(source, framework="pt") as file:
+        header = file.metadata()
+    krona_entry = json.loads(header["krona"])
+    origin = json.loads(krona_entry["notes"][NOTE])
+    entry(krona_entry)
+    note(origin)
+    krona_entry["notes"] = {NOTE: json.dumps(origin)}
+    save_file(load_file(source), target, {"krona": json.dumps(krona_entry)})
+    return target
+
+
+FORGERIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
+    "another format": ("entry", lambda e: e.update(format=2), "has format 2"),
+    "a list of places": ("entry", lambda e: e.update(insertion=[]), "no usable `krona` entry"),
+    "a number of places": ("entry", lambda e: e["insertion"].update(target_modules=5), "no usable `krona` entry"),
+    "an unknown key": ("entry", lambda e: e["insertion"].update(depth=1), "unexpected keyword argument 'depth'"),
+    "no arguments": ("entry", lambda e: e.update(branch_config=[]), "no usable `krona` entry"),
+    "a huge rank": ("entry", lambda e: e["branch_config"].update(rank=10**9), "rank=1000000000"),
+    "no backbone": ("entry", lambda e: e.update(backbone={}), "no usable `krona` entry"),
+    "no class of ours": ("entry", lambda e: e.update(branch="krona.methods.lora.torch"), "is no branch"),
+    "nothing": ("note", lambda n: n.clear(), "`krona_run` makes no sense"),
+    "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` makes no sense: seed is 'one'"),
+    "a length in words": ("note", lambda n: n.update(max_source_length="x"), "max_source_length is 'x'"),
+    "targets": ("note", lambda n: n.update(targets=5), "`krona_run` makes no sense"),
+    "columns": ("note", lambda n: n["task"].update(columns=5), "columns must be a list of words"),
+    "a backbone": ("note", lambda n: n.update(backbone=5), "`krona_run` makes no sense"),
+}
+
+
+@pytest.mark.parametrize("what", FORGERIES)
+def test_a_forged_header_is_one_message(what: str, rte: Path, tmp_path: Path) -> None:
+    where, change, message = FORGERIES[what]
+    changed: Any = {where: change}
+    with pytest.raises(KronaError, match=message):
+        load(forged(rte / "adapter.safetensors", tmp_path / "forged.safetensors", **changed))
+
+
+def test_a_class_that_a_file_names_is_not_imported(rte: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "evil_branch.py").write_text("from pathlib import Path\nPath('here').touch()\nclass Branch: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for branch in ("evil_branch.Branch", "os.system"):
+        change = methodcaller("update", branch=branch)
+        file = forged(rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=change)
+        with pytest.raises(KronaError, match=rf"its branch is {branch}.*no YAML of conf/method names"):
+            load(file)
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_method_of_ones_own_is_imported(rte: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_lora.py").write_text("from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    conf = tmp_path / "conf"
+    (conf / "method").mkdir(parents=True)
+    (conf / "method" / "mine.yaml").write_text("method: {_target_: own_lora.Mine}\n")
+    monkeypatch.chdir(tmp_path)
+    rows = [["It rains.", "It is wet."]]
+    file = forged(
+        rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=lambda e: e.update(branch="own_lora.Mine")
+    )
+    trained = load(file)
+    assert {type(m).__name__ for m in trained.model.modules()} >= {"Mine"}
+    assert trained.predict(rows) == load(rte).predict(rows)
+
+
+def test_files_that_are_no_adapters(rte: Path, tmp_path: Path) -> None:
+    whole = (rte / "adapter.safetensors").read_bytes()
+
+    class Trap:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    contents = {
+        "half.safetensors": whole[: len(whole) // 2],
+        "header.safetensors": whole[:100],
+        "empty.safetensors": b"",
+        "text.safetensors": b"hello",
+        "pickle.pt": pickle.dumps(Trap()),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(KronaError, match=f"{name} can't be read as safetensors"):
+            load(tmp_path / name)
+    torch.save({"a": Trap()}, tmp_path / "torch.pt")
+    with pytest.raises(KronaError, match=r"torch.pt can't be read as safetensors"):
+        load(tmp_path / "torch.pt")
+    assert not (tmp_path / "sprung").exists()
+    save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(KronaError, match="is no adapter of this project"):
+        load(tmp_path / "foreign.safetensors")
+    without = load_file(rte / "adapter.safetensors")
+    without.popitem()
+    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
+        save_file(without, tmp_path / "lacking.safetensors", file.metadata())
+    with pytest.raises(KronaError, match="1 of 42 names are missing"):
+        load(tmp_path / "lacking.safetensors")
+
+
+def test_a_file_of_before_the_note(rte: Path, tmp_path: Path) -> None:
+    old = tmp_path / rte.name
+    old.mkdir()
+    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
+        entry = json.loads(file.metadata()["krona"])
+    del entry["notes"]
+    save_file(load_file(rte / "adapter.safetensors"), old / "adapter.safetensors", {"krona": json.dumps(entry)})
+    with pytest.raises(KronaError, match=r"does not say which task and backbone.*no result.json is beside it"):
+        load(old / "adapter.safetensors")
+    result = json.loads((rte / "result.json").read_text())
+    del result["provenance"]["sha256"]  # which came later
+    (old / "result.json").write_text(json.dumps(result))
+    rows = [["It rains.", "It is wet."]]
+    assert load(old / "adapter.safetensors").predict(rows) == load(rte).predict(rows) == load(old).predict(rows)
+
+
+def test_the_note_says_what_the_result_says(rte: Path) -> None:
+    with safe_open(rte / "adapter.safetensors", framework="pt") as file:
+        note = json.loads(json.loads(file.metadata()["krona"])["notes"][NOTE])
+    result = read_result(rte / "result.json")
+    assert (note["run_id"], note["method"], note["seed"]) == (rte.name, "lora", 0)
+    assert note["task"]["template"] == result.config["task"]["template"]
+    assert result.test is not None
+    assert note["scores"]["test"] == result.test["parts"]

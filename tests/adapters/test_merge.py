@@ -1,0 +1,165 @@
+"""krona merge: the written file is the weighted sum, loads by itself, and says how far it is from it."""
+
+import re
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import krona
+from krona import surgery
+from krona.adapters.commands import inspect_text
+from krona.adapters.commands.inspect import inspect
+from krona.adapters.commands.merge import merge, weights_of
+from krona.adapters.file import save_adapter
+from krona.adapters.find import find
+from krona.adapters.origin import Origin
+from krona.backbones.shared import shared_backbone
+from krona.backbones.with_method import insert_method
+from krona.config.settings import Backbone
+from krona.messages import KronaError
+from tasks.glue_files import config, task
+from tiny_backbone import write_backbone
+from tiny_t5 import disturb, settings
+
+ROW = [{"sentence1": "the cat sat", "sentence2": "a dog"}]
+
+
+def saved(path: Path, method: str, folder: Path, *, seed: int, of: str = "rte", **changes: Any) -> Path:
+    """A file of an adapter of a backbone in a folder, away from its start."""
+    backbone = Backbone(name="local", path=str(folder))
+    model = shared_backbone(backbone, task(of), seed=0, bf16=False).model
+    torch.manual_seed(seed)
+    insert_method(model, settings(method, **changes), counterparts={})
+    disturb(model, seed=seed, by=0.05)
+    origin = Origin(
+        run_id=path.stem, method=method, seed=0, task=config(of), backbone=asdict(backbone), task_prefix=False,
+        max_source_length=24, scores={"dev": {"accuracy": 61.2}},
+    )  # fmt: skip
+    save_adapter(model, path, notes=origin.as_note())
+    return path
+
+
+def updates(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Each place's update, and what trained of the backbone itself."""
+    model = krona.load(file, device="cpu").model
+    deltas = {
+        surgery.public_name(place): sum(branch.linear_part() if hasattr(branch, "linear_part") else branch.delta()
+                                        for branch in at.branches["default"]).detach()
+        for place, at in surgery.adapted_modules(model)
+    }  # fmt: skip
+    return deltas, {name: p.detach() for name, p in model.__dict__["krona"].adapters["default"].trained.items()}
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "size"),
+    [("lora", {"rank": 2}, 4), ("krona", {"kron_factors": [[8, 4]]}, 2), ("lokr", {"rank": 2}, 2)],
+)
+def test_the_file_is_the_weighted_sum(
+    method: str, changes: dict[str, Any], size: int, tiny_folder: Path, tmp_path: Path
+) -> None:
+    files = [
+        saved(tmp_path / "first.safetensors", method, tiny_folder, seed=1, **changes),
+        saved(tmp_path / "second.v2.safetensors", method, tiny_folder, seed=2, of="mrpc", **changes),
+    ]
+    out = tmp_path / "both.safetensors"
+    lines = merge([find(file) for file in files], out, weights=[0.75, -0.5])
+    assert lines[0] == f"{out}: 0.75 × first + -0.5 × second.v2"
+    assert f"of {size} terms or ranks, answers task rte" in lines[1]
+    assert lines[2] == "exact: the sum of all updates"
+    (first, norms), (second, others), (both, kept) = map(updates, [*files, out])
+    assert first.keys() == second.keys() == both.keys()
+    for place, delta in both.items():
+        assert torch.allclose(delta, 0.75 * first[place] - 0.5 * second[place], atol=1e-6)
+        assert delta.abs().max() > 1e-3
+    backbone = shared_backbone(Backbone(name="local", path=str(tiny_folder)), task("rte"), seed=0, bf16=False).model
+    for name, p in kept.items():
+        original = backbone.get_parameter(name).detach()
+        expected = original + 0.75 * (norms[name] - original) - 0.5 * (others[name] - original)
+        assert torch.allclose(p, expected, atol=1e-6)
+    trained = krona.load(out)
+    assert len(trained.predict(ROW)) == 1
+    assert (trained.origin.run_id, trained.origin.task_settings.name, trained.origin.scores) == ("both", "rte", {})
+    one = inspect(out)
+    assert one.merged == {"first": 0.75, "second.v2": -0.5}
+    assert any(line.startswith("merged of") and "0.75 × first" in line for line in inspect_text.lines(one))
+
+
+def test_a_smaller_sum_says_its_error(tiny_folder: Path, tmp_path: Path) -> None:
+    files = [
+        saved(tmp_path / f"{name}.safetensors", "krona", tiny_folder, seed=seed, kron_factors=[[8, 4]])
+        for seed, name in enumerate("ab")
+    ]
+    out = tmp_path / "both.safetensors"
+    *_, said, _ = merge([find(file) for file in files], out, terms=1)
+    (a, _), (b, _), (both, _) = map(updates, [*files, out])
+    errors = {
+        place: float((both[place] - (a[place] + b[place]) / 2).norm() / ((a[place] + b[place]) / 2).norm())
+        for place in both
+    }
+    match = re.fullmatch(
+        r"relative error of the sum: (\S+) in all, (\S+) on average over 12 places, worst (\S+) at (\S+)", said
+    )
+    assert match is not None
+    assert float(match[2]) == pytest.approx(sum(errors.values()) / 12, rel=1e-2)
+    assert float(match[3]) == pytest.approx(max(errors.values()), rel=1e-2)
+    assert match[4] == max(errors, key=lambda place: errors[place])
+    assert min(errors.values()) > 0.01
+
+
+def test_another_task_answers(tiny_folder: Path, tmp_path: Path) -> None:
+    files = [saved(tmp_path / f"{n}.safetensors", "lora", tiny_folder, seed=s) for s, n in enumerate("ab")]
+    out = tmp_path / "both.safetensors"
+    merge([find(file) for file in files], out, task="mrpc")
+    assert krona.load(out).task.name == "mrpc"
+
+
+def test_a_lora_above_a_layers_width_loads(tmp_path: Path) -> None:
+    folder = write_backbone(tmp_path / "narrow", d_kv=2)  # q and v: 32 → 8
+    files = [saved(tmp_path / f"{n}.safetensors", "lora", folder, seed=s, rank=6) for s, n in enumerate("ab")]
+    out = tmp_path / "both.safetensors"
+    merge([find(file) for file in files], out)
+    (a, _), (b, _), (both, _) = map(updates, [*files, out])
+    assert all(torch.allclose(both[place], (a[place] + b[place]) / 2, atol=1e-6) for place in both)
+
+
+def test_what_can_not_be_merged(tiny_folder: Path, tmp_path: Path) -> None:
+    lora, other = (saved(tmp_path / f"{n}.safetensors", "lora", tiny_folder, seed=s) for s, n in enumerate("ab"))
+    krona_ = saved(tmp_path / "k.safetensors", "krona", tiny_folder, seed=3, kron_factors=[[8, 4]])
+    dora = [saved(tmp_path / f"d{s}.safetensors", "dora", tiny_folder, seed=s) for s in (4, 5)]
+    adapters = [saved(tmp_path / f"e{s}.safetensors", "adapter", tiny_folder, seed=s) for s in (4, 5)]
+    drawn = saved(tmp_path / "w.safetensors", "lora", write_backbone(tmp_path / "drawn", seed=9), seed=1)
+    wide = saved(tmp_path / "x.safetensors", "lora", write_backbone(tmp_path / "wide", d_model=64), seed=1)
+    out = tmp_path / "both.safetensors"
+    cases: list[tuple[list[Path], dict[str, Any], str]] = [
+        ([lora], {}, "two or more"),
+        ([lora, lora], {}, "a is named twice"),
+        ([lora, other], {"weights": [1.0]}, "--weights has 1 numbers for 2 runs"),
+        ([lora, other], {"weights": [1.0, float("inf")]}, "weights=inf"),
+        ([lora, krona_], {}, "'a': LoRA, 'k': Kronecker"),
+        (dora, {}, "DoRA's magnitude"),
+        (adapters, {}, "Adapter is not linear"),
+        ([lora, drawn], {}, "the weights are not"),
+        ([lora, wide], {}, "merge needs adapters of one backbone: a is of local"),
+        ([lora, other], {"terms": 1}, "terms=1 is for Kronecker products"),
+        ([lora, other], {"task": "nowhere"}, "nowhere"),
+    ]
+    for files, call, message in cases:
+        with pytest.raises(Exception, match=message) as error:
+            merge([find(file) for file in files], out, **call)
+        assert isinstance(error.value, KronaError) or "task" in call
+        assert not out.exists()
+    nothing = replace(find(lora), adapter=None)
+    with pytest.raises(KronaError, match="trained nothing"):
+        merge([find(other), nothing], out)
+    out.write_text("mine")
+    with pytest.raises(KronaError, match="exists: --overwrite"):
+        merge([find(lora), find(other)], out)
+    assert out.read_text() == "mine"
+    with pytest.raises(KronaError, match=r"a \.safetensors file"):
+        merge([find(lora), find(other)], tmp_path / "both")
+    with pytest.raises(KronaError, match="numbers with commas"):
+        weights_of("0.5;0.5")
+    assert weights_of("0.5,-1") == [0.5, -1.0]

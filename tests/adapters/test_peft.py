@@ -1,0 +1,375 @@
+"""Adapters out to peft's folders and in again: the logits of the real peft, and of krona after the way back."""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny_models
+import tiny_t5
+from krona import surgery
+from krona.adapters.file import load_adapter, save_adapter
+from krona.adapters.peft import peft_content, read_peft, write_peft
+from krona.backbones.with_method import insert_method
+from krona.messages import KronaError
+from krona.methods.lora import LoRA
+from tiny_t5 import METHODS, settings
+
+peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
+
+KINDS = ["t5", "bert", "llama", "gpt2"]
+CHANGES: dict[str, dict[str, Any]] = {
+    "compacter": {"bottleneck_dim": 8}, "lora": {"rank": 3, "scaling": 0.7}, "dora": {"rank": 2, "scaling": 2.0},
+}  # fmt: skip
+FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
+FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
+FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, of their rank
+LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft has these for nn.Linear, not for GPT-2's layers
+# transformers renamed what peft asks for
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+]
+
+
+def fresh(kind: str, seed: int = 0) -> Any:
+    return tiny_t5.tiny_t5(seed=seed) if kind == "t5" else tiny_models.tiny(kind, seed=seed)
+
+
+@torch.no_grad()
+def output(model: Any) -> torch.Tensor:
+    return tiny_models.output(model)
+
+
+def trained(method: str, kind: str, **changes: Any) -> Any:
+    """A tiny model with a method in it, a few steps from its start."""
+    model = fresh(kind)
+    torch.manual_seed(1)
+    insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}), counterparts={})
+    tiny_models.train(model, steps=3)
+    return model
+
+
+def in_peft(kind: str, folder: Path) -> Any:
+    return peft.PeftModel.from_pretrained(fresh(kind), folder).eval()
+
+
+def close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return bool((a - b).abs().max() <= 1e-5 * b.abs().max())
+
+
+@pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", [m for m in METHODS if m != "untuned"])
+def test_peft_loads_what_was_written_or_the_reason_is_said(method: str, kind: str, tmp_path: Path) -> None:
+    model = trained(method, kind)
+    expected = output(model)
+    if method not in FORMS:
+        with pytest.raises(KronaError, match=r"surgery.bake\(model\)"):
+            write_peft(model, tmp_path, base_model="tiny")
+        assert not list(tmp_path.iterdir())
+        return
+    written = write_peft(model, tmp_path, base_model="tiny")
+    assert written == peft_content(model)[0]
+    conv1d = kind == "gpt2"
+    assert written.peft_type == ("LORA" if conv1d and FORMS[method] in LINEAR_ALONE else FORMS[method])
+    theirs = in_peft(kind, tmp_path)
+    assert close(output(theirs.get_base_model()), expected)
+    assert not close(output(fresh(kind)), expected)
+
+
+FACTORS = {"t5": [[16, 8], [4, 8]], "bert": [[8, 4], [4, 8]], "llama": [[8, 4]], "gpt2": [[8, 4]]}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("changes", [{}, {"terms": 2}, {"modules_per_target": 2, "scaling": 3.0}, {"magnitude": True}])
+def test_other_kronecker_products_are_the_exact_lora_of_their_rank(
+    kind: str, changes: dict[str, Any], tmp_path: Path
+) -> None:
+    model = trained("krona", kind, kron_factors=FACTORS[kind], **changes)
+    expected = output(model)
+    written = write_peft(model, tmp_path, base_model="tiny")
+    assert written.peft_type == "LORA"
+    products = changes.get("terms", changes.get("modules_per_target", 1))
+    first = next(at for _, at in surgery.adapted_modules(model))
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    rank = min({"t5": 8 * 4}.get(kind, 4 * 4) * products, *surgery.widths(first))
+    assert len(next(p for key, p in tensors.items() if key.endswith("lora_A.weight"))) == rank
+    assert written.values == sum(p.numel() for key, p in tensors.items() if "lora_" in key)
+    branches = [p for _, at in surgery.adapted_modules(model) for _, p in at.own_parameters("default")]
+    assert written.own_values == sum(p.numel() for p in branches)
+    assert close(output(in_peft(kind, tmp_path).get_base_model()), expected)
+
+
+def test_an_identity_in_the_update_takes_the_full_rank(tmp_path: Path) -> None:
+    model = trained("krona", "t5", kron_factors=[[8, 8]], residual="scale")
+    expected = output(model)
+    write_peft(model, tmp_path, base_model="tiny")
+    assert json.loads((tmp_path / "adapter_config.json").read_text())["r"] == 64
+    assert close(output(in_peft("t5", tmp_path).get_base_model()), expected)
+
+
+@pytest.mark.parametrize(("both", "rank"), [(False, 4 * 1), (True, 2 * 2)])  # c_attn: 4 × 8 → 8 × 12
+def test_a_lokr_beside_gpt2s_layers_is_the_lora_of_its_rank(both: bool, rank: int, tmp_path: Path) -> None:
+    changes = {"rank": 2, "decompose_both": True, "decompose_factor": 8} if both else {"rank": 1}
+    model = trained("lokr", "gpt2", **changes)
+    config = peft_content(model)[2]
+    assert (config["peft_type"], config["r"]) == ("LORA", rank)
+    expected = output(model)
+    write_peft(model, tmp_path, base_model="tiny")
+    assert close(output(in_peft("gpt2", tmp_path).get_base_model()), expected)
+
+
+def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> None:
+    model = trained("lora", "bert")
+    expected = output(model)
+    surgery.insert(model, LoRA, target_modules=["key"], name="other")
+    write_peft(model, tmp_path, name="default", base_model="tiny", task_type="SEQ_CLS")
+    theirs = in_peft("bert", tmp_path)
+    assert type(theirs) is peft.PeftModelForSequenceClassification
+    assert close(output(theirs.get_base_model()), expected)
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["target_modules"] == ["query", "value"]
+    assert config["modules_to_save"] == ["LayerNorm", "classifier"]
+    assert config["base_model_name_or_path"] == "tiny"
+
+
+# the same tensors give the same bits; a product that became a LoRA is summed in another order
+SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", FORMS)
+def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Path) -> None:
+    model = trained(method, kind)
+    expected = output(model)
+    written = write_peft(model, tmp_path / "peft", base_model="tiny", task_type="SEQ_CLS" if kind == "bert" else None)
+    again = fresh(kind)
+    read = read_peft(again, tmp_path / "peft", name="mine")
+    assert (read.peft_type, read.places, read.base_model) == (written.peft_type, written.places, "tiny")
+    exact = method in SAME_BITS and not (kind == "gpt2" and FORMS[method] in LINEAR_ALONE)
+    assert torch.equal(output(again), expected) if exact else close(output(again), expected)
+    count = surgery.count(again)
+    if written.own_values == written.values:
+        assert count == surgery.count(model)
+    save_adapter(again, tmp_path / "a.safetensors", name="mine")
+    other = fresh(kind)
+    load_adapter(other, tmp_path / "a.safetensors")
+    assert torch.equal(output(other), output(again))
+    write_peft(again, tmp_path / "again", base_model="tiny")
+    third = fresh(kind)
+    read_peft(third, tmp_path / "again")
+    assert torch.equal(output(third), output(again))
+    surgery.take_out(again)
+    assert torch.equal(output(again), output(fresh(kind)))
+
+
+def targets(kind: str) -> dict[str, list[str]]:
+    return {
+        "t5": {"lora": ["q", "v", "wo"], "feed": ["wo"], "norm": ["layer_norm", "final_layer_norm"]},
+        "bert": {"lora": ["query", "output.dense"], "feed": ["output.dense"], "norm": ["LayerNorm"]},
+        "llama": {"lora": ["q_proj", "v_proj", "down_proj"], "feed": ["down_proj"], "norm": ["norm"]},
+        "gpt2": {"lora": ["c_attn", "mlp.c_proj"], "feed": ["mlp.c_proj"], "norm": ["ln_1", "ln_2", "ln_f"]},
+    }[kind]  # fmt: skip
+
+
+def made_by_peft(kind: str, config: Any, folder: Path) -> torch.Tensor:
+    """A folder that peft wrote, everything in it random; the model's logits."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fan_in_fan_out, which peft sets right itself
+        model = peft.get_peft_model(fresh(kind), config).eval()
+    tiny_t5.disturb(model, by=0.2)
+    model.save_pretrained(folder)
+    return output(model.get_base_model())
+
+
+LORA = {
+    "plain": {"r": 4, "lora_alpha": 6},
+    "dora": {"r": 4, "lora_alpha": 6, "use_dora": True, "lora_dropout": 0.1},
+    "rslora": {"r": 3, "lora_alpha": 5, "use_rslora": True},
+    "one layer": {"layers_to_transform": [1], "r": 2},
+    "all": {"target_modules": "all-linear", "r": 2},
+    "more than the width": {"r": 40, "lora_alpha": 8},
+    "started elsewhere": {"init_lora_weights": "gaussian"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", LORA)
+def test_a_lora_of_pefts_comes_in(form: str, kind: str, tmp_path: Path) -> None:
+    config = peft.LoraConfig(**{"target_modules": targets(kind)["lora"], **LORA[form]})
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read_peft(model, tmp_path)
+    assert close(output(model), expected)
+    assert not close(output(fresh(kind)), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("use_rslora", [False, True])
+def test_ranks_and_scales_that_differ_are_filled_up(kind: str, use_rslora: bool, tmp_path: Path) -> None:
+    first, *_, last = targets(kind)["lora"]
+    config = peft.LoraConfig(
+        target_modules=[first, last], r=4, lora_alpha=3, use_rslora=use_rslora,
+        rank_pattern={last: 2}, alpha_pattern={rf".*\.1\..*{first}": 7},
+    )  # fmt: skip
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read_peft(model, tmp_path)
+    assert close(output(model), expected)
+    ranks = {branch.A.shape[1] for _, at in surgery.adapted_modules(model) for branch in at.branches["default"]}
+    assert ranks == {4}
+    write_peft(model, tmp_path / "again", base_model="tiny")
+    assert close(output(in_peft(kind, tmp_path / "again").get_base_model()), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_ia3_with_norms_and_a_norm_tuning_come_in(kind: str, tmp_path: Path) -> None:
+    t = targets(kind)
+    several = peft.IA3Config(target_modules=t["lora"], feedforward_modules=t["feed"], modules_to_save=t["norm"])
+    for number, config in enumerate([several, peft.LNTuningConfig(target_modules=t["norm"][:1])]):
+        expected = made_by_peft(kind, config, tmp_path / str(number))
+        model = fresh(kind)
+        read = read_peft(model, tmp_path / str(number))
+        assert close(output(model), expected)
+        assert (read.branch is None) == bool(number)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no LoKr for GPT-2's layers
+@pytest.mark.parametrize(
+    ("form", "branch"),
+    [
+        ({"r": 2}, "LoKr"), ({"r": 2, "decompose_both": True, "decompose_factor": 8}, "LoKr"),
+        ({"r": 64, "alpha": 9, "decompose_factor": 2, "rank_pattern": {r".*\.1\..*": 48}}, "Kronecker"),
+        ({"r": 2, "alpha_pattern": {r".*\.1\..*": 5}}, "LoKr"),
+    ],
+)  # fmt: skip
+def test_a_lokr_of_pefts_comes_in(form: dict[str, Any], branch: str, kind: str, tmp_path: Path) -> None:
+    config = peft.LoKrConfig(target_modules=targets(kind)["lora"][:1], **form)
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read = read_peft(model, tmp_path)
+    assert read.branch is not None
+    assert read.branch.__name__ == branch
+    assert close(output(model), expected)
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no C3A for GPT-2's layers
+@pytest.mark.parametrize("half", [False, True])
+def test_a_c3a_of_pefts_comes_in(half: bool, kind: str, tmp_path: Path) -> None:
+    q, v = targets(kind)["lora"][:2]
+    size = {"t5": 32, "bert": 16, "llama": 16}[kind] if half else 8
+    narrow = {v: 8} if half and kind == "llama" else {}
+    config = peft.C3AConfig(
+        block_size=size, block_size_pattern=narrow, target_modules=[q, v] if kind != "bert" else [q]
+    )
+    expected = made_by_peft(kind, config, tmp_path)
+    model = fresh(kind)
+    read_peft(model, tmp_path)
+    assert close(output(model), expected)
+
+
+def test_a_c3a_of_several_block_sizes_is_refused(tmp_path: Path) -> None:
+    made_by_peft("t5", peft.C3AConfig(block_size=16, block_size_pattern={"q": 8}, target_modules=["q", "v"]), tmp_path)
+    refused(fresh("t5"), tmp_path, r"C3A of several block sizes \(\[8, 16\]\)")
+
+
+@pytest.mark.parametrize("kind", ["t5", "bert", "llama"])  # peft has no MiSS for GPT-2's layers
+def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) -> None:
+    places = targets(kind)["lora"][:2]
+    expected = made_by_peft(kind, peft.MissConfig(r=3, target_modules=places), tmp_path / "default")
+    model = fresh(kind)
+    read_peft(model, tmp_path / "default")
+    assert close(output(model), expected)
+    for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
+        made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
+        refused(fresh(kind), tmp_path / form, rf"init_weights='{form}': krona reads MiSS in its default form alone")
+
+
+def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
+    config = peft.LoraConfig(target_modules=["query"], task_type="SEQ_CLS")  # peft adds the classifier
+    expected = made_by_peft("bert", config, tmp_path)
+    model = fresh("bert", seed=0)
+    read = read_peft(model, tmp_path)
+    assert read.modules_to_save == ("classifier",)
+    assert model.krona.adapters["default"].insertion["head"] == ["classifier"]
+    assert close(output(model), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"peft_type": "VERA"}, r"peft_type='VERA': krona reads LORA, IA3"),
+        ({"bias": "all"}, r"bias='all'"),
+        ({"lora_bias": True}, r"lora_bias=True: krona's LORA has no such setting"),
+        ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication="),
+        ({"init_lora_weights": "pissa_niter_4"}, r"pissa_niter_4.*path_initial_model_for_weight_conversion"),
+        ({"use_dora": True}, r"lora_magnitude_vector"),
+        ({"lora_alpha": "many"}, r"lora_alpha='many' at .*: expected a finite number"),
+        ({"alpha_pattern": {"(": 3}}, r"'\(' is no expression"),
+        ({"rank_pattern": [1]}, r"rank_pattern is no dict"),
+        ({"modules_to_save": [1]}, r"modules_to_save=\[1\]: expected names"),
+        ({"modules_to_save": ["lm_head"]}, r"layer_norm.weight of the backbone, outside of modules_to_save"),
+    ],
+)
+def test_what_krona_cannot_express_is_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
+    path = tmp_path / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    refused(fresh("t5"), tmp_path, message)
+
+
+def refused(model: Any, folder: Path, message: str) -> None:
+    before = tiny_t5.snapshot(model)
+    with pytest.raises(KronaError, match=message):
+        read_peft(model, folder)
+    assert tiny_t5.same_bits(tiny_t5.snapshot(model), before)
+    assert not list(surgery.adapted_modules(model))
+    assert "krona" not in model.__dict__
+
+
+def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path) -> None:
+    write_peft(trained("lora", "t5"), tmp_path, base_model="tiny")
+    weights = tmp_path / "adapter_model.safetensors"
+    whole = load_file(weights)
+    refused(fresh("bert"), tmp_path, "which this backbone has not")
+    refused(tiny_t5.tiny_t5(d_model=32), tmp_path, r"\(64,\) there and \(32,\) in this backbone")
+    one = next(key for key in whole if "lora_A" in key)
+    for change, message in [
+        ({one: whole[one][:, :-1]}, r"is \(63, 3\) in these weights and \(64, 3\)"),
+        ({one: whole[one][:2]}, r"lora_A \(2, 64\) and lora_B \(64, 3\) of .* have no one rank"),
+        ({one: whole[one][:0]}, r"lora_A.weight is \(0, 64\), no matrix"),
+        ({one: whole[one][0]}, r"lora_A.weight is \(64,\), no matrix"),
+        ({"base_model.model.shared.weight": torch.zeros(50, 64)}, "outside of modules_to_save"),
+        ({"base_model.model.shared.lora_embedding_A": torch.zeros(2, 50)}, "which neither krona nor this backbone"),
+        ({"other.q.lora_A.weight": torch.zeros(2, 2)}, "does not begin with"),
+    ]:
+        save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
+        refused(fresh("t5"), tmp_path, message)
+    weights.write_bytes(weights.read_bytes()[:100])
+    refused(fresh("t5"), tmp_path, "can't be read as safetensors")
+    weights.unlink()
+    refused(fresh("t5"), tmp_path, "adapter_model.safetensors is not there")
+    (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
+    refused(fresh("t5"), tmp_path, "is a pickle, which can run code: krona never loads one")
+    (tmp_path / "adapter_config.json").write_text("{")
+    refused(fresh("t5"), tmp_path, "can't be read as JSON")
+
+
+def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) -> None:
+    model = trained("lora", "t5")
+    write_peft(model, tmp_path, base_model="tiny")
+    expected = output(model)
+    krona = trained("krona", "t5")
+    own = output(krona)
+    with pytest.raises(KronaError, match="in the model already"):
+        read_peft(krona, tmp_path)
+    assert torch.equal(output(krona), own)
+    read_peft(krona, tmp_path, name="lora")
+    assert torch.equal(output(krona), expected)
+    surgery.activate(krona, "default")
+    assert torch.equal(output(krona), own)

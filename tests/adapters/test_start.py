@@ -1,0 +1,120 @@
+"""A run that begins with weights trained before: what is copied, what the notes say, what is refused."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import one_job
+import tiny_backbones
+from krona.adapters.commands.export import export
+from krona.adapters.find import find
+from krona.config import check
+from krona.jobs.job import identify
+from krona.messages import KronaError
+from tiny_backbone import write_backbone
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("start")
+    write_backbone(folder / "t5")
+    write_backbone(folder / "other", seed=1)
+    tiny_backbones.write(folder / "bert", "bert")
+    return folder
+
+
+def run(files: Path, *overrides: str, backbone: str = "t5") -> tuple[Path, list[str]]:
+    job, said = one_job.run(config(files, *overrides, backbone=backbone), files / "runs")
+    assert job.state in ("done", "skipped"), said
+    assert job.result is not None
+    return job.folder, [note for note in job.result.notes if note.startswith("init_from=")]
+
+
+def config(files: Path, *overrides: str, backbone: str = "t5") -> dict[str, Any]:
+    return one_job.config(*one_job.typed(files / backbone, files / "data"), "trainer.max_epochs=1", *overrides)
+
+
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter.safetensors")
+
+
+def test_a_run_begins_where_the_other_ended(files: Path) -> None:
+    first, _ = run(files, "method=krona")
+    again, notes = run(files, "method=krona", f"init_from={first}", "optimizer.lr=1e-9")
+    assert notes == [f"init_from={first.name}: begins with 36 of 36 tensors"]
+    before, after = tensors(first), tensors(again)
+    assert before.keys() == after.keys()
+    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+    assert again != first
+    assert find(again).adapter is not None
+
+
+def test_the_id_holds_the_content_and_not_the_path(files: Path) -> None:
+    first, _ = run(files, "method=krona")
+    copied = files / "copied.safetensors"
+    shutil.copyfile(first / "adapter.safetensors", copied)
+    ids = {
+        identify(check.settings(config(files, "method=krona", f"init_from={start}")))
+        for start in (first, copied, first / "adapter.safetensors")
+    }
+    assert len(ids) == 1
+    assert ids != {identify(check.settings(config(files, "method=krona")))}
+
+
+def test_a_peft_folder_and_other_settings(files: Path) -> None:
+    first, _ = run(files, "method=lora")
+    export(find(first), to="peft", out=files / "peft", overwrite=True)
+    again, notes = run(files, "method=lora", "method.scaling=2.0", f"init_from={files / 'peft'}", "optimizer.lr=1e-9")
+    assert notes[0].endswith("begins with 36 of 36 tensors")
+    assert "trained with other settings: scaling 1.0 there, 2.0 here" in notes[1]
+    before, after = tensors(first), tensors(again)
+    assert all((before[name] - after[name]).abs().max() < 1e-6 for name in before)
+
+
+def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
+    first, _ = run(files, "method=lora")
+    _, notes = run(files, "method=layer_norm", f"init_from={first}")
+    assert notes[0].endswith("begins with 12 of 12 tensors")
+    assert "24 tensors of it have no place here" in notes[1]
+    first, _ = run(files, "method=lora", backbone="bert")
+    job, said = one_job.run(
+        one_job.config(
+            *one_job.typed(files / "bert", files / "data"), "trainer.max_epochs=1", "method=lora", "task=sample_mnli",
+            "data=sample", "data.path=null", "trainer.max_steps=2", f"init_from={first}",
+        ),
+        files / "runs",
+    )  # fmt: skip
+    assert job.result is not None, said
+    (note,) = (note for note in job.result.notes if note.startswith("init_from="))
+    assert "as drawn: classifier.weight (3, 32), there (2, 32); classifier.bias (3,), there (2,)" in note
+
+
+def test_what_can_not_be_begun_with_is_refused_before_anything_is_written(files: Path) -> None:
+    first, _ = run(files, "method=krona")
+    there = {path.name for path in (files / "runs").iterdir()}
+    (files / "peft_pickle").mkdir(exist_ok=True)
+    (files / "peft_pickle" / "adapter_config.json").write_text("{}")
+    for overrides, words in [
+        (["method=lora", f"init_from={first}"], "its branches are Kronecker, this run's are LoRA"),
+        (["method=krona", "init_from=nowhere"], "no run 'nowhere'"),
+        (["method=krona", f"init_from={files / 'peft_pickle'}"], "peft_pickle"),
+    ]:
+        with pytest.raises(KronaError, match=re.escape(words)):
+            one_job.run(config(files, *overrides), files / "runs")
+    assert {path.name for path in (files / "runs").iterdir()} == there
+
+
+def test_another_backbone_and_another_shape_fail_the_run(files: Path) -> None:
+    first, _ = run(files, "method=krona")
+    for overrides, backbone, words in [
+        (["method=krona"], "other", "was trained on another backbone"),
+        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "none of this run's 24 branches' tensors is there"),
+    ]:
+        job, _ = one_job.run(config(files, *overrides, f"init_from={first}", backbone=backbone), files / "runs")
+        assert job.state == "failed"
+        assert words in str(job.error)
