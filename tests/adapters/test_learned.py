@@ -8,7 +8,7 @@ import torch
 
 from krona import surgery
 from krona.adapters.learned import learned
-from krona.surgery.watching import watched
+from krona.surgery.activation_capture import watched
 from tiny_t5 import batch, disturb, inserted, logits
 
 

@@ -15,7 +15,7 @@ def test_serving(kind: str, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in content["rows"]}
     ways = [f"{way} {count}" for count in (1, 3) for way in ("mixed", "switched", "reloaded", "switch")]
     assert list(rows) == [f"{method}/{way}" for method in ("lora", "krona_b") for way in ("merged", "active", *ways)]
-    assert (rows["lora/merged"]["form"], rows["krona_b/merged"]["form"]) == ("merged", "prepared")
+    assert (rows["lora/merged"]["form"], rows["krona_b/merged"]["form"]) == ("merged", "plain")
     assert rows["krona_b/merged"]["ratio_to_merged"] == 1
     assert (rows["lora/mixed 3"]["form"], rows["lora/mixed 3"]["adapters"]) == ("mixed", 3)
     assert rows["lora/mixed 3"]["rows_per_s"] == pytest.approx(4 / rows["lora/mixed 3"]["median_s"])

@@ -1,18 +1,28 @@
 """The cheap LayerNorm and dropout against the library's: outputs to the bit, gradients, statistics, and back again."""
 
+import itertools
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.mistral.modeling_mistral import MistralRMSNorm
+from transformers.models.mt5.modeling_mt5 import MT5LayerNorm
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from krona import surgery
 from krona.kernels.t5_modules import LaneDropout, RootMeanSquareNorm, restore_modules, scaled_mask, use_fast_modules
 from tiny_t5 import batch, inserted, logits, tiny_t5
 
+NORMS = (T5LayerNorm, MT5LayerNorm, LlamaRMSNorm, MistralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm)
 
-def norms(width: int = 24) -> tuple[T5LayerNorm, nn.Module]:
+
+def norms(kind: Any = T5LayerNorm, width: int = 24) -> tuple[Any, Any]:
     torch.manual_seed(0)
-    plain, quick = T5LayerNorm(width), nn.Sequential(T5LayerNorm(width))
+    plain, quick = kind(width), nn.Sequential(kind(width))
     nn.init.uniform_(plain.weight, 0.5, 1.5)
     quick[0].weight.data.copy_(plain.weight)
     use_fast_modules(quick)
@@ -36,7 +46,7 @@ def test_norm_is_the_library_s_to_the_bit_and_its_gradients_to_rounding(shape: t
 
 @pytest.mark.parametrize("rows", [13, 48, 101, 6400])
 def test_the_weights_gradient_is_summed_as_exactly_as_the_library_s(rows: int) -> None:
-    plain, quick = norms(64)
+    plain, quick = norms(width=64)
     errors = torch.zeros(2, dtype=torch.float64)
     for seed in range(16):
         generator = torch.Generator().manual_seed(seed)
@@ -60,12 +70,17 @@ def test_norm_computes_only_what_is_asked_for(weight: bool, inputs: bool) -> Non
     assert (quick[0].weight.grad is not None) == weight
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
-def test_norm_in_other_dtypes_is_the_library_s(dtype: torch.dtype) -> None:
-    plain, quick = norms()
-    plain.to(dtype), quick.to(dtype)
-    x = torch.randn(4, 24, dtype=dtype, requires_grad=True)
-    assert torch.equal(quick(x), plain(x))
+@pytest.mark.parametrize("kind", NORMS)
+def test_each_librarys_norm_keeps_its_output_to_the_bit_in_every_mix_of_dtypes(kind: type[nn.Module]) -> None:
+    dtypes = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+    for weights, inputs, gradients in itertools.product(dtypes, dtypes, (True, False)):
+        plain, quick = norms(kind)
+        plain.to(weights), quick.to(weights)
+        x = 3 * torch.randn(4, 24, dtype=inputs)
+        with torch.set_grad_enabled(gradients):
+            y, expected = quick(x.clone().requires_grad_(gradients)), plain(x)
+        assert y.dtype == expected.dtype, (weights, inputs)
+        assert torch.equal(y, expected), (weights, inputs)
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from krona.adapters.spectra import spectrum_at
 from krona.messages import KronaError
-from krona.surgery.watching import watched
+from krona.surgery.activation_capture import watched
 from krona.surgery.wrapper import Adapted, adapted_modules, public_name, state_of
 
 MEASURES = ("norm", "effective_rank", "stable_rank", "drift")

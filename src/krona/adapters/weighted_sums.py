@@ -99,15 +99,15 @@ def _factors(branch: Any) -> tuple[Tensor, Tensor]:
     if isinstance(branch, LoKr):
         W1, W2 = branch.factors()
         return W1.T[None], branch.scaling * W2.T[None]
-    parts = branch.parts()
-    return parts.A, parts.B
+    A, B = (factor if factor.dim() == 3 else factor[None] for factor in (branch.A, branch.B))
+    return branch.scaling * A, B
 
 
 def _bias_and_gate(parts: list[Part]) -> tuple[Tensor | None, Tensor | None]:
     """The weighted sums of the output biases and of the residuals' factors, None where no branch has one."""
-    own = [(part.weight, b.parts()) for part in parts for b in part.branches if isinstance(b, Kronecker)]
-    biases = [weight * one.bias.double() for weight, one in own if one.bias is not None]
-    gates = [weight * one.gate.double() for weight, one in own if one.gate is not None]
+    own = [(part.weight, b) for part in parts for b in part.branches if isinstance(b, Kronecker)]
+    biases = [weight * (b.scaling * b.bias).double() for weight, b in own if b.bias is not None]
+    gates = [weight * b.gate().double() for weight, b in own if b.residual_scale is not None]
     bias, gate = (torch.stack(found).sum(0) if found else None for found in (biases, gates))
     return bias, gate
 

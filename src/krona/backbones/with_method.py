@@ -49,7 +49,7 @@ def method_defaults(method: Method) -> dict[str, Any]:
     A result keeps them, so that a report can tell an argument set to its default from another setting.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
-    found = {key: p for key, p in signature(surgery.insert).parameters.items() if key in keys}
+    found = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}
     if method.branch is not None:
         found |= signature(branch_class(method.branch)).parameters
     given = {**method.placement, **method.branch_config}

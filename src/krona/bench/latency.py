@@ -1,7 +1,6 @@
 """bench=latency: one forward of each method over the bare backbone's, and the operations that it adds (Table 2).
 
-The form that ships has a method's own name: merged where its update is a matrix, prepared where it is not, the plain
-modules where neither applies. `<method>/plain` are the plain modules.
+A method's model is merged where its update is a matrix, else it runs as its plain modules.
 """
 
 import itertools
@@ -26,7 +25,6 @@ from krona.bench.rounds import timed_rounds
 from krona.bench.settings import Bench, Row, Say, Work
 from krona.config.settings import Positive
 from krona.messages import KronaError
-from krona.surgery import inference
 from krona.surgery.operations import dispatched
 
 
@@ -51,15 +49,10 @@ def measure(work: Work) -> list[Row]:
         tuned = with_method(backbone, entrant, seed=bench.seed)
         moved(tuned, seed=bench.seed)
         models[entrant.name], forms[entrant.name] = shipped(tuned)
-        if forms[entrant.name] == "prepared":
-            plain = with_method(backbone, entrant, seed=bench.seed)
-            moved(plain, seed=bench.seed)
-            models[f"{entrant.name}/plain"], forms[f"{entrant.name}/plain"] = plain, "plain"
     ship = dict(models)
     if bench.peft:
         models |= {name: build() for name, build in peft_twins(backbone).items()}
         forms |= {name: "plain" for name in models if name not in forms}
-    ship = {name: model for name, model in ship.items() if not name.endswith("/plain")}
     paper = replace(bench, batch_size=1, length=options.source, minutes=0.8 * bench.minutes)
     large = replace(bench, rounds=options.large_rounds, warm_up=0, minutes=0.2 * bench.minutes)
     return [
@@ -101,11 +94,7 @@ def shipped(model: Any) -> tuple[Any, str]:
         surgery.merge(model)
         return model, "merged"
     except KronaError:
-        pass
-    if inference.prepare(model):
-        return model, "prepared"
-    inference.release(model)
-    return model, "plain"
+        return model, "plain"
 
 
 def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:

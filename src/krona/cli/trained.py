@@ -92,14 +92,14 @@ def evaluate(
 @app.command()
 def export(
     run: Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")],
-    to: Annotated[str, typer.Option(help="merged, folded, peft or adapter")],
+    to: Annotated[str, typer.Option(help="merged, peft or adapter")],
     out: Annotated[Path, typer.Option(help="the new folder")],
     dtype: Annotated[str | None, typer.Option(help="of a whole model: fp32, bf16 or fp16")] = None,
     push: Annotated[str | None, typer.Option(help="a repository of the Hub that gets the folder: USER/NAME")] = None,
     backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
-    """Write what a run trained for transformers (merged, folded), for peft, or as krona's file; with a model card."""
+    """Write what a run trained for transformers (merged), for peft, or as krona's file; with a model card."""
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 

@@ -30,11 +30,7 @@ from krona.tasks.task import Task
 OPTIONAL = ("logger", "callbacks", "scheduler")
 TRAINS = ("train_layer_norms", "train_backbone")
 # arguments of `surgery.insert` that a method's YAML may set; the run sets the name in the model and `reversible`
-PLACEMENT_KEYS = tuple(
-    name
-    for name, parameter in inspect.signature(surgery.insert).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("name", "reversible", "head")
-)
+PLACEMENT_KEYS = tuple(key for key in inspect.signature(surgery.InsertOptions).parameters if key != "head")
 
 
 def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
@@ -97,7 +93,7 @@ def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
         if not values.get("target_modules"):
             problems.append(f"method.target_modules: name the modules that get the branch of {name}, such as [q, v]")
         problems += argument_problems(branch, "method.", branch_config)
-    problems += argument_problems(surgery.insert, "method.", placement) + _problems(s.Method, "method.", plain)
+    problems += argument_problems(surgery.InsertOptions, "method.", placement) + _problems(s.Method, "method.", plain)
     raise_all(problems)
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 

@@ -4,8 +4,6 @@ Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2),
 side by side as one pair of factors, so that one computation serves all.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -44,18 +42,14 @@ def product_onto_rows(
     wide_b: Tensor,
     order: Order,
     *,
-    first: Callable[[Tensor, Tensor], Tensor] = torch.mm,
     in_place: bool = False,
 ) -> Tensor:
-    """``y + x (A ⊗ B)`` by b_first or a_first, the terms side by side, x (N, d_in): (N, d_out).
-
-    ``first``: b_first's first product, if it is more than X B (an inner bias, a non-linearity).
-    """
+    """``y + x (A ⊗ B)`` by b_first or a_first, the terms side by side, x (N, d_in): (N, d_out)."""
     N, d_in = x.shape
     if order == "b_first":
         (rows, a2), (b1, columns) = wide_a.shape, wide_b.shape  # a1·T, a2; b1, T·b2
         a1 = d_in // b1
-        Z = first(x.view(N * a1, b1), wide_b).view(N, rows, a1 * columns // rows)  # (N, a1·T, b2)
+        Z = torch.mm(x.view(N * a1, b1), wide_b).view(N, rows, a1 * columns // rows)  # (N, a1·T, b2)
         return batched_onto(y, wide_a.T, Z, in_place=in_place).view(N, a2 * Z.shape[2])
     (a1, rows), (columns, b2) = wide_a.shape, wide_b.shape  # a1, a2·T; T·b1, b2
     a2 = rows * (d_in // a1) // columns

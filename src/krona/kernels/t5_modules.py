@@ -1,11 +1,13 @@
-"""Faster drop-in forms of T5's LayerNorm and of dropout on a CPU.
+"""Faster drop-in forms of the root-mean-square norm of T5 and Llama, and of dropout on a CPU.
 
-Both compute what the library's modules compute. The LayerNorm's output is the same to the bit and its gradients to
-rounding; autograd takes the mean of squares apart into a dozen passes over the activations, here they are five, the
-weight's gradient among them. Dropout on a CPU draws one 16-bit lane a number from 64-bit words of torch's generator,
-where the library draws 64 bits or more each, in one thread: other masks from the same seed, the probability to 2⁻¹⁶.
+- Norm: where all is in fp32 and gradients are needed, the output is the library's to the bit and the gradients are
+  its own to rounding. Autograd takes a dozen passes over the activations, this form takes five, including the weight's
+  gradient. In all other cases the library's own forward runs.
+- Dropout on a CPU: each number takes one 16-bit lane of torch's 64-bit random words, where the library draws 64 bits or
+  more for each in one thread. The same seed gives other masks, and the probability is exact to 2⁻¹⁶.
 
-`use_fast_modules` swaps the classes of a model's modules, `restore_modules` undoes it. No weight, name or file changes.
+`use_fast_modules` changes the classes of a model's modules, `restore_modules` undoes it. No weight, name or file
+changes.
 """
 
 from typing import Any
@@ -16,7 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from krona.kernels.gradients import under_functorch
 
-# of transformers: each computes what T5's does, under the same names of weight and epsilon
+# classes of transformers that compute the same in fp32, under the same names of weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
@@ -27,7 +29,7 @@ def use_fast_modules(model: nn.Module) -> None:
     """Give root-mean-square norms and dropouts the faster form; a second call changes nothing."""
     for module in model.modules():
         if type(module).__name__ in ROOT_MEAN_SQUARE and type(module).__module__.startswith("transformers."):
-            module.__dict__["swapped"] = type(module)
+            module.__dict__["library_class"] = type(module)
             module.__class__ = RootMeanSquareNorm
         elif type(module) is nn.Dropout:
             module.__class__ = LaneDropout
@@ -37,16 +39,17 @@ def restore_modules(model: nn.Module) -> None:
     """Give a model the library's own modules back."""
     for module in model.modules():
         if isinstance(module, RootMeanSquareNorm):
-            module.__class__ = module.__dict__.pop("swapped")
+            module.__class__ = module.__dict__.pop("library_class")
         elif isinstance(module, LaneDropout):
             module.__class__ = nn.Dropout  # type: ignore[assignment]
 
 
 class RootMeanSquareNorm(nn.Module):
-    """T5's LayerNorm: ``w ⊙ x / √(mean(x²) + ε)``, no mean taken off and no bias."""
+    """``w ⊙ x / √(mean(x²) + ε)``, without a mean to subtract and without a bias."""
 
     weight: Tensor
     variance_epsilon: float
+    library_class: type[nn.Module]
 
     def forward(self, x: Tensor) -> Tensor:
         w = self.weight
@@ -59,16 +62,10 @@ class RootMeanSquareNorm(nn.Module):
         ):
             y: Tensor = NormStep.apply(x, w, self.variance_epsilon)  # type: ignore[no-untyped-call]
             return y
-        h = x * inverse_root_mean_square(x, self.variance_epsilon)
-        return w * (h.to(w.dtype) if w.dtype in (torch.float16, torch.bfloat16) else h)
+        return self.library_class.forward(self, x)  # type: ignore[no-any-return]
 
     def extra_repr(self) -> str:
         return f"{self.weight.numel()}, eps={self.variance_epsilon}"
-
-
-def inverse_root_mean_square(x: Tensor, epsilon: float) -> Tensor:
-    """(..., 1), in fp32 as T5 has it."""
-    return torch.rsqrt(x.to(torch.float32).pow(2).mean(-1, keepdim=True) + epsilon)
 
 
 class NormStep(torch.autograd.Function):
@@ -76,7 +73,7 @@ class NormStep(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
-        r = inverse_root_mean_square(x, epsilon)
+        r = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + epsilon)
         ctx.save_for_backward(x, w, r)
         return w * (x * r)
 
@@ -90,7 +87,7 @@ class NormStep(torch.autograd.Function):
         gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, gw, None
-        along = (t @ w) * (r * r) * (-1 / d)  # (N): how much of x to take off
+        along = (t @ w) * (r * r) * (-1 / d)  # (N): how much of x to subtract
         gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
         return gx.view(shape), gw, None
 

@@ -23,7 +23,4 @@ Optional, found by name:
     static: the factors for a layer of another width (``method.fit_factors: nearest``, `krona.backbones.with_method`).
 ``beside(layer, x)``, ``add_to(y, x, *others)``
     faster forms: ``layer(x) + self(x)``, and ``y + self(x)`` plus the updates of the other branches at its place.
-``parts()``
-    its weights (`krona.methods.inference_parts`) for `krona.surgery.inference` and, stacked, for `surgery.mixed`;
-    without them the branch runs as it is.
 """

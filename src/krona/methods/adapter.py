@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import whole
-from krona.methods.inference_parts import Bottleneck
 from krona.methods.non_linearity import non_linearity_named
 
 
@@ -37,6 +36,3 @@ class Adapter(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         z = self.non_linearity(F.linear(h, self.down.T, self.down_bias))  # (..., bottleneck_dim)
         return F.linear(z, self.up.T, self.up_bias)  # (..., d_out)
-
-    def parts(self) -> Bottleneck:
-        return Bottleneck(self.down, self.down_bias, self.non_linearity, self.up, self.up_bias)

@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.inference_parts import Constant
-
 
 class Bias(nn.Module):
     """``b``, whatever the input: a trainable bias of a linear layer or a LayerNorm.
@@ -32,6 +30,3 @@ class Bias(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.bias.expand(*x.shape[:-1], -1)  # (..., d_out)
-
-    def parts(self) -> Constant:
-        return Constant(self.bias)

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from krona.kernels.kronecker import kron_linear, kron_matmul
 from krona.messages import KronaError
 from krona.methods.arguments import finite, whole
-from krona.methods.inference_parts import KroneckerParts
 from krona.methods.kronecker import kron_product
 
 
@@ -55,10 +54,6 @@ class CDKA(nn.Module):
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
         """``layer(x) + self(x)`` in one step, for a frozen layer."""
         return kron_linear(layer, x, *self._factors())
-
-    def parts(self) -> KroneckerParts:
-        A, B = self.A.transpose(1, 2), self.B.transpose(1, 2)
-        return KroneckerParts(self.scaling * B, A)
 
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.methods.arguments import whole
-from krona.methods.inference_parts import Bottleneck
 from krona.methods.non_linearity import non_linearity_named
 
 
@@ -95,10 +94,6 @@ class Compacter(nn.Module):
         down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t]: Rᵢ[a, c] Tᵢ[q, t]
         up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
         return down.reshape(n * n * factor_rank, n * part), up.reshape(n * part, n * n * factor_rank)
-
-    def parts(self) -> Bottleneck:
-        W_down, W_up = self.weights()
-        return Bottleneck(W_down, self.down_bias, self.non_linearity, W_up, self.up_bias)
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:

@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from krona.methods.inference_parts import Affine
-
 
 class IA3(nn.Module):
     """``l ⊙ h``, in place of ``h`` (``inner_residual: false``).
@@ -26,9 +24,6 @@ class IA3(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         return h * self.scale  # (..., d)
-
-    def parts(self) -> Affine:
-        return Affine(self.scale)
 
     def delta(self) -> Tensor:
         """(d, d): diag(l), the map after or before the layer."""

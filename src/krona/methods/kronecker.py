@@ -19,7 +19,6 @@ from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul
 from krona.messages import KronaError
 from krona.methods.arguments import choice, finite, whole
 from krona.methods.factor_shapes import factor_b, factor_shapes, nearest_shapes, shape_name
-from krona.methods.inference_parts import KroneckerParts
 from krona.methods.non_linearity import non_linearity_named
 
 
@@ -104,7 +103,7 @@ class Kronecker(nn.Module):
         if self.bias is not None:
             y = y + self._scaled(self.bias)
         if self.residual_scale is not None:
-            y = y + self._gate() * x
+            y = y + self.gate() * x
         return y
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
@@ -126,16 +125,8 @@ class Kronecker(nn.Module):
             _terms([branch.A for branch in branches]),
             _terms([branch._scaled(branch.B) for branch in branches]),
             bias=_total([branch._scaled(branch.bias) for branch in branches if branch.bias is not None]),
-            gate=_total([branch._gate() for branch in branches if branch.residual_scale is not None]),
+            gate=_total([branch.gate() for branch in branches if branch.residual_scale is not None]),
         )
-
-    def parts(self) -> KroneckerParts:
-        (T, a1, a2), (b1, b2) = (-1, *self.A.shape[-2:]), self.B.shape[-2:]
-        A, B = self.A.view(T, a1, a2), self.B.view(T, b1, b2)
-        inner = None if self.inner_bias is None else self.inner_bias.view(T, b2)
-        bias = None if self.bias is None else self._scaled(self.bias)
-        gate = None if self.residual_scale is None else self._gate()
-        return KroneckerParts(self._scaled(A), B, inner, self.non_linearity, bias, gate)
 
     def _bare_product(self) -> bool:
         return self.non_linearity is None and self.inner_bias is None
@@ -143,7 +134,7 @@ class Kronecker(nn.Module):
     def _scaled(self, weight: Tensor) -> Tensor:
         return weight if self.scaling == 1.0 else self.scaling * weight
 
-    def _gate(self) -> Tensor:
+    def gate(self) -> Tensor:
         assert self.residual_scale is not None
         return self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
 
@@ -177,7 +168,7 @@ class Kronecker(nn.Module):
         pairs = [(self.A, self.B)] if self.A.dim() == 2 else zip(self.A, self.B, strict=True)
         D = self.scaling * torch.stack([kron_product(A.T, B.T) for A, B in pairs]).sum(0)
         if self.residual_scale is not None:
-            D = D + self._gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
+            D = D + self.gate() * torch.eye(D.shape[0], dtype=D.dtype, device=D.device)
         return D
 
     @staticmethod

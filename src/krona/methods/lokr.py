@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import kron_linear, kron_matmul
 from krona.methods.arguments import finite, whole
-from krona.methods.inference_parts import KroneckerParts
 from krona.methods.kronecker import kron_product
 
 
@@ -78,10 +77,6 @@ class LoKr(nn.Module):
         """``layer(x) + self(x)`` in one step, for a frozen layer."""
         W1, W2 = self.factors()
         return kron_linear(layer, x, W1.T, self.scaling * W2.T)
-
-    def parts(self) -> KroneckerParts:
-        W1, W2 = self.factors()
-        return KroneckerParts(W1.T[None], self.scaling * W2.T[None])
 
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from krona.kernels.kronecker import low_rank_linear
 from krona.methods.arguments import finite, whole
-from krona.methods.inference_parts import LowRank
 
 
 class LoRA(nn.Module):
@@ -42,9 +41,6 @@ class LoRA(nn.Module):
         Its written-out gradient adds the branch's products to the layer's own: no pass over the output to sum two.
         """
         return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
-
-    def parts(self) -> LowRank:
-        return LowRank(self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
     def delta(self) -> Tensor:
         """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""

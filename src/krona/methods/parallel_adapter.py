@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.methods.arguments import finite, whole
-from krona.methods.inference_parts import Bottleneck
 from krona.methods.non_linearity import non_linearity_named
 
 
@@ -43,7 +42,3 @@ class ParallelAdapter(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = self.non_linearity(F.linear(x, self.down.T, self.down_bias))  # (..., bottleneck_dim)
         return self.scaling * F.linear(z, self.up.T, self.up_bias)  # (..., d_out)
-
-    def parts(self) -> Bottleneck:
-        s = self.scaling
-        return Bottleneck(self.down, self.down_bias, self.non_linearity, s * self.up, s * self.up_bias)

@@ -1,25 +1,23 @@
-"""Insertion of branches into a T5, their training, merging, saving and removal: torch only.
+"""Insert branches into a model, and train, merge, save and remove them. Needs torch only.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker
 
     surgery.insert(model, Kronecker, target_modules=["q", "v"], kron_factors=[[32, 24], [24, 32]])
     print(surgery.count(model))            # Count(trainable=158208, backbone=222903552, head=0)
-    surgery.take_out(model)                # the model is bit for bit what it was
+    surgery.take_out(model)                # the model is bit-identical to the original
 
-``target_modules`` are patterns over module names (`targets`), ``placement`` says where a branch acts at such a module:
-beside, after or before it (`wrapper`). Several adapters may be in one model, one of them active (`insertion`).
-`mixed` gives each row of a batch its own. `standing_aside` keeps the backbone's own weights meanwhile. `merging` puts
-an adapter into the weights, `leaving` and `folding` do so for good, `trainable` counts and copies what trains.
-`krona.adapters` saves, loads and sums adapters.
-An extra for inference of your own, and for bench.py: `krona.surgery.inference`. Training and evaluation don't use it.
+Several adapters may be in one model, of which one is active (`insertion`); `mixed` gives each row of a batch its own.
+`wrapper` runs the branches at a module, `parameter_swapping` holds the weights that are not in the model, `merging`
+merges an adapter into the weights, `trainable` counts and copies what trains. `krona.adapters`
+saves, loads and sums adapters.
 """
 
-from krona.surgery.folding import Folded, fold
 from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.leaving import bake
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.mixed_batch import mixed
+from krona.surgery.options import InsertOptions, Placement
+from krona.surgery.saving import bake
 from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
     Count,
@@ -30,12 +28,12 @@ from krona.surgery.trainable import (
     trained_names,
     update_rank,
 )
-from krona.surgery.wrapper import Adapted, Placement, adapted_modules, public_name
+from krona.surgery.wrapper import Adapted, adapted_modules, public_name
 
 __all__ = [
     "Adapted",
     "Count",
-    "Folded",
+    "InsertOptions",
     "Placement",
     "activate",
     "adapted_modules",
@@ -43,7 +41,6 @@ __all__ = [
     "bake",
     "count",
     "find_places",
-    "fold",
     "insert",
     "load_trainable_state",
     "merge",

@@ -1,7 +1,7 @@
-"""Merging of an adapter with a linear update into the backbone's weights (Eq. 4), and its undoing.
+"""Merge an adapter with a linear update into the backbone's weights (Eq. 4), and undo it.
 
-A merged weight is a new tensor; ``unmerge`` puts the original object back. Nothing merges by itself, ``eval()``
-included. LayerNorms that train with an adapter are the model's own weights in any case.
+A merged weight is a new tensor; ``unmerge`` puts the original object back. Nothing merges implicitly, not even
+``eval()``. LayerNorms that train with an adapter are weights of the model in any case.
 """
 
 import copy
@@ -17,13 +17,13 @@ from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, publi
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
-    """Put an adapter (None: the active one) into the weights: the model is then as fast as its backbone.
+    """Merge an adapter (None: the active one) into the weights: the model is then as fast as its backbone.
 
     The sum is taken in fp32 (fp64 for an fp64 model) and cast to the weight's dtype last.
 
     Raises:
         KronaError: a branch that no weight can hold, with the reason; another adapter is merged. The model is
-            untouched then.
+            unchanged then.
     """
     state = state_of(model)
     name = state.active if name is None else name
@@ -45,7 +45,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Put the backbone's own weights back, bit for bit, with the branches beside them again."""
+    """Put the backbone's own weights back, bit-identical, and let the branches run again."""
     state = state_of(model)
     if state.merged is None:
         raise KronaError("no adapter is merged")
@@ -59,13 +59,13 @@ def unmerge(model: nn.Module) -> None:
 
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """(d_out, d_in): the layer's weight with an adapter in it, in the weight's dtype."""
+    """Return the layer's weight (d_out, d_in) with an adapter merged into it, in the weight's dtype."""
     base, how = adapted.base, adapted.places[name]
     label = public_name(place)
-    if not is_linear(base) or name in adapted.entrances:
+    if not is_linear(base) or name in adapted.captures:
         raise KronaError(
             f"adapter {name!r} is at {label}, "
-            f"{'the end of a block' if name in adapted.entrances else f'a {type(base).__name__} and no linear layer'}: "
+            f"{'the end of a block' if name in adapted.captures else f'a {type(base).__name__} and no linear layer'}: "
             "no single weight can hold it (section 3.3). Keep it beside the block"
         )
     own = matrix_of(base)

@@ -1,117 +1,175 @@
-"""Rows of different adapters in one batch: the backbone is computed once, each row has its own adapter's branches.
+"""Give each row of a batch its own adapter: the backbone runs once for all rows, branches run for each adapter.
 
     with surgery.mixed(model, ["sst2", "rte", None]) as batch, torch.no_grad():
         model(**three_rows)               # None: the bare backbone
         batch.set(["rte", "rte"])         # the adapters of the next two rows
         model(**two_rows)
 
-Branches of one kind are products with stacked weights, normalisations have each row's own weights, a head runs once for
-each adapter. Stacks are made at the first use of a place and again when a weight changes. Nothing of it costs outside
-the context: it replaces the forwards of the modules concerned, and puts them back.
+A module of the backbone whose own weights train (a LayerNorm, a head) runs once for each adapter, on its rows.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
 from krona.surgery.insertion import NO_COPY
-from krona.surgery.mixed_places import PlaceByRow, WeightsByRow
-from krona.surgery.mixed_rows import Name, Rows
-from krona.surgery.wrapper import adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.parameter_swapping import check_trained, current_slots
+from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
+
+Name = str | None  # an adapter's name; None: the bare backbone
 
 
 class MixedBatch:
-    """The context's handle: `set` names the adapters of the next batch."""
+    """The handle that `mixed` returns: `set` names the adapters of the next batch."""
 
     def __init__(self, model: nn.Module) -> None:
-        self._model, self._rows = model, Rows(state_of(model))
+        self.model, self.state = model, state_of(model)
+        self.adapters = dict(self.state.adapters)
+        self.names: tuple[Name, ...] = ()
+        self.groups: list[tuple[Name, Tensor | None]] = []  # each adapter and its rows; None: all rows
+        self.trained: dict[nn.Module, dict[str, str]] = {}  # modules with weights that train: attribute → public name
+        slots = current_slots(model, self.state)
+        for name, adapter in self.adapters.items():
+            if not adapter.insertion["train_backbone"]:
+                check_trained(model, name, slots)
+                for key in adapter.trained:
+                    for module, attribute in slots[key]:
+                        self.trained.setdefault(module, {})[attribute] = key
 
     def set(self, rows: Sequence[Name]) -> None:
-        """The adapter of each row of the next forward passes. Raises KronaError for one that can't be mixed."""
+        """Name the adapter of each row of the next forward passes. Raises KronaError for one that can't be mixed."""
         if not rows:
             raise KronaError("rows is empty: give the name of an adapter, or None, for each row of the batch")
-        adapters = {name: adapter_named(self._model, name) for name in rows if name is not None}
-        for name, adapter in adapters.items():
-            if adapter.insertion["train_backbone"]:
+        for name in dict.fromkeys(rows):
+            if name is not None and adapter_named(self.model, name).insertion["train_backbone"]:
                 raise KronaError(
-                    f"adapter {name!r} trains the whole backbone: its rows have nothing in common with others. "
+                    f"adapter {name!r} trains the whole backbone, so its rows share nothing with other rows: "
                     f"surgery.activate(model, {name!r}) for a batch of its own"
                 )
-        for name, adapter in self._rows.adapters.items():
+        for name, adapter in self.adapters.items():
             if None in rows and adapter.irreversible:
                 raise KronaError(f"{NO_COPY.format(name)}: there is no bare backbone for rows of None")
-        self._rows.set(rows)
+        self.names, self.groups = tuple(rows), []
+        for name in dict.fromkeys(rows):
+            own = [row for row, of_row in enumerate(rows) if of_row == name]
+            self.groups.append((name, None if len(own) == len(rows) else torch.tensor(own)))
+
+    def forward(self, adapted: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Run a module with branches: its base once for all rows, then each adapter's branches on its rows."""
+        self._check(adapted, x)
+        x = self._update(adapted, x, x, before=True)
+        output = adapted.base(x, *args, **kwargs)
+        if isinstance(output, tuple):
+            return (self._update(adapted, output[0], x), *output[1:])
+        return self._update(adapted, output, x)
+
+    def forward_trained(self, module: nn.Module, plain: Any, x: Tensor) -> Tensor:
+        """Run a module of the backbone (``plain``: its own forward) with each adapter's weights, on its rows."""
+        self._check(module, x)
+        out = None
+        for name, rows in self._groups(x):
+            with self._weights(name, module):
+                part: Tensor = plain(x if rows is None else x.index_select(0, rows))
+            if rows is None:
+                return part
+            out = part.new_empty(len(x), *part.shape[1:]) if out is None else out
+            out.index_copy_(0, rows, part)
+        assert out is not None
+        return out
+
+    def _update(self, adapted: Adapted, y: Tensor, x: Tensor, *, before: bool = False) -> Tensor:
+        out = y
+        for name, rows in self._groups(y):
+            if name is None or name not in adapted.places or (adapted.places[name].placement == "before") != before:
+                continue
+            source = adapted.captures[name].take() if name in adapted.captures else x
+            with self._weights(name, adapted.base):  # a magnitude reads them
+                if rows is None:
+                    return adapted.update(name, y, source)
+                out = y.clone() if out is y else out
+                out.index_copy_(0, rows, adapted.update(name, y.index_select(0, rows), source.index_select(0, rows)))
+        return out
+
+    def _groups(self, x: Tensor) -> list[tuple[Name, Tensor | None]]:
+        return [(name, None if rows is None else rows.to(x.device)) for name, rows in self.groups]
+
+    @contextmanager
+    def _weights(self, name: Name, module: nn.Module) -> Iterator[None]:
+        """Put an adapter's weights into a module of the backbone for a while."""
+        trained = self.state.adapters[name].trained if name is not None else {}
+        own = dict(module._parameters)
+        for attribute, key in self.trained.get(module, {}).items():
+            module._parameters[attribute] = trained.get(key, self.state.originals.get(key, own[attribute]))
+        try:
+            yield
+        finally:
+            module._parameters.update(own)
+
+    def check_state(self) -> None:
+        """Raise KronaError if the rows of this model can't have adapters of their own."""
+        if self.model.training:
+            raise KronaError("surgery.mixed is for inference, and the model is in training mode: model.eval()")
+        active = self.state.active
+        merged = self.state.merged is not None
+        if merged or (active is not None and self.adapters[active].insertion["train_backbone"]):
+            raise KronaError(
+                f"adapter {active!r} is in the backbone's weights: "
+                f"{'surgery.unmerge(model)' if merged else 'surgery.activate(model, None)'} first"
+            )
+
+    def _check(self, module: nn.Module, x: Tensor) -> None:
+        """Raise KronaError for a forward pass in which the rows would not get their adapters."""
+        if torch.is_grad_enabled():
+            raise KronaError("surgery.mixed is for inference, and gradients are on: with torch.no_grad()")
+        if len(x) != len(self.names) or isinstance(x, nn.Parameter):
+            where = next(public_name(name) for name, other in self.model.named_modules() if other is module)
+            found = "a weight instead of rows" if isinstance(x, nn.Parameter) else amount(len(x), "row")
+            raise KronaError(
+                f"{where} was given {found}, and surgery.mixed has the adapters of {amount(len(self.names), 'row')}. "
+                "Beams are rows: name an adapter for each. Where a backbone reads no rows here, activate one adapter"
+            )
+        if [*map(id, self.state.adapters.values())] != [*map(id, self.adapters.values())]:
+            raise KronaError("an adapter was put in or taken out inside surgery.mixed: end it first")
+        self.check_state()
 
 
 @contextmanager
 def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
-    """Give each row of the forward passes inside its own adapter; ``rows``: their names, None for the bare backbone.
+    """Give each row of the forward passes inside its own adapter: ``rows`` has their names, None the bare backbone.
 
     For inference: the model in eval mode, under ``torch.no_grad()``. Decoding works as with one adapter; beams are rows
-    of their own. Weights of a place's adapters of one kind are held a second time, and once for each row.
+    of their own.
 
     Raises:
-        KronaError: no such adapter, one that trains the whole backbone, a merged one; inside, a forward with another
-            number of rows, in training mode or with gradients.
+        KronaError: an unknown adapter, one that trains the whole backbone, a merged one; inside, a forward pass with
+            another number of rows, in training mode or with gradients.
     """
     state = state_of(model)
-    if state.merged is not None:
-        raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
-    active = state.adapters.get(state.active) if state.active is not None else None
-    if active is not None and active.insertion["train_backbone"]:
-        raise KronaError(
-            f"adapter {state.active!r} is active and trains the whole backbone: surgery.activate(model, None) first"
-        )
-    if any(isinstance(m.__dict__.get("forward"), (PlaceByRow, WeightsByRow)) for m in model.modules()):
+    if state.batch is not None:
         raise KronaError("this model is in surgery.mixed already: `set` of its batch names other rows")
-    if model.training:
-        raise KronaError("rows of several adapters are for inference, and the model is in training mode: model.eval()")
     batch = MixedBatch(model)
+    batch.check_state()
     batch.set(rows)
-    replaced: list[tuple[nn.Module, Any, Any]] = []  # module, its own forward if it had one, the other
+    places = [adapted for _, adapted in adapted_modules(model)]
+    own_forwards = {module: module.__dict__.get("forward") for module in batch.trained}
+    state.batch = batch
+    for adapted in places:
+        adapted.batch = batch
+    for module, own in own_forwards.items():
+        plain = partial(type(module).forward, module) if own is None else own
+        module.__dict__["forward"] = partial(batch.forward_trained, module, plain)
     try:
-        for module, forward in _forwards(model, batch._rows):
-            replaced.append((module, module.__dict__.get("forward"), forward))
-            module.__dict__["forward"] = forward
         yield batch
     finally:
-        for module, own, forward in replaced:
+        state.batch = None
+        for adapted in places:
+            adapted.batch = None
+        for module, own in own_forwards.items():
             del module.__dict__["forward"]
             if own is not None:
                 module.__dict__["forward"] = own
-            for capture in getattr(forward, "captures", ()):
-                capture.handle.remove()
-
-
-def _forwards(model: nn.Module, rows: Rows) -> Iterator[tuple[nn.Module, Any]]:
-    """A forward for each place with branches and for each module with weights that an adapter trains."""
-    names = {module: public_name(name) for name, module in model.named_modules()}
-    trained = _trained(model, rows)
-    for module, own in trained.items():
-        yield module, WeightsByRow(rows, names[module], module, own)
-    for place, adapted in adapted_modules(model):
-        yield adapted, PlaceByRow(rows, public_name(place), adapted, trained.get(adapted.base, {}).get("bias"))
-
-
-def _trained(model: nn.Module, rows: Rows) -> dict[nn.Module, dict[str, str]]:
-    """The modules of the backbone with weights that an adapter trains: attribute → public name."""
-    holders: dict[int, list[tuple[nn.Module, str]]] = {}
-    for module in model.modules():
-        for attribute, parameter in module._parameters.items():
-            holders.setdefault(id(parameter), []).append((module, attribute))
-    state, found = rows.state, dict[nn.Module, dict[str, str]]()
-    held = state.originals | (state.adapters[state.active].trained if state.active is not None else {})
-    adapters = {name: adapter for name, adapter in rows.adapters.items() if name not in rows.whole}
-    for adapter_name, adapter in adapters.items():
-        for name in adapter.trained:
-            if id(held[name]) not in holders:
-                raise KronaError(
-                    f"{name}, which adapter {adapter_name!r} trains, is no longer in the model: its module or weight "
-                    f"was exchanged. Put it back, or surgery.take_out(model, {adapter_name!r})"
-                )
-            for module, attribute in holders[id(held[name])]:
-                found.setdefault(module, {})[attribute] = name
-    return found

@@ -1,4 +1,4 @@
-"""An adapter's update made smaller for a while: 0 is the bare backbone, 1 the model as it was trained."""
+"""Scale an adapter's update temporarily: 0 is the bare backbone, 1 the model as it was trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
+from krona.surgery.activation_capture import watched
 from krona.surgery.insertion import activate
-from krona.surgery.watching import watched
 from krona.surgery.wrapper import adapter_named, state_of
 
 
 @contextmanager
 def scaled(model: nn.Module, scale: float) -> Iterator[None]:
-    """Within, the active adapter's update counts ``scale`` times; after it the model is bit for bit what it was.
+    """Multiply the active adapter's update by ``scale`` inside the context; afterwards the model is bit-identical.
 
-    What the branches change in a place's output is multiplied (in its input, if they stand before it): of a linear
-    method that is ``W + scale · ΔW``, with a non-linearity it is the branch's output times ``scale``. Weights of the
-    backbone that train (LayerNorms, all of full fine-tuning) are interpolated from their originals.
+    What the branches change in the output of a place (its input, for *before*) is multiplied: for a linear method this
+    gives ``W + scale · ΔW``. Weights of the backbone that train (LayerNorms, all of full fine-tuning) are interpolated
+    from their originals.
 
     Raises:
         KronaError: no adapter is active, or its insertion kept no originals (``reversible=False``).

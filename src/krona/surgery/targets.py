@@ -101,8 +101,8 @@ def ends_of(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
     """(d_in, d_out) of a place, or of the part of the model that ends in it."""
-    entrance = adapted.entrances.get(adapter)
-    return widths_of_part(adapted.base, None if entrance is None else entrance.first)
+    capture = adapted.captures.get(adapter)
+    return widths_of_part(adapted.base, None if capture is None else capture.first)
 
 
 def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:

@@ -1,49 +1,48 @@
-"""The wrapper of a backbone's module with branches at it, and the state of a model with adapters in it."""
+"""The wrapper of a backbone's module that carries branches, and the state of a model with adapters."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from krona.kernels.gradients import under_functorch
 from krona.messages import KronaError
-from krona.methods.magnitude import Magnitude
-from krona.surgery.entrance import Entrance
+from krona.surgery.input_capture import InputCapture
 from krona.surgery.layers import matrix_of
-from krona.surgery.merged_backward import without_backward
+from krona.surgery.options import Placement
 
-Placement = Literal["parallel", "sequential", "before"]
 WRAPPER_PARTS = ("base", "branches", "magnitudes")  # of `Adapted`
-Slot = tuple[nn.Module, str]  # a module and its attribute that holds a weight
+Slot = tuple[nn.Module, str]  # a module and the name of its attribute that holds a weight
 
 
 @dataclass(frozen=True)
-class Place:
+class BranchPlacement:
     placement: Placement
     inner_residual: bool
 
 
 @dataclass
 class Insertion:
-    """One inserted adapter: its arguments, and which of the backbone's own weights train with it."""
+    """One inserted adapter: its arguments, and the backbone's own weights that train with it."""
 
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
-    insertion: dict[str, Any]  # the other arguments of `surgery.insert`
+    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
     reversible: bool = True  # the originals of the backbone's weights that train are kept
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
 
     @property
     def irreversible(self) -> bool:
-        """Whether it trains the backbone's own weights and no copy of them is kept."""
+        """Whether it trains the backbone's own weights without keeping a copy of them."""
         return bool(self.trained) and not self.reversible
 
 
 @dataclass
 class Inserted:
-    """The state of a model with adapters in it."""
+    """The state of a model with adapters."""
 
     adapters: dict[str, Insertion] = field(default_factory=dict)
     originals: dict[str, nn.Parameter] = field(default_factory=dict)  # of the weights that train, by name
@@ -52,29 +51,33 @@ class Inserted:
     merged: str | None = None
     own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
     slots: dict[str, list[Slot]] = field(default_factory=dict)  # where the weights that train were at insertion
+    batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
 
 class Adapted(nn.Module):
-    """A module of the backbone with branches beside it, after it or before it.
+    """A module of the backbone with branches.
 
-    *parallel* ``y = base(x) + Σ branch(x)``; *sequential* ``y = base(x)``, then ``y = y + branch(y)``, one by one;
-    *before* ``x = x + branch(x)``, one by one, then ``y = base(x)``. Without the inner residual the last two are
-    ``branch(y)`` and ``branch(x)`` alone. A magnitude rescales the sum of a parallel placement (DoRA).
-    The base may be a linear layer, a LayerNorm, an FFN or an attention block (of a tuple the first is the output); of a
-    part of the model it is the last layer, and x is then the part's input.
+    - *parallel*: ``y = base(x) + Σ branch(x)``. A magnitude rescales the sum (DoRA).
+    - *sequential*: ``y = base(x)``, then ``y = y + branch(y)`` for each branch.
+    - *before*: ``x = x + branch(x)`` for each branch, then ``y = base(x)``.
+
+    Without the inner residual the last two are ``branch(y)`` and ``branch(x)`` alone. The base is a linear layer, a
+    LayerNorm, an FFN or an attention block (whose output may be the first element of a tuple). For a part of the model
+    it is the last layer, and x is the input of the part.
     """
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base
-        self.training = base.training  # a model in eval mode stays in it
-        self.branches = nn.ModuleDict()  # adapter → its branches here
-        self.magnitudes = nn.ModuleDict()  # adapter → its magnitude here, if any
-        self.places: dict[str, Place] = {}
-        self.entrances: dict[str, Entrance] = {}  # adapter → where its part of the model begins, if that is not here
+        self.training = base.training  # a model in eval mode stays in eval mode
+        self.branches = nn.ModuleDict()  # by adapter
+        self.magnitudes = nn.ModuleDict()
+        self.places: dict[str, BranchPlacement] = {}
+        self.captures: dict[str, InputCapture] = {}  # of adapters at the end of a part of the model
         self.active: str | None = None
-        self.inference_form: Any = None  # a `krona.surgery.inference.InferenceForm`
         self.merged = False  # the active adapter is in the base's weight
+        self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
+        self.watch: Callable[[Tensor, Tensor], Tensor | None] | None = None  # see `krona.surgery.activation_capture`
 
     def __getattr__(self, name: str) -> Any:  # T5 reads wo.weight, SelfAttention.compute_bias, … through the wrapper
         try:
@@ -85,112 +88,127 @@ class Adapted(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """A weight that is assigned to the wrapper (``tie_weights``) is the base's."""
+        """Pass a weight that is assigned to the wrapper (``tie_weights``) on to the base."""
         if self.merged:
-            raise KronaError(f"an adapter is merged into this layer's {name}: surgery.unmerge(model) before a new one")
+            raise KronaError(f"An adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        place = self.places.get(self.active) if self.active is not None else None
-        if self.active is None or place is None or self.merged:
+        if self.batch is not None:
+            return self.batch.forward(self, x, *args, **kwargs)
+        name = self.active
+        if name is None or name not in self.places or self.merged:
             y = self.base(x, *args, **kwargs)
-            return without_backward(self, y) if self.merged and torch.is_grad_enabled() else y
-        if self.inference_form is not None and self._at_inference(x):
-            step = self.inference_form.refresh(self)
-            if step is not None:
-                return step(x, *args, **kwargs)
-        branches: Any = self.branches[self.active]
-        entrance = self.entrances.get(str(self.active))
-        if place.placement == "before":
-            return self.base(through(branches, x, place.inner_residual), *args, **kwargs)
-        if entrance is None and self._in_one_step(place, branches):
+            return self._refuse_backward(y) if self.merged and torch.is_grad_enabled() else y
+        if self.places[name].placement == "before":
+            return self.base(self.update(name, x, x), *args, **kwargs)
+        if self._in_one_step(name):
+            branches: Any = self.branches[name]
             return branches[0].beside(self.base, x)
         output = self.base(x, *args, **kwargs)
-        x = x if entrance is None else entrance.take()
-        y = output[0] if isinstance(output, tuple) else output
-        dtype = y.dtype
-        if place.placement == "sequential":
-            y = through(branches, y, place.inner_residual)
+        x = self.captures[name].take() if name in self.captures else x
+        if isinstance(output, tuple):
+            return (self.update(name, output[0], x), *output[1:])
+        return self.update(name, output, x)
+
+    def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
+        """Return ``y``, the output of the base (its input, for *before*), with an adapter's branches applied.
+
+        ``x`` is the input of parallel branches.
+        """
+        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast a branch's last step may be in fp32
+        replacement = None if self.watch is None else self.watch(y, updated)
+        return updated if replacement is None else replacement
+
+    def _with_branches(self, name: str, y: Tensor, x: Tensor) -> Tensor:
+        branches: Any = self.branches[name]
+        place = self.places[name]
+        if place.placement != "parallel":
+            for branch in branches:
+                y = y + branch(y) if place.inner_residual else branch(y)
+            return y
+        first, *others = branches
+        if hasattr(first, "add_to"):
+            y = first.add_to(y, x, *others)
         else:
-            first, *others = branches
-            if hasattr(first, "add_to"):
-                y = first.add_to(y, x, *others)
-            else:
-                for branch in branches:
-                    y = y + branch(x)
-            if self.active in self.magnitudes:
-                delta = sum(branch.delta().detach() for branch in branches)
-                y = self.magnitudes[self.active](y, matrix_of(self.base), delta, self.base.bias)
-        y = y.to(dtype)  # under autocast a branch's last step may be in fp32
-        return (y, *output[1:]) if isinstance(output, tuple) else y
+            for branch in branches:
+                y = y + branch(x)
+        if name in self.magnitudes:
+            delta = sum(branch.delta().detach() for branch in branches)
+            y = self.magnitudes[name](y, matrix_of(self.base), delta, self.base.bias)
+        return y
 
-    def _at_inference(self, x: Tensor) -> bool:
-        return not (self.training or torch.is_grad_enabled() or torch.is_autocast_enabled(x.device.type))
+    def runs(self, name: str) -> bool:
+        """Whether the next forward pass uses an adapter."""
+        return name == self.active if self.batch is None else name in self.batch.names
 
-    def _in_one_step(self, place: Place, branches: nn.ModuleList) -> bool:
+    def _in_one_step(self, name: str) -> bool:
         """Whether the branch and the linear layer beside it can be computed together (``beside``)."""
-        base = self.base
+        base, branches = self.base, self.branches[name]
         return (
             type(base) is nn.Linear
-            and place.placement == "parallel"
-            and len(branches) == 1
-            and hasattr(branches[0], "beside")
-            and str(self.active) not in self.magnitudes
+            and self.places[name].placement == "parallel"
+            and len(branches) == 1  # type: ignore[arg-type]
+            and hasattr(branches[0], "beside")  # type: ignore[index]
+            and name not in self.magnitudes
+            and name not in self.captures
+            and self.watch is None
             and not (base._forward_hooks or base._forward_pre_hooks or base._backward_hooks)
         )
 
-    def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """What an adapter trains here, by public name within this place."""
-        if adapter in self.branches:
-            yield from self.branches[adapter].named_parameters()
-        if adapter in self.magnitudes:
-            yield from self.magnitudes[adapter].named_parameters()
+    def _refuse_backward(self, y: Tensor) -> Tensor:
+        """Let a backward pass through a merged weight raise an error if the branches train: they get no gradients."""
+        name = str(self.active)
+        if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
+            return y
 
-    def put_in(
-        self, adapter: str, branches: nn.ModuleList, place: Place, magnitude: Magnitude | None, entry: nn.Module | None
-    ) -> None:
-        self.branches[adapter] = branches.train(self.training)
-        self.places[adapter] = place
-        if entry is not None:
-            self.entrances[adapter] = Entrance(entry, self, adapter)
-        if magnitude is not None:
-            self.magnitudes[adapter] = magnitude
+        def refuse(gradient: Tensor) -> None:
+            raise KronaError(
+                f"Adapter {name!r} is merged into the weights, so its branches do not train. Call "
+                "surgery.unmerge(model) before a backward pass, or model.requires_grad_(False) if only the gradient "
+                "of the input is needed."
+            )
+
+        if not y.requires_grad and not under_functorch():
+            y.requires_grad_()  # so that every backward pass calls the hook
+        if y.requires_grad:
+            y.register_hook(refuse)  # type: ignore[no-untyped-call]
+        return y
+
+    def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """Iterate over what an adapter trains here, by public name within this place."""
+        for modules in (self.branches, self.magnitudes):
+            if adapter in modules:
+                yield from modules[adapter].named_parameters()
 
     def drop(self, adapter: str) -> None:
+        """Remove an adapter's branches, if there are any."""
         if adapter in self.branches:
             del self.branches[adapter], self.places[adapter]
-        if adapter in self.entrances:
-            self.entrances.pop(adapter).remove()
+        if adapter in self.captures:
+            self.captures.pop(adapter).remove()
         if adapter in self.magnitudes:
             del self.magnitudes[adapter]
 
 
-def through(branches: nn.ModuleList, h: Tensor, inner_residual: bool) -> Tensor:
-    """``h`` through branches one by one."""
-    dtype = h.dtype
-    for branch in branches:
-        h = h + branch(h) if inner_residual else branch(h)
-    return h.to(dtype)
-
-
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The model's modules by name, the outer before the inner: wrappers too, but nothing of an adapter's."""
+    """Iterate over the model's modules by name, the outer before the inner: with wrappers, without branches."""
     seen: set[nn.Module] = set()
     for name, module in model.named_modules(seen):
         if isinstance(module, Adapted):
-            seen.update((module.branches, module.magnitudes))  # the walk does not go into what it has seen
+            seen.update((module.branches, module.magnitudes))  # named_modules skips modules that it has seen
         yield name, module
 
 
 def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """The places that carry branches, by name, the outer before the inner."""
+    """Iterate over the places that carry branches, by name, the outer before the inner."""
     for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
             yield name, module
 
 
 def public_name(name: str) -> str:
-    """A parameter's name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
+    """Return a name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
     parts = name.split(".")
     within = WRAPPER_PARTS[1:]  # an adapter's name follows
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
@@ -203,7 +221,7 @@ def of_an_adapter(name: str) -> bool:
 
 
 def base_of(module: nn.Module) -> nn.Module:
-    """The backbone's module, without the wrapper."""
+    """Return the backbone's module without the wrapper."""
     return module.base if isinstance(module, Adapted) else module
 
 
@@ -214,7 +232,7 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def state_of(model: nn.Module) -> Inserted:
-    """The model's adapters; an error if there are none."""
+    """Return the state of a model with adapters. Raises KronaError for a model without any."""
     state = model.__dict__.get("krona")
     if state is None:
         raise KronaError("no adapter is in this model: surgery.insert(model, …) puts one in")
@@ -223,7 +241,7 @@ def state_of(model: nn.Module) -> Inserted:
 
 
 def adapter_named(model: nn.Module, name: str) -> Insertion:
-    """One of the model's adapters; an error that lists them for another name."""
+    """Return one of the model's adapters. Raises KronaError with their names for another name."""
     adapters = state_of(model).adapters
     if name not in adapters:
         raise KronaError(f"no adapter named {name!r} is in the model; there are: {', '.join(map(repr, adapters))}")

@@ -41,7 +41,6 @@ tokenizer = AutoTokenizer.from_pretrained("{base}")
 trained = krona.load("FOLDER/adapter.safetensors")
 trained.predict([{row}])""",
 }
-LOADING["folded"] = LOADING["merged"]
 USE = {  # by what the class's name has in it
     "Classification": """print(model(**tokenizer({texts}, return_tensors="pt")).logits)""",
     "Seq2Seq": """ids = model.generate(**tokenizer("{text}", return_tensors="pt"), max_new_tokens=8, do_sample=False)

@@ -21,7 +21,6 @@ from krona.config.pooling import write_pooling
 from krona.folders import exported_folder
 from krona.messages import KronaError, did_you_mean
 from krona.outputs.predictions import label_words
-from krona.surgery.folding import fold
 from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,7 +29,6 @@ OPTIONS = {  # for a function that a message of surgery names
     "surgery.bake(model) merges it": "--to merged does it",
     "surgery.bake(model) merges what is linear, and krona.adapters.file.save_adapter(model, FILE) keeps "
     "everything": "--to adapter keeps everything",
-    "krona.adapters.file.save_adapter(model, FILE) keeps the adapter as it is": "--to adapter keeps it as it is",
     "surgery.bake(model) and save_pretrained write the model": "--to merged writes the model",
 }
 SAME = {torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}  # of the largest logit: rounding, no more
@@ -58,7 +56,7 @@ def export(
     """Write a run's model or adapter into a new folder, load it from there, and compare the logits.
 
     Args:
-        to: ``merged`` or ``folded``: a whole model for plain transformers; ``peft``; ``adapter``: krona's own file.
+        to: ``merged``: a whole model for plain transformers; ``peft``; ``adapter``: krona's own file.
         dtype: fp32, bf16 or fp16, of a whole model.
         push: a repository of the Hub that gets the folder.
 
@@ -147,20 +145,6 @@ def _merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     return [f"a whole {type(trained.model).__name__} for plain transformers"]
 
 
-def _folded(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
-    if trained.adapter is None:
-        raise KronaError(f"--to folded: {trained.origin.run_id} has no branches; take --to merged")
-    try:
-        widths = fold(trained.model)
-    except KronaError as error:
-        raise KronaError(f"--to folded: {_as_options(error)}") from error
-    _save(trained, folder, dtype)
-    return [
-        f"a whole {type(trained.model).__name__} for plain transformers, its FFNs {widths.new_width} wide "
-        f"instead of {widths.old_width}"
-    ]
-
-
 def _whole_again(trained: Trained, folder: Path) -> Trained:
     kind: Any = type(trained.model)
     model, keys = kind.from_pretrained(folder, output_loading_info=True, dtype="auto")
@@ -224,7 +208,6 @@ class Form:
 
 FORMS: Mapping[str, Form] = {
     "merged": Form(_merged, _whole_again, whole=True),
-    "folded": Form(_folded, _whole_again, whole=True),
     "peft": Form(_peft, _peft_again),
     "adapter": Form(_adapter, _adapter_again),
 }

@@ -78,8 +78,8 @@ def form_of(model: nn.Module, name: str) -> Form:
 
 def _check(at: At, name: str) -> None:
     kinds = " and ".join(sorted({_kind(type(branch)) for branch in at.branches}))
-    if name in at.adapted.entrances or not is_linear(at.adapted.base):
-        block = "a whole block" if name in at.adapted.entrances else f"a {type(at.adapted.base).__name__}"
+    if name in at.adapted.captures or not is_linear(at.adapted.base):
+        block = "a whole block" if name in at.adapted.captures else f"a {type(at.adapted.base).__name__}"
         raise KronaError(f"{kinds} at {at.label} stands at {block} and no linear layer: {INSTEAD}")
     for branch in at.branches:
         if not hasattr(branch, "delta"):

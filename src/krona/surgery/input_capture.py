@@ -1,15 +1,14 @@
-"""The input of a part of the model, for branches at its end."""
+"""Capture the input of a part of the model for the branches at its end."""
 
 from typing import Any
 
 from torch import Tensor, nn
 
 
-class Entrance:
-    """The beginning of a part of the model whose end carries branches: hands the part's input on to them.
+class InputCapture:
+    """A forward pre-hook of the first module of a part, which keeps the part's input for the wrapper at its end.
 
-    ``last``: the wrapper at the end. It is a hook of the first module of the part, and none of the part's modules: a
-    copy of the model has its own.
+    ``last`` is that wrapper. The hook is not registered as a submodule, so a copy of the model has its own hook.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
@@ -18,14 +17,14 @@ class Entrance:
         first.register_forward_pre_hook(self)
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if self.last.active == self.adapter:
+        if self.last.runs(self.adapter):
             self.x = inputs[0]
 
     def take(self) -> Tensor:
-        """The input of this forward, which is then let go."""
+        """Return the input of this forward pass and release it."""
         x, self.x = self.x, None
         if x is None:
-            raise RuntimeError(f"the forward of this model went past {type(self.first).__name__}, where a part begins")
+            raise RuntimeError(f"the forward pass of this model did not call {type(self.first).__name__}")
         return x
 
     def remove(self) -> None:

@@ -1,11 +1,12 @@
-"""Weights that stand aside while others are in the model: originals, other adapters' copies, merged-over weights.
+"""Swap parameters in and out of a model.
 
-They follow the model (``to``, ``half``, ``cuda``), and come back where their module still is. A weight's slots are the
-modules and attributes that held it at insertion, several for a tied one. What was exchanged since is told apart:
+Parameters that are swapped out are the originals of weights that train, other adapters' copies of them, and weights
+under a merged one. They follow the model (``to``, ``half``, ``cuda``) and return to the slots that held the weight at
+insertion: modules and attributes, several for a tied weight. A model may have changed since:
 
 - A module that left the model took its weights with it: nothing is put back there.
-- A tie that was undone stays undone: the slot that got another weight leaves the others.
-- Another weight in all its slots (``load_state_dict(assign=True)``) counts as the one that was there.
+- A slot of a tied weight that got another weight is left alone: the tie stays undone.
+- Another weight in all slots (``load_state_dict(assign=True)``) counts as the one that was there.
 - A weight of another shape (``resize_token_embeddings``) is an error.
 """
 
@@ -20,7 +21,6 @@ from krona.surgery.wrapper import (
     Inserted,
     Slot,
     adapted_modules,
-    adapter_named,
     backbone_modules,
     of_an_adapter,
     public_name,
@@ -28,8 +28,8 @@ from krona.surgery.wrapper import (
 )
 
 
-class Following:
-    """A model's ``_apply``, which takes the weights that stand aside along.
+class ApplyToAll:
+    """A model's ``_apply``, which casts and moves the parameters that are swapped out too.
 
     It refers to its model weakly, so that the model is freed as soon as it is dropped.
     """
@@ -38,78 +38,76 @@ class Following:
         self.model = weakref.ref(model)
 
     def __call__(self, fn: Any, recurse: bool = True) -> nn.Module:
-        model = self._followed()
+        model = self._model()
         state = state_of(model)
-        slots_of(model, state)
+        current_slots(model, state)
         cast(Any, type(model))._apply(model, fn, recurse)
         if recurse:
-            slots_of(model, state)
+            current_slots(model, state)
             within = {id(p) for p in model.parameters()}
-            records = [(held, key) for held in _records(state) for key in held if id(held[key]) not in within]
-            moved = cast(Any, nn.ParameterList([held[key] for held, key in records]))._apply(fn)
-            for (held, key), parameter in zip(records, moved, strict=True):
-                held[key] = parameter
+            records = [state.originals, state.own_weights, *(adapter.trained for adapter in state.adapters.values())]
+            outside = [(record, key) for record in records for key in record if id(record[key]) not in within]
+            moved = cast(Any, nn.ParameterList([record[key] for record, key in outside]))._apply(fn)
+            for (record, key), parameter in zip(outside, moved, strict=True):
+                record[key] = parameter
         return model
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Following":
-        return Following(memo[id(self._followed())])
+    def __deepcopy__(self, memo: dict[int, Any]) -> "ApplyToAll":
+        return ApplyToAll(memo[id(self._model())])
 
     def __reduce__(self) -> Any:
-        return Following, (self._followed(),)
+        return ApplyToAll, (self._model(),)
 
-    def _followed(self) -> nn.Module:
+    def _model(self) -> nn.Module:
         model = self.model()
         assert model is not None
         return model
 
 
 def follow(model: nn.Module) -> None:
-    """Let the weights that stand aside go where the model goes."""
-    model.__dict__.setdefault("_apply", Following(model))
+    """Let the parameters that are swapped out follow the model's casts and moves."""
+    model.__dict__.setdefault("_apply", ApplyToAll(model))
 
 
 def unfollow(model: nn.Module) -> None:
-    if isinstance(model.__dict__.get("_apply"), Following):
+    if isinstance(model.__dict__.get("_apply"), ApplyToAll):
         del model.__dict__["_apply"]
 
 
-def _records(state: Inserted) -> list[dict[str, nn.Parameter]]:
-    return [state.originals, state.own_weights, *(adapter.trained for adapter in state.adapters.values())]
-
-
-def slots_of(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """The slots in which each of the weights that train still is, with what was exchanged since told apart."""
+def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
+    """Return the slots in which each of the weights that train still is; a weight exchanged in all is taken over."""
     modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)
-    found: dict[str, list[Slot]] = {}
     active = state.adapters[state.active].trained if state.active is not None else {}
+    found: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
-        held = active if name in active else state.originals
-        live = [slot for slot in slots if id(slot[0]) in modules and _in(slot, state, merged) is not None]
-        now = [_in(slot, state, merged) for slot in live]
-        if now and name in held and all(weight is not held[name] for weight in now):
-            held[name] = cast(nn.Parameter, now[0])
-        found[name] = [s for s, weight in zip(live, now, strict=True) if weight is held.get(name, weight)]
+        record = active if name in active else state.originals
+        live = [slot for slot in slots if id(slot[0]) in modules and _weight_in(slot, state, merged) is not None]
+        now = [_weight_in(slot, state, merged) for slot in live]
+        if now and name in record and all(weight is not record[name] for weight in now):
+            record[name] = cast(nn.Parameter, now[0])
+        found[name] = [s for s, weight in zip(live, now, strict=True) if weight is record.get(name, weight)]
     return found
 
 
-def exchange(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
-    """Put the weights that an adapter trains (None: the originals) into the model; ``dry``: only check that it can be.
+def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
+    """Put the weights that an adapter trains (None: the originals) into the model; ``dry`` only checks that it works.
 
     Raises:
-        KronaError: a weight that the adapter trains is no longer in the model, or has another shape. Nothing is
-            exchanged then.
+        KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is
+            unchanged then.
     """
+    slots, merged = current_slots(model, state), _merged_places(model)
     trained = state.adapters[name].trained if name is not None else {}
-    slots, merged = slots_of(model, state), _merged_places(model)
-    check_in_place(name, trained, slots)
+    if name is not None:
+        check_trained(model, name, slots)
     wanted = {key: trained.get(key, state.originals.get(key)) for key in slots}
     for key, parameter in wanted.items():
         for slot in slots[key]:
-            now = _in(slot, state, merged)
+            now = _weight_in(slot, state, merged)
             if parameter is not None and now is not None and now.shape != parameter.shape:
                 raise KronaError(
-                    f"{key} is {tuple(now.shape)} in the model, and what stands aside for it is "
+                    f"{key} is {tuple(now.shape)} in the model, and the weight to swap in is "
                     f"{tuple(parameter.shape)}: it was resized after the insertion. Give it its old size back first"
                 )
     for key, parameter in wanted.items():
@@ -122,9 +120,11 @@ def exchange(model: nn.Module, state: Inserted, name: str | None, *, dry: bool =
                 module._parameters[attribute] = parameter
 
 
-def check_in_place(name: str | None, trained: Mapping[str, nn.Parameter], slots: Mapping[str, list[Slot]]) -> None:
-    """An error if a weight that an adapter trains is no longer in the model."""
-    gone = [key for key in trained if not slots[key]]
+def check_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]] | None = None) -> None:
+    """Raise KronaError if a weight that an adapter trains is no longer in the model."""
+    state = state_of(model)
+    slots = current_slots(model, state) if slots is None else slots
+    gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
             f"{gone[0]}, which adapter {name!r} trains, is no longer in the model: its module was exchanged after the "
@@ -132,19 +132,14 @@ def check_in_place(name: str | None, trained: Mapping[str, nn.Parameter], slots:
         )
 
 
-def check_trained(model: nn.Module, name: str) -> None:
-    """An error if a weight that an adapter trains is no longer in the model; one exchanged by hand is taken over."""
-    check_in_place(name, adapter_named(model, name).trained, slots_of(model, state_of(model)))
-
-
-def copies_of(
+def copy_trained(
     model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
-    """Of each of these weights: its slots, the original, and what trains, a copy of it if ``reversible``.
+    """Return each weight's slots, its original, and the parameter that trains: a copy if ``reversible``.
 
-    Nothing is changed, so that a lack of memory leaves the model as it was.
+    The model is not changed, so that a lack of memory leaves it as it was.
     """
-    owners, kept = _owners(model), slots_of(model, state)
+    owners, kept = _owners(model), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
         slots = kept.get(name) or owners[name]
@@ -157,14 +152,14 @@ def copies_of(
 
 
 def _merged_places(model: nn.Module) -> dict[int, str]:
-    """The layers with a merged weight, by identity: their own weight stands aside under the place's name."""
+    """Return the places of the layers with a merged weight, by the layer's identity."""
     if "krona" not in model.__dict__ or state_of(model).merged is None:
         return {}
     return {id(adapted.base): place for place, adapted in adapted_modules(model) if adapted.merged}
 
 
-def _in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter | None:
-    """The weight in a slot; under a merged weight, the one that it stands for."""
+def _weight_in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter | None:
+    """Return the weight in a slot; where a merged weight is, the backbone's own."""
     module, attribute = slot
     if id(module) in merged and attribute == "weight":
         return state.own_weights[merged[id(module)]]
@@ -172,7 +167,7 @@ def _in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter 
 
 
 def _owners(model: nn.Module) -> dict[str, list[Slot]]:
-    """Every module and attribute that holds a parameter of the backbone: one list for tied ones, under each name."""
+    """Return the slots of every parameter of the backbone, by public name. A tied weight has one list of slots."""
     by_parameter: dict[int, list[Slot]] = {}
     names: dict[str, int] = {}
     for module_name, module in model.named_modules(remove_duplicate=False):
