@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig
 
-from krona.backbones.families import FAMILIES, family_of
+from krona.backbones.families import FAMILIES, find_family
 from krona.backbones.families.decoder import Decoder, positions
 from krona.backbones.families.encoder import Encoder
 from tiny_t5 import batch
@@ -76,7 +76,7 @@ def output(model: nn.Module, seed: int = 0) -> torch.Tensor:
 
 def family_for(model: nn.Module) -> Any:
     """The model's family without a tokenizer: its batches are made of numbers."""
-    kind: Any = family_of(model.config, "tiny")
+    kind: Any = find_family(model.config, "tiny")
     made = kind.__new__(kind)
     made.tokenizer, made.eos, made.targets = SimpleNamespace(pad_token_id=0), 1, ["0", "1"]
     return made

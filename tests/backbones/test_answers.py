@@ -68,7 +68,7 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
             [-float(family.summed_loss(model, batch_of(family, [row], target))) for target in targets] for row in rows
         ]
         plain = family.answers(model, batch, longest=4)
-    answers, scores = family.answers_and_scores(model, batch, targets, longest=4)
+    answers, scores = family.predict_with_scores(model, batch, targets, longest=4)
     assert answers == plain
     assert len(set(answers)) > 1  # else this tests nothing
     assert scores.dtype == torch.float32
@@ -79,11 +79,11 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         torch.testing.assert_close(scores.exp().sum(-1), torch.ones(12))
 
     order = [2, 0, 1][: len(targets)] if len(targets) > 2 else [1, 0]
-    turned = family.answers_and_scores(model, batch, [targets[i] for i in order], longest=4)
+    turned = family.predict_with_scores(model, batch, [targets[i] for i in order], longest=4)
     torch.testing.assert_close(turned[1], scores[:, order])
     assert turned[0] == answers
     for place, row in enumerate(rows[:4]):  # a row alone, without padding
-        (alone,), score = family.answers_and_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
+        (alone,), score = family.predict_with_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
         assert alone == answers[place]
         torch.testing.assert_close(score[0], scores[place], atol=2e-4, rtol=1e-4)
 
@@ -96,7 +96,7 @@ def test_a_single_token_is_what_softmax_gives_it() -> None:
     with torch.no_grad():
         shares = model(input_ids=ids).logits[0].softmax(-1)
     expected = math.log(shares[-2, TARGETS["no"][0]]) + math.log(shares[-1, 1])
-    _, scores = family.answers_and_scores(model, batch_of(family, [row], "no"), ["no"], longest=2)
+    _, scores = family.predict_with_scores(model, batch_of(family, [row], "no"), ["no"], longest=2)
     assert scores.item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -105,6 +105,6 @@ def test_a_regression_has_no_labels_to_score() -> None:
     model = tiny_of("bert", num_labels=1, initializer_range=0.5)
     family.targets = None
     batch = family.collate([{**row, "labels": [0.0]} for row in sources(3)])
-    answers, scores = family.answers_and_scores(model, batch, [], longest=1)
+    answers, scores = family.predict_with_scores(model, batch, [], longest=1)
     assert scores.shape == (3, 0)
     assert answers == family.answers(model, batch, longest=1)

@@ -11,7 +11,7 @@ import tiny_models
 from krona import surgery
 from krona.adapters.file import load_adapter, save_adapter
 from krona.backbones import families
-from krona.backbones.families import FAMILIES, Architecture, decoder, family_of
+from krona.backbones.families import FAMILIES, Architecture, decoder, find_family
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.paths import PROJECT
@@ -106,7 +106,7 @@ def test_the_architecture_that_the_docs_add(method: str, monkeypatch: pytest.Mon
     text = (PROJECT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
     code = text.split("# src/krona/backbones/families/decoder.py\n")[1].split("```")[0]
     with pytest.raises(KronaError, match=r"the architecture 'opt'.*decoder.layers.#.fc1"):
-        family_of(AutoConfig.for_model("opt", **OPT), "mine")
+        find_family(AutoConfig.for_model("opt", **OPT), "mine")
     monkeypatch.setattr(decoder, "ARCHITECTURES", known := dict(decoder.ARCHITECTURES))
     monkeypatch.setattr(families, "FAMILIES", {**FAMILIES, decoder.Decoder: known})
     monkeypatch.setattr(tiny_models, "FAMILIES", {**FAMILIES, decoder.Decoder: known})

@@ -12,7 +12,7 @@ from transformers import AutoConfig
 import one_job
 import tiny_backbones
 from krona.backbones import load, shared
-from krona.backbones.families import family_of
+from krona.backbones.families import find_family
 from krona.backbones.families.decoder import Decoder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -65,13 +65,13 @@ def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: 
     assert tiny_backbones.same(first.bert, other.bert)
     assert 0.01 < first.classifier.weight.std() < 0.04
     assert not first.classifier.bias.any()
-    shared.values_of.cache_clear()
+    shared.cache_for.cache_clear()
     settings = Backbone(name="local", path=str(folders["bert"]))
     for seed, alone in ((0, first), (1, other)):  # a sweep's jobs share weights, and not heads
         assert tiny_backbones.same(shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
     assert loaded(folders["bert"], name="mnli").model.classifier.out_features == 3
     assert loaded(folders["bert"], name="stsb").model.classifier.out_features == 1
-    shared.values_of.cache_clear()
+    shared.cache_for.cache_clear()
 
 
 def test_an_encoder_reads_the_texts_by_themselves(folders: dict[str, Path]) -> None:
@@ -164,7 +164,7 @@ def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) ->
         loaded(folders["llama"], architecture="bert")
     vit = AutoConfig.for_model("vit", hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
     with pytest.raises(KronaError, match=r"the architecture 'vit'.*docs/adding-a-backbone.md.*layers.#.*q_proj"):
-        family_of(vit, "mine")
+        find_family(vit, "mine")
 
 
 def test_a_folder_of_another_model_than_the_yaml_describes(folders: dict[str, Path]) -> None:

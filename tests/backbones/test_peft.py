@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from krona import surgery
-from krona.backbones.families import places_of
+from krona.backbones.families import target_patterns
 from krona.backbones.with_method import insert_method
 from tiny_models import output, tiny
 from tiny_t5 import disturb, settings
@@ -25,7 +25,7 @@ IA3 = {"scale": ("ia3_l.default", lambda p: p)}
 
 def config_of(method: str, model: Any) -> Any:
     def at(*words: str) -> list[str]:
-        patterns = list(places_of(model, words))
+        patterns = list(target_patterns(model, words))
         return surgery.find_places(model, patterns)
 
     if method == "ia3":

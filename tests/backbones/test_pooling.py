@@ -17,7 +17,7 @@ from krona.adapters.file import OtherBackboneError, load_adapter
 from krona.adapters.find import find
 from krona.adapters.load import load as load_run
 from krona.backbones import load
-from krona.backbones.families import architecture_of
+from krona.backbones.families import find_architecture
 from krona.backbones.with_method import insert_method
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone
@@ -183,7 +183,7 @@ def test_a_run_keeps_its_pooling(runs: dict[str, Any]) -> None:
     assert (result.config["backbone"]["pooling"], result.head_params) == ("mean", 66)
     assert result.dev_curve[-1]["loss"] < result.dev_curve[0]["loss"]
     trained = load_run(runs["mean"].folder)
-    assert architecture_of(trained.model).head == ["classifier"]
+    assert find_architecture(trained.model).head == ["classifier"]
     rows = [{"sentence1": "the cat sat", "sentence2": "no"}]
     before = trained.predict(rows)[0].probabilities
     surgery.merge(trained.model)

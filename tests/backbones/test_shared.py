@@ -14,7 +14,7 @@ from tiny_t5 import snapshot
 
 @pytest.fixture(autouse=True)
 def nothing_kept() -> None:
-    shared.values_of.cache_clear()
+    shared.cache_for.cache_clear()
 
 
 def results(
@@ -35,9 +35,9 @@ def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> N
     alone = {}
     for job in jobs:
         alone |= results([job], tiny_folder, tmp_path, f"alone-{job[0]}", multirun=False)
-        shared.values_of.cache_clear()
+        shared.cache_for.cache_clear()
     together = results(jobs, tiny_folder, tmp_path, "together", multirun=True)
-    shared.values_of.cache_clear()
+    shared.cache_for.cache_clear()
     turned = results(jobs[::-1], tiny_folder, tmp_path, "turned", multirun=True)
     assert together == turned == alone
     assert len(alone) == 4
@@ -75,5 +75,5 @@ def test_a_few_are_kept() -> None:
         return key
 
     for key in "abacab":
-        assert shared.kept("letters", 2, key, lambda key=key: make(key)) == key
+        assert shared.cached("letters", 2, key, lambda key=key: make(key)) == key
     assert "".join(made) == "abcb"

@@ -19,7 +19,7 @@ from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
 from krona.outputs.result import read_result
-from krona.training.ranks import RankLostError, Ranks, _buckets, joined, my_rank, processes_of_run, require_one_launch
+from krona.training.ranks import RankLostError, Ranks, _buckets, join_ranks, my_rank, num_processes, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files
 from tiny_backbone import write_backbone
@@ -231,21 +231,21 @@ def by_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ranks_that_never_come(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.training.ranks.PATIENCE", timedelta(seconds=1))
     by_torchrun(monkeypatch)
-    with pytest.raises(RankLostError, match="another process of this run"), joined(devices=2, accelerator="cpu"):
+    with pytest.raises(RankLostError, match="another process of this run"), join_ranks(devices=2, accelerator="cpu"):
         pass
 
 
 def test_who_started_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (my_rank(), processes_of_run()) == (0, 1)
+    assert (my_rank(), num_processes()) == (0, 1)
     require_one_launch(["-m", "seed=0,1"])
     monkeypatch.setenv("SLURM_PROCID", "0")
     monkeypatch.setenv("SLURM_NTASKS", "3")  # as a batch script has it: no rank of anything
-    assert processes_of_run() == 1
+    assert num_processes() == 1
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     monkeypatch.setenv("SLURM_PROCID", "2")
-    assert (my_rank(), processes_of_run()) == (2, 3)
+    assert (my_rank(), num_processes()) == (2, 3)
     require_one_launch(["seed=0"])
     with pytest.raises(KronaError, match="-m in each of 3 processes"):
         require_one_launch(["-m", "seed=0,1"])
     by_torchrun(monkeypatch)
-    assert (my_rank(), processes_of_run()) == (0, 2)
+    assert (my_rank(), num_processes()) == (0, 2)

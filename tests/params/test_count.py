@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 import one_job
-from krona.backbones.families import architecture_of
+from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
 from krona.cli.krona import app
 from krona.config import check
@@ -133,7 +133,7 @@ def test_counts_of_other_backbones_are_the_librarys(backbone: str) -> None:
     full, lora, untuned = tables.rows(backbone, ["method=full,lora,untuned"])[0]
     settings = check.settings(one_job.config(f"backbone={backbone}", "data=sample", "task=sample_rte")).backbone
     model = meta_model(settings)
-    encoder = architecture_of(model).head
+    encoder = find_architecture(model).head
     own = model.base_model if encoder else model
     published = full.trainable_params
     assert published == PUBLISHED[backbone]

@@ -50,7 +50,7 @@ def test_measuring_what_was_learned_changes_nothing_else(
     (summary,) = summaries(folder.parent)
     assert isinstance(summary, Result)
     assert summary.learned == {key: value for key, value in result.learned.items() if key != "by_place"}
-    monkeypatch.setattr(run_module, "what_was_learned", lambda *_: None)
+    monkeypatch.setattr(run_module, "measure_updates", lambda *_: None)
     other, plain, _ = finished(composed, tmp_path / "plain")
     assert plain.learned is None
     assert scores(plain) == scores(result)

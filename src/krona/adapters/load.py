@@ -20,7 +20,7 @@ from krona.adapters.file import METHODS, load_adapter, read_header
 from krona.adapters.find import Found, find
 from krona.adapters.origin import Origin
 from krona.adapters.tensors import read_tensors
-from krona.backbones.families import Family, room_of
+from krona.backbones.families import Family, max_positions
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.config.choices import own_branches
@@ -118,7 +118,7 @@ class Trained:
             if not targets:
                 texts = self.family.answers(self.model, batch, longest=longest)
                 return [Prediction(text.strip(), words.get(text.strip()), {}) for text in texts]
-            texts, scores = self.family.answers_and_scores(self.model, batch, targets, longest=longest)
+            texts, scores = self.family.predict_with_scores(self.model, batch, targets, longest=longest)
         shares = scores.softmax(-1).tolist()
         named = [words[target] for target in targets]
         answers = [text.strip() for text in texts]
@@ -159,7 +159,7 @@ def load(
     branch = None if found.adapter is None else branch_of(found.adapter)
     loaded = shared_backbone(settings, task, seed=origin.seed, bf16=origin.precision == "bf16-frozen")
     model: Any = loaded.model
-    loaded.family.check_length(room_of(model.config), source=origin.max_source_length, answer=0)
+    loaded.family.check_length(max_positions(model.config), source=origin.max_source_length, answer=0)
     if found.adapter is not None:
         load_adapter(model, found.adapter, branch=branch)
         if origin.precision == "bf16-frozen":

@@ -11,7 +11,7 @@ SIZES = (  # as the configs of the architectures name them
 )  # fmt: skip
 
 
-def description(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
+def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
     """``architecture``, ``parameters`` and those of the ``sizes`` that its config has, as JSON holds them."""
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}

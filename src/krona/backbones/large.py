@@ -33,14 +33,14 @@ def shard_frozen(model: Any, *, device: int | None) -> None:
 
     mesh = init_device_mesh("cpu" if device is None else "cuda", (dist.get_world_size(),))
     trained = {parameter for parameter in model.parameters() if parameter.requires_grad}
-    for block in blocks_of(model):
+    for block in iter_blocks(model):
         fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=trained)
 
 
-def blocks_of(model: nn.Module) -> Iterator[nn.Module]:
+def iter_blocks(model: nn.Module) -> Iterator[nn.Module]:
     """The blocks of a model's stacks: what its outermost lists of modules hold."""
     for module in model.children():
         if isinstance(module, nn.ModuleList):
             yield from module
         else:
-            yield from blocks_of(module)
+            yield from iter_blocks(module)

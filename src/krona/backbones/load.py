@@ -12,10 +12,10 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from krona.backbones.families import Family, architecture_named, architecture_of, family_of
+from krona.backbones.families import Family, find_architecture, find_family, get_architecture
 from krona.backbones.families.pooling import pooled_class, pools
-from krona.backbones.model_config import config_of, hub_or_cache, name_of, source_of
-from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, require_folders
+from krona.backbones.model_config import build_config, hub_name_or_folder, hub_or_cache_only, model_name
+from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, require_folders
 from krona.backbones.tokenizer import load_tokenizer
 from krona.config.settings import Backbone
 from krona.messages import KronaError, amount
@@ -46,11 +46,11 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         KronaError: a folder that is not there, an architecture of no family, a damaged file, no network.
     """
     require_folders(settings)
-    folder = folder_of(settings)
+    folder = find_folder(settings)
     new: tuple[str, ...] = ()
-    with hub_or_cache(settings):
-        config = config_of(settings, folder, task, own=settings.pretrained)
-        family = family_of(config, name_of(settings))
+    with hub_or_cache_only(settings):
+        config = build_config(settings, folder, task, own=settings.pretrained)
+        family = find_family(config, model_name(settings))
         tokenizer = load_tokenizer(settings)
         reader = family(task, tokenizer)
         if settings.pretrained:
@@ -61,7 +61,7 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     draw(model, new, seed=seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"the tokenizer has {len(tokenizer)} pieces, the backbone {name_of(settings)} embeds "
+            f"the tokenizer has {len(tokenizer)} pieces, the backbone {model_name(settings)} embeds "
             f"{model.config.vocab_size}: they do not belong together"
         )
     return Loaded(model=model, tokenizer=tokenizer, family=reader, new_weights=new)
@@ -86,7 +86,9 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
     try:
         model: PreTrainedModel = _class_of(config, settings)(config)
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        wrong = f"backbone.sizes={dict(settings.sizes or {})}" if folder_of(settings) is None else name_of(settings)
+        wrong = (
+            f"backbone.sizes={dict(settings.sizes or {})}" if find_folder(settings) is None else model_name(settings)
+        )
         raise KronaError(f"{wrong}: no {config.model_type} can be built: {type(error).__name__}: {error}") from error
     finally:
         torch.set_default_dtype(kept)
@@ -99,10 +101,10 @@ def _untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrainedMode
 
 
 def _class_of(config: Any, settings: Backbone) -> Any:
-    library = family_of(config, name_of(settings)).auto._model_mapping[type(config)]
+    library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
     if not pools(config):
         return library
-    return pooled_class(library, tuple(architecture_named(config.model_type).head))
+    return pooled_class(library, tuple(get_architecture(config.model_type).head))
 
 
 def untie_head(model: Any) -> None:
@@ -116,8 +118,8 @@ def untie_head(model: Any) -> None:
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
     """The backbone with random weights, drawn by torch's generator; without a tokenizer."""
     require_folders(settings)
-    with hub_or_cache(settings):
-        config = config_of(settings, folder_of(settings), task)
+    with hub_or_cache_only(settings):
+        config = build_config(settings, find_folder(settings), task)
     return _untrained(config, settings, bf16=False)
 
 
@@ -131,7 +133,7 @@ def _pretrained(
     settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
     """The model with its checkpoint's weights, and the names of its head's weights that the checkpoint lacks."""
-    what = f"the weights of {name_of(settings)}"
+    what = f"the weights of {model_name(settings)}"
     log: Any = transformers_logging  # untyped
     kind: Any = _class_of(config, settings)
     if bf16:
@@ -142,20 +144,23 @@ def _pretrained(
     log.set_verbosity_error()  # it reports keys that do not fit as a warning: here they are an error
     try:
         tensors = _tensors_of(folder) if bf16 and folder is not None else {}
-        source: dict[str, Any] = {"config": config, "revision": settings.revision, **gguf_of(settings)}
+        source: dict[str, Any] = {"config": config, "revision": settings.revision, **gguf_arguments(settings)}
         if tensors:
             source |= {"state_dict": tensors}
         # of a GGUF file the library shows a progress bar that can't be turned off
-        with redirect_stderr(StringIO()) if gguf_of(settings) else nullcontext():
+        with redirect_stderr(StringIO()) if gguf_arguments(settings) else nullcontext():
             model, keys = kind.from_pretrained(
-                None if tensors else source_of(settings, folder), **source, dtype=dtype, output_loading_info=True,
+                None if tensors else hub_name_or_folder(settings, folder),
+                **source,
+                dtype=dtype,
+                output_loading_info=True,
                 ignore_mismatched_sizes=True,
-            )  # fmt: skip
+            )
     except Exception as error:  # safetensors, json, torch and the Hub each raise their own
         raise download_error(what, error, WAYS_OUT) from error
     finally:
         log.set_verbosity(shown)
-    heads = tuple(f"{name}." for name in architecture_of(model).head)
+    heads = tuple(f"{name}." for name in find_architecture(model).head)
     new = tuple(name for name, _ in model.named_parameters() if name in keys["missing_keys"] and name.startswith(heads))
     for name, there, needed in keys["mismatched_keys"]:
         if name.startswith(heads or ("a head",)):

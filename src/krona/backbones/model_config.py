@@ -6,9 +6,9 @@ from typing import Any
 
 from transformers import AutoConfig
 
-from krona.backbones.families import FAMILIES, architecture_named, family_of
+from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.families.pooling import set_pooling
-from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, needs_hub
+from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, needs_hub
 from krona.config.pooling import folder_pooling
 from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
@@ -16,38 +16,38 @@ from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
 
 
-def name_of(settings: Backbone) -> str:
+def model_name(settings: Backbone) -> str:
     return settings.path or settings.name
 
 
 def has_head(settings: Backbone) -> bool:
     """Whether the backbone gets a head that is new on each task."""
-    with hub_or_cache(settings):
-        config = config_of(settings, folder_of(settings), None)
-    return bool(architecture_named(config.model_type).head)
+    with hub_or_cache_only(settings):
+        config = build_config(settings, find_folder(settings), None)
+    return bool(get_architecture(config.model_type).head)
 
 
-def outputs_of(task: Task) -> int:
+def num_outputs(task: Task) -> int:
     """How many outputs a head has for a task: its classes, or one number."""
     targets = task.target_strings()
     return 1 if targets is None else len(targets)
 
 
-def config_of(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
     """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
     of_sizes = settings.sizes is not None and folder is None and not own
     config = _of_sizes(settings) if of_sizes else _read(settings, folder)
     kind = getattr(config, "model_type", None)
     if settings.architecture is not None and kind != settings.architecture:
         raise KronaError(
-            f"backbone {name_of(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: take "
-            "backbone=local, or the YAML of that architecture"
+            f"backbone {model_name(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: "
+            "take backbone=local, or the YAML of that architecture"
         )
-    family_of(config, name_of(settings))
+    find_family(config, model_name(settings))
     _check_sizes(settings, config)
-    set_pooling(config, _pooling(settings), architecture_named(config.model_type), name_of(settings))
+    set_pooling(config, _pooling(settings), get_architecture(config.model_type), model_name(settings))
     if task is not None:
-        config.num_labels = outputs_of(task)
+        config.num_labels = num_outputs(task)
     return config
 
 
@@ -90,19 +90,19 @@ def _of_sizes(settings: Backbone) -> Any:
 def _read(settings: Backbone, folder: Path | None) -> Any:
     try:
         return AutoConfig.from_pretrained(
-            source_of(settings, folder),
+            hub_name_or_folder(settings, folder),
             revision=settings.revision,
             trust_remote_code=False,  # null: the library asks at the terminal
-            **gguf_of(settings),
+            **gguf_arguments(settings),
         )
     except Exception as error:  # JSON, the Hub and its client each raise their own
-        raise download_error(f"the config of {name_of(settings)}", error, WAYS_OUT) from error
+        raise download_error(f"the config of {model_name(settings)}", error, WAYS_OUT) from error
 
 
-def source_of(settings: Backbone, folder: Path | None) -> str:
+def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
     return settings.name if folder is None else str(folder)
 
 
-def hub_or_cache(settings: Backbone) -> AbstractContextManager[Any]:
+def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
     """Only the cache if the Hub can't be reached: the libraries' retries would take half a minute."""
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()

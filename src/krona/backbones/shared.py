@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from krona.backbones import load
-from krona.backbones.model_config import has_head, outputs_of
+from krona.backbones.model_config import has_head, num_outputs
 from krona.backbones.source import fingerprint
 from krona.config.settings import Backbone
 from krona.tasks import Task
@@ -24,13 +24,13 @@ Model = TypeVar("Model", bound=nn.Module)
 
 
 @cache
-def values_of(kind: str) -> OrderedDict[Hashable, Any]:
+def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
     return OrderedDict()
 
 
-def kept(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
+def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
     """``make()``, or its value if it is among the last ``limit`` of this kind that this process used."""
-    values = values_of(kind)
+    values = cache_for(kind)
     if key not in values:
         while len(values) >= limit:  # before the next is made: two backbones may not fit
             values.popitem(last=False)
@@ -43,11 +43,11 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
     """A backbone with its own modules over weights that this process may have loaded before."""
     drawn = None if settings.pretrained else seed
     content = fingerprint(settings)
-    with_head = kept("has a head", 8, (content, settings.name), lambda: has_head(settings))
+    with_head = cached("has a head", 8, (content, settings.name), lambda: has_head(settings))
     sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    width = outputs_of(task) if with_head else None
+    width = num_outputs(task) if with_head else None
     key = (content, settings.name, sizes, settings.tied_head, settings.pooling, drawn, bf16, width)
-    loaded: load.Loaded = kept("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
+    loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
     load.draw(model, loaded.new_weights, seed=seed)
     return replace(loaded, model=model, family=type(loaded.family)(task, loaded.tokenizer))

@@ -18,7 +18,7 @@ def fingerprint(settings: Backbone) -> str:
 
     It never fails, so that every run has an id: loading then says what is wrong.
     """
-    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    folder, texts = find_folder(settings), tokenizer_folder(settings)
     tokenizer = f" tokenizer {_folder_hash(texts, weights=False)}" if texts not in (None, folder) else ""
     if not settings.pretrained:
         what = _folder_hash(folder, weights=False) if folder else json.dumps(dict(settings.sizes or {}), sort_keys=True)
@@ -28,7 +28,7 @@ def fingerprint(settings: Backbone) -> str:
     return f"hub {settings.name}@{settings.revision or 'main'}{tokenizer}"
 
 
-def folder_of(settings: Backbone) -> Path | None:
+def find_folder(settings: Backbone) -> Path | None:
     """The folder of a backbone; None if it comes from the Hub or from sizes alone."""
     if settings.name == "nano" and settings.path is None:
         return NANO
@@ -38,9 +38,9 @@ def folder_of(settings: Backbone) -> Path | None:
     return path.parent if path.suffix == ".gguf" and path.is_file() else path
 
 
-def gguf_of(settings: Backbone) -> dict[str, str]:
+def gguf_arguments(settings: Backbone) -> dict[str, str]:
     """``gguf_file`` for transformers, where the backbone is a GGUF file or a folder with one and no config.json."""
-    folder = folder_of(settings)
+    folder = find_folder(settings)
     if folder is None or settings.path is None or not folder.is_dir():
         return {}
     files = [Path(settings.path)] if settings.path.endswith(".gguf") else sorted(folder.glob("*.gguf"))
@@ -61,23 +61,23 @@ def tokenizer_folder(settings: Backbone) -> Path | None:
     """
     if settings.tokenizer is not None:
         return Path(settings.tokenizer).expanduser()
-    folder = folder_of(settings)
+    folder = find_folder(settings)
     return NANO if folder is None and not settings.pretrained and settings.sizes is not None else folder
 
 
 def needs_hub(settings: Backbone) -> bool:
     """Whether anything of the backbone comes from the Hub."""
-    return folder_of(settings) is None and (settings.pretrained or tokenizer_folder(settings) is None)
+    return find_folder(settings) is None and (settings.pretrained or tokenizer_folder(settings) is None)
 
 
 def require_folders(settings: Backbone) -> None:
     """Raise `KronaError` if a named folder does not exist or has no model."""
-    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    folder, texts = find_folder(settings), tokenizer_folder(settings)
     if folder is not None and not folder.is_dir():
         raise KronaError(
             f"backbone.path={settings.path or folder}: {'not a folder' if folder.exists() else 'no such folder'}"
         )
-    if folder is not None and not gguf_of(settings) and not (folder / "config.json").is_file():
+    if folder is not None and not gguf_arguments(settings) and not (folder / "config.json").is_file():
         raise KronaError(
             f"backbone.path={settings.path or folder}: no config.json in it, so it is no transformers model; "
             "there should be config.json, model.safetensors and a tokenizer"

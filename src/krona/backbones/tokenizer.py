@@ -5,21 +5,21 @@ import json
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from krona.backbones.source import WAYS_OUT, folder_of, gguf_of, tokenizer_folder
+from krona.backbones.source import WAYS_OUT, find_folder, gguf_arguments, tokenizer_folder
 from krona.config.settings import Backbone
 from krona.tasks.hub import download_error
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
     """A backbone's tokenizer, from its own folder, another one or the Hub. Raises KronaError."""
-    folder, texts = folder_of(settings), tokenizer_folder(settings)
+    folder, texts = find_folder(settings), tokenizer_folder(settings)
     what = f"the tokenizer of {texts or settings.name}"
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             settings.name if texts is None else str(texts),
             revision=settings.revision if texts is None else None,
             trust_remote_code=False,
-            **(gguf_of(settings) if texts == folder else {}),
+            **(gguf_arguments(settings) if texts == folder else {}),
         )
     except Exception as error:  # each tokenizer backend raises its own
         raise download_error(what, error, WAYS_OUT) from error

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from krona import surgery
-from krona.backbones.families import architecture_of, places_of
+from krona.backbones.families import find_architecture, target_patterns
 from krona.config.check import PLACEMENT_KEYS, TRAINS
 from krona.config.settings import Method
 from krona.config.targets import find
@@ -29,7 +29,7 @@ def insert_method(
     if method.branch is None:
         surgery.insert(model, reversible=reversible, **placement)
         return {}, []
-    shared = architecture_of(model).fused(method.placement["target_modules"])
+    shared = find_architecture(model).fused(method.placement["target_modules"])
     branch = branch_class(method.branch)
     config: dict[str, Any] = dict(method.branch_config)
     notes: list[str] = []
@@ -64,12 +64,12 @@ def branch_class(path: str) -> type[nn.Module]:
 
 def placed(model: nn.Module, method: Method) -> dict[str, Any]:
     """The method's places in the backbone's own names, and the backbone's head: arguments of `surgery.insert`."""
-    architecture = architecture_of(model)
+    architecture = find_architecture(model)
     found: dict[str, Any] = {"head": architecture.head} if architecture.head else {}
     words = method.placement.get("target_modules")
     if not words or not architecture.names:
         return found
-    places = places_of(model, words)
+    places = target_patterns(model, words)
     found["target_modules"] = list(places)
     how = method.placement.get("placement", "parallel")
     if not isinstance(how, str) and len(how) == len(words):  # one for each word: one for each pattern

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
-from krona.backbones.families import Batch, Family, architecture_of, family_of, places_of
+from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.load import random_model
-from krona.backbones.source import folder_of
+from krona.backbones.source import find_folder
 from krona.backbones.with_method import insert_method
 from krona.bench.settings import Entrant
 from krona.config.settings import Backbone
@@ -45,7 +45,7 @@ class Labels:
 
 def frozen(settings: Backbone, *, seed: int) -> Any:
     """A backbone of random weights, all frozen. Raises KronaError for one whose sizes are not known here."""
-    if settings.sizes is None and folder_of(settings) is None:
+    if settings.sizes is None and find_folder(settings) is None:
         raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes; t5_base, for one, has")
     torch.manual_seed(seed)
     return random_model(settings, TASK).requires_grad_(False)
@@ -53,7 +53,7 @@ def frozen(settings: Backbone, *, seed: int) -> Any:
 
 def family_for(model: Any) -> Family:
     """The family of a model of random weights, for a task of two classes."""
-    return family_of(model.config, "of the bench")(TASK, Labels(model.config.vocab_size))
+    return find_family(model.config, "of the bench")(TASK, Labels(model.config.vocab_size))
 
 
 def twin(model: nn.Module) -> Any:
@@ -86,7 +86,7 @@ def with_our_modules(model: nn.Module) -> Any:
 def with_layer_norms(model: nn.Module) -> Any:
     """The same, with LayerNorm weights that train, and a new head's, as with every method."""
     tuned = twin(model)
-    surgery.insert(tuned, head=architecture_of(tuned).head)
+    surgery.insert(tuned, head=find_architecture(tuned).head)
     return tuned
 
 
@@ -110,8 +110,8 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
         return {}
     from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
 
-    beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=architecture_of(model).head)
-    patterns = list(places_of(model, ["q", "v"]))
+    beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=find_architecture(model).head)
+    patterns = list(target_patterns(model, ["q", "v"]))
 
     def build(config: Any) -> Any:
         try:

@@ -14,7 +14,7 @@ import torch
 from transformers import AutoTokenizer
 
 from krona import tasks
-from krona.backbones.families import Batch, Family, family_of
+from krona.backbones.families import Batch, Family, find_family
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.bench.contestants import frozen, training_step, with_method
 from krona.bench.rounds import timed_rounds
@@ -50,7 +50,7 @@ def measure(work: Work) -> list[Row]:
             f"bench.options.tokenizer={tokenizer_folder}: it has {len(tokenizer)} pieces, {options.backbone} embeds "
             f"{model.config.vocab_size}: they do not belong together"
         )
-    family = family_of(model.config, options.backbone)
+    family = find_family(model.config, options.backbone)
     families = {task.name: family(task, tokenizer) for task in named}
     read = {task.name: _tokens(task, data, families[task.name], cache) for task in named}
     for name, tokens in read.items():

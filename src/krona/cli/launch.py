@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from krona.config.choices import named_targets, put_aside_other_launchers
 from krona.config.hydra_folders import refuse_rerun
 from krona.config.overrides import explain, normalised
-from krona.jobs.processes import PARENT, Interrupted, end_with_parent, interrupt, leave, leave_interrupted
+from krona.jobs.processes import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
 from krona.messages import KronaError
 from krona.paths import allow_own, hide_working_directory
 from krona.screen import as_typed
@@ -47,7 +47,7 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
             leave(0)
         main()
     except (Interrupted, KeyboardInterrupt) as error:
-        leave_interrupted(error)
+        exit_interrupted(error)
     except SystemExit as error:
         if isinstance(error.code, str):
             _fail(error.code)

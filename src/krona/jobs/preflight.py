@@ -13,7 +13,7 @@ from krona.messages import KronaError, amount
 from krona.tasks import hub
 from krona.tasks.sources import require_files
 from krona.training.machine import cpu_count
-from krona.training.ranks import processes_of_run
+from krona.training.ranks import num_processes
 
 LOADERS_PER_CORE = 8
 WAYS_OUT = (
@@ -89,7 +89,7 @@ def _hub(settings: Run) -> None:
 
 def _device(settings: Run) -> None:
     kind, count = devices_here(settings.trainer)
-    wanted, processes = devices_wanted(settings.trainer), processes_of_run()
+    wanted, processes = devices_wanted(settings.trainer), num_processes()
     if wanted > count and processes == 1:  # srun may show each of its processes its own device only
         what = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
@@ -154,7 +154,7 @@ def _sharding(settings: Run) -> None:
             f"trainer.strategy=fsdp: {settings.method.name} freezes nothing, and only what is frozen is sharded: "
             "trainer.strategy=ddp"
         )
-    if max(devices_wanted(settings.trainer), processes_of_run()) == 1:
+    if max(devices_wanted(settings.trainer), num_processes()) == 1:
         raise KronaError("trainer.strategy=fsdp: sharding needs trainer.devices=2 or more")
 
 
@@ -200,17 +200,17 @@ def devices_here(trainer: Trainer) -> tuple[str, int]:
 
 def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     """Insert the method into the backbone without weights: reports factors and targets that don't fit."""
-    if source.folder_of(settings.backbone) is None and settings.backbone.sizes is None:
+    if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
-    from krona.backbones.families import family_of, room_of
+    from krona.backbones.families import find_family, max_positions
     from krona.backbones.held_out import objective_of
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
     if settings.trainer.measure_forgetting:
-        objective_of(family_of(model.config, settings.backbone.name))
-    room = room_of(model.config)
+        objective_of(find_family(model.config, settings.backbone.name))
+    room = max_positions(model.config)
     if room is not None and settings.max_source_length > room:
         raise KronaError(
             f"max_source_length={settings.max_source_length}: the backbone {settings.backbone.name} has {room} "

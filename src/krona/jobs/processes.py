@@ -63,8 +63,8 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
     try:
         yield started
     except (Interrupted, KeyboardInterrupt) as error:
-        _wait_all(started, forward_signal=signal_of(error) == signal.SIGTERM)
-        leave_interrupted(error, announce=announce)
+        _wait_all(started, forward_signal=signal_number(error) == signal.SIGTERM)
+        exit_interrupted(error, announce=announce)
     except BaseException:
         _terminate(started)
         _wait_all(started, forward_signal=False)
@@ -118,16 +118,16 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def signal_of(stop: BaseException) -> int:
+def signal_number(stop: BaseException) -> int:
     """The number of the signal that raised `Interrupted` or ``KeyboardInterrupt``."""
     return int(stop.args[0]) if stop.args else int(signal.SIGINT)
 
 
-def leave_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
+def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
     """Exit with 128 + the signal's number, after the line that says how to resume."""
     if announce:
         print("interrupted: the same command resumes it", file=sys.stderr)
-    leave(128 + signal_of(stop))
+    leave(128 + signal_number(stop))
 
 
 def quiet_libraries() -> None:

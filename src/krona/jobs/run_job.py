@@ -25,7 +25,7 @@ from krona.outputs.provenance import provenance
 from krona.outputs.result import Result, Status, now, write_result
 from krona.screen import say
 from krona.training.machine import device_name
-from krona.training.ranks import RankLostError, Ranks, joined, processes_of_run
+from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 
 AfterEpoch = Callable[[Any], None]  # called with the learner
 
@@ -67,8 +67,8 @@ def run_job(
 def run_spec(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
     """Run a job in this process, in one process per device, or as a rank that was started for it."""
     devices = devices_wanted(spec.settings.trainer)
-    if processes_of_run() > 1:
-        with joined(devices=devices, accelerator=devices_here(spec.settings.trainer)[0]) as ranks:
+    if num_processes() > 1:
+        with join_ranks(devices=devices, accelerator=devices_here(spec.settings.trainer)[0]) as ranks:
             return _lead(spec, ranks, console, after_epoch) if ranks.first else _follow(spec, ranks)
     if devices == 1:
         return _lead(spec, Ranks(), console, after_epoch)
@@ -148,7 +148,7 @@ def _run_claimed(
         return Job(spec.run_id, "failed", folder, result, str(error))
     except Exception as error:
         log.write(traceback.format_exc())
-        message = _in_words(error)
+        message = format_error(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
             message += f" (the trace is in {folder / 'train.log'})"
@@ -188,10 +188,10 @@ def _record_interrupt(result: Result, folder: Path, claim: Claim, console: Conso
     try:
         _finish(result, folder, claim, "interrupted", None)
     except Exception as error:
-        say(console, f"{result.run_id}: its interrupt is not recorded: {_in_words(error)}")
+        say(console, f"{result.run_id}: its interrupt is not recorded: {format_error(error)}")
 
 
-def _in_words(error: Exception) -> str:
+def format_error(error: Exception) -> str:
     if isinstance(error, KronaError):
         return str(error)
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

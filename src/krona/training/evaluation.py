@@ -120,6 +120,6 @@ def scored(task: Task, targets: Sequence[str], predictions: Sequence[str]) -> di
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
 
 
-def longest_target(tokenised: Sequence[Tokenised]) -> int:
+def max_label_tokens(tokenised: Sequence[Tokenised]) -> int:
     """Tokens of the longest label, the end of sequence among them."""
     return max(len(labels) for split in tokenised for labels in split.rows["labels"])

@@ -24,7 +24,7 @@ ROWS = 32  # of dev, evenly spaced, for the drift
 SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, for what was forgotten
 
 
-def what_was_learned(settings: Run, result: Result, backbone: Loaded, rows: Rows, ranks: Ranks) -> None:
+def measure_updates(settings: Run, result: Result, backbone: Loaded, rows: Rows, ranks: Ranks) -> None:
     """Record `krona.adapters.learned` of the model as it is, its drift on up to `ROWS` rows of dev.
 
     Each row passes alone: no padding is in the sums. A branch that can't be measured is a note: the run is done.
@@ -69,13 +69,13 @@ def require_finite(settings: Run, backbone: Loaded, rows: Rows) -> None:
         )
 
 
-def text_to_forget(settings: Run, family: Family) -> HeldOut | None:
+def load_held_out(settings: Run, family: Family) -> HeldOut | None:
     """The held-out text of ``trainer.measure_forgetting``; None where that is off."""
     text = settings.trainer.measure_forgetting
     return held_out(family, Path(text) if isinstance(text, str) else None) if text else None
 
 
-def what_was_forgotten(settings: Run, backbone: Loaded, text: HeldOut) -> dict[str, Any]:
+def measure_forgetting(settings: Run, backbone: Loaded, text: HeldOut) -> dict[str, Any]:
     """The loss on held-out text by the scale of the update (`krona.surgery.scaling`): 0 is the bare backbone."""
     model, losses = backbone.model, dict[str, float | None]()
     with measuring(model, bf16=settings.trainer.frozen_in_bf16):

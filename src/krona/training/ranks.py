@@ -64,7 +64,7 @@ class Ranks:
         return found
 
 
-def processes_of_run() -> int:
+def num_processes() -> int:
     """How many processes torchrun, srun or `krona.jobs.start_ranks` started for this run."""
     return (_place() or (0, 1, ""))[1]
 
@@ -75,15 +75,15 @@ def my_rank() -> int:
 
 def require_one_launch(arguments: Sequence[str]) -> None:
     """Raise if a multirun was itself started as several processes."""
-    if {"-m", "--multirun"} & set(arguments) and processes_of_run() > 1:
+    if {"-m", "--multirun"} & set(arguments) and num_processes() > 1:
         raise KronaError(
-            f"-m in each of {processes_of_run()} processes (torchrun, srun) would launch the sweep as often: start it "
+            f"-m in each of {num_processes()} processes (torchrun, srun) would launch the sweep as often: start it "
             "once; with trainer.devices=N each of its runs starts processes of its own"
         )
 
 
 @contextmanager
-def joined(*, devices: int, accelerator: str) -> Iterator[Ranks]:
+def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
     """Connect to the other ranks of this run, if any; ``devices`` per node, by NCCL between GPUs, else by gloo.
 
     Raises:

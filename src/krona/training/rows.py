@@ -8,13 +8,13 @@ from torch.utils.data import BatchSampler, DataLoader
 
 from krona import tasks
 from krona.backbones.families import Family
-from krona.backbones.shared import kept
+from krona.backbones.shared import cached
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
 from krona.outputs.result import Result
 from krona.tasks import DataOptions, Split, Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
-from krona.training.evaluation import Evaluation, longest_target
+from krona.training.evaluation import Evaluation, max_label_tokens
 from krona.training.ranks import Ranks
 
 
@@ -48,7 +48,7 @@ def prepare_rows(
         )
         for name, split in by_name.items()
     }
-    longest = longest_target(list(tokens.values()))
+    longest = max_label_tokens(list(tokens.values()))
     family.check_length(room, source=settings.max_source_length, answer=longest)
     result.provenance["data_kind"] = splits.kind
     if official := tasks.official_rows(settings.task, splits.parts):
@@ -95,7 +95,7 @@ def shared_splits(settings: Run) -> Splits:
         settings.task, kind=data.kind, path=data.path, name=data.name, revision=data.revision
     )
     key = (content, repr(settings.task), repr(data), settings.method.task_prefix)
-    splits: Splits = kept("splits", 8, key, lambda: load_splits(settings))
+    splits: Splits = cached("splits", 8, key, lambda: load_splits(settings))
     return splits
 
 

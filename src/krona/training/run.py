@@ -16,8 +16,8 @@ from krona import surgery
 from krona.adapters.file import backbone_fingerprint
 from krona.adapters.start import begin_from, read_start
 from krona.backbones import load as backbones
-from krona.backbones.description import description
-from krona.backbones.families import room_of
+from krona.backbones.description import describe_backbone
+from krona.backbones.families import max_positions
 from krona.backbones.held_out import HeldOut
 from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.shared import shared_backbone
@@ -32,11 +32,11 @@ from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
 from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
-from krona.training.measures import require_finite, text_to_forget, what_was_forgotten, what_was_learned
+from krona.training.measures import load_held_out, measure_forgetting, measure_updates, require_finite
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits
-from krona.training.schedule import build_schedule, count_warmup_steps, schedule_notes, steps_of_epoch, total_steps
+from krona.training.schedule import build_schedule, count_epoch_steps, count_warmup_steps, schedule_notes, total_steps
 from krona.training.tracking import Trackers
 from krona.training.trainer import build_trainer, train
 
@@ -100,9 +100,9 @@ def run(
     result.peak_memory = memory.read()
 
     # Beside the scores: nothing here counts as the run's time or memory
-    what_was_learned(settings, result, parts.backbone, rows, ranks)
+    measure_updates(settings, result, parts.backbone, rows, ranks)
     if parts.held_out is not None and ranks.first:
-        result.forgetting = what_was_forgotten(settings, parts.backbone, parts.held_out)
+        result.forgetting = measure_forgetting(settings, parts.backbone, parts.held_out)
         progress.say(f"  forgetting {in_words(result.forgetting)}")
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
     files.write_end(settings, result, learner.model, predictions, backbone=parts.fingerprint)
@@ -128,9 +128,11 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=settings.trainer.frozen_in_bf16)
     model = backbone.model
-    rows = prepare_rows(settings, result, splits, backbone.family, room=room_of(model.config), cache=cache, ranks=ranks)
-    held_out = text_to_forget(settings, backbone.family)
-    epoch_steps = steps_of_epoch(settings, len(rows.train))
+    rows = prepare_rows(
+        settings, result, splits, backbone.family, room=max_positions(model.config), cache=cache, ranks=ranks
+    )
+    held_out = load_held_out(settings, backbone.family)
+    epoch_steps = count_epoch_steps(settings, len(rows.train))
     steps = total_steps(settings, epoch_steps)
     result.notes += schedule_notes(settings, steps, epoch_steps)
 
@@ -168,7 +170,7 @@ def insert(settings: Run, result: Result, model: PreTrainedModel, *, reversible:
     with torch.random.fork_rng(devices=[]):  # a branch's dropout must not move what is drawn after
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     count = surgery.count(model)
-    result.provenance["backbone"] = description(model.config, parameters=count.backbone)
+    result.provenance["backbone"] = describe_backbone(model.config, parameters=count.backbone)
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None
 

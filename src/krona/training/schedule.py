@@ -12,7 +12,7 @@ from krona.config.targets import find
 from krona.messages import KronaError, amount, shortened
 
 
-def steps_of_epoch(settings: Run, batches: int) -> int:
+def count_epoch_steps(settings: Run, batches: int) -> int:
     """Steps of an epoch of so many batches: all, or as many as ``trainer.limit_train_batches`` says."""
     limit = settings.trainer.limit_train_batches
     return min(limit, batches) if isinstance(limit, int) else int(batches * limit)

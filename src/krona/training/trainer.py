@@ -72,7 +72,7 @@ def build_trainer(
             **{name: getattr(settings.trainer, name) for name in PASSED},
         )
     except MisconfigurationException as error:
-        raise _in_words(error) from error
+        raise format_error(error) from error
 
 
 def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
@@ -83,12 +83,12 @@ def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path
         try:
             trainer.fit(learner, rows.train, rows.dev.batches, ckpt_path=path, weights_only=True)
         except MisconfigurationException as error:  # a callback or a setting that Lightning refuses
-            raise _in_words(error) from error
+            raise format_error(error) from error
         learner.to(device)  # Lightning leaves the model on the CPU
         return
     learner.to(device)
     learner.record({"epoch": 0, "step": 0}, rows.dev(learner.model))
 
 
-def _in_words(error: MisconfigurationException) -> KronaError:
+def format_error(error: MisconfigurationException) -> KronaError:
     return KronaError(f"Lightning refuses these settings: {shortened(' '.join(str(error).split()), 300)}")

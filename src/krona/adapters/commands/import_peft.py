@@ -12,7 +12,7 @@ from krona.adapters.origin import Origin, parsed
 from krona.adapters.peft import read_peft
 from krona.adapters.peft.folder import open_folder
 from krona.adapters.peft.names import CONFIG
-from krona.backbones.families import room_of
+from krona.backbones.families import max_positions
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
@@ -48,7 +48,7 @@ def import_peft(
         origin = replace(origin, backbone={**origin.backbone, "path": backbone})
     loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=False)
     model: Any = loaded.model
-    loaded.family.check_length(room_of(model.config), source=origin.max_source_length, answer=0)
+    loaded.family.check_length(max_positions(model.config), source=origin.max_source_length, answer=0)
     read = read_peft(model, folder)
     save_adapter(model, out, notes=origin.as_note())
     saved = f", {len(read.modules_to_save)} modules (norms, a head) whole" if read.modules_to_save else ""

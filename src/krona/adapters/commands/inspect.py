@@ -18,7 +18,7 @@ from krona.adapters.origin import Origin, origin_noted
 from krona.adapters.spectra import Spectrum, spectrum_at
 from krona.adapters.tensors import read_tensors
 from krona.backbones.load import meta_model
-from krona.backbones.source import folder_of
+from krona.backbones.source import find_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.outputs.result import Result
@@ -156,7 +156,7 @@ def _configs(settings: Backbone, backbone: str | None) -> Iterator[Backbone]:
     if backbone is not None:
         yield replace(settings, path=backbone)
         return
-    folder = folder_of(settings)
+    folder = find_folder(settings)
     if settings.sizes is not None and (folder is None or not folder.is_dir()):
         yield replace(settings, path=None, pretrained=False, tokenizer=None)  # of its sizes: no network
     yield settings

@@ -28,15 +28,15 @@ __all__ = [
     "Batch",
     "Family",
     "Sizes",
-    "architecture_named",
-    "architecture_of",
-    "family_of",
-    "places_of",
-    "room_of",
+    "find_architecture",
+    "find_family",
+    "get_architecture",
+    "max_positions",
+    "target_patterns",
 ]
 
 
-def family_of(config: Any, what: str) -> type[Family]:
+def find_family(config: Any, what: str) -> type[Family]:
     """The family of a transformers config. Raises KronaError for an architecture that no family has."""
     kind = str(getattr(config, "model_type", "model of no known type"))
     for family, architectures in FAMILIES.items():
@@ -60,30 +60,30 @@ def _modules_of(config: Any) -> str:
     return f" Its modules with weights: {', '.join(dict.fromkeys(names))}"
 
 
-def architecture_of(model: nn.Module) -> Architecture:
+def find_architecture(model: nn.Module) -> Architecture:
     """The names of a model's parts; those of methods themselves for a model that no family has."""
     config = getattr(model, "config", None)
-    return with_pooling(architecture_named(getattr(config, "model_type", None)), config)
+    return with_pooling(get_architecture(getattr(config, "model_type", None)), config)
 
 
-def architecture_named(kind: str | None) -> Architecture:
+def get_architecture(kind: str | None) -> Architecture:
     """The names of an architecture by transformers' ``model_type``."""
     found = [architectures[kind] for architectures in FAMILIES.values() if kind is not None and kind in architectures]
     return found[0] if found else Architecture(names={})
 
 
-def room_of(config: Any) -> int | None:
+def max_positions(config: Any) -> int | None:
     """How many tokens a model has positions for; None where they are relative (T5)."""
     positions = getattr(config, "max_position_embeddings", None)
-    return None if positions is None else int(positions) - architecture_named(config.model_type).lost_positions
+    return None if positions is None else int(positions) - get_architecture(config.model_type).lost_positions
 
 
-def places_of(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
+def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
     """The patterns that name a method's ``target_modules`` in this model, each with the number of its first word.
 
     A word that the architecture has no other name for stays as it is: a method may name modules by their own names.
     """
-    names = architecture_of(model).names
+    names = find_architecture(model).names
     places: dict[str, int] = {}
     for number, word in enumerate(words):
         for pattern in names.get(word, [word]):

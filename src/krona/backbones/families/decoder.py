@@ -137,13 +137,13 @@ class Decoder(Family):
         )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self._in_words(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))
+        return self.decode_labels(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))
 
-    def _in_words(self, ids: Tensor) -> list[str]:
+    def decode_labels(self, ids: Tensor) -> list[str]:
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     @torch.no_grad()
-    def answers_and_scores(
+    def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         mask = batch["attention_mask"]
@@ -160,7 +160,7 @@ class Decoder(Family):
                 logits = torch.cat([logits, step.logits], 1)
             scores.append(log_likelihood(logits, labels))
         ids = self._greedy(model, batch["input_ids"], mask, steps=longest, first=source)
-        return self._in_words(ids), torch.stack(scores, 1)
+        return self.decode_labels(ids), torch.stack(scores, 1)
 
     @torch.no_grad()
     def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int, first: Any = None) -> Tensor:

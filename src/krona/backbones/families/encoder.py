@@ -12,10 +12,10 @@ from krona.backbones.families.family import (
     Architecture,
     Batch,
     Family,
-    cut_to,
     padded,
     padded_sources,
     summed_cross_entropy,
+    truncation_arguments,
 )
 from krona.backbones.families.pooling import pools
 from krona.backbones.families.sizes import Sizes, sizes_in
@@ -118,7 +118,7 @@ class Encoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [[split.texts[row][i] for row in rows] for i in range(len(self.task.columns))]
-        return dict(self.tokenizer(*texts, return_attention_mask=False, **cut_to(longest)))
+        return dict(self.tokenizer(*texts, return_attention_mask=False, **truncation_arguments(longest)))
 
     def label(self, target: str) -> list[Any]:
         return [float(target)] if self.targets is None else [self.targets.index(target)]
@@ -143,17 +143,17 @@ class Encoder(Family):
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self._in_words(self._logits(model, batch))
+        return self.decode_labels(self._logits(model, batch))
 
     @torch.no_grad()
-    def answers_and_scores(
+    def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         logits = self._logits(model, batch)
         places = [self.targets.index(target) for target in targets] if self.targets is not None else []
-        return self._in_words(logits), logits.log_softmax(-1)[:, places]
+        return self.decode_labels(logits), logits.log_softmax(-1)[:, places]
 
-    def _in_words(self, logits: Tensor) -> list[str]:
+    def decode_labels(self, logits: Tensor) -> list[str]:
         if self.targets is None:
             return [f"{value:.4f}" for value in logits.flatten().tolist()]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]

@@ -13,11 +13,11 @@ from krona.backbones.families.family import (
     Architecture,
     Batch,
     Family,
-    cut_to,
     log_likelihood,
     padded,
     padded_sources,
     summed_cross_entropy,
+    truncation_arguments,
 )
 from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
@@ -48,7 +48,7 @@ class EncoderDecoder(Family):
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
-        return {"input_ids": self.tokenizer(texts, **cut_to(longest))["input_ids"]}
+        return {"input_ids": self.tokenizer(texts, **truncation_arguments(longest))["input_ids"]}
 
     def label(self, target: str) -> list[int]:
         return list(self.tokenizer(target)["input_ids"])
@@ -73,15 +73,15 @@ class EncoderDecoder(Family):
         )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        return self._in_words(greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest))
+        return self.decode_labels(greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest))
 
     @torch.no_grad()
-    def answers_and_scores(
+    def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         ids, mask = batch["input_ids"], batch["attention_mask"]
         source = model.get_encoder()(input_ids=ids, attention_mask=mask)
-        answers = self._in_words(greedy(model, ids, mask, max_new_tokens=longest, encoded=source))
+        answers = self.decode_labels(greedy(model, ids, mask, max_new_tokens=longest, encoded=source))
         scores = []
         for target in targets:
             labels = mask.new_tensor(self.label(target))
@@ -90,7 +90,7 @@ class EncoderDecoder(Family):
             scores.append(log_likelihood(step.logits, labels))
         return answers, torch.stack(scores, 1)
 
-    def _in_words(self, ids: Tensor) -> list[str]:
+    def decode_labels(self, ids: Tensor) -> list[str]:
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
 

@@ -96,7 +96,7 @@ class Family(ABC):
         """The prediction for each row as text; ``longest``: tokens of the longest label."""
 
     @abstractmethod
-    def answers_and_scores(
+    def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         """`answers`, and (B, targets) in fp32: the log-probability that the model gives each target as the answer."""
@@ -128,7 +128,7 @@ class Family(ABC):
                 )
 
 
-def cut_to(longest: int | None) -> dict[str, Any]:
+def truncation_arguments(longest: int | None) -> dict[str, Any]:
     """A tokenizer's arguments for sources of at most so many tokens; no warning about those that are not cut yet."""
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
     return {"verbose": False, **cut}
@@ -137,7 +137,7 @@ def cut_to(longest: int | None) -> dict[str, Any]:
 def padded_sources(rows: Sequence[Mapping[str, Sequence[Any]]], fill: int, *, left: bool = False) -> Batch:
     """``input_ids`` and ``attention_mask`` (B, longest source) of tokenised rows."""
     input_ids = padded([row["input_ids"] for row in rows], fill, left=left)
-    mask = mask_of([len(row["input_ids"]) for row in rows], input_ids.shape[1], left=left)
+    mask = padding_mask([len(row["input_ids"]) for row in rows], input_ids.shape[1], left=left)
     return {"input_ids": input_ids, "attention_mask": mask}
 
 
@@ -162,7 +162,7 @@ def padded(rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtyp
     return torch.tensor(whole, dtype=dtype).view(len(rows), width)
 
 
-def mask_of(lengths: Sequence[int], width: int, *, left: bool = False) -> Tensor:
+def padding_mask(lengths: Sequence[int], width: int, *, left: bool = False) -> Tensor:
     """(B, width): 1 at a row's own tokens, 0 at the padding."""
     places = torch.arange(width)
     own = torch.tensor(list(lengths))[:, None]

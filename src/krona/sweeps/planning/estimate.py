@@ -6,7 +6,7 @@ from typing import Any
 
 from krona import surgery
 from krona.backbones import load as backbones
-from krona.backbones.families import family_of
+from krona.backbones.families import find_family
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.settings import Run
@@ -61,7 +61,7 @@ class Workloads:
         """A run's load and its trainable parameters."""
         backbone = settings.backbone
         model = self._once(lambda: backbones.meta_model(backbone), backbone)
-        family = family_of(model.config, backbone.path or backbone.name)
+        family = find_family(model.config, backbone.path or backbone.name)
         sizes = family.sizes(model.config, sum(p.numel() for p in model.parameters()))
         of_data = (settings.task, settings.data, backbone, settings.max_source_length)
         lengths: Lengths = self._once(lambda: lengths_of(settings, family), of_data)
