@@ -9,7 +9,7 @@ import pytest
 from krona.report.build import build_report, collect
 from krona.report.formats import renderer
 from krona.report.lead import lead
-from krona.report.power.note import BEGINNING
+from krona.report.notes import POWER_NOTE
 from krona.report.table import Target
 from report.generate import grid, make_result, write_all
 
@@ -80,7 +80,7 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     low, high = sorted(run.score("test") or 0.0 for run in cell.runs)
     assert f"{low:.2f}…{high:.2f}".replace("-", "−") in text
     assert "±" not in text
-    assert text.partition(BEGINNING)[0].count("2 seeds") == 2 * 3  # two rows, two tasks, mean
+    assert text.partition(POWER_NOTE)[0].count("2 seeds") == 2 * 3  # two rows, two tasks, mean
     assert {"MCC", "acc"} <= set(text.split())
     shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
     page, markdown = build_report(outputs, format="html"), build_report(outputs, format="md")
@@ -89,7 +89,7 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     assert len(re.findall("<br>2 seeds</small>", page)) == markdown.count("<sub>2 seeds</sub>") == 2 * 3
     latex = build_report(outputs, format="latex")
     assert "Mean over 2 seeds; seeds: the range of two." in latex
-    assert "Student" not in latex.split(BEGINNING[:20])[0]
+    assert "Student" not in latex.split(POWER_NOTE[:20])[0]
     assert r" &  & {\scriptsize MCC} & {\scriptsize acc} &" in latex
     picture = build_report(outputs, format="svg")
     assert "Upper line: over seeds (the range of two)." in picture

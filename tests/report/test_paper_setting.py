@@ -5,7 +5,7 @@ import pytest
 from krona.config.compose import compose_job, hydra_session
 from krona.paper import TASKS
 from krona.report.build import build_report, collect
-from krona.report.paper_setting import PARAMETERS, PUBLISHED, SIZES, SPLIT, departures
+from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, departures
 from report.generate import make_result, write_all
 
 

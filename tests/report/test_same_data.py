@@ -8,7 +8,7 @@ from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff
 from krona.report.diff.text import render
 from krona.report.formats import FORMATS
-from krona.report.studies import in_words
+from krona.report.notes import study_sentences
 from report.generate import grid, make_result, write_all
 
 
@@ -92,9 +92,9 @@ def test_a_study_of_two_data_sets_says_so(tmp_path):
     write_all(tmp_path, [plain(sweep="a study"), on_other_train(sweep="a study")])
     runs = collect(tmp_path).runs
     said = "Its trials were not run on the same data (train set differs): their scores do not compare."
-    assert said in in_words(Study("a study", []), runs)
-    assert said not in in_words(Study("a study", []), runs[:1])
-    assert said not in in_words(Study("another", []), runs)
+    assert said in study_sentences(Study("a study", []), runs)
+    assert said not in study_sentences(Study("a study", []), runs[:1])
+    assert said not in study_sentences(Study("another", []), runs)
 
 
 def test_one_data_set_has_no_note(tmp_path):

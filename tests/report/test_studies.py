@@ -5,7 +5,8 @@ import re
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.studies import in_words, study_charts
+from krona.report.charts.studies import study_charts
+from krona.report.notes import study_sentences
 from report.generate import make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
@@ -48,7 +49,7 @@ def outputs(tmp_path_factory):
 
 def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     (study,) = collect(outputs, sweep=NAME).studies
-    counts, best, shares = in_words(study, [])
+    counts, best, shares = study_sentences(study, [])
     assert counts == "12 trials: 10 finished, 2 pruned."
     assert re.fullmatch(r"Best dev score 59\.00, trial 9: optimizer\.lr=0\.0\d+ factors=32x24\.", best)
     assert re.search(r"optimizer\.lr \d+ %", shares)

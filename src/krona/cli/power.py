@@ -39,20 +39,18 @@ def power(
     alone gets right are the better one's, p = 2 · 0.5^examples. Realistic: exact McNemar with --unshared.
     """
     from krona.metrics.power import Assumed
-    from krona.report.power import glue, text
-    from krona.report.power.printed import printed
-    from krona.report.power.smallest import smallest
+    from krona.report import power as command
 
     try:
         known = {"unshared": unshared, "lasting": lasting}
         assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
     except ValueError as error:
         raise KronaError(str(error)) from error
-    chosen = glue.chosen(task or [], examples=examples, score=score)
+    chosen = command.chosen(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
-    rows = smallest(chosen, seeds=counts, difference=difference, assumed=assumed)
-    pairs = printed(number, list(chosen), rows=pair.split(",") if pair else (), assumed=assumed)
+    rows = command.smallest(chosen, seeds=counts, difference=difference, assumed=assumed)
+    pairs = command.printed(number, list(chosen), rows=pair.split(",") if pair else (), assumed=assumed)
     if as_json:
-        print(text.as_json(rows, pairs, assumed, number=number, difference=difference))
+        print(command.as_json(rows, pairs, assumed, number=number, difference=difference))
     else:
-        text.show(rows, pairs, assumed, number=number, difference=difference, console=Console())
+        command.show(rows, pairs, assumed, number=number, difference=difference, console=Console())

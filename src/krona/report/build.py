@@ -8,14 +8,14 @@ from pathlib import Path
 from krona.files import require_out, write_whole
 from krona.messages import KronaError, did_you_mean, visible
 from krona.outputs import sweep as sweep_runs
+from krona.outputs.studies import Study, read_studies
 from krona.paths import choice_files
-from krona.report import choice, times
+from krona.report import cells, times
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
 from krona.report.lead import compared
-from krona.report.power import note as power_note
+from krona.report.notes import add_power_notes
 from krona.report.selection import StoredRun, choose, load
-from krona.report.studies import studies_of
 from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
@@ -60,7 +60,7 @@ def collect(
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
     runs, problems = load(folders)
     runs = choose(_of_sweep(runs, sweep, folders), filters)
-    studies, unread = studies_of(folders, runs)
+    studies, unread = _studies_of(folders, runs)
     problems += unread
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
     runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
@@ -70,7 +70,7 @@ def collect(
     what = compared(tables) if layout.paper is None else ""  # a table of the paper has a title of its own
     title = f"{layout.title}: {what}" if what else layout.title
     report = Report(title, tables, studies=studies, problems=problems)
-    power_note.add(report, seeds=choice.MOST_SEEDS if len(runs) > choice.MOST_RUNS else None)
+    add_power_notes(report, seeds=cells.MOST_SEEDS if len(runs) > cells.MOST_RUNS else None)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]
@@ -128,3 +128,11 @@ def _check_writable(out: Path | None) -> None:
         place = place.parent
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise KronaError(f"{out} can't be written: {place} is {'not writable' if place.is_dir() else 'no folder'}")
+
+
+def _studies_of(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
+    """The studies that made some of these runs, and a sentence for each file that can't be read."""
+    made = {run.sweep for run in runs}
+    found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
+    problems = [str(one) for one in found if isinstance(one, KronaError)]
+    return [one for one in found if isinstance(one, Study) and one.name in made], problems

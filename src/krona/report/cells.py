@@ -1,21 +1,33 @@
-"""Cells of scores: means, both intervals, the row's average, the best and what ties with it."""
+"""Cells of scores: means, both intervals, the row's average, the best and what ties with it.
 
-from collections.abc import Sequence
+Among several settings of one method, dev scores choose the best, never test scores.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import Interval, SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
+from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
 from krona.outputs.degenerate import remarks
 from krona.paper import task_label
+from krona.report.grouping import Group
+from krona.report.layouts import Layout
 from krona.report.selection import StoredRun
-from krona.report.table import Cell
+from krona.report.table import Cell, seed_range
 
 ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
+MOST_RUNS = 5_000  # more of them, and a report shows the best rows
+MOST_CELLS = 240  # of such a report's tables together: each is resampled and compared with others
+FEWEST_ROWS = 3  # of each table, however many tables there are
+MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
+CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
+AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
 
 
 @dataclass
@@ -53,11 +65,6 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
 def metric_label(found: CellScores | None) -> str:
     """``F1, acc``: what a column's scores are the mean of; empty without a score."""
     return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.metrics)
-
-
-def seed_range(values: Sequence[float]) -> Interval | None:
-    """The lowest and the highest of two seeds; None for one, and for three or more, which have an interval."""
-    return (min(values), max(values)) if len(values) == 2 else None
 
 
 def average(parts: Sequence[CellScores]) -> CellScores:
@@ -140,3 +147,58 @@ class PairedTests:
 def _adjust(found: Sequence[tuple[CellScores, float]]) -> None:
     for (one, _), p in zip(found, holm([p for _, p in found]), strict=True):
         one.cell.p, one.cell.tied = p, p > ALPHA
+
+
+def marked(
+    layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, CellScores | None]]
+) -> dict[int, CellScores]:
+    """The averages of rows that have one; marks the best of each column and what ties with it."""
+    tests = PairedTests()
+    for place, task in enumerate(tasks):
+        found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}
+        fit = [found[i] for i in _fit(groups, found, [task], layout.split)]
+        tests.mark_best(list(found.values()), fit=fit, seed=place)
+    if not layout.average or len(tasks) < 2:
+        return {}
+    whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
+    averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
+    places = list(averages)
+    fit_places = [places.index(i) for i in _fit(groups, places, tasks, layout.split)]
+    tests.mark_best_average(list(averages.values()), [whole[i] for i in places], fit=fit_places)
+    return averages
+
+
+def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
+    """The rows among ``places`` that may be the best: on test only each method's best row on dev."""
+    if split != "test":
+        return list(places)
+    of_method = defaultdict(list)
+    for place in places:
+        of_method[groups[place].key].append(place)
+    return [max(rows, key=lambda place: _on_dev(groups[place], tasks)) for rows in of_method.values()]
+
+
+def _on_dev(one: Group, tasks: Sequence[str]) -> float:
+    """The mean over tasks of the mean over seeds; 0 where dev was not scored."""
+    scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
+    return float(np.mean([np.mean(found) for found in scores]))
+
+
+def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
+    """The ``rows`` with the best mean score, in the order given, and a note of what is left out.
+
+    Rows with scores on more tasks come first; those without any run stay, because a table shows what is missing.
+    """
+    filled = [one for one in groups if one.runs]
+    best = sorted(filled, key=lambda one: _standing(one, split), reverse=True)[:rows]
+    kept = {id(one) for one in best}
+    notes = [f"Over {MOST_RUNS:,} runs: the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
+    if len(best) < len(filled):
+        notes.insert(0, f"The best {rows} of {len(filled):,} rows: --where or --sweep shows others.")
+    return [one for one in groups if id(one) in kept or not one.runs], notes
+
+
+def _standing(one: Group, split: str) -> tuple[int, float]:
+    scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
+    means = [float(np.mean(found)) for found in scores if found]
+    return len(means), float(np.mean(means)) if means else 0.0

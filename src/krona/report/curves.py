@@ -9,8 +9,8 @@ import numpy as np
 
 from krona.metrics.statistics import Interval, t_interval
 from krona.paper import METHOD_LABELS, method_order, task_label, task_order
-from krona.report.cells import seed_range
 from krona.report.selection import StoredRun
+from krona.report.table import seed_range
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
 FEWEST = 3  # values of the setting that make a curve

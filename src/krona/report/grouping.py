@@ -6,16 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from krona.messages import first_few
-from krona.paper import task_label
+from krona.paper import METHOD_LABELS, task_label
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
-from krona.report.selection import StoredRun, asked_shape, used_shape
+from krona.report.selection import SPLITS, StoredRun, asked_shape, used_shape
 from krona.report.table import Row
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 IN_WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
 Variants = dict[tuple[str, ...], list[StoredRun]]
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
+DATA = (*(f"{name} set" for name in SPLITS), "rows left out")
+CHOSEN = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")  # a reader sees that these differ
 
 
 @dataclass
@@ -149,3 +151,46 @@ def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
         if all(run.section.comparable for run in cell.runs):
             cell.paper = layout.paper.value(one.key, "training_time" if key == "time" else key)
             cell.comparable = key != "params"
+
+
+def apart(a: StoredRun, b: StoredRun) -> list[str]:
+    """What differs of the data: ``train set``, ``rows left out``. Nothing where it is not known of both.
+
+    A method that reads the task's name before each text has fingerprints of its own; they are not compared.
+    """
+    if _prefix(a) != _prefix(b):
+        return []
+    pairs = [(key, a.content[key], b.content[key]) for key in DATA]
+    return [key for key, x, y in pairs if x != y and None not in (x, y)]
+
+
+def differs(keys: Sequence[str]) -> str:
+    """``train set and dev set differ``."""
+    return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
+
+
+def mixed(runs: Sequence[StoredRun]) -> list[str]:
+    """A note for each task on which methods with the same data settings did not read the same rows."""
+    first: dict[tuple[str | bool | None, ...], StoredRun] = {}
+    keys: dict[str, dict[str, None]] = {}
+    methods: dict[str, dict[str, None]] = {}
+    for run in runs:
+        if run.status != "done":
+            continue
+        task = run.result.task
+        other = first.setdefault((task, _prefix(run), *map(run.setting, CHOSEN)), run)
+        if found := apart(other, run):
+            keys.setdefault(task, {}).update(dict.fromkeys(found))
+            names = (METHOD_LABELS.get(one.result.method, one.result.method) for one in (other, run))
+            methods.setdefault(task, {}).update(dict.fromkeys(names))
+    return [
+        f"{task_label(task)}: {' and '.join(methods[task])} were not run on the same data ({differs([*found])})."
+        for task, found in keys.items()
+        if len(methods[task]) > 1  # of one method each has a row of its own
+    ]
+
+
+def _prefix(run: StoredRun) -> bool:
+    task, method = run.result.config["task"], run.result.config["method"]
+    given = task.get("prefix")
+    return bool(method.get("task_prefix") if given is None else given)

@@ -1,18 +1,29 @@
-"""Notes below a table: seeds, test sets, common settings, and the code and machine of its runs."""
+"""Notes below a table: seeds, settings, code and machine of its runs, and the smallest difference that it can show."""
 
+import math
+from collections import Counter
 from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
 
 from krona.messages import amount, first_few
+from krona.metrics.answers import Answers
+from krona.metrics.power import LEVEL, POWER, fewest_examples
+from krona.metrics.statistics import swap_test
+from krona.outputs.studies import Study, Trial
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import in_words
+from krona.report.grouping import apart, differs, in_words, mixed
 from krona.report.layouts import Layout
-from krona.report.same_data import mixed
 from krona.report.selection import StoredRun, asked_shape, used_shape
-from krona.report.table import Table
-from krona.report.text import unfinished_counts
+from krona.report.table import Cell, Report, Table
+from krona.report.text import number, unfinished_counts
 
+STATES = ("finished", "pruned", "failed", "running")  # of trials
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes
+SWAPS = 400  # they tell the spread of the null differences to 4 %
+POWER_NOTE = "The test finds these differences four times out of five, smaller ones less often"
 
 
 def about_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
@@ -93,3 +104,82 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
     finished = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
     others = unfinished_counts(runs)
     return f"{finished} Not finished: {others}." if others else finished
+
+
+def add_power_notes(report: Report, *, seeds: int | None = None) -> None:
+    """Put the line below each table that compares methods. ``seeds``: so many of a cell were compared; None: all."""
+    for table in report.tables:
+        if (line := power_note(table, seeds)) is not None:
+            table.notes.append(line)
+
+
+def power_note(table: Table, seeds: int | None = None) -> str | None:
+    """Each task's smallest difference with its examples and seeds; None where the table has no paired test."""
+    found = []
+    for column in (column for column in table.columns if column.kind == "task"):
+        cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
+        if (least := _least(cells, table.split, seeds)) is not None:
+            points, examples, common = least
+            counts = f"{amount(examples, 'example')}, {amount(common, 'seed')}"
+            found.append(f"{task_label(column.key)} {number(points)} ({counts})")
+    if not found:
+        return None
+    return f"{POWER_NOTE} (paired test, level 5 %, Holm over the column): {', '.join(found)}."
+
+
+def _least(cells: list[Cell], split: str, seeds: int | None) -> tuple[float, int, int] | None:
+    """Points, examples and common seeds of the median pair of the best cell and another.
+
+    A difference is found with a power of 80 % at (z of the level + 0.84) · the spread of the test's null differences;
+    of classes never below the fewest examples that can give the level. The level is Holm's first, 5 % / pairs.
+    """
+    from scipy.special import ndtri
+
+    best = next((cell for cell in cells if cell.best), None)
+    others = [cell for cell in cells if cell.p is not None]
+    if best is None or not others:
+        return None
+    level = LEVEL / len(others)
+    times = float(ndtri(1 - level / 2) + ndtri(POWER))
+    one, found = _answers(best, split, seeds), list[tuple[float, int, int]]()
+    for cell in others:
+        other = _answers(cell, split, seeds)
+        common = sorted(one.keys() & other.keys())
+        if not common:
+            continue
+        a, b = ([side[seed] for seed in common] for side in (one, other))
+        spread = float(np.std(swap_test(a, b, best.runs[0].metrics, swaps=SWAPS).null))
+        floor = 100 * fewest_examples(level) / len(a[0]) if a[0].classes else 0.0
+        if spread and math.isfinite(spread):
+            found.append((max(times * spread, floor), len(a[0]), len(common)))
+    if not found:
+        return None
+    return median(points for points, _, _ in found), found[0][1], min(common for _, _, common in found)
+
+
+def _answers(cell: Cell, split: str, seeds: int | None) -> dict[int, Answers]:
+    runs = sorted(cell.runs, key=lambda run: run.result.seed)[:seeds]
+    return {run.result.seed: run.packed[split] for run in runs if split in run.packed}
+
+
+def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
+    """The number of trials, the best and its values, the importance of each axis; of ``runs`` those that it made."""
+    counts = Counter(trial.state for trial in study.trials)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
+    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
+    if odd := dict.fromkeys(key for run in made for key in apart(made[0], run)):
+        lines.append(f"Its trials were not run on the same data ({differs([*odd])}): their scores do not compare.")
+    if study.best is None:
+        return [*lines, "None has finished, so there is no best yet."]
+    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {trial_values(study.best)}.")
+    if study.importances:
+        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
+        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
+    return lines
+
+
+def trial_values(trial: Trial) -> str:
+    """``optimizer.lr=0.00312 factors=32x24``"""
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items())

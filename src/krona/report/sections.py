@@ -1,19 +1,128 @@
-"""Sections of a report: kind of data and backbone. Runs of different sections are never compared."""
+"""Sections of a report: kind of data and backbone, and whether the paper's numbers belong beside the runs.
 
-from collections.abc import Sequence
+Runs of different sections are never compared.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from krona.messages import amount, first_few
 from krona.outputs.official_rows import Part, distance, glue_form, odd_part
 from krona.outputs.result import Result
 from krona.paper import task_label
-from krona.report.paper_setting import departures
-from krona.report.typed import typed_words
+from krona.paths import choice_files
 
+PARAMETERS = 222_903_552
+SIZES = {
+    "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12,
+    "feed_forward_proj": "relu", "vocab_size": 32128,
+}  # fmt: skip
+PUBLISHED = ("google-t5/t5-base", "t5-base")  # the weights' names on the Hub
+SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
+EARLIER = "in a result of an earlier version"
+BACKBONE, DATA = "t5_base", "hub"  # of conf/config.yaml
 KINDS = ("glue", "sample", "own")
 MOST_DEPARTURES = 6  # named in a caution
+
+
+def departures(result: Result) -> tuple[str, ...]:
+    """Why a run on GLUE does not compare with the paper's numbers; empty where it does.
+
+    A run that has not finished is taken for what its config says.
+    """
+    return (*_of_backbone(result), *_of_split(result), *_of_rows(result))
+
+
+def _of_backbone(result: Result) -> Iterator[str]:
+    config: Mapping[str, Any] = result.config["backbone"]
+    facts: Mapping[str, Any] | None = result.provenance.get("backbone")
+    published = not config.get("path") and config["name"] in PUBLISHED
+    if facts is None:
+        if not published:
+            yield f"the backbone's size is not known{f' {EARLIER}' if result.status == 'done' else ''}"
+        return
+    if facts["architecture"] != "t5":
+        yield f"the backbone is of the architecture {facts['architecture']}, the paper's is a T5"
+    elif facts["parameters"] != PARAMETERS:
+        yield f"the backbone has {facts['parameters']:,} parameters, T5-base {PARAMETERS:,}"
+    elif odd := {key: size for key, size in SIZES.items() if facts["sizes"].get(key, size) != size}:
+        sizes = [f"{key} {facts['sizes'][key]} and T5-base {size}" for key, size in odd.items()]
+        yield f"the backbone has {', '.join(sizes)}"
+    elif not published and not config.get("path"):
+        yield f"the weights are those of {config['name']}, the paper's of {PUBLISHED[0]}"
+
+
+def _of_split(result: Result) -> Iterator[str]:
+    data = result.config.get("data", {})
+    for key, own in SPLIT.items():
+        if (value := data.get(key, own)) != own:
+            yield f"data.{key}={value}, the paper's protocol is {'all rows' if own is None else own}"
+
+
+def _of_rows(result: Result) -> Iterator[str]:
+    task = task_label(result.task)
+    if part := odd_part(result):
+        name, found, official = part
+        yield f"{task}'s {name} has {amount(found, 'row')}, GLUE's {official:,}"
+    elif result.status == "done" and not result.provenance.get("official_rows"):
+        yield f"whether the rows are GLUE's was not recorded {EARLIER}"
+    if skipped := max((split.get("skipped_rows") or 0 for split in result.splits.values()), default=0):
+        yield f"{amount(skipped, 'row')} of {task} left out by data.skip_bad_rows"
+
+
+def typed_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """``backbone=local backbone.path=/t5``: the shipped choices, and each key in which the config differs from them."""
+    name = _named().get(backbone["name"], "local" if backbone.get("path") else "hub")
+    source = data.get("kind", DATA)
+    demo = (kind, name) == ("sample", "nano")  # the profile chooses both
+    words = ["profile=demo"] if demo else [f"backbone={name}"] if name != BACKBONE else []
+    words += _differing("backbone", backbone, _shipped("backbone", name))
+    words += [f"data={source}"] if source != DATA and not demo else []
+    return (*words, *_differing("data", data, _shipped("data", source)))
+
+
+def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
+    for key in sorted(values, key=lambda key: key != "path"):
+        value, own = values[key], shipped.get(key)
+        if isinstance(value, Mapping) and isinstance(own, Mapping):
+            yield from _differing(f"{path}.{key}", value, own)
+        elif value != own and not (own == "auto" and value is None):  # what auto came to
+            yield f"{'' if key in shipped else '+'}{path}.{key}={_typed(value)}"
+
+
+def _typed(value: Any) -> str:
+    """A value as Hydra reads it."""
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_typed(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_typed, value))}]"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+@cache
+def _named() -> dict[str, str]:
+    """The name that a backbone's YAML gives, and the YAML's own."""
+    shipped = ((_shipped("backbone", stem).get("name"), stem) for stem in choice_files("backbone"))
+    return {name: stem for name, stem in shipped if name is not None}
+
+
+@cache
+def _shipped(group: str, stem: str) -> dict[str, Any]:
+    """A YAML of conf/ with what its defaults give; empty for one that is not there (any more)."""
+    path = choice_files(group).get(stem)
+    own = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None else {}
+    content: dict[str, Any] = {}
+    for part in (*(_shipped(group, name) for name in own.pop("defaults", []) if isinstance(name, str)), own):
+        for key, value in part.items():
+            below = content.get(key)
+            content[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
+    return content
 
 
 @dataclass(frozen=True, order=True)

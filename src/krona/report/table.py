@@ -1,5 +1,6 @@
 """Cells, rows and tables of a report, whatever the format."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,3 +125,8 @@ class Report:
     studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
     problems: list[str] = field(default_factory=list)  # files that could not be used
     empty: tuple[str, str] | None = None  # that there is nothing to show, and the command that makes it
+
+
+def seed_range(values: Sequence[float]) -> Interval | None:
+    """The lowest and the highest of two seeds; None for one, and for three or more, which have an interval."""
+    return (min(values), max(values)) if len(values) == 2 else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from krona.messages import amount
 from krona.paper import ERRATA, TASKS, task_label, task_order
-from krona.report import choice, times
+from krona.report import cells, times
 from krona.report.cells import metric_label, score_cell
 from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.grouping import Group, add_paper, group, named_row
@@ -30,8 +30,8 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
         if fits and layout.row(run) is not None:
             by_section[run.section].append(run)
     _join_uncounted(by_section)
-    many = sum(map(len, by_section.values())) > choice.MOST_RUNS
-    most_cells = choice.MOST_CELLS // len(by_section) if many else None
+    many = sum(map(len, by_section.values())) > cells.MOST_RUNS
+    most_cells = cells.MOST_CELLS // len(by_section) if many else None
     tables = []
     for section in sorted(by_section, key=lambda one: one.order):
         split, scored, aside = _scored_on(layout, by_section[section])
@@ -76,18 +76,18 @@ def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: 
     counts = Counter(one.key for one in groups if one.runs).values()  # settings of each method
     on_test = layout.split == "test"
     if layout.quantity == "score" and layout.paper is None and on_test and min(counts, default=0) > 1:
-        layout = replace(layout, split="dev", beside="test", notes=(choice.CHOSEN, *layout.notes))
+        layout = replace(layout, split="dev", beside="test", notes=(cells.CHOSEN, *layout.notes))
     elif on_test and max(counts, default=0) > 1:
-        notes = [choice.AMONG, *notes]
+        notes = [cells.AMONG, *notes]
     if most_cells is not None:
-        rows = max(choice.FEWEST_ROWS, most_cells // max(1, len(tasks)))
-        groups, left = choice.best_groups(groups, layout.split, rows=rows)
+        rows = max(cells.FEWEST_ROWS, most_cells // max(1, len(tasks)))
+        groups, left = cells.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
     if layout.quantity != "score":
         table = times.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else choice.MOST_SEEDS)
+        table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else cells.MOST_SEEDS)
         table.notes = [*layout.notes, *notes, *table.notes]
     table.notes += about_runs(layout, runs)
     return table
@@ -98,7 +98,7 @@ def _score_table(
 ) -> Table:
     """``seeds``: so many of a cell are resampled and compared; None: all."""
     scored = [{task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups]
-    averages = choice.marked(layout, groups, tasks, scored)
+    averages = cells.marked(layout, groups, tasks, scored)
     with_average = layout.average and len(tasks) > 1
 
     table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section, split=layout.split)

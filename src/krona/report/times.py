@@ -10,13 +10,12 @@ import numpy as np
 from krona.messages import KronaError
 from krona.metrics.statistics import t_interval
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.cells import seed_range
 from krona.report.costs import seconds_a_step
 from krona.report.grouping import Group, add_paper, named_row
 from krona.report.layouts import Layout, row_order
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
-from krona.report.table import AVERAGE, Cell, Column, Row, Table
+from krona.report.table import AVERAGE, Cell, Column, Row, Table, seed_range
 
 REFERENCE = "full"
 PAPERS = "t5_base"  # the benches' name of the paper's backbone

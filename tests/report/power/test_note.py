@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.power import note
+from krona.report.notes import POWER_NOTE, power_note
 from report.generate import grid, make_result, write_all
 
 
@@ -21,8 +21,8 @@ def outputs(tmp_path_factory):
 @pytest.mark.parametrize("form", ["terminal", "md", "html", "latex"])
 def test_every_format_says_it_once_for_each_table(outputs, form):
     text = build_report(outputs, format=form, width=400)
-    assert text.count(note.BEGINNING) == 1
-    shown = next(line for line in text.splitlines() if note.BEGINNING in line)
+    assert text.count(POWER_NOTE) == 1
+    shown = next(line for line in text.splitlines() if POWER_NOTE in line)
     assert not shown.startswith("%"), "not in a comment of LaTeX"
     assert re.search(r"RTE \d+\.\d\d \(100 examples, 2 seeds\), STS-B \d+\.\d\d", shown)
 
@@ -38,11 +38,11 @@ def test_the_difference_is_2_8_spreads_of_the_null_and_falls_with_examples(outpu
 
 
 def said(table):
-    return float(re.search(r"RTE (\d+\.\d\d)", note.note(table))[1])
+    return float(re.search(r"RTE (\d+\.\d\d)", power_note(table))[1])
 
 
 def test_no_line_where_nothing_was_compared(tmp_path):
     write_all(tmp_path, [make_result("krona", "rte", rows=40)])
     (table,) = collect(tmp_path).tables
-    assert note.note(table) is None
-    assert note.note(replace(table, rows=[])) is None
+    assert power_note(table) is None
+    assert power_note(replace(table, rows=[])) is None

@@ -9,8 +9,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.metrics.power import Assumed, Errors, smallest_difference
-from krona.report.power.glue import MNLI_DEV, TEST_SETS, chosen
-from krona.report.power.printed import printed
+from krona.report.power import MNLI_DEV, TEST_SETS, chosen, printed
 from krona.tasks.notes import GLUE_ROWS
 from report.power.simulated import simulated_power
 

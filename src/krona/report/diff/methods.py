@@ -8,7 +8,7 @@ from statistics import fmean
 from krona.messages import KronaError
 from krona.metrics.statistics import holm
 from krona.report.cells import CellScores, paired_test, score_cell
-from krona.report.same_data import apart, differs
+from krona.report.grouping import apart, differs
 from krona.report.selection import StoredRun, load
 
 

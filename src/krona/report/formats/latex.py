@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from krona.report import text
-from krona.report.power import note as power_note
+from krona.report.notes import POWER_NOTE
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 
 SPECIAL = {
@@ -30,7 +30,7 @@ def render(report: Report, target: Target) -> str:
 
 
 def _table(table: Table) -> list[str]:
-    power = [note for note in table.notes if note.startswith(power_note.BEGINNING)]
+    power = [note for note in table.notes if note.startswith(POWER_NOTE)]
     notes = [note for note in table.notes if note not in power]
     notes += [" ".join(one).rstrip() for one in text.asides(table)]
     return [

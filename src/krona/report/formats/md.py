@@ -2,8 +2,9 @@
 
 import re
 
-from krona.report import studies, text
+from krona.report import text
 from krona.report.lead import lead
+from krona.report.notes import study_sentences
 from krona.report.table import Cell, Column, Report, Table, Target
 
 
@@ -17,7 +18,7 @@ def render(report: Report, target: Target) -> str:
         legend = text.legend(report, paper="paper: its number, and minus it in brackets")
         parts.append(_escape(legend).replace(r"\*", "Bold with \\*:", 1).replace(r"; \~", r"; bold with \~:", 1))
     for study in report.studies:
-        found = "\n".join(f"- {_escape(line)}" for line in studies.in_words(study, report.runs))
+        found = "\n".join(f"- {_escape(line)}" for line in study_sentences(study, report.runs))
         parts.append(f"## Study {_escape(study.name)}\n\n{found}")
     for title, lines in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
         if lines:

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 
 from krona.messages import amount
-from krona.report import pictures, text
+from krona.report import text
+from krona.report.charts import scores
 from krona.report.charts.draw import Chart
 from krona.report.charts.picture import Part, picture
 from krona.report.charts.rows import RowChart, ScoreRow
+from krona.report.charts.scores import Scored
 from krona.report.curves import bar_words, curves_of
-from krona.report.pictures import Scored
 from krona.report.table import Column, Report, Table, Target
 
 RANKS = 4  # so many different ranks are a question about rank
@@ -18,22 +19,20 @@ FRONT = "Filled and joined is the Pareto front, where no other row scores as hig
 def render(report: Report, target: Target) -> str:
     """Return an SVG of the first task with curves, otherwise of the first table with scores: of its average if any."""
     if curves := curves_of(report.runs):
-        charts: list[Part] = [[chart] for chart in pictures.curve_charts(curves[0])]
+        charts: list[Part] = [[chart] for chart in scores.curve_charts(curves[0])]
         return picture(curves[0].title, [*charts, *bar_words(curves[0])])
     for table in report.tables:
-        if columns := pictures.score_columns(table):
+        if columns := scores.score_columns(table):
             return _table(table, columns[0])
     return picture(report.title, [" ".join(report.empty) if report.empty else "No finished run."])
 
 
 def _table(table: Table, column: Column) -> str:
-    rows = pictures.scored_rows(table, column)
+    rows = scores.scored_rows(table, column)
     title = f"{column.label}: {table.heading}"
-    standings = pictures.cost_standings(table, column, rows)
+    standings = scores.cost_standings(table, column, rows)
     charts = [
-        pictures.cost_chart(column, cost, rows, standings[cost], named=True)
-        for cost in pictures.FIRST
-        if cost in standings
+        scores.cost_chart(column, cost, rows, standings[cost], named=True) for cost in scores.FIRST if cost in standings
     ]
     notes = text.remarks(table, column)
     if charts and any(one.named for one in charts[0].series):  # methods of several sizes
@@ -50,9 +49,9 @@ def _rank_charts(column: Column, rows: Sequence[Scored], charts: Sequence[Chart]
     """Return the charts of rows that have one size and several ranks: over the ranks and time."""
     ranks = {row.row.cells["rank"].value for row in rows if "rank" in row.row.cells}
     sizes = [run.result.trainable_params or 0 for row in rows for run in row.cell.runs]
-    if len(ranks) < RANKS or max(sizes) >= pictures.SEVERAL * min(sizes):
+    if len(ranks) < RANKS or max(sizes) >= scores.SEVERAL * min(sizes):
         return []
-    return [*pictures.rank_charts(column, rows), *(chart for chart in charts if "time" in chart.title)]
+    return [*scores.rank_charts(column, rows), *(chart for chart in charts if "time" in chart.title)]
 
 
 def _head(table: Table, rows: Sequence[Scored], *, bold: bool) -> Iterable[str]:

@@ -9,9 +9,10 @@ from typing import Any
 
 from krona.messages import visible
 from krona.outputs.degenerate import SIGN
-from krona.report import studies, text
+from krona.report import text
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.lead import lead
+from krona.report.notes import study_sentences
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.screen import as_typed, inert
 
@@ -68,7 +69,7 @@ def render(report: Report, target: Target) -> str:
     for study in report.studies:
         say()
         say(f"Study {study.name}", "bold cyan")
-        for line in studies.in_words(study, report.runs):
+        for line in study_sentences(study, report.runs):
             say(line)
     unfinished = f"Not finished ({text.unfinished_counts(report.unfinished)})"
     unusable = f"Could not be used ({len(report.problems)})"

@@ -5,11 +5,13 @@ from string import Template
 
 from krona.messages import amount
 from krona.outputs.degenerate import SIGN
-from krona.report import studies, text
+from krona.report import text
+from krona.report.charts.studies import study_charts
 from krona.report.formats.html.cells import dialog, has_dialog, table_cell
 from krona.report.formats.html.charts import chart_style, curve_charts, grid, table_charts
 from krona.report.formats.html.markup import escape, items, label, scroll, sentence, table
 from krona.report.lead import lead
+from krona.report.notes import study_sentences, trial_values
 from krona.report.table import Cell, Report, Row, Table, Target
 
 HERE = Path(__file__).parent
@@ -96,12 +98,12 @@ def _dialog_name(number: int, row: int, column: int) -> str:
 def _studies(report: Report) -> str:
     sections = []
     for i, study in enumerate(report.studies):
-        lines = "".join(f"<p>{escape(line)}</p>" for line in studies.in_words(study, report.runs))
-        pruned = [f"trial {one.number} ({studies.values(one)})" for one in study.trials if one.state == "pruned"]
+        lines = "".join(f"<p>{escape(line)}</p>" for line in study_sentences(study, report.runs))
+        pruned = [f"trial {one.number} ({trial_values(one)})" for one in study.trials if one.state == "pruned"]
         folded = f"<details><summary>What was pruned</summary><p>{escape('; '.join(pruned))}</p></details>"
         sections.append(
             f'<section id="study-{i}"><h2>Study {escape(study.name)}</h2>{lines}'
-            f"{grid(studies.study_charts(study))}{folded if pruned else ''}</section>\n"
+            f"{grid(study_charts(study))}{folded if pruned else ''}</section>\n"
         )
     return "".join(sections)
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from krona.report import curves, pictures, text
+from krona.report import curves, text
+from krona.report.charts import scores
 from krona.report.charts.draw import Chart, draw
 from krona.report.charts.looks import dark_style, row_looks
+from krona.report.charts.scores import Scored
+from krona.report.charts.studies import PRUNED
 from krona.report.costs import QUANTITIES, Standing, same_digits
 from krona.report.formats.html.markup import escape, label, mark, table
-from krona.report.pictures import Scored
-from krona.report.studies import PRUNED
 from krona.report.table import Column, Report, Table
 
 MOST_COLUMNS = 12  # of all tables together with charts; beyond, only the first of a table
@@ -37,14 +38,14 @@ def grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
 def table_charts(report: Report, number: int) -> str:
     """Return the charts of a table: those of its first column of scores, the others' folded."""
     shown = report.tables[number]
-    columns = pictures.score_columns(shown)
+    columns = scores.score_columns(shown)
     if number >= MOST_TABLES or not columns:
         return ""
-    rows = pictures.scored_rows(shown, columns[0])
+    rows = scores.scored_rows(shown, columns[0])
     keys = "".join(f"<span>{_row_name(row)}</span>" for row in rows)
     keys = _folded(f"The marks of the {len(rows)} rows", f'<div class="keys">{keys}</div>', shown=len(rows) <= MANY)
     parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(shown, columns[0], others=True)}']
-    if sum(len(pictures.score_columns(one)) for one in report.tables) <= MOST_COLUMNS:
+    if sum(len(scores.score_columns(one)) for one in report.tables) <= MOST_COLUMNS:
         parts += [
             _folded(f"Charts of {column.label}", _column_charts(shown, column, others=False)) for column in columns[1:]
         ]
@@ -54,7 +55,7 @@ def table_charts(report: Report, number: int) -> str:
 def curve_charts(report: Report) -> str:
     """Return the charts of scores over learning rates and training rows."""
     parts = [
-        f"<h3>{escape(one.title)}</h3>{grid(pictures.curve_charts(one), wide=True)}"
+        f"<h3>{escape(one.title)}</h3>{grid(scores.curve_charts(one), wide=True)}"
         f"{''.join(f'<p>{line}</p>' for line in curves.bar_words(one))}"
         for one in curves.curves_of(report.runs)
     ]
@@ -62,12 +63,12 @@ def curve_charts(report: Report) -> str:
 
 
 def _column_charts(shown: Table, column: Column, *, others: bool) -> str:
-    rows = pictures.scored_rows(shown, column)
-    standings = pictures.cost_standings(shown, column, rows)
-    costs = {cost: pictures.cost_chart(column, cost, rows, each) for cost, each in standings.items()}
-    first = [costs[cost] for cost in pictures.FIRST if cost in costs] + pictures.epoch_charts(column, rows)
-    fronts = _front_table(rows, {cost: standings[cost] for cost in pictures.FIRST if cost in costs})
-    more = [chart for cost, chart in costs.items() if cost not in pictures.FIRST] + pictures.rank_charts(column, rows)
+    rows = scores.scored_rows(shown, column)
+    standings = scores.cost_standings(shown, column, rows)
+    costs = {cost: scores.cost_chart(column, cost, rows, each) for cost, each in standings.items()}
+    first = [costs[cost] for cost in scores.FIRST if cost in costs] + scores.epoch_charts(column, rows)
+    fronts = _front_table(rows, {cost: standings[cost] for cost in scores.FIRST if cost in costs})
+    more = [chart for cost, chart in costs.items() if cost not in scores.FIRST] + scores.rank_charts(column, rows)
     folded = _folded("Score against other costs and ranks", grid(more)) if others else ""
     return grid(first) + fronts + folded
 

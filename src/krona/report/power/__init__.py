@@ -1,1 +1,0 @@
-"""What the test sets can show: `krona power`, and the line below a report's table."""
