@@ -48,7 +48,7 @@ def test_a_typed_shape_is_exact_as_in_the_run() -> None:
         (["method=lora", "factors=2x384"], "the method lora has no kron_factors"),
         (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere: no such folder"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
-        (["seed=-1"], "seed=-1: expected from 0"),
+        (["seed=-1"], "seed=-1 must be"),
         (["task=sample_rte"], "data=sample"),
         (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml"),
     ],

@@ -99,7 +99,7 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
         (["cola", *own(Path("/nowhere/a.csv"))], "files.train: /nowhere/a.csv was not found"),
         (["cola", *own(CONF)], f"{CONF} is a folder, but not one that save_to_disk of datasets wrote"),
         (["sample_rte", "data=tsv", "data.path=."], "add data=sample"),
-        (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0: expected at least 1"),
+        (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0 must be"),
         (["rte,cola", "data=sample"], "rte,cola: one task at a time"),
         (["ret", "data=sample"], "task=ret: no such task; did you mean 'rte'?"),
     ],

@@ -75,7 +75,7 @@ def begin(outputs: Path, *typed: str) -> ledger.Ledger:
         (["seed=0,1", "sweep=../mine"], "it is a name, not a path"),
         (
             ["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"],
-            "hydra.launcher.n_jobs='x': expected a whole",
+            "hydra.launcher.n_jobs='x' must be",
         ),
         (["seed=0,1", "hydra/launcher=submitit_slurm"], "this machine has no sbatch"),
     ],

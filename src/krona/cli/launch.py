@@ -10,12 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import named_targets, put_aside_other_launchers
 from krona.config.hydra_folders import refuse_rerun
+from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalised
 from krona.jobs.processes import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
 from krona.messages import KronaError
@@ -62,7 +62,7 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
 
 def _search_also(arguments: list[str]) -> None:
     """Let --config-dir hold for whatever looks for configs, also in the processes that this one starts."""
-    folder = get_args_parser().parse_known_args(arguments)[0].config_dir
+    folder = option_parser().parse_known_args(arguments)[0].config_dir
     if folder is not None:
         if not Path(folder).is_dir():
             raise KronaError(f"--config-dir {folder}: there is no such folder")

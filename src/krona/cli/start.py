@@ -18,14 +18,11 @@ AS_TYPED: dict[str, Any] = {  # Hydra reads the arguments, --help too
 
 def completions(incomplete: str) -> list[str]:
     """The overrides that begin so, from Hydra."""
-    from hydra._internal.core_plugins.bash_completion import BashCompletion
-    from hydra.core.global_hydra import GlobalHydra
-
+    from krona.config import hydra_internals
     from krona.config.compose import hydra_session
 
     with hydra_session():
-        found = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
-    return [str(line) for line in found]
+        return hydra_internals.completions(incomplete)
 
 
 Overrides = Annotated[list[str] | None, typer.Argument(autocompletion=completions)]

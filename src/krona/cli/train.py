@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 import hydra
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +14,7 @@ from krona.cli import launch
 from krona.config import check
 from krona.config.compose import compose_job, expand, hydra_session, job_from
 from krona.config.hydra_folders import outputs_of, record
+from krona.config.hydra_internals import option_parser
 from krona.jobs.job import WORDS, Job, identify
 from krona.jobs.preflight import require
 from krona.jobs.processes import quiet_libraries
@@ -102,7 +102,7 @@ def shown(arguments: Sequence[str]) -> str | None:
     Raises:
         KronaError: the error that the run would raise, except those that need the Hub.
     """
-    asked = get_args_parser().parse_args(list(arguments))
+    asked = option_parser().parse_args(list(arguments))
     if asked.cfg != "job" or any((asked.help, asked.package, asked.config_name, asked.config_path)):
         return None
     with hydra_session():

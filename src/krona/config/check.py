@@ -1,173 +1,204 @@
-"""Validation of a config: every key, type, range and signature, before any work.
+"""Validation of a config: every key, type, range and class, before any work.
 
 `settings` turns the plain values of a composed config into `krona.config.settings.Run`, or raises one message with all
-problems: unknown keys with the nearest right one, wrong types and values out of range with what is expected. Classes
-are checked by their signatures; nothing is constructed (`krona.config.targets`).
+problems. Classes are checked by their signatures; nothing is constructed (`krona.config.targets`).
 """
 
 import inspect
-import typing
-from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
-from functools import partial
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import fields
 from typing import Any
 
-from krona import surgery
 from krona.config import settings as s
-from krona.config.arguments import (
+from krona.config.targets import find, find_inner
+from krona.config.validation import (
+    CONSTRUCTION_KEYS,
+    Problems,
     argument_problems,
-    mismatches,
-    object_problems,
     parameters,
-    raise_all,
-    unknown,
+    problems_of,
+    unknown_key,
 )
-from krona.config.lightning import callbacks, lightning_logger, scheduler
-from krona.config.targets import NotAllowedError, find
-from krona.messages import KronaError, did_you_mean, file_name
+from krona.config.validation import build as build
+from krona.messages import KronaError, did_you_mean
 from krona.tasks.task import Task
 
-OPTIONAL = ("logger", "callbacks", "scheduler")
-TRAINS = ("train_layer_norms", "train_backbone")
-# arguments of `surgery.insert` that a method's YAML may set; the run sets the name in the model and `reversible`
-PLACEMENT_KEYS = tuple(key for key in inspect.signature(surgery.InsertOptions).parameters if key != "head")
+PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
+TRAINS = ("train_layer_norms", "train_backbone")  # the keys of a method that has no branch
+GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
+SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # the run has them
+REFUSED = {
+    "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
+    "or constant",
+    "StochasticWeightAveraging": "the model is that of the best epoch on dev, not a mean of epochs",
+    "GradientAccumulationScheduler": "a step always has batch_size rows. Use trainer.accumulate_grad_batches=2",
+    "Timer": "a run ends after trainer.max_epochs or trainer.max_steps, so that it can be repeated",
+}
 
 
 def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
-    """The typed settings of a composed config (plain dicts and values).
+    """Return the typed settings of a composed config (plain dicts and values).
 
-    ``own``: it was composed from the user's own command and conf/, so it may name their classes. A file's may not.
+    own: the config was composed from the user's own command and conf/, so it may name their classes. A file's may not.
 
     Raises:
         NotAllowedError: it names a class that no file may name.
         KronaError: one message, a line per problem.
     """
-    top = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
-    problems = unknown("", config, top)
+    problems = Problems()
     parts: dict[str, Any] = {}
-    for name, build in _PARTS.items():
-        try:
-            part = config.get(name, {} if name in OPTIONAL else None)
-            if not isinstance(part, Mapping):
-                raise KronaError(f"{name}={part!r}: expected keys and values, as conf/{name}/ has them")
-            parts[name] = build(part, own=own) if name in WITH_CLASSES else build(part)
-        except NotAllowedError:
-            raise
-        except KronaError as error:
-            problems.append(str(error))
-    trackers = parts.pop("logger", {})
-    simple = {f.name: config[f.name] for f in fields(s.Run) if f.name in config and f.name not in _PARTS}
-    problems += [line for line in _problems(s.Run, "", simple) if line.removesuffix(" is missing") not in _PARTS]
-    micro, batch = simple.get("micro_batch_size"), simple.get("batch_size")
-    if not problems and micro is not None and micro > batch:
-        problems = [f"micro_batch_size={micro} is larger than batch_size={batch}"]
-    problems += _no_graph(parts["trainer"]) if not problems else []
-    try:
-        if isinstance(config.get("sweep"), str):
-            file_name("sweep", config["sweep"])
-    except KronaError as error:
-        problems.append(str(error))
-    raise_all(problems)
-    return s.Run(**simple, **parts, trackers=trackers, config=dict(config))
+    for name, build_part in PARTS.items():
+        with problems.collect():
+            parts[name] = build_part(_mapping(name, config.get(name, {} if name in OPTIONAL else None)), own)
+    values = {key: value for key, value in config.items() if key not in PARTS}
+    known = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
+    problems += [unknown_key(key, key, known) for key in ("trackers", "config") if key in values]
+    values |= {**parts, "trackers": parts.get("logger", {}), "config": dict(config)}
+    values.pop("logger", None)
+    lines = problems_of(s.Run, "", values, known=known)
+    problems += [line for line in lines if line.removesuffix(" is missing") not in PARTS]
+    problems.raise_all()
+    return s.Run(**values)
 
 
-def method(config: Mapping[str, Any], *, own: bool = False) -> s.Method:
-    """A method's settings; the branch's arguments are checked against its class. Raises one `KronaError`."""
+def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
+    """Return a method's settings. The branch's arguments are checked against its class. Raises one `KronaError`."""
     values = dict(config)
     target = values.pop("_target_", None)
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
-    arguments = {} if branch is None else parameters(branch, without=("d_in", "d_out"))
-    plain_keys = {f.name for f in fields(s.Method)} - {"branch", "branch_config", "placement"}
-    known = [*plain_keys, *(TRAINS if branch is None else PLACEMENT_KEYS), *arguments]
-    name = values.get("name", "?")
-    problems = []
+    arguments = {} if branch is None else parameters(branch, without=GIVEN_TO_BRANCHES)
+    placement_keys = TRAINS if branch is None else PLACEMENT_KEYS
+    plain_keys = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
+    name, known = values.get("name", "?"), [*plain_keys, *placement_keys, *arguments]
+    problems = Problems()
     for key in [key for key in values if key not in known]:
-        what = f"method.{key}: the method {name} has no {key}"
-        problems.append(f"{what}, it puts no branch in" if branch is None else f"{what}: {did_you_mean(key, known)}")
-    placement = {key: values[key] for key in PLACEMENT_KEYS if key in values}
+        reason = "it has no branch" if branch is None else did_you_mean(key, known)
+        problems.append(f"method.{key}: the method {name} has no {key}: {reason}")
     branch_config = {key: values[key] for key in arguments if key in values}
+    placement = {key: values[key] for key in placement_keys if key in values}
     plain = {key: values[key] for key in plain_keys if key in values}
     if branch is not None:
-        required = [key for key, parameter in arguments.items() if parameter.default is parameter.empty]
-        problems += [f"method.{key} is missing" for key in required if key not in values]
-        if not values.get("target_modules"):
+        problems += argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
+        if not placement.get("target_modules"):
             problems.append(f"method.target_modules: name the modules that get the branch of {name}, such as [q, v]")
-        problems += argument_problems(branch, "method.", branch_config)
-    problems += argument_problems(surgery.InsertOptions, "method.", placement) + _problems(s.Method, "method.", plain)
-    raise_all(problems)
+    problems += problems_of(s.Placement, "method.", placement) + problems_of(s.Method, "method.", plain)
+    problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
-def _optimizer(config: Mapping[str, Any], *, own: bool = False) -> s.Optimizer:
-    values = dict(config)
-    target = values.pop("_target_", "torch.optim.AdamW")
+def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:
+    values = {"_target_": "torch.optim.AdamW", **config}
+    target = values.pop("_target_")
     values.pop("_partial_", None)  # it is one in any case: the learner gives it the parameters
-    plain_keys = ("lr", "warmup_steps", "gradient_clip")
     optimizer = find(target, "optimizer._target_", "optimizer", own=own)
-    plain = {key: values[key] for key in plain_keys if key in values}
-    arguments = {key: value for key, value in values.items() if key not in plain_keys}
-    problems = unknown("optimizer.", values, {*plain_keys, *parameters(optimizer, without=("params",))})
-    problems += _problems(s.Optimizer, "optimizer.", {"target": target, **plain})
-    problems += argument_problems(optimizer, "optimizer.", arguments)
-    raise_all(problems)
-    return s.Optimizer(target=target, arguments=arguments, **plain)
+    plain_keys = ("lr", "warmup_steps", "gradient_clip")
+    plain = {key: values.pop(key) for key in plain_keys if key in values}
+    problems = Problems(problems_of(s.Optimizer, "optimizer.", {"target": target, **plain}))
+    problems += argument_problems(optimizer, "optimizer.", values, without=("params",), also=plain_keys)
+    problems.raise_all()
+    return s.Optimizer(target=target, arguments=values, **plain)
 
 
-def _logger(config: Mapping[str, Any], *, own: bool = False) -> Mapping[str, Mapping[str, Any]]:
-    """The trackers by name: each a class with its arguments (conf/logger/)."""
-    problems = []
+def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
+    """Return the learning-rate schedule: a function or class, and its arguments."""
+    arguments = {key: value for key, value in config.items() if key != "_target_"}
+    target = config.get("_target_", s.Scheduler.target)
+    if not arguments and target == s.Scheduler.target:
+        return s.Scheduler()  # the default is not imported: transformers takes seconds
+    found = _find_of_lightning(target, "scheduler._target_", "scheduler", own=own)
+    if "optimizer" not in parameters(found):
+        raise KronaError(f"scheduler._target_={target!r} takes no optimizer. Use a schedule of torch or transformers.")
+    problems = argument_problems(found, "scheduler.", arguments, without=("optimizer",), filled_in=SCHEDULE_ARGUMENTS)
+    Problems(problems).raise_all()
+    return s.Scheduler(target=str(target), arguments=arguments)
+
+
+def _callbacks(config: Mapping[str, Any], own: bool) -> Mapping[str, Mapping[str, Any]]:
+    """Return Lightning's callbacks by name, each a class with its arguments (conf/callbacks/)."""
+    problems = Problems()
     for name, values in config.items():
-        if not isinstance(values, Mapping) or "_target_" not in values:
-            problems.append(f"logger.{name}: no tracker: {did_you_mean(name, config.keys() - {name})}")
-            continue
-        tracker = find(values["_target_"], f"logger.{name}._target_", "tracker", "logger", own=own)
-        if (wrong := lightning_logger(name, tracker, values)) is not None:
-            problems += wrong
-            continue
-        wrong = object_problems(tracker, f"logger.{name}", values, own=own)
-        try:
-            if not wrong and hasattr(tracker, "check"):
-                tracker.check(values)  # raises for a missing package or a forbidden name
-        except KronaError as error:
-            wrong.append(str(error))
-        problems += wrong
-    raise_all(problems)
+        where = f"callbacks.{name}"
+        with problems.collect():
+            found = _find_of_lightning(_target(where, values, config), f"{where}._target_", "callback", own=own)
+            problems += _object_problems(found, where, values, own=own)
+    problems.raise_all()
     return config
 
 
-def _no_graph(trainer: s.Trainer) -> list[str]:
-    """Settings that ``trainer.compile`` can't be together with."""
-    others = ["strategy=fsdp"] if trainer.strategy == "fsdp" else []
-    others += ["gradient_checkpointing=true"] if trainer.gradient_checkpointing else []
-    what = "torch.compile makes no whole graph of both; take one"
-    return [f"trainer.compile=true and trainer.{other}: {what}" for other in others if trainer.compile]
+def _logger(config: Mapping[str, Any], own: bool) -> Mapping[str, Mapping[str, Any]]:
+    """Return the trackers by name, each a class with its arguments (conf/logger/)."""
+    problems = Problems()
+    for name, values in config.items():
+        where = f"logger.{name}"
+        with problems.collect():
+            tracker = find(_target(where, values, config), f"{where}._target_", "tracker", "logger", own=own)
+            filled_in = ("save_dir",) if is_lightning_logger(tracker) else ()
+            wrong = _object_problems(tracker, where, values, own=own, filled_in=filled_in)
+            problems += wrong
+            if not wrong and hasattr(tracker, "check"):
+                tracker.check(values)  # raises for a missing package or a forbidden name
+    problems.raise_all()
+    return config
 
 
-def build(cls: Any, where: str, values: Mapping[str, Any]) -> Any:
-    """A settings class from plain values. Raises one `KronaError` with all problems."""
-    raise_all(unknown(f"{where}.", values, {f.name for f in fields(cls)}) + _problems(cls, f"{where}.", values))
-    return cls(**values)
+def is_lightning_logger(found: Any) -> bool:
+    """Return whether it is a class of pytorch_lightning's loggers, or derived from one."""
+    return inspect.isclass(found) and any(
+        one.__name__ == "Logger" and one.__module__.startswith(("pytorch_lightning.", "lightning_fabric."))
+        for one in found.__mro__
+    )
 
 
-WITH_CLASSES = ("method", "optimizer", "scheduler", "callbacks", "logger")  # parts that name classes
-_PARTS: Mapping[str, Callable[..., Any]] = {
+def _object_problems(
+    cls: Any, where: str, values: Mapping[str, Any], *, own: bool, filled_in: Collection[str] = ()
+) -> list[str]:
+    """Return the problems of a node with ``_target_``, by the signature of its class."""
+    arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
+    problems = []
+    for key, value in arguments.items():
+        if isinstance(value, Mapping) and "_target_" in value:
+            found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own)
+            problems += _object_problems(found, f"{where}.{key}", value, own=own)
+            filled_in = (*filled_in, key)
+    given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
+    plain = {key: value for key, value in arguments.items() if key not in filled_in}
+    return problems + argument_problems(cls, f"{where}.", plain, filled_in=(*filled_in, *given))
+
+
+def _find_of_lightning(target: Any, where: str, kind: str, *, own: bool) -> Any:
+    if str(target).startswith("lightning.pytorch."):
+        ours = str(target).replace("lightning.pytorch.", "pytorch_lightning.", 1)
+        raise KronaError(f"{where}={target!r}: krona uses the package pytorch_lightning. Use {where}={ours}")
+    found = find(target, where, kind, own=own)
+    if found.__name__ in REFUSED:
+        raise KronaError(f"{where.partition('._target_')[0]}: {found.__name__} is refused: {REFUSED[found.__name__]}")
+    return found
+
+
+def _target(where: str, values: Any, others: Mapping[str, Any]) -> Any:
+    """Return the class that a callback or tracker names."""
+    if not isinstance(values, Mapping) or "_target_" not in values:
+        name = where.partition(".")[2]
+        near = did_you_mean(name, others.keys() - {name})
+        raise KronaError(f"{where} has no class: {near}. One of your own: +{where}._target_=package.Class")
+    return values["_target_"]
+
+
+def _mapping(name: str, values: Any) -> Mapping[str, Any]:
+    if not isinstance(values, Mapping):
+        raise KronaError(f"{name}={values!r} must be keys and values, as in conf/{name}/")
+    return values
+
+
+OPTIONAL = ("logger", "callbacks", "scheduler")
+PARTS: Mapping[str, Callable[[Mapping[str, Any], bool], Any]] = {
     "method": method,
-    "task": Task.from_config,
-    "backbone": partial(build, s.Backbone, "backbone"),
-    "data": partial(build, s.Data, "data"),
+    "task": lambda values, own: Task.from_config(values),
+    "backbone": lambda values, own: build(s.Backbone, "backbone", values),
+    "data": lambda values, own: build(s.Data, "data", values),
     "optimizer": _optimizer,
-    "trainer": partial(build, s.Trainer, "trainer"),
-    "scheduler": scheduler,
-    "callbacks": callbacks,
+    "trainer": lambda values, own: build(s.Trainer, "trainer", values),
+    "scheduler": _scheduler,
+    "callbacks": _callbacks,
     "logger": _logger,
 }
-
-
-def _problems(cls: Any, prefix: str, values: Mapping[str, Any]) -> list[str]:
-    """Missing fields of a settings class, and values of a wrong type or out of range."""
-    missing = [
-        f"{prefix}{f.name} is missing"
-        for f in fields(cls)
-        if f.default is MISSING and f.default_factory is MISSING and f.name not in values
-    ]
-    return missing + mismatches(typing.get_type_hints(cls, include_extras=True), prefix, values)

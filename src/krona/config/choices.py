@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 
-from krona.config.habits import instead_of
+from krona.config.validation import habit_for
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -76,8 +76,8 @@ def require_names(overrides: Iterable[Override]) -> None:
 def no_such(group: str, name: str) -> str:
     """The message for a name that a group lacks, with the names that it has."""
     more = ""
-    if own := instead_of(group, name):
-        return f"{group}={name}: no such {group}; {own}"
+    if habit := habit_for(f"{group}={name}"):
+        return f"{group}={name}: no such {group}{habit}"
     if group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +24,7 @@ from yaml import YAMLError
 
 from krona.config import tuned
 from krona.config.choices import choices, groups, put_aside_other_launchers, require_choices, require_names
+from krona.config.hydra_internals import apply_overrides, sweep_jobs
 from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
@@ -134,7 +133,7 @@ class Composer:
             self._known[chosen] = _from_files(chosen)
         shared, choices = self._known[chosen]
         cfg = copy.deepcopy(shared)
-        ConfigLoaderImpl._apply_overrides_to_config([one for one in parsed if not self._chooses(one)], cfg)
+        apply_overrides(cfg, [one for one in parsed if not self._chooses(one)])
         lines = [str(one.input_line) for one in parsed if not one.is_hydra_override()]
         return _resolve(cfg, overrides=lines, chosen=choices)
 
@@ -183,8 +182,7 @@ def jobs_of(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[s
     if count > MAX_RUNS:
         some = f"{count:,}" if count < COUNTED else f"more than {COUNTED:,}"
         raise KronaError(f"this sweep would be {some} runs; at most {MAX_RUNS:,} at once: narrow an axis")
-    (batch,) = BasicSweeper.split_arguments(parsed, None)
-    return [tuple(job) for job in batch]
+    return sweep_jobs(parsed)
 
 
 def _length(axis: Override) -> int:

@@ -6,14 +6,15 @@ from contextlib import contextmanager, suppress
 from itertools import zip_longest
 
 import yaml
-from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from krona.config import check
 from krona.config.choices import choices, groups, no_such, require_choices, require_names
-from krona.config.compose import STUDIES, TUNED
-from krona.config.habits import instead_of
+from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session, jobs_of
+from krona.config.hydra_internals import option_parser
+from krona.config.validation import unknown_key
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
@@ -76,7 +77,7 @@ def several_values(overrides: Sequence[str]) -> str | None:
 
 def _check_options(arguments: Sequence[str]) -> None:
     """Raise for an unknown option: Hydra's own message fills a page."""
-    known = [name for action in get_args_parser()._actions for name in action.option_strings]
+    known = [name for action in option_parser()._actions for name in action.option_strings]
     for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = item.partition("=")
         if not item.startswith("-"):
@@ -125,7 +126,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         group, name = option.groups()
         return no_such(group, name)
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
-        return _unknown_key(key[1], arguments) or f"{key[1]} is no setting"
+        return _explain_key(key[1], arguments)
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
         return f"{merge[1]}={merge[2]}: it has keys and values, and takes them only: {merge[1]}={{KEY: VALUE}}"
     if isinstance(cause, OverrideParseException):
@@ -135,29 +136,19 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
     return " ".join(line for line in lines if not line.startswith(hidden)) or type(error).__name__
 
 
-def _unknown_key(key: str, arguments: Sequence[str]) -> str | None:
-    """The check's message for a key that Hydra does not know, with the nearest right key; a line for each habit."""
-    from krona.config import check
-    from krona.config.compose import compose_job, hydra_session
-
-    matched = [VALUE.match(item) for item in arguments]
-    given = [(match[2], match[3]) for match in matched if match is not None]
-    if instead_of(key):
-        keys = dict.fromkeys([key, *(name for name, _ in given)])
-        return "\n".join(f"{one} is no setting: {own}" for one in keys if (own := instead_of(one)))
-    chosen = [
-        f"{name}={value.split(',')[0]}"
-        for name, value in given
-        if name in groups() and name != "sweeps" and value != "null"
-    ]
+def _explain_key(key: str, arguments: Sequence[str]) -> str:
+    """Return the check's message for a command with a key that Hydra does not know."""
+    typed = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
+    known = groups()
     try:
         with hydra_session():
-            check.settings(compose_job([*chosen, f"++{key}=null"]).config)
+            job = [item.lstrip("+") for item in jobs_of({}, typed)[0]]
+            choices = [item for item in job if item.partition("=")[0] in known]
+            check.settings(
+                compose_job([*choices, *(f"++{item}" for item in job if item not in choices)]).config, own=True
+            )
     except KronaError as error:
-        said = next((line for line in str(error).splitlines() if key in line), None)
-        if said is not None and said.startswith(f"{key}=None: expected"):
-            return f"{key} is in no YAML of this run, but can be set: ++{key}={dict(given).get(key, 'VALUE')}"
-        return said
+        return str(error) if key in str(error) else unknown_key(key, key, ())
     except (HydraException, OmegaConfBaseException):
-        return None
-    return None
+        return unknown_key(key, key, ())
+    return f"{key} is in no YAML of this run, but can be set: ++{key}=VALUE"

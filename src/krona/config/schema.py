@@ -1,16 +1,16 @@
-"""JSON schema of the settings for YAML editors: conf/schema.json, written by ``make schema``."""
+"""JSON schema of the settings, for YAML editors: ``make schema`` writes conf/schema.json."""
 
 import json
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from krona.config.settings import Run
+from krona.config.settings import Placement, Run
 from krona.paths import CONF
 
 FILE = CONF / "schema.json"
 LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is given later: ???, ${…}
-BY_CLASS = {  # keys of _target_'s own
+BUILT = {  # fields that krona fills from _target_ and the keys beside it
     "Method": {"branch", "branch_config", "placement"},
     "Optimizer": {"target", "arguments"},
     "Scheduler": {"target", "arguments"},
@@ -18,13 +18,14 @@ BY_CLASS = {  # keys of _target_'s own
 
 
 def schema() -> str:
-    """The schema of config.yaml and of each YAML of the package _global_, as text."""
+    """Return the schema of config.yaml and of each YAML of the package _global_, as text."""
     whole: dict[str, Any] = TypeAdapter(Run).json_schema()
     parts = whole.pop("$defs")
+    parts["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]
     for name, part in {**parts, "Run": whole}.items():
-        properties = {key: part["properties"][key] for key in part["properties"] if key not in BY_CLASS.get(name, ())}
+        properties = {key: part["properties"][key] for key in part["properties"] if key not in BUILT.get(name, ())}
         part["properties"] = {key: _without_default(value) for key, value in properties.items()}
-        part["additionalProperties"] = name in BY_CLASS
+        part["additionalProperties"] = name in BUILT
         part.pop("required", None)  # a file holds a part of a config
     own = whole["properties"]
     own["logger"] = own.pop("trackers")
@@ -34,8 +35,9 @@ def schema() -> str:
 
 
 def _without_default(value: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: inner for key, inner in value.items() if key not in ("default", "title")}
-    return {"anyOf": [kept, LATER]} if kept else {}
+    kept = {key: inner for key, inner in value.items() if key not in ("default", "title", "description")}
+    about = {"description": value["description"]} if "description" in value else {}
+    return {**about, "anyOf": [kept, LATER]} if kept else about
 
 
 if __name__ == "__main__":

@@ -1,107 +1,174 @@
-"""Settings of a run as typed dataclasses. `krona.config.check` validates a config against their types and ranges."""
+"""The settings of a run: each key's type, range, default and meaning. `krona.config.check` builds them from a config.
+
+``make schema`` writes them to conf/schema.json, for YAML editors.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Le, Lt
+from pydantic import ConfigDict, model_validator
+from pydantic.dataclasses import dataclass
 
-from krona.config.types import MOST
+from krona.messages import KronaError, file_name
 from krona.tasks.task import Task
 
-NonNegative = Annotated[int, Ge(0), Le(MOST)]
-Positive = Annotated[int, Ge(1), Le(MOST)]
+MAX_COUNT = 2**31 - 1  # what torch and the operating system accept
+STRICT = ConfigDict(
+    strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, use_attribute_docstrings=True
+)
+NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
+Positive = Annotated[int, Ge(1), Le(MAX_COUNT)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
+Where = Literal["parallel", "sequential", "before"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Placement:
+    """Where a method's branches go and what trains beside them: arguments of `krona.surgery.insert`."""
+
+    target_modules: list[str] = field(default_factory=list)
+    """Modules that get a branch, such as [q, v]."""
+    placement: Where | list[Where] = "parallel"
+    """One for all targets, or one for each."""
+    inner_residual: bool = True
+    """Whether a sequential branch adds its input."""
+    modules_per_target: Positive = 1
+    """Branches at each target, each with the same arguments."""
+    magnitude: bool = False
+    """Train the norm of each row of the merged weight, as DoRA does."""
+    train_layer_norms: bool = True
+    train_backbone: bool = False
+    """Train all weights."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Method:
-    """A method: its branch and the arguments of it and of `surgery.insert`."""
+    """A method: its branch, and the arguments of the branch and of `krona.surgery.insert`."""
 
     name: str
-    source: str = "its own YAML"  # table of the values
-    branch: str | None = None  # dotted path of the branch's class: _target_
+    source: str = "its own YAML"
+    """The table of the paper, or the paper, that the values come from."""
+    branch: str | None = None
+    """Dotted path of the branch's class (``_target_``); null: no branch."""
     branch_config: Mapping[str, Any] = field(default_factory=dict)
     placement: Mapping[str, Any] = field(default_factory=dict)
-    task_prefix: bool = False  # put the task's name before the source text
-    fit_factors: Literal["exact", "nearest"] = "exact"  # nearest: on another width, the counterpart
+    """The keys of `Placement` that the config sets."""
+    task_prefix: bool = False
+    """Put the task's name before the source text."""
+    fit_factors: Literal["exact", "nearest"] = "exact"
+    """nearest: replace kron_factors that do not fit the backbone's width by their counterpart."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Backbone:
-    """The model, and the source of its weights and tokenizer."""
+    """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
-    architecture: str | None = None  # transformers' name of it, where sizes alone are given; null: t5
+    architecture: str | None = None
+    """The model type of transformers, where only ``sizes`` are given; null: t5."""
     path: str | None = None
+    """Folder or GGUF file with the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
+    """false: random weights."""
     revision: str | None = None
+    """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
+    """Values of the model's config, such as d_model; they allow counting without weights."""
     tokenizer: str | None = None
+    """Folder or Hub name of the tokenizer; null: the backbone's own."""
     tied_head: bool | None = None
-    # what an encoder's classifier reads; null: as the library's class does; auto: as a local folder's 1_Pooling says
+    """Whether the output layer shares the weight of the embeddings, where only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
+    """What an encoder's classifier reads; null: as the library's class does; auto: as a local folder's 1_Pooling."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
+    """This backbone's counterpart of each factor shape of the paper."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Data:
-    """Source of the rows, and their split."""
+    """The source of the rows and their split."""
 
     kind: Literal["hub", "tsv", "sample"]
     path: str | None = None
+    """Folder with GLUE's files, for kind tsv."""
     name: str | None = None
+    """Name of the data set on the Hub."""
     revision: str | None = None
+    """Branch, tag or commit of the data set on the Hub."""
     protocol: Literal["table1", "appendix_d1"] = "table1"
+    """How dev and test are made, as in the paper."""
     train_rows: Positive | None = None
-    subset_seed: Seed | None = None  # of the subset of train_rows; null: seed
+    """Train on a subset of so many rows, balanced by class."""
+    subset_seed: Seed | None = None
+    """Seed of the subset; null: the run's seed."""
     skip_bad_rows: bool = False
-    quoting: Literal["csv"] | None = None  # csv: fields of a TSV are quoted as in a CSV
+    """Leave out malformed rows instead of stopping."""
+    quoting: Literal["csv"] | None = None
+    """csv: the fields of a TSV file are quoted as in a CSV file."""
     seed: Seed = 42
+    """Seed of the split."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Optimizer:
-    """Class and arguments of the optimiser, and its schedule."""
+    """The optimizer's class and arguments, the warm-up and the clipping."""
 
     target: str
     lr: Annotated[float, Ge(0)]
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]  # below 1: a share of all steps, rounded up
+    warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
+    """Steps in which the learning rate rises from 0; below 1: a share of all steps, rounded up."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
+    """Maximum norm of the gradient; null: no clipping."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Scheduler:
-    """Function or class of the learning-rate schedule, stepped after each optimiser step, and its arguments."""
+    """Function or class of the learning-rate schedule, stepped after each optimizer step, and its arguments."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
-    max_steps: Annotated[int, Ge(-1), Le(MOST)]
+    max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
+    """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
+    """Stop after so many epochs without a better dev score; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    gradient_checkpointing: bool = False  # recompute activations in the backward pass
+    """bf16-frozen: only the frozen weights are stored in bf16."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
-    devices: Positive | Literal["auto"] = 1  # per node; auto: all GPUs
-    strategy: Literal["auto", "ddp", "fsdp"] = "auto"  # for several devices; fsdp: shards the frozen weights
+    devices: Positive | Literal["auto"] = 1
+    """Number of devices per node; auto: all GPUs."""
+    strategy: Literal["auto", "ddp", "fsdp"] = "auto"
+    """For several devices; fsdp shards the frozen weights."""
     num_workers: NonNegative
+    """Processes that load rows."""
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
+    """CPU threads; null: one per core."""
     eval_batch_size: Positive
-    bucket_by_length: bool = False  # batches of rows of similar length
-    compile: bool = False  # train the model as one graph of torch.compile
-    measure_forgetting: bool | str = False  # at the end, the pretraining loss on held-out text; or a file of texts
-    # Lightning's own
-    limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0  # of each epoch: batches, or a share
-    accumulate_grad_batches: Positive = 1  # batches of batch_size rows in one step
-    fast_dev_run: bool | Positive = False  # go through one batch of each split and keep nothing
+    bucket_by_length: bool = False
+    """Make batches of rows of similar length."""
+    compile: bool = False
+    """Train the model as one graph of torch.compile."""
+    measure_forgetting: bool | str = False
+    """Measure the pretraining loss on held-out text at the end; a path: on the texts of that file."""
+    limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
+    """Part of each epoch that is used: a number of batches, or a share."""
+    accumulate_grad_batches: Positive = 1
+    """Number of batches of batch_size rows in one step."""
+    fast_dev_run: bool | Positive = False
+    """Run one batch of each split without saving results."""
     log_every_n_steps: Positive = 50
+    """How often train/loss goes to Lightning's loggers."""
     enable_progress_bar: bool = True
     enable_model_summary: bool = False
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
@@ -110,12 +177,21 @@ class Trainer:
     deterministic: bool = False
     benchmark: bool | None = None
 
+    @model_validator(mode="after")
+    def _check_compile(self) -> Self:
+        others = {"strategy=fsdp": self.strategy == "fsdp", "gradient_checkpointing=true": self.gradient_checkpointing}
+        for other in (name for name, is_set in others.items() if is_set and self.compile):
+            raise ValueError(
+                f"trainer.compile=true and trainer.{other}: torch.compile cannot do both. Set one of them."
+            )
+        return self
+
     @property
     def frozen_in_bf16(self) -> bool:
         return self.precision == "bf16-frozen"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Run:
     """All settings of one run."""
 
@@ -127,20 +203,47 @@ class Run:
     scheduler: Scheduler = field(default_factory=Scheduler)
     trainer: Trainer
     batch_size: Positive
+    """Rows of a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    max_source_length: Annotated[int, Ge(2), Le(MOST)]  # one token and the end of sequence
+    """Rows that are computed together, for small memory; the gradient is that of the whole batch."""
+    max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
+    """Maximum number of source tokens: at least one and the end of sequence."""
     seed: Seed
-    init_from: str | None = None  # a run, an adapter's file or a peft folder whose weights this run begins with
+    """Seed of new weights, order of rows and dropout."""
+    init_from: str | None = None
+    """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["adapter", "all"] = "adapter"
+    """all: also save the weights of full fine-tuning."""
     score_test: bool = True
+    """false: score dev only, as a search for hyper-parameters requires."""
     overwrite: bool = False
+    """Run again even if the run is done."""
     retry: Literal["failed"] | None = None
+    """failed: run again if the run failed."""
     sweep: str | None = None
-    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # Lightning's, by name
-    trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # by name
-    config: Mapping[str, Any] = field(default_factory=dict)  # the composed values, as checked
+    """Name of the run's sweep. It does not change the run id."""
+    callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Lightning's callbacks by name."""
+    trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Trackers by name: the key ``logger`` of a config."""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The composed values, as they were checked."""
+
+    @model_validator(mode="after")
+    def _check_micro_batch(self) -> Self:
+        if self.micro_batch_size is not None and self.micro_batch_size > self.batch_size:
+            raise ValueError(f"micro_batch_size={self.micro_batch_size} is larger than batch_size={self.batch_size}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_sweep(self) -> Self:
+        try:
+            file_name("sweep", self.sweep)
+        except KronaError as error:
+            raise ValueError(str(error)) from error
+        return self
 
     @property
     def step_rows(self) -> int:
-        """Rows of one optimiser step, over all devices."""
+        """Rows of one optimizer step, over all devices."""
         return self.batch_size * self.trainer.accumulate_grad_batches

@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 
 from krona.config.choices import own_targets
 from krona.config.settings import Optimizer
+from krona.config.validation import NotAllowedError as NotAllowedError
 from krona.messages import KronaError, shortened
 from krona.paths import import_own
 
@@ -50,10 +51,6 @@ KINDS: Mapping[str, Kind] = {
     "logger": Kind("Lightning logger", "pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
     "callback": Kind("Lightning callback", "pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
 }
-
-
-class NotAllowedError(KronaError):
-    """A file names a class that no file may have imported."""
 
 
 def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:

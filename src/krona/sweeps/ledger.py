@@ -25,7 +25,7 @@ from krona.messages import KronaError, amount
 from krona.outputs import sweep
 from krona.outputs.state import state_of
 from krona.sweeps import closing_table, plan
-from krona.sweeps.launchers.settings import HINTS, require
+from krona.sweeps.launchers.settings import LAUNCHER_KEYS, require
 from krona.sweeps.progress import Progress
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
@@ -151,7 +151,7 @@ class Ledger(Callback):
 def require_launcher(launcher: Any) -> None:
     """Raise KronaError for a launcher of ours with settings that it can't have. ``launcher``: Hydra's node."""
     if "engine" in launcher:
-        require(str(launcher.engine), {key: launcher[key] for key in (*HINTS, "partition") if key in launcher})
+        require(str(launcher.engine), {key: launcher[key] for key in LAUNCHER_KEYS if key in launcher})
 
 
 def _job(line: dict[str, Any]) -> Job:

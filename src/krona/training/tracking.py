@@ -10,7 +10,7 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from krona.config.lightning import is_lightning_logger
+from krona.config.check import is_lightning_logger
 from krona.config.settings import Run
 from krona.config.targets import build, find
 from krona.outputs.predictions import label_words

@@ -2,33 +2,44 @@
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
-from krona.config.arguments import mismatches
-from krona.config.settings import NonNegative, Positive
-from krona.config.types import MOST
+from krona.config.settings import MAX_COUNT, NonNegative, Positive
+from krona.config.validation import Problems, problems_of
 from krona.messages import KronaError
 from krona.sweeps.launchers import slurm
 
-HINTS: Mapping[str, Any] = {
-    "n_jobs": Annotated[int, Ge(-1), Le(MOST)],
-    "signal_delay_s": NonNegative,
-    "max_num_timeout": NonNegative,
-    "gpus_per_node": NonNegative | None,
-    **dict.fromkeys(("timeout_min", "nodes", "tasks_per_node", "cpus_per_task", "array_parallelism"), Positive),
-    "mem_gb": Positive | None,
-}
+
+@dataclass(kw_only=True, config=ConfigDict(strict=True))
+class Launcher:
+    """The settings of ``hydra.launcher`` that have a type; the others are submitit's."""
+
+    n_jobs: Annotated[int, Ge(-1), Le(MAX_COUNT)] = 1
+    signal_delay_s: NonNegative = 0
+    max_num_timeout: NonNegative = 0
+    gpus_per_node: NonNegative | None = None
+    timeout_min: Positive = 1
+    nodes: Positive = 1
+    tasks_per_node: Positive = 1
+    cpus_per_task: Positive = 1
+    array_parallelism: Positive = 1
+    mem_gb: Positive | None = None
+
+
+LAUNCHER_KEYS = (*(f.name for f in fields(Launcher)), "partition")  # those that are checked
 
 
 def require(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise KronaError for a wrong setting, a missing package, and a cluster that isn't there."""
-    problems = mismatches(HINTS, "hydra.launcher.", settings)
+    problems = Problems(problems_of(Launcher, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
         problems.append("hydra.launcher.n_jobs=0: no run would start; at least 1, or -1 for one a core")
-    if problems:
-        raise KronaError("\n".join(problems))
+    problems.raise_all()
     require_package(engine)
     if engine == "submitit_slurm":
         slurm.require(settings)

@@ -1,0 +1,34 @@
+"""What krona uses of Hydra's private modules. A new version of Hydra may change it; this is the only file to adapt."""
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.bash_completion import BashCompletion
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+
+def option_parser() -> ArgumentParser:
+    """Return the parser of Hydra's own options, such as --multirun and --cfg."""
+    return get_args_parser()
+
+
+def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
+    """Set values in a composed config, as Hydra does."""
+    ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
+
+
+def sweep_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+    """Return the jobs of a multirun, in the order of Hydra's own sweeper."""
+    (batch,) = BasicSweeper.split_arguments(list(overrides), None)
+    return [tuple(job) for job in batch]
+
+
+def completions(incomplete: str) -> list[str]:
+    """Return the overrides that begin with ``incomplete``; inside `krona.config.compose.hydra_session`."""
+    found = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
+    return [str(line) for line in found]
