@@ -60,8 +60,9 @@ format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/
+schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/, and docs/result.schema.json
 	$(BIN)/python -m krona.config.schema
+	$(BIN)/python -m krona.outputs.result
 
 docs: setup  ## the documentation site, into site/; open site/index.html
 	$(BIN)/mkdocs build --quiet --strict

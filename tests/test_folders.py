@@ -8,11 +8,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from doctor.outputs_folder import run, tree
 from krona import folders, paths
 from krona.cli.krona import app
 from krona.folders import EARLIER_EXPORTS, MARKER, exported_folder, remove_below
 from krona.messages import KronaError
+from outputs.made_runs import run, tree
 
 
 def export_to(

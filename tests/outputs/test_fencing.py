@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from krona.jobs import run_job
-from krona.jobs.job import FILES
 from krona.outputs import claim as ownership
 from krona.outputs.claim import Claim, ClaimLostError, claim
+from krona.outputs.folder import RunFolder
+from krona.outputs.names import WRITTEN
 from krona.outputs.result import Result, write_result
-from krona.outputs.state import state_of
 from krona.training.files import RunFiles, WholeCheckpoints
 from krona.training.ranks import Ranks
 from one_job import config, run, typed
@@ -68,9 +68,9 @@ def whole_life(folder: Path, end: dict[str, Any]) -> None:
     if held is None:
         return
     try:
-        if state_of(folder, owned=False)[0] == "done":
+        if RunFolder(folder).state(owned=False)[0] == "done":
             return
-        for name in FILES:
+        for name in WRITTEN:
             held.remove(folder / name)
         files = RunFiles(folder=folder, claim=held, ranks=Ranks())
         result: Result = end["result"]
@@ -97,7 +97,7 @@ def next_owner(folder: Path, end: dict[str, Any], patch: pytest.MonkeyPatch, *, 
             only_here.setattr(ownership, name, lambda path: True)
         held = claim(folder)
     assert held is not None
-    for name in FILES:
+    for name in WRITTEN:
         held.write(folder / name, lambda part: part.write_text("the next owner's"))
     write_result(folder, end["result"], held.write)
     if releases:

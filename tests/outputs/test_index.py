@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -31,8 +33,10 @@ def _set_age(file: Path, seconds: float) -> None:
     os.utime(file, (then, then))
 
 
-def segments(outputs: Path) -> list[Path]:
-    return sorted((outputs / index.FOLDER).glob("*.json"))
+def stored(outputs: Path) -> dict[str, str]:
+    """The summaries in the cache, by run."""
+    with closing(sqlite3.connect(outputs / index.FILE)) as opened:
+        return dict(opened.execute("SELECT name, content FROM results"))
 
 
 def from_files(outputs: Path) -> list[Result]:
@@ -47,7 +51,7 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_second_time_no_file_is_opened_and_nothing_differs(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = from_files(outputs)
     assert summaries(outputs) == expected
-    assert len(segments(outputs)) == 1
+    assert len(stored(outputs)) == 12
     unread(monkeypatch)
     assert summaries(outputs) == expected
 
@@ -62,13 +66,11 @@ def test_a_summary_has_all_but_outcomes_and_earlier_epochs(outputs: Path) -> Non
     assert found.test == {key: value for key, value in whole.test.items() if key != "outcomes"}
 
 
-def test_what_runs_share_is_stored_once_and_each_has_its_seed(outputs: Path) -> None:
+def test_what_runs_share_is_one_object_and_each_has_its_seed(outputs: Path) -> None:
     summaries(outputs)
-    _, _, body = segments(outputs)[0].read_bytes().partition(b"\n")
-    assert len(json.loads(body)["configs"]) == 4, "two methods on two tasks, of three seeds"
-    assert sorted(one.config["seed"] for one in summaries(outputs) if isinstance(one, Result)) == 4 * [0] + 4 * [
-        1
-    ] + 4 * [2]
+    found = [one for one in summaries(outputs) if isinstance(one, Result)]
+    assert len({id(one.config["method"]) for one in found}) == 4, "two methods on two tasks, of three seeds"
+    assert sorted(one.config["seed"] for one in found) == 4 * [0] + 4 * [1] + 4 * [2]
 
 
 def test_equal_parts_under_two_names_stay_two_settings(outputs: Path) -> None:
@@ -117,28 +119,48 @@ def test_a_run_that_is_gone_is_gone(outputs: Path) -> None:
     assert first.run_id not in [one.run_id for one in summaries(outputs) if isinstance(one, Result)]
 
 
-@pytest.mark.parametrize("damage", ["cut", "other byte", "empty", "other version", "no text"])
-def test_a_damaged_segment_is_put_aside_and_made_anew(outputs: Path, damage: str) -> None:
+@pytest.mark.parametrize("damage", ["cut", "other byte", "empty", "no database", "other tables"])
+def test_a_damaged_cache_is_made_again(outputs: Path, damage: str, monkeypatch: pytest.MonkeyPatch) -> None:
     summaries(outputs)
-    (segment,) = segments(outputs)
-    whole = segment.read_bytes()
-    segment.write_bytes(
-        {
-            "cut": whole[:-10],
-            "other byte": whole.replace(b'"krona"', b'"korna"', 1),
-            "empty": b"",
-            "other version": whole.replace(b"krona index 5", b"krona index 2", 1),
-            "no text": bytes(range(256)),
-        }[damage]
-    )
-    assert summaries(outputs) == from_files(outputs)
-    assert segment not in segments(outputs)
-    assert len(segments(outputs)) == 1
+    file = outputs / index.FILE
+    whole = file.read_bytes()
+    if damage == "other tables":
+        with closing(sqlite3.connect(file)) as opened, opened:
+            opened.execute("UPDATE results SET content = '[]'")
+    else:
+        file.write_bytes(
+            {
+                "cut": whole[:-10],
+                "other byte": whole.replace(b'"krona"', b'"korna"', 1),
+                "empty": b"",
+                "no database": bytes(range(256)) * 40,
+            }[damage]
+        )
+    expected = from_files(outputs)
+    assert summaries(outputs) == expected
+    unread(monkeypatch)
+    assert summaries(outputs) == expected
 
 
-def test_a_folder_where_nothing_can_be_written_is_read_all_the_same(outputs: Path) -> None:
-    (outputs / index.FOLDER).write_text("a file where the folder would be")
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_a_folder_where_nothing_can_be_stored_is_read_all_the_same(kind: str, outputs: Path) -> None:
+    place = (outputs / index.FILE).parent
+    if kind == "file":
+        place.write_text("a file where the folder would be")
+    else:
+        (outputs.parent / "elsewhere").mkdir()
+        place.symlink_to(outputs.parent / "elsewhere")
     assert summaries(outputs) == from_files(outputs)
+    assert kind == "file" or not list(place.iterdir())
+
+
+def test_a_cache_that_another_process_has_locked_is_not_needed(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "BUSY_S", 0.1)
+    summaries(outputs)
+    with closing(sqlite3.connect(outputs / index.FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert summaries(outputs) == from_files(outputs)
+    assert len(stored(outputs)) == 12
 
 
 def test_running_and_brand_new_results_are_not_kept(outputs: Path) -> None:
@@ -147,20 +169,27 @@ def test_running_and_brand_new_results_are_not_kept(outputs: Path) -> None:
     write_all(outputs, [running, new])
     _set_age(outputs / running.run_id / "result.json", 60)
     summaries(outputs)
-    kept = "".join(segment.read_text() for segment in segments(outputs))
+    kept = stored(outputs)
     assert running.run_id not in kept
     assert new.run_id not in kept, "it may change once more within its time stamp's resolution"
 
 
-def test_many_segments_become_one(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index, "SEGMENTS", 2)
-    monkeypatch.setattr(index, "BATCH", 3)
-    expected = summaries(outputs)
-    assert len(segments(outputs)) == 4
-    assert summaries(outputs) == expected
-    assert len(segments(outputs)) == 1
-    unread(monkeypatch)
-    assert summaries(outputs) == expected
+def test_a_build_is_stored_in_parts(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index, "BATCH", 5)
+    read, reader = [], index.read_result
+
+    def interrupted(path: Path) -> Result:
+        read.append(path)
+        if len(read) == 8:
+            raise KeyboardInterrupt
+        return reader(path)
+
+    monkeypatch.setattr(index, "read_result", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        summaries(outputs)
+    assert len(stored(outputs)) == 5
+    assert summaries(outputs) == from_files(outputs)
+    assert len(read) == 8 + 7
 
 
 def test_several_processes_may_build_it_at_once(outputs: Path) -> None:
@@ -174,7 +203,7 @@ def test_several_processes_may_build_it_at_once(outputs: Path) -> None:
     ]
     assert [process.communicate()[0].strip() for process in started] == ["12"] * 3
     assert summaries(outputs) == from_files(outputs)
-    assert segments(outputs)
+    assert len(stored(outputs)) == 12
 
 
 def test_no_folder_has_no_results(tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from krona.files import write_whole
 from krona.messages import KronaError
-from krona.outputs.result import Result, outcomes, read_result, unpack_outcomes, write_result
+from krona.outputs.result import Result, json_schema, outcomes, read_result, unpack_outcomes, write_result
+from krona.paths import PROJECT
 
 
 def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Result:
@@ -42,7 +44,7 @@ def test_a_score_that_is_no_number_is_no_result(score: Any, tmp_path: Path) -> N
     path = tmp_path / broken.run_id / "result.json"
     path.parent.mkdir()
     path.write_text(json.dumps(broken.__dict__))
-    with pytest.raises(KronaError, match=r"test\.score|is no number of JSON"):
+    with pytest.raises(KronaError, match=r"test\.score|not a number of JSON"):
         read_result(path)
 
 
@@ -76,8 +78,32 @@ def test_unknown_and_missing_fields_are_named(tmp_path: Path) -> None:
     content = {**result().__dict__, "extra": 1}
     del content["seed"]
     path.write_text(json.dumps(content))
-    with pytest.raises(KronaError, match=r"missing \['seed'\], unknown \['extra'\]"):
+    with pytest.raises(KronaError, match="seed is missing; extra is unknown"):
         read_result(path)
+
+
+def test_a_type_is_named_and_further_keys_of_a_part_are_read(tmp_path: Path) -> None:
+    path = tmp_path / result().run_id / "result.json"
+    path.parent.mkdir()
+    content = json.loads(json.dumps(result().__dict__))
+    content["provenance"]["of_a_later_version"] = [1]
+    path.write_text(json.dumps(content))
+    assert read_result(path).provenance["of_a_later_version"] == [1]
+    for key, value in (
+        ("seed", True),
+        ("seed", "0"),
+        ("times", {"train": "1"}),
+        ("dev", {"score": 1e400, "parts": {}}),
+    ):
+        path.write_text(json.dumps({**content, key: value}).replace("Infinity", "1e400"))
+        with pytest.raises(KronaError, match=f"is not a result: {key}"):
+            read_result(path)
+
+
+def test_the_schema_in_docs_is_current() -> None:
+    schema = (PROJECT / "docs" / "result.schema.json").read_text(encoding="utf-8")
+    assert schema == json_schema(), "python -m krona.outputs.result writes it"
+    jsonschema.validate(json.loads(json.dumps(result().__dict__)), json.loads(schema))
 
 
 def test_a_result_in_another_runs_folder_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from krona.outputs.folder import RunFolder, State
 from krona.outputs.result import Status, write_result
-from krona.outputs.state import State, state_of
 from report.generate import make_result
 
 
@@ -42,10 +42,10 @@ def test_a_run_that_is_not_done_is_running_while_a_live_process_owns_it(
     status: Status | None, alive: bool, expected: State, tmp_path: Path
 ) -> None:
     folder = write_run(tmp_path, status, owner=os.getpid() if alive else 2**22 + 1)
-    assert state_of(folder)[0] == expected
-    assert state_of(folder, owned=alive)[0] == expected
+    assert RunFolder(folder).state()[0] == expected
+    assert RunFolder(folder).state(owned=alive)[0] == expected
     (folder / "claim.json").unlink()
-    assert state_of(folder)[0] == state_of(folder, owned=False)[0]
+    assert RunFolder(folder).state()[0] == RunFolder(folder).state(owned=False)[0]
 
 
 def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,11 +55,11 @@ def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(path)
 
     monkeypatch.setattr(Path, "touch", refuse)
-    assert state_of(folder)[0] == "running"
+    assert RunFolder(folder).state()[0] == "running"
 
 
 def test_a_damaged_result_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("{")
-    state, result, error = state_of(tmp_path)
+    state, result, error = RunFolder(tmp_path).state()
     assert (state, result) == ("failed", None)
     assert "result.json" in str(error)

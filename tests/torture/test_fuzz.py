@@ -13,12 +13,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from krona import paths
+from krona.cli.doctor import examine
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
-from krona.doctor.runs import examined
 from krona.outputs.claim import Claim
+from krona.outputs.folder import RunFolder
 from krona.paths import PROJECT
 from krona.report.build import build_report
 from krona.sweeps import status
@@ -71,7 +72,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
         seen[0] += 1
         ways: list[Callable[[], Any]] = [lambda: status.show(status.all_runs(outputs), quiet, outputs=outputs)]
         if seen[0] % 10 == 0:
-            ways += [lambda: build_report([outputs], format="md"), lambda: examined(copied)]
+            ways += [lambda: build_report([outputs], format="md"), lambda: examine(RunFolder(copied))]
         return next((f"result.json: {crash}" for way in ways if (crash := tried(way))), None)
 
     with book("damaged results") as found:

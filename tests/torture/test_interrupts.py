@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from krona.doctor.runs import examined
+from krona.cli.doctor import examine
+from krona.outputs.folder import RunFolder
 from krona.outputs.result import read_result
 from one_job import config, typed
 from torture.child import CRASHED, DONE, run_with
@@ -52,7 +53,7 @@ class Sound:
                 return f"{name} is gone"
             if (folder / name).read_bytes() != (self.folder / name).read_bytes():
                 return f"{name} has other bytes"
-        result, wrong = examined(folder)
+        result, wrong = examine(RunFolder(folder))
         if result is None or wrong:
             return "; ".join(wrong)
         mine = read_result(self.folder / "result.json")

@@ -17,19 +17,20 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
-from doctor.outputs_folder import aged, claimed, dead_pid, tree
-from doctor.outputs_folder import run as made_run
 from krona import paths
+from krona.cli.doctor import remove_left_overs
 from krona.cli.krona import app
-from krona.doctor.runs import fix
 from krona.folders import exported_folder
-from krona.jobs.job import _clear, _tidy
+from krona.jobs.job import _prepare
 from krona.messages import KronaError
-from krona.outputs import claim
+from krona.outputs import index
+from krona.outputs.folder import RunFolder
 from krona.outputs.index import summaries
 from krona.sweeps.ledger import Ledger
 from krona.tasks import hub, tokens
 from one_job import config, run, typed
+from outputs.made_runs import aged, claimed, dead_pid, tree
+from outputs.made_runs import run as made_run
 from torture.damage import tried
 
 LIMIT_S = 60
@@ -94,8 +95,8 @@ def poisoned(tiny_folder: Path, outputs: Path, tmp_path: Path, monkeypatch: pyte
     save_file(tensors, made["adapter"] / "adapter.safetensors", metadata={**notes, "krona": json.dumps(entry)})
     for name in ("adapter.safetensors", "last.ckpt", "predictions.jsonl"):
         (made["pickled"] / name).write_bytes(pickle.dumps(Fire(fired)))
-    (outputs / ".index").mkdir(exist_ok=True)
-    (outputs / ".index" / "0.json").write_bytes(pickle.dumps(Fire(fired)))
+    (outputs / index.FILE).parent.mkdir(exist_ok=True)
+    (outputs / index.FILE).write_bytes(pickle.dumps(Fire(fired)))
 
     shutil.copytree(job.folder, mine / "run")
     aged(mine / "run" / ".result.json.x1")
@@ -165,11 +166,11 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     """Everything that removes files below outputs/."""
 
     def clear() -> None:
-        spec: Any = SimpleNamespace(folder=outputs / "run", record={"config.yaml": ""}, notes=[])
+        spec: Any = SimpleNamespace(run=RunFolder(outputs / "run"), notes=[])
         spec.settings = SimpleNamespace(overwrite=True)
-        if (held := claim.claim(spec.folder)) is not None:
+        if (held := spec.run.claim()) is not None:
             try:
-                _clear(spec, held)
+                _prepare(spec, held)
             finally:
                 held.release()
 
@@ -181,11 +182,11 @@ def cleanings(outputs: Path) -> dict[str, Any]:
             Ledger().on_multirun_start(OmegaConf.merge(config, {"sweep": None}))
 
     return {
-        "doctor --fix": lambda: fix(outputs),
+        "doctor --fix": lambda: remove_left_overs(outputs),
         "index": lambda: summaries(outputs),
         "tokens": lambda: tokens._sweep(outputs / ".cache" / "tokens"),
         "a run that begins anew": clear,
-        "a run that is done": lambda: _tidy(outputs / "run"),
+        "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
         "a multirun": ledger,
     }
 

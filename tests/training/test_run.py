@@ -18,7 +18,6 @@ import pytest
 from rich.console import Console
 from safetensors import safe_open
 
-from doctor.outputs_folder import claimed, dead_pid
 from krona.jobs.processes import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.outputs import claim as ownership
@@ -27,6 +26,7 @@ from krona.paths import PROJECT
 from krona.surgery.operations import launches
 from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed
+from outputs.made_runs import claimed, dead_pid
 from tiny_backbone import SIZES
 from tiny_t5 import inserted
 

@@ -6,8 +6,7 @@ from pathlib import Path
 from krona.adapters.file import read_header
 from krona.adapters.origin import Origin, origin_in, origin_noted
 from krona.messages import KronaError
-from krona.outputs.checksums import require_whole
-from krona.outputs.named_run import find_run
+from krona.outputs.folder import find_run, require_unchanged
 from krona.outputs.result import Result, read_result
 from krona.paths import OUTPUTS
 
@@ -34,7 +33,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> Found:
         return _of_file(path)
     if path.is_dir() and not (path / "result.json").is_file() and (path / ADAPTER).is_file():
         return _of_file(path / ADAPTER)
-    folder = find_run(outputs or OUTPUTS, str(run))
+    folder = find_run(outputs or OUTPUTS, str(run)).path
     result = read_result(folder / "result.json")
     if result.status != "done":
         raise KronaError(
@@ -43,7 +42,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> Found:
         )
     origin, adapter = origin_in(result), folder / ADAPTER
     if adapter.is_file():
-        require_whole(result, adapter)
+        require_unchanged(result, adapter)
         return Found(origin, adapter, result)
     if not result.trainable_params and not result.head_params:
         return Found(origin, None, result)
@@ -61,7 +60,7 @@ def _of_file(path: Path) -> Found:
     beside = path.parent / "result.json"
     if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
-        require_whole(result, path)
+        require_unchanged(result, path)
         return Found(origin or origin_in(result), path, result)
     if origin is None:
         raise KronaError(

@@ -59,13 +59,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="remove what dead processes have left, nothing else")] = False,
 ) -> None:
-    """Look at the installation, the machine, the Hub and outputs/; exit with 1 if something is broken."""
-    from krona.doctor import command, runs
+    """Check the installed packages and the runs in outputs/; exit with 1 if something is broken."""
+    from krona.cli import doctor as check_up
 
-    removed = runs.fix(paths.OUTPUTS) if fix else []
-    lines = command.examine(paths.OUTPUTS)
-    if as_json:
-        print(command.as_json(lines, removed))
-    else:
-        command.show(lines, removed, Console())
-    sys.exit(any(line.level == "broken" for line in lines))
+    sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, fix=fix, console=Console()))

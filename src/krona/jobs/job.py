@@ -19,23 +19,12 @@ from krona.files import Write, write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
 from krona.outputs import claim
-from krona.outputs.checksums import damages
+from krona.outputs.folder import RunFolder
 from krona.outputs.provenance import code_version
 from krona.outputs.result import Result
 from krona.outputs.run_id import run_id
-from krona.outputs.state import state_of
 from krona.training.ranks import Ranks
 
-FILES = (  # of a run's folder
-    "last.ckpt",
-    "last.ckpt.damaged",
-    "adapter.safetensors",
-    "predictions.jsonl",
-    "metrics.csv",
-    "tracked.jsonl",
-    "result.json",
-)
-RECORD = ".hydra"  # the folder of Hydra's files in it
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
 WORDS: dict[Outcome, str] = {  # on the screen
     "done": "done",
@@ -82,10 +71,14 @@ class JobSpec:
     def folder(self) -> Path:
         return self.outputs / self.run_id
 
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.folder)
+
     def write_record(self, write: Write = write_whole) -> None:
         """Write ``.hydra/``; a resumed run keeps what it began with."""
         for name, text in self.record.items():
-            if not (file := self.folder / RECORD / name).exists():
+            if not (file := self.run.record / name).exists():
                 file.parent.mkdir(exist_ok=True)
                 write(file, partial(Path.write_text, data=text, encoding="utf-8"))
 
@@ -112,13 +105,14 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
         try:
             outcome = known_outcome(spec)
             if outcome is not None and outcome.state == "skipped":
-                _tidy(spec.folder)
+                with suppress(KronaError, OSError):  # a folder that can't be written to is left as it is
+                    spec.run.clean(done=True)
             if outcome is None:
                 require(spec.settings)
-                held = claim.claim(spec.folder)
+                held = spec.run.claim()
                 outcome = _claimed_by_other(spec) if held is None else known_outcome(spec)  # it may just have finished
             if held is not None and outcome is None:
-                _clear(spec, held)
+                _prepare(spec, held)
         finally:
             ranks.gather(held is not None and outcome is None)
         if outcome is not None:
@@ -138,65 +132,42 @@ def known_outcome(spec: JobSpec) -> Job | None:
     """The outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
     if spec.settings.overwrite:
         return None
-    state, result, error = state_of(spec.folder, owned=False)
+    state, result, error = spec.run.state(owned=False)
     if state == "failed" and result is None:
         raise KronaError(f"{error}. Remove the file, or overwrite=true runs it anew")
     if state == "done" and result is not None:
-        return Job(
-            spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec.folder, spec.project)
-        )
+        return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
     if state == "failed" and spec.multirun and spec.settings.retry != "failed":
         return Job(spec.run_id, "failed", spec.folder, result, f"{error} (retry=failed tries again)")
     return None
 
 
-def _done_messages(result: Result, folder: Path, project: Path) -> list[str]:
+def _done_messages(result: Result, spec: JobSpec) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
     messages = [f"done already ({finished}); overwrite=true runs it anew"]
-    messages += damages(result, folder)
-    code, then = code_version(project)["git_code"], result.provenance.get("git_code")
+    messages += spec.run.damages(result)
+    code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
     return messages
 
 
 def _claimed_by_other(spec: JobSpec) -> Job:
-    owner = claim.owner(spec.folder) or {}
-    error = f"{spec.run_id} is being run by process {owner.get('pid', '?')} on {owner.get('host', '?')}"
+    error = f"{spec.run_id} is being run by {claim.describe(spec.run.owner() or {})}"
     return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
 
 
-def _tidy(folder: Path) -> None:
-    """Remove what a process has left in a done run's folder that was killed at its very end."""
-    left = [folder / "claim.json", folder / "last.ckpt", *folder.glob(".own-*")]
-    if not any(path.exists() for path in left) or claim.owner(folder) is not None:
-        return
-    with suppress(KronaError, OSError):  # a folder that can't be written to is left as it is
-        if (held := claim.claim(folder)) is not None:  # it sweeps the rest
-            try:
-                held.remove(folder / "last.ckpt")
-            finally:
-                held.release()
-
-
-def _clear(spec: JobSpec, held: claim.Claim) -> None:
-    """Remove a claimed folder's earlier files, its log included, unless the run resumes from them.
-
-    A damaged checkpoint is set aside.
-    """
-    for name in FILES:
-        for part in spec.folder.glob(f".{name}.*"):  # half-written by a process that was killed
-            held.remove(part)
-    if (spec.folder / RECORD).is_symlink():
-        held.remove(spec.folder / RECORD)
-    if spec.settings.overwrite or state_of(spec.folder, owned=False)[0] != "interrupted":
-        for name in (*FILES, "train.log", *(f"{RECORD}/{name}" for name in spec.record)):
-            held.remove(spec.folder / name)
-    checkpoint = spec.folder / "last.ckpt"
-    if not checkpoint.is_file():
+def _prepare(spec: JobSpec, held: claim.Claim) -> None:
+    """Remove a claimed run's earlier files unless the run resumes from them. Set a damaged checkpoint aside."""
+    run = spec.run
+    if spec.settings.overwrite or run.state(owned=False)[0] != "interrupted":
+        run.begin_anew(held)
+    if not run.checkpoint.is_file():
         return
     from krona.training.files import damage_of  # Lightning: not before something runs
 
-    if (damage := damage_of(checkpoint)) is not None:
-        aside = held.set_aside(checkpoint)
-        spec.notes.append(f"last.ckpt is damaged ({damage}) and set aside as {aside.name}: the run begins anew")
+    if (damage := damage_of(run.checkpoint)) is not None:
+        aside = held.set_aside(run.checkpoint)
+        spec.notes.append(
+            f"{run.checkpoint.name} is damaged ({damage}) and set aside as {aside.name}: the run begins anew"
+        )

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from krona.jobs.job import Job, JobSpec
 from krona.messages import KronaError
+from krona.outputs.folder import RunFolder
 from krona.screen import say
 
 
@@ -25,7 +26,7 @@ def rehearse(spec: JobSpec, console: Console, run: Callable[[JobSpec, Console], 
     with tempfile.TemporaryDirectory(prefix="krona-") as folder:
         config = {**spec.config, "trainer": trainer, "logger": {}}
         job = run(replace(spec, config=config, outputs=Path(folder)), console)
-        log = job.folder / "train.log"
+        log = RunFolder(job.folder).log
         if job.state == "failed" and log.is_file() and "Traceback" in (text := log.read_text(encoding="utf-8")):
             console.print(text[text.index("Traceback") :], highlight=False, markup=False)  # its folder goes
     if job.state == "done":

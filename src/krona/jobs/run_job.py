@@ -100,7 +100,7 @@ def _lead(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch
     with claimed(spec, ranks) as claim:
         if isinstance(claim, Job):  # nothing to run
             return claim
-        with (spec.folder / "train.log").open("a", encoding="utf-8") as log:
+        with spec.run.log.open("a", encoding="utf-8") as log:
             return _run_claimed(spec, claim, ranks, console, log, after_epoch)
 
 
@@ -123,8 +123,8 @@ def _run_claimed(
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
-    if not (folder / "last.ckpt").is_file():  # it begins anew, and so do the values that it tracks
-        claim.remove(folder / "tracked.jsonl")
+    if not spec.run.checkpoint.is_file():  # it begins anew, and so do the values that it tracks
+        claim.remove(spec.run.tracked)
     try:
         with tracking(settings, result, folder, say=progress.say, after_epoch=epoch_ended) as trackers:
             run(
@@ -151,7 +151,7 @@ def _run_claimed(
         message = format_error(error)
         _finish(result, folder, claim, "failed", message)
         if not isinstance(error, KronaError):
-            message += f" (the trace is in {folder / 'train.log'})"
+            message += f" (the trace is in {spec.run.log})"
         return Job(spec.run_id, "failed", folder, result, message)
     finally:
         progress.close()

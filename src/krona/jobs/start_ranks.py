@@ -18,7 +18,6 @@ from pathlib import Path
 
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.processes import Child
-from krona.outputs.state import state_of
 from krona.training.ranks import LOST
 
 POLL_S = 0.1
@@ -54,7 +53,7 @@ def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
         path = folder / "outcome"
         outcome: Job | BaseException | None = pickle.loads(path.read_bytes()) if path.is_file() else None
         if outcome is None or (lost is not None and isinstance(outcome, Job) and str(outcome.error).startswith(LOST)):
-            result = state_of(spec.folder)[1]
+            result = spec.run.state()[1]
             return Job(spec.run_id, "failed", spec.folder, result, _what_happened(ranks, lost or 0, folder))
     if isinstance(outcome, BaseException):
         raise outcome

@@ -8,6 +8,7 @@ from rich.console import Console
 from krona.jobs.job import Job
 from krona.messages import amount
 from krona.outputs import degenerate
+from krona.outputs.folder import RunFolder
 from krona.outputs.official_rows import glue_form, odd_part
 from krona.outputs.result import Result
 from krona.paths import OUTPUTS
@@ -34,7 +35,7 @@ def run_summary(job: Job, console: Console) -> None:
         say(console, f"  {line}")
     there = outputs_option(job)
     lines = [
-        str(job.folder / "result.json"),
+        str(RunFolder(job.folder).result),
         as_typed(f"next: krona report {_which(result)}{there}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{there}"),
     ]

@@ -1,27 +1,27 @@
 """Claims on runs: a file in a run's folder names the process that owns it and is touched by a heartbeat.
 
-Needs only a file system that creates files exclusively and renames them atomically, so network file systems will do. A
-claim lapses at once if its owner is known to be dead: a process of this machine, or this SLURM job before it was
-requeued. Otherwise it lapses `LAPSE_S` after its last beat by the file system's clock, as machines' clocks may differ,
-if it then shows no beat while it is watched for `WATCH_S`.
+Claims need only a file system that creates files exclusively and renames them atomically, so network file systems will
+do. A claim lapses immediately if its owner is known to be dead: a process of this machine, or this SLURM job before it
+was requeued. Otherwise it lapses `LAPSE_S` after its last beat by the file system's clock, as machines' clocks may
+differ, if it then shows no beat while it is watched for `WATCH_S`.
 
-Each owner has a desk, a folder named after its token. It changes a run's files only by renaming: out of its desk to
-publish, into its desk to remove. Who takes the run over moves all other desks into its own before it looks at the run.
-So a process that was stopped, at whatever instruction, and wakes up late has nothing to rename: it can't replace or
+Each owner has a private folder, named after its token. It changes a run's files only by renaming: out of this folder to
+publish, into it to remove. The next owner moves all other private folders into its own before it looks at the run. So a
+process that was stopped, at whatever instruction, and wakes up late has nothing to rename: it can neither replace nor
 remove what the new owner wrote. This needs no lock.
 """
 
-import contextlib
 import os
 import threading
 import uuid
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from krona.files import Fill, write_whole
 from krona.folders import opened_below, remove_below
 from krona.messages import KronaError
-from krona.outputs.holder import LAPSE_S, lapsed, own, read, stands_still
+from krona.outputs import names
+from krona.outputs.holder import LAPSE_S, Holder, lapsed, own, read, stands_still
 
 BEAT_S = 5.0
 
@@ -34,7 +34,7 @@ class Claim:
     """This process's claim on a run's folder."""
 
     def __init__(self, folder: Path, token: str) -> None:
-        self.path = folder / "claim.json"
+        self.path = folder / names.CLAIM
         self.token = token
         self.desk = _desk(folder, token)
         self._stop = threading.Event()
@@ -51,11 +51,7 @@ class Claim:
                 f"{run} is gone (a shared folder that is no longer mounted?): the run stops here and "
                 "writes nothing; the same command resumes it when the folder is back"
             )
-        by = (
-            f"process {owner.get('pid', '?')} on {owner.get('host', '?')}"
-            if owner
-            else "a process that has ended (or its files were removed)"
-        )
+        by = describe(owner) if owner else "a process that has ended (or its files were removed)"
         raise ClaimLostError(
             f"{run.name}: this run was taken over by {by} while this one was stopped. It ends here; since then it "
             "has written nothing"
@@ -72,53 +68,59 @@ class Claim:
 
     def remove(self, path: Path) -> None:
         """Remove a file of the run, if it is there, unless the claim is lost: then `ClaimLostError`."""
-        self.check()
-        aside = self.desk / uuid.uuid4().hex
-        try:
-            self._move(path, aside)
-        except FileNotFoundError:
-            self.check()
-        remove_below(self.path.parent, aside)
+        if (aside := self._taken(path)) is not None:
+            remove_below(self.path.parent, aside)
 
     def set_aside(self, path: Path) -> Path:
         """Rename a damaged file of the run to ``NAME.damaged``, unless the claim is lost, as in `remove`."""
+        name = path.with_name(f"{path.name}.damaged")
+        if (aside := self._taken(path)) is not None:
+            with suppress(FileNotFoundError):  # lost in between
+                aside.rename(name)
         self.check()
-        aside, name = self.desk / uuid.uuid4().hex, path.with_name(f"{path.name}.damaged")
-        try:
-            self._move(path, aside)
-            aside.rename(name)
-        except FileNotFoundError:
-            self.check()
         return name
 
-    def _move(self, path: Path, aside: Path) -> None:
-        """Rename a file of the run to ``aside``, unless a folder on the way to it is a symbolic link."""
-        with opened_below(self.path.parents[1], path.parent) as folder:
-            os.rename(path.name, aside, src_dir_fd=folder)
+    def _taken(self, path: Path) -> Path | None:
+        """Rename a file of the run into the private folder; None if it is not there. Links are not followed."""
+        self.check()
+        aside = self.desk / uuid.uuid4().hex
+        try:
+            with opened_below(self.path.parents[1], path.parent) as folder:
+                os.rename(path.name, aside, src_dir_fd=folder)
+        except FileNotFoundError:
+            self.check()
+            return None
+        return aside
 
     def release(self) -> None:
         """Remove the claim, if it is still this process's."""
         self._stop.set()
         self._heart.join()
         if read(self.path).get("token") == self.token:
-            with contextlib.suppress(OSError):  # gone with its folder, or lost
+            with suppress(OSError):  # gone with its folder, or lost
                 self.path.rename(self.desk / "released")
         remove_below(self.path.parents[1], self.desk)
 
     def _beat(self) -> None:
         while not self._stop.wait(BEAT_S):
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 if read(self.path).get("token") == self.token:
                     os.utime(self.path)
 
 
 def claim(folder: Path) -> Claim | None:
-    """Claim a run's folder, which is created if needed; None if a live owner has it."""
+    """Claim a run's folder, which is created if needed; None if a live owner has it.
+
+    What killed processes left in the folder is removed.
+
+    Raises:
+        KronaError: the folder can't be written to, or is a symbolic link.
+    """
     try:
         if folder.is_symlink():
             raise KronaError(f"{folder} is a symbolic link, and nothing behind it is changed. Remove the link.")
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "claim.json"
+        path = folder / names.CLAIM
         for _ in range(3):  # the claim may be released or taken over in between
             token = uuid.uuid4().hex
             if _create(path, token):
@@ -137,10 +139,15 @@ def claim(folder: Path) -> Claim | None:
     return None
 
 
-def owner(folder: Path) -> dict[str, Any] | None:
-    """The live owner of a run's folder ({host, pid, token}), or None."""
-    path = folder / "claim.json"
+def owner(folder: Path) -> Holder | None:
+    """Return the live owner of a run's folder, or None."""
+    path = folder / names.CLAIM
     return None if not path.exists() or lapsed(path) else read(path)
+
+
+def describe(holder: Holder) -> str:
+    """Return ``process 12 on host``."""
+    return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
 
 
 def _create(path: Path, token: str) -> bool:
@@ -168,7 +175,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     desk = _desk(path.parent, token)
     taken = False
     try:
-        desk.mkdir()  # before the look at the claim: who takes it over after that finds the desk
+        desk.mkdir()  # before the look at the claim: who takes it over after that finds the folder
         if str(read(path).get("token", "damaged")) == holder and lapsed(path):  # else another was faster, or it woke up
             part = desk / path.name
             part.write_text(own(token))
@@ -177,7 +184,7 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
     except FileNotFoundError:  # stopped here for so long that another took it over
         pass
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             marker.rename(desk / marker.name)  # fails for who was stopped: it may be another's by now
             (desk / marker.name).unlink()
         if not taken:
@@ -186,26 +193,26 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
 
 
 def _desk(folder: Path, token: str) -> Path:
-    return folder / f".own-{token}"
+    return folder / f"{names.DESK}{token}"
 
 
 def _shut_out(path: Path, desk: Path, token: str) -> bool:
-    """Move all other desks into the owner's, whose claim is on disk. False if that was taken over meanwhile."""
-    with contextlib.suppress(FileNotFoundError):  # stopped here for so long that another took it over
+    """Move all other private folders into the owner's, whose claim is on disk. False if that was taken over."""
+    with suppress(FileNotFoundError):  # stopped here for so long that another took it over
         if read(path).get("token") == token:
-            for other in set(path.parent.glob(".own-*")) - {desk}:
-                with contextlib.suppress(FileNotFoundError):
+            for other in set(path.parent.glob(f"{names.DESK}*")) - {desk}:
+                with suppress(FileNotFoundError):
                     other.rename(desk / other.name)
             _sweep(path, desk)
     return read(path).get("token") == token and desk.is_dir()
 
 
 def _sweep(path: Path, desk: Path) -> None:
-    """Remove what killed processes have left: their desks with half-written files, and the small files of claims."""
+    """Remove what killed processes left. A young file may be that of a process that tries to claim the run now."""
     for left in desk.iterdir():
         remove_below(path.parents[1], left)
-    for pattern in (".now.*", ".claim.*", ".takeover.*"):
-        for left in path.parent.glob(pattern):
-            with contextlib.suppress(FileNotFoundError):
+    for left in path.parent.iterdir():
+        if names.LEFT_OVER.fullmatch(left.name) and not left.name.startswith(names.DESK):
+            with suppress(FileNotFoundError):
                 if path.stat().st_mtime - left.lstat().st_mtime > LAPSE_S:
                     remove_below(path.parents[1], left)

@@ -13,6 +13,7 @@ from typing import Any
 
 LAPSE_S = 60.0
 WATCH_S = 15.0  # three beats
+Holder = dict[str, Any]  # host, machine, pid, token, slurm
 TOKEN = re.compile(r"\w{1,64}")  # becomes part of file names
 
 
@@ -21,7 +22,7 @@ def own(token: str) -> str:
     return json.dumps({**me(), "token": token, "slurm": _slurm_job()})
 
 
-def me() -> dict[str, Any]:
+def me() -> Holder:
     """This process: host, machine and pid."""
     return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
 
@@ -110,7 +111,8 @@ def alive(pid: Any) -> bool:
     return True
 
 
-def read(path: Path) -> dict[str, Any]:
+def read(path: Path) -> Holder:
+    """Return the holder that a claim names; empty for a missing or damaged claim."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

@@ -1,86 +1,76 @@
-"""Index of results: summaries in a few files, so that a hundred thousand runs are listed in seconds.
+"""Cache of results in SQLite, so that a hundred thousand runs are listed in seconds.
 
 The result.json files are the truth: a summary counts only where the file's time and size are still those that it was
-made from, and whatever is missing, stale or damaged is read from the file again. `outputs/.index` can be thrown away
-at any time. Its segments are written whole under names of their own and never changed, so any number of processes may
-read and add to them at once, on file systems without locks too.
+made from. Whatever is missing, outdated or damaged is read from the file again, and `outputs/.index` can be deleted at
+any time.
+
+SQLite's locks do not work on every network file system. Every entry has a checksum, and a cache that can't be read is
+made again, so the worst that can happen there is that results are read from their files.
 """
 
 import gc
-import hashlib
 import json
 import os
+import sqlite3
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from krona.files import write_whole
 from krona.folders import is_below, remove_below
 from krona.messages import KronaError
-from krona.outputs import checksums
+from krona.outputs.folder import CHECKSUMS
 from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
 
-FOLDER = ".index"
-FORMAT = f"krona index 5 of schema {SCHEMA}"  # the first line of a segment, with the digest of the second
-WORTH = 100  # new summaries that are worth a segment
-BATCH = 10_000  # summaries a segment while many are made: an interrupted build resumes from there
-SEGMENTS = 12  # more of them are written anew as one
+FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # version of the tables, and of the results
+TABLES = """
+CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE, checksum INTEGER);
+CREATE TABLE IF NOT EXISTS results (
+    name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, content TEXT, checksum INTEGER
+);
+"""
+WORTH = 100  # new summaries that are worth a write
+BATCH = 10_000  # summaries in one transaction: an interrupted build resumes from there
 SETTLED_S = 2.0  # a younger file may change once more within its time stamp's resolution
+BUSY_S = 10.0  # how long to wait for another process
 NAMES = tuple(field.name for field in fields(Result))
-SHARED = ("splits", "provenance")  # their parts are equal in many results and stored once; and whole configs, but for
+SHARED = tuple(NAMES.index(name) for name in ("config", "splits", "provenance"))  # equal in many results, but for
+#   numbers and words at their top: their dicts and lists are stored once
 CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # without which no report is
-OWN = ("seed",)  # these keys
 
 Stamp = tuple[int, int]  # mtime in ns, size
-Entry = tuple[str, int, int, list[Any]]  # folder, its stamp, the summary's fields
+Entry = tuple[str, Stamp, Result]
 
 
 def summaries(outputs: Path) -> list[Result | KronaError]:
-    """Every ``<run id>/result.json`` under ``outputs``, by name, without outcomes and of the curve only the last epoch.
+    """Return every ``<run id>/result.json`` under ``outputs`` by name, without outcomes and earlier epochs.
 
-    One that can't be read, or whose scores are not those of its predictions, comes as its error. What is shared by
-    several results is one object: do not change it.
+    A result that can't be read, or whose scores contradict its predictions, is its error instead. What several results
+    share is one object: do not change it.
     """
     if not outputs.is_dir():
         return []
     with _fewer_collections():
         stamps, unread = _stamps(outputs)
-        known, segments = _load(outputs / FOLDER, stamps)
-        found = _with_fresh(outputs, stamps, known)
-        if len(segments) > SEGMENTS:
-            _join(outputs / FOLDER, stamps)
-        return found + unread
-
-
-def _with_fresh(outputs: Path, stamps: dict[str, Stamp], known: dict[str, Result]) -> list[Result | KronaError]:
-    """All in order, those that the index lacks from their files; what will not change soon is added to the index."""
-    found: list[Result | KronaError] = []
-    fresh: list[Entry] = []
-    pieces = _Pieces()
-    now = time.time()
-    with _progress(len(stamps) - len(known)) as advance:
-        for name in sorted(stamps):
-            if name in known:
-                found.append(known[name])
-                continue
-            item = _read(outputs / name / "result.json")
-            advance()
-            found.append(item)
+        found: dict[str, Result | KronaError] = {**_load(outputs, stamps)}
+        fresh: list[Entry] = []
+        now = time.time()
+        for name in _with_progress(sorted(stamps.keys() - found.keys())):
+            found[name] = item = _read(outputs / name / "result.json")
             settled = now - stamps[name][0] / 1e9 > SETTLED_S
             if settled and isinstance(item, Result) and item.status != "running":
-                fresh.append((name, *stamps[name], pieces.packed(item)))
+                fresh.append((name, stamps[name], item))
             if len(fresh) == BATCH:
-                _add(outputs / FOLDER, fresh, pieces)
-                fresh, pieces = [], _Pieces()
-    if len(fresh) >= WORTH:
-        _add(outputs / FOLDER, fresh, pieces)
-    return found
+                _store(outputs, fresh)
+                fresh.clear()
+        if len(fresh) >= WORTH:
+            _store(outputs, fresh)
+        return [found[name] for name in sorted(stamps)] + unread
 
 
 def _read(path: Path) -> Result | KronaError:
@@ -95,19 +85,19 @@ def _read(path: Path) -> Result | KronaError:
 
 
 def summary_of(result: Result) -> Result:
-    """A result without its outcomes, places and checksums, and with the last epoch of its curve."""
+    """Return a result without its outcomes, places and checksums, and with the last epoch of its curve."""
 
     def bare(part: dict[str, Any] | None) -> dict[str, Any] | None:
         return part and {key: value for key, value in part.items() if key != "outcomes"}
 
-    known = {key: value for key, value in result.provenance.items() if key != checksums.KEY}  # of no other result
+    provenance = {key: value for key, value in result.provenance.items() if key != CHECKSUMS}
     learned = result.learned and {key: value for key, value in result.learned.items() if key != "by_place"}
-    parts: dict[str, Any] = {"dev": bare(result.dev), "test": bare(result.test), "provenance": known}
+    parts: dict[str, Any] = {"dev": bare(result.dev), "test": bare(result.test), "provenance": provenance}
     return replace(result, **parts, dev_curve=result.dev_curve[-1:], learned=learned)
 
 
 def _stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
-    """Each result's stamp by its folder's name, and an error for each folder that can't be read."""
+    """Return each result's stamp by its folder's name, and an error for each folder that can't be read."""
     found, unread = {}, []
     try:
         with os.scandir(outputs) as folders:
@@ -124,92 +114,75 @@ def _stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
     return found, unread
 
 
-class _Pieces:
-    """What results share, each once: a part's place holds ``[number]``, a config's ``[number, what is its own]``."""
-
-    def __init__(self) -> None:
-        self.parts: dict[str, int] = {}
-        self.configs: dict[str, int] = {}
-
-    def packed(self, result: Result) -> list[Any]:
-        """The fields of a summary."""
-        values = {name: getattr(result, name) for name in NAMES}
-        values |= {name: self._apart(values[name]) for name in SHARED}
-        own = {key: value for key, value in result.config.items() if key in OWN}
-        config = json.dumps(self._apart({key: value for key, value in result.config.items() if key not in OWN}))
-        values["config"] = [self.configs.setdefault(config, len(self.configs)), own]
-        return list(values.values())
-
-    def _apart(self, whole: dict[str, Any]) -> dict[str, Any]:
-        def number(part: Any) -> int:
-            return self.parts.setdefault(json.dumps(part), len(self.parts))
-
-        return {k: [number(v)] if isinstance(v, dict | list) else v for k, v in whole.items()}
-
-
-def _together(whole: dict[str, Any], parts: Sequence[Any]) -> dict[str, Any]:
-    return {key: parts[value[0]] if value.__class__ is list else value for key, value in whole.items()}
-
-
-def _load(folder: Path, stamps: dict[str, Stamp]) -> tuple[dict[str, Result], list[Path]]:
-    """The summaries that still hold, and the segments that were read."""
+def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
+    """Return the stored summaries that are still valid. A damaged cache is removed."""
     found: dict[str, Result] = {}
-    config, *shared = (NAMES.index(name) for name in ("config", *SHARED))
-    paths = sorted(folder.glob("*.json")) if is_below(folder.parent, folder / "*") else []
-    for path in paths:
-        if (content := _segment(path)) is None:
-            continue
-        parts = content["parts"]
-        configs = [_together(one, parts) for one in content["configs"]]
-        for name, mtime, size, values in content["entries"]:
-            if stamps.get(name) != (mtime, size):
-                continue
-            for place in shared:
-                values[place] = _together(values[place], parts)
-            number, own = values[config]
-            values[config] = {**configs[number], **own}
-            found[name] = Result(*values)
-    return found, paths
-
-
-def _segment(path: Path) -> dict[str, Any] | None:
-    """A segment's content; None for one that is damaged, of another version or gone, and a damaged one is removed."""
+    if not is_below(outputs, outputs / FILE) or not (outputs / FILE).is_file():
+        return found
     try:
-        head, _, body = path.read_bytes().partition(b"\n")
-        if head.decode() != f"{FORMAT} {_digest(body)}":
-            remove_below(path.parents[1], path)
-            return None
-        return dict(json.loads(body))
-    except (OSError, ValueError):
-        return None
+        with closing(_opened(outputs / FILE, "ro")) as index:
+            rows = index.execute("SELECT id, content, checksum FROM shared").fetchall()
+            shared = dict(zip((row[0] for row in rows), _parsed([row[1:] for row in rows]), strict=True))
+            held = index.execute("SELECT name, mtime, size, content, checksum FROM results").fetchall()
+        valid = [row for row in held if stamps.get(row[0]) == row[1:3]]
+        for row, values in zip(valid, _parsed([row[3:] for row in valid]), strict=True):
+            for place in SHARED:
+                number, own = values[place]
+                values[place] = {**shared[number], **own}
+            found[row[0]] = Result(*values)
+    except sqlite3.OperationalError:  # busy, or a file system that can't lock
+        return {}
+    except (sqlite3.DatabaseError, ValueError, LookupError, TypeError):
+        remove_below(outputs, outputs / FILE)
+        return {}
+    return found
 
 
-def _add(folder: Path, entries: Sequence[Entry], pieces: _Pieces) -> bool:
-    """Write a segment. False in a folder that may only be read, or on a full disk: the files are read every time."""
-    parts, configs = (",".join(known) for known in (pieces.parts, pieces.configs))  # they are JSON already
-    text = json.dumps(entries, separators=(",", ":"))
-    body = f'{{"parts":[{parts}],"configs":[{configs}],"entries":{text}}}'.encode()
-    head = f"{FORMAT} {_digest(body)}\n".encode()
-    if folder.is_symlink():
-        return False
-    try:
-        write_whole(folder / f"{uuid.uuid4().hex}.json", lambda part: part.write_bytes(head + body))
-    except KronaError:
-        return False
-    return True
+def _parsed(rows: list[tuple[str, int]]) -> list[Any]:
+    """Parse JSON texts at once, which is faster than each alone. Raise ValueError for one that was changed."""
+    if any(_checksum(text) != checksum for text, checksum in rows):
+        raise ValueError("a checksum differs")
+    values: list[Any] = json.loads(f"[{','.join(text for text, _ in rows)}]")
+    return values
 
 
-def _join(folder: Path, stamps: dict[str, Stamp]) -> None:
-    """Write all that still holds as one segment. What another process adds meanwhile stays."""
-    known, paths = _load(folder, stamps)
-    pieces = _Pieces()
-    if _add(folder, [(name, *stamps[name], pieces.packed(result)) for name, result in known.items()], pieces):
-        for path in paths:
-            remove_below(path.parents[1], path)
+def _store(outputs: Path, entries: list[Entry]) -> None:
+    """Add summaries in one transaction. In a folder that may only be read, or on a full disk, nothing is stored."""
+    with suppress(sqlite3.Error, OSError):
+        (outputs / FILE).parent.mkdir(exist_ok=True)
+        if not is_below(outputs, outputs / FILE):
+            return
+        with closing(_opened(outputs / FILE, "rwc")) as index, index:
+            index.executescript(TABLES)
+            index.execute("BEGIN IMMEDIATE")
+            numbers: dict[str, int] = dict(index.execute("SELECT content, id FROM shared"))
+            known = len(numbers)
+            for name, stamp, result in entries:
+                content = _packed(result, numbers)
+                row = (name, *stamp, content, _checksum(content))
+                index.execute("INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?)", row)
+            added = [(number, text, _checksum(text)) for text, number in [*numbers.items()][known:]]
+            index.executemany("INSERT INTO shared VALUES (?, ?, ?)", added)
 
 
-def _digest(body: bytes) -> str:
-    return hashlib.blake2b(body, digest_size=16).hexdigest()
+def _packed(result: Result, numbers: dict[str, int]) -> str:
+    """Return a summary's fields as JSON: of those that are shared a number of ``numbers``, and what is their own."""
+    values = [getattr(result, name) for name in NAMES]
+    for place in SHARED:
+        whole = {key: value for key, value in values[place].items() if isinstance(value, dict | list)}
+        own = {key: value for key, value in values[place].items() if key not in whole}
+        values[place] = [numbers.setdefault(json.dumps(whole), len(numbers)), own]
+    return json.dumps(values)
+
+
+def _opened(file: Path, mode: str) -> sqlite3.Connection:
+    index = sqlite3.connect(f"{file.absolute().as_uri()}?mode={mode}", uri=True, timeout=BUSY_S, isolation_level=None)
+    index.execute("PRAGMA trusted_schema = OFF")
+    return index
+
+
+def _checksum(text: str) -> int:
+    return zlib.crc32(text.encode())
 
 
 @contextmanager
@@ -225,16 +198,11 @@ def _fewer_collections() -> Iterator[None]:
             gc.enable()
 
 
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """Something to call after each file; shown on a terminal where it takes more than a moment."""
-    if total < 20 * WORTH or not sys.stderr.isatty():
-        yield lambda: None
-        return
+def _with_progress(names: list[str]) -> Iterable[str]:
+    """Return the names, with a bar on a terminal while they are gone through if that takes more than a moment."""
+    if len(names) < 20 * WORTH or not sys.stderr.isatty():
+        return names
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import track
 
-    columns = ("reading results", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=total)
-        yield lambda: progress.advance(task)
+    return track(names, "reading results", console=Console(stderr=True), transient=True)

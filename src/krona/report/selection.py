@@ -9,11 +9,11 @@ from typing import Any
 from krona.messages import KronaError
 from krona.methods.factor_shapes import shape_name
 from krona.metrics.answers import Answers
+from krona.outputs.folder import RunFolder
 from krona.outputs.index import summaries
 from krona.outputs.predictions import answers_of, metrics_of, unusable
 from krona.outputs.result import Result, read_result
 from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
-from krona.outputs.state import status_of
 from krona.report.sections import Section, section_of
 
 MISSING = object()
@@ -148,7 +148,7 @@ class StoredRun:
     @cached_property
     def status(self) -> str:
         """The result's, as of now: a run whose process has died is interrupted."""
-        return status_of(self.result, self.path.parent)
+        return RunFolder(self.path.parent).status(self.result)
 
     def score(self, split: str) -> float | None:
         part = getattr(self.result, split)

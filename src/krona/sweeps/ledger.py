@@ -23,7 +23,7 @@ from krona.folders import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.outputs import sweep
-from krona.outputs.state import state_of
+from krona.outputs.folder import RunFolder
 from krona.sweeps import closing_table, plan
 from krona.sweeps.launchers.settings import LAUNCHER_KEYS, require
 from krona.sweeps.progress import Progress
@@ -162,6 +162,6 @@ def _job(line: dict[str, Any]) -> Job:
         folder=folder,
         error=line["error"],
         messages=line["messages"],
-        result=state_of(folder, owned=False)[1],
+        result=RunFolder(folder).state(owned=False)[1],
         overrides=tuple(line["overrides"]),
     )

@@ -12,9 +12,9 @@ from krona.config.overrides import explained, normalised
 from krona.config.targets import NotAllowedError
 from krona.jobs.job import identify
 from krona.messages import KronaError
+from krona.outputs.folder import RunFolder, State
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
-from krona.outputs.state import State, state_of
 from krona.paths import choice_files
 
 
@@ -62,7 +62,7 @@ def _planned(job: tuple[str, ...], outputs: Path, composer: Composer, source: Pa
         return Planned(job, " ".join(job), "wrong", error=f"{source}: {error}", config=config)
     except KronaError as error:
         return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
-    return Planned(job, run_id, *state_of(outputs / run_id), config=config)
+    return Planned(job, run_id, *RunFolder(outputs / run_id).state(), config=config)
 
 
 def of_table(number: int, overrides: Sequence[str]) -> list[str]:

@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.text import Text
 
 from krona.messages import KronaError, amount, did_you_mean
+from krona.outputs.folder import OPEN, RunFolder, State
 from krona.outputs.index import summaries
 from krona.outputs.result import Result
-from krona.outputs.state import OPEN, State, state_of
 from krona.outputs.sweep import command_file, load_command
 from krona.screen import below, duration, inert, say, table, width_of
 from krona.sweeps.plan import Planned, plan
@@ -50,7 +50,7 @@ def all_runs(outputs: Path) -> list[Planned]:
         elif item.status == "done":
             found.append(Planned((), item.run_id, "done", item))
         else:
-            found.append(Planned((), item.run_id, *state_of(outputs / item.run_id)))
+            found.append(Planned((), item.run_id, *RunFolder(outputs / item.run_id).state()))
     return found
 
 
@@ -90,7 +90,9 @@ def _value(run: Planned, key: str) -> str:
 def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
     """The same runs with their present state; done ones are not read again."""
     return [
-        run if run.state in ("done", "wrong") else Planned(run.overrides, run.run_id, *state_of(outputs / run.run_id))
+        run
+        if run.state in ("done", "wrong")
+        else Planned(run.overrides, run.run_id, *RunFolder(outputs / run.run_id).state())
         for run in runs
     ]
 

@@ -20,24 +20,28 @@ from krona.adapters.origin import origin_in
 from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.messages import KronaError
-from krona.outputs import checksums
 from krona.outputs.claim import Claim
-from krona.outputs.result import Result, outcomes, write_result
+from krona.outputs.folder import CHECKSUMS, RunFolder
+from krona.outputs.result import Result, outcomes
 from krona.tasks import Split
 from krona.training.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The folder of a run, which the first of its ranks writes: the one with the claim, without which nothing is."""
+    """The files of a run, which only the first of its ranks writes: the one with the claim."""
 
     folder: Path
     claim: Claim | None
     ranks: Ranks
 
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.folder)
+
     def checkpoint(self) -> Path | None:
-        """The last epoch's checkpoint, if there is one: on every rank, or on none."""
-        path = self.folder / "last.ckpt"
+        """Return the last epoch's checkpoint, if there is one: on every rank, or on none."""
+        path = self.run.checkpoint
         there = self.ranks.gather(path.is_file())
         if len(set(there)) > 1:
             raise KronaError(
@@ -47,11 +51,11 @@ class RunFiles:
         return path if there[0] else None
 
     def write_epoch(self, result: Result) -> None:
-        """metrics.csv and result.json so far."""
+        """Write the metrics and the result so far."""
         if self.claim is None:
             return
-        write_metrics(self.folder, result.dev_curve, self.claim.write)
-        write_result(self.folder, result, self.claim.write)
+        write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
+        self.run.write(result, self.claim.write)
 
     def write_end(
         self,
@@ -62,60 +66,54 @@ class RunFiles:
         *,
         backbone: Mapping[str, Any],
     ) -> None:
-        """The files of a finished run, result.json last: if it says that the run is done, the others are there.
+        """Write the files of a finished run, the result last: if it says that the run is done, the others are there.
 
-        ``backbone``: its fingerprint, from before its weights may have been sharded.
+        Args:
+            backbone: its fingerprint, from before its weights may have been sharded.
         """
         if self.claim is None:
             return
-        write = self.claim.write
+        run, write = self.run, self.claim.write
         if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
-            write_metrics(self.folder, result.dev_curve, write)
-        write_predictions(self.folder, predictions, write)
-        write_weights(self.folder, settings, result, model, backbone, write)
-        result.provenance[checksums.KEY] = checksums.checksums(self.folder)
-        write_result(self.folder, result, write)
-        self.claim.remove(self.folder / "last.ckpt")
+            write_metrics(run.metrics, result.dev_curve, write)
+        write_predictions(run.predictions, predictions, write)
+        whole = bool(settings.method.placement.get("train_backbone"))
+        if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
+            save_adapter(model, run.adapter, notes=origin_in(result).as_note(), backbone=backbone, write=write)
+        result.provenance[CHECKSUMS] = run.checksums()
+        run.write(result, write)
+        self.claim.remove(run.checkpoint)
 
 
-def write_metrics(folder: Path, curve: list[dict[str, Any]], write: Write) -> None:
+def write_metrics(file: Path, curve: list[dict[str, Any]], write: Write) -> None:
+    """Write one row per epoch as CSV."""
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
     def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            table = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        with part.open("w", encoding="utf-8", newline="") as opened:
+            table = csv.DictWriter(opened, list(dict.fromkeys(key for row in rows for key in row)))
             table.writeheader()
             table.writerows(rows)
 
-    write(folder / "metrics.csv", fill)
+    write(file, fill)
 
 
-def write_predictions(folder: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
-    """predictions.jsonl: id, source, target and prediction of each dev and test row."""
+def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
+    """Write the id, source, target and prediction of each dev and test row as JSON lines."""
 
     def fill(part: Path) -> None:
-        with part.open("w", encoding="utf-8") as file:
+        with part.open("w", encoding="utf-8") as opened:
             for name, (split, texts) in predictions.items():
                 for row in predicted_rows(split, texts):
-                    file.write(json.dumps({"split": name, **row}, ensure_ascii=False) + "\n")
+                    opened.write(json.dumps({"split": name, **row}, ensure_ascii=False) + "\n")
 
-    write(folder / "predictions.jsonl", fill)
+    write(file, fill)
 
 
 def predicted_rows(split: Split, texts: Sequence[str]) -> Iterator[dict[str, str]]:
     """id, source, target and prediction of each row."""
     for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
         yield dict(zip(("id", "source", "target", "prediction"), row, strict=True))
-
-
-def write_weights(
-    folder: Path, settings: Run, result: Result, model: nn.Module, backbone: Mapping[str, Any], write: Write
-) -> None:
-    """adapter.safetensors: what trained, and its origin. Full fine-tuning's is the whole model: only with keep=all."""
-    whole = bool(settings.method.placement.get("train_backbone"))
-    if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
-        notes = origin_in(result).as_note()
-        save_adapter(model, folder / "adapter.safetensors", notes=notes, backbone=backbone, write=write)
 
 
 def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:

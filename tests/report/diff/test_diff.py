@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.outputs.named_run import find_run
+from krona.outputs.folder import find_run
 from krona.outputs.result import unpack_outcomes
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff
@@ -117,13 +117,13 @@ def test_a_regression_shows_the_change_of_error(tmp_path):
 def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
     write_all(tmp_path, [make_result("krona", "cola"), make_result("pa", "rte", status="failed")])
     write_all(tmp_path, [make_result("krona", "rte", 5, rows=50)])
-    first = find_run(tmp_path, "krona-rte-t5_base-32x24-s0")
+    first = find_run(tmp_path, "krona-rte-t5_base-32x24-s0").path
     for other, reason in (
         ("krona-cola", "different tasks, rte and cola"),
         ("pa-rte", "is failed"),
         ("krona-rte-t5_base-32x24-s5", "test sets differ (120 and 50 examples)"),
     ):
-        found = diff(first, find_run(tmp_path, other))
+        found = diff(first, find_run(tmp_path, other).path)
         assert found.p is None
         assert reason in found.untested
         assert "Paired test" in render(found)
@@ -143,7 +143,7 @@ def test_runs_are_found_by_path_id_or_beginning(tmp_path, pair):
     krona, _ = pair
     folder = tmp_path / krona.run_id
     for name in (krona.run_id, krona.run_id[:9], str(folder), str(folder / "result.json")):
-        assert find_run(tmp_path, name).name == krona.run_id
+        assert find_run(tmp_path, name).path.name == krona.run_id
     write_all(tmp_path, [make_result("krona", "rte", 1)])
     with pytest.raises(KronaError, match="2 runs begin with 'krona-rte'"):
         find_run(tmp_path, "krona-rte")

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from krona.messages import KronaError
+from krona.outputs.folder import find_run
 from krona.outputs.index import summaries
-from krona.outputs.named_run import find_run
 from krona.outputs.result import Result
 from krona.report.diff.methods import MethodDiff, diff_methods
 from krona.report.diff.runs import Diff, diff
@@ -26,4 +26,4 @@ def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:
                 f"no finished run of method {other!r} under {outputs}, only of {method!r}: nothing to compare"
             )
         raise KronaError(f"{method!r} is a method and {other!r} a run: name two runs, or two methods")
-    return diff(find_run(outputs, a), find_run(outputs, b))
+    return diff(find_run(outputs, a).path, find_run(outputs, b).path)

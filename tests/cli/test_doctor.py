@@ -1,20 +1,77 @@
-"""The doctor on outputs/: what is damaged and what dead processes have left is found; --fix removes only the latter."""
+"""`krona doctor`: packages, damaged runs, claims and left-over files; --fix removes only what dead processes left."""
 
+import json
 import os
+import sys
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
-from doctor.outputs_folder import aged, claimed, dead_pid, run, tree
-from krona.doctor import leftovers
-from krona.doctor.line import Line
-from krona.doctor.runs import fix, runs
+from krona import paths
+from krona.cli import doctor
+from krona.cli.doctor import Line, check_runs, packages, remove_left_overs
+from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.outputs import claim
+from outputs.made_runs import aged, claimed, dead_pid, run, tree
+
+
+def typed(*words: str) -> Any:
+    return CliRunner().invoke(app, ["doctor", *words])
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path / "outputs")
+    (tmp_path / "outputs").mkdir()
+    return tmp_path / "outputs"
+
+
+def test_fine_and_broken_by_exit_code_and_json(outputs: Path) -> None:
+    folder = run(outputs)
+    before = tree(outputs)
+    done = typed()
+    assert (done.exit_code, done.output.splitlines()[-1].split(",")[0]) == (0, "nothing is broken"), done.output
+    assert [
+        words for words in ("python ", "krona ", "packages ", "1 run in", "1 done") if words not in done.output
+    ] == []
+    assert tree(outputs) == before  # it reads only: not even the index
+    (folder / "result.json").write_text("{")
+    done = typed("--json")
+    content = json.loads(done.output)
+    assert (done.exit_code, content["broken"], content["removed"]) == (1, 1, [])
+    (line,) = [line for line in content["lines"] if line["level"] == "broken"]
+    assert line["fix"].startswith("rm -r ")
+    assert "1 thing broken" in typed().output
+
+
+def test_many_alike_stay_on_one_screen_and_any_name_can_be_printed(outputs: Path) -> None:
+    (Path(os.fsdecode(os.fsencode(outputs) + b"/\xff\x1b[31m")) / "result.json").mkdir(parents=True)
+    done = typed()
+    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert "\\udcff\\x1b[31m/result.json is not a file" in done.output
+    assert json.loads(typed("--json").output)["broken"] == 1
+    for number in range(30):
+        (run(outputs, f"run-{number}") / "result.json").write_text("{")
+    printed = typed().output
+    assert "and 26 more of these" in printed
+    assert len(printed.splitlines()) < 45
+
+
+def test_packages_beside_their_bounds() -> None:
+    (fine,) = packages(["torch>=2", "numpy>=1,<9", 'optuna>=99; extra == "tune"'])
+    assert (fine.level, fine.text[:10]) == ("fine", "2 required")
+    old, missing = packages(["torch>=2", f"numpy>={metadata.version('numpy')}.1,<9", "no-such-package>=1.5"])
+    assert "numpy is" in old.text
+    assert missing.fix == f"{sys.executable} -m pip install 'no-such-package>=1.5'"
+    assert {old.level, missing.level} == {"broken"}
 
 
 def lines(outputs: Path, *about: str) -> list[Line]:
-    return [line for line in runs(outputs) if line.about in about or not about]
+    return [line for line in check_runs(outputs) if line.about in about or not about]
 
 
 def broken(outputs: Path) -> list[str]:
@@ -28,15 +85,16 @@ def test_a_sound_folder_has_nothing_broken(tmp_path: Path) -> None:
     run(tmp_path, "fails", status="failed")
     before = tree(tmp_path)
     (counted,) = lines(tmp_path, "runs")
-    assert counted.text.startswith("4 runs: ")
+    assert counted.text.startswith("4 runs in ")
     assert all(f"1 {state}" in counted.text for state in ("done", "running", "interrupted", "failed"))
     assert not [line for line in lines(tmp_path) if line.level != "fine"]
-    assert fix(tmp_path) == []
+    assert remove_left_overs(tmp_path) == []
     assert tree(tmp_path) == before
 
 
 def test_no_folder_at_all(tmp_path: Path) -> None:
-    assert lines(tmp_path / "none", "runs") == [Line("runs", "0 runs")]
+    (line,) = lines(tmp_path / "none")
+    assert line.text.startswith("0 runs in ")
     assert not (tmp_path / "none").exists()
 
 
@@ -54,9 +112,9 @@ def test_a_result_that_cant_be_read(content: str, why: str, tmp_path: Path) -> N
     (folder / "result.json").write_text(content)
     (line,) = lines(tmp_path, "damaged run")
     assert (line.level, why in line.text) == ("broken", True), line
-    assert line.mend is not None
-    assert line.mend.startswith(f"rm -r {folder}")
-    assert fix(tmp_path) == []
+    assert line.fix is not None
+    assert line.fix.startswith(f"rm -r {folder}")
+    assert remove_left_overs(tmp_path) == []
     assert (folder / "result.json").exists()
 
 
@@ -96,8 +154,8 @@ def test_a_dead_processs_claim_and_files_are_notes_that_fix_removes(tmp_path: Pa
     young = aged(folder / ".metrics.csv.x4", seconds=1)
     other = aged(folder / ".notes-of-mine")
     noted = lines(tmp_path, "claims", "left-overs")
-    assert [(line.level, line.mend) for line in noted] == [("note", "krona doctor --fix")] * 2
-    assert {*fix(tmp_path)} == {held, *left}
+    assert [(line.level, line.fix) for line in noted] == [("note", "krona doctor --fix")] * 2
+    assert {*remove_left_overs(tmp_path)} == {held, *left}
     assert not [path for path in (held, *left) if path.exists()]
     assert young.exists()
     assert other.exists()
@@ -108,7 +166,7 @@ def test_a_dead_processs_claim_and_files_are_notes_that_fix_removes(tmp_path: Pa
 def test_a_done_runs_checkpoint_is_left_over(tmp_path: Path) -> None:
     checkpoint = run(tmp_path) / "last.ckpt"
     checkpoint.write_text("killed before this was removed")
-    assert fix(tmp_path) == [checkpoint]
+    assert remove_left_overs(tmp_path) == [checkpoint]
 
 
 @pytest.mark.parametrize("who", ["alive", "stopped", "elsewhere", "damaged"])
@@ -123,7 +181,7 @@ def test_what_may_live_is_left_alone(who: str, tmp_path: Path) -> None:
         aged(folder / "claim.json")
     found = lines(tmp_path, "claims", "left-overs")
     assert [line.about for line in found] == ([] if who == "alive" else ["claims"])
-    assert fix(tmp_path) == []
+    assert remove_left_overs(tmp_path) == []
     assert part.exists()
 
 
@@ -132,7 +190,7 @@ def test_fix_leaves_a_run_that_another_takes_over_meanwhile(tmp_path: Path, monk
     claimed(folder, dead_pid())
     part = aged(folder / ".result.json.x1")
     monkeypatch.setattr(claim, "claim", lambda folder: None)
-    assert fix(tmp_path) == []
+    assert remove_left_overs(tmp_path) == []
     assert part.exists()
 
 
@@ -145,7 +203,7 @@ def test_fix_follows_no_link(tmp_path: Path) -> None:
     elsewhere = run(tmp_path / "mine", "run")
     aged(elsewhere / ".result.json.x1")
     (tmp_path / "outputs" / "linked").symlink_to(elsewhere)
-    assert fix(tmp_path / "outputs") == [link]
+    assert remove_left_overs(tmp_path / "outputs") == [link]
     assert canary.exists()
     assert (elsewhere / ".result.json.x1").exists()
 
@@ -159,7 +217,7 @@ def test_fix_follows_no_link_of_a_shared_folder(name: str, tmp_path: Path) -> No
     (outputs / name).symlink_to(mine)
     before = tree(mine)
     assert not lines(outputs, "left-overs")
-    assert fix(outputs) == []
+    assert remove_left_overs(outputs) == []
     assert tree(mine) == before
 
 
@@ -169,11 +227,11 @@ def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
     mine, outputs = tmp_path / "mine", tmp_path / "outputs"
     aged(outputs / "sweeps" / ".x.json.old")
     aged(mine / ".x.json.old")
-    found = leftovers.elsewhere(outputs)
+    found = doctor._abandoned(outputs)
     (outputs / "sweeps").rename(outputs / "before")
     (outputs / "sweeps").symlink_to(mine)
-    monkeypatch.setattr(leftovers, "elsewhere", lambda outputs: found)
-    assert fix(outputs) == []
+    monkeypatch.setattr(doctor, "_abandoned", lambda outputs: found)
+    assert remove_left_overs(outputs) == []
     assert (mine / ".x.json.old").exists()
 
 
@@ -185,7 +243,7 @@ def test_a_run_behind_a_link_is_another_owners(tmp_path: Path) -> None:
     (outputs / mine.name).symlink_to(mine)
     before = tree(mine)
     assert not lines(outputs, "claims", "left-overs")
-    assert fix(outputs) == []
+    assert remove_left_overs(outputs) == []
     with pytest.raises(KronaError, match="symbolic link"):
         claim.claim(outputs / mine.name)
     assert tree(mine) == before
