@@ -4,7 +4,7 @@ Among several settings of one method, dev scores choose the best, never test sco
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -112,59 +112,45 @@ class PairedTests:
             self.known[key] = paired_test(a, b, seed=seed)
         return self.known[key]
 
-    def mark_best(self, column: Sequence[CellScores], *, fit: Sequence[CellScores], seed: int) -> None:
-        """Mark the highest mean in ``fit``, and those of a task's column not significantly different from it (Holm)."""
-        if len(column) < 2:  # a lone cell is the best of nothing
-            return
-        best = max(fit, key=lambda one: one.cell.value or 0.0)
-        best.cell.best = True
-        tests = [(one, self.of(one, best, seed=seed)) for one in column if one is not best]
-        _adjust([(one, test.p) for one, test in tests if test is not None])
+    def mark_best(
+        self, scored: Mapping[int, CellScores], parts: Mapping[int, Sequence[CellScores]], *, fit: Sequence[int],
+        seed: int = 0,
+    ) -> None:  # fmt: skip
+        """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
 
-    def mark_best_average(
-        self, averages: Sequence[CellScores], parts: Sequence[Sequence[CellScores]], *, fit: Sequence[int]
-    ) -> None:
-        """The same for averages: an example is swapped in its own task, the tasks' differences are averaged.
-
-        ``parts[i]`` are the cells of ``averages[i]``, one a task, in the same order in each row.
+        parts: of each row the cells that its score is the mean of, one for each task. An example is swapped in its
+        own task, and the tasks' differences are averaged. seed: of the first task.
         """
-        if len(averages) < 2:
+        if len(scored) < 2:  # a lone cell is the best of nothing
             return
-        top = max(fit, key=lambda i: averages[i].cell.value or 0.0)
-        averages[top].cell.best = True
-        found = []
-        for i, row in enumerate(parts):
-            if i == top:
-                continue
-            tests = [self.of(a, b, seed=task) for task, (a, b) in enumerate(zip(row, parts[top], strict=True))]
+        top = max(fit, key=lambda i: scored[i].cell.value or 0.0)
+        scored[top].cell.best = True
+        found: list[tuple[Cell, float]] = []
+        for i in (i for i in scored if i != top):
+            pairs = zip(parts[i], parts[top], strict=True)
+            tests = [self.of(a, b, seed=seed + task) for task, (a, b) in enumerate(pairs)]
             known = [test for test in tests if test is not None]
-            if known and len(known) == len(row):
+            if len(known) == len(tests):
                 null = np.mean([test.null for test in known], axis=0)
-                found.append((averages[i], p_value(float(np.mean([test.difference for test in known])), null)))
-        _adjust(found)
-
-
-def _adjust(found: Sequence[tuple[CellScores, float]]) -> None:
-    for (one, _), p in zip(found, holm([p for _, p in found]), strict=True):
-        one.cell.p, one.cell.tied = p, p > ALPHA
+                found.append((scored[i].cell, p_value(float(np.mean([test.difference for test in known])), null)))
+        for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
+            cell.p, cell.tied = p, p > ALPHA
 
 
 def marked(
     layout: Layout, groups: list[Group], tasks: list[str], scored: list[dict[str, CellScores | None]]
 ) -> dict[int, CellScores]:
-    """The averages of rows that have one; marks the best of each column and what ties with it."""
+    """Mark the best of each column and what ties with it; return the averages of rows that have one."""
     tests = PairedTests()
     for place, task in enumerate(tasks):
         found = {i: cell for i, row in enumerate(scored) if (cell := row[task]) is not None}
-        fit = [found[i] for i in _fit(groups, found, [task], layout.split)]
-        tests.mark_best(list(found.values()), fit=fit, seed=place)
+        fit = _fit(groups, found, [task], layout.split)
+        tests.mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
     if not layout.average or len(tasks) < 2:
         return {}
     whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
     averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
-    places = list(averages)
-    fit_places = [places.index(i) for i in _fit(groups, places, tasks, layout.split)]
-    tests.mark_best_average(list(averages.values()), [whole[i] for i in places], fit=fit_places)
+    tests.mark_best(averages, whole, fit=_fit(groups, averages, tasks, layout.split))
     return averages
 
 

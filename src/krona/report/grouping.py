@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 from krona.messages import first_few
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.layouts import Layout, row_order
+from krona.report.layouts import Layout, asked_shape, row_order, used_shape
 from krona.report.sections import Section
-from krona.report.selection import SPLITS, StoredRun, asked_shape, used_shape
+from krona.report.selection import SPLITS, StoredRun
 from krona.report.table import Row
 
 LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")

@@ -14,8 +14,8 @@ from krona.metrics.statistics import swap_test
 from krona.outputs.studies import Study, Trial
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import apart, differs, in_words, mixed
-from krona.report.layouts import Layout
-from krona.report.selection import StoredRun, asked_shape, used_shape
+from krona.report.layouts import Layout, asked_shape, used_shape
+from krona.report.selection import StoredRun
 from krona.report.table import Cell, Report, Table
 from krona.report.text import number, unfinished_counts
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.methods.factor_shapes import shape_name
 from krona.metrics.answers import Answers
 from krona.outputs.folder import RunFolder
 from krona.outputs.index import summaries
@@ -240,22 +239,6 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def used_shape(result: Result) -> str | None:
-    """The shape of A on this backbone's layers, as 16x12."""
-    return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
-
-
-def asked_shape(result: Result) -> str | None:
-    """The shape of A that was asked for, where the layers made another of it: 32x24."""
-    asked = _shape_of_a(result.config["method"])
-    return asked if asked != used_shape(result) else None
-
-
-def _shape_of_a(method: dict[str, Any]) -> str | None:
-    factors = method.get("kron_factors")
-    return shape_name(factors[0]) if factors else None
 
 
 def _branch(method: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from krona.report.charts.axes import Interval, score_axis
-from krona.report.charts.draw import Canvas, canvas, to_svg
+from krona.report.charts.canvas import Canvas, canvas, to_svg
 from krona.report.charts.looks import GRID, INK, SOFT, Look
 
 STEP, LETTER = 30, 6.6  # height of a row and mean width of a letter

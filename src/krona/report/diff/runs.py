@@ -9,7 +9,8 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.outputs.result import read_result
-from krona.report.selection import Memo, StoredRun, of_result, used_shape
+from krona.report.layouts import used_shape
+from krona.report.selection import Memo, StoredRun, of_result
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
