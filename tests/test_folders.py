@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from krona import folders, paths
+from krona import paths
+from krona.adapters.commands import export_folder
+from krona.adapters.commands.export_folder import EARLIER_EXPORTS, MARKER, exported_folder
 from krona.cli.krona import app
-from krona.folders import EARLIER_EXPORTS, MARKER, exported_folder, remove_below
+from krona.files import remove_below
 from krona.messages import KronaError
 from outputs.made_runs import run, tree
 
@@ -132,14 +134,14 @@ def test_a_name_that_is_taken_while_the_earlier_export_is_aside(
 ) -> None:
     out = tmp_path / "out"
     export_to(out, text="old")
-    real = folders._take_name
+    real = export_folder._take_name
 
     def late(part: Path, name: Path) -> None:
         name.mkdir()
         (name / "mine").write_text("mine")
         real(part, name)
 
-    monkeypatch.setattr(folders, "_take_name", late)
+    monkeypatch.setattr(export_folder, "_take_name", late)
     with pytest.raises(KronaError, match="The earlier export is now in"):
         export_to(out)
     assert (out / "mine").read_text() == "mine"

@@ -1,28 +1,20 @@
-"""Atomic writing of files: whole or not at all."""
+"""Atomic writing of files, and removal that follows no link."""
 
 import hashlib
 import os
+import shutil
+import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from krona.messages import KronaError, shortened
-
-# what krona wrote under these names beside a result.json is the run's record
-RUN_FILES = (
-    "result.json",
-    "predictions.jsonl",
-    "adapter.safetensors",
-    "metrics.csv",
-    "tracked.jsonl",
-    "claim.json",
-    "last.ckpt",
-    "train.log",
-)
+from krona.messages import KronaError
 
 Fill = Callable[[Path], Any]  # writes a file's content
 Write = Callable[[Path, Fill], None]  # writes a file whole or not at all
+FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def sha256(file: Path) -> str:
@@ -38,7 +30,7 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
     """
     try:
         if part_in is None:
-            path = _behind_links(path)
+            path = link_target(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=part_in or path.parent, prefix=f".{path.name}.")
         os.close(handle)
@@ -60,28 +52,60 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
         part.unlink(missing_ok=True)
 
 
-def _behind_links(path: Path) -> Path:
-    """The file that a path names, so that links stay. Raises `KronaError` where it is a device, a pipe or a folder."""
+def link_target(path: Path) -> Path:
+    """Return the file behind a link, so that links stay. Raise `KronaError` for a device, a pipe or a folder."""
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
         raise KronaError(f"{path} is no plain file, and is not replaced by one")
     return target
 
 
-def require_out(path: Path) -> None:
-    """Raise `KronaError` before the work where a file of the user's choice can't be written, or is a run's own."""
+@contextmanager
+def opened_below(top: Path, folder: Path) -> Iterator[int]:
+    """Open a folder below ``top`` and yield its descriptor. ``top`` may be a link; no folder below it may be one.
+
+    Each folder is opened relative to the one above it, so that a link which appears meanwhile is not followed either.
+
+    Raises:
+        OSError: a folder is missing, or is a link.
+        ValueError: ``folder`` is not below ``top``.
+    """
+    parts = folder.relative_to(top).parts
+    if ".." in parts:
+        raise ValueError(f"{folder} is not below {top}")
+    opened = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        if path.is_dir():
-            raise KronaError(f"{path} is a folder: name a file in it")
-        target = _behind_links(path)
-        if target.name in RUN_FILES and (target.name == "result.json" or target.with_name("result.json").exists()):
-            raise KronaError(f"{path} is a run's own file: take another name")
-    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
-        raise KronaError(f"{shortened(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
+        for part in parts:
+            inner = os.open(part, FOLDER_FLAGS, dir_fd=opened)
+            os.close(opened)
+            opened = inner
+        yield opened
+    finally:
+        os.close(opened)
 
 
-def require_new(path: Path, *, overwrite: bool) -> None:
-    """`require_out`, and raise `KronaError` for a file that is there, unless it is to be replaced."""
-    require_out(path)
-    if path.exists() and not overwrite:
-        raise KronaError(f"{path} exists: --overwrite replaces it")
+def remove_below(top: Path, path: Path) -> bool:
+    """Remove a file, a folder, or a link but not its target. Return whether nothing is left at ``path``.
+
+    Nothing is removed where a folder between ``top`` and ``path`` is a symbolic link.
+    """
+    try:
+        with opened_below(top, path.parent) as parent:
+            if stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
+                shutil.rmtree(path.name, dir_fd=parent)  # does not follow links either
+            else:
+                os.unlink(path.name, dir_fd=parent)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def is_below(top: Path, path: Path) -> bool:
+    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
+    try:
+        with opened_below(top, path.parent):
+            return True
+    except (OSError, ValueError):
+        return False

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from krona.config.check import settings
-from krona.files import require_new, require_out, write_whole
+from krona.files import write_whole
 from krona.messages import KronaError
+from krona.outputs.output_file import require_new, require_out
 from krona.outputs.study import study_path
 from krona.outputs.sweep import load_command, load_run_ids, save_command, save_run_ids
 from one_job import config

@@ -18,9 +18,9 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from krona import paths
+from krona.adapters.commands.export_folder import exported_folder
 from krona.cli.doctor import remove_left_overs
 from krona.cli.krona import app
-from krona.folders import exported_folder
 from krona.jobs.job import _prepare
 from krona.messages import KronaError
 from krona.outputs import index

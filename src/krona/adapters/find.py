@@ -6,11 +6,12 @@ from pathlib import Path
 from krona.adapters.file import read_header
 from krona.adapters.origin import Origin, origin_in, origin_noted
 from krona.messages import KronaError
+from krona.outputs import names
 from krona.outputs.folder import find_run, require_unchanged
 from krona.outputs.result import Result, read_result
 from krona.paths import OUTPUTS
 
-ADAPTER = "adapter.safetensors"
+ADAPTER = names.ADAPTER
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,12 @@ def find(run: str | Path, *, outputs: Path | None = None) -> Found:
         KronaError: no such run, an unfinished one, weights that were not kept, a damaged file.
     """
     path = Path(run)
-    if path.is_file() and path.name != "result.json":
+    if path.is_file() and path.name != names.RESULT:
         return _of_file(path)
-    if path.is_dir() and not (path / "result.json").is_file() and (path / ADAPTER).is_file():
+    if path.is_dir() and not (path / names.RESULT).is_file() and (path / ADAPTER).is_file():
         return _of_file(path / ADAPTER)
     folder = find_run(outputs or OUTPUTS, str(run)).path
-    result = read_result(folder / "result.json")
+    result = read_result(folder / names.RESULT)
     if result.status != "done":
         raise KronaError(
             f"{result.run_id} is not finished: it is {result.status}, {result.reached}. The command that started it "
@@ -57,7 +58,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> Found:
 def _of_file(path: Path) -> Found:
     _, notes = read_header(path)
     origin = origin_noted(notes, path)
-    beside = path.parent / "result.json"
+    beside = path.parent / names.RESULT
     if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
         require_unchanged(result, path)

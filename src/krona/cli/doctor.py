@@ -20,7 +20,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.text import Text
 
-from krona.folders import is_below, remove_below
+from krona.files import is_below, remove_below
 from krona.messages import KronaError, amount, listed, shortened
 from krona.outputs.claim import describe
 from krona.outputs.folder import RunFolder, run_folders

@@ -13,8 +13,9 @@ from statistics import fmean
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
+from krona.outputs.folder import RunFolder
 from krona.outputs.index import summaries
-from krona.outputs.result import Result, read_result
+from krona.outputs.result import Result
 from krona.outputs.run_id import canonical
 from krona.outputs.studies import no_best, read_study
 from krona.outputs.study import default_name, study_files
@@ -110,7 +111,7 @@ def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> 
             if study.base.startswith(f"{here} seed "):
                 raise no_best(study)
             continue
-        made_with = read_result(outputs / study.best.run_id / "result.json").config
+        made_with = RunFolder(outputs / study.best.run_id).read().config
         if _alike(made_with, config):
             found.append(_Study(name, study.best.overrides, study.best.value, len(study.trials), made_with))
     return found

@@ -17,8 +17,7 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-from krona.files import Fill, write_whole
-from krona.folders import opened_below, remove_below
+from krona.files import Fill, opened_below, remove_below, write_whole
 from krona.messages import KronaError
 from krona.outputs import names
 from krona.outputs.holder import LAPSE_S, Holder, lapsed, own, read, stands_still

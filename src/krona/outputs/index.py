@@ -21,8 +21,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from krona.folders import is_below, remove_below
+from krona.files import is_below, remove_below
 from krona.messages import KronaError
+from krona.outputs import names
 from krona.outputs.folder import CHECKSUMS
 from krona.outputs.predictions import answers_of
 from krona.outputs.result import SCHEMA, Result, read_result
@@ -61,7 +62,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
         fresh: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
-            found[name] = item = _read(outputs / name / "result.json")
+            found[name] = item = _read(outputs / name / names.RESULT)
             settled = now - stamps[name][0] / 1e9 > SETTLED_S
             if settled and isinstance(item, Result) and item.status != "running":
                 fresh.append((name, stamps[name], item))
@@ -103,12 +104,12 @@ def _stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
         with os.scandir(outputs) as folders:
             for folder in folders:
                 try:
-                    about = os.stat(f"{folder.path}/result.json")
+                    about = os.stat(f"{folder.path}/{names.RESULT}")
                     found[folder.name] = (about.st_mtime_ns, about.st_size)
                 except (FileNotFoundError, NotADirectoryError):  # no result in it
                     continue
                 except OSError as error:
-                    unread.append(KronaError(f"{folder.path}/result.json can't be read: {error.strerror or error}"))
+                    unread.append(KronaError(f"{folder.path}/{names.RESULT} can't be read: {error.strerror or error}"))
     except OSError as error:
         raise KronaError(f"{outputs} can't be read: {error.strerror or error}") from error
     return found, unread

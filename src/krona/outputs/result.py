@@ -16,6 +16,7 @@ from annotated_types import Len
 
 from krona.files import Write, write_whole
 from krona.messages import KronaError, shortened
+from krona.outputs import names
 from krona.outputs import result_parts as parts
 from krona.outputs.result_parts import CheckedAs, Count, Integer, Positive
 
@@ -131,7 +132,7 @@ def _unpack(packed: str) -> list[str]:
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
     """Write ``folder/result.json``, whole or not at all."""
-    path = folder / "result.json"
+    path = folder / names.RESULT
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
     write(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
     return path

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from krona.folders import remove_below
+from krona.files import remove_below
 from krona.messages import KronaError, file_name
 from krona.outputs import claim, holder
 

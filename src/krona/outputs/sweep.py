@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from krona.files import write_whole
-from krona.folders import remove_below
+from krona.files import remove_below, write_whole
 from krona.messages import KronaError, did_you_mean, file_name
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module

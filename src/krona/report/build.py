@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from krona.files import require_out, write_whole
+from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean, visible
 from krona.outputs import sweep as sweep_runs
+from krona.outputs.output_file import require_out
 from krona.outputs.studies import Study, read_studies
 from krona.paths import choice_files
 from krona.report import cells, times

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from krona.metrics.metric import Floats
+from krona.outputs.folder import RunFolder
 from krona.outputs.forgetting import forgotten
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
@@ -51,7 +52,7 @@ def _peak_memory(run: StoredRun) -> float | None:
 
 
 def _adapter_size(run: StoredRun) -> float | None:
-    path = run.path.with_name("adapter.safetensors")
+    path = RunFolder(run.path.parent).adapter
     return path.stat().st_size if path.is_file() else None
 
 

@@ -10,6 +10,7 @@ from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
 from krona.outputs import degenerate
+from krona.outputs.folder import RunFolder
 from krona.outputs.result import Result
 from krona.screen import as_typed, duration, inert, say, table, width_of
 from krona.sweeps.means import BEST, Described, best_rows, over_seeds
@@ -38,7 +39,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     say(console, "")
     for job in jobs:
         if job.result is not None:
-            console.print(inert(str(job.folder / "result.json")), highlight=False, markup=False, soft_wrap=True)
+            console.print(inert(str(RunFolder(job.folder).result)), highlight=False, markup=False, soft_wrap=True)
     counts = Counter(job.state for job in jobs)
     parts = ", ".join(f"{counts[state]} {word}" for state, word in WORDS.items() if counts[state])
     anew = "; overwrite=true runs anew what was done already" if counts["skipped"] else ""

@@ -18,8 +18,7 @@ from rich.console import Console
 
 from krona.config.compose import jobs_of, sweeper_params
 from krona.config.hydra_folders import outputs_of
-from krona.files import write_whole
-from krona.folders import remove_below
+from krona.files import remove_below, write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.outputs import sweep

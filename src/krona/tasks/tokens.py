@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from krona.files import sha256
-from krona.folders import remove_below
+from krona.files import remove_below, sha256
 from krona.messages import KronaError
 from krona.tasks.rows import Split
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from krona.folders import remove_below
+from krona.files import remove_below
 from krona.messages import KronaError, shortened
 from krona.trackers.tracker import About, Ending, Value
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from krona.messages import plain_name
+from krona.outputs.folder import RunFolder
 from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import STEP_LOSS, final_numbers, predictions
 
@@ -90,7 +91,7 @@ class MLflow:
         self._logger.log_metrics(final_numbers(summary))
         columns, rows = predictions(self.about.folder, self.about.label_words, most=10_000)
         client.log_text(run_id, json.dumps({"columns": columns, "data": rows}), "test_predictions.json")
-        adapter = self.about.folder / "adapter.safetensors"
+        adapter = RunFolder(self.about.folder).adapter
         if self.log_adapter and adapter.is_file():
             client.log_artifact(run_id, str(adapter))
 

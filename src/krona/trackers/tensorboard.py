@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from krona.folders import remove_below
+from krona.files import remove_below
 from krona.trackers.tracker import About, Ending, Value, require
 from krona.trackers.values import STEP_LOSS, final_numbers, predictions
 

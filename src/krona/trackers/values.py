@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from krona.outputs.folder import RunFolder
 from krona.outputs.predictions import in_words
 from krona.outputs.result import Result
 from krona.trackers.tracker import Value
@@ -95,7 +96,7 @@ def predictions(folder: Path, words: Mapping[str, str], *, most: int) -> tuple[l
     """The test predictions of a run as columns and rows, at most ``most`` of them; labels as ``words``."""
     columns = ["id", "source", "target", "prediction", "right"]
     rows: list[list[Value]] = []
-    with (folder / "predictions.jsonl").open(encoding="utf-8") as file:
+    with RunFolder(folder).predictions.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
             if row["split"] == "test" and len(rows) < most:
@@ -109,7 +110,7 @@ class History:
     """``tracked.jsonl`` in the run's folder: the logged values, so that a resumed run can log them again."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "tracked.jsonl"
+        self.path = RunFolder(folder).tracked
 
     def add(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

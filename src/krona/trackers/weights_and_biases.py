@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from krona.folders import remove_below
+from krona.files import remove_below
 from krona.messages import KronaError, plain_name
+from krona.outputs.folder import RunFolder
 from krona.screen import below
 from krona.trackers.guard import one_line
 from krona.trackers.tracker import About, Ending, Value, require
@@ -190,7 +191,7 @@ class WeightsAndBiases:
     def _send_adapter(self) -> None:
         import wandb
 
-        adapter = self.about.folder / "adapter.safetensors"
+        adapter = RunFolder(self.about.folder).adapter
         if self.log_adapter and adapter.is_file():
             artifact = wandb.Artifact(f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
             artifact.add_file(str(adapter))

@@ -13,6 +13,7 @@ from torch import Tensor
 from krona.config.check import is_lightning_logger
 from krona.config.settings import Run
 from krona.config.targets import build, find
+from krona.outputs.folder import RunFolder
 from krona.outputs.predictions import label_words
 from krona.outputs.result import Result
 from krona.trackers import update_norms
@@ -149,7 +150,7 @@ def tracking(
         task=settings.task.name,
         sweep=settings.sweep,
         config=flat_config(result.config, result.run_id) if settings.trackers else {},
-        resumed=(folder / "last.ckpt").is_file(),
+        resumed=RunFolder(folder).checkpoint.is_file(),
         label_words=label_words(settings.config["task"]),
     )
     chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # of several processes only the first

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from krona.files import require_new, write_whole
+from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
+from krona.outputs.output_file import require_new
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
 Answer = dict[str, Any]  # column → value; a dictionary of numbers only in JSON

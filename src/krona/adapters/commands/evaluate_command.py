@@ -10,8 +10,8 @@ from krona.adapters.commands import submission
 from krona.adapters.commands.evaluate import BATCH_SIZE, lines
 from krona.adapters.commands.evaluate import evaluate as score
 from krona.adapters.find import find
-from krona.files import require_new
 from krona.messages import KronaError
+from krona.outputs.output_file import require_new
 from krona.screen import say
 
 

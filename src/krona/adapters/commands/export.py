@@ -11,6 +11,7 @@ from torch import Tensor
 
 from krona import surgery
 from krona.adapters.commands import card, pooled_code
+from krona.adapters.commands.export_folder import exported_folder
 from krona.adapters.file import read_header, save_adapter
 from krona.adapters.find import ADAPTER, Found
 from krona.adapters.load import Trained, load
@@ -18,7 +19,6 @@ from krona.adapters.origin import NOTE
 from krona.adapters.peft import read_peft, write_peft
 from krona.backbones.families.pooling import pools
 from krona.config.pooling import write_pooling
-from krona.folders import exported_folder
 from krona.messages import KronaError, did_you_mean
 from krona.outputs.predictions import label_words
 from krona.tasks.hub import unreachable

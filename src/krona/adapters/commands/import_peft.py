@@ -16,8 +16,8 @@ from krona.backbones.families import max_positions
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
-from krona.files import require_new
 from krona.messages import KronaError
+from krona.outputs.output_file import require_new
 
 
 def import_peft(

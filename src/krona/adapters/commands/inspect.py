@@ -21,6 +21,7 @@ from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from krona.outputs import names
 from krona.outputs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
@@ -119,8 +120,8 @@ class _NoConfigError(KronaError):
 def _origin(run: str | Path, outputs: Path | None) -> tuple[Origin | None, Path | None, Result | None, str | None]:
     """The origin, the adapter's file, the run's result, and why there is no more to be known of it."""
     path = Path(run)
-    file = path / ADAPTER if path.is_dir() and not (path / "result.json").is_file() else path
-    if file.is_file() and file.name != "result.json" and not (file.parent / "result.json").is_file():
+    file = path / ADAPTER if path.is_dir() and not (path / names.RESULT).is_file() else path
+    if file.is_file() and file.name != names.RESULT and not (file.parent / names.RESULT).is_file():
         origin = origin_noted(read_header(file)[1], file)
         return origin, file, None, "the file does not say which backbone it is for" if origin is None else None
     found = find(run, outputs=outputs)

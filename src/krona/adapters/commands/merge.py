@@ -14,8 +14,8 @@ from krona.adapters.find import ADAPTER, Found
 from krona.adapters.load import branch_of
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
-from krona.files import require_new
 from krona.messages import KronaError
+from krona.outputs.output_file import require_new
 
 INTO = "sum"
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from krona.adapters.find import Found
 from krona.adapters.load import Trained, load
 from krona.config.compose import compose_job, hydra_session
-from krona.files import require_new, write_whole
+from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
+from krona.outputs.output_file import require_new
 from krona.outputs.predictions import label_words
 from krona.tasks import InputRows, Task
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
+from krona.outputs.folder import RunFolder
 from krona.outputs.result import read_result
 from krona.report.layouts import used_shape
 from krona.report.selection import Memo, StoredRun, of_result
@@ -47,7 +48,7 @@ class Diff:
 def diff(a: Path, b: Path) -> Diff:
     """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
     memo = Memo()
-    files = [path if path.name == "result.json" else path / "result.json" for path in (a, b)]
+    files = [path if path.is_file() else RunFolder(path).result for path in (a, b)]
     one, two = (of_result(read_result(file), str(file), memo) for file in files)
     finished = one.status == two.status == "done"  # else a shape that was asked would be compared with a used one
     settings = [_settings_used(run) if finished else run.settings for run in (one, two)]
@@ -107,7 +108,7 @@ def _test(found: Diff) -> None:
 
 def _add_changes(found: Diff) -> None:
     try:
-        one, two = (_predictions(run.path.parent / "predictions.jsonl") for run in (found.a, found.b))
+        one, two = (_predictions(RunFolder(run.path.parent).predictions) for run in (found.a, found.b))
     except KronaError as error:
         found.without_texts = str(error)
         return

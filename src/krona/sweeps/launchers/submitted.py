@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from krona.folders import remove_below
+from krona.files import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.sweeps.launchers import slurm

@@ -1,10 +1,9 @@
-"""Removal and replacement of folders, without following symbolic links."""
+"""The folder of an export, and the replacement of an earlier export."""
 
 import json
 import os
 import pwd
 import re
-import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from krona import paths
+from krona.files import remove_below
 from krona.messages import KronaError, listed, shortened
+from krona.outputs import names
 
 MARKER = "krona_export.json"  # in an export: the files that krona wrote there
 CARD = "Trained with krona (run `"  # in the README.md of an export
@@ -22,58 +23,6 @@ EARLIER_EXPORTS = re.compile(  # the files of an export before it had a marker
     r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|spiece\.model|tokenizer\.model|vocab\.json"
     r"|vocab\.txt|merges\.txt|chat_template\.jinja"
 )
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-
-
-@contextmanager
-def opened_below(top: Path, folder: Path) -> Iterator[int]:
-    """Open a folder below ``top`` and yield its descriptor. ``top`` may be a link; no folder below it may be one.
-
-    Each folder is opened relative to the one above it, so that a link which appears meanwhile is not followed either.
-
-    Raises:
-        OSError: a folder is missing, or is a link.
-        ValueError: ``folder`` is not below ``top``.
-    """
-    parts = folder.relative_to(top).parts
-    if ".." in parts:
-        raise ValueError(f"{folder} is not below {top}")
-    opened = os.open(top, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for part in parts:
-            inner = os.open(part, FOLDER_FLAGS, dir_fd=opened)
-            os.close(opened)
-            opened = inner
-        yield opened
-    finally:
-        os.close(opened)
-
-
-def remove_below(top: Path, path: Path) -> bool:
-    """Remove a file, a folder, or a link but not its target. Return whether nothing is left at ``path``.
-
-    Nothing is removed where a folder between ``top`` and ``path`` is a symbolic link.
-    """
-    try:
-        with opened_below(top, path.parent) as parent:
-            if stat.S_ISDIR(os.stat(path.name, dir_fd=parent, follow_symlinks=False).st_mode):
-                shutil.rmtree(path.name, dir_fd=parent)  # does not follow links either
-            else:
-                os.unlink(path.name, dir_fd=parent)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def is_below(top: Path, path: Path) -> bool:
-    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
-    try:
-        with opened_below(top, path.parent):
-            return True
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager
@@ -151,7 +100,7 @@ def _why_protected(out: Path, found: os.stat_result) -> str | None:
         return "a home folder or contains one"
     if os.path.ismount(real):
         return "a mount point"
-    if any((real / name).exists() for name in ("result.json", "claim.json")):
+    if any((real / name).exists() for name in (names.RESULT, names.CLAIM)):
         return "the folder of a run"
     return None
 
