@@ -36,7 +36,9 @@ def factors(
 
 def built(A: Tensor, B: Tensor) -> Tensor:
     pairs = [(A, B)] if A.dim() == 2 else list(zip(A, B, strict=True))
-    return torch.stack([torch.kron(a.contiguous(), b.contiguous()) for a, b in pairs]).sum(0)
+    plain = torch.contiguous_format  # torch.kron refuses some transposed factors with a side of 1
+    products = [torch.kron(a.clone(memory_format=plain), b.clone(memory_format=plain)) for a, b in pairs]
+    return torch.stack(products).sum(0)
 
 
 def forms(
@@ -98,15 +100,18 @@ def test_bias_and_gate_added_with_the_product(given: str, terms: int | None, ord
     sides=st.tuples(SIDE, SIDE, SIDE, SIDE),
     leading=st.lists(st.integers(0, 3), max_size=2),
     order=st.sampled_from([*ORDERS, None]),
-    strides=st.sampled_from(["plain", "sliced", "expanded"]),
+    strides=st.sampled_from(["plain", "transposed", "sliced", "expanded"]),
 )
 def test_any_shape_and_strides(
     sides: tuple[int, int, int, int], leading: list[int], order: Order | None, strides: str
 ) -> None:
     a1, a2, b1, b2 = sides
-    A, B = factors(*sides, dtype=torch.float32)
+    A, B = factors(a1, a2, b2, b1, dtype=torch.float32)
+    B = B.detach().T.requires_grad_()  # by strides of its own
     x = torch.randn(*leading, a1 * b1)
-    if strides == "sliced":
+    if strides == "transposed" and x.dim() > 1:
+        x = x.transpose(0, -1).contiguous().transpose(0, -1)
+    elif strides == "sliced":
         x = torch.stack([x, x], dim=-1)[..., 0]
     elif strides == "expanded" and leading:
         x = x[:1].expand(x.shape)
@@ -122,6 +127,16 @@ def test_any_shape_and_strides(
         gradients = torch.autograd.grad(actual.sum(), [x, A, B])
         for got, wanted in zip(gradients, torch.autograd.grad(expected.sum(), [x, A, B]), strict=True):
             torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("order", [*ORDERS, None])
+def test_bfloat16_to_its_precision(order: Order | None) -> None:
+    A, B = factors(4, 3, 3, 5)
+    x = torch.randn(6, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = x @ built(A, B)
+    actual = kron_matmul(*(tensor.bfloat16() for tensor in (x, A, B)), order=order)
+    assert actual.dtype == torch.bfloat16
+    assert (actual.double() - expected).abs().max() <= 5e-2 * expected.abs().max()
 
 
 def test_low_rank_gradients_in_float64() -> None:
