@@ -127,6 +127,7 @@ def an_epoch_is_over(outputs: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="reads /proc")
 def test_a_rank_that_is_killed_ends_the_run_with_a_word_and_it_goes_on(overrides: list[str], tmp_path: Path) -> None:
     long = [*overrides, "trainer.max_epochs=30", TWO]

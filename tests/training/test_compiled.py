@@ -56,10 +56,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def cases() -> list[Any]:
-    """Every method on each kind; on a whole T5, where tests/test_contract.py traces a block, most of them are slow."""
-    slow = {("t5", method) for method in METHODS if method not in ("krona", "lora")}
-    marks = {True: [pytest.mark.slow], False: []}
-    return [pytest.param(m, kind, marks=marks[(kind, m) in slow]) for m in METHODS for kind in KINDS]
+    """Every method on each kind; most are slow: tests/test_contract.py traces a block with every method."""
+    fast = {("krona", "t5"), ("krona", "bert"), ("lora", "llama"), ("krona_b", "bert")}
+    marks = {True: [], False: [pytest.mark.slow]}
+    return [pytest.param(m, kind, marks=marks[(m, kind) in fast]) for m in METHODS for kind in KINDS]
 
 
 @pytest.mark.parametrize(("method", "kind"), cases())

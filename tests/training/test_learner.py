@@ -17,7 +17,7 @@ from krona.backbones.families.encoder_decoder import EncoderDecoder, summed_loss
 from krona.jobs.processes import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import EpochOrder, mixed_seed
-from krona.training.learner import Learner, micro_batches
+from krona.training.learner import Learner, Plan, micro_batches
 from krona.training.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
@@ -64,21 +64,16 @@ def scores(*values: float) -> Any:
 
 
 def learner(model: nn.Module, **changes: Any) -> Watched:
-    arguments: dict[str, Any] = {
+    plan: dict[str, Any] = {
         "build_optimizer": lambda parameters: torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0),
         "warmup_steps": 4,
         "total_steps": 10,
         "gradient_clip": 1.0,
-        "micro_batch_size": None,
         "seed": 0,
-        "patience": None,
-        "evaluate_dev": scores(*range(100)),
-        "after_backward": lambda learner: None,
-        "after_epoch": lambda learner: None,
-        "ranks": Ranks(),
     }
+    plan |= {name: changes.pop(name) for name in list(changes) if name in Plan.__annotations__}
     family: Any = EncoderDecoder(None, None)  # type: ignore[arg-type]
-    return Watched(model, family, **{**arguments, **changes})
+    return Watched(model, family, Plan(**plan), **{"evaluate_dev": scores(*range(100)), "ranks": Ranks(), **changes})
 
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:

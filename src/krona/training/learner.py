@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,30 @@ from krona.training.evaluation import Evaluation, ScoringModule
 from krona.training.ranks import Ranks
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a model is trained.
+
+    Args:
+        build_optimizer: of the parameters that train. build_schedule: of the optimizer, warm-up steps and all steps.
+        gradient_clip: the largest norm. micro_batch_size: rows of a rank in one forward pass; None: all.
+        patience: epochs without a better dev score after which training ends.
+        in_step: all ranks go through the model equally often, those with fewer rows too (FSDP).
+        compile: compute the loss as one compiled graph.
+    """
+
+    build_optimizer: Callable[..., torch.optim.Optimizer]
+    build_schedule: Callable[..., Any] = get_linear_schedule_with_warmup
+    warmup_steps: int
+    total_steps: int
+    gradient_clip: float | None = None
+    micro_batch_size: int | None = None
+    seed: int
+    patience: int | None = None
+    in_step: bool = False
+    compile: bool = False
+
+
 class Learner(ScoringModule):
     """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
 
@@ -27,9 +52,9 @@ class Learner(ScoringModule):
     It logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the task's metrics as ``val/f1``. Without a
     validation loader it scores dev by itself: both ways call `Evaluation`, and give the same numbers.
 
-    ``after_backward`` is called in each step when gradients are complete, before they are clipped; ``after_epoch`` when
-    dev is scored. ``in_step``: all ranks must go through the model equally often, those with fewer rows too.
-    ``build_schedule``: of the optimiser, warm-up steps and all steps. ``compile``: the loss as one compiled graph.
+    Args:
+        after_backward: called in each step when gradients are complete, before they are clipped.
+        after_epoch: called when dev is scored.
     """
 
     strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
@@ -38,34 +63,20 @@ class Learner(ScoringModule):
         self,
         model: nn.Module,
         family: Family,
+        plan: Plan,
         *,
-        build_optimizer: Callable[..., torch.optim.Optimizer],
-        warmup_steps: int,
-        total_steps: int,
-        gradient_clip: float | None,
-        micro_batch_size: int | None,
-        seed: int,
-        patience: int | None,
         evaluate_dev: Callable[[nn.Module], dict[str, Any]],
         evaluate_test: Evaluation | None = None,
-        build_schedule: Callable[..., Any] = get_linear_schedule_with_warmup,
         after_backward: Callable[["Learner"], None] = lambda learner: None,
         after_epoch: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks,
-        in_step: bool = False,
-        compile: bool = False,
     ) -> None:
         super().__init__(model, [one for one in (evaluate_dev, evaluate_test) if isinstance(one, Evaluation)])
         self.automatic_optimization = False
-        self.family = family
-        self.summed_loss = compiled(family.summed_loss) if compile else family.summed_loss
-        self.build_optimizer, self.build_schedule = build_optimizer, build_schedule
-        self.warmup_steps, self.total_steps = warmup_steps, total_steps
-        self.gradient_clip, self.micro_batch_size = gradient_clip, micro_batch_size
-        self.seed, self.patience = seed, patience
+        self.family, self.plan, self.ranks = family, plan, ranks
+        self.summed_loss = compiled(family.summed_loss) if plan.compile else family.summed_loss
         self.evaluate_dev = evaluate_dev
         self.after_backward, self.after_epoch = after_backward, after_epoch
-        self.ranks, self.in_step = ranks, in_step
         self.dev_curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
@@ -80,8 +91,8 @@ class Learner(ScoringModule):
 
     def configure_optimizers(self) -> Any:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = self.build_optimizer(trainable)
-        schedule = self.build_schedule(optimizer, self.warmup_steps, self.total_steps)
+        optimizer = self.plan.build_optimizer(trainable)
+        schedule = self.plan.build_schedule(optimizer, self.plan.warmup_steps, self.plan.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -98,7 +109,7 @@ class Learner(ScoringModule):
 
     def on_train_start(self) -> None:
         # a resumed run may have ended its last epoch already
-        self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.total_steps
+        self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.plan.total_steps
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
@@ -107,7 +118,7 @@ class Learner(ScoringModule):
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         # dropout: the same after a resume, another on each rank
-        torch.manual_seed(mixed_seed(self.seed + 2**32 * self.ranks.rank, self.global_step))
+        torch.manual_seed(mixed_seed(self.plan.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()
@@ -117,8 +128,8 @@ class Learner(ScoringModule):
         self.ranks.add_up([tokens])
         loss = torch.zeros((), device=self.device)
         optimizer.zero_grad()
-        parts = list(micro_batches(batch, self.micro_batch_size or max(1, rows)))
-        if self.in_step:
+        parts = list(micro_batches(batch, self.plan.micro_batch_size or max(1, rows)))
+        if self.plan.in_step:
             parts += [self.family.no_rows(batch)] * (max(self.ranks.gather(len(parts))) - len(parts))
         for part in parts:
             part_loss = self.summed_loss(self.model, part) / tokens
@@ -126,15 +137,15 @@ class Learner(ScoringModule):
             loss += part_loss.detach()
         self.ranks.add_up([*self.gradients(), loss])
         self.after_backward(self)
-        if self.gradient_clip is not None:
-            self.clip_gradients(optimizer, gradient_clip_val=self.gradient_clip, gradient_clip_algorithm="norm")
+        if self.plan.gradient_clip is not None:
+            self.clip_gradients(optimizer, gradient_clip_val=self.plan.gradient_clip, gradient_clip_algorithm="norm")
         optimizer.step()
         self._lr = scheduler.get_last_lr()[0]
         scheduler.step()
         self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._epoch_loss.append(loss)
         self._epoch_examples += rows
-        if self.global_step >= self.total_steps:  # trainer.max_steps may end it within an epoch
+        if self.global_step >= self.plan.total_steps:  # trainer.max_steps may end it within an epoch
             self.trainer.should_stop = True
         return loss
 
@@ -216,9 +227,9 @@ class Learner(ScoringModule):
     @property
     def out_of_patience(self) -> bool:
         """Whether the last ``patience`` epochs brought no better dev score."""
-        if self.patience is None or self.best is None:
+        if self.plan.patience is None or self.best is None:
             return False
-        return len(self.dev_curve) - int(self.best["epoch"]) >= self.patience
+        return len(self.dev_curve) - int(self.best["epoch"]) >= self.plan.patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
         """Add an epoch and its dev scores to the curve; keep the weights if it is the best (on ties, the earliest)."""

@@ -30,7 +30,7 @@ from krona.outputs.result import Result, now
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
-from krona.training.learner import Learner
+from krona.training.learner import Learner, Plan
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.measures import load_held_out, measure_forgetting, measure_updates, require_finite
 from krona.training.progress import Progress
@@ -78,11 +78,7 @@ def run(
         trackers.epoch(learner)
 
     learner = build_learner(
-        settings,
-        parts,
-        after_backward=trackers.after_backward,
-        after_epoch=after_epoch,
-        ranks=ranks,
+        settings, parts, ranks=ranks, after_backward=trackers.after_backward, after_epoch=after_epoch
     )
     callbacks = [progress, trackers, *build_callbacks(settings, first=ranks.first)]
     trainer = build_trainer(settings, folder, callbacks, ranks, claim, logger=trackers.logger)
@@ -186,17 +182,9 @@ def save_memory(settings: Run, model: nn.Module, ranks: Ranks) -> None:
         shard_frozen(model, device=ranks.device)
 
 
-def build_learner(
-    settings: Run,
-    parts: Parts,
-    *,
-    ranks: Ranks,
-    **callbacks: Callable[[Learner], None],
-) -> Learner:
+def build_learner(settings: Run, parts: Parts, *, ranks: Ranks, **callbacks: Callable[[Learner], None]) -> Learner:
     optimizer = settings.optimizer
-    return Learner(
-        parts.backbone.model,
-        parts.backbone.family,
+    plan = Plan(
         build_optimizer=build_optimizer(optimizer),
         build_schedule=partial(build_schedule, scheduler=settings.scheduler),
         warmup_steps=count_warmup_steps(optimizer, parts.steps),
@@ -205,13 +193,11 @@ def build_learner(
         micro_batch_size=rows_at_once(settings, ranks),
         seed=settings.seed,
         patience=settings.trainer.patience,
-        evaluate_dev=parts.rows.dev,
-        evaluate_test=parts.rows.test,
-        ranks=ranks,
         in_step=settings.trainer.strategy == "fsdp",
         compile=settings.trainer.compile,
-        **callbacks,
     )
+    model, family, rows = parts.backbone.model, parts.backbone.family, parts.rows
+    return Learner(model, family, plan, evaluate_dev=rows.dev, evaluate_test=rows.test, ranks=ranks, **callbacks)
 
 
 def rows_at_once(settings: Run, ranks: Ranks) -> int | None:

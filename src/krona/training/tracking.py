@@ -68,7 +68,9 @@ class Trackers(pl.Callback):
         """The gradients of an epoch's last step, before clipping; they stay on their device."""
         if not self.guarded:
             return
-        if learner.trainer.is_last_batch or learner.global_step + 1 >= learner.total_steps:  # this step is not counted
+        if (
+            learner.trainer.is_last_batch or learner.global_step + 1 >= learner.plan.total_steps
+        ):  # this step is not counted
             self._gradients = update_norms.gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
@@ -86,7 +88,7 @@ class Trackers(pl.Callback):
         self._gradients = {}
         values |= update_norms.updates(learner.model) | self._logged
         self._logged = {}
-        curve = loss_curve(learner.step_losses, last=row["step"], total=learner.total_steps)
+        curve = loss_curve(learner.step_losses, last=row["step"], total=learner.plan.total_steps)
         self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values, "steps": curve}))
         self._tell(row["epoch"], values, curve)
 

@@ -78,7 +78,7 @@ def build_trainer(
 def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
     """Train to the end; if nothing trains, score the backbone as epoch 0."""
     device: Any = trainer.strategy.root_device
-    if learner.total_steps > 0 and surgery.trainable_state(learner.model):
+    if learner.plan.total_steps > 0 and surgery.trainable_state(learner.model):
         path = None if checkpoint is None else str(checkpoint)
         try:
             trainer.fit(learner, rows.train, rows.dev.batches, ckpt_path=path, weights_only=True)
