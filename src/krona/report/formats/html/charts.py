@@ -43,7 +43,8 @@ def table_charts(report: Report, number: int) -> str:
         return ""
     rows = scores.scored_rows(shown, columns[0])
     keys = "".join(f"<span>{_row_name(row)}</span>" for row in rows)
-    keys = _folded(f"The marks of the {len(rows)} rows", f'<div class="keys">{keys}</div>', shown=len(rows) <= MANY)
+    keys = f'<div class="keys">{keys}</div>'
+    keys = _folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
     parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(shown, columns[0], others=True)}']
     if sum(len(scores.score_columns(one)) for one in report.tables) <= MOST_COLUMNS:
         parts += [
@@ -84,7 +85,8 @@ def _front_table(rows: Sequence[Scored], standings: dict[str, list[Standing | No
         ]
         columns["On the front" + " " * len(columns)] = [_on_front(found) for found in each]
     lines = [[_row_name(row), *(column[i] for column in columns.values())] for i, row in enumerate(rows)]
-    content = table("Pareto front", ["Row", *columns], lines) + f"<p>{SURE}</p>"
+    several = any(found and found.probability is not None for each in standings.values() for found in each)
+    content = table("Pareto front", ["Row", *columns], lines) + (f"<p>{SURE}</p>" if several else "")
     summary = "Who is on the Pareto front, and how sure that is"
     return f'<div class="fronts">{_folded(summary, content, shown=len(rows) <= MANY)}</div>' if columns else ""
 
