@@ -11,11 +11,10 @@ from krona.outputs import sweep as sweep_runs
 from krona.outputs.output_file import require_out
 from krona.outputs.studies import Study, read_studies
 from krona.paths import choice_files
-from krona.report import cells, times
+from krona.report import times
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, layout_of
 from krona.report.lead import compared
-from krona.report.notes import add_power_notes
 from krona.report.selection import StoredRun, choose, load
 from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
@@ -71,7 +70,6 @@ def collect(
     what = compared(tables) if layout.paper is None else ""  # a table of the paper has a title of its own
     title = f"{layout.title}: {what}" if what else layout.title
     report = Report(title, tables, studies=studies, problems=problems)
-    add_power_notes(report, seeds=cells.MOST_SEEDS if len(runs) > cells.MOST_RUNS else None)
     if layout.name == "2":
         report.tables = [*_bench(layout, folders, problems), *report.tables]
     belonging = [run for run in runs if layout.row(run) is not None]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from krona.messages import first_few
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.layouts import Layout, asked_shape, row_order, used_shape
-from krona.report.sections import Section
 from krona.report.selection import SPLITS, StoredRun
 from krona.report.table import Row
 
@@ -143,9 +142,9 @@ def named_row(layout: Layout, one: Group) -> Row:
     return Row(f"{one.key} {one.suffix}".strip(), label, differs=", ".join(differs))
 
 
-def add_paper(layout: Layout, section: Section, one: Group, row: Row) -> None:
+def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None:
     """The paper's numbers, where they belong beside the row's. Params are shown without a difference."""
-    if layout.paper is None or not section.comparable or one.differs:
+    if layout.paper is None or not comparable or one.differs:
         return
     for key, cell in row.cells.items():
         if all(run.section.comparable for run in cell.runs):

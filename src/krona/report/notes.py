@@ -16,7 +16,7 @@ from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import apart, differs, in_words, mixed
 from krona.report.layouts import Layout, asked_shape, used_shape
 from krona.report.selection import StoredRun
-from krona.report.table import Cell, Report, Table
+from krona.report.table import Cell, Table
 from krona.report.text import number, unfinished_counts
 
 STATES = ("finished", "pruned", "failed", "running")  # of trials
@@ -106,15 +106,11 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
     return f"{finished} Not finished: {others}." if others else finished
 
 
-def add_power_notes(report: Report, *, seeds: int | None = None) -> None:
-    """Put the line below each table that compares methods. ``seeds``: so many of a cell were compared; None: all."""
-    for table in report.tables:
-        if (line := power_note(table, seeds)) is not None:
-            table.notes.append(line)
+def power_note(table: Table, seeds: int | None = None) -> list[str]:
+    """Return a note on each task's smallest difference that can be seen; none where the table has no paired test.
 
-
-def power_note(table: Table, seeds: int | None = None) -> str | None:
-    """Each task's smallest difference with its examples and seeds; None where the table has no paired test."""
+    seeds: so many of a cell were compared; None: all.
+    """
     found = []
     for column in (column for column in table.columns if column.kind == "task"):
         cells = [row.cells[column.key] for row in table.rows if column.key in row.cells]
@@ -122,9 +118,7 @@ def power_note(table: Table, seeds: int | None = None) -> str | None:
             points, examples, common = least
             counts = f"{amount(examples, 'example')}, {amount(common, 'seed')}"
             found.append(f"{task_label(column.key)} {number(points)} ({counts})")
-    if not found:
-        return None
-    return f"{POWER_NOTE} (paired test, level 5 %, Holm over the column): {', '.join(found)}."
+    return [f"{POWER_NOTE} (paired test, level 5 %, Holm over the column): {', '.join(found)}."] if found else []
 
 
 def _least(cells: list[Cell], split: str, seeds: int | None) -> tuple[float, int, int] | None:

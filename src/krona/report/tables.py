@@ -13,7 +13,7 @@ from krona.report.cells import metric_label, score_cell
 from krona.report.costs import QUANTITIES, quantity_cell, same_digits
 from krona.report.grouping import Group, add_paper, group, named_row
 from krona.report.layouts import Layout, section_tasks
-from krona.report.notes import about_chance, about_runs
+from krona.report.notes import about_chance, about_runs, power_note
 from krona.report.sections import Section, of_table
 from krona.report.selection import StoredRun
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
@@ -83,13 +83,14 @@ def _table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: 
         rows = max(cells.FEWEST_ROWS, most_cells // max(1, len(tasks)))
         groups, left = cells.best_groups(groups, layout.split, rows=rows)
         notes = left + notes
+    seeds = None if most_cells is None else cells.MOST_SEEDS
     if layout.quantity != "score":
         table = times.time_table(layout, section, groups, tasks)
         table.notes += notes
     else:
-        table = _score_table(layout, section, groups, tasks, seeds=None if most_cells is None else cells.MOST_SEEDS)
+        table = _score_table(layout, section, groups, tasks, seeds=seeds)
         table.notes = [*layout.notes, *notes, *table.notes]
-    table.notes += about_runs(layout, runs)
+    table.notes += [*about_runs(layout, runs), *power_note(table, seeds)]
     return table
 
 
@@ -136,7 +137,7 @@ def _score_table(
         runs = [run for found in one.runs.values() for run in found]
         for name in layout.extras:
             row.cells[name] = times.mean_cell([*relative[i].values()], 1) if relative else quantity_cell(name, runs)
-        add_paper(layout, section, one, row)
+        add_paper(layout, one, row, comparable=section.comparable)
     for name in layout.extras:
         known = [row.cells[name] for row in table.rows if row.cells[name].value is not None]
         if not known and not QUANTITIES[name].always:

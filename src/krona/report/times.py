@@ -120,7 +120,7 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
             lacks = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=lacks)
         row.cells[last.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        add_paper(layout, section, one, row)
+        add_paper(layout, one, row, comparable=section.comparable)
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
