@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs.claim import ClaimLostError, claim, owner
+from krona.outputs.claim import Claim, ClaimLostError, claim, owner
 from krona.outputs.holder import LAPSE_S, machine
 
 CLAIM = """
@@ -51,6 +51,12 @@ def answers(processes: list[subprocess.Popen[str]]) -> list[str]:
     return said
 
 
+def owned(folder: Path) -> Claim:
+    mine = claim(folder)
+    assert mine is not None
+    return mine
+
+
 def write_claim(folder: Path, *, host: str, pid: int, age: float = 0) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "claim.json"
@@ -67,8 +73,7 @@ def dead_pid() -> int:
 
 def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    first = claim(folder)
-    assert first is not None
+    first = owned(folder)
     assert claim(folder) is None
     holder = owner(folder)
     assert holder is not None
@@ -76,9 +81,7 @@ def test_one_owner_and_after_it_the_next(tmp_path: Path) -> None:
     first.check()
     first.release()
     assert owner(folder) is None
-    second = claim(folder)
-    assert second is not None
-    second.release()
+    owned(folder).release()
     assert list(folder.iterdir()) == []
 
 
@@ -88,9 +91,7 @@ def test_two_processes(tmp_path: Path) -> None:
     assert other.stdout.readline() == "got it\n"
     assert claim(tmp_path) is None
     other.communicate()
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 def test_of_eight_started_together_exactly_one_has_it(tmp_path: Path) -> None:
@@ -113,9 +114,7 @@ def test_a_killed_owner_is_followed_at_once(tmp_path: Path) -> None:
     other.communicate()
     assert (tmp_path / "claim.json").exists()
     assert owner(tmp_path) is None
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,9 +123,7 @@ def test_an_owner_elsewhere_lapses_with_its_heart(tmp_path: Path, monkeypatch: p
     assert claim(tmp_path) is None
     write_claim(tmp_path, host="another-machine", pid=1, age=LAPSE_S + 10)
     assert owner(tmp_path) is None
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -135,9 +132,7 @@ def test_a_dead_owner_lapses_whatever_its_clock_said(
 ) -> None:
     monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     write_claim(tmp_path, host="another-machine", pid=1, age=hours * 3600)
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 @pytest.mark.parametrize("hours", [-1, 1])
@@ -168,8 +163,7 @@ def test_a_requeued_slurm_job_follows_itself_at_once_from_another_node(
     monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
     assert claim(tmp_path) is None  # another job's
     monkeypatch.setenv("SLURM_JOB_ID", "77")
-    mine = claim(tmp_path)
-    assert mine is not None
+    mine = owned(tmp_path)
     assert (owner(tmp_path) or {})["slurm"] == ["77", 1]
     path.write_text(json.dumps({**claimed, "slurm": ["77", 1]}))
     assert claim(tmp_path) is None  # another process of this very job
@@ -183,15 +177,12 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "link", no_link)
     monkeypatch.setattr(Path, "hardlink_to", no_link)
-    mine = claim(tmp_path)
-    assert mine is not None
+    mine = owned(tmp_path)
     assert claim(tmp_path) is None
     mine.check()
     mine.release()
     write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -208,8 +199,7 @@ def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_that_vanishes_is_told_and_not_made_again(tmp_path: Path) -> None:
     shared = tmp_path / "shared"
-    mine = claim(shared / "run")
-    assert mine is not None
+    mine = owned(shared / "run")
     shutil.rmtree(shared)
     with pytest.raises(ClaimLostError, match=r"run is gone \(a shared folder"):
         mine.check()
@@ -222,15 +212,12 @@ def test_a_living_process_of_the_same_number_is_not_the_owner_for_ever(
 ) -> None:
     monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     write_claim(tmp_path, host=socket.gethostname(), pid=os.getppid(), age=LAPSE_S + 10)
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.outputs.claim.BEAT_S", 0.02)
-    mine = claim(tmp_path)
-    assert mine is not None
+    mine = owned(tmp_path)
     os.utime(mine.path, (0, 0))
     while mine.path.stat().st_mtime == 0:
         time.sleep(0.01)
@@ -238,8 +225,7 @@ def test_the_heart_beats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -> None:
-    mine = claim(tmp_path)
-    assert mine is not None
+    mine = owned(tmp_path)
     theirs = write_claim(tmp_path, host="another-machine", pid=77)
     with pytest.raises(ClaimLostError, match="taken over by process 77 on another-machine"):
         mine.check()
@@ -250,26 +236,11 @@ def test_a_lost_claim_is_noticed_before_a_write_and_left_alone(tmp_path: Path) -
         mine.check()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"pid": "x"}'])
-def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
-    path = tmp_path / "claim.json"
-    path.write_text(content)
-    assert claim(tmp_path) is None
-    os.utime(path, (1, 1))
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.check()
-    mine.release()
-
-
 def test_a_taker_over_that_died_does_not_block(tmp_path: Path) -> None:
     write_claim(tmp_path, host=socket.gethostname(), pid=dead_pid())
     marker = tmp_path / ".takeover.theirs"
     marker.write_text(json.dumps({"host": socket.gethostname(), "pid": dead_pid(), "token": "x"}))
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -285,30 +256,29 @@ def test_a_container_of_the_same_host_name_keeps_its_run(tmp_path: Path) -> None
     path.write_text(json.dumps({**claimed, "machine": "another-boot pid:[1]"}))  # its pid means nothing here
     assert claim(tmp_path) is None
     path.write_text(json.dumps({**claimed, "machine": machine()}))
-    mine = claim(tmp_path)
-    assert mine is not None
-    mine.release()
+    owned(tmp_path).release()
 
 
 @pytest.mark.parametrize(
     "content",
     [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"pid": "x"}',
         '{"token": "../../x", "pid": 1}',
         '{"token": 7, "pid": 1e400}',
         '{"token": "t", "slurm": 5, "pid": []}',
         "[" * 10**5,
     ],
 )
-def test_a_claim_that_makes_no_sense_is_only_a_claim(
-    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_claim_holds_until_it_lapses(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "claim.json").write_text(content)
     assert claim(tmp_path / "run") is None
     os.utime(tmp_path / "run" / "claim.json", (1, 1))
-    mine = claim(tmp_path / "run")
-    assert mine is not None
-    mine.release()
+    owned(tmp_path / "run").release()
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

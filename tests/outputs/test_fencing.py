@@ -164,5 +164,5 @@ def test_what_a_killed_owner_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / ".now.young").touch()  # another process is just looking
     mine = claim(tmp_path)
     assert mine is not None
-    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.desk.name, ".now.young"}
+    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.staging.name, ".now.young"}
     mine.release()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import krona
-from krona.outputs.forgetting import forgotten, in_words
+from krona.outputs.forgetting import forgotten, format_forgetting
 from krona.report.build import build_report, collect
 from report.generate import make_result, write_all
 
@@ -41,11 +41,11 @@ def test_what_runs_measured_stands_beside_the_rank(tmp_path: Path) -> None:
 
 
 def test_forgetting_in_words() -> None:
-    text = in_words(forgetting(0.5))
+    text = format_forgetting(forgetting(0.5))
     assert text.startswith("+0.500: the span corruption loss per token goes from 2.000 to 2.500 on 8 texts of a.txt")
     assert "0.5 2.125" in text
     nothing = make_result("lora", "rte", rows=40)
     assert forgotten(nothing) is None
     nothing.forgetting = forgetting(0.0) | {"loss": {"0": 2.0, "1": None}}
     assert forgotten(nothing) is None
-    assert "no number" in in_words(nothing.forgetting)
+    assert "no number" in format_forgetting(nothing.forgetting)

@@ -316,7 +316,7 @@ def test_the_second_process_on_a_claimed_run_leaves_it_alone(
     job, said = run(values, tmp_path)
     assert (job.state, said) == ("claimed_by_other", "")
     assert f"is being run by process {os.getpid()}" in str(job.error)
-    assert [path for path in job.folder.iterdir() if path != claim.desk] == [claim.path]
+    assert [path for path in job.folder.iterdir() if path != claim.staging] == [claim.path]
     claim.release()
 
 

@@ -9,7 +9,7 @@ from krona.jobs.job import Job
 from krona.messages import amount
 from krona.outputs import degenerate
 from krona.outputs.folder import RunFolder
-from krona.outputs.official_rows import glue_form, odd_part
+from krona.outputs.provenance import glue_form, odd_part
 from krona.outputs.result import Result
 from krona.paths import OUTPUTS
 from krona.screen import as_typed, inert, rate, say

@@ -1,4 +1,4 @@
-"""Remarks on scores that may mean nothing: constant predictions, predictions that are no label, rows left out."""
+"""Remarks on scores that may mean nothing: constant predictions, invalid predictions, rows that were left out."""
 
 import json
 import math
@@ -12,18 +12,23 @@ import numpy as np
 from krona.messages import amount, listed
 from krona.metrics.answers import Answers
 from krona.metrics.scores import score_by_sums
-from krona.outputs.predictions import encoded, label_words, metrics_of, without_label
+from krona.outputs.predictions import encoded, invalid_predictions, label_words, metrics_of
 from krona.outputs.result import Result, unpack_outcomes
 
 SIGN = "!"  # beside a score with a warning, in every format
-NO_LABEL = 0.1  # more of the predictions that are none are a warning
-LEFT_OUT = 0.01  # more of a source's rows left out are a warning
-SAME = 1e-6  # points
+MAX_INVALID_SHARE = 0.1  # a warning if more predictions are not a label
+MAX_SKIPPED_SHARE = 0.01  # a warning if more rows of a source were left out
+TOLERANCE = 1e-6  # points
 
 
 @dataclass(frozen=True)
 class Remark:
-    """What a reader of a score should know. ``warns``: it is marked; ``unlearned``: longer training may help."""
+    """What a reader of a score should know.
+
+    Args:
+        warns: the score is marked.
+        unlearned: longer training may help.
+    """
 
     text: str
     warns: bool = True
@@ -31,9 +36,11 @@ class Remark:
 
 
 def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
-    """The remarks on a finished run's score on ``split``.
+    """Return the remarks on a finished run's score on ``split``.
 
-    ``result``: whole, with its outcomes and all of its curve. ``answers``: its predictions as numbers, by split.
+    Args:
+        result: with its outcomes and all of its curve.
+        answers: its predictions as numbers, by split.
     """
     found = [*_of_training_rows(result), *_of_rows_left_out(result)]
     if result.head_params and result.best_epoch == 0:
@@ -46,7 +53,7 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
 
 
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
-    """The score of each label as the only prediction, 0-100; for a regression 0, as a constant has no correlation."""
+    """Return the score of each label as the only prediction; for a regression 0, as a constant has no correlation."""
     if not answers.classes:
         return [0.0]
     scores = []
@@ -57,7 +64,7 @@ def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
 
 
 def lines(result: Result) -> list[str]:
-    """The remarks after a run, on the score that counts, with what to try; warnings begin with the sign."""
+    """Return the remarks after a run and what to try. Warnings begin with the sign."""
     answers = encoded(result)
     found = remarks(result, answers, "test" if "test" in answers else "dev")
     said = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
@@ -68,7 +75,7 @@ def lines(result: Result) -> list[str]:
 
 
 def advice(result: Result) -> str:
-    """What to try after a run that did not learn: longer by the limit that ends it."""
+    """Return what to try after a run that did not learn."""
     if not result.trainable_params and not result.head_params:
         return "Nothing was trained to answer"
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
@@ -85,8 +92,8 @@ def advice(result: Result) -> str:
 
 def _of_predictions(result: Result, answers: Answers, split: str) -> Iterator[Remark]:
     task, count, given = result.config["task"], len(answers), answers.given
-    wrong = without_label(_texts(result, split), task) if given.min() < 0 else []
-    if len(wrong) > NO_LABEL * count:
+    wrong = invalid_predictions(_texts(result, split), task) if given.min() < 0 else []
+    if len(wrong) > MAX_INVALID_SHARE * count:
         ((commonest, times),) = Counter(wrong).most_common(1)
         kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
         found = f"are no {kind} and count as wrong ({times:,} are {commonest[:40]!r})"
@@ -104,12 +111,12 @@ def _of_predictions(result: Result, answers: Answers, split: str) -> Iterator[Re
 
 
 def _of_curve(result: Result, dev: Answers) -> Iterator[Remark]:
-    """Where no epoch's dev score is another than a constant prediction's."""
+    """Yield a remark if the dev score never differed from that of a constant prediction."""
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
     if len({round(score, 6) for score in scores}) > max(1, dev.classes) or len(scores) < 2:
         return
     constant = constant_scores(dev, metrics_of(result.config["task"]))
-    if all(min(abs(score - one) for one in constant) < SAME for score in scores):
+    if all(min(abs(score - one) for one in constant) < TOLERANCE for score in scores):
         values = " or ".join(f"{score:.2f}" for score in sorted({round(score, 2) for score in scores}))
         yield Remark(
             f"in all {len(scores)} epochs the dev score was that of a constant prediction ({values})", unlearned=True
@@ -126,7 +133,7 @@ def _of_training_rows(result: Result) -> Iterator[Remark]:
 
 
 def _of_rows_left_out(result: Result) -> Iterator[Remark]:
-    """Splits with the same faults are of one source, which was divided after reading."""
+    """Yield one remark for each source. Splits with the same faults come from one source."""
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -138,11 +145,11 @@ def _of_rows_left_out(result: Result) -> Iterator[Remark]:
         shown = [*([f"{100 * share:.3g} %"] if share is not None else []), *faults]
         why = f" ({', '.join(shown)})" if shown else ""
         text = f"{amount(skipped, 'row')} of {listed(names)} left out by data.skip_bad_rows{why}"
-        yield Remark(text, warns=share is None or share > LEFT_OUT)
+        yield Remark(text, warns=share is None or share > MAX_SKIPPED_SHARE)
 
 
 def _share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """The part of a source's rows that was left out; None where data.train_rows hides how many there were."""
+    """Return the share of a source's rows that was left out; None if data.train_rows hides how many there were."""
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}
@@ -157,7 +164,7 @@ def _texts(result: Result, split: str) -> list[str]:
 
 
 def _named(text: str, task: Mapping[str, Any]) -> str:
-    """``"1" (equivalent)`` for a label's text, ``2.5`` for a number."""
+    """Return ``"1" (equivalent)`` for a label's text, ``2.5`` for a number."""
     words = label_words(task)
     word = words.get(text, text)
     return text if not words else f'"{text}"' if text == word else f'"{text}" ({word})'

@@ -1,4 +1,4 @@
-"""Forgetting: how much worse a tuned model is at text that its backbone was pretrained for, as result.json has it."""
+"""Forgetting: the increase of the pretraining loss on held-out text, as result.json has it."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from krona.outputs.result import Result
 
 
 def forgotten(result: Result) -> float | None:
-    """How much higher the loss on held-out text is than the bare backbone's; None where it was not measured."""
+    """Return how much higher the loss is than the bare backbone's; None if it was not measured."""
     return None if result.forgetting is None else _difference(result.forgetting)
 
 
-def in_words(forgetting: Mapping[str, Any]) -> str:
-    """``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``, and at each scale."""
+def format_forgetting(forgetting: Mapping[str, Any]) -> str:
+    """Return ``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``."""
     losses, difference = forgetting["loss"], _difference(forgetting)
     if difference is None:
         return f"the {forgetting['objective']} loss is no number: {losses}"

@@ -1,4 +1,4 @@
-"""Holder of a claim: how a claim's file names a process, and whether that process seems to be gone."""
+"""Holders of claims: how a claim names a process, and whether that process is gone."""
 
 import json
 import os
@@ -18,18 +18,18 @@ TOKEN = re.compile(r"\w{1,64}")  # becomes part of file names
 
 
 def own(token: str) -> str:
-    """The content of this process's claim."""
+    """Return the content of this process's claim."""
     return json.dumps({**me(), "token": token, "slurm": _slurm_job()})
 
 
 def me() -> Holder:
-    """This process: host, machine and pid."""
+    """Return the host, machine and pid of this process."""
     return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
 
 
 @cache
 def machine() -> str | None:
-    """What tells machines and containers of one host name apart: boot and pid namespace; None: unknown."""
+    """Return the boot and the pid namespace, which tell containers of one host name apart; None if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -38,20 +38,20 @@ def machine() -> str | None:
 
 
 def here(holder: Mapping[str, Any]) -> bool:
-    """Whether a holder's pid is one of this machine's, or of this container's."""
+    """Return whether a holder's pid belongs to this machine or container."""
     if holder.get("host") != socket.gethostname():
         return False
     return holder.get("machine") in (None, machine())
 
 
 def _slurm_job() -> list[Any] | None:
-    """This process's SLURM job and how often it was requeued; None outside SLURM."""
+    """Return this process's SLURM job and how often it was requeued; None outside SLURM."""
     number = os.environ.get("SLURM_JOB_ID")  # one for each job of an array
     return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
 
 
 def lapsed(path: Path) -> bool:
-    """Whether a claim's owner seems to be gone, without watching it."""
+    """Return whether a claim's owner seems to be gone, without watching it."""
     if gone(read(path)):
         return True
     age = _age(path)
@@ -59,7 +59,7 @@ def lapsed(path: Path) -> bool:
 
 
 def gone(holder: Mapping[str, Any]) -> bool:
-    """Whether a claim's holder is known to be dead."""
+    """Return whether a claim's holder is known to be dead."""
     if here(holder) and not alive(holder.get("pid")):
         return True
     match holder.get("slurm"), _slurm_job():
@@ -69,7 +69,7 @@ def gone(holder: Mapping[str, Any]) -> bool:
 
 
 def _age(path: Path) -> float | None:
-    """Seconds since a claim's last beat by the file system's clock; None if it is gone."""
+    """Return the seconds since a claim's last beat by the file system's clock; None if the claim is gone."""
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime
@@ -82,7 +82,7 @@ def _age(path: Path) -> float | None:
 
 
 def stands_still(path: Path) -> bool:
-    """Watch a lapsed claim, unless its owner is known to be dead: whether it shows no beat."""
+    """Watch a lapsed claim, unless its owner is known to be dead. Return whether it shows no beat."""
     holder = read(path)
     if gone(holder):
         return True
@@ -99,7 +99,7 @@ def stands_still(path: Path) -> bool:
 
 
 def alive(pid: Any) -> bool:
-    """Whether this machine has a process of this number."""
+    """Return whether this machine has a process of this number."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:

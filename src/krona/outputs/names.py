@@ -12,10 +12,10 @@ DAMAGED = "last.ckpt.damaged"
 LOG = "train.log"
 RECORD = ".hydra"  # the folder of Hydra's files
 CLAIM = "claim.json"
-DESK = ".own-"  # followed by a token: the private folder of the claim's owner
+STAGING = ".own-"  # followed by a token: the staging folder of the claim's owner
 
 WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, TRACKED, LOG, RESULT)  # by a run, as it goes on
 OWN = (*WRITTEN, CLAIM)
-LEFT_OVER = re.compile(  # half-written files, the small files of claims, and private folders
-    rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(DESK)}\w+"
+LEFT_OVER = re.compile(  # half-written files, the small files of claims, and staging folders
+    rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(STAGING)}\w+"
 )

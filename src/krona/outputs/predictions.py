@@ -14,7 +14,7 @@ TOLERANCE = 1e-6  # points between a stored score and the one that its predictio
 
 
 def answers_of(result: Result, path: Path) -> dict[str, Answers]:
-    """Split → predictions, of a finished run. Raises KronaError where its parts contradict one another."""
+    """Return a finished run's predictions by split. Raise `KronaError` if its parts contradict one another."""
     if result.status != "done":
         return {}
     try:
@@ -24,13 +24,13 @@ def answers_of(result: Result, path: Path) -> dict[str, Answers]:
 
 
 def unusable(path: Path, error: Exception) -> KronaError:
-    """The error for a result of the right form whose content makes no sense."""
+    """Return the error for a result of the right form whose content makes no sense."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} can't be used: {reason}")
 
 
 def encoded(result: Result) -> dict[str, Answers]:
-    """Split → predictions as they are, unchecked; without a split that was not scored."""
+    """Return the predictions by split, unchecked. A split that was not scored is missing."""
     parts = {split: getattr(result, split) for split in ("dev", "test")}
     labels = label_ids(result.config["task"])
     return {
@@ -53,12 +53,12 @@ def _answers(result: Result) -> dict[str, Answers]:
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
-    """A task's targets in the order of their ids; None for a regression."""
+    """Return a task's targets in the order of their ids; None for a regression."""
     return None if task.get("labels") is None else list(label_words(task))
 
 
 def metrics_of(task: Mapping[str, Any]) -> list[str]:
-    """The metrics whose mean is the score of a table."""
+    """Return the metrics whose mean is the score of a table."""
     return list(task.get("score") or task["metrics"])
 
 
@@ -68,7 +68,7 @@ def _same(what: str, stored: float, given: float, source: str) -> None:
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
-    """Target text → the label's word, in the order of the ids, from a config's task; empty for a regression."""
+    """Return the label of each target text, in the order of the ids; empty for a regression."""
     labels = task.get("labels")
     if labels is None:
         return {}
@@ -76,16 +76,16 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
     return {str(i): str(word) for word, i in sorted(named.items(), key=lambda item: int(item[1]))}
 
 
-def in_words(text: str, words: Mapping[str, str]) -> str:
-    """``entailment`` for "0"; a text that is no label stands in quotes. Without words, a regression: as it is."""
+def decode_label(text: str, words: Mapping[str, str]) -> str:
+    """Return the label of a prediction, or the text in quotes. Without labels, in a regression, keep a number as is."""
     text = text.strip()
     if not words:
         return text if NUMBER.fullmatch(text) else f"{text!r} (no number)"
     return words.get(text, f"{text!r} (no label)")
 
 
-def without_label(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
-    """The predictions that are no label of the task, or no number where it is a regression."""
+def invalid_predictions(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
+    """Return the predictions that are not a label of the task, or not a number in a regression."""
     words = label_words(task)
     texts = [text.strip() for text in predictions]
     return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]

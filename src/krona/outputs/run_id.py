@@ -69,7 +69,7 @@ WATCHING = frozenset(
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
-    """``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``: total, the same for equal values however they are written."""
+    """Return an id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``, the same however equal values are written."""
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
@@ -84,7 +84,7 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 
 
 def canonical(value: Any, path: str = "") -> Any:
-    """The value without what is not identity, numbers in one form: 1, 1.0 and 1e0 are one."""
+    """Return the value without what is not identity, and with numbers in one form: 1, 1.0 and 1e0 are equal."""
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}
         return {str(key): canonical(item, places[key]) for key, item in value.items() if _counts(places[key], item)}
@@ -96,7 +96,7 @@ def canonical(value: Any, path: str = "") -> Any:
 
 
 def _counts(path: str, value: Any) -> bool:
-    """Whether what a config has at ``path`` is identity."""
+    """Return whether what a config has at ``path`` is identity."""
     if path in NOT_IDENTITY:
         return False
     if path in OFF_IS_ABSENT:
@@ -109,7 +109,7 @@ def _counts(path: str, value: Any) -> bool:
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Dotted keys and values as text; shapes as 32x24."""
+    """Yield dotted keys and values as text, shapes as 32x24."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from flatten(item, f"{path}.{key}" if path else str(key))

@@ -1,4 +1,4 @@
-"""Studies of `krona tune` as plain values, for the report and recipe=tuned. Nothing is changed."""
+"""Read studies of `krona tune` as plain values, for the report and recipe=tuned."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +34,7 @@ class Axis:
             trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def words(self) -> str:
-        """The axis in words: two studies of the same words searched the same."""
+        """Return the axis as text. Studies with equal text searched the same values."""
         if self.choices:
             return f"{self.key} {'|'.join(map(str, self.choices))}"
         return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
@@ -42,7 +42,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. ``value``: its dev score; of a pruned one the last that was reported."""
+    """One trial. ``value``: its dev score; of a pruned trial the last reported one."""
 
     number: int
     state: str  # finished | pruned | failed | running
@@ -66,13 +66,13 @@ class Study:
 
     @cached_property
     def best(self) -> Trial | None:
-        """The finished trial of the highest dev score, the earliest on ties."""
+        """Return the finished trial with the highest dev score, the earliest on ties."""
         done = [trial for trial in self.trials if trial.state == "finished" and trial.value is not None]
         return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Every study under ``outputs/studies``, by name; an error in the place of one that can't be read."""
+    """Return every study under ``outputs/studies`` by name, or the error if it can't be read."""
     found: list[Study | KronaError] = []
     for _, path in sorted(study_files(outputs).items()):
         try:
@@ -87,7 +87,7 @@ def no_best(study: Study) -> KronaError:
 
 
 def read_study(path: Path) -> Study:
-    """The study in a file. Raises KronaError where it holds none."""
+    """Return the study in a file. Raise `KronaError` if there is none."""
     try:
         study = optuna_or_error().load_study(study_name=path.stem, storage=storage_of(path))
     except KronaError as error:
@@ -123,7 +123,7 @@ def _axis(key: str, kind: Any) -> Axis:
 
 
 def _importances(study: Any) -> dict[str, float]:
-    """How much of the spread of dev scores each axis accounts for; too few finished trials say nothing."""
+    """Return each axis's share of the spread of dev scores; empty for too few finished trials."""
     optuna = optuna_or_error()
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     if len(done) < 4 or len({trial.value for trial in done}) < 2:

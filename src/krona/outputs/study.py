@@ -21,20 +21,20 @@ def study_path(outputs: Path, name: str) -> Path:
 
 
 def study_files(outputs: Path) -> dict[str, Path]:
-    """Each study's file by its name. A ``NAME.db``, Optuna's SQLite storage, is read until a search resumes it."""
+    """Return each study's file by its name. A ``NAME.db``, Optuna's SQLite storage, is read until it is resumed."""
     folder = outputs / "studies"
     return {path.stem: path for suffix in ("db", "journal") for path in sorted(folder.glob(f"*.{suffix}"))}
 
 
 def default_name(config: Mapping[str, Any]) -> str:
-    """The name of a study that was given none: method, task and backbone, the last part of each path."""
+    """Return the name of a study without a name: method, task and backbone, the last part of each path."""
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 
 
 def open_study(
     outputs: Path, name: str, *, space: str, base: str, settings: Mapping[str, str] | None = None, seed: int
 ) -> Any:
-    """The study of this name, new or as it was left. One that searched another space or setting is an error.
+    """Open or create the study of this name. Raise `KronaError` if it searched another space or setting.
 
     ``settings``: all that ``base`` stands for, by dotted key, so that the error can name what differs.
     """
@@ -81,7 +81,7 @@ def open_study(
 
 
 def _differences(own: Mapping[str, str], typed: Mapping[str, str], known: str, value: str) -> str:
-    """What a study and a command have: by key where the keys are known, as a whole otherwise."""
+    """Return how a study and a command differ: by key if the keys are known, as a whole otherwise."""
     keys = [key for key in {**own, **typed} if own.get(key) != typed.get(key)]
     if not own or not keys:
         return f"its own is {known}; this command's {value}"
@@ -102,7 +102,7 @@ def _copy_to_journal(path: Path) -> None:
 
 
 def counted(study: Any) -> list[Any]:
-    """The trials that count towards --trials: all but those that were put back, came too late or have no worker.
+    """Return the trials that count towards --trials: all but those that were put back, came too late or have no worker.
 
     A process that was killed while it asked for a trial leaves one without a worker.
     """
@@ -110,7 +110,7 @@ def counted(study: Any) -> list[Any]:
 
 
 def void(study: Any, number: int) -> bool:
-    """Take a trial out of the count; false where another worker did."""
+    """Remove a trial from the count. Return false if another worker did."""
     optuna = optuna_or_error()
     storage, trial_id = study._storage, study.trials[number]._trial_id
     try:
@@ -122,7 +122,7 @@ def void(study: Any, number: int) -> bool:
 
 
 def put_back_dead(study: Any, outputs: Path) -> int:
-    """Try the trials of dead processes again with the same values, so that their runs resume; how many those are."""
+    """Try the trials of dead processes again, so that their runs resume. Return how many there are."""
     dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _dead(trial, outputs)]
     back = [trial for trial in dead if void(study, trial.number)]
     for trial in back:
@@ -132,12 +132,12 @@ def put_back_dead(study: Any, outputs: Path) -> int:
 
 
 def me() -> dict[str, Any]:
-    """This process, as a trial's attribute ``worker`` names it."""
+    """Return this process, as a trial's attribute ``worker`` names it."""
     return holder.me()
 
 
 def _dead(trial: Any, outputs: Path) -> bool:
-    """Whether no process works on a trial any more."""
+    """Return whether no process works on a trial any more."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
     if holder.here(worker):
@@ -161,7 +161,7 @@ def remove_unused(study: Any, outputs: Path, name: str) -> None:
 
 
 class MendingLock:
-    """Optuna's lock file; on taking it, a last line that a kill or a full disk cut short is removed.
+    """Optuna's lock file. Taking it removes a last line that a kill or a full disk cut short.
 
     Optuna alone would append to such a line, and could not read anything after it.
     """
@@ -196,7 +196,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def storage_of(path: Path) -> Any:
-    """A study's file as Optuna's storage: a journal, which several machines can share, or a NAME.db of SQLite."""
+    """Return a study's file as Optuna's storage: a journal, which machines can share, or a NAME.db of SQLite."""
     optuna = optuna_or_error()
     if path.suffix == ".db":
         return optuna.storages.RDBStorage(f"sqlite:///{path}")
@@ -205,7 +205,7 @@ def storage_of(path: Path) -> Any:
 
 
 def optuna_or_error() -> Any:
-    """Optuna with its log at warnings, or the command that installs it."""
+    """Return Optuna with its log at warnings. Raise `KronaError` with the command that installs it."""
     try:
         import optuna
     except ImportError as error:

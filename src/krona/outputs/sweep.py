@@ -14,7 +14,7 @@ HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and setting
 
 
 def name_of(overrides: Iterable[str]) -> str:
-    """The name of a sweep to which the user gave none: the same for the same command."""
+    """Return the name of a sweep without a name: the same for the same command."""
     return f"sweep-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:6]}"
 
 
@@ -28,7 +28,7 @@ def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
-    """The saved ids; none if the sweep was never started here."""
+    """Return the saved ids; none if the sweep was never started here."""
     path = _ids_file(outputs, sweep)
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
@@ -58,13 +58,13 @@ def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
 
 
 def saved(folder: Path, sweep: str) -> dict[Path, str | None]:
-    """The content of a sweep's files; None for one that isn't there."""
+    """Return the content of a sweep's files; None for a missing file."""
     files = (command_file(folder, sweep), _ids_file(folder.parent, sweep))
     return {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in files}
 
 
 def restore(before: dict[Path, str | None]) -> None:
-    """Give a sweep's files their content of ``saved`` again, after a command whose runs were all refused."""
+    """Restore the content of ``saved`` after a command whose runs were all refused."""
     for path, text in before.items():
         if text is None:
             remove_below(path.parents[1], path)
@@ -73,7 +73,7 @@ def restore(before: dict[Path, str | None]) -> None:
 
 
 def load_command(folder: Path, sweep: str) -> list[str]:
-    """The overrides that a sweep was last started with. Raises KronaError if there are none or the file is damaged."""
+    """Return the overrides that a sweep was last started with. Raise `KronaError` if its file is missing or damaged."""
     file_name("sweep", sweep)
     path = command_file(folder, sweep)
     if not path.is_file():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.outputs.folder import RunFolder
-from krona.outputs.predictions import in_words
+from krona.outputs.predictions import decode_label
 from krona.outputs.result import Result
 from krona.trackers.tracker import Value
 
@@ -101,7 +101,7 @@ def predictions(folder: Path, words: Mapping[str, str], *, most: int) -> tuple[l
             row = json.loads(line)
             if row["split"] == "test" and len(rows) < most:
                 right = int(row["target"] == row["prediction"])
-                labels = [in_words(row[name], words) for name in ("target", "prediction")]
+                labels = [decode_label(row[name], words) for name in ("target", "prediction")]
                 rows.append([str(row["id"]), row["source"], *labels, right])
     return columns, rows
 

@@ -25,7 +25,7 @@ from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
 from krona.outputs.claim import Claim
-from krona.outputs.forgetting import in_words
+from krona.outputs.forgetting import format_forgetting
 from krona.outputs.result import Result, now
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
@@ -99,7 +99,7 @@ def run(
     measure_updates(settings, result, parts.backbone, rows, ranks)
     if parts.held_out is not None and ranks.first:
         result.forgetting = measure_forgetting(settings, parts.backbone, parts.held_out)
-        progress.say(f"  forgetting {in_words(result.forgetting)}")
+        progress.say(f"  forgetting {format_forgetting(result.forgetting)}")
     predictions = {name: (getattr(rows, name).split, score["predictions"]) for name, score in scores.items()}
     files.write_end(settings, result, learner.model, predictions, backbone=parts.fingerprint)
 

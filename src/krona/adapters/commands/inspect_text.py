@@ -13,7 +13,7 @@ from krona.adapters.commands import directions
 from krona.adapters.commands.inspect import Inspection, Place
 from krona.adapters.spectra import Spectrum
 from krona.messages import amount
-from krona.outputs.forgetting import in_words
+from krona.outputs.forgetting import format_forgetting
 from krona.screen import say, table, width_of
 
 BARS = "▁▂▃▄▅▆▇"
@@ -83,7 +83,7 @@ def lines(one: Inspection) -> list[str]:
     if origin is not None and origin.scores:
         found.append(("scores", "; ".join(f"{split} {_parts(parts)}" for split, parts in origin.scores.items())))
     if one.forgetting:
-        found.append(("forgetting", in_words(one.forgetting)))
+        found.append(("forgetting", format_forgetting(one.forgetting)))
     if one.missing:
         found.append(("places", f"not known: {one.missing}"))
     return [title, *(f"{name:<10} {text}" for name, text in found if text)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
 from krona.messages import visible
-from krona.outputs.predictions import in_words, label_words
+from krona.outputs.predictions import decode_label, label_words
 from krona.report.diff.methods import MethodDiff
 from krona.report.diff.runs import Change, Diff
 
@@ -56,7 +56,7 @@ def _kind(change: Change) -> str:
 
 def _example(found: Diff, change: Change, width: int | None) -> list[str]:
     words = label_words(found.a.result.config["task"])
-    truth, a, b = (in_words(text, words) for text in (change.target, change.a, change.b))
+    truth, a, b = (decode_label(text, words) for text in (change.target, change.a, change.b))
     head = f"{change.verdict}  {change.id}: {truth} is right; A says {a}, B says {b}"
     return [*_wrapped(head, width), *_wrapped(change.source, width, "      ", most=6)]
 

@@ -1,6 +1,6 @@
 """The part of GLUE whose rows are furthest from GLUE's."""
 
-from krona.outputs.official_rows import glue_form, odd_part
+from krona.outputs.provenance import glue_form, odd_part
 from report.generate import make_result
 
 
