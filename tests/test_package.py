@@ -51,9 +51,3 @@ def test_every_public_name_is_there_and_says_what_it_does() -> None:
         assert getattr(krona, name).__doc__, name
     assert (krona.insert, krona.take_out) == (surgery.insert, surgery.take_out)
     assert (krona.merge, krona.bake) == (surgery.merge, surgery.bake)
-
-
-def test_a_command_starts_without_lightning_and_transformers() -> None:
-    """They take seconds, and --help, --cfg job and a finished run need neither."""
-    heavy = "[name for name in ('pytorch_lightning', 'transformers', 'scipy') if name in sys.modules]"
-    assert python("-c", f"import sys, krona.cli.train; print({heavy})") == "[]\n"

@@ -17,6 +17,7 @@ from krona.adapters.file import read_header
 from krona.cli import train
 from krona.cli.krona import app
 from krona.config import check
+from krona.config.hydra_internals import option_parser
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from one_job import config, run
@@ -128,10 +129,14 @@ def test_a_sweeps_file_that_sets_hydra(sweep: str, poisoned: SimpleNamespace) ->
     assert f"{sweep}.json: a sweep's command can't set Hydra itself" in text
 
 
+def shown_job(*overrides: str) -> None:
+    train.shown(option_parser().parse_args(["--cfg", "job", "--resolve", *overrides]))
+
+
 def test_showing_and_counting_call_nothing_that_is_typed(tmp_path: Path) -> None:
     shell = f"++logger.x={{_target_:os.system,command:'touch {tmp_path / 'canary'}'}}"
     with pytest.raises(KronaError, match=r"logger.x._target_='os.system' is a builtin_function_or_method, not a class"):
-        train.shown(["--cfg", "job", "--resolve", "profile=demo", "method=lora", "task=sample_rte", shell])
+        shown_job("profile=demo", "method=lora", "task=sample_rte", shell)
     for command in (["params", "method=lora", "task=sample_rte", shell], ["check-data", "sample_rte", shell]):
         assert "not a class" in said(*command)[1]
     assert not (tmp_path / "canary").exists()
@@ -169,5 +174,5 @@ def test_a_backbones_own_code(tmp_path: Path) -> None:
     (tmp_path / "evil_code.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\nclass Thing: ...\n")
     backbone = ["backbone=local", f"backbone.path={tmp_path}"]
     with pytest.raises(KronaError, match=str(tmp_path)):
-        train.shown(["--cfg", "job", "--resolve", "method=lora", "task=sample_rte", "data=sample", *backbone])
+        shown_job("method=lora", "task=sample_rte", "data=sample", *backbone)
     assert not (tmp_path / "canary").exists()

@@ -6,8 +6,8 @@ import pytest
 
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
+from krona.config.habits import habit_for, habits
 from krona.config.overrides import explained
-from krona.config.validation import habit_for, habits
 from krona.messages import KronaError
 
 

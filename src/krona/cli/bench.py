@@ -17,7 +17,9 @@ from krona.paths import CONF, OUTPUTS, PROJECT
 
 def start() -> NoReturn:
     """`krona bench`: what bench.py does, with ``sys.argv``'s overrides."""
-    launch.launch(hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")(bench))
+    launch.launch(
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="bench")(bench), config_name="bench"
+    )
 
 
 def bench(cfg: DictConfig) -> None:

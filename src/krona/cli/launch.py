@@ -6,7 +6,8 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import named_targets, put_aside_other_launchers
+from krona.config.compose import help_text
 from krona.config.hydra_folders import refuse_rerun
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalised
@@ -21,11 +23,12 @@ from krona.jobs.processes import PARENT, Interrupted, end_with_parent, exit_inte
 from krona.messages import KronaError
 from krona.paths import allow_own, hide_working_directory
 from krona.screen import as_typed
-from krona.training.ranks import require_one_launch
 
 
-def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] | None = None) -> NoReturn:
-    """Run a ``@hydra.main`` function, or print the text that ``shown`` returns for the arguments."""
+def launch(
+    main: Callable[[], Any], *, config_name: str = "config", shown: Callable[[Namespace], str | None] | None = None
+) -> NoReturn:
+    """Run a ``@hydra.main`` function, or print its help or the text that ``shown`` returns for the options."""
     arguments = sys.argv[1:]
     trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing a trace
@@ -34,14 +37,17 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
     try:
         if parent := os.environ.pop(PARENT, None):
             end_with_parent(int(parent))
-        require_one_launch(arguments)
+        _require_one_launch(arguments)
         refuse_rerun(arguments)
         hide_working_directory()
         _search_also(arguments)
         allow_own(named_targets(arguments))  # Hydra itself imports those of hydra.callbacks
         sys.argv[1:] = ready = normalised(arguments)
         put_aside_other_launchers()
-        text = None if shown is None else shown(ready)
+        options = option_parser().parse_args(ready)
+        text = None if shown is None else shown(options)
+        if options.help:
+            text = help_text(config_name, options.overrides)
         if text is not None:
             print(text, end="")
             leave(0)
@@ -58,6 +64,13 @@ def launch(main: Callable[[], Any], *, shown: Callable[[list[str]], str | None] 
             raise
         _fail(explain(error, arguments))
     leave(0)
+
+
+def _require_one_launch(arguments: Sequence[str]) -> None:
+    if {"-m", "--multirun"} & set(arguments):
+        from krona.training.ranks import require_one_launch  # torch
+
+        require_one_launch(arguments)
 
 
 def _search_also(arguments: list[str]) -> None:

@@ -1,6 +1,8 @@
 """The commands of `krona` that count parameters and list shapes: params and shapes."""
 
-from typing import Annotated
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
 
 import typer
 
@@ -18,13 +20,13 @@ def params(
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
     """Trainable parameters and cost of each method on a backbone; needs no weights."""
-    from krona.params import count, tables
+    from krona.params import tables
 
     typed = overrides or []
     backbone = next((each.removeprefix("backbone=") for each in typed[::-1] if each.startswith("backbone=")), backbone)
     rows, left_out = tables.rows(backbone, [each for each in typed if not each.startswith("backbone=")])
     if as_json:
-        print(count.as_json(rows))
+        _print_json(rows)
     else:
         tables.print_rows(rows, left_out, backbone=backbone)
 
@@ -40,11 +42,14 @@ def shapes(
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
     """Factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
-    from krona.params import count, tables
-    from krona.params.shapes import shape_table
+    from krona.params.shapes import print_shapes, shape_table
 
     rows = shape_table(d_in, d_out, budget=budget)
     if as_json:
-        print(count.as_json(rows))
+        _print_json(rows)
     else:
-        tables.print_shapes(rows, d_in=d_in, d_out=d_out, everything=everything or budget is not None)
+        print_shapes(rows, d_in=d_in, d_out=d_out, everything=everything or budget is not None)
+
+
+def _print_json(rows: Iterable[Any]) -> None:
+    print(json.dumps([row.__dict__ for row in rows], indent=1))

@@ -1,8 +1,9 @@
 """The jobs of train.py: run one, or show its config (--cfg job)."""
 
 import traceback
+from argparse import Namespace
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,20 +12,15 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from krona.cli import launch
-from krona.config import check
 from krona.config.compose import compose_job, expand, hydra_session, job_from
 from krona.config.hydra_folders import outputs_of, record
-from krona.config.hydra_internals import option_parser
-from krona.jobs.job import WORDS, Job, identify
-from krona.jobs.preflight import require
 from krona.jobs.processes import quiet_libraries
-from krona.jobs.run_job import run_job
-from krona.jobs.summary import run_summary
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, PROJECT
 from krona.screen import inert, say
-from krona.sweeps import ledger
-from krona.training.ranks import my_rank
+
+if TYPE_CHECKING:  # torch, which --help does without
+    from krona.jobs.job import Job
 
 
 def train() -> NoReturn:
@@ -32,8 +28,11 @@ def train() -> NoReturn:
     launch.launch(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job), shown=shown)
 
 
-def job(cfg: DictConfig) -> Job:
+def job(cfg: DictConfig) -> "Job":
     """Run one job. A failed job of a multirun is recorded, not raised: the other jobs continue."""
+    from krona.sweeps import ledger
+    from krona.training.ranks import my_rank
+
     quiet_libraries()
     composed = HydraConfig.get()
     multirun = composed.mode == RunMode.MULTIRUN
@@ -55,7 +54,10 @@ def job(cfg: DictConfig) -> Job:
     return done
 
 
-def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
+def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
+    from krona.jobs.run_job import run_job
+    from krona.sweeps import ledger
+
     ledger.require_outputs()
     run, outputs = job_from(cfg), outputs_of(HydraConfig.get(), multirun=multirun)
     counted = ledger.progress() if multirun else None
@@ -71,13 +73,19 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> Job:
     )
 
 
-def _failed(overrides: Sequence[str], error: str) -> Job:
+def _failed(overrides: Sequence[str], error: str) -> "Job":
     """A job of a multirun that failed before it had a run id."""
+    from krona.jobs.job import Job
+
     return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
 
 
-def _report(done: Job, console: Console, *, multirun: bool) -> None:
+def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raises `SystemExit` if a single run failed."""
+    from krona.jobs.job import WORDS
+    from krona.jobs.summary import run_summary
+    from krona.sweeps import ledger
+
     wrong = done.state in ("failed", "claimed_by_other")
     counted = ledger.progress() if multirun else None
     if counted is not None:
@@ -94,19 +102,22 @@ def _report(done: Job, console: Console, *, multirun: bool) -> None:
         raise SystemExit(done.error)
 
 
-def shown(arguments: Sequence[str]) -> str | None:
+def shown(options: Namespace) -> str | None:
     """The text of ``--cfg job``: the values as YAML, with run id and notes as comments; None without that option.
 
-    Of a multirun, the first job. ``arguments`` are normalised (`krona.config.overrides.normalised`).
+    Of a multirun, the first job. The options' overrides are normalised (`krona.config.overrides.normalised`).
 
     Raises:
         KronaError: the error that the run would raise, except those that need the Hub.
     """
-    asked = option_parser().parse_args(list(arguments))
-    if asked.cfg != "job" or any((asked.help, asked.package, asked.config_name, asked.config_path)):
+    if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
+    from krona.config import check
+    from krona.jobs.job import identify
+    from krona.jobs.preflight import require
+
     with hydra_session():
-        jobs = expand(asked.overrides) if asked.multirun else [tuple(asked.overrides)]
+        jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
     settings = check.settings(job.config, own=True)
     used, notes = require(settings, from_hub=False)

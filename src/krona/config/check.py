@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from krona.config import settings as s
+from krona.config.habits import unknown_key
 from krona.config.targets import find, find_inner
 from krona.config.validation import (
     CONSTRUCTION_KEYS,
@@ -17,7 +18,6 @@ from krona.config.validation import (
     argument_problems,
     parameters,
     problems_of,
-    unknown_key,
 )
 from krona.config.validation import build as build
 from krona.messages import KronaError, did_you_mean
@@ -52,7 +52,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
             parts[name] = build_part(_mapping(name, config.get(name, {} if name in OPTIONAL else None)), own)
     values = {key: value for key, value in config.items() if key not in PARTS}
     known = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
-    problems += [unknown_key(key, key, known) for key in ("trackers", "config") if key in values]
+    problems += [unknown_key(key, known) for key in ("trackers", "config") if key in values]
     values |= {**parts, "trackers": parts.get("logger", {}), "config": dict(config)}
     values.pop("logger", None)
     lines = problems_of(s.Run, "", values, known=known)

@@ -10,7 +10,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 
-from krona.config.validation import habit_for
+from krona.config.habits import habit_for
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 

@@ -10,6 +10,7 @@ from itertools import islice
 from math import prod
 from operator import getitem
 from pathlib import Path
+from string import Template
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -166,6 +167,14 @@ def hydra_session() -> Iterator[None]:
         GlobalHydra.instance().clear()
         GlobalHydra.instance().hydra = before
         HydraConfig.instance().cfg = config_before
+
+
+def help_text(config_name: str, overrides: Sequence[str]) -> str:
+    """Return the help of train.py or bench.py, as Hydra's --help does, which first lists all groups of all plugins."""
+    with hydra_session():
+        cfg = compose(config_name, overrides=list(overrides), return_hydra_config=True)
+        HydraConfig.instance().set_config(cfg)
+        return Template(cfg.hydra.help.template).safe_substitute() + "\n"
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:

@@ -10,11 +10,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config import check
 from krona.config.choices import choices, groups, no_such, require_choices, require_names
 from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session, jobs_of
+from krona.config.habits import unknown_key
 from krona.config.hydra_internals import option_parser
-from krona.config.validation import unknown_key
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
@@ -138,6 +137,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
     """Return the check's message for a command with a key that Hydra does not know."""
+    from krona.config import check  # pydantic, which a correct command needs later or not at all
+
     typed = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
     known = groups()
     try:
@@ -148,7 +149,7 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
                 compose_job([*choices, *(f"++{item}" for item in job if item not in choices)]).config, own=True
             )
     except KronaError as error:
-        return str(error) if key in str(error) else unknown_key(key, key, ())
+        return str(error) if key in str(error) else unknown_key(key)
     except (HydraException, OmegaConfBaseException):
-        return unknown_key(key, key, ())
+        return unknown_key(key)
     return f"{key} is in no YAML of this run, but can be set: ++{key}=VALUE"

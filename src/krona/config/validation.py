@@ -7,15 +7,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, make_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from krona.config.habits import habit_for, unknown_key
 from krona.config.settings import STRICT
-from krona.messages import KronaError, did_you_mean
+from krona.messages import KronaError
 
 T = TypeVar("T")
 CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive_")  # of hydra.utils.instantiate
@@ -72,7 +71,7 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif one["type"] == "missing":
             lines[key] = f"{key} is missing"
         elif one["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-            lines[key] = unknown_key(key, path[0], known)
+            lines[key] = unknown_key(key, known)
         elif key not in lines:
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[key] = f"{key}={values[str(path[0])]!r}{item} {_expected(one)}"
@@ -83,24 +82,6 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
 
 def _expected(error: ErrorDetails) -> str:
     return error["msg"].replace("Input should be", "must be")
-
-
-def unknown_key(key: str, name: Any, known: Collection[str]) -> str:
-    """Return the message for a key that no setting has."""
-    return f"Unknown key {key}{habit_for(key) or f': {did_you_mean(str(name), sorted(known))}'}"
-
-
-def habit_for(key: str) -> str:
-    """Return ``. Instead: …`` for a key, or for ``key=value``, of another tool; else an empty text."""
-    instead = habits().get(key)
-    return f". Instead: {instead}" if instead else ""
-
-
-@cache
-def habits() -> dict[str, str]:
-    """Return what krona has instead of keys and choices of other tools (habits.yaml)."""
-    table: Any = yaml.safe_load(Path(__file__).with_name("habits.yaml").read_text(encoding="utf-8"))
-    return {key: instead for instead, keys in table.items() for key in keys}
 
 
 def _path_in(values: Any, location: Sequence[int | str]) -> list[int | str]:

@@ -3,9 +3,8 @@
 Every figure is counted on the model with the method in it, none is from a formula.
 """
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +15,6 @@ from krona.adapters.file import file_bytes
 from krona.backbones.with_method import insert_method
 from krona.config.settings import Method
 from krona.paper import read_paper_table
-from krona.params.shapes import ShapeRow
 from krona.surgery.operations import launches, multiply_adds
 
 PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
@@ -62,8 +60,3 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
 def printed_percent(percent: float) -> float:
     """A percentage as Table 1 prints it: cut, not rounded, after two decimals."""
     return math.floor(percent * 100 + 1e-9) / 100
-
-
-def as_json(rows: Iterable[MethodRow | ShapeRow]) -> str:
-    """A list of rows."""
-    return json.dumps([row.__dict__ for row in rows], indent=1)

@@ -1,10 +1,15 @@
-"""Pairs of factor shapes that fit a layer, with their parameters, rank and cost."""
+"""Pairs of factor shapes that fit a layer, with their parameters, rank and cost (`krona shapes`)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from rich.console import Console
+from rich.text import Text
 
 from krona.messages import KronaError
 from krona.methods.factor_shapes import fitting_shapes
 from krona.paper import read_paper_table
+from krona.screen import say, table, width_of
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,31 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
         raise KronaError(f"no factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}")
     lora = d_in + d_out
     return sorted(rows, key=lambda row: (row.parameters != lora, row.parameters, -row.rank, row.kron_factors))
+
+
+def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
+    """Print the table of shapes; without ``everything`` only those of LoRA's size, where there are any."""
+    console = Console()
+    equal = [row for row in rows if row.parameters == d_in + d_out]
+    shown = rows if everything or not equal else equal
+    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in shown]
+    headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
+    say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
+    say(console, table(headings, cells, width=width_of(console)))
+    say(console, "")
+    say(
+        console,
+        f"LoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds a token, "
+        "and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
+    )
+    if others := len(rows) - len(shown):
+        say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
+
+
+def _shape_cells(row: ShapeRow) -> list[str]:
+    a, b = (f"({p}, {q})" for p, q in row.kron_factors)
+    paper = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
+    return [
+        *(a, b, f"{row.parameters:,}", str(row.rank)),
+        *(f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}", paper),
+    ]

@@ -10,7 +10,6 @@ from krona.config import check
 from krona.config.compose import Composer, axes_of, expand, hydra_session
 from krona.config.overrides import explained, normalised
 from krona.config.targets import NotAllowedError
-from krona.jobs.job import identify
 from krona.messages import KronaError
 from krona.outputs.folder import RunFolder, State
 from krona.outputs.index import summaries
@@ -46,6 +45,8 @@ def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -
     others = {one.run_id for one in results if one.config.get("sweep") != sweep}
     if not others:
         return []
+    from krona.jobs.job import identify  # torch
+
     composer, found = Composer(), []
     for job in jobs:
         with suppress(KronaError), explained(job):  # reported when the job runs
@@ -56,6 +57,8 @@ def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -
 def _planned(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
     config: dict[str, Any] | None = None
     try:
+        from krona.jobs.job import identify  # torch
+
         config = composer.job(job).config
         run_id = identify(check.settings(config, own=source is None))
     except NotAllowedError as error:
