@@ -37,7 +37,6 @@ class Result:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
-        "use_attribute_docstrings": True,
         "title": "result.json of a run",
     }
 
@@ -223,7 +222,17 @@ def json_schema() -> str:
 
     Unlike `read_result`, it refuses results of earlier and later versions that lack fields or have further keys.
     """
-    schema = _model().json_schema()
+    from pydantic import TypeAdapter
+
+    described = {"use_attribute_docstrings": True}  # they are read from the source, too slow for each process
+    configs: tuple[dict[str, Any], ...] = (parts.PART, Result.__pydantic_config__)
+    for config in configs:
+        config |= described
+    try:
+        schema = TypeAdapter(Result).json_schema()
+    finally:
+        for config in configs:
+            del config["use_attribute_docstrings"]
     schema["required"] = list(schema["properties"])
     for part in WRITTEN_WHOLE:
         schema["$defs"][part.__name__]["additionalProperties"] = False

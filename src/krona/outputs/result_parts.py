@@ -18,7 +18,7 @@ from typing_extensions import TypedDict  # pydantic needs this one before Python
 
 T = TypeVar("T")
 INF = float("inf")
-PART = {"extra": "allow", "use_attribute_docstrings": True}  # the configuration of each part for pydantic
+PART: dict[str, Any] = {"extra": "allow"}  # the configuration of each part for pydantic
 
 
 class Exactly:
@@ -52,7 +52,7 @@ class CheckedAs:
 
 
 def part(form: type[T]) -> type[T]:
-    """Let pydantic accept further keys in a part, and take the docstrings of its keys as descriptions."""
+    """Let pydantic accept further keys in a part."""
     form.__pydantic_config__ = PART  # type: ignore[attr-defined]
     return form
 
