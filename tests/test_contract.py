@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from krona import surgery
-from krona.adapters.file import load_adapter, save_adapter
+from krona.adapters.adapter import Adapter
 from krona.messages import KronaError
 from tiny_t5 import METHODS, batch, disturb, inserted, logits, method_values, same_bits, snapshot, tiny_t5, train
 
@@ -75,9 +75,9 @@ def test_save_and_load_gives_the_same_bits_and_no_frozen_weight(name: str, tmp_p
     model = inserted(name)
     disturb(model)
     file = tmp_path / "adapter.safetensors"
-    save_adapter(model, file)
+    Adapter.of(model).save(file)
     other = tiny_t5()
-    load_adapter(other, file)
+    Adapter.load(file).insert(other)
     assert torch.equal(logits(model), logits(other))
     assert same_bits(snapshot(model), snapshot(other))
     with safe_open(file, framework="pt") as opened:

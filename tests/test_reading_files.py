@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from krona import paths
-from krona.adapters.file import read_header
+from krona.adapters.adapter import AdapterConfig
 from krona.cli import train
 from krona.cli.krona import app
 from krona.config import check
@@ -51,8 +51,8 @@ def poisoned(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     result["config"]["method"]["_target_"] = "evil_module.Thing"
     del result["provenance"]["sha256"]  # else the poisoned adapter is refused as damaged, unread
     (folder / "result.json").write_text(json.dumps(result))
-    entry, notes = read_header(folder / "adapter.safetensors")
-    metadata = {"krona": json.dumps(entry | {"notes": notes, "branch": "evil_module.Thing"})}
+    entry = AdapterConfig.read(folder / "adapter.safetensors").model_dump()
+    metadata = {"krona": json.dumps(entry | {"branch": "evil_module.Thing"})}
     save_file(load_file(folder / "adapter.safetensors"), folder / "adapter.safetensors", metadata=metadata)
     (outputs / "sweeps").mkdir()
     for name, item in {
@@ -90,8 +90,8 @@ def test_commands_that_read_an_adapter(poisoned: SimpleNamespace) -> None:
     (poisoned.out.parent / "rows.tsv").write_text("sentence1\tsentence2\nIt rains.\tIt is wet.\n")
     out, other = str(poisoned.out), poisoned.outputs.parent / "other"
     other.mkdir()
-    entry, notes = read_header(poisoned.folder / "adapter.safetensors")
-    notes = {key: note.replace(poisoned.run, "another-run") for key, note in notes.items()}
+    entry = AdapterConfig.read(poisoned.folder / "adapter.safetensors").model_dump()
+    notes = {key: note.replace(poisoned.run, "another-run") for key, note in entry["notes"].items()}
     metadata = {"krona": json.dumps(entry | {"notes": notes})}
     save_file(load_file(poisoned.folder / "adapter.safetensors"), other / "adapter.safetensors", metadata=metadata)
     for command in (

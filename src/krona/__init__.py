@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from krona.adapters.adapter import Adapter
     from krona.adapters.load import Prediction, Trained, load
     from krona.outputs.frame import read_results
     from krona.surgery import bake, insert, merge, take_out
@@ -11,11 +12,12 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
-    "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "read_results", "take_out"
+    "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "read_results", "take_out"
 ]  # fmt: skip
 _HOMES = {
     "krona.outputs.frame": ("read_results",),
     "krona.surgery": ("bake", "insert", "merge", "take_out"),
+    "krona.adapters.adapter": ("Adapter",),
     "krona.adapters.load": ("Prediction", "Trained", "load"),
 }
 

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 
 import tiny_models
 from krona import surgery
-from krona.adapters.file import load_adapter, save_adapter
+from krona.adapters.adapter import Adapter
 from krona.backbones import families
 from krona.backbones.families import FAMILIES, Architecture, decoder, find_family
 from krona.backbones.with_method import insert_method
@@ -66,9 +66,9 @@ def test_works_or_says_why_not(method: str, kind: str, tmp_path: Path) -> None:
     moved = {n for n, p in surgery.trainable_state(model).items() if not torch.equal(p, before_training[n])}
     assert moved == set(before_training) - _unused(moved, before_training)
 
-    save_adapter(model, tmp_path / "a.safetensors")
+    Adapter.of(model).save(tmp_path / "a.safetensors")
     other = tiny(kind)
-    load_adapter(other, tmp_path / "a.safetensors")
+    Adapter.load(tmp_path / "a.safetensors").insert(other)
     assert torch.equal(output(other), trained)
     _merged_is_equal(model, trained)
     surgery.take_out(model)

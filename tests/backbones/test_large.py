@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from krona import surgery
-from krona.adapters.file import load_adapter
+from krona.adapters.adapter import Adapter
 from krona.backbones import load
 from krona.backbones.families.encoder_decoder import summed_loss
 from krona.backbones.large import recompute_blocks, train_in_fp32
@@ -86,7 +86,7 @@ def test_a_run_in_bf16_leaves_an_adapter_for_the_backbone_in_fp32(tiny_folder: P
     path = job.folder / "adapter.safetensors"
     assert {tensor.dtype for tensor in load_file(path).values()} == {torch.float32}
     model = loaded(Backbone(name="local", path=str(tiny_folder)), bf16=False)
-    load_adapter(model, path)
+    Adapter.load(path).insert(model)
     assert surgery.count(model).trainable == sum(tensor.numel() for tensor in load_file(path).values())
     assert len((job.folder / "predictions.jsonl").read_text().splitlines()) == 9
 

@@ -12,9 +12,10 @@ from safetensors.torch import load_file
 import one_job
 import tiny_backbones
 from krona import surgery
+from krona.adapters.adapter import Adapter
 from krona.adapters.commands.merge import merge
-from krona.adapters.file import OtherBackboneError, load_adapter
 from krona.adapters.find import find
+from krona.adapters.fingerprint import OtherBackboneError
 from krona.adapters.load import load as load_run
 from krona.backbones import load
 from krona.backbones.families import find_architecture
@@ -199,7 +200,7 @@ def test_an_adapter_of_another_pooling_is_refused(
     for pooling, name in (("first", "first"), (None, "null")):
         message = rf"trained with backbone.pooling=mean, and this backbone has {name}"
         with pytest.raises(OtherBackboneError, match=message):
-            load_adapter(loaded(folders["mpnet"], pooling).model, file)
+            Adapter.load(file).insert(loaded(folders["mpnet"], pooling).model)
     typed = one_job.typed(folders["mpnet"], tmp_path / "rte")
     values = one_job.config("method=lora", *typed, "backbone.pooling=first", f"init_from={runs['mean'].folder}")
     job, _ = one_job.run(values, tmp_path / "outputs")

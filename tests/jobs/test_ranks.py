@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from krona.adapters.file import read_header
+from krona.adapters.adapter import AdapterConfig
 from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
@@ -83,7 +83,7 @@ def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: P
     for name, tensor in weights.items():
         torch.testing.assert_close(others[name], tensor, rtol=0, atol=1e-6)
     assert predictions(one) == predictions(two)
-    headers = [read_header(job.folder / "adapter.safetensors")[0] for job in (one, two)]
+    headers = [AdapterConfig.read(job.folder / "adapter.safetensors").backbone for job in (one, two)]
     assert headers[0] == headers[1]  # the backbone is known by the same marks
     measured = [job.result.learned for job in (one, two) if job.result is not None]
     assert all(learned is not None for learned in measured)

@@ -28,7 +28,7 @@ from transformers import (
 
 import tiny_t5 as tiny_t5_module
 from krona import surgery
-from krona.adapters.file import backbone_fingerprint, load_adapter, read_header, save_adapter
+from krona.adapters.adapter import Adapter, AdapterConfig
 from krona.backbones.shared import with_own_modules
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -261,7 +261,7 @@ def test_a_head_that_is_exchanged_stays_and_the_rest_comes_back(tmp_path: Path) 
     model.classifier = new = nn.Linear(32, 5)
     own = {name: p.clone() for name, p in new.named_parameters()}
     words = "classifier.*, which adapter 'default' trains, is no longer in the model"
-    refused(model, lambda: save_adapter(model, tmp_path / "a.safetensors"), words)
+    refused(model, lambda: Adapter.of(model).save(tmp_path / "a.safetensors"), words)
     surgery.take_out(model)
     assert model.classifier is new
     assert all(torch.equal(p, own[name]) for name, p in new.named_parameters())
@@ -524,7 +524,7 @@ def test_norm_and_dropout_under_functorch() -> None:
 def file(tmp_path: Path) -> Path:
     model = inserted("krona")
     disturb(model)
-    save_adapter(model, tmp_path / "a.safetensors")
+    Adapter.of(model).save(tmp_path / "a.safetensors")
     return tmp_path / "a.safetensors"
 
 
@@ -532,18 +532,18 @@ def test_an_adapter_of_an_fp32_backbone_loads_on_its_casts(file: Path, tmp_path:
     tiny_t5().save_pretrained(tmp_path / "t5")
     mixed = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", dtype=torch.float16)
     for model in (tiny_t5().half(), tiny_t5().bfloat16(), tiny_t5().double(), mixed):
-        load_adapter(model, file)
+        Adapter.load(file).insert(model)
     other = tiny_t5(seed=5).half()
-    refused(other, lambda: load_adapter(other, file), "another backbone")
+    refused(other, lambda: Adapter.load(file).insert(other), "another backbone")
 
 
 def test_an_adapter_of_a_cast_backbone_loads_on_the_whole_one(tmp_path: Path) -> None:
     for cast in (torch.float16, torch.bfloat16):
         model = inserted("krona", tiny_t5().to(cast))
-        save_adapter(model, tmp_path / "a.safetensors")
-        load_adapter(tiny_t5(), tmp_path / "a.safetensors")
+        Adapter.of(model).save(tmp_path / "a.safetensors")
+        Adapter.load(tmp_path / "a.safetensors").insert(tiny_t5())
     half = tiny_t5().half()
-    refused(half, lambda: load_adapter(half, tmp_path / "a.safetensors"), "in fp32, or pass other_backbone=True")
+    refused(half, lambda: Adapter.load(tmp_path / "a.safetensors").insert(half), "in fp32, or pass other_backbone=True")
 
 
 @pytest.mark.parametrize("cast", [torch.float32, torch.bfloat16, torch.float16])
@@ -555,24 +555,24 @@ def test_any_weight_that_changed_is_noticed(file: Path, cast: torch.dtype) -> No
             weight = model.get_parameter(name).data.view(-1)
             at, to = torch.randint(len(weight), (2,), generator=generator).tolist()
             weight[at] *= 1 + 2 * torch.finfo(cast).eps
-            refused(model, partial(load_adapter, model, file), "another backbone")
+            refused(model, partial(Adapter.load(file).insert, model), "another backbone")
             model = tiny_t5().to(cast)
             weight = model.get_parameter(name).data.view(-1)
             weight[[at, to]] = weight[[to, at]]
-            refused(model, partial(load_adapter, model, file), "another backbone")
+            refused(model, partial(Adapter.load(file).insert, model), "another backbone")
 
 
 def test_files_from_before_load_as_they_did(file: Path) -> None:
-    header, _ = read_header(file)
+    header = AdapterConfig.read(file).model_dump()
     marks = header["backbone"].pop("marks")
     assert set(marks) == {"float32", "bfloat16", "float16"}
     save_file(load_file(file), file, {"krona": json.dumps(header)})
-    load_adapter(tiny_t5(), file)
-    load_adapter(tiny_t5().bfloat16(), file)
+    Adapter.load(file).insert(tiny_t5())
+    Adapter.load(file).insert(tiny_t5().bfloat16())
     half, other = tiny_t5().half(), tiny_t5(seed=5)
-    refused(half, lambda: load_adapter(half, file), "in fp32, or pass other_backbone=True")
-    refused(other, lambda: load_adapter(other, file), "another backbone")
-    load_adapter(half, file, other_backbone=True)
+    refused(half, lambda: Adapter.load(file).insert(half), "in fp32, or pass other_backbone=True")
+    refused(other, lambda: Adapter.load(file).insert(other), "another backbone")
+    Adapter.load(file).insert(half, other_backbone=True)
 
 
 def test_the_mark_that_older_files_keep_is_computed_as_it_was() -> None:
@@ -580,14 +580,15 @@ def test_the_mark_that_older_files_keep_is_computed_as_it_was() -> None:
     for p in model.parameters():
         p.data = torch.arange(p.numel()).view(p.shape).sin()
     surgery.insert(model, LoRA, target_modules=["q"])
-    found = backbone_fingerprint(model)
-    assert (found["parameters"], found["shapes"], found["frozen"]) == (660, "045eb4d9b9b1bfc5", "86021d4c34cb3cfe")
+    found = Adapter.of(model).config.backbone
+    assert found is not None
+    assert (found.parameters, found.shapes, found.frozen) == (660, "045eb4d9b9b1bfc5", "86021d4c34cb3cfe")
 
 
 def test_no_module_is_imported_because_a_file_names_it(file: Path) -> None:
-    header, _ = read_header(file)
+    header = AdapterConfig.read(file).model_dump()
     for branch in ("antigravity.fly", "krona.methodsx.A", "torch.nn.Linear", "krona.methods.lora.nn"):
         save_file(load_file(file), file, {"krona": json.dumps({**header, "branch": branch})})
         model = tiny_t5()
-        refused(model, partial(load_adapter, model, file), branch)
+        refused(model, partial(Adapter.load(file).insert, model), branch)
     assert "antigravity" not in sys.modules

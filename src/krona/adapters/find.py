@@ -1,10 +1,10 @@
-"""The adapter and the origin behind what a user names: a run, its folder, or an adapter's file."""
+"""Find the adapter and the origin of what a user names: a run, its folder, or an adapter's file."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.adapters.file import read_header
-from krona.adapters.origin import Origin, origin_in, origin_noted
+from krona.adapters.adapter import AdapterConfig
+from krona.adapters.origin import Origin, read_origin
 from krona.messages import KronaError
 from krona.outputs import names
 from krona.outputs.folder import find_run, require_unchanged
@@ -15,57 +15,65 @@ ADAPTER = names.ADAPTER
 
 
 @dataclass(frozen=True)
-class Found:
-    """adapter: None where nothing trained. result: None where there is only the adapter's file."""
+class TrainedRun:
+    """A finished run, or an adapter's file by itself.
+
+    adapter: its file; None where nothing trained. result: None where there is only the file.
+    """
 
     origin: Origin
     adapter: Path | None
     result: Result | None
 
 
-def find(run: str | Path, *, outputs: Path | None = None) -> Found:
-    """A finished run by its id, the beginning of it, or its folder; or an adapter's file by its path.
+def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
+    """Return a finished run by its id, the beginning of it, or its folder; or an adapter's file by its path.
 
     Raises:
-        KronaError: no such run, an unfinished one, weights that were not kept, a damaged file.
+        KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
     """
-    path = Path(run)
-    if path.is_file() and path.name != names.RESULT:
-        return _of_file(path)
-    if path.is_dir() and not (path / names.RESULT).is_file() and (path / ADAPTER).is_file():
-        return _of_file(path / ADAPTER)
+    file = adapter_file(run)
+    if file is not None:
+        return _from_file(file)
     folder = find_run(outputs or OUTPUTS, str(run)).path
     result = read_result(folder / names.RESULT)
     if result.status != "done":
         raise KronaError(
-            f"{result.run_id} is not finished: it is {result.status}, {result.reached}. The command that started it "
-            "resumes it"
+            f"{result.run_id} is not finished: it is {result.status}, {result.reached}. Run the command that started "
+            "it again to resume it."
         )
-    origin, adapter = origin_in(result), folder / ADAPTER
+    origin, adapter = Origin.of_result(result), folder / ADAPTER
     if adapter.is_file():
         require_unchanged(result, adapter)
-        return Found(origin, adapter, result)
+        return TrainedRun(origin, adapter, result)
     if not result.trainable_params and not result.head_params:
-        return Found(origin, None, result)
+        return TrainedRun(origin, None, result)
     if result.config["method"].get("train_backbone"):
         raise KronaError(
-            f"{result.run_id} trained the whole backbone, and its weights were not kept: the same command with "
-            "keep=all overwrite=true trains it again and keeps them"
+            f"{result.run_id} trained the whole backbone, and its weights were not kept. Run the same command with "
+            "keep=all overwrite=true to train it again and keep them."
         )
-    raise KronaError(f"{adapter} is gone: the run's command with overwrite=true makes it again")
+    raise KronaError(f"{adapter} is gone. Run the run's command with overwrite=true to make it again.")
 
 
-def _of_file(path: Path) -> Found:
-    _, notes = read_header(path)
-    origin = origin_noted(notes, path)
+def adapter_file(run: str | Path) -> Path | None:
+    """Return the adapter's file if ``run`` names one, or a folder that has one and no result; else None."""
+    path = Path(run)
+    if path.is_dir() and not (path / names.RESULT).is_file():
+        path /= ADAPTER
+    return path if path.is_file() and path.name != names.RESULT else None
+
+
+def _from_file(path: Path) -> TrainedRun:
+    origin = read_origin(AdapterConfig.read(path).notes, path)
     beside = path.parent / names.RESULT
     if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
         require_unchanged(result, path)
-        return Found(origin or origin_in(result), path, result)
+        return TrainedRun(origin or Origin.of_result(result), path, result)
     if origin is None:
         raise KronaError(
-            f"{path} does not say which task and backbone it was trained on, and no result.json is beside it: name the "
-            "run's folder, or write the file again with this version"
+            f"{path} does not say which task and backbone it was trained on, and no result.json is beside it. Name the "
+            "run's folder, or write the file again with this version."
         )
-    return Found(origin, path, None)
+    return TrainedRun(origin, path, None)

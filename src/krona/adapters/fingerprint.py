@@ -1,81 +1,130 @@
-"""Fingerprint of a backbone: the names and shapes of its weights, and a mark of the values of those that are frozen.
+"""Fingerprint of a backbone: the names and shapes of its weights, and hashes of the weights that an adapter freezes.
 
-The mark covers every weight. It is taken of the values rounded to fp32, to bf16 and to fp16, so that a backbone which
-was loaded in another dtype is the same backbone. Files from before that keep a sample of 64 values a weight, rounded to
-bf16; they are read as they were.
+The hashes cover every frozen weight. They are taken of the values rounded to fp32, bf16 and fp16, so that a backbone
+that was loaded in another dtype has the same fingerprint. Older files have a sample of 64 values of each weight.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
+from krona.messages import KronaError
 from krona.surgery.wrapper import adapted_modules, of_an_adapter, public_name, state_of
 
-SAMPLE = 64  # values of each frozen weight in the mark of an old file
+SAMPLE = 64  # values of each frozen weight in the hash of older files
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the finest first
-BLOCK = 1 << 18  # values that are rounded and summed at a time, in a core's cache
-ROW = 512  # 64-bit words whose sum is taken
+BLOCK = 1 << 18  # values that are rounded and summed at a time, so that they stay in a core's cache
+ROW = 512  # 64-bit words in each row that is summed
 
 
-def fingerprint(model: nn.Module, *, trained: set[str]) -> dict[str, Any]:
-    """Number of weights, hash of names and shapes, and marks of the weights that ``trained`` leaves out.
+class OtherBackboneError(KronaError):
+    """The model is not the backbone that the adapter was trained on."""
 
-    The weights are those from before any insertion. ``pooling``: of an encoder, if it is not the library's own.
+
+class Fingerprint(BaseModel):
+    """The entry of an adapter's file that identifies its backbone.
+
+    parameters: number of weights. shapes: hash of names and shapes. frozen: hash of the sample of the frozen weights.
+    marks: rounding → hash of all frozen weights; None in older files. pooling: of an encoder (``backbone.pooling``);
+    None: the library's own head.
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    parameters: int
+    shapes: str
+    frozen: str
+    marks: dict[str, str] | None = None
+    pooling: str | None = None
+
+
+def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
+    """Return the fingerprint of the backbone as it was before any insertion.
+
+    Args:
+        trained: names of the backbone's own weights that the adapter trains. The hashes leave them out.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
-    pooling = pooling_of(model)
-    return {
+    pooling = _pooling(model)
+    return Fingerprint(
+        parameters=sum(weight.numel() for weight in weights.values()),
+        shapes=_hash_shapes(weights),
+        frozen=_hash_sample(frozen),
+        marks=_hash_values(frozen, _possible_roundings(frozen)),
         **({} if pooling is None else {"pooling": pooling}),
-        "parameters": sum(weight.numel() for weight in weights.values()),
-        "shapes": _shapes(weights),
-        "frozen": _sample(frozen),
-        "marks": _marks(frozen, _roundings(frozen)),
-    }
+    )
 
 
-def pooling_of(model: nn.Module) -> str | None:
-    """``backbone.pooling`` of an encoder; None: the library's own head."""
+def require_backbone(
+    model: nn.Module, wanted: Fingerprint, path: Path | None, *, trained: Container[str], any_values: bool = False
+) -> None:
+    """Raise an error if the model is not the backbone of an adapter.
+
+    Args:
+        path: the adapter's file, for the message.
+        trained: names of the backbone's own weights that the adapter trains.
+        any_values: accept other weights of the same names and shapes.
+
+    Raises:
+        OtherBackboneError: the weights have other names, shapes or values.
+        KronaError: the values cannot be compared.
+    """
+    weights, what = _weights(model), path or "the adapter"
+    require_pooling(model, wanted, str(what))
+    if _hash_shapes(weights) != wanted.shapes:
+        raise OtherBackboneError(
+            f"{what} belongs to a backbone of another shape: {wanted.parameters:,} parameters there, "
+            f"{sum(weight.numel() for weight in weights.values()):,} here, or other names. Load it into the backbone "
+            "that it was trained on."
+        )
+    same = True if any_values else has_values(model, wanted, trained=trained)
+    if same is None:
+        raise KronaError(
+            f"{what} has no hash of its backbone that can be compared with weights of this model's dtype. Load the "
+            "backbone in fp32, or pass other_backbone=True if it is the one that the adapter was trained on."
+        )
+    if not same:
+        raise OtherBackboneError(
+            f"{what} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
+            "it was trained on, or pass other_backbone=True."
+        )
+
+
+def require_pooling(model: nn.Module, wanted: Fingerprint, what: str) -> None:
+    """Raise OtherBackboneError if the model is an encoder with another pooling."""
+    there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
+    if there != here:
+        raise OtherBackboneError(
+            f"{what} was trained with backbone.pooling={there}, and this backbone has {here}. Set "
+            f"backbone.pooling={there}."
+        )
+
+
+def _pooling(model: nn.Module) -> str | None:
     found = getattr(getattr(model, "config", None), "krona_pooling", None)
     return None if found is None else str(found)
 
 
-def other_pooling(model: nn.Module, wanted: Mapping[str, Any]) -> str | None:
-    """An error message if a fingerprint is of a backbone with another pooling."""
-    there, here = wanted.get("pooling"), pooling_of(model)
-    if there == here:
-        return None
-    names = [name or "null" for name in (there, here)]
-    return (
-        f"trained with backbone.pooling={names[0]}, and this backbone has {names[1]}. Set backbone.pooling={names[0]}."
-    )
-
-
-def same_shapes(model: nn.Module, wanted: Mapping[str, Any]) -> bool:
-    return bool(_shapes(_weights(model)) == wanted["shapes"])
-
-
-def parameters(model: nn.Module) -> int:
-    return sum(weight.numel() for weight in _weights(model).values())
-
-
-def same_values(model: nn.Module, wanted: Mapping[str, Any], *, trained: set[str]) -> bool | None:
-    """Whether the weights are those of a fingerprint, to a dtype's rounding; None: no dtype in common tells."""
+def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
+    """Return whether the weights are those of a fingerprint, up to a dtype's rounding; None if no hash can tell."""
     frozen = {key: weight for key, weight in _weights(model).items() if key not in trained}
-    own, marks = _roundings(frozen), wanted.get("marks", {})
-    common = [rounding for rounding in own if rounding in marks]
-    if common:
-        return bool(_marks(frozen, common[:1])[common[0]] == marks[common[0]])
-    if _sample(frozen) == wanted["frozen"]:
+    possible = _possible_roundings(frozen)
+    common = [rounding for rounding in possible if rounding in (wanted.marks or {})]
+    if wanted.marks and common:
+        return _hash_values(frozen, common[:1])[common[0]] == wanted.marks[common[0]]
+    if _hash_sample(frozen) == wanted.frozen:
         return True
-    return None if marks or own == ["float16"] else False
+    return None if wanted.marks or possible == ["float16"] else False
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
+    """The backbone's own weights by public name, as they were before any insertion."""
     weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
     if "krona" in model.__dict__:
         state = state_of(model)
@@ -85,14 +134,14 @@ def _weights(model: nn.Module) -> dict[str, Tensor]:
     return {key: weights[key].detach() for key in sorted(weights)}
 
 
-def _shapes(weights: Mapping[str, Tensor]) -> str:
+def _hash_shapes(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for key, weight in weights.items():
         digest.update(f"{key} {tuple(weight.shape)}\n".encode())
     return digest.hexdigest()
 
 
-def _sample(weights: Mapping[str, Tensor]) -> str:
+def _hash_sample(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.blake2b(digest_size=8)
     for weight in weights.values():
         if not weight.is_meta:
@@ -101,22 +150,22 @@ def _sample(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """The dtypes to which these weights can be rounded and be what the backbone's, rounded once, are."""
+def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
+    """The dtypes to which these weights can be rounded with the same result as the backbone's own."""
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
         return list(ROUNDINGS)
     return [name for name, dtype in ROUNDINGS.items() if found == {dtype}]
 
 
-def _marks(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Hashes of sums of the rounded values' bits, by row and by column of each block: any weight that changes counts.
+def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
+    """Hash the sums of the rounded values' bits, by row and by column of each block.
 
-    Sums of integers are exact, so they are the same on every device and number of threads.
+    Sums of integers are exact, so they are the same on every device and with every number of threads.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # blocks are small: on a busy machine threads would wait for each other at every one
+    torch.set_num_threads(1)  # the blocks are small: on a busy machine threads would wait for each other at every one
     for key, weight in weights.items():
         if weight.is_meta:
             continue

@@ -16,15 +16,12 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from krona.adapters.file import METHODS, load_adapter, read_header
-from krona.adapters.find import Found, find
+from krona.adapters.adapter import Adapter
+from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import Origin
-from krona.adapters.tensors import read_tensors
 from krona.backbones.families import Family, max_positions
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
-from krona.config.choices import own_branches
-from krona.config.targets import find as find_class
 from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into
@@ -129,7 +126,7 @@ class Trained:
 
 
 def load(
-    run: str | Path | Found,
+    run: str | Path | TrainedRun,
     *,
     backbone: str | Path | None = None,
     device: str | None = None,
@@ -146,7 +143,7 @@ def load(
     Raises:
         KronaError: no such run, an unfinished one, another backbone, a damaged file.
     """
-    found = run if isinstance(run, Found) else find(run, outputs=outputs)
+    found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     origin, task = found.origin, found.origin.task_settings
     settings = origin.backbone_settings
     if backbone is not None:
@@ -156,37 +153,20 @@ def load(
             f"{origin.run_id}: its backbone is not at {settings.path}: name its folder: --backbone FOLDER (in Python: "
             "backbone=FOLDER)"
         )
-    branch = None if found.adapter is None else branch_of(found.adapter)
+    adapter = None if found.adapter is None else Adapter.load(found.adapter)
     loaded = shared_backbone(settings, task, seed=origin.seed, bf16=origin.precision == "bf16-frozen")
     model: Any = loaded.model
     loaded.family.check_length(max_positions(model.config), source=origin.max_source_length, answer=0)
-    if found.adapter is not None:
-        load_adapter(model, found.adapter, branch=branch)
+    if adapter is not None:
+        adapter.insert(model)
         if origin.precision == "bf16-frozen":
             train_in_fp32(model)
-            copy_into(adapter_state(model, "default"), read_tensors(found.adapter))  # again: bf16 has cut a magnitude
+            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # again: bf16 has cut a magnitude
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
     return Trained(origin, model, loaded.family, task, found.adapter)
-
-
-def branch_of(adapter: Path) -> Any:
-    """The class of an adapter's branches, where it is not krona's own: one that a YAML of conf/method names.
-
-    A file alone can't have a class imported: else it could have any code run.
-    """
-    named_there = read_header(adapter)[0]["branch"]
-    if named_there is None or str(named_there).startswith(METHODS):
-        return None
-    if named_there not in own_branches():
-        raise KronaError(
-            f"{adapter}: its branch is {named_there}, which is not krona's and which no YAML of conf/method names: "
-            "nothing is imported from it. Add the method's YAML, or load the file with "
-            "krona.adapters.file.load_adapter(model, FILE, branch=CLASS)"
-        )
-    return find_class(named_there, f"{adapter}: its branch", "branch", own=True)
 
 
 def named(row: Row, task: Task) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from krona import surgery
-from krona.adapters.file import load_adapter, save_adapter
+from krona.adapters.adapter import Adapter
 from krona.backbones.with_method import insert_method
 from krona.bench.contestants import family_for, frozen, moved, random_batch, shape_in, twin
 from krona.bench.latency import shipped
@@ -76,7 +76,7 @@ def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, 
         wanted = [names[row % count] for row in range(bench.batch_size)]
         parts = [_rows_of(inputs, range(number, bench.batch_size, count)) for number in range(count)]
         for name in names:
-            save_adapter(models[count], files / name, name=name)
+            Adapter.of(models[count], name).save(files / name)
         ways = {
             "mixed": _mixed(twin(models[count]), wanted, inputs, stack),
             "switched": _switched(models[count], names, parts),
@@ -154,7 +154,7 @@ def _reloaded(model: Any, files: Sequence[Path], parts: Sequence[dict[str, Any]]
     @torch.no_grad()
     def call() -> None:
         for file, inputs in zip(files, parts, strict=True):
-            load_adapter(model, file)
+            Adapter.load(file).insert(model)
             model(**inputs)
             surgery.take_out(model)
 

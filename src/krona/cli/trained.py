@@ -148,13 +148,13 @@ def inspect(
     if plot is not None:
         inspect_plot.check(plot, overwrite=overwrite)
     one = command(run, backbone=backbone, outputs=paths.OUTPUTS)
-    lies = directions(run, backbone=backbone, outputs=paths.OUTPUTS) if backbone_directions else None
+    within = directions(run, backbone=backbone, outputs=paths.OUTPUTS) if backbone_directions else None
     if plot is not None:
         inspect_plot.write(one, plot)
     if as_json:
-        print(inspect_text.as_json(one, lies))
+        print(inspect_text.as_json(one, within))
     else:
-        inspect_text.show(one, Console(), every=every, lies=lies)
+        inspect_text.show(one, Console(), every=every, within=within)
 
 
 @app.command()
@@ -162,8 +162,6 @@ def merge(
     runs: Annotated[list[str], typer.Argument(help="two or more runs (ids, beginnings of them, folders) or files")],
     out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
     weights: Annotated[str | None, typer.Option(help="0.5,0.5: one for each; default: the mean")] = None,
-    rank: Annotated[int | None, typer.Option(help="of LoRA: the nearest of this rank; default: exact")] = None,
-    terms: Annotated[int | None, typer.Option(help="of KronA, LoKr: the nearest sum of so many products")] = None,
     task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the first run's")] = None,
     backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
@@ -173,7 +171,7 @@ def merge(
     from krona.adapters.find import find
 
     lines = command.merge(
-        [find(run, outputs=paths.OUTPUTS) for run in runs], out, weights=command.weights_of(weights), rank=rank,
-        terms=terms, task=task, backbone=backbone, overwrite=overwrite,
+        [find(run, outputs=paths.OUTPUTS) for run in runs], out, weights=command.parse_weights(weights),
+        task=task, backbone=backbone, overwrite=overwrite,
     )  # fmt: skip
     print(*map(as_typed, lines), sep="\n")

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from krona import surgery
-from krona.adapters.file import file_bytes
+from krona.adapters.adapter import Adapter
 from krona.backbones.with_method import insert_method
 from krona.config.settings import Method
 from krona.paper import read_paper_table
@@ -48,7 +48,7 @@ def method_row(model: nn.Module, method: Method, *, counterparts: Mapping[str, A
             printed_percent=printed_percent(count.percent),
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
-            file_bytes=file_bytes(model) if count.trainable or count.head else 0,
+            file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
             multiply_adds=multiply_adds(model),
             launches=launches(model),
             head_params=count.head,

@@ -5,6 +5,7 @@ A merged weight is a new tensor; ``unmerge`` puts the original object back. Noth
 """
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.surgery.branches import delta_of
 from krona.surgery.layers import is_conv1d, is_linear, matrix_of
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.wrapper import Adapted, BranchPlacement, adapted_modules, adapter_named, public_name, state_of
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
@@ -57,6 +58,20 @@ def unmerge(model: nn.Module) -> None:
     state.merged = None
 
 
+def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
+    """(d_out, d_in): the weight W of a layer with the matrices D of its branches: W + Σ D, (1 + D) W or W (1 + D)."""
+    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
+        matrices = matrices[::-1]
+    for D in matrices:
+        if how.placement == "parallel":
+            W = W + D
+        elif how.placement == "sequential":  # y (1 + D)
+            W = W + D @ W if how.inner_residual else D @ W
+        else:
+            W = W + W @ D if how.inner_residual else W @ D
+    return W
+
+
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
     """Return the layer's weight (d_out, d_in) with an adapter merged into it, in the weight's dtype."""
@@ -70,17 +85,8 @@ def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
         )
     own = matrix_of(base)
     W = own.to(torch.promote_types(own.dtype, torch.float32))
-    branches = list(adapted.branches[name].children())
-    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
-        branches.reverse()
-    for branch in branches:
-        D = delta_of(label, copy.deepcopy(branch).to(W.dtype))
-        if how.placement == "parallel":
-            W = W + D
-        elif how.placement == "sequential":  # y (1 + D)
-            W = W + D @ W if how.inner_residual else D @ W
-        else:
-            W = W + W @ D if how.inner_residual else W @ D
+    branches = adapted.branches[name].children()
+    W = add_update(W, [delta_of(label, copy.deepcopy(branch).to(W.dtype)) for branch in branches], how)
     if name in adapted.magnitudes:
         magnitude: Any = adapted.magnitudes[name].magnitude
         W = magnitude.to(W.dtype)[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)

@@ -65,5 +65,5 @@ def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise KronaError(
         "this model has an adapter's branches, and a checkpoint of it could not be loaded: surgery.bake(model) "
         "merges them permanently, surgery.take_out(model) removes them, and "
-        "krona.adapters.file.save_adapter(model, FILE) saves the adapter by itself"
+        "krona.Adapter.of(model).save(FILE) saves the adapter by itself"
     )

@@ -15,8 +15,9 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from torch import nn
 
 from krona import surgery
-from krona.adapters.file import save_adapter
-from krona.adapters.origin import origin_in
+from krona.adapters.adapter import Adapter
+from krona.adapters.fingerprint import Fingerprint
+from krona.adapters.origin import Origin
 from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.messages import KronaError
@@ -64,7 +65,7 @@ class RunFiles:
         model: nn.Module,
         predictions: Mapping[str, tuple[Split, list[str]]],
         *,
-        backbone: Mapping[str, Any],
+        backbone: Fingerprint | None,
     ) -> None:
         """Write the files of a finished run, the result last: if it says that the run is done, the others are there.
 
@@ -79,7 +80,8 @@ class RunFiles:
         write_predictions(run.predictions, predictions, write)
         whole = bool(settings.method.placement.get("train_backbone"))
         if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
-            save_adapter(model, run.adapter, notes=origin_in(result).as_note(), backbone=backbone, write=write)
+            adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
+            adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
         run.write(result, write)
         self.claim.remove(run.checkpoint)

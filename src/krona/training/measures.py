@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from krona.adapters.learned import learned
+from krona.adapters import measure
 from krona.backbones.families import Batch, Family
 from krona.backbones.held_out import HeldOut, held_out, loss
 from krona.backbones.load import Loaded
@@ -25,7 +25,7 @@ SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, for what was forgotten
 
 
 def measure_updates(settings: Run, result: Result, backbone: Loaded, rows: Rows, ranks: Ranks) -> None:
-    """Record `krona.adapters.learned` of the model as it is, its drift on up to `ROWS` rows of dev.
+    """Record `krona.adapters.measure` of the model as it is, its drift on up to `ROWS` rows of dev.
 
     Each row passes alone: no padding is in the sums. A branch that can't be measured is a note: the run is done.
     """
@@ -42,7 +42,7 @@ def measure_updates(settings: Run, result: Result, backbone: Loaded, rows: Rows,
 
     try:
         with measuring(model, bf16=settings.trainer.frozen_in_bf16):
-            result.learned = learned(model, passes)
+            result.learned = measure.measure_updates(model, passes)
     except Exception as error:  # of a branch of one's own: hours of training are not lost over it
         result.notes.append(f"what was learned is not measured: {type(error).__name__}: {error}")
 

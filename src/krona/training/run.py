@@ -1,7 +1,7 @@
 """One run, top to bottom: data → backbone → method inserted → training → best epoch → result on disk."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from krona import surgery
-from krona.adapters.file import backbone_fingerprint
+from krona.adapters.adapter import Adapter
+from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.start import begin_from, read_start
 from krona.backbones import load as backbones
 from krona.backbones.description import describe_backbone
@@ -111,7 +112,7 @@ class Parts:
     backbone: backbones.Loaded
     rows: Rows
     steps: int
-    fingerprint: Mapping[str, Any]  # the backbone's, from before its weights may have been sharded
+    fingerprint: Fingerprint | None  # the backbone's, from before its weights may have been sharded
     held_out: HeldOut | None  # the text of trainer.measure_forgetting
 
 
@@ -136,8 +137,8 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     start = None if settings.init_from is None else read_start(settings.init_from, model)
     insert(settings, result, model, reversible=share or held_out is not None)
     if start is not None:
-        result.notes += begin_from(model, start)
-    fingerprint = backbone_fingerprint(model)
+        result.notes += begin_from(model, *start)
+    fingerprint = Adapter.of(model).config.backbone
     save_memory(settings, model, ranks)
     return Parts(backbone=backbone, rows=rows, steps=steps, fingerprint=fingerprint, held_out=held_out)
 

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from krona.adapters.commands import pooled_code
-from krona.adapters.find import Found
+from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import pools
 from krona.messages import amount
@@ -65,7 +65,7 @@ def base_of(origin: Origin) -> str:
     return name if "/" in name else NO_HUB_NAME
 
 
-def model_card(found: Found, to: str, lines: list[str], *, auto: str, model: Any) -> str:
+def model_card(found: TrainedRun, to: str, lines: list[str], *, auto: str, model: Any) -> str:
     """The text of README.md; ``auto``: transformers' class that loads the backbone."""
     origin = found.origin
     task, base = origin.task_settings, str(origin.backbone["name"])
@@ -131,7 +131,7 @@ def _loading(origin: Origin, to: str, auto: str, model: Any) -> str:
     )  # fmt: skip
 
 
-def _scores(found: Found) -> str:
+def _scores(found: TrainedRun) -> str:
     origin, task = found.origin, found.origin.task_settings
     rows = [
         f"| {split} | {', '.join(f'{name} {value:.2f}' for name, value in parts.items())} |"

@@ -1,12 +1,11 @@
-"""Directions of updates within the backbone's weights: the share in the top singular ones, and the intruders.
+"""Directions of updates within the backbone's weights: the share in the top singular directions, and the intruders.
 
 Shuttleworth et al. 2024 (LoRA vs full fine-tuning, https://arxiv.org/abs/2410.21228) count intruder dimensions: top
-singular vectors of the tuned weight that are like none of the backbone's own.
+singular vectors of the tuned weight that are unlike all of the backbone's own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor, nn
 from krona import surgery
 from krona.adapters.commands.inspect import kind_of
 from krona.adapters.load import load
+from krona.adapters.update import weight_update
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear
 from krona.surgery.wrapper import adapter_named, base_of, state_of
-from krona.trackers.update_norms import update_matrix
 
 TOP = 16  # singular directions of a weight
 ALIKE = 0.5  # the cosine from which on two singular vectors count as alike
@@ -31,7 +30,7 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Directions:
-    """Of one weight W and its update. k: `TOP`, or all of a smaller weight's.
+    """Of one weight W and its update. k: `TOP`, or the rank of a smaller weight.
 
     share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖² over W's top k singular vectors, None for ΔW = 0; share_by_chance: of a random update,
     k² / (d_out · d_in). intruders: how many of the top k left singular vectors of W + ΔW have a cosine below `ALIKE`
@@ -46,25 +45,25 @@ class Directions:
 
 @torch.no_grad()
 def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> dict[str, Directions]:
-    """By place: those of each linear layer whose weight a run's update moves, full fine-tuning's (keep=all) too.
+    """Return place → directions for each linear layer whose weight a run moves, with full fine-tuning's (keep=all).
 
     The backbone's weights are read, and each layer takes two singular value decompositions in fp32.
 
     Raises:
-        KronaError: as `krona.load`; or no update here is the matrix of a linear layer.
+        KronaError: as `krona.load`; or no update is the matrix of a linear layer.
     """
     trained = load(run, backbone=backbone, outputs=outputs)
     found = {} if trained.adapter is None else {name: compare(W, D) for name, W, D in _updates(trained.model)}
     if not found:
         raise KronaError(
             f"{trained.origin.run_id} ({trained.origin.method}): no update of it is a matrix that is added to a linear "
-            "layer's weight, so it has no directions there"
+            "layer's weight, so it has no directions there."
         )
     return found
 
 
 def compare(W: Tensor, D: Tensor) -> Directions:
-    """The directions of an update D in a weight W, both (d_out, d_in)."""
+    """Return the directions of an update D in a weight W, both (d_out, d_in)."""
     k = min(TOP, *W.shape)
     U, _, Vh = torch.linalg.svd(W, full_matrices=False)
     tuned, _, _ = torch.linalg.svd(W + D, full_matrices=False)
@@ -75,12 +74,14 @@ def compare(W: Tensor, D: Tensor) -> Directions:
 
 
 def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Place, weight and update in fp32, of branches and of linear layers that train themselves."""
+    """Yield place, weight and update in fp32, of branches and of linear layers that train themselves."""
     for path, adapted in surgery.adapted_modules(model):
         if isinstance(adapted.base, nn.Linear):
-            update, _ = update_matrix(adapted, "default")
-            if update is not None:
-                yield surgery.public_name(path), adapted.base.weight.float(), update
+            try:
+                update = weight_update(adapted)
+            except KronaError:  # not a matrix
+                continue
+            yield surgery.public_name(path), adapted.base.weight.float(), update
     originals = state_of(model).originals
     for name, weight in adapter_named(model, "default").trained.items():
         place, _, attribute = name.rpartition(".")
@@ -94,12 +95,12 @@ def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
 
 
 def rows(found: Mapping[str, Directions], *, every: bool) -> tuple[list[str], list[list[str]]]:
-    """Headings and cells of a table: a row a place, or one for places of the same kind, with means."""
+    """Return headings and cells of a table: a row for each place, or one with means for places of the same kind."""
     heads = ["place", "places", f"share in top {TOP}", "by chance", "intruders"]
-    named = [(name if every else kind_of(name), one) for name, one in found.items()]
-    order = {name: number for number, (name, _) in reversed(list(enumerate(named)))}
-    groups = groupby(sorted(named, key=lambda pair: order[pair[0]]), key=lambda pair: pair[0])
-    return heads, [[name, *_cells([one for _, one in group])] for name, group in groups]
+    groups: dict[str, list[Directions]] = {}
+    for name, one in found.items():
+        groups.setdefault(name if every else kind_of(name), []).append(one)
+    return heads, [[name, *_cells(group)] for name, group in groups.items()]
 
 
 def _cells(group: Sequence[Directions]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from krona import metrics, tasks
-from krona.adapters.find import Found
+from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -38,7 +38,7 @@ class Evaluation:
 
 
 def evaluate(
-    found: Found,
+    found: TrainedRun,
     *,
     task: str | None = None,
     data: str | None = None,
@@ -102,7 +102,9 @@ def lines(one: Evaluation) -> list[str]:
     return found
 
 
-def _task_and_data(found: Found, task: str | None, data: str | None, overrides: Sequence[str]) -> tuple[Task, Data]:
+def _task_and_data(
+    found: TrainedRun, task: str | None, data: str | None, overrides: Sequence[str]
+) -> tuple[Task, Data]:
     """The task whose rows are scored, and where they come from."""
     own = dict(found.result.config["data"]) if found.result is not None else None
     if task is None and data not in (None, "sample"):
@@ -122,7 +124,7 @@ def _task_and_data(found: Found, task: str | None, data: str | None, overrides: 
     return (Task.from_config(config["task"]) if task else found.origin.task_settings), composed
 
 
-def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | None) -> tuple[Split, str]:
+def _rows(task: Task, data: Data, found: TrainedRun, *, split: str, source: str | None) -> tuple[Split, str]:
     """The rows to be scored, and what they are called."""
     prefix = found.origin.task_prefix
     options = DataOptions(**{**vars(data), "train_rows": None})
@@ -139,7 +141,7 @@ def _rows(task: Task, data: Data, found: Found, *, split: str, source: str | Non
     return parts[split], split
 
 
-def _words(found: Found, task: Task, mapping: Sequence[str]) -> dict[str, str]:
+def _words(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
     """The run's answer → the scored task's target. Raises KronaError where a label of the run has no counterpart."""
     own, width = label_words(found.origin.task), len(found.origin.task["columns"])
     if width != len(task.columns):

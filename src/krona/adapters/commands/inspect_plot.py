@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from krona.adapters.commands.inspect import Inspection, Place
+from krona.adapters.commands.inspect import Inspection, PlaceUpdate
 from krona.files import write_whole
 from krona.messages import KronaError, amount
 from krona.outputs.output_file import require_new
@@ -43,7 +43,7 @@ def render(one: Inspection) -> str:
     looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
     largest = max(value for place in places for value in _values(place))
     values = [value for place in places for value in _values(place) if value >= largest / 10**DECADES]
-    kinds: dict[str, list[Place]] = {}
+    kinds: dict[str, list[PlaceUpdate]] = {}
     for place in places:
         kinds.setdefault(place.kind, []).append(place)
     charts = [_chart(kind, found, looks, log_axis("singular value σ", values)) for kind, found in kinds.items()]
@@ -54,7 +54,7 @@ def render(one: Inspection) -> str:
     return picture(title, [name, {f"layer {layer}": looks[layer] for layer in ends}, *rows])
 
 
-def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: ChartAxis) -> Chart:
+def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: ChartAxis) -> Chart:
     """Return the chart of one kind of place; of updates with a single singular value, over the layers."""
     counts = [len(_values(place)) for place in places]
     by_layer = max(counts) == 1
@@ -74,7 +74,7 @@ def _chart(kind: str, places: Sequence[Place], looks: dict[int, Look], values: C
     return Chart(kind, axis, values, series)
 
 
-def _values(place: Place) -> list[float]:
+def _values(place: PlaceUpdate) -> list[float]:
     return [] if place.spectrum is None else [float(value) for value in place.spectrum.values.tolist()]
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from krona.adapters.commands.answers import Answer, answers_to, as_cells, as_text, check_output
-from krona.adapters.find import Found, find
+from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, columns_of, load
 from krona.messages import KronaError, amount
 from krona.screen import rate, say, table, width_of
@@ -111,7 +111,7 @@ def _stopped(output: Path | None, source: str | None, done: int) -> str:
     return f"interrupted: {output}.partial has {amount(done, 'row')}; {again}"
 
 
-def _common_task(found: Sequence[Found]) -> Task:
+def _common_task(found: Sequence[TrainedRun]) -> Task:
     tasks = [one.origin.task_settings for one in found]
     for one, task in zip(found, tasks, strict=True):
         if task.columns != tasks[0].columns:
@@ -157,7 +157,7 @@ def parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
         yield part
 
 
-def _key(found: Sequence[Found], source: str | None, texts: Sequence[str], batch_size: int) -> str:
+def _key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], batch_size: int) -> str:
     """Identifies the runs' adapters, the rows and the options; other rows may come from standard input each time."""
     if source == STDIN:
         return uuid.uuid4().hex

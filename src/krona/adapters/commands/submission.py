@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from krona.adapters.find import Found
+from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.config.compose import compose_job, hydra_session
 from krona.files import write_whole
@@ -43,7 +43,7 @@ class Sheet:
 
 
 def submission(
-    found: Sequence[Found], folder: Path, out: Path, *, overwrite: bool, backbone: str | None, batch_size: int
+    found: Sequence[TrainedRun], folder: Path, out: Path, *, overwrite: bool, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
     """Answer GLUE's test sets and write the zip.
 
@@ -53,7 +53,7 @@ def submission(
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out}: a .zip file")
     require_new(out, overwrite=overwrite)
-    by_task: dict[str, Found] = {}
+    by_task: dict[str, TrainedRun] = {}
     for one in found:
         name = _glue_name(one)
         if name in by_task:
@@ -103,7 +103,7 @@ def lines(sheets: Sequence[Sheet], out: Path) -> list[str]:
     return [*said, str(out)]
 
 
-def _glue_name(found: Found) -> str:
+def _glue_name(found: TrainedRun) -> str:
     task = found.origin.task_settings
     name = task.sample or task.name
     if task.kind == "own" or name not in FILES:

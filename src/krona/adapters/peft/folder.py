@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors import safe_open
 from torch import Tensor
 
+from krona.adapters.adapter import read_safetensors
 from krona.adapters.peft.names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
 from krona.messages import KronaError
 
 COMMON = {
-    "auto_mapping", "base_model_name_or_path", "exclude_modules", "inference_mode", "modules_to_save", "peft_type",
-    "peft_version", "revision", "target_modules", "task_type",
+    "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",
+    "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
 PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names say where they are
 # settings that krona reads, or that change nothing after training
@@ -41,20 +41,23 @@ CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # starts
 
 @dataclass(frozen=True)
 class Folder:
+    """The config and the tensors, by names without peft's prefix. branch: krona's, where krona wrote the folder."""
+
     path: Path
     peft_type: str
     config: Mapping[str, Any]
-    tensors: Mapping[str, Tensor]  # by names without peft's prefix
-    branch: str | None = None  # krona's, where krona wrote the folder
+    tensors: Mapping[str, Tensor]
+    branch: str | None = None
 
     def rank(self, place: str) -> int:
+        """Return the rank at a place."""
         rank = self._at(place, "r", "rank_pattern")
         if rank < 1 or not float(rank).is_integer():
-            raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1")
+            raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1.")
         return int(rank)
 
     def scaling(self, place: str, rank: int) -> float:
-        """alpha / r, or alpha / √r for rsLoRA."""
+        """Return alpha / r, or alpha / √r for rsLoRA."""
         alpha = self._at(place, "lora_alpha" if self.peft_type == "LORA" else "alpha", "alpha_pattern")
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
@@ -64,66 +67,67 @@ class Folder:
             try:
                 matches = re.match(rf"(.*\.)?({expression})$", place)
             except re.error as error:
-                raise KronaError(f"{self.path}: {pattern}: {expression!r} is no expression: {error}") from error
+                raise KronaError(f"{self.path}: {pattern}: {expression!r} is not an expression: {error}.") from error
             if matches:
                 found = value
                 break
         if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
-            raise KronaError(f"{self.path}: {key}={found!r} at {place}: expected a finite number")
+            raise KronaError(f"{self.path}: {key}={found!r} at {place}: expected a finite number.")
         return found
 
 
 def open_folder(path: Path) -> Folder:
-    """The folder's content; a KronaError names what krona can't express."""
-    config = _config(path / CONFIG)
-    kind = config.get("peft_type")
-    if kind not in READ:
-        raise KronaError(f"{path}: peft_type={kind!r}: krona reads {', '.join(READ)}")
-    if config.get("bias", "none") != "none":
-        raise KronaError(
-            f"{path}: bias={config['bias']!r}: biases that train beside the adapter; krona reads bias=none"
-        )
-    start = str(config.get("init_lora_weights", True)).lower()
-    if start.startswith(CHANGES_THE_BACKBONE):
-        raise KronaError(
-            f"{path}: init_lora_weights={start!r} changed the backbone's own weights, which are not in the folder: "
-            "save it in peft with path_initial_model_for_weight_conversion"
-        )
-    if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
-        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads MiSS in its default form alone")
-    if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind] | {"bias"}):
-        settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
-        raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting")
+    """Read a peft folder. Raises KronaError for a setting that krona can't express."""
+    config = _read_config(path / CONFIG)
+    _check_settings(path, config)
     if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
         raise KronaError(
-            f"{path / PICKLE} is a pickle, which can run code: krona never loads one. Save it as {WEIGHTS}"
+            f"{path / PICKLE} is a pickle, which can run code: krona never loads one. Save it as {WEIGHTS}."
         )
-    try:
-        with safe_open(path / WEIGHTS, framework="pt") as opened:
-            branch = (opened.metadata() or {}).get(BRANCH)
-        tensors = load_file(path / WEIGHTS)
-    except FileNotFoundError as error:
-        raise KronaError(f"{path / WEIGHTS} is not there") from error
-    except (OSError, SafetensorError) as error:
-        raise KronaError(f"{path / WEIGHTS} can't be read as safetensors: {error}") from error
+    branch, tensors = read_safetensors(path / WEIGHTS, _read_weights)
     if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
-        raise KronaError(f"{path / WEIGHTS}: {foreign} does not begin with {PREFIX!r}, as peft's tensors do")
-    return Folder(path, kind, config, {key.removeprefix(PREFIX): p for key, p in tensors.items()}, branch)
+        raise KronaError(f"{path / WEIGHTS}: {foreign} does not begin with {PREFIX!r}, as peft's tensors do.")
+    named = {key.removeprefix(PREFIX): p for key, p in tensors.items()}
+    return Folder(path, config["peft_type"], config, named, branch)
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _read_weights(path: Path) -> tuple[str | None, dict[str, Tensor]]:
+    with safe_open(path, framework="pt") as opened:
+        return (opened.metadata() or {}).get(BRANCH), {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+
+
+def _read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise KronaError(f"{path} is not there: this is no peft folder") from error
-    except (OSError, ValueError) as error:
+        raise KronaError(f"{path} was not found: this is not a peft folder.") from error
+    except (OSError, ValueError, RecursionError) as error:
         raise KronaError(f"{path} can't be read as JSON: {error}") from error
     if not isinstance(config, dict):
-        raise KronaError(f"{path} is no JSON object")
-    shapes = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
-    for key, kind in shapes.items():
+        raise KronaError(f"{path} is not a JSON object.")
+    kinds = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
+    for key, kind in kinds.items():
         if config.get(key) is not None and not isinstance(config[key], kind):
-            raise KronaError(f"{path}: {key} is no {kind.__name__}")
+            raise KronaError(f"{path}: {key} is not a {kind.__name__}.")
     if not all(isinstance(word, str) for word in config.get("modules_to_save") or []):
-        raise KronaError(f"{path}: modules_to_save={config['modules_to_save']!r}: expected names")
+        raise KronaError(f"{path}: modules_to_save={config['modules_to_save']!r}: expected names.")
     return config
+
+
+def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
+    kind = config.get("peft_type")
+    if not isinstance(kind, str) or kind not in READ:
+        raise KronaError(f"{path}: peft_type={kind!r}: krona reads {', '.join(READ)}.")
+    if config.get("bias", "none") != "none":
+        raise KronaError(f"{path}: bias={config['bias']!r}: biases train beside the adapter. krona reads bias=none.")
+    start = str(config.get("init_lora_weights", True)).lower()
+    if start.startswith(CHANGES_THE_BACKBONE):
+        raise KronaError(
+            f"{path}: init_lora_weights={start!r} changed the backbone's own weights, which are not in the folder. "
+            "Save it in peft with path_initial_model_for_weight_conversion."
+        )
+    if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
+        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads MiSS in its default form only.")
+    if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind]):
+        settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
+        raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting.")

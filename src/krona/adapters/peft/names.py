@@ -9,30 +9,31 @@ from krona.surgery.layers import is_norm
 from krona.surgery.wrapper import base_of, of_an_adapter, public_name
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-BRANCH = "krona_branch"  # the key of the tensors' metadata that tells krona which of its branches was written
+BRANCH = "krona_branch"  # the key of the tensors' metadata that names the krona branch that was written
 PREFIX = "base_model.model."
 
 
 def module_names(model: nn.Module) -> list[str]:
-    """Every module of the backbone by its public name."""
+    """Return the public names of all modules of the backbone."""
     names = (name for name, _ in model.named_modules(remove_duplicate=False) if not of_an_adapter(f"{name}."))
     return list(dict.fromkeys(map(public_name, names)))
 
 
 def norm_modules(model: nn.Module) -> list[str]:
+    """Return the public names of the backbone's normalisations."""
     return [public_name(name) for name, module in model.named_modules() if is_norm(base_of(module))]
 
 
 def is_target(name: str, word: str) -> bool:
-    """Whether an entry of ``target_modules`` names a module: by its end, from a dot on."""
+    """Return whether an entry of ``target_modules`` names a module: by its end, from a dot on."""
     return name == word or name.endswith(f".{word}")
 
 
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
-    """The wanted modules by their last words where these match no other module, else by their whole names.
+    """Return the wanted modules by their last words if these match no other module, else by their whole names.
 
     Raises:
-        KronaError: a whole name that another module's name ends with.
+        KronaError: another module's name ends with a whole name.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}
@@ -46,6 +47,6 @@ def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str
         for name in own:
             other = next((n for n in names if n != name and matches(n, name)), None)
             if other is not None and other not in wanted:
-                raise KronaError(f"peft takes the name {name} for {other} too, which does not train: keep krona's file")
+                raise KronaError(f"peft takes the name {name} for {other} too, which does not train. Keep krona's file")
         found += own
     return found

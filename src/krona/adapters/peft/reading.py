@@ -1,19 +1,30 @@
-"""Reading of a folder that peft wrote, as branches of krona's own."""
+"""Reading of a folder that peft wrote, as branches of krona."""
 
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from krona.adapters.peft.branches import Tensors, branches_for
+from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
 from krona.adapters.peft.folder import Folder, open_folder
-from krona.adapters.peft.names import module_names, norm_modules
+from krona.adapters.peft.names import module_names, norm_modules, shortest
 from krona.messages import KronaError
-from krona.surgery.insertion import activate, insert, take_out
-from krona.surgery.trainable import adapter_state, copy_into
-from krona.surgery.wrapper import of_an_adapter, public_name, state_of
+from krona.methods.c3a import C3A
+from krona.methods.fitted_lora import FittedLoRA, of_rank
+from krona.methods.ia3 import IA3
+from krona.methods.kronecker import Kronecker
+from krona.methods.lokr import LoKr
+from krona.methods.lora import LoRA
+from krona.methods.miss import MiSS
+from krona.surgery.targets import widths
+from krona.surgery.wrapper import of_an_adapter, public_name
+
+Tensors = dict[str, Tensor]
 
 PARTS = {
     "LORA": {"lora_A.weight", "lora_B.weight", "lora_magnitude_vector"},
@@ -24,62 +35,72 @@ PARTS = {
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
+SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the parts that take a scale
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The branches that compute what the tensors of a folder do: class, arguments, and tensors by krona's names.
+
+    insertion: what `surgery.insert` needs besides ``target_modules``.
+    """
+
+    branch: type[nn.Module] | None
+    config: dict[str, Any]
+    tensors: Tensors
+    insertion: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PeftImport:
-    """What a peft folder held: its type, krona's branch for it (None: normalisations alone), and what it names."""
+    """What a peft folder holds. modules_to_save: the modules of the backbone whose weights it replaces."""
 
     peft_type: str
-    branch: type[nn.Module] | None
     places: int
     modules_to_save: tuple[str, ...]
-    base_model: str | None
-    task_type: str | None
+    adapter: Adapter
 
 
 @torch.no_grad()
-def read_peft(model: nn.Module, folder: str | Path, *, name: str = "default") -> PeftImport:
-    """Insert what a peft folder holds as an adapter, the active one; `save_adapter` then writes krona's file of it.
+def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
+    """Read a peft folder as an adapter of a backbone, which is not changed.
 
     LORA (with DoRA, rsLoRA, patterns of rank and alpha) becomes `LoRA`, IA3 `IA3`, LOKR `LoKr`, or `Kronecker` where
-    krona wrote one or no `LoKr` of krona's has its rank; MISS `MiSS`, C3A `C3A`; LN_TUNING and ``modules_to_save``
-    train as ``train_layer_norms`` and ``head``. Ranks that differ are filled up with zeros to the highest, and scales
-    that differ are multiplied in: the function is the same. The places are those of the file's tensors. Dropout is not
-    read.
+    krona wrote one or no `LoKr` has its rank; MISS `MiSS`, C3A `C3A`. LN_TUNING and ``modules_to_save`` train as
+    ``train_layer_norms`` and ``head``. Ranks that differ are filled up with zeros to the highest, and scales that
+    differ are multiplied in: the function is the same. The places are those of the file's tensors. Dropout is ignored.
 
     Raises:
-        KronaError: another type, a setting that krona can't express, a pickle (never loaded), another backbone. The
-            model is untouched then.
+        KronaError: another type, a setting that krona can't express, a pickle (never loaded), another backbone.
     """
     opened = open_folder(Path(folder))
-    placed, saved = _sorted(model, opened)
-    made = branches_for(model, opened, placed)
-    flags = _trained(model, opened, saved)
-    before = state_of(model).active if "krona" in model.__dict__ else None
-    insert(model, made.branch, name=name, **flags, **made.arguments)
-    try:
-        copy_into(adapter_state(model, name), made.tensors | saved)
-    except KronaError as error:
-        take_out(model, name)
-        if "krona" in model.__dict__:
-            activate(model, before)
-        raise KronaError(f"{opened.path}: {error}") from error
+    placed, saved = _sort(model, opened)
+    made = _BUILDERS[opened.peft_type](model, opened, placed)
+    insertion = _trained(model, opened, saved)
+    if made.branch is not None:
+        insertion |= made.insertion
+        if "target_modules" not in insertion:
+            insertion["target_modules"] = shortest(placed, module_names(model))
+    config = AdapterConfig(
+        format=FORMAT,
+        branch=None if made.branch is None else class_path(made.branch),
+        branch_config=made.config,
+        insertion=insertion,
+        backbone=None,
+    )
     return PeftImport(
         peft_type=opened.peft_type,
-        branch=made.branch,
         places=len(placed),
         modules_to_save=tuple(dict.fromkeys(key.rpartition(".")[0] for key in saved)),
-        base_model=opened.config.get("base_model_name_or_path"),
-        task_type=opened.config.get("task_type"),
+        adapter=Adapter(config, made.tensors | saved, opened.path),
     )
 
 
-def _sorted(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
-    """The tensors of the branches by place and part, and those of whole modules by the backbone's names."""
-    own = {public_name(n): p.shape for n, p in model.named_parameters() if not of_an_adapter(n)}
-    names = set(module_names(model))
-    words = opened.config.get("modules_to_save") or []
+def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
+    """Return the branches' tensors by place and part, and those of whole modules by the backbone's names."""
+    own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
+    tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not of_an_adapter(n))
+    names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
     saved: Tensors = {}
     for key, tensor in opened.tensors.items():
@@ -87,32 +108,37 @@ def _sorted(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tenso
         if part is not None:
             place = key.removesuffix(f".{part}")
             if not tensor.numel() or (tensor.dim() != 2 and part.startswith(MATRICES)):
-                raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)}, no matrix")
+                raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)}, not a matrix.")
             if place not in names:
-                raise KronaError(f"{opened.path} has an adapter at {place}, which this backbone has not")
+                raise KronaError(f"{opened.path} has an adapter at {place}, which is not in this backbone.")
             if opened.peft_type == "LN_TUNING":
                 saved[f"{place}.{part.removeprefix('ln_tuning_layers.')}"] = tensor
             placed.setdefault(place, {})[part] = tensor
         elif key not in own:
-            raise KronaError(f"{opened.path} has weights {key}, which neither krona nor this backbone knows")
+            raise KronaError(f"{opened.path} has weights {key}, which are not in this backbone.")
         elif not any(key.rpartition(".")[0].endswith(word) or f".{word}." in f".{key}" for word in words):
             raise KronaError(
-                f"{opened.path} has weights {key} of the backbone, outside of modules_to_save (embeddings that were "
-                "resized, or biases): krona has no adapter for them"
+                f"{opened.path} has weights {key} of the backbone, outside of modules_to_save (resized embeddings or "
+                "biases). krona has no adapter for them."
+            )
+        elif tied[id(own[key])] > 1:
+            raise KronaError(
+                f"{opened.path}: modules_to_save has {key}, which this backbone ties to another module. peft trains a "
+                "copy for one of them, krona would change both."
             )
         else:
             saved[key] = tensor
     for key, tensor in saved.items():
-        if key not in own or own[key] != tensor.shape:
-            here = tuple(own[key]) if key in own else "none"
-            raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)} there and {here} in this backbone")
+        if key not in own or own[key].shape != tensor.shape:
+            here = tuple(own[key].shape) if key in own else "none"
+            raise KronaError(f"{opened.path}: {key} is {tuple(tensor.shape)} there and {here} in this backbone.")
     if not placed:
-        raise KronaError(f"{opened.path} has no tensors of a {opened.peft_type} adapter")
+        raise KronaError(f"{opened.path} has no tensors of a {opened.peft_type} adapter.")
     return placed, saved
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """``train_layer_norms`` and ``head`` that make exactly these weights train."""
+    """Return ``train_layer_norms`` and ``head`` that make exactly these weights train."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)
@@ -122,3 +148,113 @@ def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]
         if not (every and module in norms):
             head[next((w for w in whole if module == w or module.startswith(f"{w}.")), module)] = None
     return {"train_layer_norms": every, "head": list(head)}
+
+
+def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    dora = bool(opened.config.get("use_dora"))
+    needed = {"lora_A.weight", "lora_B.weight", *(["lora_magnitude_vector"] if dora else [])}
+    for place, parts in placed.items():
+        if parts.keys() != needed:
+            raise KronaError(f"{opened.path}: {place} has {sorted(parts)} and not {sorted(needed)}.")
+        shapes = tuple(parts["lora_A.weight"].shape), tuple(parts["lora_B.weight"].shape)
+        if shapes[0][0] != shapes[1][1]:
+            raise KronaError(f"{opened.path}: lora_A {shapes[0]} and lora_B {shapes[1]} of {place} differ in rank.")
+    scaling, scaled = _common_scale(
+        {place: opened.scaling(place, len(parts["lora_A.weight"])) for place, parts in placed.items()}, placed
+    )
+    rank = max(len(parts["lora_A.weight"]) for parts in placed.values())
+    narrow = False
+    tensors: Tensors = {}
+    for place, parts in scaled.items():
+        A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
+        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = of_rank(A, B, rank)
+        narrow |= rank > min(len(A), B.shape[1])
+        if dora:
+            tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
+    branch = FittedLoRA if narrow else LoRA
+    return Branches(branch, {"rank": rank, "scaling": scaling}, tensors, {"magnitude": dora})
+
+
+def _read_ia3(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    scales = {place: parts["ia3_l"] for place, parts in placed.items()}
+    if odd := [place for place, scale in scales.items() if 1 not in scale.shape]:
+        raise KronaError(f"{opened.path}: ia3_l of {odd[0]} is {tuple(scales[odd[0]].shape)}, not a row or a column.")
+    names = module_names(model)
+    after = shortest([place for place, scale in scales.items() if scale.shape[1] == 1], names)
+    before = shortest([place for place, scale in scales.items() if scale.shape[1] != 1], names)
+    insertion = {
+        "target_modules": [*after, *before],
+        "placement": ["sequential"] * len(after) + ["before"] * len(before),
+        "inner_residual": False,
+    }
+    return Branches(IA3, {}, {f"{place}.0.scale": scale.reshape(-1) for place, scale in scales.items()}, insertion)
+
+
+def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    ranks = {opened.rank(place) for place in placed}
+    scaling, scaled = _common_scale({place: opened.scaling(place, opened.rank(place)) for place in placed}, placed)
+    full = all(own.keys() == {"lokr_w1", "lokr_w2"} for own in scaled.values())
+    shapes = {own["lokr_w1"].T.shape for own in scaled.values()} if full else set()
+    product = opened.branch == Kronecker.__name__ or len(ranks) > 1 or max(ranks) > _narrowest(model, placed)
+    if len(shapes) == 1 and product:
+        tensors = {f"{place}.0.A": own["lokr_w1"].T for place, own in scaled.items()}
+        tensors |= {f"{place}.0.B": own["lokr_w2"].T for place, own in scaled.items()}
+        return Branches(Kronecker, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors)
+    rank = _only_one(opened, "ranks", ranks)
+    config = {
+        "rank": rank,
+        "alpha": scaling * rank,
+        "decompose_both": bool(opened.config.get("decompose_both", False)),
+        "decompose_factor": opened.config.get("decompose_factor", -1),
+    }
+    tensors = {f"{place}.0.{key.removeprefix('lokr_')}": p for place, own in scaled.items() for key, p in own.items()}
+    return Branches(LoKr, config, tensors)
+
+
+def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    blocks = {place: own["miss_block"] for place, own in placed.items()}
+    rank = _only_one(opened, "ranks", {len(D) for D in blocks.values()})
+    return Branches(MiSS, {"rank": rank}, {f"{place}.0.D": D for place, D in blocks.items()})
+
+
+def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    kernels = {place: own["c3a_kernel"] for place, own in placed.items()}
+    if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
+        raise KronaError(f"{opened.path}: c3a_kernel of {odd} is {tuple(kernels[odd].shape)}, not blocks of kernels.")
+    halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
+    size = None if halved else _only_one(opened, "block sizes", {w.shape[2] for w in kernels.values()})
+    return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
+
+
+def _read_norms(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
+    return Branches(None, {}, {})
+
+
+_BUILDERS = {
+    "LORA": _read_lora, "IA3": _read_ia3, "LOKR": _read_lokr, "MISS": _read_miss, "C3A": _read_c3a,
+    "LN_TUNING": _read_norms,
+}  # fmt: skip
+
+
+def _only_one(opened: Folder, what: str, values: set[int]) -> int:
+    if len(values) > 1:
+        kind = opened.peft_type
+        raise KronaError(f"{opened.path}: {kind} with several {what} ({sorted(values)}). krona supports one.")
+    return next(iter(values))
+
+
+def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
+    """Return the scale of most places (0 only where all are), and the tensors with what differs multiplied in."""
+    counted = Counter(scale for scale in scales.values() if scale != 0.0)
+    common = counted.most_common(1)[0][0] if counted else 0.0
+    scaled = {
+        place: {key: scales[place] / common * p if key in SCALED and scales[place] != common else p
+                for key, p in parts.items()}
+        for place, parts in placed.items()
+    }  # fmt: skip
+    return common, scaled
+
+
+def _narrowest(model: nn.Module, places: Iterable[str]) -> int:
+    modules = {public_name(name): module for name, module in model.named_modules()}
+    return min(min(widths(modules[place])) for place in places)

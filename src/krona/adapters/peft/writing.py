@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from krona.surgery.wrapper import Insertion, adapter_named, of_an_adapter, publi
 
 @dataclass(frozen=True)
 class PeftFolder:
-    """A folder that was written, and its size in numbers: ``own_values`` of krona's branches, ``values`` of peft's."""
+    """The content of a peft folder. values: how many numbers the branches have in it; own_values: in krona's form."""
 
     peft_type: str
     places: int
     own_values: int
     values: int
-    modules_to_save: tuple[str, ...]
+    config: dict[str, Any]
+    tensors: dict[str, Tensor]
+    metadata: dict[str, str]
 
 
 def write_peft(
@@ -41,7 +44,7 @@ def write_peft(
 
     LoRA and DoRA are peft's LORA, (IA)³ its IA3, LoKr and a KronA whose factors split every width as peft's rule does
     its LOKR, MiSS its MISS, C3A its C3A. Another linear update is written as the exact LoRA of its rank
-    (`low_rank`): ``values`` says how large.
+    (`krona.adapters.update.low_rank`): ``values`` says how large.
     LayerNorms that train, and a head, go to ``modules_to_save``; alone they are peft's LN_TUNING.
 
     Args:
@@ -49,77 +52,67 @@ def write_peft(
         task_type: peft's word for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: an adapter that peft has no form for, with the reason. Nothing is written then.
+        KronaError: peft has no form for the adapter, with the reason. Nothing is written then.
     """
-    plan, tensors, config = peft_content(model, name)
-    branch = adapter_named(model, name or str(state_of(model).active)).branch
-    metadata = {"format": "pt", BRANCH: getattr(branch, "__name__", "none")}
-    config |= {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
-    folder = Path(folder)
-    write_whole(folder / WEIGHTS, lambda part: save_file(tensors, part, metadata=metadata))
-    write_whole(folder / CONFIG, lambda part: part.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n"))
-    return plan
+    content = peft_content(model, name)
+    config = content.config | {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
+    text, folder = json.dumps(config, indent=2, sort_keys=True) + "\n", Path(folder)
+    write_whole(folder / WEIGHTS, lambda part: save_file(content.tensors, part, metadata=content.metadata))
+    write_whole(folder / CONFIG, lambda part: part.write_text(text))
+    return content
 
 
 @torch.no_grad()
-def peft_content(model: nn.Module, name: str | None = None) -> tuple[PeftFolder, dict[str, Tensor], dict[str, Any]]:
-    """The summary, the tensors and the config that `write_peft` writes: it tells the size without writing."""
+def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
+    """Return what `write_peft` writes, without writing it."""
     name = state_of(model).active if name is None else name
     if name is None:
-        raise KronaError("no adapter is active: give the name of one")
+        raise KronaError("No adapter is active. Pass the name of one.")
     adapter = adapter_named(model, name)
     if adapter.insertion["train_backbone"]:
-        raise KronaError(
-            "full fine-tuning has no adapter to write for peft: surgery.bake(model) and save_pretrained write the model"
-        )
+        raise KronaError("full fine-tuning has no adapter to write for peft. Merge it and write the whole model")
     names, form = module_names(model), form_of(model, name)
-    saved = _modules_to_save(model, adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
+    saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
         raise KronaError(f"adapter {name!r} trains nothing that peft could load")
     trained = {f"{module}.{key}": p for module in saved for key, p in _whole(model, adapter, module).items()}
-    short = shortest(saved, names, str.endswith)  # so peft matches these
     config = {
         "peft_type": form.peft_type,
         "target_modules": shortest(form.places, names),
-        "modules_to_save": short or None,
+        "modules_to_save": shortest(saved, names, str.endswith) or None,  # so peft matches these
         **form.config,
         **_patterns(form),
     }
     if form.feedforward is not None:
         config["feedforward_modules"] = shortest(form.feedforward, names)
-    content = {f"{PREFIX}{key}": p.detach().cpu().clone().contiguous() for key, p in (form.tensors | trained).items()}
-    own = sum(p.numel() for key, p in adapter_state(model, name).items() if key not in adapter.trained)
-    summary = PeftFolder(
+    tensors = {f"{PREFIX}{key}": p.detach().cpu().clone().contiguous() for key, p in (form.tensors | trained).items()}
+    return PeftFolder(
         peft_type=form.peft_type,
         places=len(form.places),
-        own_values=own,
+        own_values=sum(p.numel() for key, p in adapter_state(model, name).items() if key not in adapter.trained),
         values=sum(p.numel() for p in form.tensors.values()),
-        modules_to_save=tuple(saved),
+        config=config,
+        tensors=tensors,
+        metadata={"format": "pt", BRANCH: getattr(adapter.branch, "__name__", "none")},
     )
-    return summary, content, config
 
 
 def _patterns(form: Form) -> dict[str, Any]:
-    """``r`` of most places, and ``rank_pattern`` and ``alpha_pattern`` for the others."""
+    """Return ``r`` of most places, and ``rank_pattern`` and ``alpha_pattern`` for the others."""
     if not form.ranks:
         return {}
     (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
-    others = {place: pair for place, pair in form.ranks.items() if pair != (rank, alpha)}
+    others = {"^" + place.replace(".", r"\."): own for place, own in form.ranks.items() if own != (rank, alpha)}
     return {
         "r": rank,
         form.alpha_key: alpha,
-        "rank_pattern": {_literal(place): pair[0] for place, pair in others.items()},
-        "alpha_pattern": {_literal(place): pair[1] for place, pair in others.items()},
+        "rank_pattern": {place: own[0] for place, own in others.items()},
+        "alpha_pattern": {place: own[1] for place, own in others.items()},
     }
 
 
-def _literal(place: str) -> str:
-    """A name as the regular expression that matches it alone."""
-    return "^" + place.replace(".", r"\.")
-
-
-def _modules_to_save(model: nn.Module, adapter: Insertion, exclude: Any) -> list[str]:
-    """The modules whose parameters train: the head's as a whole, others by themselves."""
+def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
+    """Return the modules whose parameters train: the head's as a whole, others by themselves."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:
@@ -131,8 +124,7 @@ def _modules_to_save(model: nn.Module, adapter: Insertion, exclude: Any) -> list
 
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    """All parameters of a module: those that train with the adapter, the others as the backbone has them."""
-    state = state_of(model)
+    """Return all parameters of a module: those that train with the adapter, the others as the backbone has them."""
     own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    values: dict[str, Tensor] = {**own, **state.originals, **adapter.trained}
+    values: dict[str, Tensor] = {**own, **state_of(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

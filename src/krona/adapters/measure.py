@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.spectra import spectrum_at
+from krona.adapters.update import spectrum
 from krona.messages import KronaError
 from krona.surgery.activation_capture import watched
 from krona.surgery.wrapper import Adapted, adapted_modules, public_name, state_of
@@ -15,29 +15,30 @@ from krona.surgery.wrapper import Adapted, adapted_modules, public_name, state_o
 MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
 
-def learned(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
-    """What the active adapter adds at each of its places; None for one without places.
+def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
+    """Measure the update of the active adapter at each of its places; None for an adapter without places.
 
-    ``norm``: ‖ΔW‖, Frobenius. ``effective_rank`` and ``stable_rank``: those of `Spectrum`; null, as the norm, where the
-    update is no matrix. ``drift``: Σ‖ΔW h‖² / Σ‖W h‖² over the tokens of ``passes``, which calls the model: how far
-    the branches, of any kind, move the output that they act on (the input, where they stand before the module).
+    ``norm``, ``effective_rank`` and ``stable_rank``: those of `Spectrum`; None where the update is not a matrix.
+    ``drift``: Σ‖ΔW h‖² / Σ‖W h‖² over the tokens of ``passes``, which calls the model: how far the branches move the
+    output that they act on (the input, where they stand before the module).
 
-    Returns ``by_place``: name → these four; and over all ``places`` the norm of the whole update and the means.
+    Returns:
+        ``by_place``: name → these four; of all ``places`` the norm of the whole update and the means of the others.
     """
     places, active = _places(model), str(state_of(model).active)
     by_place = {name: _of_spectrum(adapted, active) for name, adapted in places.items()}
     if not by_place:
         return None
-    for name, drift in drifts(model, passes).items():
+    for name, drift in _drifts(model, passes).items():
         by_place[name]["drift"] = drift
     norms = [one["norm"] for one in by_place.values() if one["norm"] is not None]
-    means = {key: _short(_mean(one[key] for one in by_place.values())) for key in MEASURES[1:]}
-    norm = _short(math.sqrt(sum(norm**2 for norm in norms))) if norms else None
+    means = {key: _rounded(mean(one[key] for one in by_place.values())) for key in MEASURES[1:]}
+    norm = _rounded(math.sqrt(sum(norm**2 for norm in norms))) if norms else None
     return {"places": len(by_place), "norm": norm, **means, "by_place": by_place}
 
 
 @torch.no_grad()
-def drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | None]:
+def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | None]:
     """By place: Σ‖moved − plain‖² / Σ‖plain‖² over the tokens that pass it; None where nothing passes."""
     sums: dict[str, list[Tensor]] = {}
 
@@ -50,7 +51,7 @@ def drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | No
         passes()
     totals = {name: torch.stack(parts).cpu().double().sum(0).tolist() for name, parts in sums.items()}
     return {
-        name: _short(totals[name][0] / totals[name][1]) if totals.get(name, (0, 0))[1] else None
+        name: _rounded(totals[name][0] / totals[name][1]) if totals.get(name, (0, 0))[1] else None
         for name in _places(model)
     }
 
@@ -63,17 +64,18 @@ def _places(model: nn.Module) -> dict[str, Adapted]:
 def _of_spectrum(adapted: Adapted, name: str) -> dict[str, float | None]:
     found: dict[str, float | None] = dict.fromkeys(MEASURES)
     try:
-        spectrum = spectrum_at(adapted, name)
-    except KronaError:  # no matrix: a non-linearity, a bias
+        measured = spectrum(adapted, name)
+    except KronaError:  # not a matrix: a non-linearity, a bias
         return found
-    return found | {key: _short(getattr(spectrum, key)) for key in MEASURES[:-1]}
+    return found | {key: _rounded(getattr(measured, key)) for key in MEASURES[:-1]}
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
+def mean(values: Iterable[float | None]) -> float | None:
+    """Return the mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 
 
-def _short(value: float | None) -> float | None:
-    """Four digits; None for what is no number."""
+def _rounded(value: float | None) -> float | None:
+    """Four digits; None for a value that is not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

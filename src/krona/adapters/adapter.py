@@ -1,0 +1,225 @@
+"""An adapter: the trained tensors, with the config that rebuilds their branches and the origin of the run.
+
+    Adapter.of(model).save("adapter.safetensors")  # of a model with branches in it
+    Adapter.load("adapter.safetensors").insert(model)  # into the backbone that it was trained on
+
+The file is a safetensors file. The entry ``krona`` of its header is an `AdapterConfig` as JSON. No frozen weight is in
+it. `krona.adapters.peft` reads and writes the folders of peft.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
+from krona.config.targets import find
+from krona.files import Write, write_whole
+from krona.messages import KronaError, shortened
+from krona.surgery.insertion import activate, insert, take_out, trained_by
+from krona.surgery.trainable import adapter_state, copy_into
+from krona.surgery.wrapper import adapter_named, state_of
+
+FORMAT = 1
+DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+class AdapterConfig(BaseModel):
+    """What rebuilds an adapter on its backbone: the ``krona`` entry of the file's header.
+
+    branch: the dotted path of the branches' class; None where there are no branches. branch_config: its arguments.
+    insertion: the other arguments of `surgery.insert`. backbone: None before it is known (of peft's folders).
+    notes: further entries by name, such as the origin (`krona.adapters.origin`).
+    """
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    format: int
+    branch: str | None
+    branch_config: dict[str, Any]
+    insertion: dict[str, Any]
+    backbone: Fingerprint | None
+    notes: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("insertion")
+    @classmethod
+    def _check_module_names(cls, insertion: dict[str, Any]) -> dict[str, Any]:
+        for key in ("target_modules", "head"):
+            TypeAdapter(list[str]).validate_python(insertion.get(key, []), strict=True)
+        return insertion
+
+    @classmethod
+    def read(cls, path: str | Path) -> "AdapterConfig":
+        """Read the header of an adapter's file. Raises KronaError if the file is not an adapter."""
+
+        def read_metadata(file: Path) -> dict[str, str]:
+            with safe_open(file, framework="pt") as opened:
+                return dict(opened.metadata() or {})
+
+        metadata = read_safetensors(Path(path), read_metadata)
+        try:
+            entry = json.loads(metadata.pop("krona"))
+            found = entry["format"]
+            if found == FORMAT:
+                config = cls(**{**entry, "notes": {**entry.get("notes", {}), **metadata}})
+                if config.backbone is None:
+                    raise ValueError("no backbone")
+                return config
+        except (KeyError, ValueError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
+            raise KronaError(f"{path} is not an adapter of krona: its header has no usable `krona` entry.") from error
+        raise KronaError(f"{path} has format {found}, this version of krona reads {FORMAT}.")
+
+    def as_metadata(self) -> dict[str, str]:
+        """Return the metadata of the safetensors file."""
+        entry = self.model_dump(exclude_unset=True)
+        return {"krona": json.dumps(entry, sort_keys=True)}  # one entry: safetensors writes several in random order
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """The trained tensors by public name, and their config. path: the file that they were read from."""
+
+    config: AdapterConfig
+    tensors: Mapping[str, Tensor]
+    path: Path | None = None
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        name: str | None = None,
+        *,
+        notes: Mapping[str, str] | None = None,
+        backbone: Fingerprint | None = None,
+    ) -> "Adapter":
+        """Return one adapter of a model (None: the active one); the tensors are those of the model, not copies.
+
+        Args:
+            backbone: its fingerprint, if it was taken before the weights were sharded over processes.
+        """
+        name = state_of(model).active if name is None else name
+        if name is None:
+            raise KronaError("No adapter is active. Pass the name of one.")
+        inserted = adapter_named(model, name)
+        config = AdapterConfig(
+            format=FORMAT,
+            branch=None if inserted.branch is None else class_path(inserted.branch),
+            branch_config=inserted.branch_config,
+            insertion=inserted.insertion,
+            backbone=backbone or take_fingerprint(model, trained=inserted.trained),
+            **({"notes": dict(notes)} if notes else {}),
+        )
+        return cls(config, {key: p.detach() for key, p in adapter_state(model, name).items()})
+
+    @classmethod
+    def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
+        """Read an adapter's file.
+
+        Args:
+            finite: raise an error for NaN and infinite values.
+
+        Raises:
+            KronaError: the file is damaged, not an adapter, or has a dtype that no weight has.
+        """
+        path = Path(path)
+        config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
+        for name, tensor in tensors.items():
+            if tensor.dtype not in DTYPES:
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                raise KronaError(f"{path} is damaged: {shortened(name)} is {dtype}, not a floating-point dtype.")
+            if finite and not bool(torch.isfinite(tensor).all()):
+                wrong = int((~torch.isfinite(tensor)).sum())
+                which = f"{wrong:,} of the {tensor.numel():,} values of {shortened(name)}"
+                raise KronaError(f"{path} is damaged: {which} are NaN or infinite.")
+        return cls(config, tensors, path)
+
+    def save(self, path: str | Path, *, write: Write = write_whole) -> None:
+        """Write the adapter's file, whole or not at all."""
+        tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
+        write(Path(path), lambda part: save_file(tensors, part, metadata=self.config.as_metadata()))
+
+    def insert(
+        self,
+        model: nn.Module,
+        *,
+        name: str = "default",
+        branch: Callable[..., nn.Module] | None = None,
+        other_backbone: bool = False,
+    ) -> None:
+        """Insert the adapter into its backbone and make it the active one.
+
+        On a backbone of the meta device only the adapter's tensors get values.
+
+        Args:
+            branch: the branches' class; None: the one that the file names, if it is of `krona.methods` or a YAML of
+                conf/method names it. No file has another module imported.
+            other_backbone: accept a backbone of the same shape with other weights.
+
+        Raises:
+            OtherBackboneError: the model is another backbone.
+            KronaError: the class may not be imported, or tensors and config do not fit. The model is untouched then.
+        """
+        config, what = self.config, self.path or "The adapter"
+        if branch is None and config.branch is not None:
+            branch = find(config.branch, f"{what}: its branch", "branch")
+        before = state_of(model).active if "krona" in model.__dict__ else None
+        try:
+            if config.backbone is not None:
+                trained = trained_by(model, branch, config.insertion)
+                require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
+            insert(model, branch, name=name, **config.insertion, **config.branch_config)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise KronaError(f"{what} has arguments that make no sense: {type(error).__name__}: {error}") from error
+        own = adapter_state(model, name)
+        try:
+            copy_into(own, dict(self.tensors))
+        except KronaError as error:
+            take_out(model, name)
+            if "krona" in model.__dict__:
+                activate(model, before)
+            raise KronaError(f"{what}: {error}") from error
+        if any(p.is_meta for p in own.values()):
+            self._replace_meta(model, own)
+
+    def _replace_meta(self, model: nn.Module, own: Mapping[str, Tensor]) -> None:
+        loaded = {id(p): nn.Parameter(self.tensors[key], requires_grad=False) for key, p in own.items()}
+        for module in model.modules():
+            for key, parameter in module._parameters.items():
+                module._parameters[key] = loaded.get(id(parameter), parameter)
+
+    @property
+    def file_bytes(self) -> int:
+        """The size of the file that `save` writes; also for tensors on the meta device."""
+        content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
+        offset = 0
+        for key, tensor in sorted(self.tensors.items()):
+            end = offset + tensor.nbytes
+            content[key] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [offset, end]}
+            offset = end
+        length = len(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode())
+        return 8 + (length + 7) // 8 * 8 + offset
+
+
+def class_path(branch: Callable[..., nn.Module]) -> str:
+    """Return a branch's class as a file names it."""
+    path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
+    if "<" in path or path.endswith("?"):
+        raise KronaError(f"A file cannot name {branch!r}. Use a class at the top level of a module.")
+    return path
+
+
+def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
+    """Return what ``read`` makes of a safetensors file. Raises KronaError if it is missing or cannot be read."""
+    try:
+        return read(path)
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} was not found.") from error
+    except (OSError, SafetensorError) as error:
+        raise KronaError(f"{path} can't be read as safetensors: {error}") from error

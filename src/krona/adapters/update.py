@@ -1,0 +1,176 @@
+"""The update of a layer: what an adapter adds to its weight, as a matrix, as low-rank factors and as a spectrum.
+
+At a place of several branches the update is that of all of them. Biases are not in it. Beside a layer it is the sum of
+the branches' matrices. After or before a layer the branches are a map M of its output or input: the update is M - 1,
+and the weight moves by (M - 1) W or W (M - 1).
+"""
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from krona.messages import KronaError
+from krona.methods.kronecker import Kronecker, kron_product
+from krona.methods.lokr import LoKr
+from krona.methods.lora import LoRA
+from krona.surgery.layers import matrix_of
+from krona.surgery.merging import add_update
+from krona.surgery.targets import widths_at
+from krona.surgery.trainable import rank_of_branches
+from krona.surgery.wrapper import Adapted
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The singular values of an update: (r) in fp64, the largest first, r being the highest rank of the update."""
+
+    values: Tensor
+
+    @property
+    def norm(self) -> float:
+        """‖ΔW‖, the Frobenius norm."""
+        return float(torch.linalg.vector_norm(self.values))
+
+    @property
+    def effective_rank(self) -> float | None:
+        """``exp(H(p))``, H being the entropy of ``p = σ / Σσ`` (Roy & Vetterli 2007, Definition 1); None for ΔW = 0."""
+        total = float(self.values.sum())
+        if not total > 0:
+            return None
+        p = self.values / total
+        return math.exp(-float(torch.special.xlogy(p, p).sum()))
+
+    @property
+    def stable_rank(self) -> float | None:
+        """``‖ΔW‖² / σ₁²``; None for ΔW = 0."""
+        largest = float(self.values.max()) if len(self.values) else 0.0
+        return float(((self.values / largest) ** 2).sum()) if largest > 0 else None
+
+
+@torch.no_grad()
+def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
+    """Return the spectrum of an adapter's update at a place. Needs no weight of the backbone; a magnitude is not in it.
+
+    Raises:
+        KronaError: a branch is not a matrix, or values are not finite.
+    """
+    branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
+    how, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
+    bound = rank_of_branches(adapted, name)
+    if not all(torch.isfinite(p).all() for p in branches.parameters()):
+        raise KronaError("its tensors have NaN or infinite values")
+    if how.placement == "parallel":
+        return Spectrum(_of_sum(list(branches), d_in, d_out)[:bound])
+    one = torch.eye(d_out if how.placement == "sequential" else d_in, dtype=torch.float64)
+    values = _of_matrix(add_update(one, [branch_matrix(branch) for branch in branches], how) - one)
+    if bound is not None and bound < min(d_in, d_out):  # else the map may be wider than the module's narrower side
+        values = values[:bound]
+    return Spectrum(values)
+
+
+@torch.no_grad()
+def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
+    """(d_out, d_in), fp32: the change of a linear layer's weight, a magnitude included.
+
+    Raises:
+        KronaError: a branch is not a matrix.
+    """
+    W = matrix_of(adapted.base).double()
+    matrices = [branch_matrix(branch).double() for branch in adapted.branches[name].children()]
+    tuned = add_update(W, matrices, adapted.places[name])
+    if name in adapted.magnitudes:
+        magnitude = adapted.magnitudes[name].get_parameter("magnitude").double()
+        tuned = magnitude[:, None] * tuned / torch.linalg.vector_norm(tuned, dim=1, keepdim=True)
+    return (tuned - W).float()
+
+
+def branch_matrix(branch: nn.Module) -> Tensor:
+    """(d_out, d_in): a branch without its bias. Raises KronaError if it is not linear in its input."""
+    matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
+    if matrix is None:
+        raise KronaError(f"{type(branch).__name__} is no matrix: it is not linear in its input, or adds a constant")
+    found: Tensor = matrix()
+    return found
+
+
+def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
+    """V (r, d_in) and U (d_out, r): ``U V`` is the sum of the branches, with their scales and without biases.
+
+    They are the exact factors of least rank that need no decomposition: ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where of
+    each factor's two one is the factor and the other the identity, has the rank ``min(a1, a2) · min(b1, b2)``.
+    Branches and terms stand side by side. Where that is more than the layer has, or where a branch has another form,
+    the whole update stands beside an identity.
+    """
+    pairs = [_factors(branch) for branch in branches]
+    if all(pair is not None for pair in pairs):
+        left = torch.cat([pair[0] for pair in pairs if pair is not None], dim=1)
+        right = torch.cat([pair[1] for pair in pairs if pair is not None], dim=0)
+        if left.shape[1] <= min(d_in, d_out):
+            return left.T, right.T
+    first, *others = [branch_matrix(branch) for branch in branches]
+    update: Tensor = sum(others, first)
+    one = torch.eye(min(d_in, d_out), dtype=update.dtype, device=update.device)
+    return (one, update) if d_in <= d_out else (update, one)
+
+
+def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
+    """(d_in, r) and (r, d_out) of a branch, if its form has such factors."""
+    if hasattr(branch, "low_rank"):
+        found: tuple[Tensor, Tensor] = branch.low_rank()
+        return found
+    if isinstance(branch, LoRA):
+        return branch.A, branch.scaling * branch.B
+    if isinstance(branch, LoKr):
+        W1, W2 = branch.factors()
+        one = (branch.w1_b.T, branch.w1_a.T) if branch.low_rank_w1 else _with_identity(W1.T)
+        two = (branch.w2_b.T, branch.w2_a.T) if branch.low_rank_w2 else _with_identity(W2.T)
+        return kron_product(one[0], two[0]), branch.scaling * kron_product(one[1], two[1])
+    if _is_sum_of_products(branch):
+        A, B = (p if p.dim() == 3 else p[None] for p in (branch.A, branch.scaling * branch.B))
+        pairs = [(_with_identity(a), _with_identity(b)) for a, b in zip(A, B, strict=True)]
+        left = torch.cat([kron_product(a[0], b[0]) for a, b in pairs], dim=1)
+        return left, torch.cat([kron_product(a[1], b[1]) for a, b in pairs], dim=0)
+    return None
+
+
+def _is_sum_of_products(branch: nn.Module) -> bool:
+    """Whether the branch's matrix is Σ A ⊗ B."""
+    return isinstance(branch, Kronecker) and branch.residual_scale is None and branch.non_linearity is None
+
+
+def _with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
+    one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
+    return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
+
+
+def _of_sum(branches: list[Any], d_in: int, d_out: int) -> Tensor:
+    """The singular values of the sum of the branches' matrices: of their factors, where that is less work."""
+    first = branches[0]
+    if len(branches) == 1 and isinstance(first, LoKr):
+        return _of_product(*first.factors(), first.scaling)
+    if len(branches) == 1 and _is_sum_of_products(first) and first.A.dim() == 2:
+        return _of_product(first.A, first.B, first.scaling)
+    V, U = low_rank(branches, d_in, d_out)
+    if 2 * len(V) > min(d_in, d_out):
+        return _of_matrix(U @ V)
+    (_, R), (_, S) = torch.linalg.qr(U, mode="r"), torch.linalg.qr(V.T, mode="r")
+    return _of_matrix(R @ S.T)
+
+
+def _of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
+    """The singular values of s · A ⊗ B: the products of those of A and B."""
+    products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(scaling * B))
+    return torch.sort(products.flatten(), descending=True).values
+
+
+def _of_matrix(M: Tensor) -> Tensor:
+    diagonal = M.diagonal()
+    if torch.equal(M, torch.diag(diagonal)):  # (IA)³: the SVD of an FFN's width squared would take minutes
+        return torch.sort(diagonal.abs(), descending=True).values
+    values: Tensor = torch.linalg.svdvals(M)
+    return values

@@ -1,0 +1,173 @@
+"""Adapter files: rebuilt from the header alone, whole or not at all, refused where they do not belong."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from krona import surgery
+from krona.adapters.adapter import Adapter, AdapterConfig
+from krona.messages import KronaError
+from krona.methods.lora import LoRA
+from tiny_t5 import disturb, inserted, logits, same_bits, snapshot, tiny_t5
+
+
+def saved(path: Path, name: str = "krona_b", **overrides: object) -> Path:
+    model = inserted(name, **overrides)
+    disturb(model)
+    Adapter.of(model, notes={"task": "rte"}).save(path)
+    return path
+
+
+def test_the_header_has_all_that_rebuilds_it(tmp_path: Path) -> None:
+    config = AdapterConfig.read(saved(tmp_path / "a.safetensors", bias=2, scaling=3.0))
+    assert config.notes == {"task": "rte"}
+    assert config.branch == "krona.methods.kronecker.Kronecker"
+    assert config.branch_config["bias"] == 2
+    assert config.insertion["modules_per_target"] == 2
+    assert config.backbone is not None
+    assert config.backbone.parameters == surgery.count(inserted("lora")).backbone
+
+
+def test_mode_and_size(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    mask = os.umask(0o077)
+    try:
+        saved(file)
+    finally:
+        os.umask(mask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    for name in ("krona_b", "compacter", "dora", "layer_norm", "bitfit"):
+        adapter = Adapter.of(inserted(name))
+        adapter.save(file)
+        assert file.stat().st_size == adapter.file_bytes
+
+
+def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = saved(tmp_path / "a.safetensors")
+    before = file.read_bytes()
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("krona.adapters.adapter.save_file", full_disk)
+    with pytest.raises(KronaError, match="No space left"):
+        Adapter.of(inserted("lora")).save(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_an_inactive_adapter_by_name_beside_another(tmp_path: Path) -> None:
+    model = inserted("krona")
+    disturb(model)
+    alone = logits(model)
+    surgery.insert(model, LoRA, target_modules=["q"], name="second")
+    Adapter.of(model, "default").save(tmp_path / "a.safetensors")
+    other = inserted("pa")
+    Adapter.load(tmp_path / "a.safetensors").insert(other, name="loaded")
+    assert torch.equal(logits(other), alone)
+    surgery.activate(other, "default")
+    surgery.take_out(other)
+    assert same_bits(snapshot(other), snapshot(tiny_t5()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_saved_from_a_model_that_keeps_no_copy(dtype: torch.dtype, tmp_path: Path) -> None:
+    model, other = tiny_t5().to(dtype), tiny_t5().to(dtype)
+    surgery.insert(model, LoRA, target_modules=["q"], reversible=False)
+    disturb(model)
+    Adapter.of(model).save(tmp_path / "a.safetensors")
+    Adapter.load(tmp_path / "a.safetensors").insert(other)
+    assert torch.equal(logits(other), logits(model))
+
+
+def test_saved_while_merged_and_loaded_into_bf16(tmp_path: Path) -> None:
+    model = inserted("krona")
+    disturb(model)
+    surgery.merge(model)
+    Adapter.of(model).save(tmp_path / "a.safetensors")
+    Adapter.load(tmp_path / "a.safetensors").insert(tiny_t5().to(torch.bfloat16))  # the same backbone, rounded
+
+
+def refused(path: Path, model: torch.nn.Module, words: list[str], **arguments: Any) -> None:
+    before, output = snapshot(model), logits(model)
+    flags = [(n, p.requires_grad) for n, p in model.named_parameters()]
+    with pytest.raises(KronaError) as caught:
+        Adapter.load(path).insert(model, name="loaded", **arguments)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert same_bits(snapshot(model), before)
+    assert torch.equal(logits(model), output)
+    assert [(n, p.requires_grad) for n, p in model.named_parameters()] == flags
+
+
+def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.safetensors")
+    refused(file, tiny_t5(seed=5), ["another backbone", "other_backbone=True"])
+    Adapter.load(file).insert(tiny_t5(seed=5), other_backbone=True)
+    refused(file, tiny_t5(d_ff=128), ["another shape"])
+    refused(file, tiny_t5(gated=True), ["another shape"])
+    refused(file, tiny_t5(num_layers=1), ["another shape"], other_backbone=True)
+    refused(file, inserted("lora", tiny_t5(seed=5)), ["another backbone"])
+
+
+def test_damaged_and_foreign_files(tmp_path: Path) -> None:
+    file, model = saved(tmp_path / "a.safetensors"), inserted("lora")
+    refused(tmp_path / "none.safetensors", model, ["none.safetensors was not found"])
+    altered = tmp_path / "altered.safetensors"
+    for content in (file.read_bytes()[:-100], b"no adapter"):
+        altered.write_bytes(content)
+        refused(altered, model, ["can't be read as safetensors"])
+    save_file({"x": torch.zeros(1)}, altered)
+    refused(altered, model, ["not an adapter of krona"])
+    config = AdapterConfig.read(file).model_dump()
+    for changes, words in [
+        ({"format": 2}, ["format 2"]),
+        ({"branch": "krona.methods.nowhere.Branch"}, ["nowhere"]),
+        ({"branch": "subprocess.Popen"}, ["subprocess.Popen", "conf/"]),
+        ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, ["in these weights"]),
+        ({"insertion": {**config["insertion"], "inner_residual": False}}, ["inner_residual=false"]),
+        ({"insertion": {**config["insertion"], "placement": 5}}, ["make no sense"]),
+    ]:
+        save_file(load_file(file), altered, {"krona": json.dumps(config | changes)})
+        refused(altered, model, words)
+
+
+def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:
+    class Own(LoRA):
+        pass
+
+    model = tiny_t5()
+    surgery.insert(model, Own, target_modules=["q"])
+    with pytest.raises(KronaError, match="top level of a module"):
+        Adapter.of(model)
+
+
+def test_the_same_adapter_is_the_same_bytes_with_notes_too(tmp_path: Path) -> None:
+    """safetensors writes several entries of a header in random order: all is in one entry."""
+    model, notes = inserted("lora"), {"run": "a", "task": "b", "more": "c"}
+    files = [tmp_path / f"{i}.safetensors" for i in range(8)]
+    for file in files:
+        Adapter.of(model, notes=notes).save(file)
+    assert len({file.read_bytes() for file in files}) == 1
+    assert AdapterConfig.read(files[0]).notes == notes
+
+
+@pytest.mark.parametrize("wrong", ["nan", "inf", "int32"])
+def test_a_value_or_dtype_that_no_weight_has_is_named(wrong: str, tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.safetensors")
+    metadata, tensors = AdapterConfig.read(file).as_metadata(), load_file(file)
+    name = sorted(tensors)[1]
+    if wrong == "int32":
+        tensors[name] = tensors[name].to(torch.int32)
+        message = f"{name} is int32"
+    else:
+        tensors[name].view(-1)[1] = float(wrong)
+        message = f"1 of the {tensors[name].numel():,} values of {name} are NaN or infinite"
+    save_file(tensors, file, metadata=metadata)
+    with pytest.raises(KronaError, match=f"a.safetensors is damaged: {message}"):
+        Adapter.load(file)

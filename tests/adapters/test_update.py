@@ -1,0 +1,201 @@
+"""Updates, their spectra and what an adapter learned: against plain algebra; nothing about the model changes by it."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from krona import surgery
+from krona.adapters.measure import measure_updates
+from krona.adapters.update import Spectrum, spectrum, weight_update
+from krona.messages import KronaError
+from krona.methods.ia3 import IA3
+from krona.methods.kronecker import Kronecker
+from krona.methods.lora import LoRA
+from krona.surgery.activation_capture import watched
+from tiny_t5 import batch, disturb, inserted, logits, tiny_t5
+
+
+def moved(name: str, **changes: Any) -> Any:
+    model = inserted(name, **changes)
+    disturb(model)
+    return model
+
+
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("krona", {"kron_factors": [[16, 8]]}),
+    ("krona", {"kron_factors": [[16, 8]], "terms": 2, "scaling": 3.0}),
+    ("krona", {"modules_per_target": 2, "kron_factors": [[4, 8]]}),
+    ("krona_b", {}),
+    ("krona_b_res", {"residual": "sigmoid"}),
+    ("lora", {"rank": 1}),
+    ("lora", {"rank": 5, "scaling": 2.0}),
+    ("lora", {"rank": 50}),
+    ("lora", {"rank": 3, "placement": "sequential"}),
+    ("lora", {"rank": 3, "placement": "before", "modules_per_target": 2}),
+    ("dora", {"rank": 4}),
+    ("lokr", {"rank": 2, "decompose_both": True}),
+    ("ia3", {}),
+    ("miss", {}),
+    ("monarch", {}),
+    ("c3a", {}),
+]
+
+
+@torch.no_grad()
+def branches_map(at: Any) -> np.ndarray:
+    """A place's update in fp64, from what the branches do with an identity."""
+    way, (d_in, d_out) = at.places["default"], surgery.widths(at.base)
+    branches = at.branches["default"].double()
+    x = torch.eye(d_out if way.placement == "sequential" else d_in, dtype=torch.float64)
+    if way.placement == "parallel":
+        return np.sum([(branch(x) - branch(torch.zeros_like(x[:1]))).numpy() for branch in branches], axis=0)
+    h = x
+    for branch in branches:
+        h = h + branch(h) if way.inner_residual else branch(h)
+    return (h - x).numpy()
+
+
+@pytest.mark.parametrize(("method", "changes"), CASES)
+def test_spectra_are_numpys(method: str, changes: dict[str, Any]) -> None:
+    for _, at in surgery.adapted_modules(moved(method, **changes)):
+        found, M = spectrum(at), branches_map(at)
+        sigma = np.linalg.svd(M, compute_uv=False)
+        rank = len(found.values)
+        assert np.linalg.matrix_rank(M, tol=1e-10 * sigma[0]) <= rank <= min(M.shape)
+        assert np.abs(found.values.numpy() - sigma[:rank]).max() <= 1e-6 * sigma[0]
+        p = sigma / sigma.sum()
+        p = p[p > 1e-14]
+        assert found.norm == pytest.approx(np.linalg.norm(M), rel=1e-6)
+        assert found.effective_rank == pytest.approx(np.exp(-(p * np.log(p)).sum()), rel=1e-5)
+        assert found.stable_rank == pytest.approx((np.linalg.norm(M) / sigma[0]) ** 2, rel=1e-6)
+
+
+def test_equal_single_and_no_singular_values_have_known_ranks() -> None:
+    flat, single = Spectrum(torch.full((7,), 0.3).double()), Spectrum(torch.tensor([2.0, 0.0, 0.0]).double())
+    assert (flat.effective_rank, flat.stable_rank) == (pytest.approx(7), pytest.approx(7))
+    assert (single.effective_rank, single.stable_rank, single.norm) == (1, 1, 2)
+    none = Spectrum(torch.zeros(3).double())
+    assert (none.effective_rank, none.stable_rank, none.norm) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("branch", "arguments"),
+    [
+        (LoRA, {"target_modules": ["q"], "rank": 2, "magnitude": True}),
+        (IA3, {"target_modules": ["q", "wo"], "placement": ["sequential", "before"], "inner_residual": False}),
+        (Kronecker, {"target_modules": ["q"], "kron_factors": [[8, 4]], "bias": 2, "modules_per_target": 2}),
+        (LoRA, {"target_modules": ["o"], "rank": 2, "placement": "sequential", "modules_per_target": 2}),
+        (LoRA, {"target_modules": ["o"], "rank": 2, "placement": "before", "modules_per_target": 2}),
+    ],
+)
+@torch.no_grad()
+def test_a_weights_update_is_what_the_layer_does_less_what_its_weight_does(
+    branch: Any, arguments: dict[str, Any]
+) -> None:
+    model = tiny_t5()
+    surgery.insert(model, branch, **arguments)
+    disturb(model, by=0.3)
+    for _, at in surgery.adapted_modules(model):
+        x, nothing = torch.eye(at.base.in_features), torch.zeros(1, at.base.in_features)
+        D = (at(x) - at(nothing)).T - at.base.weight
+        torch.testing.assert_close(weight_update(at), D, rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def expected_drift(model: Any) -> dict[str, float]:
+    """By place, from the matrices of the branches and what the layers really get and give."""
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    handles = []
+    for path, adapted in surgery.adapted_modules(model):
+        place = surgery.public_name(path)
+
+        def look(module: Any, args: Any, output: Any, place: str = place) -> None:
+            seen.setdefault(place, (args[0].double(), output.double()))
+
+        before = adapted.places["default"].placement == "before"
+        handles.append((adapted if before else adapted.base).register_forward_hook(look))
+    logits(model)
+    for handle in handles:
+        handle.remove()
+    found = {}
+    for path, adapted in surgery.adapted_modules(model):
+        place, how = surgery.public_name(path), adapted.places["default"]
+        D: Any = sum(branch.delta().double() for branch in adapted.branches["default"])
+        x, y = seen[place]
+        if how.placement == "parallel":
+            change, plain = x @ D.T, y
+        else:
+            E = D if how.inner_residual else D - torch.eye(len(D), dtype=torch.float64)
+            plain = x if how.placement == "before" else y
+            change = plain @ E.T
+        found[place] = float(change.square().sum() / plain.square().sum())
+    return found
+
+
+@pytest.mark.parametrize("method", ["lora", "ia3", "krona"])
+def test_drift_and_means(method: str) -> None:
+    changes = {"kron_factors": [[8, 4], [8, 16]]} if method == "krona" else {}
+    model = moved(method, **changes)
+    found = measure_updates(model, lambda: model(**batch()))
+    assert found is not None
+    expected = expected_drift(model)
+    assert found["by_place"].keys() == expected.keys()
+    for place, drift in expected.items():
+        assert found["by_place"][place]["drift"] == pytest.approx(drift, rel=2e-3)
+    path, adapted = next(iter(surgery.adapted_modules(model)))
+    one, measured = found["by_place"][surgery.public_name(path)], spectrum(adapted)
+    for key in ("norm", "effective_rank", "stable_rank"):
+        assert one[key] == pytest.approx(getattr(measured, key), rel=1e-3)
+    every = found["by_place"].values()
+    assert found["norm"] == pytest.approx(sum(one["norm"] ** 2 for one in every) ** 0.5, rel=1e-3)
+    assert found["drift"] == pytest.approx(np.mean([one["drift"] for one in every]), rel=1e-3)
+    assert found["places"] == len(every)
+
+
+def test_branches_that_are_not_a_matrix_have_a_drift() -> None:
+    model = moved("adapter")
+    found = measure_updates(model, lambda: model(**batch()))
+    assert found is not None
+    assert found["drift"] > 0
+    assert (found["norm"], found["effective_rank"], found["stable_rank"]) == (None, None, None)
+    for method, changes in (("adapter", {}), ("krona_b", {"non_linearity": "relu"})):
+        _, adapted = next(iter(surgery.adapted_modules(moved(method, **changes))))
+        with pytest.raises(KronaError, match="no matrix"):
+            spectrum(adapted)
+
+
+def test_branches_before_a_module_move_its_input() -> None:
+    model = moved("lora", target_modules=["q"], placement="before")
+    inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
+    with watched(model, lambda name, plain, whole: inputs.append((plain, whole))):
+        logits(model)
+    adapted = next(adapted for _, adapted in surgery.adapted_modules(model))
+    x, whole = inputs[0]
+    torch.testing.assert_close(whole, x + x @ adapted.branches["default"][0].delta().T)
+
+
+def test_without_branches_nothing_is_measured() -> None:
+    for name in ("untuned", "full"):
+        model = inserted(name)
+        assert measure_updates(model, lambda model=model: model(**batch())) is None  # type: ignore[misc]
+
+
+def test_measuring_changes_nothing() -> None:
+    model = moved("dora")
+    before, state = logits(model), torch.get_rng_state()
+    measure_updates(model, lambda: model(**batch()))
+    assert torch.equal(logits(model), before)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_what_a_watch_returns_goes_on() -> None:
+    model = moved("lora")
+    with watched(model, lambda name, plain, whole: plain):
+        found = logits(model)
+    for _, adapted in surgery.adapted_modules(model):
+        for branch in adapted.branches["default"]:
+            branch.B.data.zero_()
+    torch.testing.assert_close(found, logits(model))
