@@ -196,7 +196,7 @@ def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: 
     rows = [["It rains.", "It is wet."]]
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")
-    shared.values_of("backbone").clear()
+    shared.cache_for("backbone").clear()
     with pytest.raises(KronaError, match=r"its backbone is not at .*here: name its folder: --backbone FOLDER"):
         load(folder)
     assert load(folder, backbone=moved).predict(rows) == expected
@@ -235,10 +235,10 @@ FORGERIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "no arguments": ("entry", lambda e: e.update(branch_config=[]), "no usable `krona` entry"),
     "a huge rank": ("entry", lambda e: e["branch_config"].update(rank=10**9), "rank=1000000000"),
     "no backbone": ("entry", lambda e: e.update(backbone={}), "no usable `krona` entry"),
-    "no class of ours": ("entry", lambda e: e.update(branch="krona.methods.lora.torch"), "is no branch"),
+    "no class of ours": ("entry", lambda e: e.update(branch="krona.methods.lora.torch"), "is a module, not a class"),
     "nothing": ("note", lambda n: n.clear(), "`krona_run` makes no sense"),
-    "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` makes no sense: seed is 'one'"),
-    "a length in words": ("note", lambda n: n.update(max_source_length="x"), "max_source_length is 'x'"),
+    "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` makes no sense: seed: "),
+    "a length in words": ("note", lambda n: n.update(max_source_length="x"), "max_source_length: "),
     "targets": ("note", lambda n: n.update(targets=5), "`krona_run` makes no sense"),
     "columns": ("note", lambda n: n["task"].update(columns=5), "columns must be a list of words"),
     "a backbone": ("note", lambda n: n.update(backbone=5), "`krona_run` makes no sense"),
@@ -260,7 +260,7 @@ def test_a_class_that_a_file_names_is_not_imported(rte: Path, tmp_path: Path, mo
     for branch in ("evil_branch.Branch", "os.system"):
         change = methodcaller("update", branch=branch)
         file = forged(rte / "adapter.safetensors", tmp_path / "a.safetensors", entry=change)
-        with pytest.raises(KronaError, match=rf"its branch is {branch}.*no YAML of conf/method names"):
+        with pytest.raises(KronaError, match=rf"its branch='{branch}' is named by a file.*nothing was imported"):
             load(file)
     assert not (tmp_path / "here").exists()
 
@@ -304,7 +304,7 @@ def test_files_that_are_no_adapters(rte: Path, tmp_path: Path) -> None:
         load(tmp_path / "torch.pt")
     assert not (tmp_path / "sprung").exists()
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(KronaError, match="is no adapter of this project"):
+    with pytest.raises(KronaError, match="is not an adapter of krona"):
         load(tmp_path / "foreign.safetensors")
     without = load_file(rte / "adapter.safetensors")
     without.popitem()

@@ -9,7 +9,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from krona.config import check
@@ -46,6 +46,9 @@ class Origin:
         try:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
+        except ValidationError as error:
+            problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+            raise KronaError(f"{what} makes no sense: {'; '.join(problems)}") from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise KronaError(f"{what} makes no sense: {error}") from error
         return origin
