@@ -31,9 +31,10 @@ from krona.outputs.result import Result, now
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed
-from krona.training.learner import Learner, Plan
+from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.measures import load_held_out, measure_forgetting, measure_updates, require_finite
+from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows, load_splits, prepare_rows, shared_splits

@@ -14,6 +14,7 @@ from krona.backbones.families.family import (
     Architecture,
     Batch,
     Family,
+    decode_greedily,
     log_likelihood,
     padded,
     padded_sources,
@@ -162,25 +163,16 @@ class Decoder(Family):
         ids = self._greedy(model, batch["input_ids"], mask, steps=longest, first=source)
         return self.decode_labels(ids), torch.stack(scores, 1)
 
-    @torch.no_grad()
     def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
-        """(B, S) → (B, at most ``steps``): as ``model.generate(do_sample=False)``; ended rows go on with the end.
+        """Decode the answers to sources; ``first``: the model's output for the sources, if it is known."""
 
-        ``first``: the model's output for the sources, if it is there already.
-        """
-        place, cache = positions(mask), None
-        ended = torch.zeros_like(input_ids[:, :1], dtype=torch.bool)
-        tokens: list[Tensor] = []
-        for _ in range(steps):
-            step = self._step(model, input_ids, mask, place, cache) if first is None else first
-            cache, first = step[CACHE], None
-            input_ids = step.logits[:, -1:].argmax(-1).masked_fill(ended, self.eos)  # (B, 1)
-            tokens.append(input_ids)
-            ended = ended | (input_ids == self.eos)
-            if bool(ended.all()):
-                break
-            mask, place = torch.cat([mask, torch.ones_like(input_ids)], 1), place[:, -1:] + 1
-        return torch.cat(tokens, dim=1)
+        def step(ids: Tensor, cache: Any) -> Any:
+            nonlocal mask
+            if cache is not None:
+                mask = torch.cat([mask, torch.ones_like(ids)], 1)
+            return self._step(model, ids, mask, positions(mask)[:, -ids.shape[1] :], cache)
+
+        return decode_greedily(step, input_ids, eos=self.eos, pad=self.eos, steps=steps, first=first)
 
     def _step(self, model: Any, ids: Tensor, mask: Tensor, place: Tensor, cache: Any, *, logits: int = 1) -> Any:
         inputs = {"input_ids": ids, "attention_mask": mask, "position_ids": place, CACHE: cache}
