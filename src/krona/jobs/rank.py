@@ -1,4 +1,4 @@
-"""One rank of a run, started by `krona.jobs.start_ranks`: ``python -m krona.jobs.rank SPEC_FILE OUTCOME_FILE``."""
+"""Run one rank, started by `krona.jobs.start_ranks`: ``python -m krona.jobs.rank SPEC_FILE OUTCOME_FILE``."""
 
 import os
 import pickle

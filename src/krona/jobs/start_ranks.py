@@ -1,7 +1,11 @@
-"""The ranks of one run on this machine, started and watched (``trainer.devices=4``).
+"""Start the ranks of one run on this machine and watch them (``trainer.devices=4``).
 
-The watching process is no rank. It starts one process per device and passes each the run's config in a file, so a sweep
-is launched once. It can end all ranks when one has died, while a rank may wait in a GPU's exchange for ever.
+The watching process is not a rank. It starts one process per device and passes each the run's config in a file, so a
+sweep is launched once. It can end all ranks when one has died, while a rank may wait in a GPU's exchange for ever.
+
+torch.distributed.run does not replace it: when a rank is killed, its agent sends SIGTERM to rank 0 while that records
+what happened, and ranks outlive an agent that is killed. Ranks that torchrun or srun started are supported
+(`krona.training.ranks`).
 """
 
 import os
