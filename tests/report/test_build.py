@@ -128,6 +128,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
         build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
 
 
+@pytest.mark.slow
 def test_a_thousand_runs_are_read_in_two_seconds(tmp_path):
     write_thousand(tmp_path)
     begin = time.process_time()  # other work on the machine does not count
