@@ -105,7 +105,7 @@ def test_rows_of_one_budget_and_many_ranks_are_drawn_against_rank(tmp_path):
     for result, rank in zip(results, (4, 9, 144, 576), strict=True):
         result.trainable_params = 8_000
         result.provenance["update_rank"] = rank
-        result.learned = {"effective_rank": rank / 2, "stable_rank": 1.0, "norm": 1.0, "drift": 1.0, "places": {}}
+        result.learned = {"effective_rank": rank / 2, "stable_rank": 1.0, "norm": 1.0, "drift": 1.0, "places": 1}
     write_all(tmp_path, results)
     shown = words(svg := drawn(tmp_path))
     assert {"highest rank of the update, log.", "effective rank of the update, log."} <= set(shown)
