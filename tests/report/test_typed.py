@@ -21,7 +21,12 @@ def ids_of(overrides, composer):
 
 @pytest.mark.parametrize(
     ("number", "typed"),
-    [(1, ["method=full,krona,pa", "task=rte,stsb"]), (6, []), (7, ["profile=demo", "task=sample_rte,sample_mnli"]), (9, [])],
+    [
+        (1, ["method=full,krona,pa", "task=rte,stsb"]),
+        (6, []),
+        (7, ["profile=demo", "task=sample_rte,sample_mnli"]),
+        (9, []),
+    ],
 )
 def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
     with hydra_session():
