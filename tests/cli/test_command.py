@@ -62,7 +62,7 @@ def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -
 def test_a_mistake_is_one_line_on_stderr(tmp_path: Path) -> None:
     done = train(tmp_path / "outputs", "method=full", "method.rank=3")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: method.rank: the method full has no rank, it puts no branch in\n"
+    assert done.stderr == "error: method.rank: the method full has no rank: it has no branch\n"
 
 
 def test_a_sweep_goes_on_past_its_failures_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
