@@ -198,13 +198,6 @@ def test_a_part_of_a_batch_is_no_larger_than_the_batch(configs: dict[str, Any]) 
         checked(configs["krona"], {"batch_size": 8, "micro_batch_size": 9})
 
 
-@pytest.mark.parametrize("other", [{"strategy": "fsdp"}, {"gradient_checkpointing": True}])
-def test_compile_excludes_some_settings(other: dict[str, Any], configs: dict[str, Any]) -> None:
-    changes = {"trainer.compile": True, **{f"trainer.{key}": value for key, value in other.items()}}
-    with pytest.raises(KronaError, match=f"^trainer.compile=true and trainer.{next(iter(other))}="):
-        checked(configs["krona"], changes)
-
-
 def test_the_placement_is_that_of_insert() -> None:
     of_insert = asdict(surgery.InsertOptions())
     del of_insert["head"]
