@@ -107,7 +107,9 @@ def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
         return s.Scheduler()  # the default is not imported: transformers takes seconds
     found = _find_of_lightning(target, "scheduler._target_", "scheduler", own=own)
     if "optimizer" not in parameters(found):
-        raise KronaError(f"scheduler._target_={target!r} takes no optimizer. Use a schedule of torch or transformers.")
+        raise KronaError(
+            f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
+        )
     problems = argument_problems(found, "scheduler.", arguments, without=("optimizer",), filled_in=SCHEDULE_ARGUMENTS)
     Problems(problems).raise_all()
     return s.Scheduler(target=str(target), arguments=arguments)

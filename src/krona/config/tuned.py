@@ -32,53 +32,13 @@ class Tuned:
     note: str
 
 
-def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
-    """The best values among runs that differ from ``config`` only in what the search varied and in the seed.
-
-    ``studies`` limits the studies, of this method and of the methods it is compared with; empty: all of them.
-
-    Raises:
-        KronaError: there is no such search, several studies fit, or another method's search had more trials.
-    """
-    found = _studies(config, outputs, studies)
-    own = _own(config, found)
-    if own is not None:
-        swept = {} if studies else _swept(config, _trials(outputs))
-        return _of_study(own, config, {**swept, **_longest(found)})
-    if studies:
-        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_wanted(config)}")
-    return _of_sweep(config, outputs, _longest(found))
-
-
-def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
-    """A config without the keys that the search varies, ``without``, and without what says how they were chosen."""
-    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
-    for name in ("method.fit_factors", "optimizer.lr", *without):
-        group, _, key = name.partition(".")
-        if key:
-            kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
-    return canonical(kept)
-
-
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two configs, of any methods, have the same task, data and backbone."""
-    return all(canonical(one[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone"))
-
-
-def _wanted(config: Mapping[str, Any]) -> str:
-    return f"{config['method']['name']} on {config['task']['name']} with these settings"
-
-
-# ---- a study of `krona tune` -------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Study:
-    """A study's best trial: what it set, and the whole config of its run."""
+    """A study's best trial: what it set, its dev score, and the config of its run."""
 
     name: str
     overrides: tuple[str, ...]  # key=value
-    score: float  # on dev
+    score: float
     trials: int
     config: Mapping[str, Any]
 
@@ -93,32 +53,78 @@ class _Study:
         return tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
 
 
-def _studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[_Study]:
-    """The studies of all methods on the config's task, data and backbone; with ``names``, only these.
+def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = ()) -> Tuned:
+    """Return the best values among runs that differ from ``config`` only in what the search varied and in the seed.
+
+    ``studies`` limits the studies, of this method and of the methods it is compared with; empty: all of them.
 
     Raises:
-        KronaError: there is no study of such a name, or one of the config's own method has no finished trial yet.
+        KronaError: there is no such search, several studies fit, or another method's search had more trials.
     """
-    there = study_files(outputs)
+    method = config["method"]["name"]
+    found = _find_studies(config, outputs, studies)
+    swept = [] if studies else _swept_runs(config, outputs)
+    longest = {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
+    counts = {**Counter(run.method for run in swept), **longest}
+    own = _own_study(config, found)
+    if own is not None:
+        _require_equal_trials({**counts, method: own.trials}, config, study=own.name)
+        return _values_of(own)
+    if studies:
+        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_wanted(config)}")
+    scores = _scores_by_rate(config, swept)
+    counts[method] = sum(len(each) for each in scores.values())
+    most = max(counts, key=lambda name: counts[name])
+    _require_equal_trials(counts, config, study=default_name(config) if most in longest else None)
+    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # a tie goes to the smaller rate
+    return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
+
+
+def comparable(config: Mapping[str, Any], *, without: Iterable[str] = ()) -> Any:
+    """Return a config without the keys of the search, ``without``, and without what says how they were chosen."""
+    kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *without)}
+    for name in ("method.fit_factors", "optimizer.lr", *without):
+        group, _, key = name.partition(".")
+        if key:
+            kept[group] = {inner: value for inner, value in dict(kept[group]).items() if inner != key}
+    return canonical(kept)
+
+
+def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two configs, of any methods, have the same task, data and backbone."""
+    return all(canonical(one[group], group) == canonical(other[group], group) for group in ("task", "data", "backbone"))
+
+
+def _wanted(config: Mapping[str, Any]) -> str:
+    return f"{config['method']['name']} on {config['task']['name']} with these settings"
+
+
+def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[_Study]:
+    """Return the studies of all methods on the config's task, data and backbone; with ``names``, only these.
+
+    Raises:
+        KronaError: a named study was not found, or one of the config's own method has no finished trial yet.
+    """
+    files = study_files(outputs)
     for name in names:
-        if name not in there:
-            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, sorted(there))}")
-    here = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
+        if name not in files:
+            raise KronaError(f"recipe=tuned/{name}: there is no such study; {did_you_mean(name, sorted(files))}")
+    own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
-    for name in names or sorted(there):
-        study = read_study(there[name])
+    for name in names or sorted(files):
+        study = read_study(files[name])
         if study.best is None or study.best.value is None:
-            if study.base.startswith(f"{here} seed "):
+            if study.base.startswith(f"{own} seed "):
                 raise no_best(study)
             continue
         made_with = RunFolder(outputs / study.best.run_id).read().config
-        if _alike(made_with, config):
+        if _have_same_data(made_with, config):
             found.append(_Study(name, study.best.overrides, study.best.value, len(study.trials), made_with))
     return found
 
 
-def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
-    """The study of the config's method and settings. Raises KronaError where it is not the only one."""
+def _own_study(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
+    """Return the study of the config's method and settings. Raise `KronaError` where there are several."""
     fitting = [
         one
         for one in found
@@ -134,55 +140,41 @@ def _own(config: Mapping[str, Any], found: Sequence[_Study]) -> _Study | None:
     return fitting[0] if fitting else None
 
 
-def _of_study(own: _Study, config: Mapping[str, Any], others: Mapping[str, int]) -> Tuned:
-    _same_number({**others, own.method: own.trials}, config, study=own.name)
-    keys = dict.fromkeys((*own.varied, "optimizer.lr"))
-    values = {key: reduce(getitem, key.split("."), own.config) for key in keys}
+def _values_of(study: _Study) -> Tuned:
+    keys = dict.fromkeys((*study.varied, "optimizer.lr"))
+    values = {key: reduce(getitem, key.split("."), study.config) for key in keys}
     if named := next((key for key, value in values.items() if "_target_" in f"{key} {value!r}"), None):
-        raise KronaError(f"recipe=tuned: the study {own.name} sets {named}, a class: a study's file may name none")
-    took, trials = " ".join(own.overrides), amount(own.trials, "trial")
-    return Tuned(values, f"recipe=tuned took {took}, the best of {trials} on dev ({own.score:.2f}), study {own.name}")
+        raise KronaError(f"recipe=tuned: the study {study.name} sets {named}, a class: a study's file may name none")
+    best_of = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
+    return Tuned(values, f"recipe=tuned took {' '.join(study.overrides)}, {best_of}")
 
 
-def _longest(found: Sequence[_Study]) -> dict[str, int]:
-    """How many trials each method's longest study has."""
-    return {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
+def _swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
+    """Return the finished runs of the sweep, of all methods, on the config's task, data and backbone."""
+    found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
+    return [one for one in found if one.config.get("sweep") == SWEEP and _have_same_data(one.config, config)]
 
 
-# ---- sweeps=learning_rates ---------------------------------------------------------------------------------------
-
-
-def _of_sweep(config: Mapping[str, Any], outputs: Path, studied: Mapping[str, int]) -> Tuned:
-    """The rate with the best mean dev score over seeds; a tie goes to the smaller."""
+def _scores_by_rate(config: Mapping[str, Any], swept: Sequence[Result]) -> dict[float, list[float]]:
+    """Return the dev scores of each rate, one for each seed. Raise `KronaError` for unequal numbers, or for none."""
     method, task = config["method"]["name"], config["task"]["name"]
-    wanted = comparable(config)
     scores: dict[float, list[float]] = defaultdict(list)
-    trials = _trials(outputs)
-    for trial in trials:
-        if comparable(trial.config) == wanted:
-            scores[float(trial.config["optimizer"]["lr"])].append(float(trial.dev["choice"]))  # type: ignore[index]
-    again = f"python train.py -m sweeps={SWEEP} method={method} task={task} …"
+    for run in swept:
+        if comparable(run.config) == comparable(config):
+            scores[float(run.config["optimizer"]["lr"])].append(float(run.dev["choice"]))  # type: ignore[index]
     if not scores:
         raise KronaError(
-            f"recipe=tuned: no run of sweeps={SWEEP} is done for {_wanted(config)}, and no study "
-            f"of them: {again} makes the first, krona tune method={method} task={task} … the second"
+            f"recipe=tuned: no run of sweeps={SWEEP} is done for {_wanted(config)}, and no study of them: "
+            f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the first, "
+            f"krona tune method={method} task={task} … the second"
         )
-    counts = {lr: len(found) for lr, found in scores.items()}
+    counts = {lr: len(each) for lr, each in scores.items()}
     if len(set(counts.values())) > 1:
         raise KronaError(
             f"recipe=tuned: the rates of {method} on {task} have unequal numbers of seeds ({counts}): run "
             f"sweeps={SWEEP} to its end"
         )
-    others = {**_swept(config, trials), **studied, method: sum(counts.values())}
-    longest = max(others, key=lambda name: others[name])
-    _same_number(others, config, study=default_name(config) if longest in studied else None)
-    lr = min(scores, key=lambda one: (-fmean(scores[one]), one))
-    return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
-
-
-def _trials(outputs: Path) -> list[Result]:
-    found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
-    return [one for one in found if one.config.get("sweep") == SWEEP]
+    return scores
 
 
 def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
@@ -193,27 +185,19 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
     return note + (f"; it is the {edge} that was tried" if edge and len(scores) > 1 else "")
 
 
-def _swept(config: Mapping[str, Any], trials: Sequence[Result]) -> dict[str, int]:
-    """How many runs of the sweep each method has on this task, these data and this backbone."""
-    return Counter(trial.method for trial in trials if _alike(trial.config, config))
-
-
-# ---- the same number of trials for each method -------------------------------------------------------------------
-
-
-def _same_number(trials: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
+def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
     """Raise where another method had more trials: the comparison would be unfair.
 
     ``study``: the study to continue for the missing trials; None: the sweep.
     """
     method, task = config["method"]["name"], config["task"]["name"]
-    most = max(trials.values())
-    if trials[method] == most:
+    most = max(counts.values())
+    if counts[method] == most:
         return
-    other = next(name for name in trials if trials[name] == most)
+    other = next(name for name in counts if counts[name] == most)
     way_out = f"python train.py -m sweeps={SWEEP} method={method} task={task} … makes the missing ones"
     if study is not None:
         named = f" --study {study}" if study != default_name(config) else ""
         way_out = f"krona tune method={method} task={task} …{named} --trials {most} makes as many"
-    numbers = f"{method} had {amount(trials[method], 'trial')}, {other} had {most}"
+    numbers = f"{method} had {amount(counts[method], 'trial')}, {other} had {most}"
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison needs equal numbers: {way_out}")
