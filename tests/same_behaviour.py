@@ -33,7 +33,7 @@ BENCH = (
 COMMANDS = f"""
 imports | docs/surgery.md
 krona table 1 --dry-run | krona table 1 --dry-run profile=demo method=krona,pa
-krona table 9 --dry-run --plan --json --card a100_80gb --efficiency 0.3
+krona table 9 --dry-run --plan --json
 train.py method=krona_b_res task=mnli --cfg job | train.py -m sweeps=table5 --cfg job
 krona params | krona params --backbone t5_large --json method=krona,adapter | krona shapes 768 768 --json
 train.py -m method=glob(*) {RTE}

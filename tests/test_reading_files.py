@@ -80,7 +80,7 @@ def said(*command: str) -> tuple[int, str]:
 def test_commands_that_read_results_alone(poisoned: SimpleNamespace) -> None:
     for command in (
         ["status"], ["report"], ["report", "--format", "html"], ["report", "--table", "1"],
-        ["diff", poisoned.run, poisoned.run], ["dashboard", "--folder", str(poisoned.out)],
+        ["diff", poisoned.run, poisoned.run], ["dashboard", "--folder", str(poisoned.out)], PLAN,
     ):  # fmt: skip
         code, text = said(*command)
         assert code == 0 or "no run in" in text, (command, text)  # the dashboard shows runs with a tracker
@@ -107,11 +107,6 @@ def test_commands_that_read_an_adapter(poisoned: SimpleNamespace) -> None:
         assert code == 1, (command, text)
         assert "adapter.safetensors" in text, command
         assert "evil_module.Thing" in text, command
-
-
-def test_a_plan_names_the_result_that_it_leaves_out(poisoned: SimpleNamespace) -> None:
-    _, text = said(*PLAN)
-    assert f"{poisoned.run}/result.json is left out: method._target_='evil_module.Thing' is named by a file" in text
 
 
 @pytest.mark.parametrize(("sweep", "named"), [("x", "os.system"), ("y", "evil_module.Thing")])

@@ -34,7 +34,6 @@ RUNS = {
     "factor_shapes": 16,
     "ranks": 10,
     "seeds": 5,
-    "calibration": 2,
     "learning_rates": 72,
     "biases": 4,
     "scalings": 30,
@@ -171,11 +170,12 @@ def test_the_plan_tells_how_far_each_run_is(tmp_path: Path) -> None:
     waiting = plan.plan(overrides, outputs=tmp_path)
     assert [run.state for run in waiting] == ["waiting"] * 4
     first, second, third, _ = (run.run_id for run in waiting)
-    write_result(tmp_path / first, finished(first))
-    failed = finished(second)
+    config = waiting[0].config
+    write_result(tmp_path / first, finished(first, config=config))
+    failed = finished(second, config=config)
     failed.status, failed.error = "failed", "it broke"
     write_result(tmp_path / second, failed)
-    running = finished(third)
+    running = finished(third, config=config)
     running.status, running.progress = "running", {"epoch": 1, "step": 5, "steps": 10}
     write_result(tmp_path / third, running)
     claim = {"host": os.uname().nodename, "pid": os.getpid(), "token": "x"}

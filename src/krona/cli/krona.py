@@ -91,35 +91,25 @@ def table(
     overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: profile=demo seed=0,1,2")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="list the runs and their time, start none")] = False,
     form: Annotated[str, typer.Option("--format", help=", ".join(FORMATS))] = "terminal",
-    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: hours, memory, disk and cost")] = False,
-    card: Annotated[
-        str | None, typer.Option(help="with --plan: a GPU of conf/cards.yaml; default: this machine")
-    ] = None,
-    price: Annotated[
-        float | None, typer.Option(min=0, help="with --plan: dollars per hour; default: the card's")
-    ] = None,
-    efficiency: Annotated[float | None, typer.Option(help="with --plan: fraction of the card's peak speed")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="with --dry-run: the expected time of each task")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="with --plan: all runs as JSON")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
     """Run the missing runs of a table of the paper, then print it with the paper's numbers beside ours."""
+    from krona.sweeps import estimate
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
 
     wanted = sweeps.of_table(number, overrides or [])
-    if plan and not dry_run:
-        raise KronaError("--plan needs --dry-run, which starts nothing")
-    if not plan and (as_json or (card, price, efficiency) != (None, None, None)):
-        raise KronaError("--json, --card, --price and --efficiency need --dry-run --plan")
-    if plan:
-        from krona.sweeps.planning import command
-
-        planned = command.plan_sweep(wanted, outputs=paths.OUTPUTS, card=card, price=price, efficiency=efficiency)
-        command.show(planned, as_json=as_json)
-        return
+    if (plan and not dry_run) or (as_json and not plan):
+        raise KronaError("--plan needs --dry-run, and --json needs --plan.")
     if dry_run:
-        runs_status.show(sweeps.plan(wanted, outputs=paths.OUTPUTS), Console(), outputs=paths.OUTPUTS)
+        runs = sweeps.plan(wanted, outputs=paths.OUTPUTS)
+        if plan:
+            estimate.show_plan(runs, outputs=paths.OUTPUTS, as_json=as_json)
+        else:
+            runs_status.show(runs, Console(), outputs=paths.OUTPUTS)
         return
     code = run_sweep(wanted, workers=workers, outputs=paths.OUTPUTS, console=Console())
     report(number=str(number), sweep=None, form=form, out=None, where=None, outputs=None)

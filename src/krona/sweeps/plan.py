@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,11 @@ class Planned:
     result: Result | None = None
     error: str | None = None
     config: dict[str, Any] | None = None  # None if composing failed, or the run is not of a sweep
+
+    def updated(self, outputs: Path) -> "Planned":
+        """The same run with its present state."""
+        state, result, error = RunFolder(outputs / self.run_id).state()
+        return replace(self, state=state, result=result, error=error)
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:

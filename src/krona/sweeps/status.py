@@ -16,6 +16,7 @@ from krona.outputs.index import summaries
 from krona.outputs.result import Result
 from krona.outputs.sweep import command_file, load_command
 from krona.screen import below, duration, inert, say, table, width_of
+from krona.sweeps.estimate import Times
 from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
@@ -89,12 +90,7 @@ def _value(run: Planned, key: str) -> str:
 
 def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
     """The same runs with their present state; done ones are not read again."""
-    return [
-        run
-        if run.state in ("done", "wrong")
-        else Planned(run.overrides, run.run_id, *RunFolder(outputs / run.run_id).state())
-        for run in runs
-    ]
+    return [run if run.state in ("done", "wrong") else run.updated(outputs) for run in runs]
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
@@ -168,22 +164,21 @@ def counts_line(runs: Sequence[Planned]) -> str:
 
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
-    """The time of the unfinished runs: each like the last done one of its method and task, or the mean."""
+    """The expected time of the unfinished runs; None if nothing like one of them is done."""
     todo = [run for run in runs if run.state in OPEN]
-    done = [run.result for run in runs if run.state == "done" and run.result is not None]
-    times = {(r.method, r.task): r.times.get("total", 0.0) for r in done}
-    if not todo or not times:
+    times = Times(run.result for run in runs if run.result is not None)
+    seconds = [_seconds_left(run, times) for run in todo]
+    known = [one for one in seconds if one is not None]
+    return sum(known) if todo and len(known) == len(todo) else None
+
+
+def _seconds_left(run: Planned, times: Times) -> float | None:
+    config = run.config if run.result is None else run.result.config
+    expected = None if config is None else times.estimate(config)
+    if expected is None:
         return None
-    mean = sum(times.values()) / len(times)
-    return sum(_cost(run, times, mean) for run in todo)
-
-
-def _cost(run: Planned, times: dict[tuple[str, str], float], mean: float) -> float:
-    chosen = dict(item.split("=", 1) for item in run.overrides if "=" in item)
-    whole = times.get((chosen.get("method", ""), chosen.get("task", "")), mean)
-    far = run.result.progress if run.result is not None else {}
-    done = float(far.get("step", 0)) / max(1.0, float(far.get("steps", 1)))
-    return whole * (1 - done)
+    progress = run.result.progress if run.result is not None else {}
+    return expected.seconds * (1 - float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1))))
 
 
 def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
