@@ -67,6 +67,12 @@ def running(outputs: Path) -> list[Path]:
     return [path.parent for path in outputs.glob("*/claim.json") if epochs(path.parent) > 1]
 
 
+def interrupted(outputs: Path) -> set[Path]:
+    """The runs whose result says that they were interrupted."""
+    paths = outputs.glob("*/result.json")
+    return {path.parent for path in paths if json.loads(path.read_text())["status"] == "interrupted"}
+
+
 def the_same(one: Path, other: Path) -> None:
     a, b = (json.loads((folder / "result.json").read_text()) for folder in (one, other))
     assert (a["dev"], a["test"], a["best_epoch"]) == (b["dev"], b["test"], b["best_epoch"])
@@ -104,21 +110,30 @@ def test_a_sweep_of_four_one_preempted_and_one_requeued_gives_the_local_bits(
     outputs = tmp_path / "slurm"
     hold, go = held(tmp_path)
     process = begin(outputs, *FOUR, *small, *SLURM, *hold)
-    wait_for(lambda: len(running(outputs)) > 0, process)
+    stopped: set[Path] = set()  # runs that were interrupted at any time
+
+    def stopped_runs() -> int:
+        stopped.update(interrupted(outputs))
+        return len(stopped)
+
+    cores = int(asked("nproc", "--all"))
+    wait_for(lambda: len(running(outputs)) >= min(cores, 4), process)  # none that SLURM stops has nothing to record
     urgent = ["sbatch", "--partition=urgent", "--cpus-per-task=1", "--output=/dev/null", "--wrap=sleep 3"]
-    if int(asked("nproc", "--all")) > 2:  # on a larger node nobody has to make place for one core
+    if cores > 2:  # on a larger node nobody has to make place for one core
         urgent[2:3] = ["--exclusive"]
     asked(*urgent)
-    wait_for(lambda: "resumes after epoch" in "".join(map(Path.read_text, outputs.glob("*/train.log"))), process)
+    wait_for(lambda: stopped_runs() > 0, process)
     wait_for(lambda: len(running(outputs)) > 0, process)
-    last = asked("squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--format=%i").split()[-1]
-    asked("scontrol", "requeue", last)
+    queue = ["squeue", "--me", "--array", "--noheader", "--partition=work", "--states=R", "--sort=S", "--format=%i"]
+    asked("scontrol", "requeue", asked(*queue).split()[0])  # the one that has run longest
+    wait_for(lambda: stopped_runs() > 1, process)
+    # only now: the held runs occupy all cores, so the stopped ones cannot start again before it
     go.touch()
     out, err = process.communicate()
     assert (process.returncode, err) == (0, ""), out
     assert "4 runs: 4 done" in out
     logs = [path.read_text() for path in outputs.glob("*/train.log")]
-    assert sum(log.count("resumes after epoch") for log in logs) >= 1
+    assert sum("resumes after epoch" in log for log in logs) >= 2
     here = train(tmp_path / "here", *FOUR, *small, *hold, timeout_s=600)
     assert here.returncode == 0, here.stderr
     folders = sorted(path.parent for path in outputs.glob("*/result.json"))
