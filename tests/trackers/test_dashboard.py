@@ -8,8 +8,8 @@ import pytest
 from tests.trackers.one_run import one_run
 
 from krona.messages import KronaError
-from krona.trackers.dashboard.keys import check, logged_keys
-from krona.trackers.dashboard.panels import SECTIONS, Panel, Section
+from krona.trackers.dashboard import check, logged_keys
+from krona.trackers.panels import SECTIONS, Panel, Section
 
 pytest.importorskip("wandb", reason="pip install -e .")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -36,7 +36,7 @@ def chart(panel: dict[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def test_the_spec_goes_to_files_without_a_login(outputs: Path, tmp_path: Path) -> None:
-    spec = pytest.importorskip("krona.trackers.dashboard.spec")
+    spec = pytest.importorskip("krona.trackers.dashboard")
     pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
     paths = spec.write(tmp_path / "dashboard", outputs=outputs, project="krona", entity=None)
     workspace, report = (json.loads(path.read_text()) for path in paths)
@@ -75,11 +75,11 @@ def test_a_panel_of_what_no_run_has_is_an_error(outputs: Path) -> None:
 
 
 def test_no_run_no_key_and_no_library(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = pytest.importorskip("krona.trackers.dashboard.spec")
+    spec = pytest.importorskip("krona.trackers.dashboard")
     with pytest.raises(KronaError, match=r"no run in .* with a tracker is done"):
         spec.write(tmp_path, outputs=tmp_path, project="krona", entity=None)
     with pytest.raises(KronaError, match="no W&B key is set: wandb login"):
         spec.push(outputs=outputs, project="krona", entity=None)
     monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(KronaError, match=r"pip install -e '\.\[dashboard\]'"):
-        spec.workspace("krona", "me")
+        spec.build_workspace("krona", "me")

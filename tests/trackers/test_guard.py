@@ -69,8 +69,8 @@ def hanging(said: list[str]) -> Iterator[Guarded]:
 
 def all_calls(guarded: Guarded) -> None:
     guarded.open(ABOUT)
-    guarded.epoch(1, {})
-    guarded.epoch(2, {})
+    guarded.epoch(1, {}, {})
+    guarded.epoch(2, {}, {})
     guarded.end({})
     guarded.close("done")
 

@@ -33,19 +33,19 @@ def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
 
     events = reader.EventAccumulator(str(tmp_path / "tensorboard" / job.run_id))
     events.Reload()
-    assert [event.step for event in events.Scalars("dev/score")] == [1, 2]
+    assert [event.step for event in events.Scalars("dev/score")] == [1, 3]
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(
         [row["loss"] for row in result.dev_curve]
     )
 
-    assert [event.step for event in events.Scalars("train/step_loss")] == [1, 2, 3, 4]
+    assert [event.step for event in events.Scalars("train/step_loss")] == [0, 1, 2, 3]
 
     client = tracking.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (run,) = client.search_runs([client.get_experiment_by_name("krona").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.params["method"] == "krona"
-    assert run.data.metrics["final/test/score"] == result.test["score"]
+    assert run.data.metrics["test/score"] == result.test["score"]
     told = client.get_metric_history(run.info.run_id, "train/loss")
-    assert [metric.step for metric in told] == [1, 2]
+    assert [metric.step for metric in told] == [1, 3]
     assert [metric.value for metric in told] == [row["loss"] for row in result.dev_curve]
-    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/step_loss")] == [1, 2, 3, 4]
+    assert [metric.step for metric in client.get_metric_history(run.info.run_id, "train/step_loss")] == [0, 1, 2, 3]

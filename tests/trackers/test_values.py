@@ -59,10 +59,10 @@ def test_history_forgets_half_a_line_and_keeps_the_later_of_two(tmp_path: Path) 
     history = History(tmp_path)
     assert history.epochs() == {}
     for epoch, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
-        history.add({"epoch": epoch, "values": {"x": value}})
+        history.add({"epoch": epoch, "values": {"x": value}} | ({"steps": {3: 0.5}} if value == 2.5 else {}))
     with history.path.open("a") as file:
         file.write('{"epoch": 3, "val')
-    assert history.epochs() == {1: {"x": 1.0}, 2: {"x": 2.5}}
+    assert history.epochs() == {1: ({"x": 1.0}, {}), 2: ({"x": 2.5}, {3: 0.5})}
 
 
 def test_updates_by_place_against_numpy() -> None:

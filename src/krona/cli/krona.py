@@ -187,7 +187,7 @@ def dashboard(
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
     """Build the W&B workspace and report; check that the runs log every key shown."""
-    from krona.trackers.dashboard import spec
+    from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}
     print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")

@@ -1,7 +1,7 @@
-"""Protection of a run from its trackers: the training continues, with the same numbers, whatever a tracker does.
+"""Protection of a run from its trackers: training continues with the same numbers, even if a tracker fails.
 
-A tracker's calls run in a thread of its own, and the run waits for each. A call that fails or takes longer than its
-limit is the tracker's last, and the user gets one line about it. Each call leaves the random number streams unchanged.
+A tracker's calls run in its own thread, and the run waits for each. A call that fails or exceeds the time limit is the
+tracker's last, and the user gets one line about it. Each call leaves the random number streams unchanged.
 """
 
 import queue
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from krona.trackers.tracker import About, Ending, TakesSteps, Tracker, Value
+from krona.trackers.tracker import About, Ending, Tracker, Value
 
 LIMIT_S = 120.0  # the trackers' own time limits are shorter; this one is for calls without one
 
@@ -30,30 +30,26 @@ class Guarded:
         self.thread.start()
 
     def open(self, about: About) -> None:
-        self._say(self._call("start", lambda: self.tracker.open(about)))
+        self._say(self._call("start", "open", about))
 
-    def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        self._call(f"epoch {number}", lambda: self.tracker.epoch(number, values))
-
-    def steps(self, losses: Mapping[int, float]) -> None:
-        """The loss curve of the epoch that comes next, for a tracker that takes it."""
-        if (take := getattr(self.tracker, "steps", None)) is not None:
-            self._call(f"step {min(losses)}", lambda: take(losses))
+    def epoch(self, number: int, values: Mapping[str, float], losses: Mapping[int, float]) -> None:
+        """An epoch's values, and the loss curve of its steps for a tracker that takes it."""
+        if losses:
+            self._call(f"step {min(losses)}", "steps", losses)
+        self._call(f"epoch {number}", "epoch", number, values)
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
         """A step's values, for a tracker that takes them."""
-        if isinstance(self.tracker, TakesSteps):
-            tracker = self.tracker
-            self._call(f"step {number}", lambda: tracker.step(number, values))
+        self._call(f"step {number}", "step", number, values)
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        self._call("the end", lambda: self.tracker.end(summary), last_on_failure=False)
+        self._call("the end", "end", summary)
 
     def close(self, ending: Ending) -> None:
         """Close the tracker, also one that failed, and end its thread."""
         failed_before = not self.alive
         self.alive = True
-        self._say(self._call("closing", lambda: self.tracker.close(ending), quiet=failed_before))
+        self._say(self._call("closing", "close", ending, quiet=failed_before))
         self.alive = False
         self._calls.put(None)
 
@@ -61,22 +57,23 @@ class Guarded:
         if line:
             self.say(f"  {self.name}: {line}")
 
-    def _call(self, when: str, call: Callable[[], Any], *, last_on_failure: bool = True, quiet: bool = False) -> Any:
-        """The call's value; None where it failed, took too long, or an earlier one was the last."""
-        if not self.alive:
+    def _call(self, when: str, method: str, *arguments: Any, quiet: bool = False) -> Any:
+        """The method's value; None if it failed, took too long, or an earlier call was the last."""
+        call = getattr(self.tracker, method, None)
+        if not self.alive or call is None:
             return None
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with random_streams_kept():
-            self._calls.put((call, answer))
+        with unchanged_random_streams():
+            self._calls.put((lambda: call(*arguments), answer))
             try:
                 value, error = answer.get(timeout=self.limit_s)
             except queue.Empty:
                 value, error = None, TimeoutError(f"no answer in {self.limit_s:g} s")
         if error is None:
             return value
-        self.alive = not (last_on_failure or isinstance(error, TimeoutError))
+        self.alive = False
         if not quiet:
-            self._say(f"failed at {when} ({one_line(error)}); the run continues, results are in its folder")
+            self._say(f"failed at {when} ({first_line(error)}); the run continues, results are in its folder")
         return None
 
     def _work(self) -> None:
@@ -89,8 +86,8 @@ class Guarded:
 
 
 @contextmanager
-def random_streams_kept() -> Iterator[None]:
-    """Put the random number streams of Python, NumPy and torch back as they were."""
+def unchanged_random_streams() -> Iterator[None]:
+    """Restore the random number streams of Python, NumPy and torch at the end."""
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
     device = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     try:
@@ -103,7 +100,7 @@ def random_streams_kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(device)
 
 
-def one_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """An error's first line, at most 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]

@@ -1,4 +1,4 @@
-"""Lightning's own loggers as trackers (``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``)."""
+"""Trackers that send a run's values to one of Lightning's loggers."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,62 +8,108 @@ from typing import Any
 from krona.files import remove_below
 from krona.messages import KronaError, shortened
 from krona.trackers.tracker import About, Ending, Value
+from krona.trackers.values import STEP, STEP_LOSS, numbers
 
-STATUS: dict[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # Lightning's words
+
+class LightningTracker:
+    """Base class of the trackers that use a logger of Lightning, which a subclass constructs in `start`.
+
+    Rows are numbered as Lightning numbers them: by the step, counted from 0. A resumed run logs its earlier epochs
+    again (`krona.trackers.values.History`). A logger that still has their rows gets those from ``first`` on.
+    """
+
+    STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # of `finalize`
+    logger: Any = None
+    first = 0  # the first row that the logger does not have
+    row = 0  # the last one that was sent
+
+    def start(self) -> str | None:
+        """Construct ``logger`` for the run ``about``; return a line for the user that says where the logs are."""
+        raise NotImplementedError
+
+    def open(self, about: About) -> str | None:
+        self.about = about
+        line = self.start()
+        if not self.first:
+            self.log_config(dict(about.config))
+        return line
+
+    def log_config(self, config: dict[str, Value]) -> None:
+        self.logger.log_hyperparams(config)
+
+    def steps(self, losses: Mapping[int, float]) -> None:
+        for step, loss in losses.items():
+            self.log({STEP_LOSS: loss}, step)
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        self.log(values, int(values.get(STEP, number)))
+        self.logger.save()
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Log the row of a step, counted from 1."""
+        self.row = max(0, step - 1)
+        if self.row >= self.first:
+            self.write(dict(values))
+
+    def write(self, values: dict[str, float]) -> None:
+        self.logger.log_metrics(values, step=self.row)
+
+    def end(self, summary: Mapping[str, Value]) -> None:
+        self.logger.log_metrics(numbers(summary), step=self.row)
+        self.logger.save()
+
+    def close(self, ending: Ending) -> str | None:
+        if self.logger is not None:
+            self.logger.finalize(self.STATUS[ending])
+        return None
 
 
-class LightningLogger:
-    """Passes a run's values on to one of Lightning's loggers: ``val/…`` for dev, epochs and steps counted from 0.
+class OtherLogger(LightningTracker):
+    """A logger that the config names by its class (``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``).
+
+    It gets ``val/…`` for dev, and what Lightning logs in a step, as it would without krona.
 
     Args:
         build: the logger's class.
         name: its key in the config; the folder that it has below the run's, unless ``save_dir`` is given.
 
     Raises:
-        KronaError: the logger can't be constructed.
+        KronaError: the logger cannot be constructed.
     """
 
     def __init__(self, build: Callable[..., Any], name: str, arguments: Mapping[str, Any], about: About) -> None:
         known = inspect.signature(build).parameters
-        given, self._folder = dict(arguments), None
+        given = dict(arguments)
+        self._folder: Path | None = None
         if "save_dir" in known and given.get("save_dir") is None:
             self._folder = about.folder / name
             given["save_dir"] = str(self._folder)
             if {"name", "version"}.isdisjoint(given) and build.__name__ in ("CSVLogger", "TensorBoardLogger"):
                 given |= {"name": "", "version": ""}  # the run's folder is name enough
         try:
-            self._logger = build(**given)
+            self.logger = build(**given)
         except Exception as error:  # each has its own
             why = shortened(" ".join(str(error).split()), 300)
             raise KronaError(f"logger.{name}: {build.__name__} can't be constructed: {why}") from error
-        self._step = 0
 
-    def open(self, about: About) -> str | None:
+    def start(self) -> str | None:
         if self._folder is not None:
-            remove_below(about.outputs, self._folder)  # a resumed run's earlier epochs come again
-        self._logger.log_hyperparams(dict(about.config))
-        where: str | Path | None = self._logger.log_dir or self._logger.save_dir
+            remove_below(self.about.outputs, self._folder)  # a resumed run logs its earlier epochs again
+        where: str | Path | None = self.logger.log_dir or self.logger.save_dir
         return None if where is None else f"logs in {where}"
 
-    def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        self._step = int(values.get("train/step", number)) - 1
-        self._logger.log_metrics({**lightning_names(values), "epoch": number - 1}, step=self._step)
-        self._logger.save()
+    def steps(self, losses: Mapping[int, float]) -> None:
+        """Lightning logs each ``trainer.log_every_n_steps``: `step`."""
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
-        """Values of a training step: each ``trainer.log_every_n_steps``."""
-        self._logger.log_metrics(dict(values), step=number)
+        self.logger.log_metrics(dict(values), step=number)
+
+    def epoch(self, number: int, values: Mapping[str, float]) -> None:
+        super().epoch(number, {**_lightning_names(values), "epoch": number - 1})
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        numbers = {key: value for key, value in summary.items() if not isinstance(value, str)}
-        self._logger.log_metrics(lightning_names(numbers), step=self._step)
-        self._logger.save()
-
-    def close(self, ending: Ending) -> str | None:
-        self._logger.finalize(STATUS[ending])
-        return None
+        super().end(_lightning_names(summary))
 
 
-def lightning_names(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values under Lightning's usual names: ``val/score`` for ``dev/score``."""
+def _lightning_names(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"val/{key[4:]}" if key.startswith("dev/") else key: value for key, value in values.items()}

@@ -1,10 +1,10 @@
-"""The interface of a tracker: four methods, and the description of a run that the first of them gets."""
+"""The interface of a tracker, and the description of a run that it receives."""
 
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol
 
 from krona.messages import KronaError
 
@@ -33,34 +33,26 @@ class About:
 class Tracker(Protocol):
     """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that.
 
-    A tracker may have ``steps(losses: Mapping[int, float])`` too, called before each ``epoch``: step → training loss.
-    A class may have ``check(arguments)``, a static method that raises `KronaError` before any work: a check
-    constructs nothing.
+    A tracker may also have ``steps(losses: Mapping[int, float])``, called before each ``epoch`` (step → training loss),
+    and ``step(number, values)`` for the values that Lightning's callbacks log in a step. A static method
+    ``check(arguments)`` of the class may raise `KronaError` before any work starts.
     """
 
     def open(self, about: About) -> str | None:
-        """Begin; returns a line for the user on where to find the run."""
+        """Begin; return a line for the user that says where the logs are."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """An epoch's values. A resumed run calls this again for its earlier epochs, with the same numbers."""
+        """Log an epoch's values. A resumed run calls this again for its earlier epochs, with the same numbers."""
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        """The run is done: its final values. predictions.jsonl and adapter.safetensors are in its folder."""
+        """Log the final values of a run that is done. Its predictions and its adapter are in its folder."""
 
     def close(self, ending: Ending) -> str | None:
-        """Release everything, whatever happened; returns a line if something is left to do."""
-
-
-@runtime_checkable
-class TakesSteps(Protocol):
-    """A tracker that takes the values of training steps too."""
-
-    def step(self, number: int, values: Mapping[str, float]) -> None:
-        """The values of a step, each ``trainer.log_every_n_steps``."""
+        """Release everything; return a line if the user has to do something."""
 
 
 def require(module: str, *, logger: str, extra: str = "") -> None:
-    """Raise `KronaError` with the command that installs a module, where a logger's is missing."""
+    """Raise `KronaError` with the command that installs a module, if a logger's module is missing."""
     if importlib.util.find_spec(module) is None:
         what = f"'.[{extra}]'" if extra else "."
         raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {what}")

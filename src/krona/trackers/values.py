@@ -73,9 +73,9 @@ def summary_values(result: Result) -> dict[str, Value]:
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 
 
-def final_numbers(summary: Mapping[str, Value]) -> dict[str, float]:
-    """The numbers of a summary under ``final/``, for trackers that know histories alone."""
-    return {f"final/{key}": value for key, value in summary.items() if not isinstance(value, str)}
+def numbers(summary: Mapping[str, Value]) -> dict[str, float]:
+    """The values of a summary that are numbers, for loggers that take no others."""
+    return {key: value for key, value in summary.items() if not isinstance(value, str)}
 
 
 def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
@@ -126,11 +126,10 @@ class History:
             except ValueError:
                 continue
 
-    def epochs(self) -> dict[int, dict[str, float]]:
-        """Each epoch's values; the later ones of an epoch that was run twice."""
-        return {int(entry["epoch"]): entry["values"] for entry in self.entries() if "epoch" in entry}
-
-    def loss_curves(self) -> dict[int, dict[int, float]]:
-        """Each epoch's loss curve: step → loss."""
-        found = ((entry["epoch"], entry.get("steps", {})) for entry in self.entries() if "epoch" in entry)
-        return {int(epoch): {int(step): loss for step, loss in curve.items()} for epoch, curve in found}
+    def epochs(self) -> dict[int, tuple[dict[str, float], dict[int, float]]]:
+        """Each epoch's values and its loss curve (step → loss); the later ones of an epoch that was run twice."""
+        return {
+            int(entry["epoch"]): (entry["values"], {int(step): loss for step, loss in entry.get("steps", {}).items()})
+            for entry in self.entries()
+            if "epoch" in entry
+        }

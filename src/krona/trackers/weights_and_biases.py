@@ -1,27 +1,27 @@
-"""W&B through Lightning's logger: online where a key is set, offline without one or where the server fails.
+"""W&B: online if a key is set, offline without one or if the server fails.
 
-The W&B run has the run's own id. A resumed run logs all its epochs again: online, those that the server has are left
+The W&B run has the run's own id. A resumed run logs all its epochs again: online, the rows that the server has are left
 out; offline, a new file holds the whole history and replaces the unfinished one.
 """
 
 import glob
 import logging
-import netrc
 import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from krona.files import remove_below
 from krona.messages import KronaError, plain_name
 from krona.outputs.folder import RunFolder
 from krona.screen import below
-from krona.trackers.guard import one_line
-from krona.trackers.tracker import About, Ending, Value, require
-from krona.trackers.values import STEP, STEP_LOSS, predictions
+from krona.trackers.guard import first_line
+from krona.trackers.lightning import LightningTracker
+from krona.trackers.tracker import Ending, Value, require
+from krona.trackers.values import predictions
 
 LONGEST_ID = 64  # of a W&B run
 LONGEST_TAG = 64
@@ -30,7 +30,8 @@ NO_ROOM = 2**16  # bytes left on a disk that is full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
 
 
-class WeightsAndBiases:
+@dataclass(kw_only=True, eq=False)
+class WeightsAndBiases(LightningTracker):
     """A W&B run.
 
     Args:
@@ -41,74 +42,64 @@ class WeightsAndBiases:
         job_type: any word.
         tags: null: the method and the task.
         notes: a text about the run.
-        mode: ``auto``: online where a key is set; or one of W&B's own, ``online``, ``offline``, ``disabled``.
+        mode: ``auto``: online if a key is set; or one of W&B's own, ``online``, ``offline``, ``disabled``.
         dir: the folder in which W&B makes its folder ``wandb``; null: outputs/.
         log_adapter: keep adapter.safetensors as an artifact.
         table_rows: the most test predictions in the table; 0: no table.
         timeout: seconds to wait for the server at the start; three times as long for the last upload.
     """
 
-    def __init__(
-        self,
-        *,
-        project: str = "krona",
-        entity: str | None = None,
-        name: str | None = None,
-        group: str | None = None,
-        job_type: str = "train",
-        tags: Sequence[str] | None = None,
-        notes: str | None = None,
-        mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto",
-        dir: str | None = None,
-        log_adapter: bool = False,
-        table_rows: int = 10_000,
-        timeout: float = 20.0,
-    ) -> None:
-        self.project, self.entity, self.mode, self.dir = project, entity, mode, dir
-        self.name, self.group, self.job_type, self.tags, self.notes = name, group, job_type, tags, notes
-        self.log_adapter, self.table_rows, self.timeout = log_adapter, table_rows, timeout
-        self._run: Any = None
-        self._unsent: list[str] = []
+    project: str = "krona"
+    entity: str | None = None
+    name: str | None = None
+    group: str | None = None
+    job_type: str = "train"
+    tags: Sequence[str] | None = None
+    notes: str | None = None
+    mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto"
+    dir: str | None = None
+    log_adapter: bool = False
+    table_rows: int = 10_000
+    timeout: float = 20.0
+    unsent: list[str] = field(default_factory=list, init=False)
 
     @staticmethod
     def check(arguments: Mapping[str, Any]) -> None:
         require("wandb", logger="wandb")
+        names = [("job_type", arguments.get("job_type")), *(("tags", tag) for tag in arguments.get("tags") or ())]
         for key in ("project", "entity"):
             plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="/\\#?%:")
         for key in ("name", "group"):
             plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="\n")
-        for key, value in [
-            ("job_type", arguments.get("job_type")),
-            *(("tags", t) for t in arguments.get("tags") or ()),
-        ]:
+        for key, value in names:
             plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
         if (timeout := arguments.get("timeout", 1)) <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 
-    def open(self, about: About) -> str:
+    def start(self) -> str:
         os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for the server at exit
         # on a full disk each line of W&B's debug.log would print a trace, also after a call that timed out
         logging.raiseExceptions = False
         import wandb
 
-        self.about = about
         mode, why = self._mode()
         if mode == "online":
             try:
-                self._run = self._init(wandb, mode)
+                self.logger = self._connect(mode)
             except Exception as error:
-                mode, why = "offline", f"the server failed: {one_line(error)}"
+                mode, why = "offline", f"the server failed: {first_line(error)}"
                 wandb.teardown()  # the rest of the attempt
-        if self._run is None:
-            self._run = self._init(wandb, mode)
-        self._log_config()
+        if self.logger is None:
+            self.logger = self._connect(mode)
+        run = self.logger.experiment
         if mode == "online":
-            return f"online, {self._run.url}"
+            self.first = run.step
+            return f"online, {run.url}"
         if mode == "disabled":
             return "disabled, as asked"
         self._remove_unfinished()
-        return f"offline ({why}); {sync_command(self._run)} uploads it"
+        return f"offline ({why}); {sync_command(run)} uploads it"
 
     def _mode(self) -> tuple[str, str]:
         """online, offline or disabled, and why offline."""
@@ -120,8 +111,13 @@ class WeightsAndBiases:
             return "online", ""
         return "offline", "no key is set: wandb login"
 
-    def _init(self, wandb: Any, mode: str) -> Any:
-        wanted = {
+    def _connect(self, mode: Any) -> Any:
+        """Lightning's logger with a W&B run."""
+        import wandb
+        from pytorch_lightning.loggers import WandbLogger
+
+        about = self.about
+        settings: dict[str, Any] = {
             "console": "off",
             "silent": True,
             "save_code": False,
@@ -130,63 +126,50 @@ class WeightsAndBiases:
             "finish_timeout": UPLOAD * self.timeout,
             "finish_timeout_raises": True,
         }
-        settings = {key: value for key, value in wanted.items() if key in wandb.Settings.model_fields}
-        identity: dict[str, Any] = {"id": wandb_id(self.about.run_id)}
-        if mode == "online" and self.about.resumed:
-            identity["resume"] = "allow"  # without it the server would start the run anew
-        if "WANDB_SWEEP_ID" in os.environ:
-            identity = {}  # a W&B agent has already named the run
-        place = self.about.outputs if self.dir is None else Path(self.dir).expanduser()
+        known = {key: value for key, value in settings.items() if key in wandb.Settings.model_fields}
+        agent = "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already named the run
+        place = about.outputs if self.dir is None else Path(self.dir).expanduser()
         place.mkdir(parents=True, exist_ok=True)  # W&B would take a temporary folder instead
-        return wandb.init(
+        # Lightning's logger would take a run that is open in this process, and resume one that starts again
+        run = wandb.init(
+            id=None if agent else wandb_id(about.run_id),
+            resume="allow" if mode == "online" and about.resumed and not agent else None,
+            name=self.name or about.run_id,
             project=self.project,
             entity=self.entity,
-            name=self.name or self.about.run_id,
-            group=self.group or (self.about.sweep and self.about.sweep[:128]),
+            group=self.group or (about.sweep and about.sweep[:128]),
             job_type=self.job_type,
-            tags=list(self.tags or (self.about.method[:LONGEST_TAG], self.about.task[:LONGEST_TAG])),
+            tags=list(self.tags or (about.method[:LONGEST_TAG], about.task[:LONGEST_TAG])),
             notes=self.notes,
             dir=str(place),
             mode=mode,
-            reinit="create_new",  # never the run of another job in this process
-            settings=wandb.Settings(**settings),
-            **identity,
+            reinit="create_new",
+            settings=wandb.Settings(**known),
         )
+        run.define_metric("trainer/global_step")
+        run.define_metric("*", step_metric="trainer/global_step")
+        return WandbLogger(experiment=run)
 
-    def _log_config(self) -> None:
-        from pytorch_lightning.loggers import WandbLogger
-
-        WandbLogger(experiment=self._run).log_hyperparams(dict(self.about.config))
-        self._run.define_metric("epoch")
-        self._run.define_metric("*", step_metric="epoch")
-        self._run.define_metric(STEP)
-        self._run.define_metric(STEP_LOSS, step_metric=STEP)
-
-    def steps(self, losses: Mapping[int, float]) -> None:
-        for step, loss in losses.items():
-            self._log({STEP: step, STEP_LOSS: loss}, step=step, commit=False)  # the last is in the epoch's row
-
-    def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        self._log(values, step=int(values.get(STEP, number)), commit=True)
-
-    def _log(self, values: Mapping[str, float], *, step: int, commit: bool) -> None:
-        if step >= self._run.step:  # a resumed run's server has the others
-            self._run.log(dict(values), step=step, commit=commit)
+    def write(self, values: dict[str, float]) -> None:
+        # not by Lightning's `log_metrics`, which leaves the number of a row to W&B: for an exact resume, a row that the
+        # server already has must have the same number
+        row = {**values, "trainer/global_step": self.row}
+        self.logger.experiment.log(row, step=self.row, commit="epoch" in values)
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        self._run.summary.update(dict(summary))
+        self.logger.experiment.summary.update(dict(summary))
         for what, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
                 send()
             except Exception:  # W&B asks its server first; `close` names what was not sent
-                self._unsent.append(what)
+                self.unsent.append(what)
 
     def _send_predictions(self) -> None:
         import wandb
 
         columns, rows = predictions(self.about.folder, self.about.label_words, most=self.table_rows)
         if rows:
-            self._run.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
+            self.logger.experiment.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
 
     def _send_adapter(self) -> None:
         import wandb
@@ -195,13 +178,13 @@ class WeightsAndBiases:
         if self.log_adapter and adapter.is_file():
             artifact = wandb.Artifact(f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
             artifact.add_file(str(adapter))
-            self._run.log_artifact(artifact)
+            self.logger.experiment.log_artifact(artifact)
 
     def close(self, ending: Ending) -> str | None:
-        if self._run is None:
+        if self.logger is None:
             return None
-        run, self._run = self._run, None
-        missing = f" (without {' and '.join(self._unsent)}: see {self.about.folder})" if self._unsent else ""
+        run = self.logger.experiment
+        missing = f" (without {' and '.join(self.unsent)}: see {self.about.folder})" if self.unsent else ""
         try:
             run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
@@ -214,8 +197,9 @@ class WeightsAndBiases:
 
     def _remove_unfinished(self) -> None:
         """Remove offline files of this run's earlier attempts: the new one holds all of them."""
-        own = Path(self._run.dir).parent
-        for folder in own.parent.glob(f"offline-run-*-{glob.escape(self._run.id)}"):
+        run = self.logger.experiment
+        own = Path(run.dir).parent
+        for folder in own.parent.glob(f"offline-run-*-{glob.escape(run.id)}"):
             if folder != own:
                 remove_below(own.parents[1], folder)
 
@@ -235,14 +219,8 @@ def wandb_id(run_id: str) -> str:
 
 def key_is_set() -> bool:
     """Whether W&B would find a key: in the environment, or in the netrc file that `wandb login` writes."""
+    from requests.utils import get_netrc_auth  # as W&B reads it
+
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True
-    host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
-    candidates = [os.environ.get("NETRC"), "~/.netrc", "~/_netrc"]
-    for path in (Path(candidate).expanduser() for candidate in candidates if candidate):
-        try:
-            if netrc.netrc(str(path)).authenticators(host):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
+    return get_netrc_auth(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai") is not None

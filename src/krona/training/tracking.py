@@ -18,7 +18,7 @@ from krona.outputs.predictions import label_words
 from krona.outputs.result import Result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
-from krona.trackers.lightning import LightningLogger
+from krona.trackers.lightning import OtherLogger
 from krona.trackers.tracker import About, Ending
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
@@ -49,9 +49,8 @@ class Trackers(pl.Callback):
             tracker.step(number, values)
 
     def open(self) -> None:
-        if not self.guarded:
-            return
-        self._write(lambda: self.history.add({"config": dict(self.about.config)}))
+        if self.guarded:
+            self._record({"config": dict(self.about.config)})
         for tracker in self.guarded:
             tracker.open(self.about)
 
@@ -59,50 +58,41 @@ class Trackers(pl.Callback):
         """Send a resumed run's earlier epochs."""
         if not self.guarded or not isinstance(pl_module, Learner):
             return
-        known, curves = self.history.epochs(), self.history.loss_curves()
+        known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
-            values = known.get(row["epoch"]) or epoch_values(row, best)
-            self._tell(row["epoch"], values, curves.get(row["epoch"], {}))
+            values, curve = known.get(row["epoch"]) or (epoch_values(row, best), {})
+            for tracker in self.guarded:
+                tracker.epoch(row["epoch"], values, curve)
 
     def after_backward(self, learner: Learner) -> None:
-        """The gradients of an epoch's last step, before clipping; they stay on their device."""
+        """Keep the gradient norms of an epoch's last step, before clipping, on their device."""
         if not self.guarded:
             return
-        if (
-            learner.trainer.is_last_batch or learner.global_step + 1 >= learner.plan.total_steps
-        ):  # this step is not counted
+        last = learner.global_step + 1 >= learner.plan.total_steps  # this step is not counted
+        if learner.trainer.is_last_batch or last:
             self._gradients = update_norms.gradient_norms(learner)
 
     def epoch(self, learner: Learner) -> None:
         """Send the epoch that the learner has just recorded."""
         if self.guarded:
-            self._send(learner)
+            assert learner.best is not None
+            row = learner.dev_curve[-1]
+            values = epoch_values(row, learner.best["dev"]["score"])
+            values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
+            values |= update_norms.updates(learner.model) | self._logged
+            self._gradients, self._logged = {}, {}
+            curve = loss_curve(learner.step_losses, last=row["step"], total=learner.plan.total_steps)
+            self._record({"epoch": row["epoch"], "values": values, "steps": curve})
+            for tracker in self.guarded:
+                tracker.epoch(row["epoch"], values, curve)
         if self.after_epoch is not None:
             self.after_epoch(learner)
-
-    def _send(self, learner: Learner) -> None:
-        assert learner.best is not None
-        row = learner.dev_curve[-1]
-        values = epoch_values(row, learner.best["dev"]["score"])
-        values |= {f"grad_norm/{kind}": float(norm) for kind, norm in self._gradients.items()}
-        self._gradients = {}
-        values |= update_norms.updates(learner.model) | self._logged
-        self._logged = {}
-        curve = loss_curve(learner.step_losses, last=row["step"], total=learner.plan.total_steps)
-        self._write(lambda: self.history.add({"epoch": row["epoch"], "values": values, "steps": curve}))
-        self._tell(row["epoch"], values, curve)
-
-    def _tell(self, epoch: int, values: Mapping[str, float], curve: Mapping[int, float]) -> None:
-        for tracker in self.guarded:
-            if curve:
-                tracker.steps(curve)
-            tracker.epoch(epoch, values)
 
     def end(self, result: Result) -> None:
         if not self.guarded:
             return
         summary = summary_values(result)
-        self._write(lambda: self.history.add({"summary": summary}))
+        self._record({"summary": summary})
         for tracker in self.guarded:
             tracker.end(summary)
 
@@ -110,9 +100,9 @@ class Trackers(pl.Callback):
         for tracker in self.guarded:
             tracker.close(ending)
 
-    def _write(self, write: Callable[[], None]) -> None:
+    def _record(self, entry: Mapping[str, Any]) -> None:
         try:
-            write()
+            self.history.add(entry)
         except OSError as error:
             self.say(f"  {self.history.path.name} can't be written ({error.strerror or error}); the run continues")
 
@@ -120,17 +110,11 @@ class Trackers(pl.Callback):
 class Steps(Logger):
     """The logger of Lightning's trainer: passes on what steps and callbacks log. Epochs have `Trackers.epoch`."""
 
+    name, version = "krona", ""
+
     def __init__(self, send: Callable[[int, Mapping[str, float]], None]) -> None:
         super().__init__()
         self._send = send
-
-    @property
-    def name(self) -> str:
-        return "krona"
-
-    @property
-    def version(self) -> str:
-        return ""
 
     def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
         """`Trackers.open` sends them."""
@@ -175,5 +159,5 @@ def _tracker(name: str, values: Mapping[str, Any], about: About) -> Any:
     where = f"logger.{name}"
     found = find(values["_target_"], f"{where}._target_", "tracker", "logger", own=True)
     if is_lightning_logger(found):
-        return LightningLogger(found, name, {key: values[key] for key in values if key != "_target_"}, about)
+        return OtherLogger(found, name, {key: values[key] for key in values if key != "_target_"}, about)
     return build(values, where, "tracker", own=True)
