@@ -64,7 +64,9 @@ def hanging(said: list[str]) -> Iterator[Guarded]:
     guarded = Guarded("slow", tracker, say=said.append, limit_s=0.2)
     yield guarded
     tracker.released.set()
-    guarded.thread.join(10)  # or it draws random numbers in the next test
+    for thread in threading.enumerate():
+        if thread.name == "tracker slow":
+            thread.join(10)  # or it draws random numbers in the next test
 
 
 def all_calls(guarded: Guarded) -> None:

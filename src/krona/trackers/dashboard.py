@@ -1,17 +1,20 @@
-"""The W&B workspace and report, as JSON or saved at W&B (`krona dashboard`). Only `push` needs a login."""
+"""The W&B workspace and report of dashboard.yaml, as JSON or saved at W&B. Only `push` needs a login."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from krona.messages import KronaError, did_you_mean
 from krona.trackers.guard import first_line
-from krona.trackers.panels import FAILED, KIND, SECTIONS, Panel, Section
 from krona.trackers.values import History
 from krona.trackers.weights_and_biases import key_is_set
 
 NOBODY = "your-entity"  # in a spec that is made without a login
+Section = Mapping[str, Any]
+SECTIONS: Sequence[Section] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
 def write(folder: Path, *, outputs: Path, project: str, entity: str | None) -> list[Path]:
@@ -47,9 +50,9 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
         raise KronaError(f"{why}; without --push the spec is written to files") from error
 
 
-def logged_keys(outputs: Path) -> dict[KIND, set[str]]:
-    """The keys of all runs in ``outputs`` that had a tracker (their tracked.jsonl)."""
-    keys: dict[KIND, set[str]] = {"history": set(), "summary": set(), "config": set()}
+def logged_keys(outputs: Path) -> dict[str, set[str]]:
+    """The keys of all runs in ``outputs`` that had a tracker: of their history, summary and config."""
+    keys: dict[str, set[str]] = {"history": set(), "summary": set(), "config": set()}
     for path in sorted(outputs.glob("*/tracked.jsonl")):
         for entry in History(path.parent).entries():
             keys["history"] |= entry.get("values", {}).keys()
@@ -63,61 +66,73 @@ def logged_keys(outputs: Path) -> dict[KIND, set[str]]:
     return keys
 
 
-def check(sections: Iterable[Section], logged: dict[KIND, set[str]]) -> None:
+def check(sections: Sequence[Section], logged: Mapping[str, set[str]]) -> None:
     """Raise `KronaError` that names each key of a panel that no run has, with the nearest one."""
     wrong = []
     for section in sections:
-        for kind, key in sorted(set(section.needed())):
+        for kind, key in sorted(set(needed_keys(section))):
             if key not in logged[kind]:
                 there = sorted(name for name in logged[kind] if name.count("/") < 2)  # without those of each place
-                wrong.append(f"{section.title}: no run has {key} in its {kind}; {did_you_mean(key, there)}")
+                wrong.append(f"{section['title']}: no run has {key} in its {kind}; {did_you_mean(key, there)}")
     if wrong:
         raise KronaError("the dashboard shows what no run logs:\n" + "\n".join(f"  {line}" for line in wrong))
+
+
+def needed_keys(section: Section) -> Iterator[tuple[str, str]]:
+    """The keys that runs must have logged for a section, each after ``history``, ``summary`` or ``config``."""
+    for panel in section.get("panels", ()):
+        logged = "history" if panel["kind"] == "line" else "summary"
+        yield from ((logged, panel[axis]) for axis in ("x", "y") if axis in panel)
+        if "group" in panel:
+            yield "config", panel["group"]
+    yield from (("config", key) for key in section.get("table_by", ()))
+    yield from (("summary", key) for key in section.get("columns", ()))
 
 
 def build_workspace(project: str, entity: str) -> Any:
     """A W&B workspace with a section for each of ours."""
     _, ws = _libraries()
     columns = ["summary:test/score", "summary:dev/best", "config:method", "config:task", "config:factors"]
+    shown = [section for section in SECTIONS if "panels" in section]
     return ws.Workspace(
         entity=entity,
         project=project,
         name="krona",
-        sections=[
-            ws.Section(name=section.title, panels=[_panel(panel) for panel in section.panels], is_open=True)
-            for section in SECTIONS
-        ],
+        sections=[ws.Section(name=one["title"], panels=_panels(one), is_open=True) for one in shown],
         runset_settings=ws.RunsetSettings(pinned_columns=columns),
     )
 
 
 def build_report(project: str, entity: str) -> Any:
-    """A W&B report: a heading, a line, the panels and a table for each section, and the failed runs at the end."""
+    """A W&B report: a heading, a line, the panels and a table for each section."""
     wr, _ = _libraries()
     blocks: list[Any] = [wr.TableOfContents()]
-    for section in (*SECTIONS, FAILED):
+    for section in SECTIONS:
         runset = wr.Runset(
-            name=section.title,  # without a project it is the report's own, so no server is asked
-            filters=section.where,
-            groupby=[f"config.{key}" for key in section.table_by],
-            pinned_columns=[f"summary:{key}" for key in section.columns],
+            name=section["title"],  # without a project it is the report's own, so no server is asked
+            filters=section.get("where", ""),
+            groupby=[f"config.{key}" for key in section.get("table_by", ())],
+            pinned_columns=[f"summary:{key}" for key in section.get("columns", ())],
         )
-        grid = wr.PanelGrid(runsets=[runset], panels=[_panel(panel) for panel in section.panels])
-        blocks += [wr.H2(section.title), wr.P(section.text), grid]
-    title, description = "Methods compared on GLUE", "Made by `krona dashboard` from src/krona/trackers/panels.py."
+        grid = wr.PanelGrid(runsets=[runset], panels=_panels(section))
+        blocks += [wr.H2(section["title"]), wr.P(section["text"]), grid]
+    title, description = "Methods compared on GLUE", "Made by `krona dashboard` from src/krona/trackers/dashboard.yaml."
     return wr.Report(project=project, entity=entity, title=title, description=description, blocks=blocks, width="fluid")
 
 
-def _panel(panel: Panel) -> Any:
+def _panels(section: Section) -> list[Any]:
+    return [_panel(**panel) for panel in section.get("panels", ())]
+
+
+def _panel(kind: str, title: str, y: str, x: str = "epoch", group: str | None = None, log_x: bool = False) -> Any:
     wr, _ = _libraries()
-    if panel.kind == "scatter":
-        axes = {"x": wr.SummaryMetric(panel.x), "y": wr.SummaryMetric(panel.y)}
-        return wr.ScatterPlot(title=panel.title, log_x=panel.log_x, **axes)
-    group = None if panel.group is None else wr.Config(panel.group)
-    grouped = {"title": panel.title, "groupby": group, "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
-    if panel.kind == "bar":
-        return wr.BarPlot(metrics=[panel.y], orientation="v", **grouped)
-    return wr.LinePlot(x=panel.x, y=[panel.y], **grouped)
+    if kind == "scatter":
+        return wr.ScatterPlot(title=title, x=wr.SummaryMetric(x), y=wr.SummaryMetric(y), log_x=log_x)
+    by = None if group is None else wr.Config(group)
+    grouped = {"title": title, "groupby": by, "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    if kind == "bar":
+        return wr.BarPlot(metrics=[y], orientation="v", **grouped)
+    return wr.LinePlot(x=x, y=[y], **grouped)
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -1,10 +1,9 @@
 """Protection of a run from its trackers: training continues with the same numbers, even if a tracker fails.
 
-A tracker's calls run in its own thread, and the run waits for each. A call that fails or exceeds the time limit is the
+Each call of a tracker runs in a thread, and the run waits for it. A call that fails or exceeds the time limit is the
 tracker's last, and the user gets one line about it. Each call leaves the random number streams unchanged.
 """
 
-import queue
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -25,9 +24,6 @@ class Guarded:
     def __init__(self, name: str, tracker: Tracker, *, say: Callable[[str], None], limit_s: float = LIMIT_S) -> None:
         self.name, self.tracker, self.say, self.limit_s = name, tracker, say, limit_s
         self.alive = True
-        self._calls: queue.SimpleQueue[tuple[Callable[[], Any], queue.SimpleQueue[Any]] | None] = queue.SimpleQueue()
-        self.thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
-        self.thread.start()
 
     def open(self, about: About) -> None:
         self._say(self._call("start", "open", about))
@@ -46,12 +42,11 @@ class Guarded:
         self._call("the end", "end", summary)
 
     def close(self, ending: Ending) -> None:
-        """Close the tracker, also one that failed, and end its thread."""
+        """Close the tracker, also one that failed."""
         failed_before = not self.alive
         self.alive = True
         self._say(self._call("closing", "close", ending, quiet=failed_before))
         self.alive = False
-        self._calls.put(None)
 
     def _say(self, line: str | None) -> None:
         if line:
@@ -62,27 +57,25 @@ class Guarded:
         call = getattr(self.tracker, method, None)
         if not self.alive or call is None:
             return None
-        answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        with unchanged_random_streams():
-            self._calls.put((lambda: call(*arguments), answer))
+        answers: list[tuple[Any, BaseException | None]] = []
+
+        def answer() -> None:
             try:
-                value, error = answer.get(timeout=self.limit_s)
-            except queue.Empty:
-                value, error = None, TimeoutError(f"no answer in {self.limit_s:g} s")
+                answers.append((call(*arguments), None))
+            except BaseException as error:  # also a SystemExit
+                answers.append((None, error))
+
+        thread = threading.Thread(target=answer, name=f"tracker {self.name}", daemon=True)
+        with unchanged_random_streams():
+            thread.start()
+            thread.join(self.limit_s)
+        value, error = answers[0] if answers else (None, TimeoutError(f"no answer in {self.limit_s:g} s"))
         if error is None:
             return value
         self.alive = False
         if not quiet:
             self._say(f"failed at {when} ({first_line(error)}); the run continues, results are in its folder")
         return None
-
-    def _work(self) -> None:
-        while (job := self._calls.get()) is not None:
-            call, answer = job
-            try:
-                answer.put((call(), None))
-            except BaseException as error:  # the thread must answer, also to a SystemExit
-                answer.put((None, error))
 
 
 @contextmanager

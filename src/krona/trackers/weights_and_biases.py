@@ -32,47 +32,31 @@ EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
 
 @dataclass(kw_only=True, eq=False)
 class WeightsAndBiases(LightningTracker):
-    """A W&B run.
+    """A W&B run."""
 
-    Args:
-        project: of W&B; created by the server if it is new.
-        entity: the team or user; null: the key's own.
-        name: of the W&B run; null: the run id. The W&B run's id is the run id in any case.
-        group: null: the name of the sweep.
-        job_type: any word.
-        tags: null: the method and the task.
-        notes: a text about the run.
-        mode: ``auto``: online if a key is set; or one of W&B's own, ``online``, ``offline``, ``disabled``.
-        dir: the folder in which W&B makes its folder ``wandb``; null: outputs/.
-        log_adapter: keep adapter.safetensors as an artifact.
-        table_rows: the most test predictions in the table; 0: no table.
-        timeout: seconds to wait for the server at the start; three times as long for the last upload.
-    """
-
-    project: str = "krona"
-    entity: str | None = None
-    name: str | None = None
-    group: str | None = None
+    project: str = "krona"  # created by the server if it is new
+    entity: str | None = None  # the team or user; null: the key's own
+    name: str | None = None  # null: the run id, which is the W&B run's id in any case
+    group: str | None = None  # null: the sweep
     job_type: str = "train"
-    tags: Sequence[str] | None = None
+    tags: Sequence[str] | None = None  # null: the method and the task
     notes: str | None = None
-    mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto"
-    dir: str | None = None
-    log_adapter: bool = False
-    table_rows: int = 10_000
-    timeout: float = 20.0
+    mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto"  # auto: online if a key is set
+    dir: str | None = None  # in which W&B makes its folder ``wandb``; null: outputs/
+    log_adapter: bool = False  # keep adapter.safetensors as an artifact
+    table_rows: int = 10_000  # the most test predictions in the table; 0: no table
+    timeout: float = 20.0  # seconds to wait for the server at the start; three times as long for the last upload
     unsent: list[str] = field(default_factory=list, init=False)
 
     @staticmethod
     def check(arguments: Mapping[str, Any]) -> None:
         require("wandb", logger="wandb")
-        names = [("job_type", arguments.get("job_type")), *(("tags", tag) for tag in arguments.get("tags") or ())]
-        for key in ("project", "entity"):
-            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="/\\#?%:")
-        for key in ("name", "group"):
-            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden="\n")
-        for key, value in names:
-            plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
+        forbidden = {"project": "/\\#?%:", "entity": "/\\#?%:", "name": "\n", "group": "\n"}
+        for key, characters in forbidden.items():
+            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden=characters)
+        for key, values in (("job_type", [arguments.get("job_type")]), ("tags", arguments.get("tags") or ())):
+            for value in values:
+                plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
         if (timeout := arguments.get("timeout", 1)) <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 
@@ -103,13 +87,10 @@ class WeightsAndBiases(LightningTracker):
 
     def _mode(self) -> tuple[str, str]:
         """online, offline or disabled, and why offline."""
-        if self.mode in ("offline", "dryrun"):
-            return "offline", "as asked"
-        if self.mode == "disabled":
-            return "disabled", ""
-        if self.mode in ("online", "run") or key_is_set():
-            return "online", ""
-        return "offline", "no key is set: wandb login"
+        if self.mode == "auto" and not key_is_set():
+            return "offline", "no key is set: wandb login"
+        asked = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+        return asked.get(self.mode, "online"), "as asked"
 
     def _connect(self, mode: Any) -> Any:
         """Lightning's logger with a W&B run."""
@@ -157,28 +138,25 @@ class WeightsAndBiases(LightningTracker):
         self.logger.experiment.log(row, step=self.row, commit="epoch" in values)
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        self.logger.experiment.summary.update(dict(summary))
+        run = self.logger.experiment
+        run.summary.update(dict(summary))
         for what, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
-                send()
+                send(run)
             except Exception:  # W&B asks its server first; `close` names what was not sent
                 self.unsent.append(what)
 
-    def _send_predictions(self) -> None:
+    def _send_predictions(self, run: Any) -> None:
         import wandb
 
         columns, rows = predictions(self.about.folder, self.about.label_words, most=self.table_rows)
         if rows:
-            self.logger.experiment.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
+            run.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
 
-    def _send_adapter(self) -> None:
-        import wandb
-
+    def _send_adapter(self, run: Any) -> None:
         adapter = RunFolder(self.about.folder).adapter
         if self.log_adapter and adapter.is_file():
-            artifact = wandb.Artifact(f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
-            artifact.add_file(str(adapter))
-            self.logger.experiment.log_artifact(artifact)
+            run.log_artifact(str(adapter), name=f"adapter-{wandb_id(self.about.run_id)}", type="adapter")
 
     def close(self, ending: Ending) -> str | None:
         if self.logger is None:
