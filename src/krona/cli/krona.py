@@ -174,7 +174,7 @@ def tune(
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
     """Search learning rate, scaling and factor shape on dev with Optuna, except those typed. Weak trials stop early."""
-    from krona.tuning.command import tune_here
+    from krona.sweeps.tune_command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
 

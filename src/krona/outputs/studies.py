@@ -62,7 +62,7 @@ class Study:
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
     importances: Mapping[str, float] = field(default_factory=dict)  # shares of 1; empty with too few trials
-    base: str = ""  # `krona.tuning.tune.fingerprint`: method, task, backbone, seed, a hash
+    base: str = ""  # `krona.sweeps.tune.fingerprint`: method, task, backbone, seed, a hash
 
     @cached_property
     def best(self) -> Trial | None:

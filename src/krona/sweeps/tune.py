@@ -1,4 +1,7 @@
-"""The loop of `krona tune`: values from the study, an ordinary run with them, its dev score back to the study."""
+"""The loop of `krona tune`: values from an Optuna study, an ordinary run with them, its dev score back to the study.
+
+Hydra's Optuna plugin is not used: it requires Optuna < 3, it cannot prune, and each command counts its trials from 0.
+"""
 
 import hashlib
 import json
@@ -22,7 +25,7 @@ from krona.outputs.studies import Axis, Study, Trial, no_best, read_study
 from krona.outputs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
 from krona.paths import PROJECT
 from krona.screen import inert
-from krona.tuning.space import in_words, overrides, read_space
+from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
 FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
 
@@ -39,6 +42,17 @@ class Tuning:
     console: Console
     failures: list[str] = field(default_factory=list)
 
+    def say(self, line: str) -> None:
+        self.console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
+
+    def tell(self, trial: Any, state: str, *, error: str | None = None) -> None:
+        """Tell the study that a trial ended without a score: ``PRUNED`` or ``FAIL``."""
+        from optuna.trial import TrialState
+
+        if error is not None:
+            trial.set_user_attr("error", error)
+        self.study.tell(trial, state=TrialState[state])
+
 
 def tune(
     typed: Sequence[str],
@@ -50,9 +64,9 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> tuple[Study, Trial]:
-    """Begin or resume a study until ``trials`` of its trials count; the study and its best trial.
+    """Begin or resume a study until ``trials`` of its trials count; return the study and its best trial.
 
-    The study maximises the score that selects epochs on dev; test is not used (``score_test=false``).
+    The study maximises the score that selects epochs on dev; test is not scored.
 
     Raises:
         KronaError: the command is wrong, or the study searched another space.
@@ -63,31 +77,18 @@ def tune(
     axes, kept = split_typed(read_space(space, base), typed)
     if not axes:
         raise KronaError(
-            f"{' '.join(kept)}: what is typed is fixed, so nothing is left to search in {space}: leave one out, "
-            "or --space FILE names other axes"
+            f"All searched parameters are fixed on the command line: {' '.join(kept)}. Leave one out, "
+            f"or name other axes than those of {space} with --space FILE."
         )
     name = name or default_name(base)
-    fixed = held_fixed(base, axes)
-    study = open_study(
-        outputs, name, space=in_words(axes), base=fingerprint(base, fixed), settings=dict(flatten(fixed)), seed=seed
-    )
+    fixed = fixed_settings(base, axes)
+    described, digest, settings = describe_axes(axes), fingerprint(base, fixed), dict(flatten(fixed))
+    study = open_study(outputs, name, space=described, base=digest, settings=settings, seed=seed)
     tuning = Tuning(typed, axes, name, study, outputs, console)
-    console.print(inert(f"study {name}: {in_words(axes)}"), highlight=False, markup=False, soft_wrap=True)
+    tuning.say(f"study {name}: {described}")
     if kept:
-        console.print(inert(f"  fixed: {' '.join(kept)}"), highlight=False, markup=False, soft_wrap=True)
-    while True:
-        back = put_back_dead(study, outputs)
-        if back:
-            console.print(inert(f"  {back} unfinished trial(s) will resume"), highlight=False)
-        if len(counted(study)) >= trials:
-            break
-        trial = study.ask()
-        trial.set_user_attr("worker", me())  # before anything else: a trial without a worker does not count
-        for axis in axes:
-            axis.suggest(trial)
-        if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was faster
-            void(study, trial.number)
-            break
+        tuning.say(f"  fixed: {' '.join(kept)}")
+    while (trial := next_trial(tuning, trials)) is not None:
         run_trial(tuning, trial)
     found = read_study(study_path(outputs, name))
     if found.best is None:
@@ -95,11 +96,26 @@ def tune(
     return found, found.best
 
 
+def next_trial(tuning: Tuning, trials: int) -> Any:
+    """A new trial with its values, one of a dead process first; None if the study has enough."""
+    study = tuning.study
+    if back := put_back_dead(study, tuning.outputs):
+        tuning.say(f"  {back} unfinished trial(s) will resume")
+    if len(counted(study)) >= trials:
+        return None
+    trial = study.ask()
+    trial.set_user_attr("worker", me())  # before anything else: a trial without a worker does not count
+    for axis in tuning.axes:
+        axis.suggest(trial)
+    if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was faster
+        void(study, trial.number)
+        return None
+    return trial
+
+
 def run_trial(tuning: Tuning, trial: Any) -> None:
     """One trial: a run that is pruned once its dev score is below the other trials' median."""
-    from optuna.trial import TrialState
-
-    own = overrides(tuning.axes, trial.params)
+    own = trial_overrides(tuning.axes, trial.params)
     trial.set_user_attr("overrides", own)
     pruned = False
 
@@ -110,7 +126,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             pruned = True
             raise Interrupted
 
-    tuning.console.print(inert(f"trial {trial.number}: {' '.join(own)}"), highlight=False, markup=False, soft_wrap=True)
+    tuning.say(f"trial {trial.number}: {' '.join(own)}")
     try:
         run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
         trial.set_user_attr("run_id", identify(check.settings(run.config, own=True)))
@@ -127,25 +143,21 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     except Interrupted:
         if not pruned:
             raise  # the trial stays unfinished: the next command repeats it
-        tuning.study.tell(trial, state=TrialState.PRUNED)
-        tuning.console.print(inert(f"trial {trial.number}: pruned"), highlight=False)
-        return
+        tuning.tell(trial, "PRUNED")
+        tuning.say(f"trial {trial.number}: pruned")
     except KronaError as error:
-        trial.set_user_attr("error", str(error))
-        tuning.study.tell(trial, state=TrialState.FAIL)
+        tuning.tell(trial, "FAIL", error=str(error))
         remove_unused(tuning.study, tuning.outputs, tuning.name)
         raise
-    _tell(tuning, trial, job)
+    else:
+        _end_trial(tuning, trial, job)
 
 
-def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
-    from optuna.trial import TrialState
-
+def _end_trial(tuning: Tuning, trial: Any, job: Job) -> None:
     if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
         error = job.error or job.state
-        trial.set_user_attr("error", error)
-        tuning.study.tell(trial, state=TrialState.FAIL)
-        tuning.console.print(inert(f"trial {trial.number}: {job.state}: {error}"), highlight=False, markup=False)
+        tuning.tell(trial, "FAIL", error=error)
+        tuning.say(f"trial {trial.number}: {job.state}: {error}")
         tuning.failures.append(error)
         if len(tuning.failures) == len(counted(tuning.study)) >= FAILURES_IN_A_ROW:
             raise KronaError(f"the first {len(tuning.failures)} trials all failed: {error}")
@@ -153,8 +165,7 @@ def _tell(tuning: Tuning, trial: Any, job: Job) -> None:
     score = float(job.result.dev["choice"])
     tuning.study.tell(trial, score)
     best = tuning.study.best_trial
-    line = f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})"
-    tuning.console.print(inert(line), highlight=False)
+    tuning.say(f"trial {trial.number}: dev {score:.2f}; best {best.value:.2f} (trial {best.number})")
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
@@ -170,17 +181,16 @@ def compose_run(typed: Sequence[str]) -> Composed:
 
 def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
     """The axes left to search, and the overrides that fix the others. What an axis sets ``also`` gives way as well."""
-    fixed = {
-        item: [a for a in axes if is_overridden(a.key, [item]) or is_overridden(a.needs, [item])] for item in typed
-    }
-    kept = [item for item, own in fixed.items() if own]
-    left = [axis for axis in axes if not any(axis in own for own in fixed.values())]
-    return tuple(
-        replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in left
-    ), kept
+
+    def fixes(item: str, axis: Axis) -> bool:
+        return is_overridden(axis.key, [item]) or is_overridden(axis.needs, [item])
+
+    left = [axis for axis in axes if not any(fixes(item, axis) for item in typed)]
+    free = [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in left]
+    return tuple(free), [item for item in typed if any(fixes(item, axis) for axis in axes)]
 
 
-def held_fixed(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+def fixed_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
     """The settings that decide a run and that no axis sets: equal in all trials of a study."""
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:

@@ -14,15 +14,14 @@ def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
     axes = read_yaml(path).get("axes")
     if not isinstance(axes, dict) or not axes:
         raise KronaError(f"the search space {path} has no axes: sweeps/tune/default.yaml shows how they are written")
-    read = [_axis(path, str(key), values) for key, values in axes.items()]
-    kept = tuple(axis for axis in read if _has(config, axis.needs or axis.key))
+    read = [_read_axis(f"{path}, axis {key}", str(key), values) for key, values in axes.items()]
+    kept = tuple(axis for axis in read if _has_key(config, axis.needs or axis.key))
     if not kept:
         raise KronaError(f"no axis of {path} applies to this run: it has {', '.join(axis.key for axis in read)}")
     return kept
 
 
-def _axis(path: Path, key: str, values: Any) -> Axis:
-    where = f"{path}, axis {key}"
+def _read_axis(where: str, key: str, values: Any) -> Axis:
     known = {"low", "high", "log", "choices", "needs", "also"}
     if not isinstance(values, dict) or set(values) - known:
         raise KronaError(f"{where}: expected low and high, or choices; it has {values!r}")
@@ -32,18 +31,21 @@ def _axis(path: Path, key: str, values: Any) -> Axis:
         if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
             raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
         return Axis(key, choices=tuple(choices), needs=needs, also=also)
-    low, high, log = _number(values.get("low")), _number(values.get("high")), bool(values.get("log", False))
-    if low is None or high is None or low >= high or (log and low <= 0):
-        bounds = f"low={values.get('low')!r}, high={values.get('high')!r}"
-        raise KronaError(f"{where}: {bounds}: expected low < high{', above 0 with log' if log else ''}")
-    return Axis(key, low=low, high=high, log=log, needs=needs, also=also)
+    low: Any = values.get("low")
+    high: Any = values.get("high")
+    log = bool(values.get("log", False))
+    if not (_is_number(low) and _is_number(high) and low < high and (low > 0 or not log)):
+        raise KronaError(
+            f"{where}: low={low!r}, high={high!r}: expected low < high{', above 0 with log' if log else ''}"
+        )
+    return Axis(key, low=float(low), high=float(high), log=log, needs=needs, also=also)
 
 
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _has(config: Mapping[str, Any], key: str) -> bool:
+def _has_key(config: Mapping[str, Any], key: str) -> bool:
     value: Any = config
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
@@ -52,12 +54,12 @@ def _has(config: Mapping[str, Any], key: str) -> bool:
     return True
 
 
-def in_words(axes: tuple[Axis, ...]) -> str:
+def describe_axes(axes: tuple[Axis, ...]) -> str:
     """The space in one line; equal lines are equal spaces."""
     return ", ".join(axis.words() for axis in axes)
 
 
-def overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
+def trial_overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
     """A trial's values as overrides of the command line."""
     used = [axis for axis in axes if axis.key in params]
     return [f"{axis.key}={params[axis.key]}" for axis in used] + [axis.also for axis in used if axis.also]

@@ -7,7 +7,7 @@ import pytest
 from krona.messages import KronaError
 from krona.outputs.studies import Axis
 from krona.paths import CONF
-from krona.tuning.space import overrides, read_space
+from krona.sweeps.tune_space import read_space, trial_overrides
 
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
@@ -21,7 +21,7 @@ def test_axes_that_mean_nothing_here_are_left_out() -> None:
         Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),
     )
     params = {"optimizer.lr": 0.001, "factors": "2x384"}
-    assert overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
+    assert trial_overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
 
 
 def test_the_space_of_all_four_has_a_bias_where_the_method_has_one() -> None:

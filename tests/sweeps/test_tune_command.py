@@ -11,7 +11,7 @@ from krona.outputs.studies import Study, Trial
 
 pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
-from krona.tuning import command as typed_command
+from krona.sweeps import tune_command as typed_command
 
 
 def test_the_command_at_the_end_is_one_that_can_be_pasted(
