@@ -139,4 +139,4 @@ def test_a_note_comes_once_with_the_number_of_its_runs(tmp_path: Path) -> None:
     assert "note (3 of 4 runs): a shape is fitted" in lines
     assert "note (4 of 4 runs): the code has changed" in lines
     assert sum("warm-up" in line for line in lines) == 1
-    assert "note: the warm-up is longer" in said(jobs[-1:])
+    assert "note (1 of 1 run): the warm-up is longer" in said(jobs[-1:])

@@ -23,7 +23,9 @@ WATCH_S = 2.0
 IDLE_S = 60.0  # longer than the time between two runs, or to start a process
 SHOWN = 50  # rows on a terminal; of more runs the done ones are only counted
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
+ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
+Refresh = Callable[[Sequence[Planned]], list[Planned]]
 
 
 def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
@@ -66,16 +68,16 @@ def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
         key, equals, value = condition.partition("=")
         if not equals or key not in KEYS:
             raise KronaError(f"--where {condition}: write key=value; {did_you_mean(key, KEYS)}")
-        there = list(dict.fromkeys(_value(run, key) for run in runs))
-        for wanted in value.split(","):
-            if not any(_holds(entry, key, wanted) for entry in there):
-                names = sorted(entry for entry in there if entry)
-                raise KronaError(f"--where {key}={wanted}: no run has it; {did_you_mean(wanted, names)}")
-        kept = [run for run in kept if any(_holds(_value(run, key), key, wanted) for wanted in value.split(","))]
+        wanted = value.split(",")
+        known = sorted({_value(run, key) for run in runs} - {""})
+        for one in wanted:
+            if not any(_matches(entry, key, one) for entry in known):
+                raise KronaError(f"--where {key}={one}: no run has it; {did_you_mean(one, known)}")
+        kept = [run for run in kept if any(_matches(_value(run, key), key, one) for one in wanted)]
     return kept
 
 
-def _holds(entry: str, key: str, wanted: str) -> bool:
+def _matches(entry: str, key: str, wanted: str) -> bool:
     return wanted in entry if key == "run" else entry == wanted
 
 
@@ -103,7 +105,7 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
         console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]], console: Console) -> None:
+def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
     """Follow until all runs have ended, or nobody resumes the interrupted ones, or Ctrl-C.
 
     Without a terminal, print a line for each change.
@@ -111,10 +113,10 @@ def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[P
     current, printed = list(runs), ""
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            for current in _followed(runs, refresh):
+            for current in _states(runs, refresh):
                 live.update(screen(current, console), refresh=True)
     else:
-        for current in _followed(runs, refresh):
+        for current in _states(runs, refresh):
             line = counts_line(current)
             if line.split(";")[0] != printed.split(";")[0]:
                 say(console, line)
@@ -123,9 +125,7 @@ def watch(runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[P
         say(console, f"nobody has run any of these for {IDLE_S:g} s: the sweep's own command runs what is left")
 
 
-def _followed(
-    runs: Sequence[Planned], refresh: Callable[[Sequence[Planned]], list[Planned]]
-) -> Iterator[list[Planned]]:
+def _states(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
     """The runs' present states, repeatedly, until all have ended, or nobody resumes the interrupted ones.
 
     If no run has started, they may be in a cluster's queue: wait.
@@ -157,36 +157,31 @@ def screen(runs: Sequence[Planned], console: Console) -> Group:
 def counts_line(runs: Sequence[Planned]) -> str:
     """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``."""
     counts = Counter(run.state for run in runs)
-    order: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
-    line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in order if counts[state])
+    line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
     left = seconds_left(runs)
     return line if left is None else f"{line}; about {duration(left)} left in one process"
 
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
     """The expected time of the unfinished runs; None if nothing like one of them is done."""
-    todo = [run for run in runs if run.state in OPEN]
     times = Times(run.result for run in runs if run.result is not None)
-    seconds = [_seconds_left(run, times) for run in todo]
-    known = [one for one in seconds if one is not None]
-    return sum(known) if todo and len(known) == len(todo) else None
-
-
-def _seconds_left(run: Planned, times: Times) -> float | None:
-    config = run.config if run.result is None else run.result.config
-    expected = None if config is None else times.estimate(config)
-    if expected is None:
-        return None
-    progress = run.result.progress if run.result is not None else {}
-    return expected.seconds * (1 - float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1))))
+    total = None
+    for run in runs:
+        if run.state in OPEN:
+            config = run.config if run.result is None else run.result.config
+            expected = None if config is None else times.estimate(config)
+            if expected is None:
+                return None
+            progress = run.result.progress if run.result is not None else {}
+            done = float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1)))
+            total = (total or 0.0) + expected.seconds * (1 - done)
+    return total
 
 
 def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
     shown = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
-    rows = [_row(run) for run in shown]
-    text = table(
-        ("run", "state", "progress", "dev", "test", "time"), rows, width=width, left=("run", "state", "progress")
-    )
+    headings = ("run", "state", "progress", "dev", "test", "time")
+    text = table(headings, [_row(run) for run in shown], width=width, left=headings[:3])
     if len(shown) < len(runs):
         text.append(f"\n… and {len(runs) - len(shown)} more", style="dim")
     return text
@@ -197,12 +192,10 @@ def _row(run: Planned) -> list[str | Text]:
     result = run.result
     if result is None:
         return [run.run_id, state, "", "", "", ""]
-    far = "" if result.status == "done" else result.reached
-    dev = result.dev["score"] if result.dev else (result.dev_curve[-1]["score"] if result.dev_curve else None)
-    test = result.test["score"] if result.test else None
-    scores = ["" if score is None else f"{score:.2f}" for score in (dev, test)]
-    total = result.times.get("total")
-    return [run.run_id, state, far, *scores, "" if total is None else duration(total)]
+    progress = "" if result.status == "done" else result.reached
+    dev = result.dev or (result.dev_curve[-1] if result.dev_curve else None)
+    scores = [f"{part['score']:.2f}" if part else "" for part in (dev, result.test)]
+    return [run.run_id, state, progress, *scores, duration(result.times["total"]) if "total" in result.times else ""]
 
 
 def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
@@ -214,8 +207,8 @@ def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
             "a failed run: its command runs it anew (under -m with retry=failed); with other data that is another run, "
             "and this one stays"
         )
-    kept = [outputs / run.run_id for run in bad if (outputs / run.run_id).is_dir()]
-    if kept:
-        lines.append("to drop " + ("it" if len(kept) == 1 else "them") + f": rm -r {' '.join(map(below, kept[:3]))}")
-        lines[-1] += f" … ({len(kept) - 3} more)" if len(kept) > 3 else ""
+    folders = [below(folder) for run in bad if (folder := outputs / run.run_id).is_dir()]
+    if folders:
+        more = f" … ({len(folders) - 3} more)" if len(folders) > 3 else ""
+        lines.append(f"to drop {'it' if len(folders) == 1 else 'them'}: rm -r {' '.join(folders[:3])}{more}")
     return lines
