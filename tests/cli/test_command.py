@@ -65,22 +65,6 @@ def test_a_mistake_is_one_line_on_stderr(tmp_path: Path) -> None:
     assert done.stderr == "error: method.rank: the method full has no rank: it has no branch\n"
 
 
-def test_a_sweep_goes_on_past_its_failures_and_says_so(tiny_folder: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    command = ["-m", *typed(tiny_folder, tmp_path / "glue"), "method=lora,full", "batch_size=0,6"]
-    done = train(outputs, *command)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stdout + done.stderr
-    assert sorted(path.parent.name.split("-")[0] for path in outputs.glob("*/result.json")) == ["full", "lora"]
-    assert "4 runs: 2 done, 2 failed" in done.stdout
-    assert done.stdout.count("batch_size=0 must be") >= 2
-    kept = {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))}
-    again = train(outputs, *[item.replace("0,6", "6") for item in command])
-    assert (again.returncode, again.stderr) == (0, "")
-    assert "2 done already" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
-
-
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
     assert process.stdout is not None
     said = ""

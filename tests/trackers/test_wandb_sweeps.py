@@ -1,4 +1,4 @@
-"""Each of sweeps/wandb: the very command that W&B's agent would type, run once as the agent would run it."""
+"""Each of sweeps/wandb: the command of W&B's agent, run once."""
 
 import math
 from pathlib import Path
@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
-from tests.typed_run import PROJECT, train
+from tests.trackers.one_run import one_run
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
+from krona.config.overrides import normalised
 from krona.outputs.result import read_result
+from krona.paths import PROJECT
 from krona.trackers.values import epoch_values
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))
 SMALL = {"task": "sample_sst2"}  # what a test can't download is put in the place of
-QUICK = ["profile=demo", "data.train_rows=32", "batch_size=16", "trainer.max_epochs=1", "trainer.threads=1"]
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -55,17 +56,15 @@ def test_the_agents_command_runs(path: Path, tmp_path: Path, read_wandb: Any, mo
     assert command[:3] == ["/usr/bin/env", "python", "train.py"]
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_RUN_ID", "agents-own-id")
-    outputs = tmp_path / "outputs"
-    outputs.mkdir()
-    done = train(outputs, *command[3:], *QUICK, cwd=PROJECT)
-    assert done.returncode == 0, done.stderr
-    (result,) = (read_result(path) for path in outputs.glob("*/result.json"))
+    job, _ = one_run(tmp_path, *normalised(command[3:]), "trainer.max_epochs=1")
+    assert job.state == "done"
+    result = read_result(job.folder / "result.json")
     assert result.test is None, "a search looks at dev only"
     for key in ("optimizer.lr", "method.scaling", "seed"):
         if key in point:
             group, _, name = key.rpartition(".")
             assert (result.config[group] if group else result.config)[name] == pytest.approx(point[key]["value"])
-    (file,) = (outputs / "wandb").glob("offline-run-*/run-*.wandb")
+    (file,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
     told = read_wandb(file, summary=True)
     assert told["run_id"] == "agents-own-id"
     assert told["summary"][sweep["metric"]["name"]] == result.dev["score"]  # type: ignore[index]

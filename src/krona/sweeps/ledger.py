@@ -52,23 +52,28 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
     write_whole(folder / f"{number}.json", lambda part: part.write_text(json.dumps(note), encoding="utf-8"))
 
 
+def _notes(folder: Path) -> list[dict[str, Any]]:
+    """The jobs' notes, in their order."""
+    paths = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+
+
 def progress() -> Progress | None:
     """The progress of the multirun so far; None where its number of jobs is not known, as to another sweeper."""
     folder = _folder()
     if folder is None or not (folder / TOTAL).is_file():
         return None
-    notes = sorted(folder.glob("[0-9]*.json"), key=lambda path: int(path.stem))
-    latest = (json.loads(path.read_text(encoding="utf-8")) for path in notes[-LATEST:])
-    seconds = [float(note["seconds"]) for note in latest if note.get("seconds") is not None]
+    notes = _notes(folder)
+    seconds = [float(note["seconds"]) for note in notes[-LATEST:] if note.get("seconds") is not None]
     total = int((folder / TOTAL).read_text(encoding="utf-8"))
     return Progress(total, started=len(notes), ended=len(notes), seconds=seconds)
 
 
 def require_outputs() -> None:
     """End the multirun if its outputs folder is gone, as after an unmount."""
-    notes = _folder()
-    if notes is not None and not notes.is_dir():  # Hydra makes the folders above it anew
-        raise SystemExit(_gone(notes.parent))  # an Exception would end one job only
+    folder = _folder()
+    if folder is not None and not folder.is_dir():  # Hydra makes the folders above it anew
+        raise SystemExit(_gone(folder.parent))  # an Exception would end one job only
 
 
 def _gone(folder: Path) -> str:
@@ -101,46 +106,43 @@ class Ledger(Callback):
         self.before: dict[Path, str | None] = {}  # the files of a named sweep, before this command
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
-        overrides = list(config.hydra.overrides.task)
+        overrides, name = list(config.hydra.overrides.task), config.sweep
         jobs: list[tuple[str, ...]] = []
         with _ending():  # what is refused leaves nothing behind
             folder = outputs_of(config.hydra, multirun=True) / "sweeps"
             require_launcher(config.hydra.launcher)
             if config.hydra.sweeper._target_ == BASIC_SWEEPER:
                 jobs = jobs_of(sweeper_params(config), overrides)
-            if config.sweep is not None:
-                sweep.load_run_ids(folder.parent, config.sweep)
+            if name is not None:
+                sweep.load_run_ids(folder.parent, name)
             folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # by an interrupt, after which a cluster's jobs may continue
             if time.time() - left.lstat().st_mtime > KEPT_S:
                 remove_below(folder.parent, left)
-        if jobs:
-            Console().print(amount(len(jobs), "run"), highlight=False)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
         notes.mkdir()
         if jobs:
+            Console().print(amount(len(jobs), "run"), highlight=False)
             (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
         os.environ[VARIABLE] = str(notes)
-        if config.sweep is not None:
-            self.before = sweep.saved(folder, config.sweep)
+        if name is not None:
+            self.before = sweep.saved(folder, name)
             with _ending():
-                sweep.save_command(folder, config.sweep, overrides)
-                made = plan.made_before(jobs, config.sweep, outputs=folder.parent)
-                sweep.save_run_ids(folder.parent, config.sweep, made)
+                sweep.save_command(folder, name, overrides)
+                sweep.save_run_ids(folder.parent, name, plan.made_before(jobs, name, outputs=folder.parent))
 
     def on_multirun_end(self, config: Any, **kwargs: Any) -> None:
-        notes = Path(os.environ.pop(VARIABLE))
-        if not notes.is_dir():
-            raise SystemExit(_gone(notes.parent))
-        lines = [json.loads(path.read_text(encoding="utf-8")) for path in notes.glob("[0-9]*.json")]
-        remove_below(notes.parents[1], notes)
-        jobs = [_job(line) for line in sorted(lines, key=lambda line: int(line["number"]))]
+        folder = Path(os.environ.pop(VARIABLE))
+        if not folder.is_dir():
+            raise SystemExit(_gone(folder.parent))
+        jobs = [_job(note) for note in _notes(folder)]
+        remove_below(folder.parents[1], folder)
         name = config.sweep or sweep.name_of(config.hydra.overrides.task)
         closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _ending():
             if ids:
-                sweep.save_run_ids(notes.parents[1], name, ids)
+                sweep.save_run_ids(folder.parents[1], name, ids)
             elif config.sweep is not None:  # all its runs were refused
                 sweep.restore(self.before)
         if any(job.state == "failed" for job in jobs):
@@ -153,14 +155,8 @@ def require_launcher(launcher: Any) -> None:
         require(str(launcher.engine), {key: launcher[key] for key in LAUNCHER_KEYS if key in launcher})
 
 
-def _job(line: dict[str, Any]) -> Job:
-    folder = Path(line["folder"])
-    return Job(
-        run_id=line["run_id"],
-        state=line["state"],
-        folder=folder,
-        error=line["error"],
-        messages=line["messages"],
-        result=RunFolder(folder).state(owned=False)[1],
-        overrides=tuple(line["overrides"]),
-    )
+def _job(note: dict[str, Any]) -> Job:
+    folder = Path(note["folder"])
+    known = {key: note[key] for key in ("run_id", "state", "error", "messages")}
+    result = RunFolder(folder).state(owned=False)[1]
+    return Job(**known, folder=folder, result=result, overrides=tuple(note["overrides"]))

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
+
 from one_job import typed
 from typed_run import start, train
 
@@ -24,6 +26,7 @@ def claims(outputs: Path) -> dict[str, int]:
     return found
 
 
+@pytest.mark.slow
 def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_folder: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     command = [*EIGHT, *typed(tiny_folder, tmp_path / "glue"), "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
@@ -45,21 +48,7 @@ def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_fold
     assert not list((outputs / "sweeps").glob("jobs-*"))
 
 
-def test_an_interrupt_reaches_joblibs_processes(tiny_folder: Path, tmp_path: Path) -> None:
-    outputs = tmp_path / "outputs"
-    small = typed(tiny_folder, tmp_path / "glue")
-    process = start(outputs, "-m", "method=lora", "seed=0,1", *small, "trainer.max_epochs=500", "hydra/launcher=joblib")
-    while len(list(outputs.glob("*/last.ckpt"))) < 2:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate()
-    assert (process.returncode, err) == (130, "interrupted: the same command resumes it\n")
-    statuses = [json.loads(path.read_text())["status"] for path in outputs.glob("*/result.json")]
-    assert statuses == ["interrupted"] * 2
-    assert claims(outputs) == {}
-
-
+@pytest.mark.slow
 def test_a_run_whose_time_is_over_goes_on_by_itself_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
     small = [*typed(tiny_folder, tmp_path / "glue"), "method=lora", "trainer.max_epochs=60"]
     process = start(tmp_path / "told", "-m", *small, "hydra/launcher=submitit_local")

@@ -9,6 +9,7 @@ from krona.jobs.job import Job
 from krona.paths import OUTPUTS
 from krona.screen import say
 from krona.sweeps.launchers import processes, submitted
+from krona.sweeps.launchers.pool import shares
 from krona.sweeps.launchers.settings import require
 from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.sweeps.progress import Progress
@@ -28,7 +29,7 @@ def launch(engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *
     require(engine, settings)
     console = Console(soft_wrap=True)
     outcomes: dict[int, Job] = {}
-    here = 1 if engine == "submitit_slurm" else processes.shares(settings["n_jobs"], jobs)[0]
+    here = 1 if engine == "submitit_slurm" else shares(settings["n_jobs"], jobs)[0]
     progress = Progress(len(jobs), at_a_time=here)
     shared = set.intersection(*(set(job.overrides) for job in jobs))
 

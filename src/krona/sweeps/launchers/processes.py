@@ -4,106 +4,88 @@ import contextlib
 import os
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor
 from functools import partial
 from types import FrameType
 from typing import Any
 
 from krona.jobs.job import Job
 from krona.jobs.processes import end_with_parent, interrupt
+from krona.sweeps.launchers.pool import Ended, Started, run_pool, shares
 from krona.sweeps.launchers.sweep_job import SweepJob
-from krona.training.machine import cpu_count
 
-Started = Callable[[SweepJob], None]
-Ended = Callable[[SweepJob, Job | str], None]  # a job's outcome, or why there is none
+POLL_S = 0.05
 
 
 def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended) -> None:
-    """Run all jobs in ``n_jobs`` processes (-1: one per core) that keep the backbone from job to job.
-
-    ``started`` and ``ended`` are called for one job at a time. An interrupt is forwarded to the processes, and waited
-    for.
-    """
-    import joblib.externals.loky  # noqa: F401 - before the threads, which would import it all at once
-
+    """Run all jobs in ``n_jobs`` processes (-1: one per core) that keep the backbone from job to job."""
     # After an interrupt loky's tracker removes what a killed process left, and warns of it on the user's screen.
     quiet = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
     count, cores = shares(n_jobs, jobs)
-    lock, stopped = threading.Lock(), threading.Event()
-    waiting = iter(jobs)
+    slots = [Slot(environment(number, threads=cores)) for number in range(count)]
 
-    def end(job: SweepJob, outcome: Job | str) -> None:
-        with lock:
-            ended(job, outcome)
+    def start(job: SweepJob) -> Slot:
+        slot = next(slot for slot in slots if slot.future is None)
+        slot.start(job)
+        return slot
 
-    def next_job() -> SweepJob | None:
-        with lock:
-            job = None if stopped.is_set() else next(waiting, None)
-            if job is not None:
-                started(job)
-            return job
-
-    slots = [Slot(environment(slot, threads=cores), stopped) for slot in range(count)]
-    threads = [threading.Thread(target=slot.run, args=(iter(next_job, None), end), daemon=True) for slot in slots]
-    for thread in threads:
-        thread.start()
     try:
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(timeout=0.2)  # signals are handled in between
-    except BaseException:
-        stopped.set()
+        run_pool(jobs, count=count, start=start, started=started, ended=ended, poll_s=POLL_S)
+    finally:
         for slot in slots:
-            slot.terminate()
-        for thread in threads:
-            thread.join()
-        raise
-
-
-def shares(n_jobs: int, jobs: Sequence[SweepJob]) -> tuple[int, int]:
-    """How many jobs run at a time (-1: one per core), and how many cores each gets."""
-    cores = cpu_count()
-    count = min(cores if n_jobs < 0 else max(1, n_jobs), len(jobs))
-    return count, max(1, cores // count)
+            slot.close()
 
 
 class Slot:
     """One process at a time, with a new one if it is killed."""
 
-    def __init__(self, env: dict[str, str], stopped: threading.Event) -> None:
-        self.env, self.stopped = env, stopped
-        self.pid: int | None = None
+    def __init__(self, env: dict[str, str]) -> None:
+        self.env = env
+        self.executor: Any = None
+        self.pid: Any = None  # a future, because the process takes seconds to start
+        self.future: Any = None  # of the job that runs
 
-    def run(self, jobs: Iterator[SweepJob], ended: Ended) -> None:
+    def start(self, job: SweepJob) -> None:
+        try:
+            self._submit(job)
+        except BrokenExecutor:  # the process was killed between two jobs
+            self.executor = None
+            self._submit(job)
+
+    def _submit(self, job: SweepJob) -> None:
         from joblib.externals.loky import ProcessPoolExecutor
+
+        if self.executor is None:
+            begin_here = partial(begin, os.getpid())
+            self.executor = ProcessPoolExecutor(max_workers=1, env=self.env, initializer=begin_here)
+            self.pid = self.executor.submit(os.getpid)
+        self.future = self.executor.submit(run_one, job, os.getpid())
+
+    def outcome(self) -> Job | str | None:
         from joblib.externals.loky.process_executor import BrokenProcessPool
 
-        executor: Any = None
-        for job in jobs:
-            try:
-                if executor is None:
-                    executor = ProcessPoolExecutor(
-                        max_workers=1, env=self.env, initializer=begin, initargs=(os.getpid(),)
-                    )
-                    self.pid = executor.submit(os.getpid).result()
-                if self.stopped.is_set():
-                    break
-                outcome: Job | str = executor.submit(run_one, job, os.getpid()).result()
-            except BrokenProcessPool:
-                outcome = f"process {self.pid} was killed (out of memory?); the same command resumes where it stopped"
-                executor = self.pid = None
-            except BaseException as error:  # raised in the process: this job's error; the sweep continues
-                outcome = str(error) or type(error).__name__
-            ended(job, outcome)
-        if executor is not None:
-            executor.shutdown(wait=True)
+        if not self.future.done():
+            return None
+        future, self.future = self.future, None
+        try:
+            job: Job = future.result()
+            return job
+        except BrokenProcessPool:
+            killed = "of a worker" if self.pid.exception() else self.pid.result()
+            self.executor = None
+            return f"process {killed} was killed (out of memory?); the same command resumes where it stopped"
+        except BaseException as error:  # raised in the process: this job's error; the sweep continues
+            return str(error) or type(error).__name__
 
     def terminate(self) -> None:
-        if self.pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError, BrokenExecutor):
+            os.kill(self.pid.result(), signal.SIGTERM)
+
+    def close(self) -> None:
+        if self.executor is not None:
+            self.executor.shutdown(wait=True)
 
 
 def begin(parent: int) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +14,7 @@ from krona.files import remove_below
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.processes import Ended, Started, shares
+from krona.sweeps.launchers.pool import Ended, Started, run_pool, shares
 from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
@@ -29,17 +28,21 @@ class Submitted:
 
     job: SweepJob
     handle: Any
+    settle_s: float = POLL_S
     missing_since: float | None = None
 
-    def outcome(self, *, gone: bool, settle: float) -> Job | str | None:
-        """The job's outcome, or why it has none; None while it is queued or running."""
+    def outcome(self, *, gone: bool | None = None) -> Job | str | None:
+        """The job's outcome, or why it has none; None while it is queued or running.
+
+        ``gone``: whether it has ended; None: submitit says.
+        """
         paths = self.handle.paths
         if not paths.result_pickle.exists():
-            if not gone:
+            if not (self.handle.done() if gone is None else gone):
                 self.missing_since = None
                 return None
             self.missing_since = self.missing_since or time.monotonic()
-            if time.monotonic() - self.missing_since < settle:
+            if time.monotonic() - self.missing_since < self.settle_s:
                 return None
             return f"job {self.handle.job_id} ended without an outcome (killed?): {paths.stderr} has its last words"
         error = self.handle.exception()
@@ -50,31 +53,25 @@ class Submitted:
             remove_below(paths.folder.parents[1], paths.folder)  # its logs; the run has its own
         return job
 
+    def terminate(self) -> None:
+        if not self.handle.done():
+            os.kill(int(self.handle.job_id), signal.SIGTERM)  # forwarded by submitit's controller
+
 
 def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started: Started, ended: Ended) -> None:
-    """Run all jobs on this machine, ``n_jobs`` at a time. An interrupt is forwarded to them and waited for."""
+    """Run all jobs on this machine, ``n_jobs`` at a time."""
     import submitit
 
     count, cores = shares(settings["n_jobs"], jobs)
     threads = os.environ.get("OMP_NUM_THREADS", cores)
     executor = submitit.LocalExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
     executor.update_parameters(**{name: settings[name] for name in ("timeout_min", "signal_delay_s", "gpus_per_node")})
-    waiting, running = deque(jobs), list[Submitted]()
-    try:
-        while waiting or running:
-            while waiting and len(running) < count:
-                started(job := waiting.popleft())
-                with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
-                    running.append(Submitted(job, executor.submit(Requeued(job))))
-            time.sleep(POLL_S)
-            _collect(running, [one for one in running if one.handle.done()], settle=POLL_S, ended=ended)
-    except BaseException:
-        for one in running:
-            if not one.handle.done():
-                os.kill(int(one.handle.job_id), signal.SIGTERM)  # forwarded by submitit's controller
-        while any(not one.handle.done() for one in running):
-            time.sleep(POLL_S / 10)
-        raise
+
+    def start(job: SweepJob) -> Submitted:
+        with submitit.helpers.environment_variables(OMP_NUM_THREADS=threads):
+            return Submitted(job, executor.submit(Requeued(job)))
+
+    run_pool(jobs, count=count, start=start, started=started, ended=ended, poll_s=POLL_S)
 
 
 def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], typed: Collection[str], ended: Ended) -> None:
@@ -87,8 +84,10 @@ def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], typed: C
             if time.monotonic() - asked > ASK_S:
                 asked, answer = time.monotonic(), slurm.queued()
                 queued = queued if answer is None else answer
-            gone = [one for one in running if one.handle.job_id not in queued]
-            _collect(running, gone, settle=SETTLE_S, ended=ended)
+            for one in list(running):
+                if (outcome := one.outcome(gone=one.handle.job_id not in queued)) is not None:
+                    running.remove(one)
+                    ended(one.job, outcome)
     except BaseException:
         arrays = " ".join(sorted({one.handle.job_id.split("_")[0] for one in running}))
         print(
@@ -97,15 +96,6 @@ def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], typed: C
             file=sys.stderr,
         )
         raise
-
-
-def _collect(running: list[Submitted], gone: Collection[Submitted], *, settle: float, ended: Ended) -> None:
-    """Remove the jobs that have an outcome, or are gone and have none."""
-    for one in list(running):
-        outcome = one.outcome(gone=one in gone, settle=settle)
-        if outcome is not None:
-            running.remove(one)
-            ended(one.job, outcome)
 
 
 def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any], typed: Collection[str]) -> list[Submitted]:
@@ -127,7 +117,7 @@ def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any], typed: Collec
             for one in submitted:
                 one.handle.cancel(check=False)
             raise KronaError(slurm.refusal(str(error))) from error
-        submitted += [Submitted(job, handle.task(0)) for job, handle in zip(group, handles, strict=True)]
+        submitted += [Submitted(job, handle.task(0), SETTLE_S) for job, handle in zip(group, handles, strict=True)]
     return submitted
 
 

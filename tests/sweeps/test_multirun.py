@@ -1,0 +1,52 @@
+"""A multirun in this process: what fails takes no other job with it, and what is done is not run again."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.singleton import Singleton
+
+from krona.cli.train import train
+from one_job import typed
+
+Multirun = Callable[..., int]
+
+
+@pytest.fixture
+def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multirun]:
+    """``krona train -m`` with its results in ``tmp_path/outputs``; returns the exit code."""
+
+    def run(*overrides: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["krona", "-m", *overrides, f"hydra.sweep.dir={tmp_path / 'outputs'}"])
+        with pytest.raises(SystemExit) as end:
+            train()
+        assert isinstance(end.value.code, int)
+        return end.value.code
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    state = Singleton.get_state()
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")  # is set by the program
+    yield run
+    Singleton.set_state(state)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def test_a_sweep_goes_on_past_its_failures_and_says_so(
+    multirun: Multirun, tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = [*typed(tiny_folder, tmp_path / "glue"), "method=lora,full"]
+    outputs = tmp_path / "outputs"
+    assert multirun(*command, "batch_size=0,6") == 1
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
+    assert sorted(path.parent.name.split("-")[0] for path in outputs.glob("*/result.json")) == ["full", "lora"]
+    assert "4 runs: 2 done, 2 failed" in out
+    assert out.count("batch_size=0 must be") >= 2
+    kept = {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))}
+    assert multirun(*command, "batch_size=6") == 0
+    out, err = capfd.readouterr()
+    assert (err, "2 done already" in out) == ("", True)
+    assert {path: path.stat().st_mtime_ns for path in (*outputs.glob("*-*"), *outputs.glob("*-*/*"))} == kept
