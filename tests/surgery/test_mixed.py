@@ -124,8 +124,9 @@ def test_each_row_has_its_adapter(method: str, kind: str) -> None:
     assert not [module for module in model.modules() if "forward" in module.__dict__]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", ["lora", "krona", "krona_b", "ia3", "dora"])
+@pytest.mark.parametrize(
+    ("method", "kind"), [("krona", "t5"), ("ia3", "t5"), ("dora", "t5"), ("krona_b", "bert"), ("krona_b", "llama")]
+)
 def test_answers_are_those_of_each_adapter(method: str, kind: str) -> None:
     model = with_three(kind, method)
     expected: dict[str | None, list[str]] = {}
@@ -145,7 +146,7 @@ def test_variants(method: str, overrides: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in tiny_models.NAMES if kind not in (*KINDS, "deberta-v2")])
-@pytest.mark.parametrize("method", ["krona", "krona_b", "bitfit"])
+@pytest.mark.parametrize("method", ["krona_b", "bitfit"])
 def test_other_architectures(method: str, kind: str) -> None:
     model = with_three(kind, method)
     with surgery.mixed(model, ROWS):
@@ -168,9 +169,11 @@ def several_kinds(kind: str) -> Any:
 @pytest.mark.parametrize("kind", KINDS)
 def test_adapters_of_several_methods(kind: str) -> None:
     model, names = several_kinds(kind), ["a", "b", None, "c", "d", "e", "f", "g", "a", "e"]
-    with surgery.mixed(model, names):
-        mixed = logits(model, len(names))
-    assert close(mixed, one_by_one(model, names))
+    expected = one_by_one(model, names)
+    for active in ("g", "e"):  # e trains biases of layers that d rescales
+        surgery.activate(model, active)
+        with surgery.mixed(model, names):
+            assert close(logits(model, len(names)), expected)
 
 
 def test_one_adapter_alone_runs_its_own_modules() -> None:

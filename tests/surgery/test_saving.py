@@ -1,4 +1,4 @@
-"""A model that leaves: baked and loaded by plain transformers, or refused while branches are in it."""
+"""An adapted model for saving: merged and loaded by plain transformers, or refused while branches are in it."""
 
 import copy
 from pathlib import Path
