@@ -1,15 +1,37 @@
 """Measure cost: python bench.py bench=training (latency, kronecker, pipeline, memory, serving, sweep)"""
 
+from typing import Any
+
 import hydra
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from krona.cli import launch
-from krona.cli.bench import bench
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="bench")
 def main(cfg: DictConfig) -> None:
-    bench(cfg)
+    """Measure, print, write and draw."""
+    from rich.console import Console
+
+    from benchmarks.entry import run_bench
+    from krona.config.choices import choices
+    from krona.jobs.processes import quiet_libraries
+    from krona.messages import KronaError
+    from krona.paths import OUTPUTS, PROJECT
+
+    quiet_libraries()
+    config: Any = OmegaConf.to_container(cfg.bench, resolve=True)
+
+    def compose(overrides: list[str]) -> dict[str, Any]:
+        values: Any = OmegaConf.to_container(hydra.compose("config", overrides=overrides), resolve=False)
+        return {str(key): value for key, value in values.items()}
+
+    console = Console(soft_wrap=True)
+    console = console if console.is_terminal else Console(soft_wrap=True, width=180)  # a table whole in a file
+    try:
+        run_bench(config, compose=compose, methods=choices("method"), outputs=OUTPUTS, project=PROJECT, console=console)
+    except KronaError as error:
+        raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """The commands of `krona` that start something: train, bench, init (a project of one's own), doctor (a check-up)."""
 
+import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,6 +10,7 @@ import typer
 from rich.console import Console
 
 from krona import paths
+from krona.messages import KronaError
 
 app = typer.Typer()
 AS_TYPED: dict[str, Any] = {  # Hydra reads the arguments, --help too
@@ -39,11 +42,14 @@ def train(overrides: Overrides = None) -> None:
 
 @app.command(**AS_TYPED)
 def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Measure cost: bench=training, latency, kronecker, pipeline, memory, serving, sweep. --help lists the options."""
-    from krona.cli.bench import start
-
-    sys.argv[1:] = overrides or []
-    start()
+    """Measure cost, as python bench.py does. Only in the repository: an installed krona has no benchmarks."""
+    script = paths.PROJECT / "bench.py"
+    if not script.is_file():
+        raise KronaError(
+            "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
+            f"python bench.py {shlex.join(overrides or [])}"
+        )
+    os.execv(sys.executable, [sys.executable, str(script), *(overrides or [])])
 
 
 @app.command()

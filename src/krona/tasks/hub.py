@@ -42,17 +42,22 @@ def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
 @contextmanager
 def offline() -> Iterator[None]:
     """Let the libraries look only into their caches; they read their flag at each call."""
-    import datasets.config
     from huggingface_hub import constants
 
-    before, shown = (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE), datasets.logging.get_verbosity()
-    datasets.config.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE = True
-    datasets.logging.set_verbosity_error()  # it warns at each use of its cache
+    datasets = sys.modules.get("datasets")  # its import takes a second, and a model does not need it
+    before = constants.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = True
+    if datasets is not None:
+        datasets_before, shown = datasets.config.HF_HUB_OFFLINE, datasets.logging.get_verbosity()
+        datasets.config.HF_HUB_OFFLINE = True
+        datasets.logging.set_verbosity_error()  # it warns at each use of its cache
     try:
         yield
     finally:
-        datasets.logging.set_verbosity(shown)
-        datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_OFFLINE = before
+        constants.HF_HUB_OFFLINE = before
+        if datasets is not None:
+            datasets.config.HF_HUB_OFFLINE = datasets_before
+            datasets.logging.set_verbosity(shown)
 
 
 def model_is_cached(repository: str) -> bool:

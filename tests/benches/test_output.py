@@ -6,20 +6,21 @@ from typing import Any
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from rich.console import Console
 
-from krona.bench import output
-from krona.bench.kronecker import Options, layers_of
-from krona.bench.show import show
+from benchmarks import kronecker, memory, report, training
+from benchmarks.kronecker import Options, layers_of
+from benchmarks.report import show
 
 
 def test_cells() -> None:
-    assert output.cell("median_s", 0.0123) == "12.3 ms"
-    assert output.cell("real_tokens_per_s", 1234.5) == "1,234"
-    assert output.cell("spread", 0.015) == "1.5 %"
-    assert output.cell("peak_memory", 3 * 2**30) == "3,072"
-    assert output.cell("ratio_to_floor", None) == "–"
-    assert output.cell("ratio_to_floor", 1.0384) == "1.038"
+    assert report.cell("median_s", 0.0123) == "12.3 ms"
+    assert report.cell("real_tokens_per_s", 1234.5) == "1,234"
+    assert report.cell("spread", 0.015) == "1.5 %"
+    assert report.cell("peak_memory", 3 * 2**30) == "3,072"
+    assert report.cell("ratio_to_floor", None) == "–"
+    assert report.cell("ratio_to_floor", 1.0384) == "1.038"
 
 
 def kronecker_rows() -> list[dict[str, Any]]:
@@ -52,14 +53,14 @@ def memory_rows() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("kronecker", kronecker_rows()), ("training", training_rows()), ("memory", memory_rows())]
+    ("kind", "rows"), [(kronecker, kronecker_rows()), (training, training_rows()), (memory, memory_rows())]
 )
 def test_no_label_lies_on_another(
-    name: str, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: Any, rows: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures: list[Any] = []
-    monkeypatch.setattr(output, "_save", lambda figure, *_: figures.append(figure))
-    show(name, rows, folder=tmp_path, console=Console(quiet=True), disturbed=False)
+    monkeypatch.setattr(Figure, "savefig", lambda figure, _: figures.append(figure))
+    show(kind, rows, title="bench", file=tmp_path / "a.json", console=Console(quiet=True), disturbed=False)
     (figure,) = figures
     FigureCanvasAgg(figure).draw()
     texts = [label for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for label in axis.get_ticklabels()]

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from bench.door import run
+from benches.door import run
+from benchmarks import pipeline
+from benchmarks.settings import Bench
 from krona.backbones.families.encoder_decoder import collate
-from krona.bench import pipeline
-from krona.bench.settings import Bench
 from krona.messages import KronaError
 from krona.paths import NANO
 from tasks import glue_files

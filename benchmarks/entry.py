@@ -7,16 +7,19 @@ from typing import Any
 
 from rich.console import Console
 
-from krona.bench import memory, training
-from krona.bench.contestants import peft_is_installed
-from krona.bench.machine import machine_facts, pin_threads, require_quiet
-from krona.bench.output import write_json
-from krona.bench.settings import Bench, Compose, Entrant, Row, Work
-from krona.bench.show import COLUMNS, show
+from benchmarks import memory, training
+from benchmarks.contestants import peft_is_installed
+from benchmarks.report import show, write_json
+from benchmarks.settings import Bench, Compose, Entrant, Row, Work
+from benchmarks.timing import machine_facts, pin_threads, require_quiet
 from krona.config import check
 from krona.config.settings import Backbone
 from krona.messages import KronaError, did_you_mean
 from krona.paper import read_paper_table
+
+NAMES = ("training", "latency", "kronecker", "pipeline", "memory", "serving", "sweep")  # a module for each
+ON_ONE_BACKBONE = ("training", "latency", "pipeline", "serving")
+PAPER = {"training": "training_time", "latency": "latency"}  # columns of the paper's Table 2
 
 
 def run_bench(
@@ -28,9 +31,8 @@ def run_bench(
         KronaError: a setting or a method that does not exist, a machine under load: nothing is written then.
     """
     bench: Bench = check.build(Bench, "bench", config)
-    if bench.name not in COLUMNS:
-        *names, last = COLUMNS
-        raise KronaError(f"bench.name={bench.name}: a YAML of conf/bench names {', '.join(names)} or {last}")
+    if bench.name not in NAMES:
+        raise KronaError(f"bench.name={bench.name}: {did_you_mean(bench.name, NAMES)}")
     entrants = entrants_of(bench, compose, methods)
     threads = pin_threads(bench.threads)
     if bench.load == "refuse":
@@ -47,16 +49,17 @@ def run_bench(
     work = Work(
         bench=bench, entrants=entrants, backbones=backbones, compose=compose, outputs=outputs, project=project, say=say
     )  # fmt: skip
-    rows: list[Row] = import_module(f"krona.bench.{bench.name}").measure(work)
-    if all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
-        _beside_the_paper(rows, bench.name)
+    kind: Any = import_module(f"benchmarks.{bench.name}")
+    rows: list[Row] = kind.measure(work)
+    if bench.name in PAPER and all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
+        _add_the_papers(rows, PAPER[bench.name])
     folder = outputs / "bench"
     whole = {name: backbone.name for name, backbone in backbones.items()}
     file = write_json(folder, bench.name, rows, machine=machine_facts(threads), backbones=whole, settings=config)
     disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
     on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
-    show(bench.name, rows, on=on, folder=folder, console=console, disturbed=disturbed)
-    console.print(f"{file}  ({bench.name}.png, {bench.name}.svg beside it)", highlight=False, markup=False)
+    show(kind, rows, title=f"bench={bench.name}{on}", file=file, console=console, disturbed=disturbed)
+    console.print(f"{file}  ({bench.name}.svg beside it)", highlight=False, markup=False)
     return file
 
 
@@ -93,17 +96,13 @@ def _backbones(bench: Bench) -> list[str]:
     """Names of the backbones of conf/backbone that the bench builds."""
     if bench.name == "memory":
         return list(dict.fromkeys(point.backbone for point in memory.points_of(bench.own(memory.Options))))
-    on_one = ("training", "latency", "pipeline", "serving")
-    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in on_one else []
+    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ON_ONE_BACKBONE else []
 
 
-def _beside_the_paper(rows: list[Row], name: str) -> None:
-    """Table 2's number beside each row that has one: full fine-tuning = 1."""
-    columns = {"training": "training_time", "latency": "latency"}
-    if name not in columns:
-        return
+def _add_the_papers(rows: list[Row], column: str) -> None:
+    """Add Table 2's number to each row that has one: full fine-tuning = 1."""
     table_2 = read_paper_table("2")
     for row in rows:
-        printed = table_2.value(row["name"].split("/")[0].split(" ")[0], columns[name])
+        printed = table_2.value(row["name"].split("/")[0].split(" ")[0], column)
         if printed is not None:
             row["paper"] = printed / 100

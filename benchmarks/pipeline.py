@@ -7,22 +7,28 @@ length (``trainer.bucket_by_length``). A round is one batch of each; tokens and 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoTokenizer
 
+from benchmarks.contestants import frozen, training_step, with_method
+from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.timing import timed_rounds
 from krona import tasks
 from krona.backbones.families import Batch, Family, find_family
 from krona.backbones.tokenizer import tokenizer_fingerprint
-from krona.bench.contestants import frozen, training_step, with_method
-from krona.bench.rounds import timed_rounds
-from krona.bench.settings import Bench, Row, Say, Work
 from krona.messages import KronaError
 from krona.tasks import Task, Tokenised
 from krona.training.batches import BucketedBatches, EpochOrder, source_lengths
 
+COLUMNS = {
+    "name": "batches", "median_s": "step", "spread": "spread", "real_tokens_per_s": "real tokens/s",
+    "ratio_to_padded": "/ padded",
+}  # fmt: skip
+PLOT = ("ratio_to_padded", "real tokens a second over padding to 128")
 PADDED = 128
 PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
 
@@ -85,14 +91,13 @@ def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
 
 def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Tokenised, say: Say) -> list[Row]:
     lengths = source_lengths(tokens)
-    permuted = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
-    again = _forever(lambda epoch: _plain_batches(len(lengths), bench, epoch))
-    bucketed = _forever(lambda epoch: _bucketed_batches(lengths, bench, epoch))
+    plain = partial(_plain_batches, len(lengths), bench)
+    bucketed = partial(_bucketed_batches, lengths, bench)
     real: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
     ways = {
-        PADDED_WAY: _way(family, model, tokens, permuted, real[PADDED_WAY], length=PADDED),
-        LONGEST: _way(family, model, tokens, again, real[LONGEST]),
-        BUCKETED: _way(family, model, tokens, bucketed, real[BUCKETED]),
+        PADDED_WAY: _way(family, model, tokens, _forever(plain), real[PADDED_WAY], length=PADDED),
+        LONGEST: _way(family, model, tokens, _forever(plain), real[LONGEST]),
+        BUCKETED: _way(family, model, tokens, _forever(bucketed), real[BUCKETED]),
     }
     timed = timed_rounds(bench, ways, say=say)
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
@@ -128,14 +133,9 @@ def _forever(epoch_of: Callable[[int], Iterator[list[int]]]) -> Iterator[list[in
 
 
 def _way(
-    family: Family,
-    model: Any,
-    tokens: Tokenised,
-    batches: Iterator[list[int]],
-    real: list[int],
-    *,
+    family: Family, model: Any, tokens: Tokenised, batches: Iterator[list[int]], real: list[int], *,
     length: int | None = None,
-) -> Callable[[], float]:
+) -> Callable[[], float]:  # fmt: skip
     """The seconds of one step from rows on disk to new weights; its real source tokens are added to ``real``."""
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
 

@@ -1,19 +1,18 @@
 """bench=latency: one forward of each method over the bare backbone's, and the operations that it adds (Table 2).
 
-A method's model is merged where its update is a matrix, else it runs as its plain modules.
+A method's model is merged where its update is linear, else it runs as its plain modules.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
-from krona import surgery
-from krona.bench.contestants import (
+from benchmarks.contestants import (
     family_for,
+    forward,
     frozen,
+    merged,
     moved,
     peft_twins,
     random_batch,
@@ -21,17 +20,23 @@ from krona.bench.contestants import (
     twin,
     with_method,
 )
-from krona.bench.rounds import timed_rounds
-from krona.bench.settings import Bench, Row, Say, Work
+from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.timing import timed_rounds
 from krona.config.settings import Positive
-from krona.messages import KronaError
 from krona.surgery.operations import dispatched
+
+COLUMNS = {
+    "name": "method", "form": "form", "batch_size": "batch", "source": "source", "median_s": "forward",
+    "spread": "spread", "ratio_to_backbone": "/ backbone", "ratio_to_full": "/ full", "paper": "paper / full",
+    "launches_added": "launches added",
+}  # fmt: skip
+PLOT = ("ratio_to_backbone", "batch 1: forward over the bare backbone's")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """source and decoder: tokens of the paper's forward, the latter of a label's text; large_rounds: of the larger
-    batch, forms that ship only."""
+    batch, without peft's models."""
 
     backbone: str = "t5_base"
     source: Positive = 10
@@ -40,7 +45,7 @@ class Options:
 
 
 def measure(work: Work) -> list[Row]:
-    """Rows for batch 1 × 10 (the paper's), all forms, and for a larger batch, the forms that ship."""
+    """Rows for batch 1 × 10 (the paper's), and for a larger batch without peft's models."""
     bench, options = work.bench, work.bench.own(Options)
     backbone = frozen(work.backbone, seed=bench.seed)
     backbone.eval()
@@ -48,16 +53,16 @@ def measure(work: Work) -> list[Row]:
     for entrant in work.entrants:
         tuned = with_method(backbone, entrant, seed=bench.seed)
         moved(tuned, seed=bench.seed)
-        models[entrant.name], forms[entrant.name] = shipped(tuned)
-    ship = dict(models)
+        models[entrant.name], forms[entrant.name] = merged(tuned)
+    ours = dict(models)
     if bench.peft:
-        models |= {name: build() for name, build in peft_twins(backbone).items()}
+        models |= {name: build().eval() for name, build in peft_twins(backbone).items()}
         forms |= {name: "plain" for name in models if name not in forms}
     paper = replace(bench, batch_size=1, length=options.source, minutes=0.8 * bench.minutes)
     large = replace(bench, rounds=options.large_rounds, warm_up=0, minutes=0.2 * bench.minutes)
     return [
         *_at_size(paper, options.decoder, models, forms, work.say),
-        *_at_size(large, options.decoder, ship, forms, work.say),
+        *_at_size(large, options.decoder, ours, forms, work.say),
     ]
 
 
@@ -66,7 +71,7 @@ def _at_size(bench: Bench, decoder: int, models: Mapping[str, Any], forms: Mappi
     bare = models["backbone"]
     family, size = family_for(bare), {"rows": bench.batch_size, "length": bench.length}
     inputs = family.inputs(bare, random_batch(bare, seed=bench.seed, answer=decoder, **size))
-    calls = {name: _forward(model, inputs) for name, model in models.items()}
+    calls = {name: forward(model, inputs) for name, model in models.items()}
     counted = {name: dispatched(call).total() for name, call in calls.items()}  # warms up too
     timed = timed_rounds(bench, calls, say=say)
     return [
@@ -85,21 +90,11 @@ def _at_size(bench: Bench, decoder: int, models: Mapping[str, Any], forms: Mappi
     ]
 
 
-def shipped(model: Any) -> tuple[Any, str]:
-    """A tuned model in its fastest form, and the form's name."""
-    model.eval()
-    if not list(surgery.adapted_modules(model)):
-        return model, "bare"
-    try:
-        surgery.merge(model)
-        return model, "merged"
-    except KronaError:
-        return model, "plain"
+def conclusions(rows: Sequence[Row]) -> list[str]:
+    """Whether launches explain Table 2's latencies: those that plain modules add, over one constant.
 
-
-def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
-    """Launches of the authors' bare model with which added launches come nearest to Table 2's latencies: the constant,
-    and the largest remaining distance (1 = the bare model's latency). Plain modules, batch 1."""
+    The constant is the number of launches of the authors' bare model, fitted by least squares through zero.
+    """
     pairs = [
         (row["launches_added"], row["paper"] - 1)
         for row in rows
@@ -107,19 +102,13 @@ def constant_that_explains(rows: Sequence[Row]) -> tuple[float, float] | None:
     ]
     pairs = [(added, latency) for added, latency in pairs if latency > 0 and added > 0]
     if not pairs:
-        return None
-    slope = sum(a * b for a, b in pairs) / sum(a * a for a, _ in pairs)  # least squares through zero
-    return 1 / slope, max(abs(a * slope - b) for a, b in pairs)
-
-
-def _forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    model.eval()
-
-    @torch.no_grad()
-    def call() -> None:
-        model(**inputs)
-
-    return call
+        return []
+    slope = sum(a * b for a, b in pairs) / sum(a * a for a, _ in pairs)
+    worst = max(abs(a * slope - b) for a, b in pairs)
+    return [
+        f"Table 2's latencies by launches that plain modules add: one constant, {1 / slope:,.0f} launches for the bare "
+        f"model, leaves at most {worst:.2f} of its latency unexplained"
+    ]
 
 
 def _median_of_third(values: Sequence[float], part: int) -> float:

@@ -13,17 +13,25 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from krona.bench.rounds import Timed, timed_rounds
-from krona.bench.settings import Bench, Row, Say, Work
+from benchmarks.report import Panels, cell
+from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_linear, low_rank_linear
-from krona.messages import KronaError
+from krona.messages import KronaError, amount
 from krona.methods.factor_shapes import factor_shapes, fitting_shapes
 
+COLUMNS = {
+    "name": "order", "shape": "A", "d_in": "in", "d_out": "out", "tokens": "rows", "median_s": "fwd+bwd",
+    "spread": "spread", "ratio_to_floor": "/ layer", "ratio_to_lora": "/ lora", "ratio_to_best": "/ best",
+    "planned": "planned", "best": "best",
+}  # fmt: skip
+SHOWN = ("krona", "lora", "krona/built")  # rows of the table and the plot
 Shape = tuple[int, int]
 Call = Callable[[], None]
 LEFT_OUT = 10.0  # times the cheapest prediction
 SHIPPED = "krona"
+MERGEABLE = ("b_first", "a_first")  # orders that may be done with the merged weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,22 +102,28 @@ def _one_layer(bench: Bench, at: Layer, *, tokens: int, say: Say) -> list[Row]:
     calls = _contestants(at, tokens, orders, seed=bench.seed)
     timed = timed_rounds(bench, calls, say=say)
     best = min((name for name in calls if name.startswith("krona/")), key=timed.median)
-    planned = plan(at.shape, at.shape_b, rows=tokens, training=True)
-    if planned in ("b_first", "a_first") and merging_pays(at.shape, at.shape_b, rows=tokens, order=planned):
-        chosen = f"{planned} merged"
-    else:
-        chosen = planned
-    return [
-        {
-            **_row(name, at, tokens, timed),
-            "ratio_to_best": timed.ratio(name, best) if name.startswith("krona") else None,
-            "ratio_to_built": timed.ratio(name, "krona/built") if name.startswith("krona") else None,
-            "planned": chosen if name == SHIPPED else None,
-            "best": best.removeprefix("krona/") if name == SHIPPED else None,
+    order = plan(at.shape, at.shape_b, rows=tokens, training=True)
+    merged = order in MERGEABLE and merging_pays(at.shape, at.shape_b, rows=tokens, order=order)
+    planned = f"{order} merged" if merged else order
+    rows = []
+    for name in calls:
+        ours, shipped = name.startswith("krona"), name == SHIPPED
+        row = {
+            **timed.row(name, shape=f"{at.shape[0]}x{at.shape[1]}"),
+            "kind": at.kind,
+            "d_in": at.d_in,
+            "d_out": at.d_out,
+            "tokens": tokens,
+            "ratio_to_floor": timed.ratio(name, "floor"),
+            "ratio_to_lora": timed.ratio(name, "lora"),
+            "ratio_to_best": timed.ratio(name, best) if ours else None,
+            "ratio_to_built": timed.ratio(name, "krona/built") if ours else None,
+            "planned": planned if shipped else None,
+            "best": best.removeprefix("krona/") if shipped else None,
             "predicted": costs.get(name.removeprefix("krona/")),  # type: ignore[call-overload]
         }
-        for name in calls
-    ]
+        rows.append(row)
+    return rows
 
 
 def _contestants(at: Layer, tokens: int, orders: Sequence[Order], *, seed: int) -> dict[str, Call]:
@@ -138,16 +152,29 @@ def _contestants(at: Layer, tokens: int, orders: Sequence[Order], *, seed: int) 
         "krona/built": step(lambda: layer(x) + x @ torch.kron(A, B), A, B),
     }
     calls |= {f"krona/{order}": by(order, False) for order in orders}
-    return calls | {f"krona/{order} merged": by(order, True) for order in orders if order in ("b_first", "a_first")}
+    return calls | {f"krona/{order} merged": by(order, True) for order in orders if order in MERGEABLE}
 
 
-def _row(name: str, at: Layer, tokens: int, timed: Timed) -> Row:
-    return {
-        **timed.row(name, shape=f"{at.shape[0]}x{at.shape[1]}"),
-        "kind": at.kind,
-        "d_in": at.d_in,
-        "d_out": at.d_out,
-        "tokens": tokens,
-        "ratio_to_floor": timed.ratio(name, "floor"),
-        "ratio_to_lora": timed.ratio(name, "lora"),
-    }
+def conclusions(rows: Sequence[Row]) -> list[str]:
+    """How near the planner comes to the best order, and the largest ratios."""
+    krona = [row for row in rows if row["name"] == SHIPPED]
+    near = sum(row["ratio_to_best"] <= 1.1 for row in krona)
+    built, at_paper = (
+        max((row[key] for row in krona if row["kind"] in kinds), default=None)
+        for key, kinds in (("ratio_to_built", ("paper", "square", "oblong")), ("ratio_to_lora", ("paper",)))
+    )
+    return [
+        f"planned within 1.1 × of the best order: {near} of {len(krona)}",
+        f"krona over the product built: at most {cell('ratio', built)}; over lora at the paper's shapes: "
+        f"at most {cell('ratio', at_paper)}",
+    ]
+
+
+def panels(rows: Sequence[Row]) -> tuple[Panels, str, float]:
+    """A panel for each number of rows of the input, a line for each layer."""
+    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
+    for row in rows:
+        panel = found.setdefault(amount(row["tokens"], "row"), {})
+        line = panel.setdefault(f"{row['shape']}   {row['d_in']} → {row['d_out']}", {})
+        line[row["name"]] = (row["ratio_to_floor"], 0.0)
+    return found, "forward and backward over the frozen layer's", 1.0

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from krona.backbones.families import Batch
-from krona.bench.contestants import (
+from benchmarks.contestants import (
     adamw,
     family_for,
     frozen,
@@ -25,10 +24,18 @@ from krona.bench.contestants import (
     with_method,
     with_our_modules,
 )
-from krona.bench.rounds import Timed, timed_rounds
-from krona.bench.settings import Row, Work
+from benchmarks.settings import Row, Work
+from benchmarks.timing import Timed, timed_rounds
+from krona.backbones.families import Batch
 from krona.kernels.t5_modules import use_fast_modules
 
+COLUMNS = {
+    "name": "method", "shape": "A", "median_s": "fwd+bwd", "spread": "spread", "ratio_to_floor": "/ floor",
+    "ratio_to_lora": "/ lora", "ratio_to_peft_lora": "/ peft lora", "ratio_to_peft_lokr": "/ peft lokr",
+    "ratio_to_peft_form": "/ peft's form of it", "ratio_to_library_floor": "/ library's floor",
+    "ratio_to_full": "/ full", "paper": "paper / full", "with_optimizer_s": "with optimiser",
+}  # fmt: skip
+PLOT = ("ratio_to_floor", "forward and backward over the floor")
 RATIOS = {
     "floor": "floor", "library_floor": "floor/library", "full": "full", "lora": "lora", "peft_lora": "peft/lora",
     "peft_lokr": "peft/lokr",
@@ -91,6 +98,6 @@ def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) ->
     return {
         **timed.row(name, shape=shape_in(model)),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        **{f"ratio_to_{key}": timed.ratio(name, to) if to in timed.seconds else None for key, to in over.items()},
+        **{f"ratio_to_{key}": timed.ratio(name, to) for key, to in over.items()},
         "with_optimizer_s": timed.median(name) + optimizer,
     }

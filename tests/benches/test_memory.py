@@ -1,16 +1,16 @@
 """bench=memory: every method at one point, some at others, each in a process of its own."""
 
 import multiprocessing
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from bench.door import run
-from krona.bench import memory
-from krona.bench.settings import Bench, Work
-from krona.bench.show import _growth
+from benches.door import run
+from benchmarks import memory
+from benchmarks.settings import Bench, Work
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 
@@ -41,26 +41,17 @@ def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.Monkey
     assert [row["ratio_to_full"] for row in rows] == [1, 1, None]
 
 
-class Dead:
-    """A process that ends before it says anything, as one does whose memory is gone."""
-
-    exitcode = -9
-
-    def __init__(self, *, target: Any, args: tuple[Any, ...]) -> None:
-        self.pipe = args[0]
-
-    def start(self) -> None:
-        self.pipe.close()
-
-    def join(self) -> None:
-        pass
+def die(*_: Any) -> None:
+    """End as a process does whose memory is gone."""
+    os._exit(9)
 
 
 def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    context = SimpleNamespace(Pipe=multiprocessing.Pipe, Process=Dead)
+    monkeypatch.setattr(memory, "_peak_and_seconds", die)
+    context = multiprocessing.get_context("fork")  # quicker, and knows the test's own function
     monkeypatch.setattr(memory.multiprocessing, "get_context", lambda _: context)
     entrant: Any = SimpleNamespace(name="lora")
-    with pytest.raises(KronaError, match=r"lora on t5_tiny, 2 × 4.* \(exit code -9\): .* likely out of memory"):
+    with pytest.raises(KronaError, match=r"lora on t5_tiny, 2 × 4.*likely out of memory"):
         memory._in_fresh_process(
             Bench(name="memory", rounds=1), entrant, memory.Point.from_list(AT), Backbone(name="t5")
         )
@@ -93,4 +84,7 @@ def test_a_panel_has_what_differs_in_one_thing() -> None:
         return start | changes
 
     rows = [row(), row(name="pa"), row(batch_size=16, peak_memory=2**31), row(batch_size=16, length=32)]
-    assert _growth(rows) == {"batch": {"lora": [(8, 1.0), (16, 2.0)]}}
+    found, what, _ = memory.panels(rows)
+    assert found == {"batch": {"8": {"lora": (1.0, 0.0)}, "16": {"lora": (2.0, 0.0)}}}
+    assert "GiB" in what
+    assert memory.panels(rows[:2])[0] == {"": {name: {"peak": (1.0, 0.0)} for name in ("lora", "pa")}}

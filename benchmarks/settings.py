@@ -51,12 +51,12 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What `measure` of each bench is given."""
+    """What `measure` of each bench is given. backbones: by their names in conf/backbone."""
 
     bench: Bench
     say: Say
     entrants: Sequence[Entrant] = ()
-    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # by their names in conf/backbone
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)
     compose: Compose = lambda overrides: {}
     outputs: Path = Path()
     project: Path = Path()

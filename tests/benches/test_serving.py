@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.door import run
+from benches.door import run
 from krona.messages import KronaError
 
 

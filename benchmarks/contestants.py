@@ -5,17 +5,18 @@ import importlib.util
 import math
 import warnings
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.settings import Entrant
 from krona import surgery
 from krona.backbones.families import Batch, Family, find_architecture, find_family, target_patterns
 from krona.backbones.load import random_model
 from krona.backbones.source import find_folder
 from krona.backbones.with_method import insert_method
-from krona.bench.settings import Entrant
 from krona.config.settings import Backbone
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
@@ -67,6 +68,17 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method, counterparts={})
     return tuned
+
+
+def add_adapter(model: nn.Module, entrant: Entrant, number: int, *, seed: int, reversible: bool = True) -> None:
+    """Insert an adapter called ``adapter_<number>``, and make it the active one."""
+    placement = {**entrant.method.placement, "name": adapter_name(number)}
+    torch.manual_seed(seed + number)
+    insert_method(model, replace(entrant.method, placement=placement), counterparts={}, reversible=reversible)
+
+
+def adapter_name(number: int) -> str:
+    return f"adapter_{number}"
 
 
 def shape_in(model: nn.Module) -> str | None:
@@ -155,6 +167,28 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
     if answer is not None and family.writes:
         labels = torch.randint(2, vocabulary, (rows, answer), generator=generator).tolist()
     return family.collate([{"input_ids": a, "labels": b} for a, b in zip(sources, labels, strict=True)])
+
+
+def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
+    """A forward without gradients."""
+
+    @torch.no_grad()
+    def call() -> None:
+        model(**inputs)
+
+    return call
+
+
+def merged(model: Any) -> tuple[Any, str]:
+    """A tuned model in its fastest form, and the form's name: bare, merged or plain."""
+    model.eval()
+    if not list(surgery.adapted_modules(model)):
+        return model, "bare"
+    try:
+        surgery.merge(model)
+    except KronaError:
+        return model, "plain"
+    return model, "merged"
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer | None:

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.door import PROJECT, run
-from krona.bench import sweep
+from benches.door import PROJECT, run
+from benchmarks import sweep
 from krona.messages import KronaError
 
 TRAIN = """

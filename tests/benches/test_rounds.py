@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from krona.bench import machine
-from krona.bench.machine import Clock, others_share, pin_threads, require_quiet
-from krona.bench.rounds import Timed, timed_rounds
-from krona.bench.settings import Bench
+from benchmarks import timing
+from benchmarks.settings import Bench
+from benchmarks.timing import Clock, Timed, others_share, pin_threads, require_quiet, timed_rounds
 from krona.messages import KronaError
 
 
@@ -69,10 +68,10 @@ def test_others_share_counts_stolen_time_and_not_ours() -> None:
 
 
 def test_a_machine_under_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machine, "read_clock", clocks([1.5]))
+    monkeypatch.setattr(timing, "read_clock", clocks([1.5]))
     with pytest.raises(KronaError, match=r"under load: others take 1\.50 of \d+ cores"):
         require_quiet(seconds=0)
-    monkeypatch.setattr(machine, "read_clock", clocks([0.01]))
+    monkeypatch.setattr(timing, "read_clock", clocks([0.01]))
     require_quiet(seconds=0)
 
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from rich.console import Console
 
-from bench.door import compose, run
-from krona.bench import contestants, entry, kronecker, latency, machine
-from krona.bench.settings import Bench
+from benches.door import compose, run
+from benchmarks import contestants, entry, kronecker, latency, timing
+from benchmarks.settings import Bench
 from krona.messages import KronaError
 from tiny_t5 import METHODS, tiny_t5
 
@@ -154,7 +154,7 @@ def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
     ("config", "message"),
     [
         ({"name": "training", "methods": ["kronna"]}, r"bench\.methods: no method 'kronna'.* did you mean 'krona'"),
-        ({"name": "speed"}, r"bench\.name=speed: a YAML of conf/bench names training, "),
+        ({"name": "speed"}, r"bench\.name=speed: .*there are: training, "),
         ({"name": "training", "rounds": 0}, r"bench\.rounds=0 must be"),
         ({"name": "training", "options": {"shape": [[2, 2]]}}, r"Unknown key bench\.options\.shape: did you mean"),
         ({"name": "training", "options": {"shapes": [[5, 7]]}}, r"kron_factors \(5, 7\).*layer is 64 → 64"),
@@ -171,7 +171,7 @@ def test_what_no_bench_takes(config: dict[str, Any], message: str, tmp_path: Pat
 
 def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_num_threads()
-    monkeypatch.setattr(machine, "cpu_count", lambda: 1)
+    monkeypatch.setattr(timing, "cpu_count", lambda: 1)
     said = Console(file=io.StringIO(), width=300)
     try:
         content = run(tmp_path, name="training", methods=["lora"], console=said)
@@ -186,13 +186,14 @@ def test_one_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_constant_for_table_2() -> None:
     known = {"pa": (115, 1.1), "adapter": (460, 1.4), "lora": (0, 1.0)}
     rows = [
-        {"name": f"{name}/plain", "form": "plain", "batch_size": 1, "launches_added": added, "paper": paper}
+        {"name": name, "form": "plain", "batch_size": 1, "launches_added": added, "paper": paper}
         for name, (added, paper) in known.items()
     ]
     unknown = {"name": "peft/lora", "form": "plain", "batch_size": 1, "launches_added": 90}
-    found = latency.constant_that_explains([*rows, unknown])
-    assert found == (pytest.approx(1150), pytest.approx(0, abs=1e-9))
-    assert latency.constant_that_explains([]) is None
+    (line,) = latency.conclusions([*rows, unknown])
+    assert "one constant, 1,150 launches" in line
+    assert "at most 0.00 of its latency" in line
+    assert latency.conclusions([]) == []
 
 
 def test_targets_are_of_the_protocol_s_length() -> None:

@@ -1,7 +1,7 @@
 """bench=serving: a batch whose rows want different adapters, in one pass, by switching and by loading files.
 
-*merged* is the yardstick: one adapter for all rows, in its fastest form (`latency.shipped`); *active*: the same by its
-plain modules. With n adapters row i wants adapter i mod n. *mixed* is one forward under `surgery.mixed`, its rows set
+*merged* is the yardstick: one adapter for all rows, merged where it can be; *active*: the same by its plain modules.
+With n adapters row i wants adapter i mod n. *mixed* is one forward under `surgery.mixed`, its rows set
 anew each time. *switched* and *reloaded* are a forward for each adapter, of its rows, after `surgery.activate` or after
 its file is loaded into the bare backbone. *switch* is one `surgery.activate` with n adapters in the model (with one: to
 the bare backbone or back).
@@ -18,16 +18,30 @@ from typing import Any
 
 import torch
 
+from benchmarks.contestants import (
+    adapter_name,
+    add_adapter,
+    family_for,
+    forward,
+    frozen,
+    merged,
+    moved,
+    random_batch,
+    shape_in,
+    twin,
+)
+from benchmarks.settings import Bench, Entrant, Row, Work
+from benchmarks.timing import timed_rounds
 from krona import surgery
 from krona.adapters.adapter import Adapter
-from krona.backbones.with_method import insert_method
-from krona.bench.contestants import family_for, frozen, moved, random_batch, shape_in, twin
-from krona.bench.latency import shipped
-from krona.bench.rounds import timed_rounds
-from krona.bench.settings import Bench, Entrant, Row, Work
 from krona.config.settings import Positive
 from krona.messages import KronaError
 
+COLUMNS = {
+    "name": "method", "shape": "A", "form": "form", "adapters": "adapters", "median_s": "time", "spread": "spread",
+    "rows_per_s": "rows/s", "ratio_to_merged": "/ merged",
+}  # fmt: skip
+PLOT = ("ratio_to_merged", "time of a batch over that of one merged adapter")
 SWITCHES = 20  # of one timing; even: a single adapter is active again after them
 Call = Callable[[], float | None]
 
@@ -59,22 +73,19 @@ def measure(work: Work) -> list[Row]:
 
 
 def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, work: Work) -> list[Row]:
-    options = bench.own(Options)
-    counts = list(dict.fromkeys([1, *options.adapters]))
-    models = {count: _with_adapters(backbone, entrant, count, seed=bench.seed) for count in counts}
-    one, form = shipped(_with_adapters(backbone, entrant, 1, seed=bench.seed))
-    inputs = family_for(backbone).inputs(
-        backbone,
-        random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed, answer=options.decoder),
-    )
-    calls: dict[str, Call] = {"merged": _forward(one, inputs), "active": _forward(models[1], inputs)}
+    options, size = bench.own(Options), bench.batch_size
+    models = {count: _tuned(backbone, entrant, count, seed=bench.seed) for count in {1, *options.adapters}}
+    one, form = merged(_tuned(backbone, entrant, 1, seed=bench.seed))
+    batch = random_batch(backbone, rows=size, length=bench.length, seed=bench.seed, answer=options.decoder)
+    inputs = family_for(backbone).inputs(backbone, batch)
+    calls: dict[str, Call] = {"merged": forward(one, inputs), "active": forward(models[1], inputs)}
     facts: dict[str, dict[str, Any]] = {"merged": {"form": form, "adapters": 1}, "active": {"adapters": 1}}
     files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     bare = twin(backbone)
     for count in options.adapters:
-        names = [_name(number) for number in range(count)]
-        wanted = [names[row % count] for row in range(bench.batch_size)]
-        parts = [_rows_of(inputs, range(number, bench.batch_size, count)) for number in range(count)]
+        names = [adapter_name(number) for number in range(count)]
+        wanted = [names[row % count] for row in range(size)]
+        parts = [_rows_of(inputs, range(number, size, count)) for number in range(count)]
         for name in names:
             Adapter.of(models[count], name).save(files / name)
         ways = {
@@ -92,41 +103,27 @@ def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, 
             "form": name,
             **facts[name],
             "name": f"{entrant.name}/{name}",
-            "batch_size": bench.batch_size,
+            "batch_size": size,
             "length": bench.length,
-            "rows_per_s": None if name.startswith("switch ") else bench.batch_size / timed.median(name),
+            "rows_per_s": None if name.startswith("switch ") else size / timed.median(name),
             "ratio_to_merged": None if name.startswith("switch ") else timed.ratio(name, "merged"),
         }
         for name in calls
     ]
 
 
-def _name(number: int) -> str:
-    return f"adapter_{number}"
-
-
-def _with_adapters(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
+def _tuned(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
     """A twin with so many adapters in it, no two alike; the last one is active."""
-    tuned, method = twin(backbone), entrant.method
+    model = twin(backbone)
     for number in range(count):
-        named = replace(method, placement={**method.placement, "name": _name(number)})
-        torch.manual_seed(seed + number)
-        insert_method(tuned, named, counterparts={})
-        moved(tuned, seed=seed + number)
-    return tuned
+        add_adapter(model, entrant, number, seed=seed)
+        moved(model, seed=seed + number)
+    return model
 
 
 def _rows_of(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     index = torch.tensor(list(rows))
     return {key: value[index] if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
-
-
-def _forward(model: Any, inputs: dict[str, Any]) -> Call:
-    @torch.no_grad()
-    def call() -> None:
-        model(**inputs)
-
-    return call
 
 
 def _mixed(model: Any, wanted: Sequence[str], inputs: dict[str, Any], stack: ExitStack) -> Call:

@@ -8,21 +8,26 @@ may lie in the model, one of them active: the others cost what they weigh, and n
 import multiprocessing
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from benchmarks.contestants import adamw, add_adapter, family_for, frozen, random_batch, training_step
+from benchmarks.report import Panels
+from benchmarks.settings import Bench, Entrant, Row, Work
+from benchmarks.timing import QUIET, Timed, others_share, read_clock, under_load
 from krona.backbones.load import meta_model
-from krona.backbones.with_method import insert_method
-from krona.bench.contestants import adamw, family_for, frozen, random_batch, training_step
-from krona.bench.machine import QUIET, others_share, read_clock, under_load
-from krona.bench.rounds import Timed
-from krona.bench.settings import Bench, Entrant, Row, Work
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.training.machine import PeakMemory
 
+COLUMNS = {
+    "name": "method", "backbone": "backbone", "batch_size": "batch", "length": "length", "adapters": "adapters",
+    "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimiser", "spread": "spread",
+}  # fmt: skip
 KEYS = ("backbone", "batch_size", "length", "adapters")
 
 
@@ -102,26 +107,15 @@ def _row(work: Work, entrant: Entrant, point: Point, deadline: float) -> Row:
 
 
 def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, backbone: Backbone) -> tuple[int, list[float]]:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(theirs, bench, entrant, point, backbone, torch.get_num_threads()))
-    process.start()
-    theirs.close()
-    try:
-        answer: tuple[int, list[float]] | str = ours.recv()
-    except EOFError:
-        answer = "it ended without an error, likely out of memory: smaller points in bench.options.grid"
-    process.join()
-    if isinstance(answer, str):
-        raise KronaError(f"{entrant.name} on {point} (exit code {process.exitcode}): {answer}")
-    return answer
-
-
-def _child(pipe: Any, bench: Bench, entrant: Entrant, point: Point, backbone: Backbone, threads: int) -> None:
-    try:
-        pipe.send(_peak_and_seconds(bench, entrant, point, backbone, threads))
-    except KronaError as error:
-        pipe.send(str(error))
+    arguments = (bench, entrant, point, backbone, torch.get_num_threads())
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(_peak_and_seconds, *arguments).result()
+        except BrokenProcessPool as error:
+            what = "its process ended, likely out of memory: smaller points in bench.options.grid"
+            raise KronaError(f"{entrant.name} on {point}: {what}") from error
+        except KronaError as error:
+            raise KronaError(f"{entrant.name} on {point}: {error}") from error
 
 
 def _peak_and_seconds(
@@ -133,10 +127,8 @@ def _peak_and_seconds(
     memory.reset()
     before = memory.read()["host"]
     model = frozen(backbone, seed=bench.seed)
-    for number in range(point.adapters):  # the last one is active
-        method = entrant.method
-        named = replace(method, placement={**method.placement, "name": f"adapter_{number}"})
-        insert_method(model, named, counterparts={}, reversible=point.adapters > 1)
+    for number in range(point.adapters):
+        add_adapter(model, entrant, number, seed=bench.seed, reversible=point.adapters > 1)
     batch = random_batch(model, rows=point.batch_size, length=point.length, seed=bench.seed)
     optimizer = adamw(model)
     step = training_step(family_for(model), model, batch, from_embeddings=optimizer is None)
@@ -148,3 +140,18 @@ def _peak_and_seconds(
             optimizer.step()
         seconds.append(time.perf_counter() - start)
     return memory.read()["host"] - before, seconds[bench.warm_up :]
+
+
+def panels(rows: Sequence[Row]) -> tuple[Panels, str, None]:
+    """A panel for each quantity that grows: the points that differ from the first in that alone, by method."""
+    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
+    for key, label in zip(KEYS, ("model", "batch", "length", "adapters in the model"), strict=True):
+        same = [row for row in rows if all(row[other] == rows[0][other] for other in KEYS if other != key)]
+        growing = {row["name"] for row in same if row[key] != rows[0][key]}
+        for row in sorted(same, key=lambda row: (row[key] if key != "backbone" else 0, row["peak_memory"])):
+            if row["name"] in growing:
+                line = found.setdefault(label, {}).setdefault(str(row[key]), {})
+                line[row["name"]] = (row["peak_memory"] / 2**30, 0.0)
+    if not found:
+        found[""] = {row["name"]: {"peak": (row["peak_memory"] / 2**30, 0.0)} for row in rows}
+    return found, "peak memory (GiB)", None

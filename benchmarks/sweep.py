@@ -10,11 +10,15 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from krona.bench.rounds import timed_rounds
-from krona.bench.settings import Row, Work
+from benchmarks.settings import Row, Work
+from benchmarks.timing import timed_rounds
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 
+COLUMNS = {
+    "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread", "ratio_to_process": "/ process",
+}  # fmt: skip
+PLOT = ("ratio_to_process", "time over that of a process of its own")
 SWEEP = "bench"  # the name by which the bench finds its own runs, to remove them
 
 
