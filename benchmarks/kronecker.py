@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.report import Panels, cell
+from benchmarks.report import cell
 from benchmarks.settings import Bench, Row, Say, Work
 from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_linear, low_rank_linear
-from krona.messages import KronaError, amount
+from krona.messages import KronaError
 from krona.methods.factor_shapes import factor_shapes, fitting_shapes
 
 COLUMNS = {
@@ -26,7 +26,9 @@ COLUMNS = {
     "spread": "spread", "ratio_to_floor": "/ layer", "ratio_to_lora": "/ lora", "ratio_to_best": "/ best",
     "planned": "planned", "best": "best",
 }  # fmt: skip
-SHOWN = ("krona", "lora", "krona/built")  # rows of the table and the plot
+PLOT = ("ratio_to_floor", "krona: forward and backward over the frozen layer's")
+SHOWN, PLOTTED = ("krona", "lora", "krona/built"), ("krona",)
+DETAIL = "{shape}  {d_in} → {d_out}, {tokens} rows"
 Shape = tuple[int, int]
 Call = Callable[[], None]
 LEFT_OUT = 10.0  # times the cheapest prediction
@@ -168,13 +170,3 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
         f"krona over the product built: at most {cell('ratio', built)}; over lora at the paper's shapes: "
         f"at most {cell('ratio', at_paper)}",
     ]
-
-
-def panels(rows: Sequence[Row]) -> tuple[Panels, str, float]:
-    """A panel for each number of rows of the input, a line for each layer."""
-    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
-    for row in rows:
-        panel = found.setdefault(amount(row["tokens"], "row"), {})
-        line = panel.setdefault(f"{row['shape']}   {row['d_in']} → {row['d_out']}", {})
-        line[row["name"]] = (row["ratio_to_floor"], 0.0)
-    return found, "forward and backward over the frozen layer's", 1.0

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 
 from benchmarks.contestants import adamw, add_adapter, family_for, frozen, random_batch, training_step
-from benchmarks.report import Panels
 from benchmarks.settings import Bench, Entrant, Row, Work
 from benchmarks.timing import QUIET, Timed, others_share, read_clock, under_load
 from krona.backbones.load import meta_model
@@ -28,6 +27,8 @@ COLUMNS = {
     "name": "method", "backbone": "backbone", "batch_size": "batch", "length": "length", "adapters": "adapters",
     "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimiser", "spread": "spread",
 }  # fmt: skip
+PLOT = ("peak_memory", "peak memory (GiB)")
+DETAIL = "{backbone}, {batch_size} × {length}, adapters: {adapters}"
 KEYS = ("backbone", "batch_size", "length", "adapters")
 
 
@@ -140,18 +141,3 @@ def _peak_and_seconds(
             optimizer.step()
         seconds.append(time.perf_counter() - start)
     return memory.read()["host"] - before, seconds[bench.warm_up :]
-
-
-def panels(rows: Sequence[Row]) -> tuple[Panels, str, None]:
-    """A panel for each quantity that grows: the points that differ from the first in that alone, by method."""
-    found: dict[str, dict[str, dict[str, tuple[float, float]]]] = {}
-    for key, label in zip(KEYS, ("model", "batch", "length", "adapters in the model"), strict=True):
-        same = [row for row in rows if all(row[other] == rows[0][other] for other in KEYS if other != key)]
-        growing = {row["name"] for row in same if row[key] != rows[0][key]}
-        for row in sorted(same, key=lambda row: (row[key] if key != "backbone" else 0, row["peak_memory"])):
-            if row["name"] in growing:
-                line = found.setdefault(label, {}).setdefault(str(row[key]), {})
-                line[row["name"]] = (row["peak_memory"] / 2**30, 0.0)
-    if not found:
-        found[""] = {row["name"]: {"peak": (row["peak_memory"] / 2**30, 0.0)} for row in rows}
-    return found, "peak memory (GiB)", None

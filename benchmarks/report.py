@@ -1,7 +1,8 @@
 """A bench's result: one JSON, a table beside the paper's numbers, its conclusions, and a plot.
 
-A module of a bench has `COLUMNS` (key → heading) and either `PLOT` (the key that is drawn, and what it is) or `panels`.
-It may have `SHOWN` (names of the rows in the table) and `conclusions` (sentences).
+A bench's module has `COLUMNS` (key → heading of the table) and `PLOT` (the key that is drawn, and what it is). It may
+have `SHOWN` and `PLOTTED` (names of the rows in the table and the plot), `DETAIL` (of a row's name in the plot) and
+`conclusions` (a function that gives sentences).
 """
 
 import json
@@ -14,11 +15,12 @@ from rich.table import Table
 
 from benchmarks.settings import Row
 from krona.files import write_whole
+from krona.report.charts.looks import SOFT, method_look
+from krona.report.charts.picture import picture
+from krona.report.charts.rows import RowChart, ScoreRow
 
-Panels = Mapping[str, Mapping[str, Mapping[str, tuple[float, float]]]]  # panel → line → series → value, its spread
 UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"
-REFERENCES = ("floor", "backbone", "peft"), ("/library", "/padded to 128")  # beginnings and ends of names
-METHOD, REFERENCE = "methods", "references"
+REFERENCES = ("floor", "backbone", "peft")
 
 
 def write_json(
@@ -38,23 +40,45 @@ def show(kind: Any, rows: Sequence[Row], *, title: str, file: Path, console: Con
     """Print the table and the conclusions of a bench, and draw the plot beside ``file``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
-    shown = [row for row in rows if row["name"] in getattr(kind, "SHOWN", (row["name"],))]
     table = Table(title=title, title_justify="left")
     for position, heading in enumerate(kind.COLUMNS.values()):
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-    for row in shown:
+    for row in _named(rows, getattr(kind, "SHOWN", None)):
         table.add_row(*(cell(key, row.get(key)) for key in kind.COLUMNS))
     console.print(table)
     for line in kind.conclusions(rows) if hasattr(kind, "conclusions") and not disturbed else ():
         console.print(line, highlight=False, markup=False)
     if disturbed:
         title += " · machine under load, no figures"
-    if hasattr(kind, "PLOT"):
-        key, what = kind.PLOT
-        panels, reference = ratio_panels(rows, key), 1.0
-    else:
-        panels, what, reference = kind.panels(shown)
-    draw(file.with_suffix(".svg"), panels, title=title, what=what, reference=reference)
+    chart = RowChart(title=title, label=kind.PLOT[1], rows=_plotted(kind, rows))
+    file.with_suffix(".svg").write_text(picture(title, [chart]), encoding="utf-8")
+
+
+def _named(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
+    return [row for row in rows if names is None or row["name"] in names]
+
+
+def _plotted(kind: Any, rows: Sequence[Row]) -> list[ScoreRow]:
+    """The rows of the plot with their spreads: those of the first batch size that have the value."""
+    key, found = kind.PLOT[0], list[ScoreRow]()
+    for row in _named(rows, getattr(kind, "PLOTTED", None)):
+        if row.get(key) is None or row.get("source") != rows[0].get("source"):
+            continue
+        value = row[key] / 2**30 if key == "peak_memory" else row[key]
+        name, spread = row["name"], 0.0 if key == "peak_memory" else value * row["spread"]
+        scored = ScoreRow(
+            name=name,
+            detail=getattr(kind, "DETAIL", "{shape}").format_map(row).replace("None", ""),
+            look=SOFT if name.startswith(REFERENCES) else method_look(name.split("/")[0].split(" ")[0]),
+            value=value,
+            seeds=(value - spread, value + spread),
+            test=None,
+            paper=row.get("paper"),
+            shown=f"{value:.3f}",
+            bold=False,
+        )
+        found.append(scored)
+    return found
 
 
 def cell(key: str, value: Any) -> str:
@@ -68,42 +92,3 @@ def cell(key: str, value: Any) -> str:
             return f"{1000 * value:,.1f} ms"
         return f"{100 * value:.1f} %" if key == "spread" else f"{value:.3f}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def ratio_panels(rows: Sequence[Row], key: str) -> Panels:
-    """One panel with a line for each row of the first batch size that has the ratio."""
-    lines: dict[str, dict[str, tuple[float, float]]] = {}
-    for row in rows:
-        name, shape, ratio = row["name"], row["shape"], row.get(key)
-        if ratio is not None and row.get("batch_size") == rows[0].get("batch_size"):
-            starts, ends = REFERENCES
-            series = REFERENCE if name.startswith(starts) or name.endswith(ends) else METHOD
-            lines[f"{name} {shape}" if shape and shape not in name else name] = {series: (ratio, ratio * row["spread"])}
-    return {"": lines}
-
-
-def draw(file: Path, panels: Panels, *, title: str, what: str, reference: float | None) -> None:
-    """Panels side by side, a line for each label, a dot for each series; bars are spreads. No axis begins at zero."""
-    from matplotlib.figure import Figure
-
-    height = sum(0.26 for line in max(panels.values(), key=len)) + 1.5
-    figure = Figure(figsize=(4.4 * len(panels) + 3.2, height), layout="constrained")
-    names = list(dict.fromkeys(name for lines in panels.values() for line in lines.values() for name in line))
-    every = figure.subplots(1, len(panels), sharex=True, squeeze=False)[0]
-    for axes, (panel, lines) in zip(every, panels.items(), strict=True):
-        for number, name in enumerate(names):
-            places = [place for place, line in enumerate(lines.values()) if name in line]
-            values, spreads = zip(*(line[name] for line in lines.values() if name in line), strict=True) or ((), ())
-            axes.errorbar(values, places, xerr=spreads, fmt="o", color=f"C{number}", markersize=4, label=name)
-        axes.set_yticks(range(len(lines)), list(lines), fontsize=7)
-        axes.invert_yaxis()
-        if reference is not None:
-            axes.axvline(reference, color="black", linewidth=0.8)
-        axes.grid(axis="y", linewidth=0.3)
-        axes.set_title(panel, loc="left", fontsize=10)
-        axes.set_xlabel(what, fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(*every[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(file)

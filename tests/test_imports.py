@@ -13,10 +13,11 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the package's Python files."""
+    """A copy of the Python files of the package and of the benchmarks."""
     root = tmp_path_factory.mktemp("imports")
     shutil.copy(ROOT / "pyproject.toml", root)
-    shutil.copytree(ROOT / "src" / "krona", root / "krona", ignore=shutil.ignore_patterns("nano", "__pycache__"))
+    for folder in (ROOT / "src" / "krona", ROOT / "benchmarks"):
+        shutil.copytree(folder, root / folder.name, ignore=shutil.ignore_patterns("nano", "__pycache__"))
     return root
 
 

@@ -7,17 +7,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from benches.door import run
 from benchmarks import memory
-from benchmarks.settings import Bench, Work
+from benchmarks.settings import Bench, Entrant, Work
 from krona.config.settings import Backbone
 from krona.messages import KronaError
+from tiny_t5 import settings
 
 AT = ["t5_tiny", 2, 4, 1]
 TINY = {"t5_tiny": Backbone(name="t5")}
 
 
+@pytest.mark.slow
 def test_rows(tmp_path: Path) -> None:
     options = {"at": AT, "growing": ["full"], "grid": [["t5_tiny", 2, 4, 2]]}
     content = run(tmp_path, name="memory", methods=["full"], rounds=1, minutes=10.0, options=options)
@@ -28,6 +31,16 @@ def test_rows(tmp_path: Path) -> None:
     assert one["ratio_to_full"] == 1
     assert one["peak_memory"] > 0
     assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]
+
+
+def test_one_figure() -> None:
+    bench = Bench(name="memory", rounds=2, warm_up=1)
+    point = memory.Point(backbone="t5", batch_size=2, length=4, adapters=2)
+    sizes = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    entrant = Entrant(name="lora", method=settings("lora", rank=1))
+    threads = torch.get_num_threads()
+    _, seconds = memory._peak_and_seconds(bench, entrant, point, Backbone(name="t5", sizes=sizes), threads)
+    assert [second > 0 for second in seconds] == [True, True]
 
 
 def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,15 +89,3 @@ def test_a_point_of_another_form(point: list[Any], tmp_path: Path) -> None:
         KronaError, match=r"bench\.options: \[.*is no point; expected \[backbone, batch, length, adapters"
     ):
         run(tmp_path, name="memory", methods=["lora"], options={"at": AT, "grid": [point]})
-
-
-def test_a_panel_has_what_differs_in_one_thing() -> None:
-    def row(**changes: Any) -> dict[str, Any]:
-        start = {"name": "lora", "backbone": "base", "batch_size": 8, "length": 64, "adapters": 1, "peak_memory": 2**30}
-        return start | changes
-
-    rows = [row(), row(name="pa"), row(batch_size=16, peak_memory=2**31), row(batch_size=16, length=32)]
-    found, what, _ = memory.panels(rows)
-    assert found == {"batch": {"8": {"lora": (1.0, 0.0)}, "16": {"lora": (2.0, 0.0)}}}
-    assert "GiB" in what
-    assert memory.panels(rows[:2])[0] == {"": {name: {"peak": (1.0, 0.0)} for name in ("lora", "pa")}}

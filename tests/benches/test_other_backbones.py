@@ -29,17 +29,18 @@ def frozen(kind: str) -> Any:
     return contestants.frozen(Backbone(name=kind, architecture=kind, sizes=tiny_models.SIZES[kind]), seed=0)
 
 
+@pytest.mark.parametrize("with_peft", [False, pytest.param(True, marks=[peft, pytest.mark.slow])])
 @pytest.mark.parametrize("kind", KINDS)
-def test_training(kind: str, tmp_path: Path) -> None:
+def test_training(kind: str, with_peft: bool, tmp_path: Path) -> None:
     said = Console(file=io.StringIO(), width=300)
     methods = ["layer_norm", "lora"]
-    config: dict[str, Any] = {"options": {"backbone": kind}, "peft": PEFT}
+    config: dict[str, Any] = {"options": {"backbone": kind}, "peft": with_peft}
     content = run(tmp_path, name="training", methods=methods, console=said, **config)
     rows = {row["name"]: row for row in content["rows"]}
     assert {"floor", "floor + layer_norm", "floor/library", *methods} <= rows.keys()
     assert rows["floor"]["trainable"] == rows["floor/library"]["trainable"] == 0
     assert rows["floor + layer_norm"]["trainable"] == rows["layer_norm"]["trainable"] > 0
-    if PEFT:
+    if with_peft:
         assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]
     assert not any("paper" in row for row in rows.values())  # its table is of T5-base
     assert content["backbones"] == {kind: f"org/{kind}"}
@@ -56,6 +57,7 @@ def test_latency(kind: str, tmp_path: Path) -> None:
     assert {row["decoder"] for row in rows.values()} == {4 if kind == "llama" else 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory(kind: str, tmp_path: Path) -> None:
     at = [kind, 2, 4, 1]

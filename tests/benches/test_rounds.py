@@ -1,6 +1,7 @@
 """Rounds: shuffled, quiet or run again, and no number from a machine under load."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ import pytest
 from benchmarks import timing
 from benchmarks.settings import Bench
 from benchmarks.timing import Clock, Timed, others_share, pin_threads, require_quiet, timed_rounds
+from krona import paths
+from krona.cli import start
 from krona.messages import KronaError
 
 
@@ -78,3 +81,11 @@ def test_a_machine_under_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_more_threads_than_cores() -> None:
     with pytest.raises(KronaError, match=r"bench\.threads=4096: this process may use \d+ cores"):
         pin_threads(4096)
+
+
+def test_krona_bench_without_the_repository_says_where_the_benchmarks_are(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(paths, "PROJECT", tmp_path)
+    with pytest.raises(KronaError, match=r"not part of the installed package.*python bench\.py bench=training"):
+        start.bench(["bench=training"])
