@@ -18,6 +18,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.paper import read_paper_table
 
 NAMES = ("training", "latency", "kronecker", "pipeline", "memory", "serving", "sweep")  # a module for each
+SHORTEST = 0.05  # minutes
 ON_ONE_BACKBONE = ("training", "latency", "pipeline", "serving")
 PAPER = {"training": "training_time", "latency": "latency"}  # columns of the paper's Table 2
 
@@ -33,6 +34,8 @@ def run_bench(
     bench: Bench = check.build(Bench, "bench", config)
     if bench.name not in NAMES:
         raise KronaError(f"bench.name={bench.name}: {did_you_mean(bench.name, NAMES)}")
+    if bench.minutes < SHORTEST:
+        raise KronaError(f"bench.minutes={bench.minutes} must be at least {SHORTEST}")
     entrants = entrants_of(bench, compose, methods)
     threads = pin_threads(bench.threads)
     if bench.load == "refuse":

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.report import cell
-from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.kernels.cost_model import Order, merging_pays, plan, predicted_costs
 from krona.kernels.kronecker import kron_linear, low_rank_linear
@@ -36,7 +36,7 @@ SHIPPED = "krona"
 MERGEABLE = ("b_first", "a_first")  # orders that may be done with the merged weight
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """shapes: of A, on a square layer; more_shapes: seeded others; oblong_shapes: of layers width ↔ inner; rows:
     tokens."""

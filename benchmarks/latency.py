@@ -5,7 +5,7 @@ A method's model is merged where its update is linear, else it runs as its plain
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from benchmarks.contestants import (
@@ -20,7 +20,7 @@ from benchmarks.contestants import (
     twin,
     with_method,
 )
-from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.config.settings import Positive
 from krona.surgery.operations import dispatched
@@ -33,7 +33,7 @@ COLUMNS = {
 PLOT = ("ratio_to_backbone", "batch 1: forward over the bare backbone's")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """source and decoder: tokens of the paper's forward, the latter of a label's text; large_rounds: of the larger
     batch, without peft's models."""

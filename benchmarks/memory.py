@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from benchmarks.contestants import adamw, add_adapter, family_for, frozen, random_batch, training_step
-from benchmarks.settings import Bench, Entrant, Row, Work
+from benchmarks.settings import Bench, Entrant, Row, Work, settings
 from benchmarks.timing import QUIET, Timed, others_share, read_clock, under_load
 from krona.backbones.load import meta_model
 from krona.config.settings import Backbone
@@ -32,7 +32,7 @@ DETAIL = "{backbone}, {batch_size} × {length}, adapters: {adapters}"
 KEYS = ("backbone", "batch_size", "length", "adapters")
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """at: [backbone, batch, length, adapters], where every method is measured; grid: more such points, where those of
     ``growing`` are."""

@@ -6,7 +6,7 @@ length (``trainer.bucket_by_length``). A round is one batch of each; tokens and 
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from transformers import AutoTokenizer
 
 from benchmarks.contestants import frozen, training_step, with_method
-from benchmarks.settings import Bench, Row, Say, Work
+from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona import tasks
 from krona.backbones.families import Batch, Family, find_family
@@ -33,7 +33,7 @@ PADDED = 128
 PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """data: GLUE's folder, as ``data.path`` of a run; tokenizer: the folder of the backbone's tokenizer."""
 

@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from benchmarks.contestants import (
     shape_in,
     twin,
 )
-from benchmarks.settings import Bench, Entrant, Row, Work
+from benchmarks.settings import Bench, Entrant, Row, Work, settings
 from benchmarks.timing import timed_rounds
 from krona import surgery
 from krona.adapters.adapter import Adapter
@@ -46,7 +46,7 @@ SWITCHES = 20  # of one timing; even: a single adapter is active again after the
 Call = Callable[[], float | None]
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """adapters: how many a batch's rows want; decoder: tokens of an answer, where the backbone writes one."""
 

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, dataclass_transform
 
 from annotated_types import Ge
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 
 from krona.config import check
-from krona.config.settings import Backbone, Method, NonNegative, Positive, Seed
+from krona.config.settings import STRICT, Backbone, Method, NonNegative, Positive, Seed
 
 T = TypeVar("T")
 Row = dict[str, Any]
@@ -16,7 +17,14 @@ Say = Callable[[str], None]
 Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(kind: type[T]) -> type[T]:
+    """A dataclass whose keys and types are checked."""
+    checked: type[T] = pydantic_dataclass(frozen=True, kw_only=True, config=STRICT)(kind)  # type: ignore[assignment]
+    return checked
+
+
+@settings
 class Bench:
     """rounds: of all contestants. minutes: warm-up and rounds; rounds end early where they would take longer. load:
     refuse a disturbed machine, or measure and mark. methods: names of conf/method, null: all."""
@@ -24,7 +32,7 @@ class Bench:
     name: str
     rounds: Positive
     warm_up: NonNegative = 1
-    minutes: Annotated[float, Ge(0.05)] = 14.0
+    minutes: Annotated[float, Ge(0)] = 14.0
     threads: Positive | None = None
     load: Literal["refuse", "mark"] = "refuse"
     seed: Seed = 0

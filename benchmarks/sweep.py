@@ -4,13 +4,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge
 
-from benchmarks.settings import Row, Work
+from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.messages import KronaError
 from krona.outputs.result import read_result
@@ -22,7 +22,7 @@ PLOT = ("ratio_to_process", "time over that of a process of its own")
 SWEEP = "bench"  # the name by which the bench finds its own runs, to remove them
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """jobs: of the sweep; overrides: what train.py is called with."""
 

@@ -8,7 +8,7 @@ library's own modules instead: what a user of peft has, and what the project sav
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from benchmarks.contestants import (
@@ -24,7 +24,7 @@ from benchmarks.contestants import (
     with_method,
     with_our_modules,
 )
-from benchmarks.settings import Row, Work
+from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import Timed, timed_rounds
 from krona.backbones.families import Batch
 from krona.kernels.t5_modules import use_fast_modules
@@ -43,7 +43,7 @@ RATIOS = {
 PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c3a": "peft/c3a"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@settings
 class Options:
     """shapes: of A, a row of krona for each."""
 
