@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from krona import paths
-from krona.config.choices import choices, groups, own_branches
+from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import axes_of, compose_job, hydra_session
 from krona.config.targets import find
 from krona.messages import KronaError
@@ -55,7 +55,7 @@ def test_an_own_method_is_listed_composed_and_may_be_imported(here: Path) -> Non
     write(here / "conf" / "notes" / "a.yaml", "")
     assert {"mine", "lora"} <= {*choices("method")}
     assert "notes" in groups()
-    assert "own_module.Branch" in own_branches()
+    assert "own_module.Branch" in own_targets()
     with hydra_session():
         job = compose_job(["method=mine", "task=rte"])
     assert (job.config["method"]["name"], job.config["method"]["rank"]) == ("mine", 3)

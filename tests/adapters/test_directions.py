@@ -1,17 +1,17 @@
 """Updates within the backbone's weights: shares and intruders of made matrices, and the weights that methods move."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import one_job
 from krona import surgery
 from krona.adapters.commands.directions import ALIKE, TOP, _updates, compare, directions
+from krona.cli.krona import app
 from krona.messages import KronaError
 from tiny_t5 import disturb, inserted, tiny_t5
 
@@ -50,12 +50,11 @@ def test_the_command_on_a_run_that_kept_the_whole_model(tiny_folder: Path, tmp_p
     typed = [*one_job.typed(tiny_folder, tmp_path / "rte"), "trainer.max_epochs=1"]
     job, said = one_job.run(one_job.config(*typed, "method=full", "keep=all"), tmp_path / "outputs")
     assert job.state == "done", said
-    code = "from krona.cli.krona import main; main()"
-    command = [sys.executable, "-c", code, "inspect", str(job.folder), "--backbone-directions"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["inspect", str(job.folder), "--backbone-directions"]
+    text = CliRunner().invoke(app, command).stdout
     assert f"share in top {TOP}" in text
     assert "encoder SelfAttention q" in text
-    content = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    content = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert len(content["directions"]) == 2 * (4 + 2) + 2 * (8 + 2)
     job, _ = one_job.run(one_job.config(*typed, "method=bitfit"), tmp_path / "outputs")
     with pytest.raises(KronaError, match="no update of it is a matrix"):

@@ -1,22 +1,20 @@
 """`krona evaluate`: the run's own score again, other rows and labels; GLUE's submission files."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from adapters.conftest import SAMPLE, finished
-from krona.adapters.commands import evaluate_command as command
-from krona.adapters.commands.evaluate import Evaluation, evaluate
+from krona.adapters.commands.evaluate import Evaluation, evaluate, evaluate_runs
 from krona.adapters.commands.submission import Sheet, as_tsv, lines, submission
 from krona.adapters.find import find
 from krona.adapters.load import load
+from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.outputs.result import read_result
 from krona.tasks.sample import write
@@ -240,10 +238,8 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
 
 def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     run, output = encoders["rte"], tmp_path / "a.jsonl"
-    typed = [sys.executable, "-m", "krona", "evaluate", run.name, "--split", "dev", "--output", str(output)]
-    environment = {**os.environ, "KRONA_OUTPUTS": str(outputs)}
-    done = subprocess.run(typed, env=environment, capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = CliRunner().invoke(app, ["evaluate", str(run), "--split", "dev", "--output", str(output)])
+    assert done.exit_code == 0, done.output
     result = read_result(run / "result.json")
     assert result.dev is not None
     assert f"{run.name} on sample_rte, dev: {result.dev['score']:.2f} [" in done.stdout.replace("\n", " ")
@@ -259,9 +255,9 @@ def test_options_that_do_not_go_together(encoders: dict[str, Path], outputs: Pat
     }  # fmt: skip
     names = [str(encoders[name]) for name in ("rte", "qnli")]
     with pytest.raises(KronaError, match="--output: one run at a time"):
-        command.evaluate(names, **{**options, "output": tmp_path / "a.jsonl"})
+        evaluate_runs(names, **{**options, "output": tmp_path / "a.jsonl"})
     with pytest.raises(KronaError, match=r"--submission needs GLUE's test sets: --data FOLDER"):
-        command.evaluate(names, **{**options, "submission_to": tmp_path / "a.zip"})
+        evaluate_runs(names, **{**options, "submission_to": tmp_path / "a.zip"})
     (tmp_path / "a.jsonl").write_text("mine")
     with pytest.raises(KronaError, match=r"a.jsonl exists"):
-        command.evaluate(names[:1], **{**options, "output": tmp_path / "a.jsonl"})
+        evaluate_runs(names[:1], **{**options, "output": tmp_path / "a.jsonl"})

@@ -1,8 +1,6 @@
 """krona inspect: its numbers against NumPy on the whole model, every method, files that say little or lie."""
 
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import pytest
 import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
 
 import one_job
 from krona import surgery
@@ -22,6 +21,7 @@ from krona.adapters.origin import Origin
 from krona.adapters.update import spectrum
 from krona.backbones.load import random_model
 from krona.backbones.with_method import insert_method
+from krona.cli.krona import app
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from tasks.glue_files import config
@@ -283,9 +283,7 @@ def test_the_command_on_a_run(tiny_folder: Path, tmp_path: Path) -> None:
     job, said = one_job.run(values, tmp_path / "outputs")
     assert job.state == "done", said
     svg = tmp_path / "a.svg"
-    code = "from krona.cli.krona import main; main()"
-    command = [sys.executable, "-c", code, "inspect", str(job.folder), "--json", "--plot", str(svg)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = CliRunner().invoke(app, ["inspect", str(job.folder), "--json", "--plot", str(svg)])
     content = json.loads(done.stdout)
     result = json.loads((job.folder / "result.json").read_text())
     assert content["parameters"]["all"] == result["trainable_params"]

@@ -228,13 +228,8 @@ def forged(
 
 
 FORGERIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
-    "another format": ("entry", lambda e: e.update(format=2), "has format 2"),
-    "a list of places": ("entry", lambda e: e.update(insertion=[]), "no usable `krona` entry"),
-    "a number of places": ("entry", lambda e: e["insertion"].update(target_modules=5), "no usable `krona` entry"),
     "an unknown key": ("entry", lambda e: e["insertion"].update(depth=1), "unexpected keyword argument 'depth'"),
-    "no arguments": ("entry", lambda e: e.update(branch_config=[]), "no usable `krona` entry"),
     "a huge rank": ("entry", lambda e: e["branch_config"].update(rank=10**9), "rank=1000000000"),
-    "no backbone": ("entry", lambda e: e.update(backbone={}), "no usable `krona` entry"),
     "no class of ours": ("entry", lambda e: e.update(branch="krona.methods.lora.torch"), "is a module, not a class"),
     "nothing": ("note", lambda n: n.clear(), "`krona_run` makes no sense"),
     "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` makes no sense: seed: "),

@@ -80,9 +80,9 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
-    from krona.adapters.commands import evaluate_command as command
+    from krona.adapters.commands.evaluate import evaluate_runs
 
-    command.evaluate(
+    evaluate_runs(
         runs, task=task, data=data, split=split, source=source, mapping=mapping or [], output=output,
         submission_to=submission, backbone=backbone, batch_size=batch_size, overwrite=overwrite, outputs=paths.OUTPUTS,
         console=Console(),

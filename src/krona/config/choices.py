@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
@@ -27,13 +26,6 @@ def choices(group: str) -> list[str]:
     """The names that a group offers."""
     hydras = ["basic"] if group == "hydra/launcher" else []  # one job after the other, in this process
     return [*hydras, *choice_files(group)]
-
-
-def own_branches() -> set[str]:
-    """The classes that the methods of conf/ name."""
-    paths: Any = (yaml.safe_load(file.read_text("utf-8")) for file in choice_files("method").values())
-    methods = ((content or {}).get("method") or {} for content in paths)
-    return {str(method["_target_"]) for method in methods if method.get("_target_")}
 
 
 def own_targets() -> set[str]:

@@ -4,9 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from rich.console import Console
 
 from krona import metrics, tasks
-from krona.adapters.find import TrainedRun
+from krona.adapters.commands import submission
+from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Trained, load
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
@@ -16,7 +20,9 @@ from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, listed
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, interval_of
+from krona.outputs.output_file import require_new
 from krona.outputs.predictions import label_words
+from krona.screen import say
 from krona.tasks import ROLES, DataOptions, Split, Task
 from krona.tasks.sources import KINDS
 
@@ -180,3 +186,45 @@ def _write(output: Path, rows: Split, predictions: Sequence[str]) -> None:
     values = zip(rows.ids, rows.sources, rows.targets, predictions, strict=True)
     text = "".join(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n" for row in values)
     write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def evaluate_runs(
+    runs: Sequence[str],
+    *,
+    data: str | None,
+    output: Path | None,
+    submission_to: Path | None,
+    backbone: str | None,
+    batch_size: int | None,
+    overwrite: bool,
+    outputs: Path,
+    console: Console,
+    **rows: Any,
+) -> None:
+    """Score each run, or write the submission of all; ``rows``: further arguments of `evaluate`."""
+    overrides = [item for item in runs if "=" in item]
+    found = [find(run, outputs=outputs) for run in runs if "=" not in run]
+    if submission_to is not None:
+        if data is None:
+            raise KronaError("--submission needs GLUE's test sets: --data FOLDER of the GLUE download")
+        sheets = submission.submission(
+            found,
+            Path(data),
+            submission_to,
+            overwrite=overwrite,
+            backbone=backbone,
+            batch_size=batch_size or BATCH_SIZE,
+        )
+        for line in submission.lines(sheets, submission_to):
+            say(console, line)
+        return
+    if output is not None:
+        require_new(output, overwrite=overwrite)
+    if output is not None and len(found) > 1:
+        raise KronaError("--output: one run at a time")
+    for one in found:
+        evaluation = evaluate(
+            one, data=data, output=output, overrides=overrides, backbone=backbone, batch_size=batch_size, **rows
+        )
+        for line in lines(evaluation):
+            say(console, line)
