@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import torch
 from rich.console import Console
 from safetensors import safe_open
 
@@ -228,8 +229,6 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(
 
 
 def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], processes: Any, tmp_path: Path) -> None:
-    import torch
-
     assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
     (checkpoint,) = tmp_path.glob("*/last.ckpt")
     content = torch.load(checkpoint, weights_only=True)
@@ -244,8 +243,6 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], proce
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
     damage: str, values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
 ) -> None:
-    import torch
-
     assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
     (checkpoint,) = tmp_path.glob("*/last.ckpt")
     content = bytearray(checkpoint.read_bytes())
@@ -267,8 +264,6 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
 
 
 def test_a_flip_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
-    import torch
-
     from krona.training.files import damage_of
 
     file = tmp_path / "last.ckpt"
@@ -287,8 +282,6 @@ def test_a_flip_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
 
 
 def test_a_done_run_says_what_is_gone_or_damaged_of_it(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
-    import shutil
-
     from krona.adapters.find import find
 
     folder = Path(shutil.copytree(done, tmp_path / done.name))
@@ -323,8 +316,6 @@ def test_the_second_process_on_a_claimed_run_leaves_it_alone(
 def test_who_lost_a_run_stops_before_it_writes(
     values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from krona.training.learner import Learner
-
     begin = Learner.on_train_batch_start
 
     def taken_over(self: Learner, batch: Any, batch_idx: int) -> None:
@@ -347,7 +338,6 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
 ) -> None:
     from krona.jobs import run_job
     from krona.jobs.processes import quiet_libraries
-    from krona.training.learner import Learner
 
     def full(*given: Any) -> Path:
         raise KronaError("no space left")
@@ -374,8 +364,6 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
 def test_interrupted_is_recorded_and_goes_on(
     number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from krona.training.learner import Learner
-
     begin = Learner.on_train_batch_start
 
     def stop(self: Learner, batch: Any, batch_idx: int) -> None:
@@ -416,8 +404,6 @@ def test_what_a_process_left_that_was_killed_at_the_end_of_its_run_is_swept(
 def test_an_interrupt_that_a_library_loses_ends_the_run_after_the_epoch(
     values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from krona.training.learner import Learner
-
     begin, before = Learner.on_train_batch_start, signal.getsignal(signal.SIGTERM)
 
     def lose(self: Learner, batch: Any, batch_idx: int) -> None:
@@ -441,15 +427,13 @@ def test_an_interrupt_that_a_library_loses_ends_the_run_after_the_epoch(
 def test_frozen_weights_are_the_backbones_to_the_bit(
     values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
 ) -> None:
-    import torch
     from safetensors.torch import load_file
 
     from krona import surgery
-    from krona.training import files
 
     kept = []
-    real = files.write_weights
-    monkeypatch.setattr(files, "write_weights", lambda *given: (kept.append(given[3]), real(*given)))
+    restore = Learner.restore_best
+    monkeypatch.setattr(Learner, "restore_best", lambda self: (kept.append(self.model), restore(self))[1])
     run({**values, "seed": 1}, tmp_path)
     (model,) = kept
     before = load_file(tiny_folder / "model.safetensors")
