@@ -12,7 +12,6 @@ from transformers import AutoModel
 from krona.backbones.families import decoder, encoder, encoder_decoder
 from krona.backbones.families.family import Architecture, Batch, Family
 from krona.backbones.families.pooling import with_pooling
-from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
 
 FAMILIES: MappingProxyType[type[Family], dict[str, Architecture]] = MappingProxyType(
@@ -27,7 +26,6 @@ __all__ = [
     "Architecture",
     "Batch",
     "Family",
-    "Sizes",
     "find_architecture",
     "find_family",
     "get_architecture",

@@ -20,7 +20,6 @@ from krona.backbones.families.family import (
     padded_sources,
     summed_cross_entropy,
 )
-from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.messages import KronaError
 from krona.tasks import Split
 
@@ -38,7 +37,6 @@ LLAMA = Architecture(
         "wo": ["down_proj"],
         "layer_norm": ["input_layernorm", "post_attention_layernorm"],
     },
-    gated=True,
 )
 GPT2 = Architecture(
     names={
@@ -129,13 +127,6 @@ class Decoder(Family):
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         logits = model(**self.inputs(model, batch)).logits[:, :-1]  # (B, T, vocabulary)
         return summed_cross_entropy(logits, batch["labels"])
-
-    @staticmethod
-    def sizes(config: Any, params: int) -> Sizes:
-        return sizes_in(
-            config, params, decoder=0, vocabulary=config.vocab_size, answer_follows=True,
-            gated=ARCHITECTURES[config.model_type].gated,
-        )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         return self.decode_labels(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))

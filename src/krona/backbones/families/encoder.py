@@ -17,8 +17,6 @@ from krona.backbones.families.family import (
     summed_cross_entropy,
     truncation_arguments,
 )
-from krona.backbones.families.pooling import pools
-from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
 BERT_LAYER = {
@@ -90,7 +88,6 @@ MODERNBERT = Architecture(
         "lm_head": [],
     },
     head=["head", "classifier"],
-    gated=True,
 )
 ARCHITECTURES = {
     "bert": BERT,
@@ -165,13 +162,3 @@ class Encoder(Family):
         """(B, classes) in fp32."""
         logits: Tensor = model(**self.inputs(model, batch)).logits
         return logits.float()
-
-    @staticmethod
-    def sizes(config: Any, params: int) -> Sizes:
-        dense = 0 if pools(config) else config.hidden_size  # outputs of the dense layer before the classifier
-        width, relative = config.hidden_size, getattr(config, "relative_attention", False)
-        buckets = max(getattr(config, "position_buckets", 0), 0) or config.max_position_embeddings
-        return sizes_in(
-            config, params, decoder=0, vocabulary=0, gated=ARCHITECTURES[config.model_type].gated,
-            positions=2 * buckets if relative else 0, head=width * (dense + config.num_labels),
-        )  # fmt: skip

@@ -20,7 +20,6 @@ from krona.backbones.families.family import (
     summed_cross_entropy,
     truncation_arguments,
 )
-from krona.backbones.families.sizes import Sizes, sizes_in
 from krona.tasks import Split
 
 T5 = Architecture(names={})  # the words of methods are T5's own names
@@ -62,16 +61,6 @@ class EncoderDecoder(Family):
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         return summed_loss(model, batch)
-
-    @staticmethod
-    def sizes(config: Any, params: int) -> Sizes:
-        if ARCHITECTURES[config.model_type] is BART:
-            return sizes_in(config, params, decoder=config.decoder_layers, vocabulary=config.vocab_size, gated=False)
-        return Sizes(
-            d_model=config.d_model, d_kv=config.d_kv, d_ff=config.d_ff, heads=config.num_heads,
-            encoder=config.num_layers, decoder=config.num_decoder_layers, vocabulary=config.vocab_size,
-            gated=config.is_gated_act, params=params,
-        )  # fmt: skip
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         return self.decode_labels(greedy(model, batch["input_ids"], batch["attention_mask"], max_new_tokens=longest))

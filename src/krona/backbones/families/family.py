@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-from krona.backbones.families.sizes import Sizes
 from krona.messages import KronaError
 from krona.tasks import Split, Task
 
@@ -28,14 +27,12 @@ class Architecture:
 
     head: modules that are new on each task. pooler: the module of the library's pooler, where its class has one that
     the checkpoint brings along. lost_positions: of the config's maximum, those that no token can have.
-    gated: the FFN multiplies two products (``wi_0``, ``wi_1``).
     """
 
     names: Mapping[str, Sequence[str]]
     head: Sequence[str] = ()
     pooler: str | None = None
     lost_positions: int = 0
-    gated: bool = False
 
     def fused(self, words: Sequence[str]) -> list[str]:
         """A line for each layer that is more than what the words ask for: one that is query, key and value in one."""
@@ -100,11 +97,6 @@ class Family(ABC):
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
         """`answers`, and (B, targets) in fp32: the log-probability that the model gives each target as the answer."""
-
-    @staticmethod
-    @abstractmethod
-    def sizes(config: Any, params: int) -> Sizes:
-        """The sizes in a model's config, for what it computes and keeps; ``params``: its number of them."""
 
     def check_length(self, room: int | None, *, source: int, answer: int) -> None:
         """Raise KronaError where a source and its answer have more tokens than the model has positions."""
