@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from random import Random
@@ -48,6 +49,7 @@ MNLI_FILES = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 MNLI_LABELS = 2  # the last columns of its files; test_matched and test_mismatched lack them
 
 
+@cache
 def generate(task: str, split: str) -> list[Row]:
     """The rows of one split: GLUE's text columns, `label` (an id, or a score for stsb) and `idx`.
 
