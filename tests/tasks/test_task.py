@@ -7,7 +7,7 @@ import pytest
 
 from krona.messages import KronaError
 from krona.tasks import Task
-from krona.tasks.task import BadRowError
+from krona.tasks.values import BadRowError
 from tasks.glue_files import NAMES, config, task
 
 OWN = {"name": "stars", "columns": ["text"], "labels": ["bad", "ok", "good"], "metrics": ["accuracy", "macro_f1"]}

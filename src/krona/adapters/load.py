@@ -26,7 +26,7 @@ from krona.messages import KronaError
 from krona.outputs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.tasks import Split, Task
-from krona.tasks.task import BadRowError
+from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
 LONGEST_NUMBER = 16  # tokens of a regression's answer, where its origin has no targets

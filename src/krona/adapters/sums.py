@@ -138,10 +138,7 @@ def _check_place(label: str, branches: Weighted, adapters: Sequence[Insertion]) 
         if any(one.insertion["inner_residual"] or one.insertion["modules_per_target"] > 1 for one in adapters):
             raise KronaError(f"(IA)³ at {label} does not stand in the place of what it scales.")
     elif any(set(_placements(one)) != {"parallel"} for one in adapters):
-        raise KronaError(
-            f"{type(first).__name__} at {label} acts on an output or input, not beside the layer: its updates have no "
-            "exact sum."
-        )
+        raise KronaError(f"{type(first).__name__} at {label} does not act beside the layer. Such updates have no sum.")
 
 
 def _placements(adapter: Insertion) -> list[str]:
@@ -216,8 +213,13 @@ def _sum_products(places: Mapping[str, Weighted]) -> Sum:
     for label, pair in sums.items():
         A, B = (F.pad(factor, (0, 0, 0, 0, 0, terms - len(factor))) for factor in pair)
         tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
-    biases = {label: _sum_of(branches, _bias) for label, branches in places.items()}
-    residuals = {label: _sum_of(branches, _residual) for label, branches in places.items()}
+    biases = {
+        label: _sum_of(branches, "bias", lambda branch: branch.scaling * branch.bias)
+        for label, branches in places.items()
+    }
+    residuals = {
+        label: _sum_of(branches, "residual_scale", lambda branch: branch.gate()) for label, branches in places.items()
+    }
     ((shape, _),) = shapes.items()
     config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
     if any(bias is not None for bias in biases.values()):
@@ -241,16 +243,8 @@ def _factors(branch: Any) -> tuple[Tensor, Tensor]:
     return (A, B) if A.dim() == 3 else (A[None], B[None])
 
 
-def _bias(branch: Any) -> Tensor | None:
-    return None if getattr(branch, "bias", None) is None else branch.scaling * branch.bias
-
-
-def _residual(branch: Any) -> Tensor | None:
-    return None if getattr(branch, "residual_scale", None) is None else branch.gate()
-
-
-def _sum_of(branches: Weighted, read: Any) -> Tensor | None:
-    """Sum a tensor of the branches; None if none of them has it."""
-    found = [(weight, read(branch)) for weight, branch in branches]
-    values = [weight * value.double() for weight, value in found if value is not None]
+def _sum_of(branches: Weighted, name: str, read: Any) -> Tensor | None:
+    """Return the sum of what ``read`` gives for the branches that have the parameter; None if none has it."""
+    having = [(weight, branch) for weight, branch in branches if getattr(branch, name, None) is not None]
+    values = [weight * read(branch).double() for weight, branch in having]
     return torch.stack(values).sum(0) if values else None

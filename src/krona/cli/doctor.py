@@ -133,7 +133,8 @@ def check_runs(outputs: Path) -> Iterator[Line]:
             continue
         status = "damaged" if wrong else result.status if result else "waiting"
         states["interrupted" if status == "running" else status] += 1
-        damaged += [Line("damaged run", why, "broken", _make_again(run)) for why in wrong]
+        mend = f"rm -r {shlex.quote(below(run.path))}; then run the run's own command again"
+        damaged += [Line("damaged run", why, "broken", mend) for why in wrong]
         holder = run.holder()
         if holder is None or gone(holder):
             found = _left_over(run, done=status == "done")
@@ -242,10 +243,6 @@ def _age(path: Path) -> float:
 
 def _some(words: list[str]) -> str:
     return ", ".join(words[:SHOWN]) + (f" and {len(words) - SHOWN} more" if len(words) > SHOWN else "")
-
-
-def _make_again(run: RunFolder) -> str:
-    return f"rm -r {shlex.quote(below(run.path))}; then run the run's own command again"
 
 
 def _printable(text: str) -> str:

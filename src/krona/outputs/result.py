@@ -18,7 +18,7 @@ from krona.files import Write, write_whole
 from krona.messages import KronaError, shortened
 from krona.outputs import names
 from krona.outputs import result_parts as parts
-from krona.outputs.result_parts import CheckedAs, Count, Integer, Positive
+from krona.outputs.checked_types import PART, CheckedAs, Count, Integer, Positive
 
 SCHEMA: Literal[1] = 1
 MAX_UNPACKED = 32 << 20  # bytes of a split's answers: ten million labels
@@ -225,7 +225,7 @@ def json_schema() -> str:
     from pydantic import TypeAdapter
 
     described = {"use_attribute_docstrings": True}  # they are read from the source, too slow for each process
-    configs: tuple[dict[str, Any], ...] = (parts.PART, Result.__pydantic_config__)
+    configs: tuple[dict[str, Any], ...] = (PART, Result.__pydantic_config__)
     for config in configs:
         config |= described
     try:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.tasks.task import BadRowError
 from krona.tasks.text import TextFile, require_file
+from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 KINDS = (".tsv", ".csv", ".jsonl", ".parquet")

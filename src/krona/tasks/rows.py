@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from krona.messages import KronaError, amount
 from krona.tasks.files import Located, Oddity
-from krona.tasks.task import BadRowError, Task
+from krona.tasks.task import Task
+from krona.tasks.values import BadRowError
 
 Kind = TypeVar("Kind")
 

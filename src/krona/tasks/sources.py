@@ -16,8 +16,9 @@ from krona.messages import KronaError, did_you_mean
 from krona.tasks.files import Located, Oddity, Wanted, file_kind, read_rows, read_text, require_saved, split_folders
 from krona.tasks.rows import DataOptions, Reading, Split
 from krona.tasks.sample import FINGERPRINT, sample_files
-from krona.tasks.task import FILE_KEYS, BadRowError, Task, TsvLayout
+from krona.tasks.task import FILE_KEYS, Task, TsvLayout
 from krona.tasks.text import TextFile, require_file
+from krona.tasks.values import BadRowError
 
 KINDS = ("hub", "tsv", "sample")
 STDIN = "-"

@@ -4,11 +4,8 @@ A row of a data file becomes two strings, `source` and `target`. A task is one Y
 fields of `Task`.
 """
 
-import datetime
-import math
 import re
 from collections.abc import Mapping, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal
 from functools import cached_property
 from typing import Any, Literal, Self, get_args
 
@@ -16,21 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, 
 
 from krona.messages import KronaError, did_you_mean, shortened
 from krona.metrics.scores import METRICS, fitting
+from krona.tasks.values import BadRowError, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
 FILE_KEYS = ("train", "dev", "test")
-LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
-TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # values of a text column; floats if they are finite
-NO_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 FIELD = re.compile(r"\{([^{}]*)\}")
-
-
-class BadRowError(Exception):
-    """What is wrong with one row, and in a few words the kind of fault; the reader adds the file and the line."""
-
-    def __init__(self, what: str, *, kind: str) -> None:
-        super().__init__(what)
-        self.kind = kind
 
 
 class TsvLayout(BaseModel):
@@ -186,7 +173,7 @@ class Task(BaseModel):
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
         """The source text of a row; raises BadRowError where a text is missing."""
-        texts = {name: _text(name, row.get(name)) for name in self.columns}
+        texts = {name: read_text(name, row.get(name)) for name in self.columns}
         text = self._format % tuple(texts[name] for name in self._fields)
         return f"{self.sample or self.name} {text}" if prefix else text
 
@@ -204,8 +191,8 @@ class Task(BaseModel):
         """The label of a row as text; raises BadRowError for a label outside the set."""
         value = row.get(self.label_column)
         if self.labels is None:
-            return _number(value)
-        text = _label_text(value)
+            return read_number(value)
+        text = read_label(value)
         target = self._targets.get(text)
         if target is None:
             ids = self.labels.values()
@@ -259,37 +246,3 @@ def _format_error(problem: Any) -> str:
         return f"{where} '{value}': {did_you_mean(str(value), get_args(Division))}"
     expected = {"string_type": "text", "bool_type": "true, false or null", "tuple_type": "a list of words"}
     return f"{where} must be {expected.get(kind, 'of another type')}, not {value!r}"
-
-
-def _text(name: str, value: object) -> str:
-    if type(value) is str:
-        return value
-    if value is None:
-        raise BadRowError(f"the column '{name}' is empty (null)", kind="no text")
-    if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
-    words = next((words for kind, words in NO_TEXTS.items() if isinstance(value, kind)), None)
-    what = f"{words}, not text: {shortened(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
-    raise BadRowError(f"the column '{name}' holds {what}", kind="no text")
-
-
-def _label_text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value).strip()
-
-
-def _number(value: object) -> str:
-    """One decimal, ties to even as numpy does it; the same for "2.45", a float64 and the Hub's float32."""
-    try:
-        number = float(str(value).strip())
-    except ValueError:
-        number = math.nan
-    if not abs(number) < LARGEST:
-        raise BadRowError(
-            f"label '{shortened(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number"
-        )
-    rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
-    return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0

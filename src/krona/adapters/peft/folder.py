@@ -61,6 +61,14 @@ class Folder:
         alpha = self._at(place, "lora_alpha" if self.peft_type == "LORA" else "alpha", "alpha_pattern")
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
+    def require_one(self, what: str, values: set[int]) -> int:
+        """Return the only value. Raise KronaError if there are several."""
+        if len(values) > 1:
+            raise KronaError(
+                f"{self.path}: {self.peft_type} with several {what} ({sorted(values)}). krona supports one."
+            )
+        return next(iter(values))
+
     def _at(self, place: str, key: str, pattern: str) -> float:
         found = self.config.get(key, 8)
         for expression, value in (self.config.get(pattern) or {}).items():

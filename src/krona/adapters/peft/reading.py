@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -195,12 +195,14 @@ def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     scaling, scaled = _common_scale({place: opened.scaling(place, opened.rank(place)) for place in placed}, placed)
     full = all(own.keys() == {"lokr_w1", "lokr_w2"} for own in scaled.values())
     shapes = {own["lokr_w1"].T.shape for own in scaled.values()} if full else set()
-    product = opened.branch == Kronecker.__name__ or len(ranks) > 1 or max(ranks) > _narrowest(model, placed)
+    modules = {public_name(name): module for name, module in model.named_modules()}
+    narrowest = min(min(widths(modules[place])) for place in placed)
+    product = opened.branch == Kronecker.__name__ or len(ranks) > 1 or max(ranks) > narrowest
     if len(shapes) == 1 and product:
         tensors = {f"{place}.0.A": own["lokr_w1"].T for place, own in scaled.items()}
         tensors |= {f"{place}.0.B": own["lokr_w2"].T for place, own in scaled.items()}
         return Branches(Kronecker, {"kron_factors": [list(*shapes)], "scaling": scaling}, tensors)
-    rank = _only_one(opened, "ranks", ranks)
+    rank = opened.require_one("ranks", ranks)
     config = {
         "rank": rank,
         "alpha": scaling * rank,
@@ -213,7 +215,7 @@ def _read_lokr(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
 
 def _read_miss(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
     blocks = {place: own["miss_block"] for place, own in placed.items()}
-    rank = _only_one(opened, "ranks", {len(D) for D in blocks.values()})
+    rank = opened.require_one("ranks", {len(D) for D in blocks.values()})
     return Branches(MiSS, {"rank": rank}, {f"{place}.0.D": D for place, D in blocks.items()})
 
 
@@ -222,7 +224,7 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
     if odd := next((place for place, w in kernels.items() if w.dim() != 3 or not w.numel()), None):
         raise KronaError(f"{opened.path}: c3a_kernel of {odd} is {tuple(kernels[odd].shape)}, not blocks of kernels.")
     halved = all(math.gcd(m * b, n * b) == 2 * b for m, n, b in (w.shape for w in kernels.values()))
-    size = None if halved else _only_one(opened, "block sizes", {w.shape[2] for w in kernels.values()})
+    size = None if halved else opened.require_one("block sizes", {w.shape[2] for w in kernels.values()})
     return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
 
 
@@ -236,13 +238,6 @@ _BUILDERS = {
 }  # fmt: skip
 
 
-def _only_one(opened: Folder, what: str, values: set[int]) -> int:
-    if len(values) > 1:
-        kind = opened.peft_type
-        raise KronaError(f"{opened.path}: {kind} with several {what} ({sorted(values)}). krona supports one.")
-    return next(iter(values))
-
-
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
     """Return the scale of most places (0 only where all are), and the tensors with what differs multiplied in."""
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
@@ -253,8 +248,3 @@ def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) ->
         for place, parts in placed.items()
     }  # fmt: skip
     return common, scaled
-
-
-def _narrowest(model: nn.Module, places: Iterable[str]) -> int:
-    modules = {public_name(name): module for name, module in model.named_modules()}
-    return min(min(widths(modules[place])) for place in places)
