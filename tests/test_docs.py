@@ -143,7 +143,7 @@ def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    rows = {row["method"]: row for row in json.loads(run("krona.cli.krona", "params", "--json"))}
+    rows = {row["method"]: row for row in json.loads(run("krona", "params", "--json"))}
     assert set(rows) == {*METHODS, "block_diagonal"}
     assert rows["block_diagonal"]["trainable_params"] == 72 * 2 * 768 + 47_616
     passed = run("pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")

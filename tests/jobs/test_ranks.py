@@ -184,7 +184,7 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
         (["trainer.strategy=fsdp"], "sharding needs trainer.devices=2 or more"),
         ([TWO, "trainer.strategy=fsdp", "method=full"], "full freezes nothing, and only what is frozen is sharded"),
         (["trainer.precision=bf16-frozen", "method=full"], "full freezes nothing, and what trains is kept in fp32"),
-        (["trainer.strategy=deepspeed"], "trainer.strategy='deepspeed': expected"),
+        (["trainer.strategy=deepspeed"], "trainer.strategy='deepspeed' must be 'auto', 'ddp' or 'fsdp'"),
     ],
 )
 def test_mistakes(
