@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
+.PHONY: help setup demo table1-demo test test-slow test-pages test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -23,11 +23,14 @@ table1-demo: setup  ## the paper's Table 1 on the sample tasks, nine methods, ha
 	$(BIN)/krona table 1 profile=demo --workers 2
 	$(BIN)/krona report --table 1 --format html
 
-test: setup  ## the tests, at most ten minutes on two cores
+test: setup  ## the tests, about 15 minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto
 
 test-slow: setup  ## the tests that take longer
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m slow
+
+test-pages: setup  ## the report's pages in Chromium; skipped where there is none
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/report/formats/test_page_rows.py
 
 test-wheel: setup  ## krona as pip installs it, from the wheel and the sdist, in empty folders
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow tests/test_wheel.py
