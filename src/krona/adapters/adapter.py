@@ -32,7 +32,7 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """What rebuilds an adapter on its backbone: the ``krona`` entry of the file's header.
+    """The values that rebuild an adapter on its backbone: the ``krona`` entry of the file's header.
 
     branch: the dotted path of the branches' class; None where there are no branches. branch_config: its arguments.
     insertion: the other arguments of `surgery.insert`. backbone: None before it is known (of peft's folders).

@@ -1,4 +1,4 @@
-"""What krona uses of Hydra's private modules. A new version of Hydra may change it; this is the only file to adapt."""
+"""Access to Hydra's private modules. A new version of Hydra may change them; only this file must then be adapted."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence

@@ -87,7 +87,7 @@ class Result:
 
     @property
     def reached(self) -> str:
-        """How far an unfinished run is: ``epoch 2 of 20``, or ``before the end of its first epoch``."""
+        """Return the progress of an unfinished run: ``epoch 2 of 20``, or ``before the end of its first epoch``."""
         epoch = int(self.progress.get("epoch") or 0)
         return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
 

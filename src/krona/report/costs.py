@@ -1,4 +1,4 @@
-"""What runs trained, took and left behind: columns beside the scores, and the Pareto front of score and cost."""
+"""Costs of runs: the columns beside the scores, and the Pareto front of score and cost."""
 
 import math
 from collections import defaultdict

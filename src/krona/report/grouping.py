@@ -153,7 +153,7 @@ def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None
 
 
 def apart(a: StoredRun, b: StoredRun) -> list[str]:
-    """What differs of the data: ``train set``, ``rows left out``. Nothing where it is not known of both.
+    """Return the differences of the data: ``train set``, ``rows left out``. Unknown values do not differ.
 
     A method that reads the task's name before each text has fingerprints of its own; they are not compared.
     """

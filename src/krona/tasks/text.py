@@ -65,7 +65,7 @@ class TextFile:
 
     @property
     def bytes_read(self) -> int:
-        """How many of the ``size`` bytes have been read."""
+        """Return the number of bytes that have been read, of ``size``."""
         if self._file is None:
             return 0
         return (self.size or 0) if self._file.closed else self._file.tell()

@@ -1,4 +1,4 @@
-"""How a model is trained: the optimizer, its schedule and the size of a step."""
+"""Settings of the training: the optimizer, its schedule and the size of a step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -50,7 +50,7 @@ class PlaceUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What is known of an adapter. origin, adapter: None if there is none; result: None of a file by itself.
+    """An adapter and its origin. origin, adapter: None if there is none; result: None for a file without a run.
 
     merged: run → weight, of a file that `krona merge` wrote. parameters: how many train, by kind. missing: why the
     places are not known. notes: what the numbers leave out.

@@ -53,7 +53,7 @@ class Branches:
 
 @dataclass(frozen=True)
 class PeftImport:
-    """What a peft folder holds. modules_to_save: the modules of the backbone whose weights it replaces."""
+    """The content of a peft folder. modules_to_save: the modules of the backbone whose weights it replaces."""
 
     peft_type: str
     places: int

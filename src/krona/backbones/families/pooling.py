@@ -26,7 +26,7 @@ def pooling_in(config: Any) -> str | None:
 
 
 def pools(config: Any) -> bool:
-    """Whether krona's own head is in the place of the library's."""
+    """Return whether krona's own head replaces the library's."""
     return pooling_in(config) in ("first", "mean")
 
 

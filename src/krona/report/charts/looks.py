@@ -21,7 +21,7 @@ SLOTS = len(MARKS) * len(LIGHT)
 
 @dataclass(frozen=True)
 class Look:
-    """How a row is drawn: its colour on light and on dark pages, its mark, and the dashes of its line."""
+    """The style of a row: its colour on light and on dark pages, its mark, and the dashes of its line."""
 
     light: str
     dark: str
