@@ -65,7 +65,7 @@ format: setup  ## format the code
 
 schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/, and docs/result.schema.json
 	$(BIN)/python -m krona.config.schema
-	$(BIN)/python -m krona.outputs.result
+	$(BIN)/python -m krona.runs.result
 
 docs: setup  ## the documentation site, into site/; open site/index.html
 	$(BIN)/mkdocs build --quiet --strict

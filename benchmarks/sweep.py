@@ -13,7 +13,7 @@ from annotated_types import Ge
 from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import timed_rounds
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 
 COLUMNS = {
     "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread", "ratio_to_process": "/ process",

@@ -14,7 +14,7 @@ from krona.adapters.commands.export_folder import EARLIER_EXPORTS, MARKER, expor
 from krona.cli.krona import app
 from krona.files import remove_below
 from krona.messages import KronaError
-from outputs.made_runs import run, tree
+from runs.made_runs import run, tree
 
 
 def export_to(

@@ -42,9 +42,9 @@ def test_the_package_keeps_its_contracts(copy: Path) -> None:
             "methods/lora.py", "import krona.jobs.job", "krona.methods is not allowed to import krona.jobs", id="up"
         ),
         pytest.param(
-            "tasks/task.py", "import krona.outputs.result", "krona.tasks.task -> krona.outputs.result", id="sideways"
+            "tasks/task.py", "import krona.runs.result", "krona.tasks.task -> krona.runs.result", id="sideways"
         ),
-        pytest.param("outputs/result.py", "import krona.outputs.index", ".index", id="circle of two modules"),
+        pytest.param("outputs/result.py", "import krona.runs.index", ".index", id="circle of two modules"),
         pytest.param("jobs/job.py", "import hydra", "krona.jobs.job -> hydra", id="hydra"),
         pytest.param(
             "surgery/merging.py", "import transformers", "krona.surgery.merging -> transformers", id="transformers"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from krona.adapters.adapter import Adapter
     from krona.adapters.load import Prediction, Trained, load
-    from krona.outputs.frame import read_results
+    from krona.runs.frame import read_results
     from krona.surgery import bake, insert, merge, take_out
 
     __version__: str
@@ -15,7 +15,7 @@ __all__ = [
     "Adapter", "Prediction", "Trained", "__version__", "bake", "insert", "load", "merge", "read_results", "take_out"
 ]  # fmt: skip
 _HOMES = {
-    "krona.outputs.frame": ("read_results",),
+    "krona.runs.frame": ("read_results",),
     "krona.surgery": ("bake", "insert", "merge", "take_out"),
     "krona.adapters.adapter": ("Adapter",),
     "krona.adapters.load": ("Prediction", "Trained", "load"),

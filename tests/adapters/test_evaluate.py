@@ -16,7 +16,7 @@ from krona.adapters.find import find
 from krona.adapters.load import load
 from krona.cli.krona import app
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.tasks.sample import write
 from one_job import config, run
 from tasks import glue_files

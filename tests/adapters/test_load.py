@@ -21,7 +21,7 @@ from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
 from krona.backbones import shared
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.tasks import Split
 
 

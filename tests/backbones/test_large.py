@@ -13,8 +13,8 @@ from krona.backbones import load
 from krona.backbones.families.encoder_decoder import summed_loss
 from krona.backbones.large import recompute_blocks, train_in_fp32
 from krona.config.settings import Backbone
-from krona.outputs.result import read_result
-from krona.outputs.run_id import run_id
+from krona.runs.result import read_result
+from krona.runs.run_id import run_id
 from one_job import config, run, typed
 from tasks.glue_files import task
 from tiny_backbone import SIZES

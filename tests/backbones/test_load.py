@@ -16,7 +16,7 @@ from krona.backbones.families import find_family
 from krona.backbones.families.decoder import Decoder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.tasks import Split
 from tasks.glue_files import task
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hub_server import Hub, serve
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from one_job import typed
 from tasks.test_hub import glue_repository
 from typed_run import start, train

@@ -15,8 +15,8 @@ from krona.cli import doctor
 from krona.cli.doctor import Line, check_runs, packages, remove_left_overs
 from krona.cli.krona import app
 from krona.messages import KronaError
-from krona.outputs import claim
-from outputs.made_runs import aged, claimed, dead_pid, run, tree
+from krona.runs import claim
+from runs.made_runs import aged, claimed, dead_pid, run, tree
 
 
 def typed(*words: str) -> Any:

@@ -13,7 +13,7 @@ from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.hydra_folders import outputs_of, record, refuse_rerun
 from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
-from krona.outputs.result import Result, write_result
+from krona.runs.result import Result, write_result
 from krona.paths import OUTPUTS, PROJECT
 from krona.training.ranks import Ranks
 

@@ -9,7 +9,7 @@ from krona.config.compose import TUNED, compose_job, expand, hydra_session, take
 from krona.config.overrides import normalised
 from krona.jobs.job import identify
 from krona.messages import KronaError
-from krona.outputs.result import Result, outcomes, write_result
+from krona.runs.result import Result, outcomes, write_result
 
 
 def config_of(*overrides: str) -> dict[str, object]:
@@ -92,7 +92,7 @@ OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_
 def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
     """A study of finished trials; the first has ``own`` values."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
-    from krona.outputs.study import open_study
+    from krona.runs.study import open_study
 
     name = name or f"{method}-sample_rte-nano"
     opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)

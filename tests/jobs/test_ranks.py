@@ -18,7 +18,7 @@ from krona.adapters.adapter import AdapterConfig
 from krona.jobs import start_ranks
 from krona.jobs.job import Job
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.training.ranks import RankLostError, Ranks, _buckets, join_ranks, my_rank, num_processes, require_one_launch
 from one_job import config, run, typed
 from tasks import glue_files

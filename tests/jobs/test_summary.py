@@ -7,7 +7,7 @@ from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.jobs.summary import heading, run_summary
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from report.generate import make_result
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from krona.config.compose import compose_job, hydra_session
 from krona.metrics.scores import score
-from krona.outputs.result import Result, outcomes, unpack_outcomes, write_result
-from krona.outputs.run_id import run_id
+from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
+from krona.runs.run_id import run_id
 from krona.paper import METHODS, TASKS
 from krona.paths import CONF, NANO
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs import sweep as sweep_runs
+from krona.runs import sweep as sweep_runs
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.selection import choose, load

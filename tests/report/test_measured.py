@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import krona
-from krona.outputs.forgetting import forgotten, format_forgetting
+from krona.runs.forgetting import forgotten, format_forgetting
 from krona.report.build import build_report, collect
 from report.generate import make_result, write_all
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.outputs.studies import Study
+from krona.runs.studies import Study
 from krona.report.build import build_report, collect
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff

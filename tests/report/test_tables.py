@@ -6,8 +6,8 @@ import shlex
 import numpy as np
 import pytest
 
-from krona.outputs import claim
-from krona.outputs.result import outcomes, unpack_outcomes
+from krona.runs import claim
+from krona.runs.result import outcomes, unpack_outcomes
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import layout_of

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from krona.metrics.scores import score
-from krona.outputs.result import outcomes
+from krona.runs.result import outcomes
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.text import cell_remarks, mark, remarks

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.messages import KronaError
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.sweeps.estimate import Estimate, Times, expected_runs
 from krona.sweeps.plan import Planned, plan
 from report.generate import make_result, write_all

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from krona.outputs.folder import RunFolder
-from krona.outputs.holder import LAPSE_S
-from krona.outputs.result import read_result
+from krona.runs.folder import RunFolder
+from krona.runs.holder import LAPSE_S
+from krona.runs.result import read_result
 from one_job import compose_all, config, run, run_in_a_process, take_part, typed
 from typed_run import start
 
@@ -76,7 +76,7 @@ def test_a_node_that_dies_is_followed_by_another_to_the_same_bits(
     assert job.state == "claimed_by_other"  # for all that can be known it lives
     os.utime(claim, (time.time() - LAPSE_S - 1,) * 2)
     assert RunFolder(folder).state()[0] == "interrupted"
-    monkeypatch.setattr("krona.outputs.holder.WATCH_S", 0.1)
+    monkeypatch.setattr("krona.runs.holder.WATCH_S", 0.1)
     job, said = run(values, shared)
     assert job.state == "done"
     assert "resumes after epoch 1" in said

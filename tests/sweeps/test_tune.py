@@ -14,10 +14,10 @@ import pytest
 from rich.console import Console
 
 from krona.messages import KronaError
-from krona.outputs import study as study_file
-from krona.outputs.result import read_result
-from krona.outputs.studies import Axis, read_studies, read_study
-from krona.outputs.study import counted, open_study, put_back_dead, storage_of, study_path
+from krona.runs import study as study_file
+from krona.runs.result import read_result
+from krona.runs.studies import Axis, read_studies, read_study
+from krona.runs.study import counted, open_study, put_back_dead, storage_of, study_path
 from krona.paths import CONF
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
@@ -232,7 +232,7 @@ def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
 
 
 def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.outputs.study import open_study\n"
+    code = "import sys; from pathlib import Path; from krona.runs.study import open_study\n"
     code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)\n"
     code += "for _ in range(5): s.tell(s.ask(), 1.0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
@@ -244,7 +244,7 @@ def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new_study(tmp_path)
     path = study_path(tmp_path, "s")
-    code = "import os, sys; from pathlib import Path; from krona.outputs.study import MendingLock\n"
+    code = "import os, sys; from pathlib import Path; from krona.runs.study import MendingLock\n"
     code += "MendingLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
     assert path.with_name("s.journal.lock").exists()
@@ -292,7 +292,7 @@ def test_a_study_in_sqlite_is_read_and_resumed(tmp_path: Path) -> None:
     old = sqlite_study(tmp_path)
     (before,) = read_studies(tmp_path)
     assert not study_path(tmp_path, "s").exists(), "reading changes nothing"
-    code = "import sys; from pathlib import Path; from krona.outputs.study import open_study\n"
+    code = "import sys; from pathlib import Path; from krona.runs.study import open_study\n"
     code += "open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]

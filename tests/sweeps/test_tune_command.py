@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from krona.jobs.processes import Interrupted
-from krona.outputs.studies import Study, Trial
+from krona.runs.studies import Study, Trial
 
 pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.outputs.studies import Axis
+from krona.runs.studies import Axis
 from krona.paths import CONF
 from krona.sweeps.tune_space import read_space, trial_overrides
 

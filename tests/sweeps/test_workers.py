@@ -18,7 +18,7 @@ from rich.console import Console
 
 from krona.cli import launch
 from krona.jobs.processes import PARENT
-from krona.outputs.folder import State
+from krona.runs.folder import State
 from krona.sweeps import status, workers
 from krona.sweeps.plan import Planned
 from krona.sweeps.workers import run_sweep

@@ -68,7 +68,7 @@ class Hook:
 
 def quick_claims() -> None:
     """Watch a lapsed claim for a moment only: what may come of that is what is tried."""
-    for name in ("krona.outputs.claim", "krona.outputs.holder"):
+    for name in ("krona.runs.claim", "krona.runs.holder"):
         if hasattr(module := sys.modules.get(name), "WATCH_S"):
             module.WATCH_S = 0.2  # type: ignore[union-attr]
 

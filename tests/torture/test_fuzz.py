@@ -18,8 +18,8 @@ from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
-from krona.outputs.claim import Claim
-from krona.outputs.folder import RunFolder
+from krona.runs.claim import Claim
+from krona.runs.folder import RunFolder
 from krona.paths import PROJECT
 from krona.report.build import build_report
 from krona.sweeps import status

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from krona.cli.doctor import examine
-from krona.outputs.folder import RunFolder
-from krona.outputs.result import read_result
+from krona.runs.folder import RunFolder
+from krona.runs.result import read_result
 from one_job import config, typed
 from torture.child import CRASHED, DONE, run_with
 

@@ -23,14 +23,14 @@ from krona.cli.doctor import remove_left_overs
 from krona.cli.krona import app
 from krona.jobs.job import _prepare
 from krona.messages import KronaError
-from krona.outputs import index
-from krona.outputs.folder import RunFolder
-from krona.outputs.index import summaries
+from krona.runs import index
+from krona.runs.folder import RunFolder
+from krona.runs.index import summaries
 from krona.sweeps.ledger import Ledger
 from krona.tasks import hub, tokens
 from one_job import config, run, typed
-from outputs.made_runs import aged, claimed, dead_pid, tree
-from outputs.made_runs import run as made_run
+from runs.made_runs import aged, claimed, dead_pid, tree
+from runs.made_runs import run as made_run
 from torture.damage import tried
 
 LIMIT_S = 60

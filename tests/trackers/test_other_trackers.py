@@ -8,7 +8,7 @@ from tests.trackers.conftest import same_training
 from tests.trackers.one_run import one_run
 
 from krona.jobs.processes import Interrupted
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 
 
 def interrupt(learner: Any) -> None:

@@ -17,7 +17,7 @@ from tests.trackers.wandb_server import Mode, WandbServer
 
 from krona.jobs.processes import Interrupted
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.trackers import weights_and_biases
 from krona.trackers.weights_and_biases import WeightsAndBiases, wandb_id
 

@@ -10,7 +10,7 @@ from tests.trackers.one_run import one_run
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from krona.config.overrides import normalised
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.paths import PROJECT
 from krona.trackers.values import epoch_values
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler, DataLoader
 
 import one_job
-from krona.outputs.run_id import run_id
+from krona.runs.run_id import run_id
 from krona.training.batches import WINDOW, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong
 from krona.training.evaluation import Evaluation
 from krona.training.ranks import Ranks

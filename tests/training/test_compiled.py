@@ -15,7 +15,7 @@ import tiny_backbones
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.messages import KronaError
-from krona.outputs.result import Result, read_result
+from krona.runs.result import Result, read_result
 from krona.training import compiled
 from tiny_backbone import write_backbone
 from tiny_models import family_batch, family_for, tiny_of

@@ -12,7 +12,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 from krona import surgery
 from krona.jobs.processes import quiet_libraries
 from krona.messages import KronaError
-from krona.outputs.result import read_result
+from krona.runs.result import read_result
 from krona.training.notebook import module_and_loaders
 from one_job import config, run, typed
 

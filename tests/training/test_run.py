@@ -21,13 +21,13 @@ from safetensors import safe_open
 
 from krona.jobs.processes import Interrupted, interrupt
 from krona.messages import KronaError
-from krona.outputs import claim as ownership
-from krona.outputs.result import read_result, unpack_outcomes
+from krona.runs import claim as ownership
+from krona.runs.result import read_result, unpack_outcomes
 from krona.paths import PROJECT
 from krona.surgery.operations import launches
 from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed
-from outputs.made_runs import claimed, dead_pid
+from runs.made_runs import claimed, dead_pid
 from tiny_backbone import SIZES
 from tiny_t5 import inserted
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.origin import Origin, read_origin
 from krona.messages import KronaError
-from krona.outputs import names
-from krona.outputs.folder import find_run, require_unchanged
-from krona.outputs.result import Result, read_result
+from krona.runs import names
+from krona.runs.folder import find_run, require_unchanged
+from krona.runs.result import Result, read_result
 from krona.paths import OUTPUTS
 
 ADAPTER = names.ADAPTER

@@ -23,7 +23,7 @@ from krona.backbones.families import Family, max_positions
 from krona.backbones.large import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
-from krona.outputs.predictions import label_words
+from krona.runs.predictions import label_words
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError

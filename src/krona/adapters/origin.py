@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from krona.config import check
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.tasks.task import Task
 
 NOTE = "krona_run"  # the entry of the adapter's header

@@ -22,11 +22,11 @@ from rich.text import Text
 
 from krona.files import is_below, remove_below
 from krona.messages import KronaError, amount, listed, shortened
-from krona.outputs.claim import describe
-from krona.outputs.folder import RunFolder, run_folders
-from krona.outputs.holder import gone
-from krona.outputs.predictions import answers_of
-from krona.outputs.result import Result
+from krona.runs.claim import describe
+from krona.runs.folder import RunFolder, run_folders
+from krona.runs.holder import gone
+from krona.runs.predictions import answers_of
+from krona.runs.result import Result
 from krona.paths import PROJECT
 from krona.screen import as_typed, below, say
 

@@ -20,7 +20,7 @@ def params(
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
     """Trainable parameters and cost of each method on a backbone; needs no weights."""
-    from krona.params import tables
+    from krona.cli import parameter_table as tables
 
     typed = overrides or []
     backbone = next((each.removeprefix("backbone=") for each in typed[::-1] if each.startswith("backbone=")), backbone)
@@ -42,7 +42,7 @@ def shapes(
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
     """Factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
-    from krona.params.shapes import print_shapes, shape_table
+    from krona.cli.shapes import print_shapes, shape_table
 
     rows = shape_table(d_in, d_out, budget=budget)
     if as_json:

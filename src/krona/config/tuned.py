@@ -13,12 +13,12 @@ from statistics import fmean
 from typing import Any
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.outputs.folder import RunFolder
-from krona.outputs.index import summaries
-from krona.outputs.result import Result
-from krona.outputs.run_id import canonical
-from krona.outputs.studies import no_best, read_study
-from krona.outputs.study import default_name, study_files
+from krona.runs.folder import RunFolder
+from krona.runs.index import summaries
+from krona.runs.result import Result
+from krona.runs.run_id import canonical
+from krona.runs.studies import no_best, read_study
+from krona.runs.study import default_name, study_files
 
 SWEEP = "learning_rates"
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets

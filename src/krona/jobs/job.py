@@ -18,11 +18,11 @@ from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
-from krona.outputs import claim
-from krona.outputs.folder import RunFolder
-from krona.outputs.provenance import code_version
-from krona.outputs.result import Result
-from krona.outputs.run_id import run_id
+from krona.runs import claim
+from krona.runs.folder import RunFolder
+from krona.runs.provenance import code_version
+from krona.runs.result import Result
+from krona.runs.run_id import run_id
 from krona.training.ranks import Ranks
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]

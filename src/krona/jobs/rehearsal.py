@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.jobs.job import Job, JobSpec
 from krona.messages import KronaError
-from krona.outputs.folder import RunFolder
+from krona.runs.folder import RunFolder
 from krona.screen import say
 
 

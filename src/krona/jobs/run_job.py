@@ -20,9 +20,9 @@ from krona.jobs.processes import Interrupted, begin_run, stop_if_interrupted
 from krona.jobs.rehearsal import rehearse
 from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError, without_password
-from krona.outputs.claim import Claim, ClaimLostError
-from krona.outputs.provenance import provenance
-from krona.outputs.result import Result, Status, now, write_result
+from krona.runs.claim import Claim, ClaimLostError
+from krona.runs.provenance import provenance
+from krona.runs.result import Result, Status, now, write_result
 from krona.screen import say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes

@@ -7,10 +7,10 @@ from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.messages import amount
-from krona.outputs import degenerate
-from krona.outputs.folder import RunFolder
-from krona.outputs.provenance import glue_form, odd_part
-from krona.outputs.result import Result
+from krona.runs import degenerate
+from krona.runs.folder import RunFolder
+from krona.runs.provenance import glue_form, odd_part
+from krona.runs.result import Result
 from krona.paths import OUTPUTS
 from krona.screen import as_typed, inert, rate, say
 
@@ -58,7 +58,7 @@ def outputs_option(job: Job) -> str:
 def _test_score(result: Result, test: dict[str, Any]) -> str:
     """The score with its bootstrap interval over the test set's examples."""
     from krona.metrics.statistics import bootstrap, interval_of
-    from krona.outputs.predictions import encoded, metrics_of
+    from krona.runs.predictions import encoded, metrics_of
 
     low, high = interval_of(bootstrap([encoded(result)["test"]], metrics_of(result.config["task"])))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())

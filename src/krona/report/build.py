@@ -7,9 +7,9 @@ from pathlib import Path
 
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean, visible
-from krona.outputs import sweep as sweep_runs
-from krona.outputs.output_file import require_out
-from krona.outputs.studies import Study, read_studies
+from krona.runs import sweep as sweep_runs
+from krona.runs.output_file import require_out
+from krona.runs.studies import Study, read_studies
 from krona.paths import choice_files
 from krona.report import times
 from krona.report.formats import FORMATS, renderer

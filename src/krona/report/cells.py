@@ -12,7 +12,7 @@ import numpy as np
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
-from krona.outputs.degenerate import remarks
+from krona.runs.degenerate import remarks
 from krona.paper import task_label
 from krona.report.grouping import Group
 from krona.report.layouts import Layout

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from krona.metrics.metric import Floats
-from krona.outputs.folder import RunFolder
-from krona.outputs.forgetting import forgotten
+from krona.runs.folder import RunFolder
+from krona.runs.forgetting import forgotten
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
 

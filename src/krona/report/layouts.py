@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from krona.methods.factor_shapes import shape_name
-from krona.outputs.result import Result
-from krona.outputs.run_id import as_text
+from krona.runs.result import Result
+from krona.runs.run_id import as_text
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import choice_files
 from krona.report.selection import StoredRun

@@ -11,7 +11,7 @@ from krona.messages import amount, first_few
 from krona.metrics.answers import Answers
 from krona.metrics.power import LEVEL, POWER, fewest_examples
 from krona.metrics.statistics import swap_test
-from krona.outputs.studies import Study, Trial
+from krona.runs.studies import Study, Trial
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import apart, differs, in_words, mixed
 from krona.report.layouts import Layout, asked_shape, used_shape

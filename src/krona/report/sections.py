@@ -13,8 +13,8 @@ from typing import Any
 import yaml
 
 from krona.messages import amount, first_few
-from krona.outputs.provenance import Part, distance, glue_form, odd_part
-from krona.outputs.result import Result
+from krona.runs.provenance import Part, distance, glue_form, odd_part
+from krona.runs.result import Result
 from krona.paper import task_label
 from krona.paths import choice_files
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
-from krona.outputs.folder import RunFolder
-from krona.outputs.index import summaries
-from krona.outputs.predictions import answers_of, metrics_of, unusable
-from krona.outputs.result import Result, read_result
-from krona.outputs.run_id import NOT_IDENTITY, as_text, canonical, flatten
+from krona.runs.folder import RunFolder
+from krona.runs.index import summaries
+from krona.runs.predictions import answers_of, metrics_of, unusable
+from krona.runs.result import Result, read_result
+from krona.runs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 from krona.report.sections import Section, section_of
 
 MISSING = object()

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from krona.metrics.statistics import Interval
-from krona.outputs.degenerate import Remark
-from krona.outputs.studies import Study
+from krona.runs.degenerate import Remark
+from krona.runs.studies import Study
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
 

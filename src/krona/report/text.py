@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from krona.messages import amount, first_few
 from krona.metrics.statistics import Interval
-from krona.outputs.degenerate import SIGN
+from krona.runs.degenerate import SIGN
 from krona.paper import task_label
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Column, Report, Table

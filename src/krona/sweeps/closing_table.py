@@ -11,9 +11,9 @@ from rich.console import Console
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
-from krona.outputs import degenerate
-from krona.outputs.folder import RunFolder
-from krona.outputs.result import Result
+from krona.runs import degenerate
+from krona.runs.folder import RunFolder
+from krona.runs.result import Result
 from krona.screen import as_typed, duration, inert, say, table, width_of
 
 BEST = "*"

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.messages import KronaError, amount
-from krona.outputs.index import summaries
-from krona.outputs.result import Result
+from krona.runs.index import summaries
+from krona.runs.result import Result
 from krona.screen import duration, say, table, width_of
 from krona.sweeps.plan import Planned
 

@@ -21,8 +21,8 @@ from krona.config.hydra_folders import outputs_of
 from krona.files import remove_below, write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
-from krona.outputs import sweep
-from krona.outputs.folder import RunFolder
+from krona.runs import sweep
+from krona.runs.folder import RunFolder
 from krona.sweeps import closing_table, plan
 from krona.sweeps.launchers.settings import LAUNCHER_KEYS, require
 from krona.sweeps.progress import Progress

@@ -11,9 +11,9 @@ from krona.config.compose import Composer, axes_of, expand, hydra_session
 from krona.config.overrides import explained, normalised
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
-from krona.outputs.folder import RunFolder, State
-from krona.outputs.index import summaries
-from krona.outputs.result import Result
+from krona.runs.folder import RunFolder, State
+from krona.runs.index import summaries
+from krona.runs.result import Result
 from krona.paths import choice_files
 
 

@@ -11,10 +11,10 @@ from rich.live import Live
 from rich.text import Text
 
 from krona.messages import KronaError, amount, did_you_mean
-from krona.outputs.folder import OPEN, RunFolder, State
-from krona.outputs.index import summaries
-from krona.outputs.result import Result
-from krona.outputs.sweep import command_file, load_command
+from krona.runs.folder import OPEN, RunFolder, State
+from krona.runs.index import summaries
+from krona.runs.result import Result
+from krona.runs.sweep import command_file, load_command
 from krona.screen import below, duration, inert, say, table, width_of
 from krona.sweeps.estimate import Times
 from krona.sweeps.plan import Planned, plan

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from krona.jobs.processes import Child, children, end_with_parent, quiet_libraries
 from krona.messages import KronaError, amount
-from krona.outputs.study import study_path
+from krona.runs.study import study_path
 from krona.paths import OUTPUTS, first_of, sweeps_folders
 from krona.screen import as_typed, say
 from krona.sweeps.tune import tune

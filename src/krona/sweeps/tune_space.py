@@ -6,7 +6,7 @@ from typing import Any
 
 from krona.config.compose import read_yaml
 from krona.messages import KronaError
-from krona.outputs.studies import Axis, Choice
+from krona.runs.studies import Axis, Choice
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:

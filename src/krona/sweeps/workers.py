@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.jobs.processes import PARENT, children, exit_code
 from krona.messages import KronaError
-from krona.outputs.folder import OPEN
+from krona.runs.folder import OPEN
 from krona.paths import program
 from krona.screen import say
 from krona.sweeps import status

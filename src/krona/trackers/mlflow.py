@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from krona.messages import plain_name
-from krona.outputs.folder import RunFolder
+from krona.runs.folder import RunFolder
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
 from krona.trackers.values import STEP_LOSS, predictions

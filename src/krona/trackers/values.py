@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from krona.outputs.folder import RunFolder
-from krona.outputs.predictions import decode_label
-from krona.outputs.result import Result
+from krona.runs.folder import RunFolder
+from krona.runs.predictions import decode_label
+from krona.runs.result import Result
 from krona.trackers.tracker import Value
 
 NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are no property of the run

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from krona.files import remove_below
 from krona.messages import KronaError, plain_name
-from krona.outputs.folder import RunFolder
+from krona.runs.folder import RunFolder
 from krona.screen import below
 from krona.trackers.guard import first_line
 from krona.trackers.lightning import LightningTracker

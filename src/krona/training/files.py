@@ -21,9 +21,9 @@ from krona.adapters.origin import Origin
 from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.messages import KronaError
-from krona.outputs.claim import Claim
-from krona.outputs.folder import CHECKSUMS, RunFolder
-from krona.outputs.result import Result, outcomes
+from krona.runs.claim import Claim
+from krona.runs.folder import CHECKSUMS, RunFolder
+from krona.runs.result import Result, outcomes
 from krona.tasks import Split
 from krona.training.ranks import Ranks
 

@@ -15,7 +15,7 @@ from krona.backbones.held_out import HeldOut, held_out, loss
 from krona.backbones.load import Loaded
 from krona.config.settings import Run
 from krona.messages import KronaError
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.surgery.scaling import scaled
 from krona.training.ranks import Ranks
 from krona.training.rows import Rows

@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from krona.config import check
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.paths import OUTPUTS
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks

@@ -10,7 +10,7 @@ from rich.progress import Progress as Bar
 
 from krona.config.settings import Run
 from krona.messages import amount
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.screen import rate, say
 from krona.training.learner import Learner
 

@@ -11,7 +11,7 @@ from krona.backbones.families import Family
 from krona.backbones.shared import cached
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.config.settings import Run
-from krona.outputs.result import Result
+from krona.runs.result import Result
 from krona.tasks import DataOptions, Split, Splits, Tokenised
 from krona.training.batches import Batches, BucketedBatches, EpochOrder, ShareOfBatches, ShortToLong, source_lengths
 from krona.training.evaluation import Evaluation, max_label_tokens

@@ -25,9 +25,9 @@ from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run
 from krona.config.targets import build_optimizer
-from krona.outputs.claim import Claim
-from krona.outputs.forgetting import format_forgetting
-from krona.outputs.result import Result, now
+from krona.runs.claim import Claim
+from krona.runs.forgetting import format_forgetting
+from krona.runs.result import Result, now
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.callbacks import build_callbacks
 from krona.training.files import RunFiles, packed

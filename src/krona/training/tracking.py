@@ -13,9 +13,9 @@ from torch import Tensor
 from krona.config.check import is_lightning_logger
 from krona.config.settings import Run
 from krona.config.targets import build, find
-from krona.outputs.folder import RunFolder
-from krona.outputs.predictions import label_words
-from krona.outputs.result import Result
+from krona.runs.folder import RunFolder
+from krona.runs.predictions import label_words
+from krona.runs.result import Result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
 from krona.trackers.lightning import OtherLogger

@@ -14,7 +14,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from krona import surgery
 from krona.config.settings import Run
 from krona.messages import KronaError, shortened
-from krona.outputs.claim import Claim
+from krona.runs.claim import Claim
 from krona.training.files import WholeCheckpoints
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks

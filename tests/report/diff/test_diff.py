@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.outputs.folder import find_run
-from krona.outputs.result import unpack_outcomes
+from krona.runs.folder import find_run
+from krona.runs.result import unpack_outcomes
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff
 from krona.report.diff.text import render

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from krona.outputs import index
-from krona.outputs.result import outcomes
+from krona.runs import index
+from krona.runs.result import outcomes
 from krona.report.build import build_report
 from report.browser import chromium, needs_browser
 from report.generate import grid, make_result, write_all, write_thousand

@@ -11,9 +11,9 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import pools
 from krona.messages import amount
-from krona.outputs.degenerate import remarks
-from krona.outputs.predictions import encoded, label_words
-from krona.outputs.result import Result
+from krona.runs.degenerate import remarks
+from krona.runs.predictions import encoded, label_words
+from krona.runs.result import Result
 
 ORIGIN = "krona.json"  # beside a peft adapter: what krona needs to read it back
 DATA = {

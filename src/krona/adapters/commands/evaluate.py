@@ -20,8 +20,8 @@ from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, listed
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, interval_of
-from krona.outputs.output_file import require_new
-from krona.outputs.predictions import label_words
+from krona.runs.output_file import require_new
+from krona.runs.predictions import label_words
 from krona.screen import say
 from krona.tasks import ROLES, DataOptions, Split, Task
 from krona.tasks.sources import KINDS

@@ -21,7 +21,7 @@ from krona.adapters.peft.writing import write_peft
 from krona.backbones.families.pooling import pools
 from krona.config.pooling import write_pooling
 from krona.messages import KronaError, did_you_mean
-from krona.outputs.predictions import label_words
+from krona.runs.predictions import label_words
 from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

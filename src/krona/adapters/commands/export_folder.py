@@ -13,7 +13,7 @@ from pathlib import Path
 from krona import paths
 from krona.files import remove_below
 from krona.messages import KronaError, listed, shortened
-from krona.outputs import names
+from krona.runs import names
 
 MARKER = "krona_export.json"  # in an export: the files that krona wrote there
 CARD = "Trained with krona (run `"  # in the README.md of an export

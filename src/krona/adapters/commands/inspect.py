@@ -20,8 +20,8 @@ from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.outputs import names
-from krona.outputs.result import Result
+from krona.runs import names
+from krona.runs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches

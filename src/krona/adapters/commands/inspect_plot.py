@@ -7,7 +7,7 @@ from pathlib import Path
 from krona.adapters.commands.inspect import Inspection, PlaceUpdate
 from krona.files import write_whole
 from krona.messages import KronaError, amount
-from krona.outputs.output_file import require_new
+from krona.runs.output_file import require_new
 from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
 from krona.report.charts.draw import Chart, Marks, Point, Series
 from krona.report.charts.looks import Look, mix

@@ -14,7 +14,7 @@ from krona.adapters.commands.inspect import Inspection, PlaceUpdate
 from krona.adapters.measure import mean
 from krona.adapters.update import Spectrum
 from krona.messages import amount
-from krona.outputs.forgetting import format_forgetting
+from krona.runs.forgetting import format_forgetting
 from krona.screen import say, table, width_of
 
 BARS = "▁▂▃▄▅▆▇"

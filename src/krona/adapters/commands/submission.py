@@ -12,8 +12,8 @@ from krona.config.compose import compose_job, hydra_session
 from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
-from krona.outputs.output_file import require_new
-from krona.outputs.predictions import label_words
+from krona.runs.output_file import require_new
+from krona.runs.predictions import label_words
 from krona.tasks import InputRows, Task
 
 # GLUE's task → its test files below the download's folder, the name in the submission, the rows of the official file

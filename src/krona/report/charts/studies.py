@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from krona.outputs.studies import Axis, Study, Trial
+from krona.runs.studies import Axis, Study, Trial
 from krona.report.charts.axes import ChartAxis, linear_axis, log_axis, named_axis, whole_axis
 from krona.report.charts.draw import Chart, Point, Series
 from krona.report.charts.looks import Look, method_look

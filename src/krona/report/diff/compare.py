@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from krona.messages import KronaError
-from krona.outputs.folder import find_run
-from krona.outputs.index import summaries
-from krona.outputs.result import Result
+from krona.runs.folder import find_run
+from krona.runs.index import summaries
+from krona.runs.result import Result
 from krona.report.diff.methods import MethodDiff, diff_methods
 from krona.report.diff.runs import Diff, diff
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
-from krona.outputs.folder import RunFolder
-from krona.outputs.result import read_result
+from krona.runs.folder import RunFolder
+from krona.runs.result import read_result
 from krona.report.layouts import used_shape
 from krona.report.selection import Memo, StoredRun, of_result
 

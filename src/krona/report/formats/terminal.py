@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from krona.messages import visible
-from krona.outputs.degenerate import SIGN
+from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.lead import lead

@@ -4,7 +4,7 @@ from pathlib import Path
 from string import Template
 
 from krona.messages import amount
-from krona.outputs.degenerate import SIGN
+from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.charts.studies import study_charts
 from krona.report.formats.html.cells import dialog, has_dialog, table_cell

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from krona.messages import amount
-from krona.outputs.degenerate import SIGN
+from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.formats.html.markup import escape, items, label, sentence, table
 from krona.report.selection import StoredRun

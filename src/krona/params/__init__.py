@@ -1,1 +1,0 @@
-"""Parameter counts, ranks and costs of methods and factor shapes, without weights."""

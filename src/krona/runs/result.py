@@ -1,0 +1,245 @@
+"""result.json: the model of a run's config, scores and provenance, from which docs/result.schema.json is generated."""
+
+import base64
+import datetime
+import json
+import math
+import stat
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Len
+
+from krona.files import Write, write_whole
+from krona.messages import KronaError, shortened
+from krona.runs import names
+from krona.runs import result_parts as parts
+from krona.runs.checked_types import PART, CheckedAs, Count, Integer, Positive
+
+SCHEMA: Literal[1] = 1
+MAX_UNPACKED = 32 << 20  # bytes of a split's answers: ten million labels
+MAX_FILE = 256 << 20  # bytes of a result.json
+MAX_FAULTS = 3  # named in a message
+WRITTEN_WHOLE: tuple[Any, ...] = (
+    parts.Scored, parts.Outcomes, parts.Epoch, parts.Splits, parts.SplitFacts, parts.Fault, parts.Provenance,
+    parts.BackboneFacts, parts.Learned, parts.Measures, parts.Forgetting,
+)  # fmt: skip
+Status = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass
+class Result:
+    """One run. Scores are 0-100, times are seconds, memory is bytes, epochs count from 1."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {
+        "extra": "forbid",
+        "title": "result.json of a run",
+    }
+
+    run_id: Annotated[str, Len(1, 255)]
+    """The name of the run's folder: readable words and a hash of config, data and backbone."""
+    status: Status
+    """A running run whose process is gone is resumed by the same command."""
+    method: str
+    task: str
+    seed: Integer
+    config: Annotated[dict[str, Any], CheckedAs(parts.Config)]
+    schema: Literal[1] = SCHEMA
+    """The version of these fields."""
+    error: str | None = None
+    """Why it failed; if it was interrupted, which of its processes was lost."""
+    notes: list[str] = field(default_factory=list)
+    """Messages of the run that matter for its score."""
+    splits: Annotated[dict[str, dict[str, Any]], CheckedAs(parts.Splits)] = field(default_factory=dict)
+    trainable_params: Count | None = None
+    trainable_percent: Positive | None = None
+    """Of the backbone before insertion."""
+    head_params: Count | None = None
+    """Of a head that is new on each task. They are not among trainable_params."""
+    best_epoch: Count | None = None
+    """The epoch with the best dev choice, the earliest on ties; 0 is the untrained model."""
+    dev: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
+    test: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
+    """Null with score_test=false."""
+    dev_curve: Annotated[list[dict[str, Any]], CheckedAs(list[parts.Epoch])] = field(default_factory=list)
+    """One row per epoch."""
+    progress: Annotated[dict[str, Any], CheckedAs(dict[str, Count])] = field(default_factory=dict)
+    """Until the run is done: finished epoch, step so far and steps in total."""
+    times: dict[str, Positive] = field(default_factory=dict)
+    """setup, train, evaluate, total, and examples_per_s in training."""
+    peak_memory: dict[str, Count] = field(default_factory=dict)
+    """host, and device if there is one."""
+    provenance: Annotated[dict[str, Any], CheckedAs(parts.Provenance)] = field(default_factory=dict)
+    learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None
+    """Null without branches."""
+    forgetting: Annotated[dict[str, Any] | None, CheckedAs(parts.Forgetting | None)] = None
+    """Null without trainer.measure_forgetting."""
+
+    @property
+    def epochs(self) -> int:
+        """The number of epochs of the whole run: fewer than ``max_epochs`` where ``max_steps`` ends it first."""
+        epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
+        return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
+
+    @property
+    def reached(self) -> str:
+        """Return the progress of an unfinished run: ``epoch 2 of 20``, or ``before the end of its first epoch``."""
+        epoch = int(self.progress.get("epoch") or 0)
+        return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
+
+    def problems(self) -> list[str]:
+        """Return what a finished run lacks; empty where nothing is missing."""
+        if self.status != "done":
+            return []
+        found = []
+        for name in ("dev", "test") if self.config.get("score_test", True) else ("dev",):
+            score = (getattr(self, name) or {}).get("score")
+            if not isinstance(score, int | float) or not math.isfinite(score):
+                found.append(f"{name}.score is {score!r}: not a number")
+        lacking = {"trainable_params": self.trainable_params is None, "provenance": not self.provenance}
+        return found + [f"{name} is missing" for name, lacks in lacking.items() if lacks]
+
+
+def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
+    """Pack each example's target and prediction: one text a line, compressed with zlib, in base64."""
+    return {"targets": _pack(targets), "predictions": _pack(predictions)}
+
+
+def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the targets and predictions of `outcomes`."""
+    return _unpack(packed["targets"]), _unpack(packed["predictions"])
+
+
+def _pack(values: Sequence[str]) -> str:
+    text = "\n".join(value.replace("\n", " ") for value in values)
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _unpack(packed: str) -> list[str]:
+    content = zlib.decompressobj()
+    text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
+    if content.unconsumed_tail:  # a few kilobytes can hold gigabytes
+        raise ValueError(f"its outcomes unpack to more than {MAX_UNPACKED >> 20} MiB")
+    if not content.eof:
+        raise ValueError("its outcomes are cut short")
+    return text.decode().split("\n")
+
+
+def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
+    """Write ``folder/result.json``, whole or not at all."""
+    path = folder / names.RESULT
+    text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
+    write(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
+    return path
+
+
+def now() -> str:
+    """Return the time as results have it: UTC, ISO 8601."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def read_result(path: Path) -> Result:
+    """Read a result.json. Raise `KronaError` with the reason if it is damaged, edited or of another schema."""
+    try:
+        content = _parse(_read_text(path))
+    except FileNotFoundError as error:
+        raise KronaError(f"{path} is not there") from error
+    except OSError as error:
+        raise KronaError(f"{path} can't be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise KronaError(f"{path} is not a result: {error}") from error
+    if not isinstance(content, dict):
+        raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
+    if content.get("schema") != SCHEMA:
+        raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
+    if faults := _faults(content):
+        raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
+    result = Result(**content)  # with the keys of later versions, which validation leaves out
+    if problems := result.problems():
+        raise KronaError(f"{path}: {'; '.join(problems)}")
+    if result.run_id != path.parent.name:
+        raise KronaError(f"{path} says run_id {result.run_id}, its folder says {path.parent.name}")
+    return result
+
+
+def _read_text(path: Path) -> str:
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise ValueError("it is not a regular file")
+    if about.st_size > MAX_FILE:
+        raise ValueError(f"it has {about.st_size:,} bytes; the limit is {MAX_FILE:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def _parse(text: str) -> Any:
+    """Parse JSON without NaN, which JSON does not have, and half surrogate pairs, which can't be printed."""
+
+    def refuse(name: str) -> float:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    content = json.loads(text, parse_constant=refuse)
+    if "\\u" in text:
+        json.dumps(content, ensure_ascii=False).encode()
+    return content
+
+
+@cache
+def _model() -> Any:
+    from pydantic import TypeAdapter  # not where the index knows every result
+
+    return TypeAdapter(Result)
+
+
+def _faults(content: dict[str, Any]) -> list[str]:
+    """Return the fields that are missing, unknown or of a wrong type, a few by name; empty where nothing is wrong."""
+    from pydantic import ValidationError
+
+    try:
+        _model().validate_python(content)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False)
+        named = [_describe(one) for one in found[:MAX_FAULTS]]
+        return named + ([f"{len(found) - MAX_FAULTS} more"] if len(found) > MAX_FAULTS else [])
+    return []
+
+
+def _describe(fault: Any) -> str:
+    place = shortened(".".join(map(str, fault["loc"])))
+    match fault["type"]:
+        case "missing":
+            return f"{place} is missing"
+        case "unexpected_keyword_argument":
+            return f"{place} is unknown"
+    return f"{place} is {shortened(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"
+
+
+def json_schema() -> str:
+    """Return the text of docs/result.schema.json, the form of what this version writes.
+
+    Unlike `read_result`, it refuses results of earlier and later versions that lack fields or have further keys.
+    """
+    from pydantic import TypeAdapter
+
+    described = {"use_attribute_docstrings": True}  # they are read from the source, too slow for each process
+    configs: tuple[dict[str, Any], ...] = (PART, Result.__pydantic_config__)
+    for config in configs:
+        config |= described
+    try:
+        schema = TypeAdapter(Result).json_schema()
+    finally:
+        for config in configs:
+            del config["use_attribute_docstrings"]
+    schema["required"] = list(schema["properties"])
+    for part in WRITTEN_WHOLE:
+        schema["$defs"][part.__name__]["additionalProperties"] = False
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    from krona.paths import PROJECT
+
+    write_whole(PROJECT / "docs" / "result.schema.json", partial(Path.write_text, data=json_schema(), encoding="utf-8"))

@@ -1,0 +1,226 @@
+"""The nested parts of a result.json: types, ranges and descriptions of their keys.
+
+These are the keys that krona reads or writes. Further keys are accepted, because later versions may add some. Keys that
+are not required were added after the first results. `annotated_types` states the ranges, so that pydantic is imported
+only where a file is checked.
+"""
+
+from typing import Annotated, Any, NotRequired
+
+from annotated_types import Ge, Gt, Len, Lt
+from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+
+from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Score, Words, part
+
+
+@part
+class Outcomes(TypedDict):
+    """Targets and predictions of every row: one text a line, compressed with zlib and encoded in base64."""
+
+    targets: str
+    predictions: str
+
+
+@part
+class Scored(TypedDict):
+    """Scores of a split in the best epoch, 0-100."""
+
+    score: Score
+    """The score that tables show."""
+    choice: NotRequired[Score]
+    """The mean of all metrics, which selects the epoch."""
+    parts: dict[str, Score]
+    """Each metric's value."""
+    outcomes: NotRequired[Outcomes]
+
+
+@part
+class Epoch(TypedDict):
+    """One epoch. Epoch 0 is the untrained model, which has no loss, learning rate and training examples."""
+
+    epoch: Count
+    step: NotRequired[Count]
+    """Optimizer steps so far."""
+    score: NotRequired[Score]
+    """The dev score."""
+    choice: NotRequired[Score]
+    parts: NotRequired[dict[str, Score]]
+    loss: NotRequired[Number]
+    """The mean over the epoch's steps."""
+    lr: NotRequired[Positive]
+    """The learning rate at the last step."""
+    examples_per_s: NotRequired[Positive]
+    examples_seen: NotRequired[Count]
+
+
+@part
+class Fault(TypedDict):
+    """Rows that were left out for one kind of fault."""
+
+    kind: str
+    rows: Count
+    first: str
+    """FILE:LINE: message."""
+
+
+@part
+class SplitFacts(TypedDict):
+    """What a split contained. Splits that come from one source file have the same bad rows."""
+
+    rows: NotRequired[Count]
+    fingerprint: NotRequired[str]
+    """Of ids and texts."""
+    skipped_rows: NotRequired[Count]
+    """Bad rows that were left out, with data.skip_bad_rows=true."""
+    truncated: NotRequired[Count]
+    """Sources that were cut to max_source_length."""
+    skipped: NotRequired[list[Fault]]
+    empty_texts: NotRequired[Count]
+    targets: NotRequired[dict[str, Count]]
+    """Rows of each target text."""
+    repeated: NotRequired[Count]
+    """Rows whose source text occurs earlier in the same split."""
+    also_in_train: NotRequired[Count]
+    also_in_dev: NotRequired[Count]
+
+
+@part
+class Splits(TypedDict):
+    """The data of a run."""
+
+    train: NotRequired[SplitFacts]
+    dev: NotRequired[SplitFacts]
+    test: NotRequired[SplitFacts]
+
+
+@part
+class BackboneFacts(TypedDict):
+    """The backbone, whatever its name is."""
+
+    architecture: str
+    parameters: Count
+    """Before insertion."""
+    sizes: Words
+
+
+@part
+class BranchConfig(TypedDict):
+    """The branch's arguments as used."""
+
+    kron_factors: NotRequired[Annotated[list[list[Integer]], Len(1)] | None]
+
+
+@part
+class Provenance(TypedDict):
+    """Where and with what a run was made. It is not part of the run id."""
+
+    git_commit: NotRequired[str | None]
+    git_dirty: NotRequired[Flag | None]
+    git_code: NotRequired[str | None]
+    """The last commit that changed src, conf or train.py."""
+    versions: NotRequired[dict[str, str]]
+    device: NotRequired[str]
+    devices: NotRequired[Count]
+    """The number of processes that did the run together."""
+    threads: NotRequired[Count]
+    """Of each process."""
+    host: NotRequired[str]
+    backbone: NotRequired[BackboneFacts]
+    backbone_fingerprint: NotRequired[str]
+    pretrained: NotRequired[Flag]
+    """False: random weights."""
+    data_kind: NotRequired[str]
+    """glue, sample or own."""
+    official_rows: NotRequired[dict[str, Annotated[list[Count], Len(2, 2)]]]
+    """For GLUE's tasks: usable rows found and GLUE's rows, of each part of the source."""
+    branch_config: NotRequired[BranchConfig]
+    method_defaults: NotRequired[Words]
+    """Arguments that the config leaves out, with their values."""
+    update_rank: NotRequired[Count | None]
+    """The highest rank that the update of one layer or block can have; null: there is none."""
+    multiply_adds: NotRequired[Count]
+    """What the unmerged branches add for one token."""
+    launches: NotRequired[Count]
+    """Operations that the unmerged branches add to a forward."""
+    sha256: NotRequired[dict[str, str]]
+    """Of the adapter and the predictions."""
+    started: NotRequired[str]
+    finished: NotRequired[str]
+
+
+@part
+class MethodConfig(TypedDict):
+    name: str
+    kron_factors: NotRequired[list[list[Integer]] | None]
+
+
+@part
+class TaskConfig(TypedDict):
+    name: NotRequired[str]
+    metrics: Annotated[list[str], Len(1)]
+    score: NotRequired[list[str] | None]
+    labels: NotRequired[list[Any] | dict[str, Integer] | None]
+
+
+@part
+class BackboneConfig(TypedDict):
+    name: str | None
+
+
+@part
+class OptimizerConfig(TypedDict):
+    lr: Number
+    warmup_steps: NotRequired[Integer]
+
+
+@part
+class TrainerConfig(TypedDict):
+    max_epochs: Annotated[Integer, Ge(-1), Lt(2**31)]
+    max_steps: NotRequired[Integer]
+
+
+@part
+class Config(TypedDict):
+    """Every value of the run, as --cfg job shows it. Only what reports read is checked."""
+
+    method: NotRequired[MethodConfig]
+    task: NotRequired[TaskConfig]
+    backbone: NotRequired[BackboneConfig]
+    data: NotRequired[Words]
+    optimizer: NotRequired[OptimizerConfig]
+    trainer: NotRequired[TrainerConfig]
+    batch_size: NotRequired[Annotated[Integer, Gt(0)]]
+    sweep: NotRequired[str | None]
+
+
+@part
+class Measures(TypedDict):
+    """Null: the update is not linear."""
+
+    norm: NotRequired[Number | None]
+    """The Frobenius norm of the update."""
+    effective_rank: NotRequired[Number | None]
+    stable_rank: NotRequired[Number | None]
+    drift: NotRequired[Number | None]
+    """The squared length of the change of a layer's output over that of the output, on rows of dev."""
+
+
+@part
+class Learned(Measures):
+    """What the branches learned: the norm of the whole update, and means over the places."""
+
+    effective_rank: Number | None  # type: ignore[misc]
+    places: NotRequired[Count]
+    by_place: NotRequired[dict[str, Measures]]
+
+
+@part
+class Forgetting(TypedDict):
+    """The loss on held-out text of the pretraining objective."""
+
+    loss: dict[str, Number | None]
+    """By scale of the update: "0" is the bare backbone, "1" the trained model."""
+    objective: NotRequired[str]
+    text: NotRequired[str]
+    texts: NotRequired[Count]
+    tokens: NotRequired[Count]

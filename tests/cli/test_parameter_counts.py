@@ -1,0 +1,299 @@
+"""The numbers of the paper's Params column, and the tables of `krona params` and `krona shapes`."""
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+import one_job
+from krona.backbones.families import find_architecture
+from krona.backbones.load import meta_model
+from krona.cli.krona import app
+from krona.config import check
+from krona.messages import KronaError
+from krona.paper import read_paper_table
+from krona.cli import parameter_counts as audit
+from krona.cli import parameter_table as tables
+from krona.cli.shapes import shape_table
+from krona.surgery.operations import dispatched as dispatched_by
+from krona.surgery.operations import launches
+from tiny_t5 import METHODS, inserted, logits, settings, tiny_t5
+
+COUNTS = {
+    "full": 222_903_552,
+    "bitfit": 280_960,
+    "adapter": 158_256,
+    "lora": 158_208,
+    "compacter": 161_728,
+    "pa": 139_824,
+    "krona": 158_208,
+    "krona_b": 158_208,
+    "krona_b_res": 158_256,
+    "layer_norm": 47_616,
+    "untuned": 0,
+    "miss": 158_208,
+    "kadaptation": 158_208 + 4**3,  # the rule once
+    "cdka": 158_208,
+    "c3a": 158_208,
+    "monarch": 158_208,
+}
+
+
+@pytest.fixture(scope="module")
+def t5_base() -> dict[str, audit.MethodRow]:
+    rows, left_out = tables.rows("t5_base")
+    assert not left_out
+    return {row.method: row for row in rows}
+
+
+def one(backbone: str, *overrides: str) -> audit.MethodRow:
+    rows, _ = tables.rows(backbone, overrides)
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_counts_of_t5_base(t5_base: dict[str, audit.MethodRow]) -> None:
+    assert {name: t5_base[name].trainable_params for name in COUNTS} == COUNTS
+    assert set(t5_base) == set(METHODS)
+
+
+def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, audit.MethodRow]) -> None:
+    printed = {name: row["params"] for name, row in read_paper_table("1").rows.items()}
+    assert len(printed) == 9
+    assert {name: t5_base[name].printed_percent for name in printed} == printed
+    assert {name: t5_base[name].paper_percent for name in printed} == printed
+    rounded = {name: round(t5_base[name].trainable_percent, 2) for name in printed}
+    assert rounded["bitfit"] == 0.13 != printed["bitfit"]  # so it cuts
+
+
+@pytest.mark.parametrize(
+    ("overrides", "count"),
+    [
+        (("method=krona_b", "method.bias=2"), 159_744),
+        (("method=krona_b", "method.bias=0"), 121_344),
+        (("method=krona_b", "method.modules_per_target=1"), 102_912),  # 0.046 %: two give the printed 0.07
+        (("method=krona_b_res", "method.bias=2"), 159_792),
+        (("method=krona_b_res", "variant=table7_sigmoid"), 158_256),
+        (("method=adapter", "method.bottleneck_dim=24"), 1_855_104),
+        (("method=compacter", "method.hypercomplex_division=2", "method.bottleneck_dim=12"), 159_944),
+        (("method=lora", "method.rank=16"), 1_817_088),
+        (("method=lora", "method.target_modules=[q,k,v,o]"), 268_800),
+        (("method=krona", "method.terms=4"), 489_984),
+        (("method=krona", "method.train_layer_norms=false"), 110_592),
+        (("method=lora", "method.train_layer_norms=false"), 110_592),
+        (("method=pa", "method.train_layer_norms=false"), 92_208),
+        (("method=krona", "factors=2x384"), 158_208),
+        (("method=krona_dora",), 158_208 + 72 * 768),
+        (("method=monarch", "method.blocks=192"), 158_208),
+        (("method=kadaptation", "method.hypercomplex_division=8"), 158_208 + 8**3),
+        (("method=cdka", "method.components=4", "method.r2=8"), 72 * 13_056 + 47_616),
+        (("method=c3a", "method.block_size=768"), 72 * 768 + 47_616),
+    ],
+)
+def test_counts_of_overrides(overrides: tuple[str, ...], count: int) -> None:
+    assert one("t5_base", *overrides).trainable_params == count
+
+
+def test_without_layer_norms_the_column_does_not_come_out() -> None:
+    """Why LayerNorms are taken to train in LoRA, PA and KronA (docs/fidelity.md)."""
+    for name, percent in (("lora", 0.0496), ("pa", 0.0414)):
+        row = one("t5_base", f"method={name}", "method.train_layer_norms=false")
+        assert row.trainable_percent == pytest.approx(percent, abs=1e-4)
+        assert row.printed_percent != row.paper_percent
+
+
+def test_full_counts_of_other_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert one("flan_t5_base", "method=full").trainable_params == 247_577_856  # its published checkpoint, head untied
+    assert one("t5_small", "method=full").trainable_params == 60_506_624
+    models: list[Any] = []
+    monkeypatch.setattr(tables, "meta_model", lambda settings: models.append(meta_model(settings)) or models[0])
+    assert one("t5_large", "method=full").trainable_params == 737_668_096
+    assert {parameter.device.type for parameter in models[0].parameters()} == {"meta"}  # so any size takes seconds
+
+
+# without the head and BERT's pooler. Their model cards give, in millions: 109, 109, 124, 184, 149, 22.7, 1,236, 494,
+# 135.
+PUBLISHED = {
+    "bert_base": 109_482_240 - 768 * 769,
+    "mpnet_base": 108_895_872,
+    "roberta_base": 124_055_040,
+    "deberta_v3_base": 183_831_552,
+    "modernbert_base": 149_014_272,
+    "minilm_l6": 22_713_216 - 384 * 385,
+    "llama_3_2_1b": 1_235_814_400,
+    "qwen2_5_0_5b": 494_032_768,
+    "smollm2_135m": 134_515_008,
+}
+
+
+@pytest.mark.parametrize("backbone", PUBLISHED)
+def test_counts_of_other_backbones_are_the_librarys(backbone: str) -> None:
+    full, lora, untuned = tables.rows(backbone, ["method=full,lora,untuned"])[0]
+    settings = check.settings(one_job.config(f"backbone={backbone}", "data=sample", "task=sample_rte")).backbone
+    model = meta_model(settings)
+    encoder = find_architecture(model).head
+    own = model.base_model if encoder else model
+    published = full.trainable_params
+    assert published == PUBLISHED[backbone]
+    # deberta and modernbert have parts of their head outside the base model, as every encoder has its classifier
+    assert published == own.num_parameters() - (768 * 769 if backbone == "bert_base" else 0)
+    assert bool(encoder) == (untuned.head_params > 0) == (untuned.head_params == model.num_parameters() - published > 0)
+    assert 0 < lora.trainable_params < 0.002 * published
+
+
+def test_grouped_queries_give_each_layer_its_own_b() -> None:
+    row = one("smollm2_135m", "method=krona", "method.train_layer_norms=false")
+    # 30 blocks; the paper's A fits q, 576 → 576, with B (18, 24), and v, 576 → 192, with B (18, 8)
+    assert row.trainable_params == 30 * (32 * 24 + 18 * 24 + 32 * 24 + 18 * 8)
+
+
+def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:
+    expected = {
+        "full": 768,
+        "bitfit": 0,
+        "adapter": 1,
+        "lora": 1,
+        "compacter": 16,
+        "pa": 2,
+        "krona": 576,
+        "krona_b": 768,
+        "krona_b_res": 768,
+        "layer_norm": None,
+        "untuned": None,
+        "miss": 2,
+        "kadaptation": 16,
+        "cdka": 4,
+        "c3a": 768,
+        "monarch": 4,
+    }
+    assert {name: t5_base[name].update_rank for name in expected} == expected
+    assert one("t5_base", "method=krona", "factors=2x384").update_rank == 4
+    assert one("t5_base", "method=krona", "factors=2x384", "method.terms=3").update_rank == 12
+    assert one("t5_base", "method=krona_b", "method.non_linearity=silu").update_rank is None
+
+
+def test_multiply_adds(t5_base: dict[str, audit.MethodRow]) -> None:
+    assert t5_base["lora"].multiply_adds == 72 * 1_536
+    assert t5_base["pa"].multiply_adds == 24 * 2 * 768 * 2
+    assert t5_base["krona"].multiply_adds == 72 * 2 * 32 * 24 * 24  # A first: 24 · 24 · (32 + 32)
+    assert t5_base["compacter"].multiply_adds == 48 * 2 * (768 * 4 + 16 * 24)  # by its factors
+
+
+def test_launches_are_those_of_a_real_forward(t5_base: dict[str, audit.MethodRow]) -> None:
+    assert t5_base["pa"].launches == 120
+    assert t5_base["full"].launches == t5_base["layer_norm"].launches == 0
+    tokens = torch.zeros(1, 10, dtype=torch.long)
+
+    def dispatched(model: torch.nn.Module) -> int:
+        return dispatched_by(lambda: model(input_ids=tokens, decoder_input_ids=tokens, use_cache=False)).total()
+
+    bare = dispatched(tiny_t5())
+    for name in METHODS:
+        model = inserted(name)
+        assert dispatched(model) - bare == launches(model), name
+
+
+def test_views_are_no_launches() -> None:
+    x = torch.randn(4, 6)
+    assert dispatched_by(lambda: x.view(2, 12).transpose(0, 1)[None].squeeze(0).detach()).total() == 0
+    assert dispatched_by(lambda: torch.relu(x @ x.T)) == {"mm": 1, "relu": 1}
+
+
+def test_the_model_is_left_as_it_was() -> None:
+    with torch.device("meta"):
+        model = tiny_t5()
+    names = [(n, id(p)) for n, p in model.named_parameters()]
+    for name in ("krona_dora", "compacter"):
+        audit.method_row(model, settings(name))
+    assert [(n, id(p)) for n, p in model.named_parameters()] == names
+    real = tiny_t5()
+    before = logits(real)
+    assert torch.equal(logits(real), before)
+
+
+def test_methods_that_do_not_take_an_override_are_named() -> None:
+    rows, left_out = tables.rows("t5_base", ["method=lora,krona,krona_b", "method.bias=2"])
+    assert [row.method for row in rows] == ["krona", "krona_b"]
+    assert left_out == ["lora: method.bias: the method lora has no bias"]
+
+
+@pytest.mark.parametrize(
+    ("backbone", "overrides", "words"),
+    [
+        ("t5_nope", [], ["backbone=t5_nope: no such backbone; ", "t5_large"]),
+        ("t5_base", ["--method", "krona"], ["--method is no option; there are --backbone and --json"]),
+        ("t5_base", ["method=nope"], ["method=nope: no such method; ", "krona_b_res"]),
+        ("local", [], ["backbone.path"]),
+        ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
+        ("t5_base", ["method=lora", "method.rank=abc"], ["method.rank='abc'"]),
+        ("t5_base", ["method=adapter", "method.bottleneck_dim=0"], ["method.bottleneck_dim=0"]),
+    ],
+)
+def test_mistakes_are_one_message(backbone: str, overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(KronaError) as caught:
+        tables.rows(backbone, overrides)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_shape_table() -> None:
+    rows = {tuple(row.kron_factors[0]): row for row in shape_table(768, 768)}
+    assert len(rows) == 16 * 16  # divisors of 768 from 2 to 384
+    paper = {shape: row for shape, row in rows.items() if row.paper_mnli is not None}
+    assert {shape: row.rank for shape, row in paper.items()} == {
+        (2, 384): 4, (3, 256): 9, (192, 4): 16, (12, 64): 144, (48, 16): 256, (32, 24): 576, (24, 32): 576,
+    }  # fmt: skip
+    assert paper[2, 384].paper_mnli == 86.63
+    assert rows[24, 24].rank == 768
+    assert all(row.parameters <= 1_600 for row in shape_table(768, 768, budget=1_600))
+    wide = shape_table(768, 3072, budget=3_072)
+    assert all(a * b == 768 for row in wide for a, b in [[row.kron_factors[0][0], row.kron_factors[1][0]]])
+    assert all(row.paper_mnli is None for row in wide)
+    with pytest.raises(KronaError, match="7 → 13"):
+        shape_table(7, 13)
+    with pytest.raises(KronaError, match="at most 5 parameters"):
+        shape_table(768, 768, budget=5)
+
+
+@pytest.fixture
+def run() -> Any:
+    runner = CliRunner()
+    return lambda *arguments: runner.invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_commands(run: Any) -> None:
+    rows = json.loads(run("params", "method=krona,lora", "--json").stdout)
+    wanted = {"method", "trainable_params", "trainable_percent", "paper_percent", "update_rank"}
+    assert [row["method"] for row in rows] == ["krona", "lora"]
+    assert wanted <= set(rows[0])
+    printed = run("params", "method=krona").stdout
+    assert "158,208" in printed
+    assert "0.1260 → 0.12" in printed
+    with pytest.raises(KronaError, match=r"method\.bias=1,2: one value; only method= takes several"):
+        run("params", "method.bias=1,2")
+    shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
+    assert len(shapes) == 16
+
+
+def test_the_papers_column_is_for_its_own_backbone(run: Any) -> None:
+    assert "  paper  " in run("params", "method=krona,lora").stdout.splitlines()[1]
+    other = run("params", "method=krona,lora", "--backbone", "t5_small").stdout
+    assert run("params", "method=krona,lora", "backbone=t5_small").stdout == other
+    assert "paper" not in other
+
+
+def test_shapes_of_lora_rank_ones_size_come_first_and_alone(run: Any) -> None:
+    lines = run("shapes", "768", "768").stdout.splitlines()
+    assert lines[1].split() == ["A", "B", "parameters", "rank", "adds", "%", "of", "layer", "MNLI"]
+    assert max(map(len, lines[1:19])) <= 80
+    assert [line.split("  ")[-1] for line in lines if line.startswith("(32, 24)")] == ["86.31"]
+    assert sum("1,536 " in line for line in lines if line.strip().startswith("(")) == 16
+    assert "240 shapes with more or fewer parameters: --all" in lines[-1]
+    every = run("shapes", "768", "768", "--all").stdout.splitlines()
+    assert sum(line.strip().startswith("(") for line in every) == 256
+    assert [line.split() for line in every[:18] if "─" not in line] == [
+        line.split() for line in lines[:18] if "─" not in line
+    ]
+    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size: all are shown

@@ -1,0 +1,88 @@
+"""`krona.read_results`: every run's row has the numbers of its result.json; damaged results are named."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import krona
+from krona import paths
+from krona.messages import KronaError
+from krona.runs.frame import COLUMNS
+from krona.runs.result import read_result
+from report.generate import grid, make_result, write_all
+
+
+@pytest.fixture
+def outputs(tmp_path: Path) -> Path:
+    failed = make_result("krona", "rte", 7, status="failed")
+    write_all(tmp_path, [*grid(["krona", "lora"], ["rte", "stsb"], [0, 1], rows=20), failed])
+    return tmp_path
+
+
+def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
+    table = krona.read_results(outputs)
+    assert list(table.columns) == list(COLUMNS)
+    assert list(table.run_id) == sorted(path.parent.name for path in outputs.glob("*/result.json"))
+    done = table[table.status == "done"]
+    assert len(done) == 8
+    for row in done.itertuples():
+        result = read_result(outputs / row.run_id / "result.json")
+        assert result.dev is not None
+        assert result.test is not None
+        assert (row.method, row.task, row.seed) == (result.method, result.task, result.seed)
+        assert (row.dev, row.test) == (result.dev["score"], result.test["score"])
+        assert (row.parameters, row.percent) == (result.trainable_params, result.trainable_percent)
+        assert (row.lr, row.backbone) == (result.config["optimizer"]["lr"], "google-t5/t5-base")
+        assert (row.epochs, row.best_epoch) == (result.dev_curve[-1]["epoch"], result.best_epoch)
+        assert (row.total_s, row.host_bytes) == (result.times["total"], result.peak_memory["host"])
+        assert row.notes == len(result.notes)
+    krona_rows = done[done.method == "krona"]
+    assert set(zip(krona_rows.task, krona_rows.factors, strict=True)) == {("rte", "32x24"), ("stsb", "2x384")}
+    assert done.factors[done.method == "lora"].isna().all()
+
+
+def test_what_a_run_does_not_have_is_na(outputs: Path) -> None:
+    (failed,) = krona.read_results(str(outputs)).query("status == 'failed'").itertuples()
+    assert (failed.seed, failed.error) == (7, "loss is nan at step 12: lower optimizer.lr")
+    for value in (failed.dev, failed.test, failed.best_epoch, failed.total_s, failed.host_bytes):
+        assert value is pd.NA
+
+
+def test_a_mean_over_seeds_is_one_line(outputs: Path) -> None:
+    table = krona.read_results(outputs)
+    means = table.groupby(["method", "task"]).test.mean()
+    for method, task in means.index:
+        own = table[(table.method == method) & (table.task == task) & (table.status == "done")]
+        assert means[method, task] == pytest.approx(sum(own.test) / 2)
+
+
+def test_the_pages_snippet_prints_the_means(outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(paths, "OUTPUTS", outputs)
+    page = Path(__file__).parents[2] / "docs" / "reading-the-report.md"
+    (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(snippet, {})
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["mean", "std", "count"]
+    assert [line.split()[-1] for line in lines[1:]] == ["2"] * 4
+
+
+def test_damaged_results_are_named_and_left_out(outputs: Path) -> None:
+    first, second, *_ = sorted(outputs.glob("*/result.json"))
+    first.write_text(first.read_text()[:100])
+    second.write_text("[]")
+    said = re.escape(f"2 results left out:\n  {first} is not a result: ")
+    with pytest.warns(UserWarning, match=rf"(?s){said}.*{re.escape(str(second))} is not a result"):
+        table = krona.read_results(outputs)
+    assert len(table) == 7
+    assert not {first.parent.name, second.parent.name} & set(table.run_id)
+
+
+def test_no_runs_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "OUTPUTS", tmp_path)
+    empty = krona.read_results()
+    assert (len(empty), list(empty.columns)) == (0, list(COLUMNS))
+    with pytest.raises(KronaError, match="nowhere is no folder"):
+        krona.read_results(tmp_path / "nowhere")
