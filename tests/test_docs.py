@@ -11,9 +11,9 @@ from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
-from krona.runs.result import Result
-from krona.paper import METHOD_LABELS, read_paper_table
 from krona.cli import parameter_table as tables
+from krona.paper import METHOD_LABELS, read_paper_table
+from krona.runs.result import Result
 from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,8 +23,8 @@ from krona.backbones.with_method import insert_method
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.runs.result import read_result
 from krona.paths import CONF
+from krona.runs.result import read_result
 from tasks.glue_files import task
 from tiny_models import tiny_of
 from tiny_t5 import settings

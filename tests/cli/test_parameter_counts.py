@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 import one_job
 from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
+from krona.cli import parameter_counts as audit
+from krona.cli import parameter_table as tables
 from krona.cli.krona import app
+from krona.cli.shapes import shape_table
 from krona.config import check
 from krona.messages import KronaError
 from krona.paper import read_paper_table
-from krona.cli import parameter_counts as audit
-from krona.cli import parameter_table as tables
-from krona.cli.shapes import shape_table
 from krona.surgery.operations import dispatched as dispatched_by
 from krona.surgery.operations import launches
 from tiny_t5 import METHODS, inserted, logits, settings, tiny_t5

@@ -13,8 +13,8 @@ from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.hydra_folders import outputs_of, record, refuse_rerun
 from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
-from krona.runs.result import Result, write_result
 from krona.paths import OUTPUTS, PROJECT
+from krona.runs.result import Result, write_result
 from krona.training.ranks import Ranks
 
 SMALL = ["profile=demo", "method=lora", "task=sample_rte"]

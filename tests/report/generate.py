@@ -15,10 +15,10 @@ from typing import Any
 
 from krona.config.compose import compose_job, hydra_session
 from krona.metrics.scores import score
-from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
-from krona.runs.run_id import run_id
 from krona.paper import METHODS, TASKS
 from krona.paths import CONF, NANO
+from krona.runs.result import Result, outcomes, unpack_outcomes, write_result
+from krona.runs.run_id import run_id
 
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 SKILL = dict(zip(METHODS, (0.80, 0.74, 0.77, 0.79, 0.78, 0.79, 0.82, 0.83, 0.84), strict=True))

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from krona.messages import KronaError
-from krona.runs import sweep as sweep_runs
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.selection import choose, load
+from krona.runs import sweep as sweep_runs
 from report.generate import grid, make_result, write_all, write_thousand
 
 

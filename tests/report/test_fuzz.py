@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from krona.messages import KronaError
-from krona.runs.frame import read_results
-from krona.runs.result import read_result
 from krona.report.build import build_report
 from krona.report.diff import text as diff_text
 from krona.report.diff.compare import compare
+from krona.runs.frame import read_results
+from krona.runs.result import read_result
 from krona.sweeps import status
 from report.generate import make_result, write_all
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import krona
-from krona.runs.forgetting import forgotten, format_forgetting
 from krona.report.build import build_report, collect
+from krona.runs.forgetting import forgotten, format_forgetting
 from report.generate import make_result, write_all
 
 LEARNED = {"places": 1, "norm": 2.0, "effective_rank": 3.25, "stable_rank": 2.0, "drift": 0.01, "by_place": {}}

@@ -2,13 +2,13 @@
 
 import pytest
 
-from krona.runs.studies import Study
 from krona.report.build import build_report, collect
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff
 from krona.report.diff.text import render
 from krona.report.formats import FORMATS
 from krona.report.notes import study_sentences
+from krona.runs.studies import Study
 from report.generate import grid, make_result, write_all
 
 

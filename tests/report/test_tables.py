@@ -6,12 +6,12 @@ import shlex
 import numpy as np
 import pytest
 
-from krona.runs import claim
-from krona.runs.result import outcomes, unpack_outcomes
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
 from krona.report.layouts import layout_of
 from krona.report.text import asides, remarks
+from krona.runs import claim
+from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 SHAPES = ([[2, 384], [384, 2]], [[12, 64], [64, 12]], [[32, 24], [24, 32]])

@@ -9,10 +9,10 @@ import subprocess
 import pytest
 
 from krona.metrics.scores import score
-from krona.runs.result import outcomes
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
 from krona.report.text import cell_remarks, mark, remarks
+from krona.runs.result import outcomes
 from report.generate import grid, make_result, write_all
 
 CONSTANT = 'all 204 test predictions are "1" (equivalent); the best constant prediction scores 81.05'

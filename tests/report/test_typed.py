@@ -7,9 +7,9 @@ import pytest
 from krona.config import check
 from krona.config.compose import Composer, compose_job, expand, hydra_session
 from krona.jobs.job import identify
-from krona.runs.result import write_result
 from krona.report.build import collect
 from krona.report.sections import typed_words
+from krona.runs.result import write_result
 from krona.sweeps.plan import of_table
 from report.generate import make_result
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from krona.report.selection import load
 from krona.runs import index
 from krona.runs.index import summaries, summary_of
 from krona.runs.result import Result, read_result, write_result
-from krona.report.selection import load
 from report.generate import grid, make_result, write_all
 
 

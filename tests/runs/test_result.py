@@ -9,8 +9,8 @@ import pytest
 
 from krona.files import write_whole
 from krona.messages import KronaError
-from krona.runs.result import Result, json_schema, outcomes, read_result, unpack_outcomes, write_result
 from krona.paths import PROJECT
+from krona.runs.result import Result, json_schema, outcomes, read_result, unpack_outcomes, write_result
 
 
 def result(run_id: str = "krona-rte-nano-s0-0123456789", **changes: Any) -> Result:

@@ -16,9 +16,9 @@ from krona.backbones.with_method import insert_method
 from krona.config import check, compose
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
+from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, outcomes, write_result
 from krona.runs.sweep import load_command, save_command
-from krona.paths import CONF, PROJECT
 from krona.sweeps import plan
 from krona.sweeps.status import counts_line, seconds_left, selected
 

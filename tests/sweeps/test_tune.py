@@ -14,11 +14,11 @@ import pytest
 from rich.console import Console
 
 from krona.messages import KronaError
+from krona.paths import CONF
 from krona.runs import study as study_file
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, read_studies, read_study
 from krona.runs.study import counted, open_study, put_back_dead, storage_of, study_path
-from krona.paths import CONF
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 

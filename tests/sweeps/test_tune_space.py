@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from krona.runs.studies import Axis
 from krona.paths import CONF
+from krona.runs.studies import Axis
 from krona.sweeps.tune_space import read_space, trial_overrides
 
 SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"

@@ -18,10 +18,10 @@ from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
-from krona.runs.claim import Claim
-from krona.runs.folder import RunFolder
 from krona.paths import PROJECT
 from krona.report.build import build_report
+from krona.runs.claim import Claim
+from krona.runs.folder import RunFolder
 from krona.sweeps import status
 from krona.tasks import hub
 from one_job import config, run, typed

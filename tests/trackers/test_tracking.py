@@ -13,8 +13,8 @@ from tests.tiny_t5 import inserted
 from tests.trackers.one_run import one_run
 from tests.training.test_learner import fit, learner
 
-from krona.runs.result import read_result
 from krona.paths import CONF
+from krona.runs.result import read_result
 from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About

@@ -10,8 +10,8 @@ from tests.trackers.one_run import one_run
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
 from krona.config.overrides import normalised
-from krona.runs.result import read_result
 from krona.paths import PROJECT
+from krona.runs.result import read_result
 from krona.trackers.values import epoch_values
 
 SWEEPS = sorted((PROJECT / "sweeps" / "wandb").glob("*.yaml"))

@@ -10,10 +10,10 @@ import pytest
 import tiny_backbones
 from krona.adapters.commands.inspect import inspect
 from krona.messages import KronaError
+from krona.paths import PROJECT
 from krona.runs.forgetting import forgotten
 from krona.runs.index import summaries
 from krona.runs.result import Result, read_result
-from krona.paths import PROJECT
 from krona.training import run as run_module
 from one_job import config, run, typed
 

@@ -21,9 +21,9 @@ from safetensors import safe_open
 
 from krona.jobs.processes import Interrupted, interrupt
 from krona.messages import KronaError
+from krona.paths import PROJECT
 from krona.runs import claim as ownership
 from krona.runs.result import read_result, unpack_outcomes
-from krona.paths import PROJECT
 from krona.surgery.operations import launches
 from krona.training.learner import Learner
 from one_job import config, run, run_in_a_process, typed

@@ -6,10 +6,10 @@ from pathlib import Path
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.origin import Origin, read_origin
 from krona.messages import KronaError
+from krona.paths import OUTPUTS
 from krona.runs import names
 from krona.runs.folder import find_run, require_unchanged
 from krona.runs.result import Result, read_result
-from krona.paths import OUTPUTS
 
 ADAPTER = names.ADAPTER
 

@@ -22,12 +22,12 @@ from rich.text import Text
 
 from krona.files import is_below, remove_below
 from krona.messages import KronaError, amount, listed, shortened
+from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import gone
 from krona.runs.predictions import answers_of
 from krona.runs.result import Result
-from krona.paths import PROJECT
 from krona.screen import as_typed, below, say
 
 FIX = "krona doctor --fix"

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.backbones.load import meta_model
+from krona.cli import parameter_counts as count
 from krona.config import check
 from krona.config.choices import choices, no_such
 from krona.config.compose import compose_job, hydra_session
@@ -15,7 +16,6 @@ from krona.config.overrides import explained, several_values
 from krona.config.settings import Backbone, Method
 from krona.messages import KronaError
 from krona.paper import read_paper_table
-from krona.cli import parameter_counts as count
 from krona.screen import say, table, width_of
 
 PAPERS = "t5_base"  # the backbone that the paper's numbers are for

@@ -7,11 +7,11 @@ from rich.console import Console
 
 from krona.jobs.job import Job
 from krona.messages import amount
+from krona.paths import OUTPUTS
 from krona.runs import degenerate
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import glue_form, odd_part
 from krona.runs.result import Result
-from krona.paths import OUTPUTS
 from krona.screen import as_typed, inert, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean, visible
-from krona.runs import sweep as sweep_runs
-from krona.runs.output_file import require_out
-from krona.runs.studies import Study, read_studies
 from krona.paths import choice_files
 from krona.report import times
 from krona.report.formats import FORMATS, renderer
@@ -19,6 +16,9 @@ from krona.report.selection import StoredRun, choose, load
 from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
+from krona.runs import sweep as sweep_runs
+from krona.runs.output_file import require_out
+from krona.runs.studies import Study, read_studies
 
 
 def build_report(

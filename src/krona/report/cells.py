@@ -12,12 +12,12 @@ import numpy as np
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test, t_interval
-from krona.runs.degenerate import remarks
 from krona.paper import task_label
 from krona.report.grouping import Group
 from krona.report.layouts import Layout
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, seed_range
+from krona.runs.degenerate import remarks
 
 ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}

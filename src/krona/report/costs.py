@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from krona.metrics.metric import Floats
-from krona.runs.folder import RunFolder
-from krona.runs.forgetting import forgotten
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
+from krona.runs.folder import RunFolder
+from krona.runs.forgetting import forgotten
 
 DRAWS = 1_000
 CHUNK = 4_000_000  # comparisons held at once

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from krona.methods.factor_shapes import shape_name
-from krona.runs.result import Result
-from krona.runs.run_id import as_text
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import choice_files
 from krona.report.selection import StoredRun
+from krona.runs.result import Result
+from krona.runs.run_id import as_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,13 +11,13 @@ from krona.messages import amount, first_few
 from krona.metrics.answers import Answers
 from krona.metrics.power import LEVEL, POWER, fewest_examples
 from krona.metrics.statistics import swap_test
-from krona.runs.studies import Study, Trial
 from krona.paper import METHOD_LABELS, task_label
 from krona.report.grouping import apart, differs, in_words, mixed
 from krona.report.layouts import Layout, asked_shape, used_shape
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Table
 from krona.report.text import number, unfinished_counts
+from krona.runs.studies import Study, Trial
 
 STATES = ("finished", "pruned", "failed", "running")  # of trials
 TUNED = "recipe=tuned took "

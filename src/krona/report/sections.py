@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from krona.messages import amount, first_few
-from krona.runs.provenance import Part, distance, glue_form, odd_part
-from krona.runs.result import Result
 from krona.paper import task_label
 from krona.paths import choice_files
+from krona.runs.provenance import Part, distance, glue_form, odd_part
+from krona.runs.result import Result
 
 PARAMETERS = 222_903_552
 SIZES = {

@@ -8,12 +8,12 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.answers import Answers
+from krona.report.sections import Section, section_of
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.predictions import answers_of, metrics_of, unusable
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import NOT_IDENTITY, as_text, canonical, flatten
-from krona.report.sections import Section, section_of
 
 MISSING = object()
 SPLITS = ("train", "dev", "test")

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from krona.metrics.statistics import Interval
-from krona.runs.degenerate import Remark
-from krona.runs.studies import Study
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
+from krona.runs.degenerate import Remark
+from krona.runs.studies import Study
 
 AVERAGE = "avg"
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 from krona.messages import amount, first_few
 from krona.metrics.statistics import Interval
-from krona.runs.degenerate import SIGN
 from krona.paper import task_label
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Column, Report, Table
+from krona.runs.degenerate import SIGN
 
 NOTHING = "—"
 MOST_REMARKS, MOST_NAMES = 20, 4

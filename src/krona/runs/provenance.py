@@ -8,8 +8,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from krona.runs.result import Result
 from krona.paths import INSTALLED
+from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
 Part = tuple[str, int, int]  # its name in the source, the rows found, GLUE's rows

@@ -11,10 +11,10 @@ from krona.config.compose import Composer, axes_of, expand, hydra_session
 from krona.config.overrides import explained, normalised
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
+from krona.paths import choice_files
 from krona.runs.folder import RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
-from krona.paths import choice_files
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from krona.jobs.job import Job, identify
 from krona.jobs.processes import Interrupted
 from krona.jobs.run_job import run_job
 from krona.messages import KronaError
+from krona.paths import PROJECT
 from krona.runs.run_id import canonical, flatten
 from krona.runs.studies import Axis, Study, Trial, no_best, read_study
 from krona.runs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
-from krona.paths import PROJECT
 from krona.screen import inert
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 

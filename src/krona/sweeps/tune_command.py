@@ -11,8 +11,8 @@ from rich.console import Console
 
 from krona.jobs.processes import Child, children, end_with_parent, quiet_libraries
 from krona.messages import KronaError, amount
-from krona.runs.study import study_path
 from krona.paths import OUTPUTS, first_of, sweeps_folders
+from krona.runs.study import study_path
 from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from krona.jobs.processes import PARENT, children, exit_code
 from krona.messages import KronaError
-from krona.runs.folder import OPEN
 from krona.paths import program
+from krona.runs.folder import OPEN
 from krona.screen import say
 from krona.sweeps import status
 from krona.sweeps.plan import plan

@@ -8,8 +8,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from krona.config import check
-from krona.runs.result import Result
 from krona.paths import OUTPUTS
+from krona.runs.result import Result
 from krona.training.learner import Learner
 from krona.training.ranks import Ranks
 from krona.training.run import build_learner, prepare

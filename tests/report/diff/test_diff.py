@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.runs.folder import find_run
-from krona.runs.result import unpack_outcomes
 from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff
 from krona.report.diff.text import render
+from krona.runs.folder import find_run
+from krona.runs.result import unpack_outcomes
 from report.generate import grid, make_result, write_all
 
 

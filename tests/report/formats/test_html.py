@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from krona.report.build import build_report
 from krona.runs import index
 from krona.runs.result import outcomes
-from krona.report.build import build_report
 from report.browser import chromium, needs_browser
 from report.generate import grid, make_result, write_all, write_thousand
 

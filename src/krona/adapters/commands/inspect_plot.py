@@ -7,11 +7,11 @@ from pathlib import Path
 from krona.adapters.commands.inspect import Inspection, PlaceUpdate
 from krona.files import write_whole
 from krona.messages import KronaError, amount
-from krona.runs.output_file import require_new
 from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
 from krona.report.charts.draw import Chart, Marks, Point, Series
 from krona.report.charts.looks import Look, mix
 from krona.report.charts.picture import Part, picture
+from krona.runs.output_file import require_new
 
 DECADES = 4  # of the axis at most, below the largest singular value
 POINTS = 80  # of a line at most

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from krona.runs.studies import Axis, Study, Trial
 from krona.report.charts.axes import ChartAxis, linear_axis, log_axis, named_axis, whole_axis
 from krona.report.charts.draw import Chart, Point, Series
 from krona.report.charts.looks import Look, method_look
 from krona.report.charts.scores import score_chart
 from krona.report.text import number
+from krona.runs.studies import Axis, Study, Trial
 
 PRUNED = Look("#5b7083", "#a9bccd", "x")
 

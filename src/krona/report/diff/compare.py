@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from krona.messages import KronaError
+from krona.report.diff.methods import MethodDiff, diff_methods
+from krona.report.diff.runs import Diff, diff
 from krona.runs.folder import find_run
 from krona.runs.index import summaries
 from krona.runs.result import Result
-from krona.report.diff.methods import MethodDiff, diff_methods
-from krona.report.diff.runs import Diff, diff
 
 
 def compare(outputs: Path, a: str, b: str) -> Diff | MethodDiff:

@@ -8,10 +8,10 @@ from typing import Any
 
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
-from krona.runs.folder import RunFolder
-from krona.runs.result import read_result
 from krona.report.layouts import used_shape
 from krona.report.selection import Memo, StoredRun, of_result
+from krona.runs.folder import RunFolder
+from krona.runs.result import read_result
 
 ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 

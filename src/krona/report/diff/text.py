@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import groupby, zip_longest
 
 from krona.messages import visible
-from krona.runs.predictions import decode_label, label_words
 from krona.report.diff.methods import MethodDiff
 from krona.report.diff.runs import Change, Diff
+from krona.runs.predictions import decode_label, label_words
 
 MISSING = "—"
 NARROWEST = 20

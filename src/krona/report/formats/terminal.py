@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from krona.messages import visible
-from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.charts.looks import LIGHT, slot
 from krona.report.lead import lead
 from krona.report.notes import study_sentences
 from krona.report.table import Cell, Column, Report, Row, Table, Target
+from krona.runs.degenerate import SIGN
 from krona.screen import as_typed, inert
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 from string import Template
 
 from krona.messages import amount
-from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.charts.studies import study_charts
 from krona.report.formats.html.cells import dialog, has_dialog, table_cell
@@ -13,6 +12,7 @@ from krona.report.formats.html.markup import escape, items, label, scroll, sente
 from krona.report.lead import lead
 from krona.report.notes import study_sentences, trial_values
 from krona.report.table import Cell, Report, Row, Table, Target
+from krona.runs.degenerate import SIGN
 
 HERE = Path(__file__).parent
 

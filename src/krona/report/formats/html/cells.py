@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from krona.messages import amount
-from krona.runs.degenerate import SIGN
 from krona.report import text
 from krona.report.formats.html.markup import escape, items, label, sentence, table
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Column, Row, Table
+from krona.runs.degenerate import SIGN
 
 
 def table_cell(cell: Cell, split: str, name: str) -> str:
