@@ -1,4 +1,4 @@
-"""What the documentation site adds to docs/: methods in the navigation, search without a server, narrow screens."""
+"""Extend the documentation site: methods in the navigation, search without a server, narrow screens."""
 
 from pathlib import Path
 
@@ -11,8 +11,9 @@ REMOTE = "https://unpkg.com/iframe-worker/shim"  # what the theme's search loads
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """A page of each method in the navigation: a new one gets there by itself."""
-    (section,) = (part["Methods"] for part in config.nav or [] if "Methods" in part)
+    """Add the page of each method to the navigation."""
+    (reference,) = (group["Reference"] for group in config.nav or [] if "Reference" in group)
+    (section,) = (entry["Methods"] for entry in reference if "Methods" in entry)
     section += sorted(f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md") if page.stem != "index")
     config.extra_css.append("assets/narrow.css")
     return config
