@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table1-demo test test-slow test-pages test-wheel test-lowest test-slurm torture check format schema docs weights weights-mpnet clean
+.PHONY: help setup demo table1-demo test test-slow test-pages test-wheel test-lowest test-slurm torture mutate check format schema docs weights weights-mpnet clean
 
 help:  ## this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -50,6 +50,10 @@ test-slurm: setup  ## sweeps on a real SLURM of one node, set up for that from t
 	tests/slurm/setup.sh start
 	SLURM_CONF=$$KRONA_SLURM/slurm.conf OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slurm tests/slurm; \
 	code=$$?; tests/slurm/setup.sh stop; exit $$code
+
+mutate: setup  ## mutation testing: 40 mutants of each tested module, some hours; the same command continues
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check cosmic-ray
+	nice $(BIN)/python scripts/mutate.py
 
 check: setup  ## lint, types, layers, and every shipped config against its signatures
 	$(BIN)/ruff check

@@ -1,0 +1,132 @@
+"""Mutation testing: change one operator or constant at a time, and see whether the module's own tests fail.
+
+    python scripts/mutate.py                    40 mutants of each group below, some hours on one core
+    python scripts/mutate.py metrics --mutants 10 --out mutants.json
+
+cosmic-ray provides the mutations. Mutants are written into a copy of the working tree. The sample is drawn with a
+fixed seed. The same command continues after an interruption.
+"""
+
+import argparse
+import difflib
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cosmic_ray.ast import get_ast
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+
+ROOT = Path(__file__).resolve().parent.parent
+GROUPS = {  # name: the mutated sources, and the tests that must notice a change there
+    "methods": (["src/krona/methods"], ["tests/methods", "tests/test_contract.py"]),
+    "metrics": (["src/krona/metrics"], ["tests/metrics"]),
+    "kronecker": (["src/krona/kernels/kronecker.py"], ["tests/kernels", "tests/methods/test_kronecker.py"]),
+    "splits": (["src/krona/tasks/splits.py"], ["tests/tasks"]),
+    "claim": (["src/krona/runs/claim.py"], ["tests/runs/test_claim.py", "tests/runs/test_fencing.py"]),
+    "run_id": (["src/krona/runs/run_id.py"], ["tests/runs/test_run_id.py"]),
+}
+COPIED = ("src", "conf", "sweeps", "tests", "docs", "benchmarks", "pyproject.toml", "train.py", "bench.py", "README.md")
+# BitOr changes the `|` of annotations; the others change names, which rarely gives a program that starts.
+SKIPPED = ("BitOr", "VariableReplacer", "VariableInserter", "Not_Not")
+CPU_LIMIT_S = 600  # seconds of processor time, so that other load does not fail the tests
+
+
+def walk(node: Any) -> Iterator[Any]:
+    """Yield a node of a syntax tree and all nodes below it."""
+    yield node
+    for child in getattr(node, "children", ()):
+        yield from walk(child)
+
+
+def list_mutations(file: Path) -> Iterator[tuple[Path, str, int]]:
+    """Yield each mutation of a file: the file, the operator's name, and the number of the place."""
+    nodes = list(walk(get_ast(file.read_text(encoding="utf-8"))))
+    for name in operator_names():
+        if not any(word in name for word in SKIPPED):
+            operator = get_operator(name)()
+            places = sum(1 for node in nodes for _ in operator.mutation_positions(node))
+            yield from ((file.relative_to(ROOT), name, place) for place in range(places))
+
+
+def draw_sample(group: str, mutants: int, seed: int) -> list[tuple[Path, str, int]]:
+    """Draw mutations of a group at random; the same ones for the same seed and sources."""
+    paths = [ROOT / source for source in GROUPS[group][0]]
+    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    mutations = [mutation for file in files for mutation in list_mutations(file)]
+    return random.Random(f"{group} {seed}").sample(mutations, min(mutants, len(mutations)))
+
+
+def copy_sources(folder: Path) -> Path:
+    """Copy what the tests read into a folder; mutants are written there."""
+    for name in COPIED:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, folder / name)
+    (folder / "outputs").mkdir()
+    return folder
+
+
+def tests_pass(copy: Path, tests: list[str]) -> bool:
+    """Run tests in the copy. Tests over the limit of processor time count as failed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=0", *tests],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_S, CPU_LIMIT_S)),
+        check=False,
+    )
+    return done.returncode == 0
+
+
+def try_mutant(copy: Path, group: str, file: Path, operator: str, place: int) -> dict[str, object]:
+    """Write one mutant, run the group's tests, and restore the file."""
+    before = (copy / file).read_text(encoding="utf-8")
+    after = mutate_code(before, get_operator(operator)(), place)
+    (copy / file).write_text(after, encoding="utf-8")
+    try:
+        survived = tests_pass(copy, GROUPS[group][1])
+    finally:
+        (copy / file).write_text(before, encoding="utf-8")
+    difference = difflib.unified_diff(before.split("\n"), after.split("\n"), n=0, lineterm="")
+    return {"group": group, "survived": survived, "change": list(difference)[2:]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], help="default: all")
+    parser.add_argument("--mutants", type=int, default=40, help="mutants of each group")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sample")
+    parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "mutants.json")
+    options = parser.parse_args()
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    groups = options.groups or list(GROUPS)
+    with tempfile.TemporaryDirectory(prefix="krona-mutants-") as folder:
+        copy = copy_sources(Path(folder))
+        for group in groups:
+            if not tests_pass(copy, GROUPS[group][1]):
+                sys.exit(f"The tests of {group} fail without a mutant. Run: pytest {' '.join(GROUPS[group][1])}")
+            for mutation in draw_sample(group, options.mutants, options.seed):
+                key = " ".join(map(str, (group, *mutation)))
+                if key not in results:
+                    results[key] = try_mutant(copy, group, *mutation)
+                    options.out.write_text(json.dumps(results, indent=1))
+                print("survived" if results[key]["survived"] else "killed  ", key, flush=True)
+    for group in groups:
+        survived = [result["survived"] for result in results.values() if result["group"] == group]
+        print(f"{group:10} {survived.count(False)} of {len(survived)} mutants killed")
+
+
+if __name__ == "__main__":
+    main()
