@@ -57,21 +57,10 @@ def test_pages_made_from_the_code_are_current() -> None:
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run python docs/site/pages.py"
 
 
-def test_the_readmes_table_is_what_krona_params_counts() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    written = {}
-    for line in re.findall(r"^\| \[`\w+`\].*$", text, flags=re.MULTILINE):
-        name, _, trains, percent, paper, layer_norms, *cost, _ = (cell.strip() for cell in line.strip("|").split("|"))
-        written[re.sub(r".*`(\w+)`.*", r"\1", name)] = (trains, float(percent), paper, layer_norms, *cost)
-    assert written.keys() == set(PAGES)
-    rows, _ = tables.rows("t5_base", [])
-    for row in (row for row in rows if row.method in written):
-        trains_layer_norms = {"full": "all", "bitfit": "no", "untuned": "no"}.get(row.method, "yes")
-        paper = "–" if row.paper_percent is None else f"{row.paper_percent:g}"
-        percent, adds = round(row.trainable_percent, 4), f"{row.multiply_adds / 1e6:.2f}"
-        counted = (f"{row.trainable_params:,}", percent, paper, trains_layer_norms, adds, str(row.launches))
-        assert written.pop(row.method) == counted
-    assert not written, "methods that are gone"
+def test_the_page_of_methods_lists_every_method_twice() -> None:
+    """Sources and sizes. docs/site/pages.py counts the sizes; tests/cli/test_parameter_counts.py checks the counts."""
+    text = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| \[.*?\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == sorted([*PAGES, *PAGES])
 
 
 def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:

@@ -7,7 +7,15 @@ from typing import Any, get_type_hints
 
 import yaml
 
+from krona import surgery
+from krona.backbones.load import meta_model
+from krona.backbones.with_method import insert_method
+from krona.cli import parameter_table
+from krona.cli.parameter_counts import MethodRow
+from krona.config import check
+from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Backbone, Data, Optimizer, Run, Trainer
+from krona.messages import KronaError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONF = ROOT / "conf"
@@ -18,6 +26,7 @@ SECTIONS = {
     "data": (CONF / "data" / "tsv.yaml", Data, "data."),
     "backbone": (CONF / "backbone" / "local.yaml", Backbone, "backbone."),
 }
+T5_BASE = "t5_base"
 LINE = re.compile(r"^( *)(\w+): *([^#]*?) *(?:# *(.*))?$")
 
 
@@ -55,14 +64,75 @@ def configuration() -> str:
     return "\n".join(text) + "\n"
 
 
+METHODS_HEAD = """# Methods
+
+The methods of `conf/method/`, with the size and the cost of each on T5-base.
+
+| method | option | source and place |
+|---|---|---|
+"""
+COSTS_HEAD = """
+## Size and cost on T5-base
+
+`krona params` prints these numbers for any backbone (`--backbone t5_large`) and any override, without weights.
+
+| method | trains | % | paper | LN | merges | M adds | launches |
+|---|---:|---:|---:|:-:|:-:|---:|---:|
+"""
+COSTS_FOOT = """
+- **trains**: trainable parameters. **%**: their share of the backbone's parameters.
+- **paper**: the percentage in the paper's Table 1. `–`: the paper does not have this method.
+- **LN**: whether the 62 LayerNorm weights (47,616 parameters) train too. `method.train_layer_norms=false` freezes them.
+- **merges**: whether the branches can be merged into the backbone's weights. A merged model is as fast as the backbone.
+  `–`: the method has no branches.
+- **M adds**: million multiply-adds of the branches' products for one token, summed over all places.
+- **launches**: additional kernel launches in one forward pass. Both costs are those of unmerged branches.
+
+[Fidelity](../fidelity.md) lists what the paper leaves open, and explains why the LayerNorms train.
+"""
+
+
 def methods() -> str:
-    """The methods with their pages and the first sentence of each."""
-    text = ["# Methods\n", "| method | where it is from |", "|---|---|"]
+    """Return the page of all methods: their pages and sources, then their size and cost on T5-base."""
+    titles, about = {}, {}
     for page in sorted((ROOT / "docs" / "methods").glob("*.md")):
         if page.stem != "index":
-            title, _, about, *_ = page.read_text(encoding="utf-8").splitlines()
-            text.append(f"| [{title.removeprefix('# ')}]({page.name}) | `method={page.stem}`. {about} |")
-    return "\n".join(text) + "\n"
+            title, _, *paragraph = page.read_text(encoding="utf-8").splitlines()
+            titles[page.stem] = f"[{title.removeprefix('# ')}]({page.name})"
+            about[page.stem] = " ".join(paragraph[: paragraph.index("")])
+    rows, _ = parameter_table.rows(T5_BASE)
+    rows = [row for row in rows if row.method in titles]
+    sources = "".join(f"| {titles[row.method]} | `method={row.method}` | {about[row.method]} |\n" for row in rows)
+    costs = "".join(_cost_line(row, titles[row.method]) for row in rows)
+    return METHODS_HEAD + sources + COSTS_HEAD + costs + COSTS_FOOT
+
+
+def _cost_line(row: MethodRow, title: str) -> str:
+    with hydra_session():
+        config = compose_job([f"method={row.method}", f"backbone={T5_BASE}", "~recipe"]).config
+    settings = check.settings(config, own=True)
+    model = meta_model(settings.backbone)
+    insert_method(model, settings.method, counterparts={})
+    has_branches = next(iter(surgery.adapted_modules(model)), None) is not None
+    merges = "–"
+    if has_branches:
+        try:
+            surgery.merge(model)
+            merges = "yes"
+        except KronaError:
+            merges = "no"
+    norms = [weight.requires_grad for name, weight in model.named_parameters() if name.endswith("layer_norm.weight")]
+    cells = (
+        title,
+        f"{row.trainable_params:,}",
+        f"{row.trainable_percent:.4f}",
+        "–" if row.paper_percent is None else f"{row.paper_percent:g}",
+        "yes" if any(norms) else "no",
+        merges,
+        f"{row.multiply_adds / 1e6:.2f}",
+        str(row.launches),
+    )
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _lines(path: Path, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:

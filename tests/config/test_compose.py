@@ -62,9 +62,9 @@ def test_a_key_that_is_no_setting_is_hydras_own_error() -> None:
         Composer().job(["method=krona", "batch_sice=3"])
 
 
-def test_hydra_alone_composes_as_the_readme_shows() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8").split("## A config in Python")[1]
-    snippet = readme.split("```python\n")[1].split("```")[0]
+def test_hydra_alone_composes_as_the_documentation_shows() -> None:
+    page = (PROJECT / "docs" / "coming-from.md").read_text(encoding="utf-8").split("## A config in Python")[1]
+    snippet = page.split("```python\n")[1].split("```")[0]
     script = f"{snippet}\nOmegaConf.to_container(cfg, resolve=True)"  # every value, not only the method's
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stderr) == (0, "")

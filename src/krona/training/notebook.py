@@ -1,4 +1,4 @@
-"""The module and the loaders of a config, for a ``pl.Trainer`` of one's own (docs/coming-from-lightning.md)."""
+"""The module and the loaders of a config, for a ``pl.Trainer`` of one's own (docs/coming-from.md)."""
 
 import warnings
 from collections.abc import Mapping
