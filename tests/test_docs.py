@@ -118,7 +118,7 @@ def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=kept)
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     page = DOCS / "adding-a-method.md"
-    names = re.findall(r"^\*\*\d\. `(.*?)`\*\*", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    names = re.findall(r"^## \d\. `(.*?)`$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert len(names) == 2
     for name, content in zip(names, code_blocks(page, "python") + code_blocks(page, "yaml"), strict=True):
         (tmp_path / name).write_text(content, encoding="utf-8")
