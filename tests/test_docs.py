@@ -11,14 +11,18 @@ from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
+import yaml
+
 from krona.cli import parameter_table as tables
+from krona.config.compose import compose_job, hydra_session
+from krona.config.settings import Method, Placement
 from krona.paper import METHOD_LABELS, read_paper_table
-from krona.runs.result import Result
+from krona.runs.result import WRITTEN_WHOLE, Result
 from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - {"index"})  # a method of one's own needs none
+PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - {"index", "what-is-called-krona"})  # a method of one's own needs none
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
@@ -57,10 +61,43 @@ def test_pages_made_from_the_code_are_current() -> None:
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run python docs/site/pages.py"
 
 
-def test_the_page_of_methods_lists_every_method_twice() -> None:
-    """Sources and sizes. docs/site/pages.py counts the sizes; tests/cli/test_parameter_counts.py checks the counts."""
+def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
+    """docs/site/pages.py counts the sizes; tests/cli/test_parameter_counts.py checks the counts."""
     text = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| \[.*?\]\((\w+)\.md\)", text, flags=re.MULTILINE)) == sorted([*PAGES, *PAGES])
+    counts = dict(re.findall(r"^\| \[`(\w+)`\]\(\1\.md\) \| [^|]+ \| ([\d,]+) \|", text, flags=re.MULTILINE))
+    assert sorted(counts) == PAGES
+    for name, count in counts.items():
+        page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
+        (line,) = re.findall(r"^- \*\*Trainable parameters\*\*: (?:.|\n  )*", page, flags=re.MULTILINE)
+        assert count in line, name
+
+
+def test_the_page_of_the_configuration_has_every_key_with_its_default_and_meaning() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| (`[^`]*`)[^|]* \| (.*) \|$", text, flags=re.MULTILINE)
+    assert [key for key, _, meaning in rows if len(meaning.split()) < 3] == []
+    listed = {key: default.strip("`") for key, default, _ in rows}
+    with hydra_session():
+        config = compose_job(["~recipe"]).config
+    for section in ("optimizer", "scheduler", "trainer", "data", "backbone"):
+        for key, value in config[section].items():
+            shown = listed[f"{section}.{key}"]
+            assert shown in (json.dumps(value).strip('"'), "{…}"), f"{section}.{key}"
+    top = {key for key, value in config.items() if not isinstance(value, dict)}
+    assert top == {key for key in listed if "." not in key}
+    assert listed["data.kind"] == "hub"
+    assert listed["backbone.name"] == "google-t5/t5-base"
+
+
+def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> None:
+    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
+    lines = dict(re.findall(r"^- \[(\w+)\]\(methods/\1\.md\): (.*)$", text, flags=re.MULTILINE))
+    for path in (ROOT / "conf" / "method").glob("*.yaml"):
+        method = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
+        of_branch = {*method} - {*Method.__dataclass_fields__, *Placement.__dataclass_fields__, "_target_"}
+        shown = dict(re.findall(r"`(\w+)=([^`]*)`", lines.get(path.stem, "")))
+        assert of_branch <= shown.keys(), path.stem
+        assert {key: json.dumps(method[key]).strip('"') for key in of_branch}.items() <= shown.items(), path.stem
 
 
 def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
@@ -79,15 +116,17 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
 
 
 def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
-    """tests/test_run.py holds results to the schema, which is closed but for the config."""
+    """tests/training/test_run.py holds results to the schema, which is closed but for the config."""
     schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    page = (DOCS / "results-schema.md").read_text(encoding="utf-8")
-    lines = re.findall(r"^\| (`.*?) \| (.*) \|$", page, flags=re.MULTILINE)
-    told = {name: set(re.findall(r"`(\w+)`", what)) for names, what in lines for name in re.findall(r"`(\w+)`", names)}
-    parts = (("provenance", "Provenance"), ("dev", "Scored"), ("dev_curve", "Epoch"), ("splits", "SplitFacts"))
-    keys = {name: schema["$defs"][part]["properties"] for name, part in parts}
-    assert told.keys() == schema["properties"].keys() == {field.name for field in fields(Result)}
-    assert not [f"{name}.{key}" for name, known in keys.items() for key in known if key not in told[name]]
+    fields_, *parts = (DOCS / "results-schema.md").read_text(encoding="utf-8").split("\n## ")
+    table = fields_[fields_.index("| field |") :]
+    meanings = dict(re.findall(r"^\| `(\w+)` \| .* \| (.*) \|$", table, flags=re.MULTILINE))
+    assert meanings.keys() == schema["properties"].keys() == {field.name for field in fields(Result)}
+    assert [name for name, meaning in meanings.items() if not meaning] == []
+    lists = {part.splitlines()[0]: {*re.findall(r"^- `(\w+)`", part, flags=re.MULTILINE)} for part in parts}
+    written = {part.__name__ for part in WRITTEN_WHOLE}
+    assert written <= lists.keys()
+    assert {name: {*schema["$defs"][name]["properties"]} for name in lists} == lists
 
 
 def test_files_are_as_short_as_contributing_says() -> None:

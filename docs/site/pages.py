@@ -1,175 +1,229 @@
-"""Pages made from the code, `python docs/site/pages.py`: every key of the configuration, and the list of methods."""
+"""Generate parts of the documentation from the code: ``python docs/site/pages.py``."""
 
+import inspect
+import json
+import pydoc
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import yaml
+from pydantic import TypeAdapter
 
 from krona import surgery
 from krona.backbones.load import meta_model
 from krona.backbones.with_method import insert_method
 from krona.cli import parameter_table
-from krona.cli.parameter_counts import MethodRow
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.settings import Backbone, Data, Optimizer, Run, Trainer
+from krona.config.settings import Backbone, Data, Method, Optimizer, Placement, Run, Scheduler, Trainer
 from krona.messages import KronaError
 
 ROOT = Path(__file__).resolve().parents[2]
-CONF = ROOT / "conf"
+CONF, DOCS = ROOT / "conf", ROOT / "docs"
 SECTIONS = {
-    "Top level": (CONF / "config.yaml", Run, ""),
-    "optimizer": (CONF / "config.yaml", Optimizer, "optimizer."),
-    "trainer": (CONF / "trainer" / "default.yaml", Trainer, "trainer."),
-    "data": (CONF / "data" / "tsv.yaml", Data, "data."),
-    "backbone": (CONF / "backbone" / "local.yaml", Backbone, "backbone."),
+    "": (Run,),
+    "optimizer": (Optimizer,),
+    "scheduler": (Scheduler,),
+    "trainer": (Trainer,),
+    "data": (Data,),
+    "backbone": (Backbone,),
+    "method": (Method, Placement),
 }
-T5_BASE = "t5_base"
-LINE = re.compile(r"^( *)(\w+): *([^#]*?) *(?:# *(.*))?$")
+MARKER = re.compile(r"<!-- generated: (\w+) -->")
+NOT_TYPED = ("arguments", "branch", "branch_config", "config", "trackers")  # krona fills these from other keys
+LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
+LARGEST = 2**31 - 1  # a limit that no reader needs to know
 
 
 def pages() -> dict[str, str]:
-    """The text of each page by its name in docs/."""
-    return {"configuration.md": configuration(), "methods/index.md": methods()}
+    """Return the text of each page that has a generated part, by its name in docs/.
+
+    A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+    """
+    parts = {"keys": keys, "branches": branches, "choices": choices, "result": result, "methods": methods}
+    texts = {}
+    for path in sorted(DOCS.rglob("*.md")):
+        text = path.read_text(encoding="utf-8")
+        if names := MARKER.findall(text):
+            for name in names:
+                part = "\n".join(parts[name]())
+                text = re.sub(rf"(<!-- generated: {name} -->\n).*?(?=<!-- end -->)", rf"\g<1>{part}\n", text, flags=re.S)
+            texts[str(path.relative_to(DOCS))] = text
+    return texts
 
 
-def configuration() -> str:
-    """Every key with its type, its default and what it means: from the types of settings.py and the YAMLs of conf/."""
-    text = ["# Every key of the configuration\n"]
-    text.append("Type `key=value` after `python train.py`. With `--cfg job` a command shows its resolved values.\n")
-    for title, (path, settings, prefix) in SECTIONS.items():
-        said = dict(_lines(path, prefix))
-        text += [f"## {title}\n", "| key | type | default | |", "|---|---|---|---|"]
-        for name, kind in get_type_hints(settings, include_extras=True).items():
-            key = prefix + ("_target_" if name == "target" else name)
-            if key not in said:
-                continue  # a section of its own, or arguments that a class defines
-            default, comment = said[key]
-            text.append(f"| `{key}` | {_type(kind)} | {f'`{default}`' if default else ''} | {_cell(comment)} |")
-        text.append("")
-    text.append("## Choices\n")
-    text.append("`group=NAME` selects a file of `conf/GROUP/`. Your own file there is a choice too.\n")
-    text += ["| group | choices |", "|---|---|"]
-    for group in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"):
-        names = sorted(str(file.relative_to(group).with_suffix("")) for file in group.rglob("*.yaml"))
-        text.append(f"| `{group.name}` | {' '.join(f'`{name}`' for name in names)} |")
-    text += ["", "## Arguments of methods\n"]
-    text += ["| method | key | default | |", "|---|---|---|---|"]
-    for path in sorted((CONF / "method").glob("*.yaml")):
-        for key, (default, comment) in _lines(path, "method."):
-            if key not in ("method.name", "method.source", "method._target_"):
-                text.append(f"| `{path.stem}` | `{key}` | `{default}` | {_cell(comment)} |")
-    return "\n".join(text) + "\n"
-
-
-METHODS_HEAD = """# Methods
-
-The methods of `conf/method/`, with the size and the cost of each on T5-base.
-
-| method | option | source and place |
-|---|---|---|
-"""
-COSTS_HEAD = """
-## Size and cost on T5-base
-
-`krona params` prints these numbers for any backbone (`--backbone t5_large`) and any override, without weights.
-
-| method | trains | % | paper | LN | merges | M adds | launches |
-|---|---:|---:|---:|:-:|:-:|---:|---:|
-"""
-COSTS_FOOT = """
-- **trains**: trainable parameters. **%**: their share of the backbone's parameters.
-- **paper**: the percentage in the paper's Table 1. `–`: the paper does not have this method.
-- **LN**: whether the 62 LayerNorm weights (47,616 parameters) train too. `method.train_layer_norms=false` freezes them.
-- **merges**: whether the branches can be merged into the backbone's weights. A merged model is as fast as the backbone.
-  `–`: the method has no branches.
-- **M adds**: million multiply-adds of the branches' products for one token, summed over all places.
-- **launches**: additional kernel launches in one forward pass. Both costs are those of unmerged branches.
-
-[Fidelity](../fidelity.md) lists what the paper leaves open, and explains why the LayerNorms train.
-"""
-
-
-def methods() -> str:
-    """Return the page of all methods: their pages and sources, then their size and cost on T5-base."""
-    titles, about = {}, {}
-    for page in sorted((ROOT / "docs" / "methods").glob("*.md")):
-        if page.stem != "index":
-            title, _, *paragraph = page.read_text(encoding="utf-8").splitlines()
-            titles[page.stem] = f"[{title.removeprefix('# ')}]({page.name})"
-            about[page.stem] = " ".join(paragraph[: paragraph.index("")])
-    rows, _ = parameter_table.rows(T5_BASE)
-    rows = [row for row in rows if row.method in titles]
-    sources = "".join(f"| {titles[row.method]} | `method={row.method}` | {about[row.method]} |\n" for row in rows)
-    costs = "".join(_cost_line(row, titles[row.method]) for row in rows)
-    return METHODS_HEAD + sources + COSTS_HEAD + costs + COSTS_FOOT
-
-
-def _cost_line(row: MethodRow, title: str) -> str:
+def keys() -> list[str]:
+    """Return a table of the keys of each section: types and meanings from settings.py, defaults as Hydra composes."""
     with hydra_session():
-        config = compose_job([f"method={row.method}", f"backbone={T5_BASE}", "~recipe"]).config
+        composed = compose_job(["~recipe"]).config  # the method's own values, not those of one task
+    text = []
+    for section, models in SECTIONS.items():
+        values = composed[section] if section else composed
+        text += [f"## {section or 'Top level'}\n", "| key | values, the default first | meaning |", "|---|---|---|"]
+        text += [_row(*row) for row in _keys(section, models, values)] + [""]
+    return text
+
+
+def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield key, values and meaning of each field, then of the arguments that the config adds."""
+    prefix = f"{section}." if section else ""
+    known = {"_target_"}
+    for model in models:
+        for name, field in TypeAdapter(model).json_schema()["properties"].items():
+            known.add(name)
+            of_branch = section == "method" and name == "placement" and model is Method
+            if name in NOT_TYPED or name in SECTIONS or name in ("task", "callbacks") or of_branch:
+                continue
+            key = "_target_" if name == "target" else name
+            default = _value(values.get(key, field.get("default")))
+            others = [kind for kind in _types(field) if kind != default]
+            meaning = field.get("description", "").replace("``", "`")
+            yield f"{prefix}{key}", ", ".join([default, *others]), meaning
+    if section == "optimizer":
+        for key in values.keys() - known:
+            yield f"{prefix}{key}", _value(values[key]), "Argument of the class."
+
+
+def _row(key: str, *cells: str) -> str:
+    return f"| `{key}` | {' | '.join(cells)} |".replace("  ", " ")
+
+
+def _value(value: Any) -> str:
+    text = json.dumps(value).strip('"')
+    return f"`{text}`" if len(text) <= 60 else "`{…}`"
+
+
+def _types(field: Mapping[str, Any]) -> list[str]:
+    """Return a JSON schema's values: each word that it allows, and the other types with their limits."""
+    if "anyOf" in field:
+        return [kind for part in field["anyOf"] for kind in _types(part)]
+    if "enum" in field or "const" in field:
+        return [f"`{value}`" for value in field.get("enum", [field.get("const")])]
+    if field["type"] == "boolean":
+        return ["`true`", "`false`"]
+    if field["type"] == "null":
+        return ["`null`"]
+    name = {"object": "mapping", "string": "text", "array": "list"}.get(field["type"], field["type"])
+    limits = [f"{sign} {field[key]}" for key, sign in LIMITS.items() if key in field and field[key] < LARGEST]
+    return [" ".join([name, *limits])]
+
+
+def branches() -> list[str]:
+    """Return one line for each method: the arguments of its branch with the values of its YAML."""
+    lines = []
+    for path in sorted((CONF / "method").glob("*.yaml")):
+        given = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
+        if "_target_" in given:
+            parameters = inspect.signature(pydoc.locate(given["_target_"])).parameters.values()
+            shown = [
+                f"`{one.name}={_value(given.get(one.name, one.default))[1:-1]}`"
+                for one in parameters
+                if one.kind is inspect.Parameter.KEYWORD_ONLY
+            ]
+            lines.append(f"- [{path.stem}](methods/{path.stem}.md): {', '.join(shown) or 'none'}")
+    return lines
+
+
+def choices() -> list[str]:
+    """Return one line for each group of conf/; of a folder in a group only the number of its files."""
+    lines = []
+    for group in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name not in ("bench", "hydra")):
+        names = [f"`{path.stem}`" for path in sorted(group.glob("*.yaml"))]
+        for folder in sorted(path for path in group.iterdir() if path.is_dir()):
+            names.append(f"`{folder.name}/…` ({len(list(folder.glob('*.yaml')))})")
+        lines.append(f"- `{group.name}`: {', '.join(names)}")
+    return lines
+
+
+def result() -> list[str]:
+    """Return a table of result.json's fields and a list for each nested part, from docs/result.schema.json."""
+    schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
+    text = ["| field | type | meaning |", "|---|---|---|"]
+    parts: dict[str, None] = {}
+    for name, field in schema["properties"].items():
+        part = _part_of(field)
+        if part and part != "Config":
+            parts[part] = None
+        kind = f"[{part}](#{part.lower()})" if part in parts else _result_type(field)
+        text.append(_row(name, kind, field.get("description", "")))
+    for part in parts:
+        text += _part(part, schema["$defs"])
+    return text
+
+
+def _part_of(field: Mapping[str, Any]) -> str | None:
+    """Return the name of the nested type that a field has, also as the items of a list."""
+    values = field.get("additionalProperties")
+    for one in [field, *field.get("anyOf", []), field.get("items", {}), values if isinstance(values, dict) else {}]:
+        if "$ref" in one:
+            return str(one["$ref"].rpartition("/")[2])
+    return None
+
+
+def _result_type(field: Mapping[str, Any]) -> str:
+    if "$ref" in field:
+        return "mapping"
+    return ", ".join(kind for kind in _types(field) if kind not in ("`null`", "`false`")).replace("`true`", "boolean")
+
+
+def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
+    """Return the section of a nested type, and those of the types in it."""
+    part = definitions[name]
+    lines = [f"\n## {name}\n", f"{part.get('description', '')}\n"]
+    inner = []
+    for key, field in part["properties"].items():
+        nested = _part_of(field)
+        if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
+            inner.append(nested)
+        link = f" ([{nested}](#{nested.lower()}))" if nested in inner else ""
+        about = field.get("description", "")
+        lines.append(f"- `{key}`{link}{': ' if about else ''}{about}")
+    for nested in inner:
+        lines += _part(nested, definitions)
+    return lines
+
+
+def methods() -> list[str]:
+    """Return the table of the methods: the first sentence of each page, and the costs that `krona params` counts."""
+    text = ["| method | what it trains | trainable | % | paper | rank | LN | merges | M adds | launches |"]
+    text.append(f"|---|---|{'--:|' * 8}")
+    for row in parameter_table.rows(parameter_table.PAPERS)[0]:
+        _, _, about, *_ = (DOCS / "methods" / f"{row.method}.md").read_text(encoding="utf-8").splitlines()
+        cells = (
+            f"[`{row.method}`]({row.method}.md)",
+            about.rstrip("."),
+            f"{row.trainable_params:,}",
+            f"{row.trainable_percent:.4f}",
+            "–" if row.paper_percent is None else f"{row.paper_percent:g}",
+            "–" if row.update_rank is None else str(row.update_rank),
+            *_norms_and_merges(row.method),
+            f"{row.multiply_adds / 1e6:.2f}",
+            str(row.launches),
+        )
+        text.append(f"| {' | '.join(cells)} |")
+    return text
+
+
+def _norms_and_merges(method: str) -> tuple[str, str]:
+    """Return whether the LayerNorms train and whether the branches merge: yes, no, or – without branches."""
+    with hydra_session():
+        config = compose_job([f"method={method}", f"backbone={parameter_table.PAPERS}", "~recipe"]).config
     settings = check.settings(config, own=True)
     model = meta_model(settings.backbone)
     insert_method(model, settings.method, counterparts={})
-    has_branches = next(iter(surgery.adapted_modules(model)), None) is not None
     merges = "–"
-    if has_branches:
+    if next(iter(surgery.adapted_modules(model)), None) is not None:
         try:
             surgery.merge(model)
             merges = "yes"
         except KronaError:
             merges = "no"
     norms = [weight.requires_grad for name, weight in model.named_parameters() if name.endswith("layer_norm.weight")]
-    cells = (
-        title,
-        f"{row.trainable_params:,}",
-        f"{row.trainable_percent:.4f}",
-        "–" if row.paper_percent is None else f"{row.paper_percent:g}",
-        "yes" if any(norms) else "no",
-        merges,
-        f"{row.multiply_adds / 1e6:.2f}",
-        str(row.launches),
-    )
-    return f"| {' | '.join(cells)} |\n"
-
-
-def _lines(path: Path, prefix: str) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Each key of a YAML with its value and comment, as written."""
-    known = yaml.safe_load(path.read_text(encoding="utf-8"))
-    inside = ""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        found = LINE.match(line)
-        if found is None:
-            continue
-        indent, key, value, comment = found.groups()
-        if not indent:
-            inside = "" if value else f"{key}."
-        if path.name == "config.yaml":
-            wanted = value and (inside if indent else "") == prefix
-        else:
-            wanted = not indent and key in known
-        if wanted:
-            yield prefix + key, (value, comment or "")
-
-
-def _type(kind: Any) -> str:
-    """A type as a reader of YAML would say it."""
-    text = str(kind).replace("typing.", "").replace("<class '", "").replace("'>", "")
-    text = re.sub(r"Annotated\[(\w+), (.*?\))\]", r"\1 (\2)", text)
-    text = re.sub(r"Optional\[(.*)\]", r"\1 | null", text)
-    text = re.sub(r"Literal\[(.*?)\]", lambda found: found[1].replace(", ", " or ").replace("'", ""), text)
-    text = re.sub(r"G[et]\(\w+=([-\d.]+)\)", r"≥ \1", text)
-    text = re.sub(r"Le\(\w+=([-\d.]+)\)", r"≤ \1", text)
-    text = text.replace("collections.abc.", "").replace("NoneType", "null").replace("None", "null")
-    return _cell(text.replace(" | ", " or "))
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    return "yes" if any(norms) else "no", merges
 
 
 if __name__ == "__main__":
     for name, text in pages().items():
-        (ROOT / "docs" / name).write_text(text, encoding="utf-8")
+        (DOCS / name).write_text(text, encoding="utf-8")

@@ -39,6 +39,7 @@ class Placement:
     magnitude: bool = False
     """Train the norm of each row of the merged weight, as DoRA does."""
     train_layer_norms: bool = True
+    """Train the weights of the normalisation layers too."""
     train_backbone: bool = False
     """Train all weights."""
 
@@ -48,6 +49,7 @@ class Method:
     """A method: its branch, and the arguments of the branch and of `krona.surgery.insert`."""
 
     name: str
+    """Name of the method's YAML in conf/method."""
     source: str = "its own YAML"
     """The table of the paper, or the paper, that the values come from."""
     branch: str | None = None
@@ -66,6 +68,7 @@ class Backbone:
     """The pretrained model and the source of its weights and tokenizer."""
 
     name: str
+    """Name of the model, on the Hub where ``path`` is null."""
     architecture: str | None = None
     """The model type of transformers, where only ``sizes`` are given; null: t5."""
     path: str | None = None
@@ -91,6 +94,7 @@ class Data:
     """The source of the rows and their split."""
 
     kind: Literal["hub", "tsv", "sample"]
+    """GLUE from the Hub, GLUE's files in a folder, or the generated sample tasks."""
     path: str | None = None
     """Folder with GLUE's files, for kind tsv."""
     name: str | None = None
@@ -116,7 +120,9 @@ class Optimizer:
     """The optimizer's class and arguments, the warm-up and the clipping."""
 
     target: str
+    """Dotted path of the optimizer's class (``_target_``); other keys of the section are its arguments."""
     lr: Annotated[float, Ge(0)]
+    """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
     """Steps in which the learning rate rises from 0; below 1: a share of all steps, rounded up."""
@@ -129,6 +135,7 @@ class Scheduler:
     """Function or class of the learning-rate schedule, stepped after each optimizer step, and its arguments."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
+    """Dotted path of the function or class (``_target_``); other keys of the section are its arguments."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -137,15 +144,17 @@ class Trainer:
     """Length, precision and hardware of the training."""
 
     max_epochs: NonNegative
+    """Number of passes over the training rows."""
     max_steps: Annotated[int, Ge(-1), Le(MAX_COUNT)]
     """Maximum number of optimizer steps; -1: no limit."""
     patience: Positive | None = None
     """Stop after so many epochs without a better dev score; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    """bf16-frozen: only the frozen weights are stored in bf16."""
+    """Number format of the training; bf16-frozen: only the frozen weights are stored in bf16."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+    """Kind of device; auto: a GPU if there is one."""
     devices: Positive | Literal["auto"] = 1
     """Number of devices per node; auto: all GPUs."""
     strategy: Literal["auto", "ddp", "fsdp"] = "auto"
@@ -155,6 +164,7 @@ class Trainer:
     threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """CPU threads; null: one per core."""
     eval_batch_size: Positive
+    """Rows of a batch in evaluation."""
     bucket_by_length: bool = False
     """Make batches of rows of similar length."""
     compile: bool = False
@@ -170,12 +180,19 @@ class Trainer:
     log_every_n_steps: Positive = 50
     """How often train/loss goes to Lightning's loggers."""
     enable_progress_bar: bool = True
+    """Show the progress of the run."""
     enable_model_summary: bool = False
+    """Print Lightning's table of the model before training."""
     num_sanity_val_steps: Annotated[int, Ge(-1)] = 0
+    """Lightning's number of dev batches before training; -1: all."""
     profiler: Literal["simple", "advanced", "pytorch"] | None = None
+    """Write Lightning's profile to the run's folder."""
     detect_anomaly: bool = False
+    """Let autograd report the operation that produced a NaN."""
     deterministic: bool = False
+    """Use only deterministic algorithms of torch."""
     benchmark: bool | None = None
+    """Let cuDNN choose its fastest algorithms."""
 
     @model_validator(mode="after")
     def _check_compile(self) -> Self:

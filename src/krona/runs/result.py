@@ -45,9 +45,13 @@ class Result:
     status: Status
     """A running run whose process is gone is resumed by the same command."""
     method: str
+    """The choice of conf/method."""
     task: str
+    """The choice of conf/task."""
     seed: Integer
+    """Seed of new weights, order of rows and dropout."""
     config: Annotated[dict[str, Any], CheckedAs(parts.Config)]
+    """Every value of the run, as --cfg job shows it."""
     schema: Literal[1] = SCHEMA
     """The version of these fields."""
     error: str | None = None
@@ -55,16 +59,19 @@ class Result:
     notes: list[str] = field(default_factory=list)
     """Messages of the run that matter for its score."""
     splits: Annotated[dict[str, dict[str, Any]], CheckedAs(parts.Splits)] = field(default_factory=dict)
+    """Rows, fingerprints and faults of the data."""
     trainable_params: Count | None = None
+    """Number of trainable parameters without the head."""
     trainable_percent: Positive | None = None
-    """Of the backbone before insertion."""
+    """The same in percent of the backbone before insertion."""
     head_params: Count | None = None
-    """Of a head that is new on each task. They are not among trainable_params."""
+    """Parameters of a head that is new on each task."""
     best_epoch: Count | None = None
     """The epoch with the best dev choice, the earliest on ties; 0 is the untrained model."""
     dev: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
+    """Scores of the best epoch; null until the run is done."""
     test: Annotated[dict[str, Any] | None, CheckedAs(parts.Scored | None)] = None
-    """Null with score_test=false."""
+    """The same on test; null with score_test=false."""
     dev_curve: Annotated[list[dict[str, Any]], CheckedAs(list[parts.Epoch])] = field(default_factory=list)
     """One row per epoch."""
     progress: Annotated[dict[str, Any], CheckedAs(dict[str, Count])] = field(default_factory=dict)
@@ -74,10 +81,11 @@ class Result:
     peak_memory: dict[str, Count] = field(default_factory=dict)
     """host, and device if there is one."""
     provenance: Annotated[dict[str, Any], CheckedAs(parts.Provenance)] = field(default_factory=dict)
+    """Code, machine, versions, backbone and costs."""
     learned: Annotated[dict[str, Any] | None, CheckedAs(parts.Learned | None)] = None
-    """Null without branches."""
+    """Size and rank of the trained update; null without branches."""
     forgetting: Annotated[dict[str, Any] | None, CheckedAs(parts.Forgetting | None)] = None
-    """Null without trainer.measure_forgetting."""
+    """Loss on held-out text; null without trainer.measure_forgetting."""
 
     @property
     def epochs(self) -> int:

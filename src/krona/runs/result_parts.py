@@ -44,7 +44,9 @@ class Epoch(TypedDict):
     score: NotRequired[Score]
     """The dev score."""
     choice: NotRequired[Score]
+    """The mean of all dev metrics."""
     parts: NotRequired[dict[str, Score]]
+    """Each dev metric's value."""
     loss: NotRequired[Number]
     """The mean over the epoch's steps."""
     lr: NotRequired[Positive]
@@ -75,13 +77,17 @@ class SplitFacts(TypedDict):
     truncated: NotRequired[Count]
     """Sources that were cut to max_source_length."""
     skipped: NotRequired[list[Fault]]
+    """The faults of these rows, by kind."""
     empty_texts: NotRequired[Count]
+    """Rows with an empty text."""
     targets: NotRequired[dict[str, Count]]
     """Rows of each target text."""
     repeated: NotRequired[Count]
     """Rows whose source text occurs earlier in the same split."""
     also_in_train: NotRequired[Count]
+    """Rows whose source text is also in train."""
     also_in_dev: NotRequired[Count]
+    """Rows whose source text is also in dev."""
 
 
 @part
@@ -200,7 +206,9 @@ class Measures(TypedDict):
     norm: NotRequired[Number | None]
     """The Frobenius norm of the update."""
     effective_rank: NotRequired[Number | None]
+    """The exponential of the entropy of the normalised singular values."""
     stable_rank: NotRequired[Number | None]
+    """The squared Frobenius norm over the squared spectral norm."""
     drift: NotRequired[Number | None]
     """The squared length of the change of a layer's output over that of the output, on rows of dev."""
 
