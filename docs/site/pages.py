@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 from pydantic import TypeAdapter
+from torch import nn
 
 from krona import surgery
 from krona.backbones.load import meta_model
@@ -42,14 +43,15 @@ def pages() -> dict[str, str]:
 
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
     """
-    parts = {"keys": keys, "branches": branches, "choices": choices, "result": result, "methods": methods}
+    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
         if names := MARKER.findall(text):
             for name in names:
                 part = "\n".join(parts[name]())
-                text = re.sub(rf"(<!-- generated: {name} -->\n).*?(?=<!-- end -->)", rf"\g<1>{part}\n", text, flags=re.S)
+                start, rest = text.split(f"<!-- generated: {name} -->\n")
+                text = f"{start}<!-- generated: {name} -->\n{part}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
             texts[str(path.relative_to(DOCS))] = text
     return texts
 
@@ -126,28 +128,17 @@ def branches() -> list[str]:
     return lines
 
 
-def choices() -> list[str]:
-    """Return one line for each group of conf/; of a folder in a group only the number of its files."""
-    lines = []
-    for group in sorted(path for path in CONF.iterdir() if path.is_dir() and path.name not in ("bench", "hydra")):
-        names = [f"`{path.stem}`" for path in sorted(group.glob("*.yaml"))]
-        for folder in sorted(path for path in group.iterdir() if path.is_dir()):
-            names.append(f"`{folder.name}/…` ({len(list(folder.glob('*.yaml')))})")
-        lines.append(f"- `{group.name}`: {', '.join(names)}")
-    return lines
-
-
 def result() -> list[str]:
     """Return a table of result.json's fields and a list for each nested part, from docs/result.schema.json."""
     schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    text = ["| field | type | meaning |", "|---|---|---|"]
+    text = ["| field | meaning |", "|---|---|"]
     parts: dict[str, None] = {}
     for name, field in schema["properties"].items():
         part = _part_of(field)
         if part and part != "Config":
             parts[part] = None
-        kind = f"[{part}](#{part.lower()})" if part in parts else _result_type(field)
-        text.append(_row(name, kind, field.get("description", "")))
+        link = f" [{part}](#{part.lower()})" if part in parts else ""
+        text.append(_row(name, f"{_meaning(field)}{link}"))
     for part in parts:
         text += _part(part, schema["$defs"])
     return text
@@ -162,10 +153,9 @@ def _part_of(field: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _result_type(field: Mapping[str, Any]) -> str:
-    if "$ref" in field:
-        return "mapping"
-    return ", ".join(kind for kind in _types(field) if kind not in ("`null`", "`false`")).replace("`true`", "boolean")
+def _meaning(field: Mapping[str, Any]) -> str:
+    words = [f"`{word}`" for word in field.get("enum", [])]
+    return " ".join([*([f"{', '.join(words)}."] if words else []), field.get("description", "")])
 
 
 def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
@@ -189,7 +179,12 @@ def methods() -> list[str]:
     """Return the table of the methods: the first sentence of each page, and the costs that `krona params` counts."""
     text = ["| method | what it trains | trainable | % | paper | rank | LN | merges | M adds | launches |"]
     text.append(f"|---|---|{'--:|' * 8}")
-    for row in parameter_table.rows(parameter_table.PAPERS)[0]:
+    rows, _ = parameter_table.rows(parameter_table.PAPERS)
+    with hydra_session():
+        backbone = compose_job([f"backbone={parameter_table.PAPERS}"]).config
+        model = meta_model(check.settings(backbone, own=True).backbone)
+        kinds = {row.method: _norms_and_merge(model, row.method) for row in rows}
+    for row in rows:
         _, _, about, *_ = (DOCS / "methods" / f"{row.method}.md").read_text(encoding="utf-8").splitlines()
         cells = (
             f"[`{row.method}`]({row.method}.md)",
@@ -198,7 +193,7 @@ def methods() -> list[str]:
             f"{row.trainable_percent:.4f}",
             "–" if row.paper_percent is None else f"{row.paper_percent:g}",
             "–" if row.update_rank is None else str(row.update_rank),
-            *_norms_and_merges(row.method),
+            *kinds[row.method],
             f"{row.multiply_adds / 1e6:.2f}",
             str(row.launches),
         )
@@ -206,21 +201,20 @@ def methods() -> list[str]:
     return text
 
 
-def _norms_and_merges(method: str) -> tuple[str, str]:
+def _norms_and_merge(model: nn.Module, method: str) -> tuple[str, str]:
     """Return whether the LayerNorms train and whether the branches merge: yes, no, or – without branches."""
-    with hydra_session():
-        config = compose_job([f"method={method}", f"backbone={parameter_table.PAPERS}", "~recipe"]).config
-    settings = check.settings(config, own=True)
-    model = meta_model(settings.backbone)
-    insert_method(model, settings.method, counterparts={})
+    config = compose_job([f"method={method}", f"backbone={parameter_table.PAPERS}", "~recipe"]).config
+    insert_method(model, check.settings(config, own=True).method, counterparts={})
+    norms = [weight.requires_grad for name, weight in model.named_parameters() if name.endswith("layer_norm.weight")]
     merges = "–"
     if next(iter(surgery.adapted_modules(model)), None) is not None:
         try:
             surgery.merge(model)
+            surgery.unmerge(model)
             merges = "yes"
         except KronaError:
             merges = "no"
-    norms = [weight.requires_grad for name, weight in model.named_parameters() if name.endswith("layer_norm.weight")]
+    surgery.take_out(model)
     return "yes" if any(norms) else "no", merges
 
 
