@@ -15,7 +15,7 @@ def main(cfg: DictConfig) -> None:
 
     from benchmarks.entry import run_bench
     from krona.config.choices import choices
-    from krona.jobs.processes import quiet_libraries
+    from krona.jobs.library_warnings import quiet_libraries
     from krona.messages import KronaError
     from krona.paths import OUTPUTS, PROJECT
 

@@ -9,10 +9,9 @@ from typing import Any
 from rich.console import Console
 
 from krona.config.compose import compose_job, expand, hydra_session
-from krona.jobs.job import Job
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.job import Job, JobSpec
+from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
-from krona.paths import PROJECT
 from tasks import glue_files
 
 SMALL = [
@@ -47,8 +46,7 @@ def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tup
     """Run a composed config; what became of it and what it said."""
     quiet_libraries()
     said = io.StringIO()
-    console = Console(file=said, width=200)
-    job = run_job(values, notes=[], outputs=outputs, project=PROJECT, console=console, multirun=multirun)
+    job = run_job(JobSpec(config=values, outputs=outputs, multirun=multirun), Console(file=said, width=200))
     return job, said.getvalue()
 
 

@@ -91,7 +91,10 @@ TYPED = [
     (["optimizer.weight_decay=nan"], "optimizer.weight_decay=nan must be a finite number"),
     (["profile=demo", "optimizer.weight_decay=-1"], "refuses its arguments (optimizer.…): Invalid weight_decay value"),
     (["optimizer.betas=[2,3]"], "optimizer.betas is in no YAML of this run, but can be set: ++optimizer.betas=VALUE"),
-    (["profile=demo", "trainer.num_workers=1000"], "trainer.num_workers=1000: each is a process, and this machine has"),
+    (
+        ["profile=demo", "trainer.num_workers=1000"],
+        "trainer.num_workers=1000: each worker is a process",
+    ),
     (["task.labels=[a]"], "task.labels=[a]: it has keys and values, and takes them only: task.labels={KEY: VALUE}"),
     (["max_batch_size=0"], "Unknown key max_batch_size: did you mean 'batch_size'?"),
     (
@@ -294,7 +297,7 @@ def test_all_that_is_missing_is_said_at_once(outputs: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("typed_", "expected"),
     [
-        ("trainer.accelerator=cuda", "this machine has no such device; it has cpu"),
+        ("trainer.accelerator=cuda", "this machine has no such device. It has cpu"),
         ("trainer.accelerator=mps", "this machine has no such device"),
         ("trainer.devices=1000", "this machine has"),
         ("trainer.devices=0", "trainer.devices=0 must be greater than or equal to 1"),

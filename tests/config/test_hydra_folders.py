@@ -13,7 +13,7 @@ from krona.config.compose import Composed, compose_job, hydra_session
 from krona.config.hydra_folders import outputs_of, record, refuse_rerun
 from krona.jobs.job import JobSpec, claimed
 from krona.messages import KronaError
-from krona.paths import OUTPUTS, PROJECT
+from krona.paths import OUTPUTS
 from krona.runs.result import Result, write_result
 from krona.training.ranks import Ranks
 
@@ -52,7 +52,7 @@ def test_the_record_composes_the_same_run() -> None:
 
 def test_a_record_is_written_once(tmp_path: Path) -> None:
     def begun(config: dict[str, Any], **record: str) -> dict[str, str]:
-        spec = JobSpec(config=config, notes=[], outputs=tmp_path, project=PROJECT, multirun=False, record=record)
+        spec = JobSpec(config=config, outputs=tmp_path, record=record)
         with claimed(spec, Ranks()):
             result = Result(spec.run_id, "running", method="lora", task="sample_rte", seed=0, config=config)
             write_result(spec.folder, result)

@@ -179,11 +179,14 @@ def test_a_sweep_is_launched_once(overrides: list[str], tmp_path: Path) -> None:
     [
         (["trainer.devices=1000"], "trainer.devices=1000: this machine has"),
         (["trainer.devices=0"], "trainer.devices=0 must be"),
-        ([TWO, "batch_size=5"], "batch_size=5: not divisible by 2 devices; batch_size=4 or 6 is"),
-        ([TWO, "batch_size=1"], "batch_size=1: not divisible by 2 devices; batch_size=2 is"),
-        (["trainer.strategy=fsdp"], "sharding needs trainer.devices=2 or more"),
-        ([TWO, "trainer.strategy=fsdp", "method=full"], "full freezes nothing, and only what is frozen is sharded"),
-        (["trainer.precision=bf16-frozen", "method=full"], "full freezes nothing, and what trains is kept in fp32"),
+        ([TWO, "batch_size=5"], "batch_size=5 is not divisible by 2 devices. Use batch_size=4 or 6."),
+        ([TWO, "batch_size=1"], "batch_size=1 is not divisible by 2 devices. Use batch_size=2."),
+        (["trainer.strategy=fsdp"], "sharding needs at least two devices"),
+        ([TWO, "trainer.strategy=fsdp", "method=full"], "full freezes nothing, and only frozen weights are sharded"),
+        (
+            ["trainer.precision=bf16-frozen", "method=full"],
+            "full freezes nothing, and trained weights",
+        ),
         (["trainer.strategy=deepspeed"], "trainer.strategy='deepspeed' must be 'auto', 'ddp' or 'fsdp'"),
     ],
 )
@@ -202,8 +205,8 @@ def test_what_the_ranks_said_becomes_the_jobs_error(monkeypatch: pytest.MonkeyPa
     ended: Any = [subprocess.Popen(["true"]), subprocess.Popen(["false"])]
     for process in ended:
         process.wait()
-    said = start_ranks._what_happened(ended, 1, tmp_path)
-    assert said.startswith("process 1 of 2 of this run ended with exit code 1: CUDA out of memory;")
+    said = start_ranks._describe_loss(ended, 1, tmp_path)
+    assert said.startswith("process 1 of 2 of this run ended with exit code 1: CUDA out of memory.")
 
 
 def test_messages_are_few_and_of_one_dtype(monkeypatch: pytest.MonkeyPatch) -> None:

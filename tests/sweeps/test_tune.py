@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from krona.jobs.job import JobSpec
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.runs import study as study_file
@@ -31,7 +32,7 @@ SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 
 
 def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
-    from krona.jobs.processes import quiet_libraries
+    from krona.jobs.library_warnings import quiet_libraries
 
     quiet_libraries()
     with (outputs / "said.txt").open("a", encoding="utf-8") as file:
@@ -178,12 +179,12 @@ def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
 def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[str]] = []
 
-    def record(config: Any, *, notes: list[str], **rest: Any) -> Any:
-        told.append(notes)
+    def record(spec: JobSpec, *rest: Any) -> Any:
+        told.append(spec.notes)
         raise RuntimeError("enough")
 
     monkeypatch.setattr(loop, "run_job", record)
-    monkeypatch.setattr(loop, "identify", lambda settings: "id")  # the sizes alone decide here
+    monkeypatch.setattr("krona.jobs.job.identify", lambda settings: "id")  # the sizes alone decide here
     with pytest.raises(RuntimeError, match="enough"):
         tune(["method=ia3", "task=rte"], trials=1, outputs=tmp_path, space=SPACE, console=Console(quiet=True))
     (notes,) = told
@@ -322,7 +323,7 @@ def test_ten_trials_killed_in_the_middle(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from rich.console import Console; from krona.sweeps.tune import tune\n"
     )
-    code += "from krona.jobs.processes import quiet_libraries; quiet_libraries()\n"
+    code += "from krona.jobs.library_warnings import quiet_libraries; quiet_libraries()\n"
     code += "tune(sys.argv[3:], trials=10, outputs=Path(sys.argv[1]), space=Path(sys.argv[2]), console=Console())"
     command = [sys.executable, "-c", code, str(tmp_path), str(SPACE), *SMALL]
     worker = subprocess.Popen(command)

@@ -18,7 +18,6 @@ from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalised
-from krona.paths import PROJECT
 from krona.report.build import build_report
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
@@ -116,7 +115,7 @@ def test_checkpoints(full: bool, tiny_folder: Path, done: Path, copied: Path, ou
     from krona.training.ranks import Ranks
 
     values = config("method=krona", *typed(tiny_folder, done.parent.parent / "glue"), "trainer.max_epochs=1")
-    spec = JobSpec(config=values, notes=[], outputs=outputs, project=PROJECT, multirun=False)
+    spec = JobSpec(config=values, outputs=outputs)
     assert spec.folder == copied
     result, file = copied / "result.json", copied / "last.ckpt"
     result.write_text(result.read_text().replace('"status": "done"', '"status": "interrupted"'))

@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from krona.config.compose import job_from
-from krona.jobs.job import Job
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.job import Job, JobSpec
+from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
 from krona.paths import CONF
 
@@ -28,14 +28,6 @@ def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[Jo
     with (outputs / "console.txt").open("a+", encoding="utf-8") as file:
         start = file.tell()
         console = Console(file=file, width=160)
-        job = run_job(
-            config(*overrides),
-            notes=[],
-            outputs=outputs,
-            project=CONF.parent,
-            console=console,
-            multirun=False,
-            after_epoch=after_epoch,
-        )
+        job = run_job(JobSpec(config=config(*overrides), outputs=outputs), console, after_epoch)
         file.seek(start)
         return job, file.read().splitlines()

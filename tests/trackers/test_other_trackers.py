@@ -7,7 +7,7 @@ import pytest
 from tests.trackers.conftest import same_training
 from tests.trackers.one_run import one_run
 
-from krona.jobs.processes import Interrupted
+from krona.jobs.interrupts import Interrupted
 from krona.runs.result import read_result
 
 

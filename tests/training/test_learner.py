@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder, summed_loss
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import EpochOrder, mixed_seed
 from krona.training.learner import Learner, micro_batches

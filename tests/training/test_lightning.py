@@ -12,9 +12,9 @@ import torch
 from krona.config import check
 from krona.config.overrides import normalised
 from krona.config.settings import Scheduler
+from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, identify
 from krona.jobs.preflight import require
-from krona.jobs.processes import Interrupted
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.training.files import WholeCheckpoints

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from krona import surgery
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.runs.result import read_result
 from krona.training.notebook import module_and_loaders

@@ -9,9 +9,9 @@ from rich.console import Console
 
 from krona.config import check
 from krona.config.settings import Optimizer
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.job import JobSpec
+from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
-from krona.paths import PROJECT
 from krona.training.schedule import count_warmup_steps, schedule_notes
 from one_job import config, typed
 
@@ -52,7 +52,7 @@ def said(values: dict[str, Any], outputs: Path, **console: Any) -> str:
     quiet_libraries()
     out = io.StringIO()
     screen = Console(file=out, **console)
-    run_job(values, notes=[], outputs=outputs, project=PROJECT, console=screen, multirun=False)
+    run_job(JobSpec(config=values, outputs=outputs), screen)
     return out.getvalue()
 
 

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from safetensors import safe_open
 
-from krona.jobs.processes import Interrupted, interrupt
+from krona.jobs.interrupts import Interrupted, interrupt
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from krona.runs import claim as ownership
@@ -170,7 +170,7 @@ def test_overwrite_runs_it_anew(values: dict[str, Any], done: Path, tmp_path: Pa
     for name in FILES:
         (folder / name).write_text("{") if name == "result.json" else (folder / name).write_text("from before")
     (folder / "tracked.jsonl").write_text("from before")  # the run before had a tracker
-    with pytest.raises(KronaError, match=r"is not a result.*overwrite=true runs it anew"):
+    with pytest.raises(KronaError, match=r"is not a result.*overwrite=true"):
         run(values, tmp_path)
     job, _ = run({**values, "overwrite": True}, tmp_path)
     assert job.state == "done"
@@ -257,7 +257,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
     assert job.state == "done"
     assert "last.ckpt is damaged (" in said
     assert "weights_only" not in said
-    assert "set aside as last.ckpt.damaged: the run begins anew" in said
+    assert "was renamed to last.ckpt.damaged" in said
     assert (job.folder / "last.ckpt.damaged").read_bytes() == wrong
     assert (job.folder / "adapter.safetensors").read_bytes() == (done / "adapter.safetensors").read_bytes()
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
@@ -337,7 +337,8 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
     lost: str, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from krona.jobs import run_job
-    from krona.jobs.processes import quiet_libraries
+    from krona.jobs.job import JobSpec
+    from krona.jobs.library_warnings import quiet_libraries
 
     def full(*given: Any) -> Path:
         raise KronaError("no space left")
@@ -354,9 +355,9 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
     console = Console(file=said, width=300)
     quiet_libraries()
     with pytest.raises(Interrupted) as caught:
-        run_job.run_job(values, notes=[], outputs=tmp_path, project=PROJECT, console=console, multirun=True)
+        run_job.run_job(JobSpec(config=values, outputs=tmp_path, multirun=True), console)
     assert caught.value.args == (signal.SIGINT,)
-    assert "its interrupt is not recorded" in said.getvalue()
+    assert "the interrupt could not be recorded" in said.getvalue()
     assert {"claim": "taken over by process 7", "disk": "no space left"}[lost] in said.getvalue()
 
 

@@ -19,7 +19,7 @@ from krona.config.compose import help_text
 from krona.config.hydra_folders import refuse_rerun
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import explain, normalised
-from krona.jobs.processes import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
+from krona.jobs.interrupts import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
 from krona.messages import KronaError
 from krona.paths import allow_own, hide_working_directory
 from krona.screen import as_typed

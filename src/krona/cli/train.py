@@ -14,9 +14,9 @@ from rich.console import Console
 from krona.cli import launch
 from krona.config.compose import compose_job, expand, hydra_session, job_from
 from krona.config.hydra_folders import outputs_of, record
-from krona.jobs.processes import quiet_libraries
+from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
-from krona.paths import CONF, OUTPUTS, PROJECT
+from krona.paths import CONF, OUTPUTS
 from krona.screen import inert, say
 
 if TYPE_CHECKING:  # torch, which --help does without
@@ -55,22 +55,22 @@ def job(cfg: DictConfig) -> "Job":
 
 
 def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
+    from krona.jobs.job import JobSpec
     from krona.jobs.run_job import run_job
     from krona.sweeps import ledger
 
     ledger.require_outputs()
     run, outputs = job_from(cfg), outputs_of(HydraConfig.get(), multirun=multirun)
     counted = ledger.progress() if multirun else None
-    return run_job(
-        run.config,
-        notes=run.notes,
+    spec = JobSpec(
+        config=run.config,
         outputs=outputs,
-        project=PROJECT,
-        console=console,
+        notes=run.notes,
         multirun=multirun,
         position="" if counted is None else f"{counted.started + 1}/{counted.total}",
         record=record(run),
     )
+    return run_job(spec, console)
 
 
 def _failed(overrides: Sequence[str], error: str) -> "Job":

@@ -1,10 +1,10 @@
-"""A job: its specification, its outcome, and the claim on its run's folder.
+"""A job: the specification of a run, its outcome, and the claim on its folder.
 
 A finished run is shown and not run again; an interrupted one resumes. A run is claimed before it starts.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from krona.config.settings import Run
 from krona.files import Write, write_whole
 from krona.jobs.preflight import require
 from krona.messages import KronaError
-from krona.runs import claim
+from krona.paths import PROJECT
+from krona.runs.claim import Claim, describe
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import code_version
 from krona.runs.result import Result
@@ -36,7 +37,11 @@ WORDS: dict[Outcome, str] = {  # on the screen
 
 @dataclass
 class Job:
-    """The outcome of a job."""
+    """The outcome of a job.
+
+    Args:
+        overrides: in a multirun, the job's values on the sweep's axes.
+    """
 
     run_id: str
     state: Outcome
@@ -44,20 +49,29 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()  # of a multirun's job: its values on the sweep's axes
+    overrides: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """A job's config, composed from the user's own command, and its places, as plain values."""
+    """The specification of a job, as plain values that can be passed to another process.
+
+    Args:
+        config: composed from the user's own command.
+        notes: messages for result.json.
+        outputs: the folder of all runs.
+        project: the folder whose code version is recorded.
+        position: in a multirun, such as ``3/12``.
+        record: contents of the files in the run's ``.hydra/``, by name.
+    """
 
     config: Mapping[str, Any]
-    notes: list[str]
     outputs: Path
-    project: Path
-    multirun: bool
-    position: str = ""  # in a multirun: 3/12
-    record: Mapping[str, str] = field(default_factory=dict)  # the files of the run's .hydra/
+    notes: list[str] = field(default_factory=list)
+    project: Path = PROJECT
+    multirun: bool = False
+    position: str = ""
+    record: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> Run:
@@ -76,7 +90,7 @@ class JobSpec:
         return RunFolder(self.folder)
 
     def write_record(self, write: Write = write_whole) -> None:
-        """Write ``.hydra/``; a resumed run keeps what it began with."""
+        """Write ``.hydra/``. A resumed run keeps the files of its first start."""
         for name, text in self.record.items():
             if not (file := self.run.record / name).exists():
                 file.parent.mkdir(exist_ok=True)
@@ -84,7 +98,7 @@ class JobSpec:
 
 
 def identify(settings: Run) -> str:
-    """The run's id, from its config and the content of its data, its backbone and its start."""
+    """Return the run's id, from its config and the content of its data, its backbone and its initial adapter."""
     data, config = settings.data, dict(settings.config)
     if settings.init_from is not None:
         config["init_from"] = start.fingerprint(settings.init_from)
@@ -98,43 +112,55 @@ def identify(settings: Run) -> str:
 
 
 @contextmanager
-def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[claim.Claim | Job]:
-    """The claim on a run's folder, or the outcome if nothing is to run. Tells the other ranks whether to start."""
-    held, outcome = None, None
-    try:
+def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
+    """Claim a run's folder on the first rank, and tell the other ranks whether to start.
+
+    Yields the claim, which is None on the other ranks, or the outcome if there is nothing to run.
+    """
+    if not ranks.first:
+        starts = ranks.gather(False)[0]
+        yield None if starts else Job(spec.run_id, "skipped", spec.folder)
+        return
+    with ExitStack() as cleanup:
         try:
-            outcome = known_outcome(spec)
-            if outcome is not None and outcome.state == "skipped":
-                with suppress(KronaError, OSError):  # a folder that can't be written to is left as it is
-                    spec.run.clean(done=True)
-            if outcome is None:
-                require(spec.settings)
-                held = spec.run.claim()
-                outcome = _claimed_by_other(spec) if held is None else known_outcome(spec)  # it may just have finished
-            if held is not None and outcome is None:
-                _prepare(spec, held)
-        finally:
-            ranks.gather(held is not None and outcome is None)
-        if outcome is not None:
-            yield outcome
-        elif held is not None:
-            yield held
-    except OSError as error:
-        raise KronaError(
-            f"{spec.folder}: {error.strerror or error}; once that is fixed, the same command resumes the run"
-        ) from error
-    finally:
-        if held is not None:
-            held.release()
+            found: Claim | Job | None = None
+            try:
+                found = _claim(spec, cleanup)
+            finally:
+                ranks.gather(isinstance(found, Claim))
+            yield found
+        except OSError as error:
+            raise KronaError(
+                f"{spec.folder}: {error.strerror or error}. After that is repaired, the same command resumes the run."
+            ) from error
+
+
+def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
+    outcome = known_outcome(spec)
+    if outcome is not None:
+        if outcome.state == "skipped":
+            with suppress(KronaError, OSError):  # the folder may be read-only
+                spec.run.clean(done=True)
+        return outcome
+    require(spec.settings)
+    claim = spec.run.claim()
+    if claim is None:
+        error = f"{spec.run_id} is being run by {describe(spec.run.owner() or {})}"
+        return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
+    cleanup.callback(claim.release)
+    if (outcome := known_outcome(spec)) is not None:  # another process finished it meanwhile
+        return outcome
+    _prepare(spec, claim)
+    return claim
 
 
 def known_outcome(spec: JobSpec) -> Job | None:
-    """The outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
+    """Return the outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
     if spec.settings.overwrite:
         return None
     state, result, error = spec.run.state(owned=False)
     if state == "failed" and result is None:
-        raise KronaError(f"{error}. Remove the file, or overwrite=true runs it anew")
+        raise KronaError(f"{error}. Remove the file, or use overwrite=true to run it again.")
     if state == "done" and result is not None:
         return Job(spec.run_id, "skipped", spec.folder, result, messages=_done_messages(result, spec))
     if state == "failed" and spec.multirun and spec.settings.retry != "failed":
@@ -144,30 +170,26 @@ def known_outcome(spec: JobSpec) -> Job | None:
 
 def _done_messages(result: Result, spec: JobSpec) -> list[str]:
     finished = str(result.provenance.get("finished", "?")).replace("T", " ").replace("+00:00", " UTC")
-    messages = [f"done already ({finished}); overwrite=true runs it anew"]
-    messages += spec.run.damages(result)
+    messages = [f"done already ({finished}); overwrite=true runs it again"]
+    messages += spec.run.find_damage(result)
     code, then = code_version(spec.project)["git_code"], result.provenance.get("git_code")
     if code is not None and code != then:
         messages.append(f"the code has changed since: {str(then)[:8]} then, {code[:8]} now")
     return messages
 
 
-def _claimed_by_other(spec: JobSpec) -> Job:
-    error = f"{spec.run_id} is being run by {claim.describe(spec.run.owner() or {})}"
-    return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
-
-
-def _prepare(spec: JobSpec, held: claim.Claim) -> None:
-    """Remove a claimed run's earlier files unless the run resumes from them. Set a damaged checkpoint aside."""
+def _prepare(spec: JobSpec, claim: Claim) -> None:
+    """Remove a claimed run's earlier files unless the run resumes from them. Rename a damaged checkpoint."""
     run = spec.run
     if spec.settings.overwrite or run.state(owned=False)[0] != "interrupted":
-        run.begin_anew(held)
+        run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return
-    from krona.training.files import damage_of  # Lightning: not before something runs
+    from krona.training.files import damage_of  # Lightning: slow to import
 
     if (damage := damage_of(run.checkpoint)) is not None:
-        aside = held.set_aside(run.checkpoint)
+        aside = claim.set_aside(run.checkpoint)
         spec.notes.append(
-            f"{run.checkpoint.name} is damaged ({damage}) and set aside as {aside.name}: the run begins anew"
+            f"{run.checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "
+            "beginning."
         )

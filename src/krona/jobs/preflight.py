@@ -1,8 +1,9 @@
 """Checks before a run claims its folder: data files, the backbone, devices, factor shapes.
 
-A mistake leaves nothing behind, and all that can't be had without a network is reported in one message within seconds.
+They take seconds, write nothing, and report all problems in one message.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,32 +17,39 @@ from krona.training.machine import cpu_count
 from krona.training.ranks import num_processes
 
 LOADERS_PER_CORE = 8
-WAYS_OUT = (
-    "Ways out: profile=demo (sample data and a small backbone, nothing is downloaded), "
+OFFLINE_ADVICE = (
+    "Use profile=demo (sample data and a small backbone, nothing is downloaded), "
     "backbone=local backbone.path=FOLDER (a model on disk), data=tsv data.path=FOLDER (GLUE's own files), "
     f"or {hub.MIRROR}"
 )
 
 
 def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], list[str]]:
-    """Raise `KronaError` with one line for each thing that is missing or does not fit.
+    """Check a run's settings against this machine, its files and its backbone.
 
-    ``from_hub=False`` skips what only the Hub can give. Returns what `insert_method` will: the branch's arguments and
-    notes on them; nothing if the backbone's shape is on the Hub.
+    Args:
+        from_hub: also check files that must be downloaded.
+
+    Returns:
+        The branch's arguments and notes, as `insert_method` returns them; empty if the backbone's config must be
+        downloaded.
+
+    Raises:
+        KronaError: with one line for each problem.
     """
-    problems = []
-    checks = [
-        _data,
-        _backbone,
-        _start,
-        _device,
-        _loaders,
-        _frozen,
-        _forgetting,
-        _optimizer,
-        _lightning,
-        *((_hub,) if from_hub else ()),
+    checks: list[Callable[[Run], None]] = [
+        lambda run: require_files(run.task, kind=run.data.kind, path=run.data.path),
+        lambda run: source.require_folders(run.backbone),
+        _check_start,
+        _check_devices,
+        _check_loaders,
+        _check_freezing,
+        _check_held_out_text,
+        _check_optimizer,
+        _check_lightning,
+        *([_check_downloads] if from_hub else []),
     ]
+    problems = []
     for check in checks:
         try:
             check(settings)
@@ -49,71 +57,76 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
             problems.append(str(error))
     if problems:
         raise KronaError("\n".join(problems))
-    return _fit(settings)
+    return _insert_without_weights(settings)
 
 
-def _data(settings: Run) -> None:
-    require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
-
-
-def _backbone(settings: Run) -> None:
-    source.require_folders(settings.backbone)
-
-
-def _start(settings: Run) -> None:
+def _check_start(settings: Run) -> None:
     if settings.init_from is not None:
         from krona.adapters.start import require as require_start  # torch
 
         require_start(settings.init_from, settings.method.branch)
 
 
-def _hub(settings: Run) -> None:
-    task, data, backbone = settings.task, settings.data, settings.backbone
-    from_hub = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
-    if not from_hub and not source.needs_hub(backbone):
-        return
-    why = hub.unreachable()
-    if why is None:
-        return
-    lacking = []
-    if from_hub and not hub.is_cached(str(data.name), str(task.hub_name), data.revision):
-        lacking.append(f"the data set {data.name} ({task.hub_name})")
-    if source.needs_hub(backbone) and not hub.model_is_cached(backbone.name):
-        lacking.append(f"the backbone {backbone.name}")
-    if lacking:
-        raise KronaError(
-            f"{' and '.join(lacking)} can't be had: not in the local cache, and the Hub ({hub.endpoint()}) can't be "
-            f"reached: {why}. {WAYS_OUT}"
-        )
-
-
-def _device(settings: Run) -> None:
-    kind, count = devices_here(settings.trainer)
+def _check_devices(settings: Run) -> None:
+    kind, count = count_devices(settings.trainer)
     wanted, processes = devices_wanted(settings.trainer), num_processes()
-    if wanted > count and processes == 1:  # srun may show each of its processes its own device only
-        what = "core" if kind == "cpu" else f"{kind} device"
+    if wanted > count and processes == 1:  # srun may show each process its own device only
+        noun = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
-            f"trainer.devices={wanted}: this machine has {amount(count, what)}; trainer.devices={count} takes all"
+            f"trainer.devices={wanted}: this machine has {amount(count, noun)}. Use trainer.devices={count} at most."
         )
-    share, left = divmod(settings.batch_size, devices := max(wanted, processes))
-    if left:
-        near = [f"{n * devices}" for n in (share, share + 1) if n]
+    devices = max(wanted, processes)
+    share, remainder = divmod(settings.batch_size, devices)
+    if remainder:
+        near = [f"{number * devices}" for number in (share, share + 1) if number]
         raise KronaError(
-            f"batch_size={settings.batch_size}: not divisible by {devices} devices; batch_size={' or '.join(near)} is"
+            f"batch_size={settings.batch_size} is not divisible by {devices} devices. "
+            f"Use batch_size={' or '.join(near)}."
         )
+    if settings.trainer.strategy == "fsdp" and devices == 1:
+        raise KronaError("trainer.strategy=fsdp: sharding needs at least two devices. Use trainer.devices=2 or more.")
 
 
-def _loaders(settings: Run) -> None:
+def _check_loaders(settings: Run) -> None:
     number, cores = settings.trainer.num_workers, cpu_count()
     if number > (most := LOADERS_PER_CORE * cores):
         raise KronaError(
-            f"trainer.num_workers={number}: each is a process, and this machine has {amount(cores, 'core')}; at most "
-            f"{most}; rows as short as these need 0"
+            f"trainer.num_workers={number}: each worker is a process, and this machine has {amount(cores, 'core')}. "
+            f"The limit is {most}; short rows need 0."
         )
 
 
-def _optimizer(settings: Run) -> None:
-    """Build the optimiser: some refuse a number by an error of their own."""
+def _check_freezing(settings: Run) -> None:
+    trainer, method = settings.trainer, settings.method
+    if not method.placement.get("train_backbone"):
+        return
+    if trainer.precision == "bf16-frozen":
+        raise KronaError(
+            f"trainer.precision=bf16-frozen: {method.name} freezes nothing, and trained weights are kept in fp32. Use "
+            "trainer.precision=bf16-mixed."
+        )
+    if trainer.strategy == "fsdp":
+        raise KronaError(
+            f"trainer.strategy=fsdp: {method.name} freezes nothing, and only frozen weights are sharded. Use "
+            "trainer.strategy=ddp."
+        )
+
+
+def _check_held_out_text(settings: Run) -> None:
+    text = settings.trainer.measure_forgetting
+    if text and settings.trainer.strategy == "fsdp":
+        raise KronaError(
+            "trainer.measure_forgetting needs the whole backbone on each device. Use trainer.strategy=ddp, or "
+            "trainer.measure_forgetting=false."
+        )
+    if isinstance(text, str):
+        from krona.backbones.held_out import require_file  # torch
+
+        require_file(Path(text))
+
+
+def _check_optimizer(settings: Run) -> None:
+    """Build the optimizer, because some optimizers refuse a value by an error of their own."""
     import torch
 
     try:
@@ -122,8 +135,8 @@ def _optimizer(settings: Run) -> None:
         raise KronaError(f"{settings.optimizer.target} refuses its arguments (optimizer.…): {error}") from error
 
 
-def _lightning(settings: Run) -> None:
-    """Build what Lightning's users bring along: a wrong argument is found before anything starts."""
+def _check_lightning(settings: Run) -> None:
+    """Build the user's callbacks and scheduler, to find a wrong argument before anything starts."""
     if settings.callbacks:
         from krona.training.callbacks import build_callbacks  # Lightning
 
@@ -138,68 +151,51 @@ def _lightning(settings: Run) -> None:
         build_schedule(optimizer, warmup, 1000, scheduler=settings.scheduler)
 
 
-def _frozen(settings: Run) -> None:
-    if settings.trainer.precision == "bf16-frozen" and settings.method.placement.get("train_backbone"):
+def _check_downloads(settings: Run) -> None:
+    task, data, backbone = settings.task, settings.data, settings.backbone
+    needs_model = source.needs_hub(backbone)
+    needs_data = task.kind == "glue" and data.kind == "hub" and data.name is not None and task.hub_name is not None
+    if not (needs_data or needs_model) or (reason := hub.unreachable()) is None:
+        return
+    missing = []
+    if needs_data and not hub.is_cached(str(data.name), str(task.hub_name), data.revision):
+        missing.append(f"the data set {data.name} ({task.hub_name})")
+    if needs_model and not hub.model_is_cached(backbone.name):
+        missing.append(f"the backbone {backbone.name}")
+    if missing:
         raise KronaError(
-            f"trainer.precision=bf16-frozen: {settings.method.name} freezes nothing, and what trains is kept in fp32: "
-            "trainer.precision=bf16-mixed"
+            f"Not found in the local cache: {' and '.join(missing)}. The Hub ({hub.endpoint()}) could not be reached: "
+            f"{reason}. {OFFLINE_ADVICE}"
         )
-    if settings.trainer.strategy == "fsdp":
-        _sharding(settings)
-
-
-def _sharding(settings: Run) -> None:
-    if settings.method.placement.get("train_backbone"):
-        raise KronaError(
-            f"trainer.strategy=fsdp: {settings.method.name} freezes nothing, and only what is frozen is sharded: "
-            "trainer.strategy=ddp"
-        )
-    if max(devices_wanted(settings.trainer), num_processes()) == 1:
-        raise KronaError("trainer.strategy=fsdp: sharding needs trainer.devices=2 or more")
-
-
-def _forgetting(settings: Run) -> None:
-    text = settings.trainer.measure_forgetting
-    if text and settings.trainer.strategy == "fsdp":
-        raise KronaError(
-            "trainer.measure_forgetting needs the whole backbone on each device: trainer.strategy=ddp, or leave it at "
-            "false"
-        )
-    if isinstance(text, str):
-        from krona.backbones.held_out import require_file  # torch
-
-        require_file(Path(text))
 
 
 def devices_wanted(trainer: Trainer) -> int:
-    """How many devices of a node a run uses."""
+    """Return how many devices of a node a run uses."""
     if trainer.devices != "auto":
         return trainer.devices
-    kind, count = devices_here(trainer)
+    kind, count = count_devices(trainer)
     return 1 if kind == "cpu" else count
 
 
-def devices_here(trainer: Trainer) -> tuple[str, int]:
-    """The kind of device that a run uses, and how many this machine has: for a CPU, its cores."""
+def count_devices(trainer: Trainer) -> tuple[str, int]:
+    """Return the kind of device that a run uses, and how many this machine has: for a CPU, its cores."""
     import torch
 
     mps = int(torch.backends.mps.is_available())
-    here = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
-    if trainer.accelerator in ("auto", "gpu"):
-        kind = next((name for name in ("cuda", "mps") if here[name]), "cpu" if trainer.accelerator == "auto" else "gpu")
-    else:
-        kind = trainer.accelerator
-    count = here.get(kind, 0)
-    if count == 0:
+    counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
+    kind: str = trainer.accelerator
+    if kind in ("auto", "gpu"):
+        kind = next((name for name in ("cuda", "mps") if counts[name]), "cpu" if kind == "auto" else "gpu")
+    if not (count := counts.get(kind, 0)):
+        available = ", ".join(name for name, number in counts.items() if number)
         raise KronaError(
-            f"trainer.accelerator={trainer.accelerator}: this machine has no such device; it has "
-            f"{', '.join(name for name, number in here.items() if number)}"
+            f"trainer.accelerator={trainer.accelerator}: this machine has no such device. It has {available}."
         )
     return kind, count
 
 
-def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method into the backbone without weights: reports factors and targets that don't fit."""
+def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
+    """Insert the method into the backbone on the meta device, which reports factors and targets that do not fit."""
     if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load
@@ -210,10 +206,10 @@ def _fit(settings: Run) -> tuple[dict[str, Any], list[str]]:
     model = load.meta_model(settings.backbone, settings.task)
     if settings.trainer.measure_forgetting:
         objective_of(find_family(model.config, settings.backbone.name))
-    room = max_positions(model.config)
-    if room is not None and settings.max_source_length > room:
+    positions = max_positions(model.config)
+    if positions is not None and settings.max_source_length > positions:
         raise KronaError(
-            f"max_source_length={settings.max_source_length}: the backbone {settings.backbone.name} has {room} "
-            "positions"
+            f"max_source_length={settings.max_source_length} exceeds the {positions} positions of the backbone "
+            f"{settings.backbone.name}."
         )
     return insert_method(model, settings.method, counterparts=settings.backbone.factor_shapes, reversible=False)

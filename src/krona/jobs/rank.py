@@ -10,22 +10,23 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from krona.jobs.interrupts import Interrupted, interrupt
 from krona.jobs.job import Job
-from krona.jobs.processes import Interrupted, interrupt, quiet_libraries
-from krona.jobs.run_job import run_spec
+from krona.jobs.library_warnings import quiet_libraries
+from krona.jobs.run_job import run_on_devices
 from krona.messages import KronaError
 from krona.training.ranks import my_rank
 
 
 def main() -> NoReturn:
     spec_file, outcome_file = map(Path, sys.argv[1:])
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     quiet_libraries()
     outcome: Job | BaseException
     try:
-        outcome = run_spec(pickle.loads(spec_file.read_bytes()), Console(soft_wrap=True))
+        outcome = run_on_devices(pickle.loads(spec_file.read_bytes()), Console(soft_wrap=True))
     except (KronaError, Interrupted) as error:
         outcome = error
     failed = not isinstance(outcome, Job) or outcome.state == "failed"
@@ -36,8 +37,8 @@ def main() -> NoReturn:
     sys.exit(int(failed))
 
 
-def end_with_parent() -> None:
-    """Kill this process when stdin ends: the parent holds the other end of the pipe and never writes."""
+def _end_with_parent() -> None:
+    """Kill this process at the end of stdin, a pipe to which the parent never writes."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,11 +1,13 @@
-"""One job: shown if it is done, resumed if it was interrupted; else claimed, run and recorded.
+"""Run one job, from its specification to the recorded result.
 
-With several devices, each rank calls this (`krona.training.ranks`): the first one claims, writes and prints.
+`run_job` checks whether the run is done, claims its folder, trains (`krona.training.run`) and records how it ended.
+With several devices, each rank executes the same function; the first one claims, writes and prints.
 """
 
 import signal
+import tempfile
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -14,10 +16,9 @@ import torch
 from rich.console import Console
 
 from krona.backbones import source
+from krona.jobs.interrupts import Interrupted, forget_signals, stop_if_interrupted
 from krona.jobs.job import Job, JobSpec, claimed, known_outcome
-from krona.jobs.preflight import devices_here, devices_wanted, require
-from krona.jobs.processes import Interrupted, begin_run, stop_if_interrupted
-from krona.jobs.rehearsal import rehearse
+from krona.jobs.preflight import count_devices, devices_wanted, require
 from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError, without_password
 from krona.runs.claim import Claim, ClaimLostError
@@ -30,120 +31,128 @@ from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 AfterEpoch = Callable[[Any], None]  # called with the learner
 
 
-def run_job(
-    config: Mapping[str, Any],
-    *,
-    notes: list[str],
-    outputs: Path,
-    project: Path,
-    console: Console,
-    multirun: bool,
-    position: str = "",
-    after_epoch: AfterEpoch | None = None,
-    record: Mapping[str, str] | None = None,
-) -> Job:
-    """Run a config, unless its run is done. A failure in the run is recorded in its result.json.
+def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+    """Run a job unless its run is done. A failure in the run is recorded in its result.json.
 
-    ``position``: in a multirun, 3/12. ``after_epoch`` may raise `Interrupted`, which stops the run. ``record``: the
-    files of the run's ``.hydra/``.
+    Args:
+        after_epoch: may raise `Interrupted`, which stops the run.
 
     Raises:
         KronaError: the config is wrong; nothing was started or written.
+        Interrupted: a signal came; the interrupt is recorded.
     """
-    spec = JobSpec(
-        config=config,
-        notes=notes,
-        outputs=outputs,
-        project=project,
-        multirun=multirun,
-        position=position,
-        record=dict(record or {}),
-    )
     if spec.settings.trainer.fast_dev_run:
-        return rehearse(spec, console, run_spec)
-    return run_spec(spec, console, after_epoch)
+        return _rehearse(spec, console)
+    return run_on_devices(spec, console, after_epoch)
 
 
-def run_spec(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
-    """Run a job in this process, in one process per device, or as a rank that was started for it."""
+def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
+    """Run a job in this process, as a rank of a group, or in one new process per device."""
     devices = devices_wanted(spec.settings.trainer)
     if num_processes() > 1:
-        with join_ranks(devices=devices, accelerator=devices_here(spec.settings.trainer)[0]) as ranks:
-            return _lead(spec, ranks, console, after_epoch) if ranks.first else _follow(spec, ranks)
+        with join_ranks(devices=devices, accelerator=count_devices(spec.settings.trainer)[0]) as ranks:
+            return _run_rank(spec, ranks, console, after_epoch)
     if devices == 1:
-        return _lead(spec, Ranks(), console, after_epoch)
+        return _run_rank(spec, Ranks(), console, after_epoch)
     if (known := known_outcome(spec)) is not None:
         return known
     require(spec.settings)
     if after_epoch is not None:
-        raise KronaError("a trial is pruned in the process that runs it: trainer.devices=1, and several --workers")
+        raise KronaError("a trial is pruned in the process that runs it. Use trainer.devices=1 and several --workers.")
     return run_by_ranks(spec, devices=devices)
 
 
-def _follow(spec: JobSpec, ranks: Ranks) -> Job:
-    """The part of a rank that is not the first: the same run, without output."""
-    if not ranks.gather(False)[0]:
-        return Job(spec.run_id, "skipped", spec.folder)
-    from krona.training.progress import Progress
-    from krona.training.run import run
-    from krona.training.tracking import tracking
+def _rehearse(spec: JobSpec, console: Console) -> Job:
+    """Run one epoch of a few batches without loggers, in a folder that is then removed (``trainer.fast_dev_run``)."""
+    if spec.multirun:
+        raise KronaError("trainer.fast_dev_run keeps no result, so a sweep cannot use it. Remove -m.")
+    trainer = dict(spec.config["trainer"])
+    trainer["max_epochs"] = min(1, trainer["max_epochs"])
+    with tempfile.TemporaryDirectory(prefix="krona-") as folder:
+        config = {**spec.config, "trainer": trainer, "logger": {}}
+        rehearsal = replace(spec, config=config, outputs=Path(folder))
+        job, log = run_on_devices(rehearsal, console), rehearsal.run.log
+        if job.state == "failed" and log.is_file() and "Traceback" in (text := log.read_text(encoding="utf-8")):
+            console.print(text[text.index("Traceback") :], highlight=False, markup=False)
+    if job.state == "done":
+        count = int(spec.settings.trainer.fast_dev_run)
+        batches = "one batch" if count == 1 else f"{count:,} batches"
+        say(console, f"  fast_dev_run: {batches} of each of train, dev and test succeeded. No files were kept.")
+    return replace(job, result=None)
 
-    settings, result = replace(spec.settings, trackers={}), _begun(spec)
-    progress = Progress(Console(quiet=True))
-    with tracking(settings, result, spec.folder, say=progress.say) as trackers:
-        run(settings, result, spec.folder, progress=progress, trackers=trackers, claim=None, ranks=ranks)
-    return Job(spec.run_id, "done", spec.folder, result)
 
-
-def _lead(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch | None) -> Job:
-    """The part of a single process or of the first rank."""
+def _run_rank(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterEpoch | None) -> Job:
     with claimed(spec, ranks) as claim:
-        if isinstance(claim, Job):  # nothing to run
+        if isinstance(claim, Job):
             return claim
+        if claim is None:  # not the first rank: the same run, without files and output
+            _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
+            return Job(spec.run_id, "done", spec.folder, result)
         with spec.run.log.open("a", encoding="utf-8") as log:
             return _run_claimed(spec, claim, ranks, console, log, after_epoch)
+
+
+def _train(
+    spec: JobSpec,
+    result: Result,
+    console: Console,
+    ranks: Ranks,
+    *,
+    claim: Claim | None = None,
+    log: TextIO | None = None,
+    after_epoch: AfterEpoch | None = None,
+) -> None:
+    from krona.training.progress import Progress
+    from krona.training.run import run  # transformers and Lightning: slow to import
+    from krona.training.tracking import tracking
+
+    settings = spec.settings if ranks.first else replace(spec.settings, trackers={})
+    progress = Progress(console, log, one_of_many=spec.multirun)
+    progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
+    try:
+        with tracking(settings, result, spec.folder, say=progress.say, after_epoch=after_epoch) as trackers:
+            run(
+                settings,
+                result,
+                spec.folder,
+                progress=progress,
+                trackers=trackers,
+                claim=claim,
+                ranks=ranks,
+                share=spec.multirun and ranks.size == 1,  # a rank's process runs one run only
+            )
+    finally:
+        progress.close()
 
 
 def _run_claimed(
     spec: JobSpec, claim: Claim, ranks: Ranks, console: Console, log: TextIO, after_epoch: AfterEpoch | None
 ) -> Job:
-    """Run it and record its end in result.json, whatever it is."""
-    from krona.training.progress import Progress
-    from krona.training.run import run  # transformers and Lightning: not before something runs
-    from krona.training.tracking import tracking
+    """Run a claimed run and record in result.json how it ended."""
 
     def epoch_ended(learner: Any) -> None:
         stop_if_interrupted()
         if after_epoch is not None:
             after_epoch(learner)
 
-    begin_run()
-    folder, settings, result = spec.folder, spec.settings, _begun(spec)
-    progress = Progress(console, log, one_of_many=spec.multirun)
-    progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
+    forget_signals()
+    folder, result = spec.folder, _new_result(spec)
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
-    if not spec.run.checkpoint.is_file():  # it begins anew, and so do the values that it tracks
+    if not spec.run.checkpoint.is_file():  # the run starts from the beginning, and so do its tracked values
         claim.remove(spec.run.tracked)
     try:
-        with tracking(settings, result, folder, say=progress.say, after_epoch=epoch_ended) as trackers:
-            run(
-                settings,
-                result,
-                folder,
-                progress=progress,
-                trackers=trackers,
-                claim=claim,
-                ranks=ranks,
-                share=spec.multirun and ranks.size == 1,  # a rank is there for one run only
-            )
+        _train(spec, result, console, ranks, claim=claim, log=log, after_epoch=epoch_ended)
     except ClaimLostError:
         raise
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
-        _record_interrupt(result, folder, claim, console)
-        # Lightning ends a run by a SystemExit where a SIGTERM came while Python could raise nothing
+        try:
+            _finish(result, folder, claim, "interrupted", None)
+        except Exception as error:  # the claim is lost, or the disk is full
+            say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
+        # Lightning ends a run by a SystemExit if a SIGTERM came while Python could not raise an exception
         raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
-    except RankLostError as error:  # not the run's fault: the same command resumes it
+    except RankLostError as error:  # not a fault of the run: the same command resumes it
         _finish(result, folder, claim, "interrupted", str(error))
         return Job(spec.run_id, "failed", folder, result, str(error))
     except Exception as error:
@@ -153,12 +162,10 @@ def _run_claimed(
         if not isinstance(error, KronaError):
             message += f" (the trace is in {spec.run.log})"
         return Job(spec.run_id, "failed", folder, result, message)
-    finally:
-        progress.close()
     return Job(spec.run_id, "done", folder, result)
 
 
-def _begun(spec: JobSpec) -> Result:
+def _new_result(spec: JobSpec) -> Result:
     settings = spec.settings
     return Result(
         run_id=spec.run_id,
@@ -183,15 +190,8 @@ def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: s
     write_result(folder, result, claim.write)
 
 
-def _record_interrupt(result: Result, folder: Path, claim: Claim, console: Console) -> None:
-    """Record an interrupt; if the claim is lost or the disk full, say so and stop all the same."""
-    try:
-        _finish(result, folder, claim, "interrupted", None)
-    except Exception as error:
-        say(console, f"{result.run_id}: its interrupt is not recorded: {format_error(error)}")
-
-
 def format_error(error: Exception) -> str:
+    """Return an error in one line: a `KronaError`'s message, or the type and the first line of another."""
     if isinstance(error, KronaError):
         return str(error)
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

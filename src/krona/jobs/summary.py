@@ -18,45 +18,40 @@ HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data
 
 
 def run_summary(job: Job, console: Console) -> None:
-    """Score, parameters, time, memory and files of one run."""
+    """Print score, parameters, time, memory and files of one run."""
     result = job.result
     if result is None or result.dev is None:
         return
+    head = f" and a head of {result.head_params:,}" if result.head_params else ""
     lines = [
         f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
+        *degenerate.lines(result),
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
-        f"({result.trainable_percent:.4g} %)"
-        + (f" and a head of {result.head_params:,}" if result.head_params else ""),
+        f"({result.trainable_percent:.4g} %){head}",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
         f"{rate(result.times['examples_per_s'])}), peak memory {result.peak_memory['host'] / 2**20:,.0f} MiB",
     ]
-    lines[1:1] = degenerate.lines(result)
     for line in lines:
         say(console, f"  {line}")
-    there = outputs_option(job)
+    sweep, outputs = result.config.get("sweep"), outputs_option(job)
+    chosen = f"--sweep {sweep}" if sweep else f"--where task={result.task}"
     lines = [
         str(RunFolder(job.folder).result),
-        as_typed(f"next: krona report {_which(result)}{there}"),
-        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{there}"),
+        as_typed(f"next: krona report {chosen}{outputs}"),
+        as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
-    for line in lines:  # whole, to be copied
+    for line in lines:  # not wrapped, to be copied
         console.print(inert(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
 
 
-def _which(result: Result) -> str:
-    """The sweep that the user named for the run, or the runs on the same task."""
-    sweep = result.config.get("sweep")
-    return f"--sweep {sweep}" if sweep else f"--where task={result.task}"
-
-
 def outputs_option(job: Job) -> str:
-    """`` --outputs FOLDER`` of a command that is to find a job's run; empty for outputs/."""
+    """Return `` --outputs FOLDER`` for a command that has to find a job's run; empty for outputs/."""
     folder = job.folder.parent
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
-    """The score with its bootstrap interval over the test set's examples."""
+    """Return the score with its bootstrap interval over the test set's examples."""
     from krona.metrics.statistics import bootstrap, interval_of
     from krona.runs.predictions import encoded, metrics_of
 
@@ -67,7 +62,7 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 
 
 def heading(result: Result) -> str:
-    """The data's name: GLUE only for GLUE's rows and pretrained weights."""
+    """Return the name of the data: GLUE only for GLUE's rows and pretrained weights."""
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
     if part := odd_part(result):
         kind = glue_form(part)

@@ -96,7 +96,7 @@ class RunFolder:
         """Return the SHA-256 of the adapter and the predictions, by name, where they are there."""
         return {file.name: _sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
 
-    def damages(self, result: Result) -> list[str]:
+    def find_damage(self, result: Result) -> list[str]:
         """Return what is missing or damaged of the files that a finished run wrote."""
         found = []
         for name, expected in (result.provenance.get(CHECKSUMS) or {}).items():
@@ -135,7 +135,7 @@ class RunFolder:
             held.release()
         return [path for path in found if not os.path.lexists(path)]
 
-    def begin_anew(self, held: claims.Claim) -> None:
+    def remove_attempt(self, held: claims.Claim) -> None:
         """Remove what earlier attempts wrote."""
         for name in (*names.WRITTEN, names.RECORD):
             held.remove(self.path / name)

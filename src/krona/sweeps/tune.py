@@ -16,11 +16,10 @@ from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden, jobs_of
 from krona.config.hydra_folders import record
 from krona.config.overrides import explained, normalised
-from krona.jobs.job import Job, identify
-from krona.jobs.processes import Interrupted
+from krona.jobs.interrupts import Interrupted
+from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
 from krona.messages import KronaError
-from krona.paths import PROJECT
 from krona.runs.run_id import canonical, flatten
 from krona.runs.studies import Axis, Study, Trial, no_best, read_study
 from krona.runs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
@@ -129,17 +128,9 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     tuning.say(f"trial {trial.number}: {' '.join(own)}")
     try:
         run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
-        trial.set_user_attr("run_id", identify(check.settings(run.config, own=True)))
-        job = run_job(
-            run.config,
-            notes=run.notes,
-            outputs=tuning.outputs,
-            project=PROJECT,
-            console=tuning.console,
-            multirun=False,
-            after_epoch=report,
-            record=record(run),
-        )
+        spec = JobSpec(config=run.config, outputs=tuning.outputs, notes=run.notes, record=record(run))
+        trial.set_user_attr("run_id", spec.run_id)
+        job = run_job(spec, tuning.console, report)
     except Interrupted:
         if not pruned:
             raise  # the trial stays unfinished: the next command repeats it

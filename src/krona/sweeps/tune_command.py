@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.processes import Child, children, end_with_parent, quiet_libraries
+from krona.jobs.interrupts import Child, children, end_with_parent
+from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError, amount
 from krona.paths import OUTPUTS, first_of, sweeps_folders
 from krona.runs.study import study_path

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from krona.jobs.processes import PARENT, children, exit_code
+from krona.jobs.interrupts import PARENT, children, exit_code
 from krona.messages import KronaError
 from krona.paths import program
 from krona.runs.folder import OPEN

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.jobs import processes
+from krona.jobs import interrupts
 
 TWO_JOBS = """
 import os
@@ -16,7 +16,7 @@ import sys
 import time
 from functools import partial
 
-from krona.jobs.processes import interrupt
+from krona.jobs.interrupts import interrupt
 from krona.sweeps.launchers.processes import run
 
 
@@ -43,10 +43,10 @@ def test_both_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
 
 def test_a_worker_whose_parent_ended_first_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
-    monkeypatch.setattr(processes.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
-    monkeypatch.setattr(processes.sys, "platform", "linux")
-    monkeypatch.setattr(processes.os, "kill", lambda pid, number: told.append((pid, number)))
-    processes.end_with_parent(os.getppid())
+    monkeypatch.setattr(interrupts.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
+    monkeypatch.setattr(interrupts.sys, "platform", "linux")
+    monkeypatch.setattr(interrupts.os, "kill", lambda pid, number: told.append((pid, number)))
+    interrupts.end_with_parent(os.getppid())
     assert told == []
-    processes.end_with_parent(os.getppid() + 1)
+    interrupts.end_with_parent(os.getppid() + 1)
     assert told == [(os.getpid(), 15)]

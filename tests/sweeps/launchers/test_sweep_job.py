@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import submitit
 
-from krona.jobs.processes import Interrupted, interrupt
+from krona.jobs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.sweep_job import Requeued
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.jobs.processes import children, exit_code
+from krona.jobs.interrupts import children, exit_code
 from krona.messages import KronaError
 
 CHILD = """
@@ -38,7 +38,7 @@ import signal
 import subprocess
 import sys
 
-from krona.jobs.processes import children, exit_code
+from krona.jobs.interrupts import children, exit_code
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
 folder, takes_s, number, child = sys.argv[1:]
