@@ -15,9 +15,9 @@ from rich.table import Table
 
 from benchmarks.settings import Row
 from krona.files import write_whole
+from krona.report.charts.chart import RowChart, ScoreRow
 from krona.report.charts.looks import SOFT, method_look
 from krona.report.charts.picture import picture
-from krona.report.charts.rows import RowChart, ScoreRow
 
 UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"
 REFERENCES = ("floor", "backbone", "peft")

@@ -253,14 +253,12 @@ def test_the_picture(tmp_path: Path) -> None:
     assert {place.kind for place in one.places} <= words
     assert {"singular value σ", "index of the singular value", "krona-rte"} <= words
     assert any("layer 0" in word for word in words), "the key of the colours"
-    for chart in tree.findall(f"{svg}svg[@class='chart']"):
-        width, height = (float(part) for part in chart.get("viewBox", "").split()[2:])
-        for path in (path for path in chart.iter(f"{svg}path") if not path.get("id")):
-            numbers = [float(part) for part in path.get("d", "").split() if part not in "MLz"]
-            assert all(
-                0 <= x < width + 0.01 and 0 <= y < height + 0.01
-                for x, y in zip(numbers[::2], numbers[1::2], strict=True)
-            )
+    width, height = (float(part) for part in tree.get("viewBox", "").split()[2:])
+    for path in (path for path in tree.iter(f"{svg}path") if not path.get("id")):
+        numbers = [float(part) for part in path.get("d", "").split() if part not in "MLz"]
+        assert all(
+            0 <= x < width + 0.01 and 0 <= y < height + 0.01 for x, y in zip(numbers[::2], numbers[1::2], strict=True)
+        )
     rank_one, _ = saved(tmp_path, "lora")
     assert ">layer</text>" in inspect_plot.render(inspect(rank_one))
     target = tmp_path / "a.svg"

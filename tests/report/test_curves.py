@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.curves import Point, best_of, curves_of
+from krona.report.curves import Point, curves_of, expect_best
 from report.generate import make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)
@@ -62,11 +62,11 @@ def test_a_rate_that_is_no_number_is_no_point(tmp_path):
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 
-def test_the_best_of_k_is_the_mean_over_all_draws():
+def test_the_expect_best_k_is_the_mean_over_all_draws():
     """Dodge et al. (2019) draw with repetition: all n^k draws, one by one."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
     points = [Point(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
-    for k, dev, test in best_of(points):
+    for k, dev, test in expect_best(points):
         draws = [max(draw, key=lambda i: scores[i]) for draw in itertools.product(range(3), repeat=k)]
         assert dev == pytest.approx(np.mean([scores[i] for i in draws]))
         assert test == pytest.approx(np.mean([tests[i] for i in draws]))
@@ -81,7 +81,7 @@ def test_subsets_of_each_seed_are_one_point(tmp_path):
 def test_the_charts_are_drawn(tmp_path):
     write_all(tmp_path, sweep_of_rates())
     picture = build_report(tmp_path, format="svg")
-    for words in ("3e−4", "Best of k of these rates", "expected test score", "Bars: over seeds (the range of two)."):
+    for words in ("0.0003", "Best of k of these rates", "expected test score", "Bars: over seeds (the range of two)."):
         assert words in picture
     assert picture.count("<title>LoRA</title>") == 3, "a line in three charts"
     assert "LoRA: " in build_report(tmp_path, format="html"), "a tooltip"

@@ -60,7 +60,7 @@ def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     assert [len(one.points) for one in history.series] == [10, 2]
     assert [point.y for point in history.front] == [50.0 + number for number in range(10)], "the best until then"
     assert history.series[1].points[1].text == "trial 11, pruned: 51.00"
-    assert rates.x.low < -4 < -1 < rates.x.high, "the exponents of the searched range"
+    assert (rates.x.scale, rates.x.low, rates.x.high) == ("log", 1e-4, 1e-1), "the searched range"
     assert [text for _, text in shapes.x.ticks] == SHAPES
     assert {point.x for point in shapes.series[0].points} == {0, 1, 2}
 

@@ -120,6 +120,13 @@ class Standing:
     on_front: bool
     probability: float | None
 
+    @property
+    def text(self) -> str:
+        """``70 % of draws``; of single seeds ``yes`` or ``no``."""
+        if self.probability is None:
+            return "yes" if self.on_front else "no"
+        return f"{100 * self.probability:.0f} % of draws"
+
 
 def standings(rows: Sequence[Sequence[StoredRun]], split: str, cost: str, *, seed: int = 0) -> list[Standing | None]:
     """Return for each row's runs of one column its standing by ``cost``; None where score or cost is not known.

@@ -73,8 +73,8 @@ def bar_words(curves: Curves) -> list[str]:
     return [f"Bars: over seeds ({'; of more: '.join(kinds)})."] if kinds else []
 
 
-def best_of(points: Sequence[Point]) -> list[tuple[int, float, float | None]]:
-    """For k of the line's trials drawn at random: k, the expected best dev score, and the expected test score of it.
+def expect_best(points: Sequence[Point]) -> list[tuple[int, float, float | None]]:
+    """Return for k of the line's trials drawn at random: k, the expected best dev score, and its expected test score.
 
     Dodge et al. (2019), Eq. 8: with n trials in ascending order the best of k is the i-th with probability
     (i/n)^k - ((i-1)/n)^k. Test is that of the trial which dev chooses; None where a trial has none.

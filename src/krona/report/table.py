@@ -11,6 +11,7 @@ from krona.runs.degenerate import Remark
 from krona.runs.studies import Study
 
 AVERAGE = "avg"
+SCORES = ("average", "task", "beside")  # kinds of columns that hold scores
 
 
 @dataclass
@@ -78,6 +79,10 @@ class Row:
     def name(self) -> str:
         return f"{self.label} ({self.differs})" if self.differs else self.label
 
+    def cell(self, column: str) -> Cell:
+        """Return the cell of a column; an empty one where the row has none."""
+        return self.cells.get(column, Cell())
+
     @property
     def method(self) -> str:
         """The method of the row's runs; the key of a row without runs."""
@@ -102,6 +107,12 @@ class Table:
     def scored_on(self, column: Column) -> str:
         """Which split a column's scores are of."""
         return "test" if column.kind == "beside" else self.split
+
+    def score_columns(self) -> list[Column]:
+        """Return the columns that charts show, the average first."""
+        known = {key for row in self.rows for key, cell in row.cells.items() if cell.value is not None}
+        columns = [column for column in self.columns if column.kind in SCORES and column.key in known]
+        return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
 
     def cell(self, row: str, column: str) -> Cell:
         return next(one for one in self.rows if one.key == row).cells[column]

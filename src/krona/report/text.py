@@ -61,7 +61,7 @@ def plain_label(label: str) -> str:
     return name + above.translate(small) + below.translate(small)
 
 
-def spread_words(ends: Interval) -> str:
+def format_range(ends: Interval) -> str:
     """Return ``74.10 to 76.00``."""
     return " to ".join(map(number, ends))
 

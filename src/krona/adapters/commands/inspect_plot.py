@@ -7,8 +7,7 @@ from pathlib import Path
 from krona.adapters.commands.inspect import Inspection, PlaceUpdate
 from krona.files import write_whole
 from krona.messages import KronaError, amount
-from krona.report.charts.axes import ChartAxis, log_axis, whole_axis
-from krona.report.charts.draw import Chart, Marks, Point, Series
+from krona.report.charts.chart import Axis, Chart, Marks, Point, Series
 from krona.report.charts.looks import Look, mix
 from krona.report.charts.picture import Part, picture
 from krona.runs.output_file import require_new
@@ -42,11 +41,11 @@ def render(one: Inspection) -> str:
     layers = sorted({place.layer or 0 for place in places})
     looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
     largest = max(value for place in places for value in _values(place))
-    values = [value for place in places for value in _values(place) if value >= largest / 10**DECADES]
+    axis = Axis("singular value σ", "log", low=largest / 10**DECADES)
     kinds: dict[str, list[PlaceUpdate]] = {}
     for place in places:
         kinds.setdefault(place.kind, []).append(place)
-    charts = [_chart(kind, found, looks, log_axis("singular value σ", values)) for kind, found in kinds.items()]
+    charts = [_chart(kind, found, looks, axis) for kind, found in kinds.items()]
     rows: list[Part] = [charts[i : i + COLUMNS] for i in range(0, len(charts), COLUMNS)]
     name = one.origin.run_id if one.origin is not None else str(one.file)
     ends = (layers[0], layers[len(layers) // 2], layers[-1])
@@ -54,7 +53,7 @@ def render(one: Inspection) -> str:
     return picture(title, [name, {f"layer {layer}": looks[layer] for layer in ends}, *rows])
 
 
-def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: ChartAxis) -> Chart:
+def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: Axis) -> Chart:
     """Return the chart of one kind of place; of updates with a single singular value, over the layers."""
     counts = [len(_values(place)) for place in places]
     by_layer = max(counts) == 1
@@ -66,11 +65,10 @@ def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], val
             Point((place.layer or 0) if by_layer else i + 1, found[i], text=f"{place.name}: σ{i + 1} = {found[i]:.3g}")
             for i in shown if found[i] > 0
         ]  # fmt: skip
-        points = [*itertools.takewhile(lambda point: not values.beyond(point.y), points)] or points[:1]
+        points = [*itertools.takewhile(lambda point: point.y >= (values.low or 0), points)] or points[:1]
         marks: Marks = "all" if len(found) <= DOTTED else "none"
         series.append(Series(place.name, looks[place.layer or 0], points, line=True, marks=marks))
-    xs = [point.x for one in series for point in one.points]
-    axis = whole_axis("layer" if by_layer else "index of the singular value", xs)
+    axis = Axis("layer" if by_layer else "index of the singular value", "whole")
     return Chart(kind, axis, values, series)
 
 

@@ -1,181 +1,155 @@
-"""Draw a chart of points and lines as an SVG element."""
+"""Draw a chart of points and lines, or of rows, with matplotlib."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
-from krona.report.charts.axes import ChartAxis, Interval
-from krona.report.charts.canvas import Canvas, canvas, to_svg
+from krona.report.charts.chart import Axis, Chart, Point, RowChart, Series, score_axis, short
 from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
+from krona.report.charts.svg import new_figure, to_svg, tooltip
 
-Marks = Literal["all", "last", "none"]
-LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 46  # margins around the axes
-LETTER = 6.6  # mean width of a letter of a label
-LABEL_OFFSETS = ((8, 6), (8, -14), (-8, 6), (-8, -14), (8, 20), (-8, 20))  # of a label from its point
-
-
-@dataclass(frozen=True)
-class Point:
-    """``ends``: an interval around ``y``; ``text``: the tooltip; ``label``: shown beside the point."""
-
-    x: float
-    y: float
-    ends: Interval | None = None
-    text: str = ""
-    label: str = ""
-    hollow: bool = False
+RING = Look("#c47a00", "#efb118")  # of the paper's numbers
+NAME_HEIGHT = 0.075  # of a name, as a share of the axis
+MOST_LETTERS = 60  # of horizontal ticks together
 
 
-@dataclass(frozen=True, eq=False)
-class Series:
-    """Points of one look.
-
-    line: join them; band: draw the intervals as an area. marks: at all points, large at the last and small at the
-    others, or none. named: write the name at the end of the line.
-    """
-
-    name: str
-    look: Look
-    points: Sequence[Point]
-    line: bool = False
-    band: bool = False
-    marks: Marks = "all"
-    named: bool = False
+def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
+    """Return the chart as an SVG element of ``width`` by ``height`` points."""
+    with new_figure(width, height) as figure:
+        draw_points(figure.subplots(), chart)
+        return to_svg(figure, chart.title)
 
 
-@dataclass(frozen=True)
-class Chart:
-    """``front``: points that are joined by steps, in ascending order of x."""
-
-    title: str
-    x: ChartAxis
-    y: ChartAxis
-    series: Sequence[Series]
-    detail: str = ""
-    front: Sequence[Point] = ()
-
-
-def draw(chart: Chart, *, width: float = 440, height: float = 280, heading: bool = False) -> str:
-    """Return the chart as an SVG element. `looks.dark_style` gives its colors on a dark page.
-
-    heading: write the title above the axes.
-    """
-    top = TOP + 18 * heading
-    names = [one.name for one in chart.series if one.named]
-    right = RIGHT + max((LETTER * len(name) + 12 for name in names), default=0)
-    longest = max((len(text) for _, text in chart.x.ticks), default=0)
-    slanted = len(chart.x.ticks) * longest * LETTER > width - LEFT - right
-    bottom = BOTTOM + (LETTER * longest * 0.75 - 6 if slanted else 0)
-    with canvas(width, height, (LEFT, right, top, bottom)) as on:
-        axes = on.axes
-        axes.set_xlim(chart.x.low, chart.x.high)
-        axes.set_ylim(chart.y.low, chart.y.high)
-        turned = {"rotation": 50, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-        axes.set_xticks(*_split(chart.x.ticks), **turned)
-        axes.set_yticks(*_split(chart.y.ticks))
-        axes.grid(axis="y", color=GRID.light, linewidth=0.9)
-        axes.set_axisbelow(True)
-        axes.set_xlabel(chart.x.label, labelpad=8)
-        axes.set_ylabel(chart.y.label)
-        axes.yaxis.set_label_coords(-44 / (width - LEFT - right), 0.5)
-        if heading:
-            room = int(width / LETTER)
-            shown = chart.title if len(chart.title) <= room else f"…{chart.title[1 - room :]}"
-            axes.annotate(shown, (0, height - bottom - 12), xycoords="axes points", color=INK.light)
-        _draw_front(on, chart)
-        bars = [one for one in chart.series if one.line and not one.band and any(point.ends for point in one.points)]
-        unit = (chart.x.high - chart.x.low) / (width - LEFT - right)
-        for series in chart.series:
-            shift = 3 * unit * (bars.index(series) - (len(bars) - 1) / 2) if series in bars else 0.0
-            _draw_series(on, chart, series, shift)
-        _draw_names(on, chart, height - top - bottom)
-        _draw_labels(on, chart, (width - LEFT - right, height - top - bottom))
-        return to_svg(on, chart.title)
-
-
-def _split(ticks: Sequence[tuple[float, str]]) -> tuple[list[float], list[str]]:
-    return [place for place, _ in ticks], [text for _, text in ticks]
-
-
-def _draw_front(on: Canvas, chart: Chart) -> None:
+def draw_points(axes: Any, chart: Chart) -> None:
+    """Draw a chart of points and lines."""
+    points = [point for series in chart.series for point in series.points]
+    _prepare(axes, grid="y")
     if len(chart.front) > 1:
-        xs, ys = [chart.x.place(one.x) for one in chart.front], [chart.y.clamp(one.y) for one in chart.front]
-        on.axes.step(xs, ys, where="post", color=SOFT.light, linewidth=1.1, linestyle=(0, (5, 3)), gid="front")
+        xs, ys = [one.x for one in chart.front], [one.y for one in chart.front]
+        axes.step(xs, ys, where="post", color=SOFT.light, linewidth=1.1, linestyle=(0, (5, 3)), gid="front")
+    bars = [one for one in chart.series if one.line and not one.band and any(point.ends for point in one.points)]
+    for series in chart.series:
+        shift = 3 * (bars.index(series) - (len(bars) - 1) / 2) if series in bars else 0
+        _draw_series(axes, series, chart.y.low, shift)
+    _set_axis(axes, "x", chart.x, [point.x for point in points])
+    _set_axis(axes, "y", chart.y, [point.y for point in points])
+    _draw_names(axes, [one for one in chart.series if one.named])
+    _draw_labels(axes, points)
 
 
-def _draw_series(on: Canvas, chart: Chart, series: Series, shift: float) -> None:
-    """Draw a series; shift: to the right, so that the intervals of several lines stand side by side."""
-    look, points = series.look, series.points
-    xs, ys = [chart.x.place(one.x) + shift for one in points], [chart.y.clamp(one.y) for one in points]
-    if series.band:
-        ends = [[chart.y.clamp(end) for end in one.ends or (one.y, one.y)] for one in points]
-        on.axes.fill_between(xs, *zip(*ends, strict=True), color=look.light, alpha=0.12, linewidth=0)
+def draw_rows(axes: Any, chart: RowChart) -> None:
+    """Draw a row for each score: its name, intervals over seeds and over test sets, and the number."""
+    _prepare(axes, grid="x")
+    axes.set_ylim(len(chart.rows) - 0.5, -0.5)
+    names = [f"{row.name} {row.detail}".strip() for row in chart.rows]
+    axes.set_yticks(range(len(names)), names, color=INK.light)
+    axes.set_xlabel(chart.label)
+    points = [Point(0, row.value, ends) for row in chart.rows for ends in (row.seeds, row.test)]
+    points += [Point(0, row.paper) for row in chart.rows if row.paper is not None]
+    axis = score_axis(chart.label, points)
+    axes.set_xlim(axis.low, axis.high)
+    beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    for place, row in enumerate(chart.rows):
+        color = row.look.light
+        for ends, at, thick, alpha in ((row.test, place + 0.22, 2.6, 0.4), (row.seeds, place, 3.6, 1.0)):
+            if ends is not None:
+                axes.hlines(at, *ends, color=color, linewidth=thick, alpha=alpha, gid="interval")
+        shown = Point(max(row.value, axis.low), place, text=f"{row.name}: {row.shown}")  # type: ignore[type-var]
+        _draw_mark(axes, shown, row.look, marker="<" if row.value < shown.x else row.look.mark)
+        if row.paper is not None:
+            ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}
+            _draw_mark(axes, Point(row.paper, place, text=f"the paper: {row.paper:.2f}"), RING, **ring)
+        weight = "bold" if row.bold else "normal"
+        axes.annotate(row.shown, (1, place), xycoords=("axes fraction", "data"), fontweight=weight,
+                      color=INK.light, **beside)  # fmt: skip
+
+
+def _prepare(axes: Any, *, grid: str) -> None:
+    axes.patch.set_visible(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0, pad=6)
+    axes.grid(axis=grid, color=GRID.light, linewidth=0.9)
+    axes.set_axisbelow(True)
+
+
+def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[float]) -> None:
+    """Set label, scale, ends and ticks of an axis for the values that are drawn on it."""
+    from matplotlib import ticker
+
+    one, low, high = getattr(axes, f"{side}axis"), axis.low, axis.high
+    one.set_label_text(axis.label)
+    one.labelpad = 7
+    if axis.scale == "log":
+        positive = [value for value in values if value > 0] or [1.0]
+        pad = max(1.15, (10 * min(positive) / max(positive)) ** 0.5)  # at least a decade
+        low, high = low or min(positive) / pad, high or max(positive) * pad
+        subs = (1, 2, 5) if high < 300 * low else (1,)
+        if min(values) > 0:
+            axes.set(**{f"{side}scale": "log"})
+            one.set_major_locator(ticker.LogLocator(subs=subs))
+        else:
+            getattr(axes, f"set_{side}scale")("symlog", linthresh=low, linscale=0.3)
+            one.set_major_locator(ticker.SymmetricalLogLocator(one.get_transform(), subs=subs))
+            low = -low / 2
+        one.set_minor_locator(ticker.NullLocator())
     else:
-        _draw_intervals(on, chart, series, xs)
+        one.set_major_locator(ticker.MaxNLocator(6, integer=axis.scale == "whole", steps=[1, 2, 2.5, 5, 10]))
+    one.set_major_formatter(lambda value, _: short(value))
+    if axis.ticks:
+        one.set_ticks([value for value, _ in axis.ticks], [text for _, text in axis.ticks])
+        length = sum(len(text) + 1 for _, text in axis.ticks)
+        one.set_tick_params(rotation=40 if side == "x" and length > MOST_LETTERS else 0)
+    axes.set(**{f"{side}lim": (low, high)})
+
+
+def _draw_series(axes: Any, series: Series, bottom: float | None, shift: float) -> None:
+    """Draw a series, its intervals moved to the right by ``shift`` points, so that those of several lines are seen."""
+    from matplotlib.transforms import ScaledTranslation
+
+    look, points = series.look, series.points
+    xs, ys = [one.x for one in points], [one.y for one in points]
     if series.line and len(points) > 1:
-        on.line(xs, ys, series.name, look)
-    if series.marks == "none":
-        return
-    size = 3 if series.marks == "last" else 7
-    for beyond, hollow in sorted({(chart.y.beyond(one.y), one.hollow) for one in points}):
-        group = [i for i, one in enumerate(points) if (chart.y.beyond(one.y), one.hollow) == (beyond, hollow)]
-        fill = {"markerfacecolor": PAPER.light} if hollow else {}
-        on.marks([(xs[i], ys[i]) for i in group], [points[i].text for i in group], look, markersize=size,
-                 marker={-1: "v", 0: look.mark, 1: "^"}[beyond], **fill)  # fmt: skip
-    if series.marks == "last":
-        on.marks([(xs[-1], ys[-1])], [points[-1].text], look)
-
-
-def _draw_intervals(on: Canvas, chart: Chart, series: Series, xs: Sequence[float]) -> None:
-    for x, point in zip(xs, series.points, strict=True):
-        if point.ends is None or chart.y.beyond(point.y):
-            continue
-        low, high = map(chart.y.clamp, point.ends)
-        on.axes.vlines(x, low, high, color=series.look.light, linewidth=1.4, alpha=0.65, gid="interval")
-        if chart.y.beyond(point.ends[0]) < 0:
-            on.arrow((x, low), "v", series.look)
-        if chart.y.beyond(point.ends[1]) > 0:
-            on.arrow((x, high), "^", series.look)
-
-
-def _draw_names(on: Canvas, chart: Chart, height: float) -> None:
-    """Write the names of lines behind their ends, moved so that none covers another."""
-    unit = (chart.y.high - chart.y.low) / height
-    ends = {one: chart.y.clamp(one.points[-1].y) for one in chart.series if one.named}
-    last = chart.y.low - 20 * unit
-    for series, y in sorted(ends.items(), key=lambda one: one[1]):
-        last = max(y, last + 15 * unit)
-        on.axes.annotate(
-            series.name, (chart.x.high, last), xytext=(8, 0), textcoords="offset points", va="center",
-            color=series.look.light, fontweight="bold", annotation_clip=False,
-        )  # fmt: skip
-
-
-def _draw_labels(on: Canvas, chart: Chart, size: tuple[float, float]) -> None:
-    """Write labels beside their points where they cover no point and no other label."""
-    across, up = size[0] / (chart.x.high - chart.x.low), size[1] / (chart.y.high - chart.y.low)
-    points = [point for one in chart.series for point in one.points]
-    spots = {
-        id(point): ((chart.x.place(point.x) - chart.x.low) * across, (chart.y.clamp(point.y) - chart.y.low) * up)
-        for point in points
-    }
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in spots.values()]
+        style = {"linewidth": 1.8, "linestyle": look.dash, "gid": tooltip(series.name)}
+        axes.plot(xs, ys, color=look.light, clip_on=False, **style)
+    if series.band:
+        ends = [one.ends or (one.y, one.y) for one in points]
+        axes.fill_between(xs, *zip(*ends, strict=True), color=look.light, alpha=0.12, linewidth=0)
+    moved = axes.transData + ScaledTranslation(shift / 72, 0, axes.figure.dpi_scale_trans)
     for point in points:
-        if not point.label:
-            continue
-        x, y = spots[id(point)]
-        width = LETTER * len(point.label)
-        for right, above in LABEL_OFFSETS:
-            left = x + right if right > 0 else x + right - width
-            box = (left, y + above - 2, left + width, y + above + 10)
-            if box[0] >= -LEFT / 2 and box[2] <= size[0] + RIGHT and not any(_overlap(box, one) for one in taken):
-                on.axes.annotate(
-                    point.label, (left, y + above), xycoords=("axes points"), color=INK.light, fontsize=11,
-                    annotation_clip=False,
-                )  # fmt: skip
-                taken.append(box)
-                break
+        far = bottom is not None and point.y < bottom
+        if point.ends and not series.band and not far:
+            place = {"transform": moved} if shift else {}
+            axes.vlines(point.x, *point.ends, color=look.light, linewidth=1.4, alpha=0.65, gid="interval", **place)
+        if series.marks != "none":
+            shown = replace(point, y=bottom) if far and bottom is not None else point
+            small = series.marks == "last" and point is not points[-1]
+            fill = {"markerfacecolor": PAPER.light} if point.hollow else {}
+            _draw_mark(axes, shown, look, marker="v" if far else look.mark, markersize=3 if small else 7, **fill)
 
 
-def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
+    options = {"markersize": 7, "markeredgewidth": 1.4, "clip_on": False, "zorder": 3, **style}
+    axes.plot([point.x], [point.y], linestyle="none", color=look.light, gid=tooltip(point.text), **options)
+
+
+def _draw_names(axes: Any, series: Sequence[Series]) -> None:
+    """Write the names of lines behind their ends, moved up so that none covers another."""
+    low, high = axes.get_ylim()
+    step = NAME_HEIGHT * (high - low)
+    last = low - step
+    beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+    for one in sorted(series, key=lambda one: one.points[-1].y):
+        last = max(one.points[-1].y, last + step)
+        axes.annotate(one.name, (1, last), xycoords=("axes fraction", "data"), color=one.look.light,
+                      fontweight="bold", **beside)  # fmt: skip
+
+
+def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
+    """Write labels beside their points, except where the last label is too near."""
+    low, high = axes.get_ylim()
+    last = high + (high - low)
+    for point in sorted((point for point in points if point.label), key=lambda point: -point.y):
+        if last - point.y > NAME_HEIGHT * (high - low):
+            axes.annotate(point.label, (point.x, point.y), xytext=(7, 5), textcoords="offset points",
+                          color=INK.light, fontsize=11, annotation_clip=False)  # fmt: skip
+            last = point.y

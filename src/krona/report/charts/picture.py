@@ -1,65 +1,68 @@
 """A picture: a title, sentences and charts below one another, as one SVG file."""
 
-import html
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-from krona.report.charts.draw import Chart, draw
+from krona.report.charts.chart import Chart, RowChart
+from krona.report.charts.draw import draw_points, draw_rows
 from krona.report.charts.looks import INK, PAPER, SOFT, Look, dark_style
-from krona.report.charts.rows import RowChart, draw_rows
+from krona.report.charts.svg import new_figure, to_svg
 
-WIDTH, MARGIN, GAP = 760, 20, 12
-LETTER = 6.7  # mean width of a letter of a sentence
+WIDTH = 760
+LETTERS = 105  # of a line of text
+LINE = 17  # height of a line of text
 Keys = dict[str, Look]
-Part = str | Keys | RowChart | Sequence[Chart]  # a sentence, a legend, or charts side by side
+Part = str | Keys | RowChart | Sequence[Chart]  # a sentence, a legend, a chart of rows, or charts side by side
 
 
 def picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
     """Return an SVG file. headings: write the titles of its charts."""
-    y = 26.0
-    drawn, looks = [_text(y, title, INK, "font-size:15px; font-weight:600")], list[Look]()
+    shown: list[Part] = [part for part in parts if part]
+    heights = [34.0, *map(_height, shown)]
+    with new_figure(WIDTH, sum(heights)) as figure:
+        figure.patch.set(facecolor=PAPER.light)
+        rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False, facecolor="none")[:, 0]
+        rows[0].text(0.02, 0.5, title, fontsize=15, fontweight="bold", color=INK.light, va="center")
+        for part, place in zip(shown, rows[1:], strict=True):
+            _draw(place, part, headings=headings)
+        return to_svg(figure, title, style=f"text{{font-family:system-ui,sans-serif}}{dark_style(_looks(shown))}")
+
+
+def _height(part: Part) -> float:
+    if isinstance(part, str):
+        return LINE * len(textwrap.wrap(part, LETTERS)) + 6.0
+    if isinstance(part, dict):
+        return LINE + 6.0
+    if isinstance(part, RowChart):
+        return 30.0 * len(part.rows) + 54
+    return 320.0 if len(part) == 1 else 240.0
+
+
+def _draw(place: Any, part: Part, *, headings: bool) -> None:
+    if isinstance(part, str):
+        lines = "\n".join(textwrap.wrap(part, LETTERS))
+        place.text(0.02, 0.5, lines, fontsize=12, color=SOFT.light, va="center")
+    elif isinstance(part, dict):
+        for i, (name, look) in enumerate(part.items()):
+            place.text(0.02 + 0.14 * i, 0.5, look.sign, color=look.light, va="center")
+            place.text(0.045 + 0.14 * i, 0.5, name, fontsize=12, color=SOFT.light, va="center")
+    elif isinstance(part, RowChart):
+        draw_rows(place.subplots(), part)
+    else:
+        for axes, chart in zip(place.subplots(1, len(part), squeeze=False)[0], part, strict=True):
+            draw_points(axes, chart)
+            if headings:
+                axes.set_title(chart.title, loc="left", fontsize=12, color=INK.light)
+
+
+def _looks(parts: Iterable[Part]) -> list[Look]:
+    found: list[Look] = []
     for part in parts:
-        if isinstance(part, str):
-            for line in textwrap.wrap(part, int((WIDTH - 2 * MARGIN) / LETTER)):
-                y += 18
-                drawn.append(_text(y, line, SOFT, "font-size:12.5px"))
-            y += 4
-        elif isinstance(part, dict):
-            y += 22
-            looks += part.values()
-            drawn.append(_legend(y, part))
+        if isinstance(part, dict):
+            found += part.values()
         elif isinstance(part, RowChart):
-            looks += [row.look for row in part.rows]
-            svg, height = draw_rows(part, width=WIDTH - 2 * GAP)
-            drawn.append(_placed(svg, GAP, y + 10, WIDTH - 2 * GAP, height))
-            y += height + 10
-        elif part:
-            height = 320.0 if len(part) == 1 else 220.0
-            width = (WIDTH - GAP) / len(part) - GAP
-            for i, chart in enumerate(part):
-                looks += [one.look for one in chart.series]
-                svg = draw(chart, width=width, height=height, heading=headings)
-                drawn.append(_placed(svg, GAP + i * (width + GAP), y + 10, width, height))
-            y += height + 10
-    back = f'<rect width="{WIDTH}" height="{y + 14:g}" rx="6" style="fill: {PAPER.light}"/>'
-    return (
-        f'<svg class="chart" xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="0 0 {WIDTH} {y + 14:g}" width="{WIDTH}" role="img" aria-label="{html.escape(title)}">'
-        f"<style>text{{font-family:system-ui,sans-serif}}{dark_style(looks)}</style>{back}{''.join(drawn)}</svg>\n"
-    )
-
-
-def _legend(y: float, keys: Keys) -> str:
-    spans = [
-        f'<tspan style="fill: {look.light}">{look.sign}</tspan> {html.escape(name)}' for name, look in keys.items()
-    ]
-    style = f"font-size:12px; white-space:pre; fill: {SOFT.light}"
-    return f'<text x="{MARGIN}" y="{y:g}" style="{style}">{"    ".join(spans)}</text>'
-
-
-def _placed(svg: str, x: float, y: float, width: float, height: float) -> str:
-    return svg.replace("<svg ", f'<svg x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" ', 1)
-
-
-def _text(y: float, value: str, look: Look, style: str) -> str:
-    return f'<text x="{MARGIN}" y="{y:g}" style="{style}; fill: {look.light}">{html.escape(value)}</text>'
+            found += [row.look for row in part.rows]
+        elif not isinstance(part, str):
+            found += [series.look for chart in part for series in chart.series]
+    return found

@@ -4,16 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from krona.report.charts.axes import ChartAxis, linear_axis, log_axis, score_axis, whole_axis
-from krona.report.charts.draw import Chart, Point, Series
+from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, Standing, standings
-from krona.report.curves import RATE, Curves, best_of
+from krona.report.curves import RATE, Curves, expect_best
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.text import number, plain_label, spread_words
+from krona.report.text import format_range, number, plain_label
 
 FIRST = ("params", "time", "memory")  # of the costs
-SCORES = ("average", "task", "beside")  # kinds of columns; the first of a table is what the page begins with
 SEVERAL = 1.2  # of a method's largest over its smallest size: less is one size, such as that of several shapes
 MOST_LINES = 12  # of the chart of epochs: the best rows
 
@@ -34,22 +32,15 @@ class Scored:
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
         """Return the row's score at ``x``; more: of the tooltip."""
         differs = f" ({self.row.differs})" if self.row.differs else ""
-        ends = f" ({spread_words(self.cell.over_seeds)})" if self.cell.over_seeds else ""
+        ends = f" ({format_range(self.cell.over_seeds)})" if self.cell.over_seeds else ""
         text = f"{self.name}{differs}: {number(self.score)}{ends}{more}"
         return Point(x, self.score, self.cell.over_seeds, text, label, hollow)
-
-
-def score_columns(table: Table) -> list[Column]:
-    """Return the columns that charts show, the average first."""
-    known = {key for row in table.rows for key, cell in row.cells.items() if cell.value is not None}
-    columns = [column for column in table.columns if column.kind in SCORES and column.key in known]
-    return sorted(columns, key=lambda column: SCORES.index(column.kind)) if table.section else []
 
 
 def scored_rows(table: Table, column: Column) -> list[Scored]:
     """Return the rows that have a score in the column."""
     looks = row_looks([row.method for row in table.rows])
-    cells = [row.cells.get(column.key, Cell()) for row in table.rows]
+    cells = [row.cell(column.key) for row in table.rows]
     found = zip(table.rows, cells, looks, strict=True)
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
@@ -72,28 +63,27 @@ def cost_chart(
     named: write the methods' names at the ends of their lines.
     """
     known = [(row, standing) for row, standing in zip(rows, each, strict=True) if standing]
-    lines = _lines_of_sizes(known) if cost == "params" else {}
-    points = {row: _standing_point(row, standing, cost, labelled=not lines) for row, standing in known}
+    lines = _group_by_size(known) if cost == "params" else {}
+    points = {row: _cost_point(row, standing, cost, labelled=not lines) for row, standing in known}
     series = [
         Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=named)
         for sized in lines.values()
     ]
     series += [Series(row.name, row.look, [points[row]]) for row, _ in known if row.row.label not in lines]
+    if lines:
+        return _against(cost, column, series)
     front = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
-    return _against(cost, column, series, detail="filled and joined: the Pareto front", front=() if lines else front)
+    return _against(cost, column, series, detail="filled and joined: the Pareto front", front=front)
 
 
-def _standing_point(row: Scored, standing: Standing, cost: str, *, labelled: bool) -> Point:
+def _cost_point(row: Scored, standing: Standing, cost: str, *, labelled: bool) -> Point:
     spent = standing.cost / QUANTITIES[cost].unit
-    sure = "yes" if standing.on_front else "no"
-    if standing.probability is not None:
-        sure = f"{100 * standing.probability:.0f} %"
     label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip()
     shown = label if labelled and standing.on_front else ""
-    return row.point(spent, f"; {spent:,.5g}; on the front: {sure}", label=shown, hollow=not standing.on_front)
+    return row.point(spent, f"; {spent:,.5g}; on the front: {standing.text}", label=shown, hollow=not standing.on_front)
 
 
-def _lines_of_sizes(known: Sequence[tuple[Scored, Standing]]) -> dict[str, list[Scored]]:
+def _group_by_size(known: Sequence[tuple[Scored, Standing]]) -> dict[str, list[Scored]]:
     """Return the rows, by size, of each method that has several sizes."""
     found: dict[str, list[tuple[float, Scored]]] = {}
     for row, standing in known:
@@ -107,7 +97,7 @@ def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
     """Return the score against the highest rank that an update can have, and against the rank of what was trained."""
     charts = []
     for name in ("rank", "effective"):
-        known = [(row, rank) for row in rows if (rank := row.row.cells.get(name, Cell()).value)]
+        known = [(row, rank) for row in rows if (rank := row.row.cell(name).value)]
         series = [Series(row.name, row.look, [row.point(rank, f"; rank {number(rank, 1)}")]) for row, rank in known]
         if len({rank for _, rank in known}) > 1:
             charts.append(_against(name, column, series))
@@ -117,18 +107,17 @@ def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
     """Return the dev score by epoch: mean, lowest and highest seed of the best rows; none for a single epoch."""
     best = sorted(rows, key=lambda row: -row.score)[:MOST_LINES] if column.kind == "task" else []
-    lines = {row: points for row in rows if row in best and len(points := _epochs(row)) > 1}
+    lines = {row: points for row in rows if row in best and len(points := _epoch_points(row)) > 1}
     if not lines:
         return []
     series = [
         Series(row.name, row.look, points, line=True, band=True, marks="last") for row, points in lines.items()
     ]  # fmt: skip
-    axis = whole_axis("epoch", [point.x for points in lines.values() for point in points])
     detail = "mean, lowest and highest seed" + (f"; the best {MOST_LINES} rows" if len(rows) > MOST_LINES else "")
-    return [score_chart("Dev score by epoch", axis, "dev score (0–100)", series, detail=detail)]
+    return [score_chart("Dev score by epoch", Axis("epoch", "whole"), "dev score (0–100)", series, detail=detail)]
 
 
-def _epochs(row: Scored) -> list[Point]:
+def _epoch_points(row: Scored) -> list[Point]:
     by_epoch: dict[int, list[float]] = {}
     for entry in (entry for run in row.cell.runs for entry in run.whole.dev_curve):
         if entry.get("score") is not None:
@@ -136,7 +125,7 @@ def _epochs(row: Scored) -> list[Point]:
     points = []
     for epoch, scores in sorted(by_epoch.items()):
         mean, ends = fmean(scores), (min(scores), max(scores))
-        points.append(Point(epoch, mean, ends, f"{row.name}: {number(mean)} in epoch {epoch} ({spread_words(ends)})"))
+        points.append(Point(epoch, mean, ends, f"{row.name}: {number(mean)} in epoch {epoch} ({format_range(ends)})"))
     return points
 
 
@@ -149,35 +138,28 @@ def curve_charts(curves: Curves) -> list[Chart]:
         name: [Point(one.x, one.score, one.interval, f"{name}: {number(one.score)} at {one.x:g}") for one in points]
         for name, points in curves.lines.items()
     }
-    charts = [
-        _named_lines(
-            f"{curves.split.capitalize()} score by {setting}", log_axis(f"{setting}, log.", values, ticks=values),
-            f"{curves.split} score (0–100)", lines, looks,
-        )
-    ]  # fmt: skip
+    axis = Axis(f"{setting}, log.", "log", ticks=[(value, short(value)) for value in values])
+    split = curves.split
+    charts = [_line_chart(f"{split.capitalize()} score by {setting}", axis, f"{split} score (0–100)", lines, looks)]
     if curves.setting != RATE:
         return charts
-    best = {name: best_of(points) for name, points in curves.lines.items()}
+    best = {name: expect_best(points) for name, points in curves.lines.items()}
     for title, split, place in (
         ("Best of k of these rates, drawn at random (Dodge et al. 2019)", "dev", 1),
         ("Test score of the trial that dev chooses", "test", 2),
     ):
-        lines = {
-            name: [
-                Point(one[0], value, None, f"{name}: {number(value)} for k = {one[0]}")
-                for one in found
-                if (value := one[place]) is not None
-            ]
-            for name, found in best.items()
-        }
-        if lines := {name: points for name, points in lines.items() if points}:
-            axis = whole_axis("k", [point.x for points in lines.values() for point in points])
-            charts.append(_named_lines(title, axis, f"expected {split} score", lines, looks))
+        lines = {}
+        for name, expected in best.items():
+            known = [(one[0], value) for one in expected if (value := one[place]) is not None]
+            if known:
+                lines[name] = [Point(k, value, None, f"{name}: {number(value)} for k = {k}") for k, value in known]
+        if lines:
+            charts.append(_line_chart(title, Axis("k", "whole"), f"expected {split} score", lines, looks))
     return charts
 
 
-def _named_lines(
-    title: str, axis: ChartAxis, label: str, lines: Mapping[str, list[Point]], looks: Mapping[str, Look]
+def _line_chart(
+    title: str, axis: Axis, label: str, lines: Mapping[str, list[Point]], looks: Mapping[str, Look]
 ) -> Chart:
     series = [Series(plain_label(name), looks[name], points, line=True, named=True) for name, points in lines.items()]
     return score_chart(title, axis, label, series)
@@ -186,22 +168,21 @@ def _named_lines(
 def _against(
     name: str, column: Column, series: Sequence[Series], *, detail: str = "", front: Sequence[Point] = ()
 ) -> Chart:
-    one = QUANTITIES[name]
+    quantity = QUANTITIES[name]
     values = sorted({point.x for each in series for point in each.points})
     positive = [value for value in values if value > 0]
-    if one.logarithmic or positive[-1] > 20 * positive[0]:
+    if quantity.logarithmic or positive[-1] > 20 * positive[0]:
         sizes = values if any(each.line for each in series) and len(values) < 8 else []
-        axis = log_axis(f"{one.axis}, log.", values, ticks=sizes)
+        axis = Axis(f"{quantity.axis}, log.", "log", ticks=[(value, short(value)) for value in sizes])
     else:
-        axis = linear_axis(one.axis, values, zero=True)
-    title = f"Score against {one.axis.partition(' (')[0]}"
+        axis = Axis(quantity.axis, low=0)
+    title = f"Score against {quantity.axis.partition(' (')[0]}"
     return score_chart(title, axis, f"{column.label}, score (0–100)", series, detail=detail, front=front)
 
 
 def score_chart(
-    title: str, axis: ChartAxis, label: str, series: Sequence[Series], *, detail: str = "", front: Sequence[Point] = ()
+    title: str, axis: Axis, label: str, series: Sequence[Series], *, detail: str = "", front: Sequence[Point] = ()
 ) -> Chart:
     """Return a chart of scores; label: of the upright axis."""
     points = [point for one in series for point in one.points]
-    scores = score_axis(label, [point.y for point in points], [point.ends for point in points if point.ends])
-    return Chart(title, axis, scores, series, detail, front)
+    return Chart(title, axis, score_axis(label, points), series, detail, front)

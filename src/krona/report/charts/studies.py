@@ -2,14 +2,15 @@
 
 from collections.abc import Sequence
 
-from krona.report.charts.axes import ChartAxis, linear_axis, log_axis, named_axis, whole_axis
-from krona.report.charts.draw import Chart, Point, Series
+from krona.report.charts.chart import Axis, Chart, Point, Series
 from krona.report.charts.looks import Look, method_look
 from krona.report.charts.scores import score_chart
 from krona.report.text import number
-from krona.runs.studies import Axis, Study, Trial
+from krona.runs.studies import Axis as SearchAxis
+from krona.runs.studies import Study, Trial
 
 PRUNED = Look("#5b7083", "#a9bccd", "x")
+MOST_NAMES = 20  # of choices on an axis
 
 
 def study_charts(study: Study) -> list[Chart]:
@@ -21,24 +22,22 @@ def study_charts(study: Study) -> list[Chart]:
     for one in trials:
         if one.state == "finished":
             best.append(Point(one.number, max([one.value or 0.0, *(point.y for point in best)])))
-    numbers = whole_axis("trial", [one.number for one in trials])
-    charts = [_trials("Dev score by trial", numbers, trials, [one.number for one in trials], best)]
+    charts = [_trial_chart("Dev score by trial", Axis("trial", "whole"), [(one.number, one) for one in trials], best)]
     for axis in study.axes:
-        there = [one for one in trials if _place(axis, one) is not None]
-        if len(there) > 1:
-            places = [_place(axis, one) or 0.0 for one in there]
-            charts.append(_trials(f"Dev score along {axis.key}", _study_axis(axis, places), there, places))
+        places = [(place, one) for one in trials if (place := _position(axis, one)) is not None]
+        if len(places) > 1:
+            charts.append(_trial_chart(f"Dev score along {axis.key}", _chart_axis(axis), places))
     return charts
 
 
-def _trials(
-    title: str, axis: ChartAxis, trials: Sequence[Trial], xs: Sequence[float], best: Sequence[Point] = ()
-) -> Chart:
+def _trial_chart(
+    title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], best: Sequence[Point] = ()
+) -> Chart:  # fmt: skip
     series = []
     for state, look in (("finished", method_look("full")), ("pruned", PRUNED)):
         points = [
             Point(x, one.value or 0.0, None, f"trial {one.number}, {state}: {number(one.value or 0.0)}")
-            for one, x in zip(trials, xs, strict=True)
+            for x, one in trials
             if one.state == state
         ]
         series += [Series(state, look, points)] if points else []
@@ -46,14 +45,14 @@ def _trials(
     return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
 
 
-def _study_axis(axis: Axis, places: Sequence[float]) -> ChartAxis:
+def _chart_axis(axis: SearchAxis) -> Axis:
     if axis.choices:
-        return named_axis(axis.key, [str(one) for one in axis.choices])
-    values = [*places, axis.low, axis.high]
-    return log_axis(f"{axis.key}, log.", values) if axis.log else linear_axis(axis.key, values)
+        step = 1 + len(axis.choices) // MOST_NAMES
+        return Axis(axis.key, ticks=[(i, str(name)) for i, name in enumerate(axis.choices) if i % step == 0])
+    return Axis(f"{axis.key}, log.", "log", axis.low, axis.high) if axis.log else Axis(axis.key, low=axis.low)
 
 
-def _place(axis: Axis, trial: Trial) -> float | None:
+def _position(axis: SearchAxis, trial: Trial) -> float | None:
     """Return where a trial stands on an axis: a choice by its number."""
     value = trial.params.get(axis.key)
     if value is None or (axis.choices and str(value) not in axis.choices):

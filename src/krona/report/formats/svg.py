@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from krona.messages import amount
 from krona.report import text
 from krona.report.charts import scores
-from krona.report.charts.draw import Chart
+from krona.report.charts.chart import Chart, RowChart, ScoreRow
 from krona.report.charts.picture import Part, picture
-from krona.report.charts.rows import RowChart, ScoreRow
 from krona.report.charts.scores import Scored
 from krona.report.curves import bar_words, curves_of
 from krona.report.table import Column, Report, Table, Target
@@ -22,7 +21,7 @@ def render(report: Report, target: Target) -> str:
         charts: list[Part] = [[chart] for chart in scores.curve_charts(curves[0])]
         return picture(curves[0].title, [*charts, *bar_words(curves[0])])
     for table in report.tables:
-        if columns := scores.score_columns(table):
+        if columns := table.score_columns():
             return _table(table, columns[0])
     return picture(report.title, [" ".join(report.empty) if report.empty else "No finished run."])
 

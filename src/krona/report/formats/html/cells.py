@@ -71,12 +71,12 @@ def _facts(shown: Table, column: Column, cell: Cell) -> Iterator[str]:
     if cell.value is not None:
         yield f"Mean {text.number(cell.value)} over {amount(len(cell.runs), 'run')}."
     if cell.seed_range:
-        yield f"Its two seeds: {text.spread_words(cell.seed_range)}."
+        yield f"Its two seeds: {text.format_range(cell.seed_range)}."
     elif cell.interval:
-        yield f"Over seeds (95 %, Student's t): {text.spread_words(cell.interval)}."
+        yield f"Over seeds (95 %, Student's t): {text.format_range(cell.interval)}."
     if cell.test_interval:
         split = shown.scored_on(column)
-        yield f"Over {split} sets like this one (95 %, bootstrap): {text.spread_words(cell.test_interval)}."
+        yield f"Over {split} sets like this one (95 %, bootstrap): {text.format_range(cell.test_interval)}."
     if cell.paper is not None and cell.comparable:
         yield f"The paper: {cell.paper}."
     if cell.best:

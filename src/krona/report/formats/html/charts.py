@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from krona.report import curves, text
 from krona.report.charts import scores
-from krona.report.charts.draw import Chart, draw
+from krona.report.charts.chart import Chart
+from krona.report.charts.draw import draw
 from krona.report.charts.looks import dark_style, row_looks
 from krona.report.charts.scores import Scored
 from krona.report.charts.studies import PRUNED
@@ -15,7 +16,7 @@ from krona.report.table import Column, Report, Table
 MOST_COLUMNS = 12  # of all tables together with charts; beyond, only the first of a table
 MOST_TABLES = 12
 MANY = 14  # rows from which lists of rows are folded
-SURE = "Percent: the probability to be on the front, over 1,000 bootstrap draws of each row's seeds."
+DRAWN = "Draws: 1,000 bootstrap draws of each row's seeds; the share in which the row is on the front."
 
 
 def chart_style(report: Report) -> str:
@@ -38,7 +39,7 @@ def grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
 def table_charts(report: Report, number: int) -> str:
     """Return the charts of a table: those of its first column of scores, the others' folded."""
     shown = report.tables[number]
-    columns = scores.score_columns(shown)
+    columns = shown.score_columns()
     if number >= MOST_TABLES or not columns:
         return ""
     rows = scores.scored_rows(shown, columns[0])
@@ -46,7 +47,7 @@ def table_charts(report: Report, number: int) -> str:
     keys = f'<div class="keys">{keys}</div>'
     keys = _folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
     parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(shown, columns[0], others=True)}']
-    if sum(len(scores.score_columns(one)) for one in report.tables) <= MOST_COLUMNS:
+    if sum(len(one.score_columns()) for one in report.tables) <= MOST_COLUMNS:
         parts += [
             _folded(f"Charts of {column.label}", _column_charts(shown, column, others=False)) for column in columns[1:]
         ]
@@ -83,19 +84,12 @@ def _front_table(rows: Sequence[Scored], standings: dict[str, list[Standing | No
         columns[one.axis[:1].upper() + one.axis[1:]] = [
             f"{found.cost / one.unit:,.{digits}f}" if found else text.NOTHING for found in each
         ]
-        columns["On the front" + " " * len(columns)] = [_on_front(found) for found in each]
+        columns["On the front" + " " * len(columns)] = [found.text if found else text.NOTHING for found in each]
     lines = [[_row_name(row), *(column[i] for column in columns.values())] for i, row in enumerate(rows)]
     several = any(found and found.probability is not None for each in standings.values() for found in each)
-    content = table("Pareto front", ["Row", *columns], lines) + (f"<p>{SURE}</p>" if several else "")
+    content = table("Pareto front", ["Row", *columns], lines) + (f"<p>{DRAWN}</p>" if several else "")
     summary = "Who is on the Pareto front, and how sure that is"
     return f'<div class="fronts">{_folded(summary, content, shown=len(rows) <= MANY)}</div>' if columns else ""
-
-
-def _on_front(found: Standing | None) -> str:
-    if found is None:
-        return text.NOTHING
-    sure = "" if found.probability is None else f", {100 * found.probability:.0f} %"
-    return ("yes" if found.on_front else "no") + sure
 
 
 def _row_name(row: Scored) -> str:
