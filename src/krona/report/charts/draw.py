@@ -48,13 +48,14 @@ def draw_rows(axes: Any, chart: RowChart) -> None:
     points += [Point(0, row.paper) for row in chart.rows if row.paper is not None]
     axis = score_axis(chart.label, points)
     axes.set_xlim(axis.low, axis.high)
+    left = axis.low or 0.0
     beside = {"xytext": (8, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
     for place, row in enumerate(chart.rows):
         color = row.look.light
         for ends, at, thick, alpha in ((row.test, place + 0.22, 2.6, 0.4), (row.seeds, place, 3.6, 1.0)):
             if ends is not None:
                 axes.hlines(at, *ends, color=color, linewidth=thick, alpha=alpha, gid="interval")
-        shown = Point(max(row.value, axis.low), place, text=f"{row.name}: {row.shown}")  # type: ignore[type-var]
+        shown = Point(max(row.value, left), place, text=f"{row.name}: {row.shown}")
         _draw_mark(axes, shown, row.look, marker="<" if row.value < shown.x else row.look.mark)
         if row.paper is not None:
             ring = {"marker": "o", "markersize": 11, "markerfacecolor": "none"}

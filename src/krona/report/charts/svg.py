@@ -35,8 +35,8 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(width / 72, height / 72), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.06)
+        figure: Any = Figure(figsize=(width / 72, height / 72))
+        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.06)
         yield figure
 
 
