@@ -169,13 +169,13 @@ def test_no_gradient_for_a_frozen_weight_and_none_for_an_input_without_one() -> 
 
 def test_shapes_that_do_not_fit() -> None:
     A, B = torch.randn(4, 3), torch.randn(2, 5)
-    with pytest.raises(ValueError, match=r"\(4, 3\) ⊗ \(2, 5\) takes inputs 8 wide, these are \(7, 9\)"):
+    with pytest.raises(ValueError, match=r"\(4, 3\) ⊗ \(2, 5\) .* 8\. .* \(7, 9\)"):
         kron_matmul(torch.randn(7, 9), A, B)
-    with pytest.raises(ValueError, match="expected floats"):
+    with pytest.raises(ValueError, match=r"floating-point.*int64"):
         kron_matmul(torch.ones(7, 8, dtype=torch.int64), A, B)
-    with pytest.raises(ValueError, match="factors"):
+    with pytest.raises(ValueError, match=r"\(2, 4, 3\) and \(3, 2, 5\)"):
         kron_matmul(torch.randn(7, 8), torch.randn(2, 4, 3), torch.randn(3, 2, 5))
-    with pytest.raises(ValueError, match=r"order='c_first': expected one of b_first"):
+    with pytest.raises(ValueError, match=r"order='c_first'.*b_first"):
         kron_matmul(torch.randn(7, 8), A, B, order="c_first")  # type: ignore[arg-type]
 
 

@@ -18,7 +18,7 @@ from krona.methods.cdka import CDKA
 from krona.methods.compacter import Compacter, sum_of_products
 from krona.methods.ia3 import IA3
 from krona.methods.kadaptation import KAdaptation
-from krona.methods.lokr import LoKr, split
+from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.magnitude import Magnitude
 from krona.methods.miss import MiSS
@@ -230,7 +230,7 @@ def test_magnitude_is_doras_equation() -> None:
 @given(width=st.integers(1, 5000), factor=st.sampled_from([-1, 1, 2, 3, 4, 8, 16, 48]))
 def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
     factorization = pytest.importorskip("peft.tuners.lokr.layer", reason="peft is not installed").factorization
-    assert split(width, factor) == factorization(width, factor)
+    assert split_width(width, factor) == factorization(width, factor)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +245,10 @@ def test_lokr_splits_a_width_as_peft_does(width: int, factor: int) -> None:
         (ParallelAdapter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
         (ParallelAdapter, {"scaling": float("inf")}, ["method.scaling=inf"]),
         (Compacter, {"bottleneck_dim": 0}, ["method.bottleneck_dim=0"]),
-        (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "multiple of n"]),
+        (Compacter, {"hypercomplex_division": 5}, ["hypercomplex_division=5", "divisor is 64"]),
+        (Compacter, {"bottleneck_dim": 6}, ["bottleneck_dim=6", "hypercomplex_division=4"]),
         (Compacter, {"factor_rank": 9}, ["method.factor_rank=9"]),
-        (C3A, {"block_size": 48}, ["method.block_size=48", "64 → 768", "64 does"]),
+        (C3A, {"block_size": 48}, ["method.block_size=48", "64 → 768", "divisor is 64"]),
         (C3A, {"block_size": 0}, ["method.block_size=0"]),
         (Monarch, {"blocks": 3}, ["method.blocks=3", "64 → 768", "divisor is 64"]),
         (Monarch, {"blocks": 16, "block_rank": 5}, ["method.block_rank=5", "1 to 4"]),

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import finite
+from krona.methods.arguments import check_float
 from krona.methods.bitfit import Bias
-from krona.methods.fitted_lora import FittedLoRA, of_rank
+from krona.methods.fitted_lora import FittedLoRA, widen_factors
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
@@ -85,7 +85,7 @@ def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str,
         raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
     adapters = {name: adapter_named(model, name) for name in weights}
     for name, adapter in adapters.items():
-        finite("weights", weights[name])
+        check_float("weights", weights[name])
         if adapter.irreversible:
             raise KronaError(
                 f"Adapter {name!r} was inserted with reversible=False: no copy of the original weights is left to "
@@ -187,7 +187,7 @@ def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
     rank = max(A.shape[1] for A, _ in sums.values())
     tensors: dict[str, Tensor] = {}
     for label, (A, B) in sums.items():
-        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = of_rank(A, B, rank)
+        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
     narrow = any(rank > min(len(A), B.shape[1]) for A, B in sums.values())
     return Sum(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0}, tensors)
 

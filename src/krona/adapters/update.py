@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from krona.kernels.kronecker import kron_product
 from krona.messages import KronaError
-from krona.methods.kronecker import Kronecker, kron_product
+from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.surgery.layers import matrix_of

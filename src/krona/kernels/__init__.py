@@ -1,1 +1,1 @@
-"""Fast forms of the Kronecker product, of T5's LayerNorm and of its dropout, in torch alone."""
+"""Fast Kronecker products, T5 LayerNorm and dropout. Needs torch only."""

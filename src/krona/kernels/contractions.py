@@ -1,7 +1,7 @@
-"""The single products in which a Kronecker product and its gradients are computed, each one kernel.
+"""The matrix products that Kronecker products and their gradients consist of, each one kernel.
 
-Shapes: N tokens, A (a1, a2), B (b1, b2); for a sum of T products A (T, a1, a2), B (T, b1, b2), whose terms are laid
-side by side as one pair of factors, so that one computation serves all.
+Shapes: N tokens, A (a1, a2), B (b1, b2), d_in = a1·b1, d_out = a2·b2. A sum of T products has A (T, a1, a2) and
+B (T, b1, b2). `join_terms` turns such a sum into one pair of factors, so that one computation serves all terms.
 """
 
 import torch
@@ -10,13 +10,16 @@ from torch import Tensor
 from krona.kernels.cost_model import Order
 
 
-def rows_of(x: Tensor) -> Tensor:
-    """(..., d) → (N, d), a view where x lies row after row."""
+def flatten_rows(x: Tensor) -> Tensor:
+    """Return x (..., d) as (N, d): a view if x is contiguous."""
     return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
 
 
-def side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """The terms as one pair: b_first (a1·T, a2), (b1, T·b2); a_first (a1, a2·T), (T·b1, b2). One pair is itself."""
+def join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
+    """Return the factors of all terms as one pair.
+
+    The shapes are (a1·T, a2) and (b1, T·b2) for ``b_first``, (a1, a2·T) and (T·b1, b2) for ``a_first``.
+    """
     if A.dim() == 2:
         return A, B
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
@@ -25,49 +28,50 @@ def side_by_side(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
     return A.permute(1, 2, 0).reshape(a1, a2 * T), B.reshape(T * b1, b2)
 
 
-def one_by_one(wide_a: Tensor, wide_b: Tensor, like: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """`side_by_side` undone, as views; ``like``: A as it was."""
-    if like.dim() == 2:
-        return wide_a, wide_b
-    T, a1, a2 = like.shape
+def split_terms(joined_a: Tensor, joined_b: Tensor, A: Tensor, order: Order) -> tuple[Tensor, Tensor]:
+    """Invert `join_terms`: return views with the shapes of A and of its B."""
+    if A.dim() == 2:
+        return joined_a, joined_b
+    T, a1, a2 = A.shape
     if order == "b_first":
-        return wide_a.view(a1, T, a2).transpose(0, 1), wide_b.view(len(wide_b), T, -1).transpose(0, 1)
-    return wide_a.view(a1, a2, T).permute(2, 0, 1), wide_b.view(T, -1, wide_b.shape[1])
+        return joined_a.view(a1, T, a2).transpose(0, 1), joined_b.view(len(joined_b), T, -1).transpose(0, 1)
+    return joined_a.view(a1, a2, T).permute(2, 0, 1), joined_b.view(T, -1, joined_b.shape[1])
 
 
-def product_onto_rows(
+def add_kron_product(
     y: Tensor | None,
     x: Tensor,
-    wide_a: Tensor,
-    wide_b: Tensor,
+    joined_a: Tensor,
+    joined_b: Tensor,
     order: Order,
     *,
     in_place: bool = False,
 ) -> Tensor:
-    """``y + x (A ⊗ B)`` by b_first or a_first, the terms side by side, x (N, d_in): (N, d_out)."""
+    """Return ``y + x (A ⊗ B)``, (N, d_out), for x (N, d_in) and factors of `join_terms`. ``in_place`` overwrites y."""
     N, d_in = x.shape
     if order == "b_first":
-        (rows, a2), (b1, columns) = wide_a.shape, wide_b.shape  # a1·T, a2; b1, T·b2
+        (rows, a2), (b1, columns) = joined_a.shape, joined_b.shape  # a1·T, a2; b1, T·b2
         a1 = d_in // b1
-        Z = torch.mm(x.view(N * a1, b1), wide_b).view(N, rows, a1 * columns // rows)  # (N, a1·T, b2)
-        return batched_onto(y, wide_a.T, Z, in_place=in_place).view(N, a2 * Z.shape[2])
-    (a1, rows), (columns, b2) = wide_a.shape, wide_b.shape  # a1, a2·T; T·b1, b2
+        Z = torch.mm(x.view(N * a1, b1), joined_b)  # X B, (N·a1, T·b2)
+        Z = Z.view(N, rows, a1 * columns // rows)  # (N, a1·T, b2)
+        return add_batched(y, joined_a.T, Z, in_place=in_place).view(N, a2 * Z.shape[2])
+    (a1, rows), (columns, b2) = joined_a.shape, joined_b.shape  # a1, a2·T; T·b1, b2
     a2 = rows * (d_in // a1) // columns
-    V = batched_onto(None, wide_a.T, x.view(N, a1, d_in // a1)).view(N * a2, columns)  # Aᵀ X, (N·a2, T·b1)
-    return product_onto(y, V, wide_b, in_place=in_place).view(N, a2 * b2)
+    V = add_batched(None, joined_a.T, x.view(N, a1, d_in // a1)).view(N * a2, columns)  # Aᵀ X, (N·a2, T·b1)
+    return add_plain(y, V, joined_b, in_place=in_place).view(N, a2 * b2)
 
 
-def batched_onto(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
-    """``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r). Not by ``@``, which copies Z to make one product of all."""
-    many = M.expand(len(Z), *M.shape)
+def add_batched(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
+    """Return ``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r). The operator ``@`` would copy Z."""
+    batch = M.expand(len(Z), *M.shape)  # (N, p, q)
     if y is None:
-        return torch.bmm(many, Z)
+        return torch.bmm(batch, Z)
     Y = y.view(len(Z), M.shape[0], Z.shape[2])
-    return Y.baddbmm_(many, Z) if in_place else torch.baddbmm(Y, many, Z)
+    return Y.baddbmm_(batch, Z) if in_place else torch.baddbmm(Y, batch, Z)
 
 
-def product_onto(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
-    """``y + Z M``: Z (rows, q), M (q, r)."""
+def add_plain(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
+    """Return ``y + Z M``: Z (rows, q), M (q, r)."""
     if y is None:
         return Z @ M
     Y = y.view(len(Z), M.shape[1])
@@ -75,7 +79,7 @@ def product_onto(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = Fal
 
 
 def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
-    """The one or two matrices of an order without batched products."""
+    """Return the one or two matrices of an order without batched products; x times all of them is ``x (A ⊗ B)``."""
     if A.dim() == 2:
         A, B = A[None], B[None]
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
@@ -83,15 +87,15 @@ def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
         return (torch.einsum("tik,tjl->ijkl", A, B).reshape(a1 * b1, a2 * b2),)
     if order == "b_wide":
         eye_a, eye_b = torch.eye(a1, dtype=A.dtype, device=A.device), torch.eye(b2, dtype=A.dtype, device=A.device)
-        left = torch.einsum("iu,tjl->ijutl", eye_a, B).reshape(a1 * b1, a1 * T * b2)
-        return left, torch.einsum("tuk,lm->utlkm", A, eye_b).reshape(a1 * T * b2, a2 * b2)
+        left = torch.einsum("iu,tjl->ijutl", eye_a, B).reshape(a1 * b1, a1 * T * b2)  # I ⊗ B
+        return left, torch.einsum("tuk,lm->utlkm", A, eye_b).reshape(a1 * T * b2, a2 * b2)  # A ⊗ I
     eye_b, eye_a = torch.eye(b1, dtype=A.dtype, device=A.device), torch.eye(a2, dtype=A.dtype, device=A.device)
-    left = torch.einsum("tik,jv->ijktv", A, eye_b).reshape(a1 * b1, a2 * T * b1)
-    return left, torch.einsum("km,tvl->ktvml", eye_a, B).reshape(a2 * T * b1, a2 * b2)
+    left = torch.einsum("tik,jv->ijktv", A, eye_b).reshape(a1 * b1, a2 * T * b1)  # A ⊗ I
+    return left, torch.einsum("km,tvl->ktvml", eye_a, B).reshape(a2 * T * b1, a2 * b2)  # I ⊗ B
 
 
-def merged(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in): whole rows at a time, A's and B's columns spread over them."""
+def merge_into_weight(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
+    """Return ``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in). Whole rows are computed at a time, without building A ⊗ B."""
     W = weight
     for term_a, term_b in [(A, B)] if A.dim() == 2 else zip(A, B, strict=True):
         (a1, a2), (b1, b2) = term_a.shape, term_b.shape

@@ -1,8 +1,11 @@
-"""Updates of a layer with written-out gradients: the Kronecker product's and a low-rank one's.
+"""Autograd functions with written-out gradients: a layer with a Kronecker product or a low-rank update.
 
-Autograd's own gradients sum a (N, a1, a2) array over tokens by a slow kernel, add the input's gradient in one more
-pass, keep the intermediate in memory, and spend Python on every view. Here one node does it all and computes the
-intermediate again. Large inputs are processed in blocks of tokens, so that a block stays in a core's cache.
+PyTorch's own gradients sum an (N, a1, a2) array over tokens with a slow kernel, add the gradient of the input in an
+extra pass, keep the intermediate in memory, and spend Python time on every view. Here one autograd node does everything
+and recomputes the intermediate. Large inputs are processed in blocks of tokens that fit a core's cache.
+
+With one token as X (a1, b1), its output gradient as G (a2, b2), and ``Y = Aᵀ X B``, the gradients are
+``gA = Σₙ X B Gᵀ``, ``gB = Σₙ Xᵀ A G`` and ``gX = A G Bᵀ``.
 """
 
 from typing import Any
@@ -12,33 +15,40 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from krona.kernels.contractions import batched_onto, merged, one_by_one, product_onto_rows, rows_of, side_by_side
+from krona.kernels.contractions import (
+    add_batched,
+    add_kron_product,
+    flatten_rows,
+    join_terms,
+    merge_into_weight,
+    split_terms,
+)
 from krona.kernels.cost_model import Order
 
-BLOCK = 512 * 768  # numbers of the wider of x and g
+BLOCK = 512 * 768  # numbers of a block, in the wider of x and g
 
 
 def under_functorch() -> bool:
-    """Whether ``torch.func.grad``, ``vmap`` or another of its transforms is at work: they take plain products."""
+    """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active; these need the plain products."""
     return bool(torch._C._are_functorch_transforms_active())
 
 
 class LayerWithUpdate(torch.autograd.Function):
-    """``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer, by b_first or a_first: x (..., d_in), W (d_out, d_in), b (d_out).
+    """``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer, by ``b_first`` or ``a_first``, with gradients for x, A and B.
 
-    With ``merge`` the product goes into the weight. Gradients for x, A and B.
+    Shapes: x (..., d_in), W (d_out, d_in), b (d_out). ``merge`` adds the product to the weight first.
     """
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, A: Tensor, B: Tensor, weight: Tensor, bias: Tensor | None, order: Order, merge: bool
     ) -> Tensor:
-        x2 = rows_of(x)
+        x2 = flatten_rows(x)
         if merge:
-            weight = merged(weight, A, B)
+            weight = merge_into_weight(weight, A, B)
         out = F.linear(x2, weight, bias)
         if not merge:
-            product_onto_rows(out, x2, *side_by_side(A, B, order), order, in_place=True)
+            add_kron_product(out, x2, *join_terms(A, B, order), order, in_place=True)
         ctx.save_for_backward(x2, A, B, weight)
         ctx.order, ctx.merge, ctx.shape = order, merge, x.shape
         return out.view(*x.shape[:-1], out.shape[1])
@@ -46,16 +56,16 @@ class LayerWithUpdate(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        (x, A, B, weight), g = ctx.saved_tensors, rows_of(g)
+        (x, A, B, weight), g = ctx.saved_tensors, flatten_rows(g)
         gx = g @ weight if ctx.needs_input_grad[0] else None
         gA, gB = _gradients(x, g, A, B, ctx.order, None if ctx.merge else gx)
         return None if gx is None else gx.view(ctx.shape), gA, gB, None, None, None, None
 
 
 class AddedUpdate(torch.autograd.Function):
-    """``y + bias + gate · x + x (A ⊗ B)``, or the product alone: x (..., d_in), y (..., d_out), bias (d_out), gate ().
+    """``y + bias + gate · x + x (A ⊗ B)``, or the product alone (y is None), with gradients for every tensor.
 
-    Gradients for all that is given, the input's through gate and product in one pass.
+    Shapes: x (..., d_in), y (..., d_out), bias (d_out), gate (). The gradient of the input is computed in one pass.
     """
 
     @staticmethod
@@ -69,15 +79,15 @@ class AddedUpdate(torch.autograd.Function):
         gate: Tensor | None,
         order: Order,
     ) -> Tensor:
-        x2, start = rows_of(x), None
+        x2, start = flatten_rows(x), None
         if y is not None:
-            start = rows_of(y)
+            start = flatten_rows(y)
             if gate is not None:
                 start = torch.addcmul(start, x2, gate)
             if bias is not None:
                 start = start + bias if gate is None else start.add_(bias)
-        ours = gate is not None or bias is not None  # and not the caller's y
-        out = product_onto_rows(start, x2, *side_by_side(A, B, order), order, in_place=ours)
+        owned = gate is not None or bias is not None  # start is a new tensor, not the caller's y
+        out = add_kron_product(start, x2, *join_terms(A, B, order), order, in_place=owned)
         ctx.save_for_backward(x2, A, B, gate)
         ctx.order, ctx.shape = order, x.shape
         return out.view(*x.shape[:-1], out.shape[1])
@@ -87,17 +97,17 @@ class AddedUpdate(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         x, A, B, gate = ctx.saved_tensors
         need_x, _, _, need_y, need_bias, need_gate, _ = ctx.needs_input_grad
-        g2, gx = rows_of(g), None
+        g2, gx = flatten_rows(g), None
         if need_x:
             gx = torch.empty_like(x) if gate is None else g2 * gate
         gA, gB = _gradients(x, g2, A, B, ctx.order, gx, beta=0 if gate is None else 1)
-        g_bias = _sum_of_rows(g2) if need_bias else None
+        g_bias = _sum_rows(g2) if need_bias else None
         g_gate = torch.dot(g2.view(-1), x.view(-1)) if need_gate else None
         return None if gx is None else gx.view(ctx.shape), gA, gB, g if need_y else None, g_bias, g_gate, None
 
 
 class LowRankUpdate(torch.autograd.Function):
-    """``x Wᵀ + b + x U V`` of a frozen layer: x (N, d_in), U (d_in, r), V (r, d_out). Gradients for x, U and V."""
+    """``x Wᵀ + b + x U V`` of a frozen layer, x (N, d_in), U (d_in, r), V (r, d_out): gradients for x, U and V."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, U: Tensor, V: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -109,7 +119,7 @@ class LowRankUpdate(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
         x, U, V, z, weight = ctx.saved_tensors
-        gz = g @ V.T
+        gz = g @ V.T  # (N, r)
         gx = (g @ weight).addmm_(gz, U.T) if ctx.needs_input_grad[0] else None
         return gx, x.T @ gz, z.T @ g, None, None
 
@@ -117,54 +127,54 @@ class LowRankUpdate(torch.autograd.Function):
 def _gradients(
     x: Tensor, g: Tensor, A: Tensor, B: Tensor, order: Order, gx: Tensor | None, *, beta: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Of A and B, for x (N, d_in) and g (N, d_out); the input's through the product is added to ``beta · gx``."""
-    wide_a, wide_b = side_by_side(A, B, order)
-    of_rows = _b_first_gradients if order == "b_first" else _a_first_gradients
+    """Return the gradients of A and B for x (N, d_in) and g (N, d_out); set gx to ``beta · gx`` plus the input's."""
+    joined_a, joined_b = join_terms(A, B, order)
+    block_gradients = _b_first_gradients if order == "b_first" else _a_first_gradients
     tokens = len(x) if x.device.type != "cpu" else max(1, BLOCK // max(x.shape[1], g.shape[1]))
     if len(x) <= tokens:
-        return one_by_one(*of_rows(x, g, wide_a, wide_b, gx, beta), A, order)
+        return split_terms(*block_gradients(x, g, joined_a, joined_b, gx, beta), A, order)
     starts = range(0, len(x), tokens)
     blocks = [(x[at : at + tokens], g[at : at + tokens], None if gx is None else gx[at : at + tokens]) for at in starts]
-    (total_a, total_b), *others = (of_rows(X, G, wide_a, wide_b, GX, beta) for X, G, GX in blocks)
+    (total_a, total_b), *others = (block_gradients(X, G, joined_a, joined_b, GX, beta) for X, G, GX in blocks)
     for gA, gB in others:
         total_a, total_b = total_a.add_(gA), total_b.add_(gB)
-    return one_by_one(total_a, total_b, A, order)
+    return split_terms(total_a, total_b, A, order)
 
 
 def _b_first_gradients(
-    x: Tensor, g: Tensor, wide_a: Tensor, wide_b: Tensor, gx: Tensor | None, beta: int
+    x: Tensor, g: Tensor, joined_a: Tensor, joined_b: Tensor, gx: Tensor | None, beta: int
 ) -> tuple[Tensor, Tensor]:
-    (rows, a2), (b1, columns) = wide_a.shape, wide_b.shape  # a1·T, a2; b1, T·b2
+    (rows, a2), (b1, columns) = joined_a.shape, joined_b.shape  # a1·T, a2; b1, T·b2
     X, G = x.view(-1, b1), g.view(len(g), a2, -1)  # (N·a1, b1), (N, a2, b2)
-    H = batched_onto(None, wide_a, G).view(-1, columns)  # (N·a1, T·b2)
-    gB = X.T @ H
+    H = add_batched(None, joined_a, G).view(-1, columns)  # A G, (N·a1, T·b2)
+    gB = X.T @ H  # (b1, T·b2)
     if gx is not None:
-        gx.view(X.shape).addmm_(H, wide_b.T, beta=beta)
-    Z = torch.mm(X, wide_b, out=H).view(len(g), rows, -1)  # X B, into memory that is in the cache
-    return _sum_of_products(Z, G), gB
+        gx.view(X.shape).addmm_(H, joined_b.T, beta=beta)
+    Z = torch.mm(X, joined_b, out=H).view(len(g), rows, -1)  # X B, (N, a1·T, b2), into memory that is in the cache
+    return _sum_products(Z, G), gB
 
 
 def _a_first_gradients(
-    x: Tensor, g: Tensor, wide_a: Tensor, wide_b: Tensor, gx: Tensor | None, beta: int
+    x: Tensor, g: Tensor, joined_a: Tensor, joined_b: Tensor, gx: Tensor | None, beta: int
 ) -> tuple[Tensor, Tensor]:
-    (a1, rows), (columns, b2) = wide_a.shape, wide_b.shape  # a1, a2·T; T·b1, b2
+    (a1, rows), (columns, b2) = joined_a.shape, joined_b.shape  # a1, a2·T; T·b1, b2
     X, G = x.view(len(x), a1, -1), g.view(-1, b2)  # (N, a1, b1), (N·a2, b2)
-    V = batched_onto(None, wide_a.T, X).view(-1, columns)  # Aᵀ X, (N·a2, T·b1)
-    gB = V.T @ G
-    K = torch.mm(G, wide_b.T, out=V).view(len(x), rows, -1)  # (N, a2·T, b1)
+    V = add_batched(None, joined_a.T, X).view(-1, columns)  # Aᵀ X, (N·a2, T·b1)
+    gB = V.T @ G  # (T·b1, b2)
+    K = torch.mm(G, joined_b.T, out=V).view(len(x), rows, -1)  # G Bᵀ, (N, a2·T, b1)
     if gx is not None:
-        gx.view(X.shape).baddbmm_(wide_a.expand(len(x), a1, rows), K, beta=beta)
-    return _sum_of_products(X, K), gB
+        gx.view(X.shape).baddbmm_(joined_a.expand(len(x), a1, rows), K, beta=beta)
+    return _sum_products(X, K), gB
 
 
-def _sum_of_products(P: Tensor, Q: Tensor) -> Tensor:
-    """``Σₙ Pₙ Qₙᵀ`` of (N, p, q), (N, r, q): (p, r). Each, then the sum; or one product of copies where smaller."""
+def _sum_products(P: Tensor, Q: Tensor) -> Tensor:
+    """Return ``Σₙ Pₙ Qₙᵀ``, (p, r), of P (N, p, q) and Q (N, r, q): N products, or one of copies if that is smaller."""
     (N, p, q), r = P.shape, Q.shape[1]
     if p * r <= q * (p + r):
-        return _sum_of_rows(torch.bmm(P, Q.transpose(1, 2)).view(N, p * r)).view(p, r)
+        return _sum_rows(torch.bmm(P, Q.transpose(1, 2)).view(N, p * r)).view(p, r)
     return P.transpose(0, 1).reshape(p, N * q) @ Q.transpose(0, 1).reshape(r, N * q).T
 
 
-def _sum_of_rows(x: Tensor) -> Tensor:
-    """(N, d) → (d): a matrix-vector product, for the kernel of sum(0) takes longer."""
+def _sum_rows(x: Tensor) -> Tensor:
+    """Return the sum of x (N, d) over rows, as a matrix-vector product: the kernel of ``sum(0)`` is slower."""
     return x.new_ones(len(x)) @ x

@@ -1,18 +1,18 @@
-"""The Kronecker product ``x (A ⊗ B)`` and its gradients, by the cheapest contraction for the shape (Eq. 2).
+"""Fast Kronecker products ``x (A ⊗ B)`` (Eq. 2), alone or added to the output of a layer.
 
-Row-major: one token is ``X = x.view(a1, b1)`` and ``Y = Aᵀ X B``. There are five ways to it:
+Row-major: one token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. Five orders compute it:
 
-``b_first``  ``Aᵀ (X B)``: one product over all rows, then one batched over tokens; the intermediate is (N, a1, b2).
-``a_first``  ``(Aᵀ X) B``: the batched one first; the intermediate is (N, a2, b1).
+``b_first``  ``Aᵀ (X B)``: a product over all rows, then one batched over tokens; the intermediate is (N, a1, b2).
+``a_first``  ``(Aᵀ X) B``: the batched product first; the intermediate is (N, a2, b1).
 ``b_wide``   ``x (I ⊗ B) (A ⊗ I)``: a LoRA of rank a1·b2. More multiply-adds, but two plain products.
 ``a_wide``   ``x (A ⊗ I) (I ⊗ B)``: a LoRA of rank a2·b1.
-``built``    ``x (A ⊗ B)``, the product built: where A and B are nearly as large as it is.
+``built``    ``x (A ⊗ B)`` with the product built, for A and B that are nearly as large as it.
 
-`krona.kernels.cost_model` picks one by a cost model; ``order=`` overrides it. With a leading dimension on A and B all
-functions take the sum over terms ``Σₜ x (Aₜ ⊗ Bₜ)`` in one pass: ``[B₁ … B_T]`` side by side, the Aₜ interleaved.
+`krona.kernels.cost_model` chooses the order by shape; the argument ``order`` overrides it. If A and B have a leading
+dimension, every function computes the sum over terms ``Σₜ x (Aₜ ⊗ Bₜ)`` in one pass.
 
-The gradients of the first two orders are written out (`krona.kernels.gradients`). Where they don't apply
-(``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient asked for) the plain products run.
+The gradients of the first two orders are written out (`krona.kernels.gradients`). Where these do not apply
+(``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient needed), the plain products run.
 """
 
 import math
@@ -23,22 +23,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.kernels.contractions import product_onto_rows, rows_of, side_by_side, wide_factors
+from krona.kernels.contractions import add_kron_product, flatten_rows, join_terms, wide_factors
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan
 from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate, under_functorch
 
-COMPILED_ROWS = 2048  # under torch.compile the order is for so many: by the rows themselves, some would compile again
-FEW_ROWS = 64  # at fewer a low-rank step's cost is Python's, and plain products take less of it
+COMPILED_ROWS = 2048  # torch.compile plans for this many rows: the real number would compile again for each batch
+FEW_ROWS = 64  # below this, Python time dominates a low-rank step, and plain products need less of it
+
+
+def kron_product(A: Tensor, B: Tensor) -> Tensor:
+    """Return ``A ⊗ B`` (Eq. 1), (a1·b1, a2·b2), or ``Σₜ Aₜ ⊗ Bₜ`` for A (T, a1, a2) and B (T, b1, b2).
+
+    Unlike ``torch.kron``, it accepts transposed factors with a side of 1.
+    """
+    if A.dim() == 3:
+        return torch.stack([kron_product(term_a, term_b) for term_a, term_b in zip(A, B, strict=True)]).sum(0)
+    return (A[:, None, :, None] * B[None, :, None, :]).reshape(A.shape[0] * B.shape[0], A.shape[1] * B.shape[1])
 
 
 def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) -> Tensor:
-    """``x (A ⊗ B)``: (..., a1·b1) → (..., a2·b2), for A (a1, a2) and B (b1, b2), or (terms, …) for a sum.
+    """Return ``x (A ⊗ B)``, (..., a2·b2).
+
+    Args:
+        x: (..., a1·b1), floating point.
+        A: (a1, a2), or (T, a1, a2) for a sum of T products.
+        B: (b1, b2), or (T, b1, b2).
+        order: the order of contraction; None chooses the cheapest.
 
     Raises:
-        ValueError: shapes that don't fit, integers, an order of no known name.
+        ValueError: shapes that do not fit, integer inputs, an unknown order.
     """
-    order, _ = _planned(x, A, B, order)
-    return _product(x, A, B, order, own_gradients=written_out(x, A, B))
+    order, _ = _choose_order(x, A, B, order)
+    return _product(x, A, B, order, own_gradients=own_gradients_apply(x, A, B))
 
 
 def kron_add(
@@ -51,12 +67,16 @@ def kron_add(
     gate: Tensor | None = None,
     order: Order | None = None,
 ) -> Tensor:
-    """``y + bias + gate · x + x (A ⊗ B)``, the additions inside the product if the kernels have them.
+    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out); the kernels do the additions where they can.
 
-    y (..., d_out), bias (d_out), gate () for a product of equal widths.
+    Args:
+        y: (..., d_out). It is not changed.
+        bias: (d_out).
+        gate: a scalar; it requires d_in = d_out.
+        x, A, B, order: see `kron_matmul`.
     """
-    order, _ = _planned(x, A, B, order)
-    own_gradients = written_out(x, A, B, y, *(t for t in (bias, gate) if t is not None))
+    order, _ = _choose_order(x, A, B, order)
+    own_gradients = own_gradients_apply(x, A, B, y, *(t for t in (bias, gate) if t is not None))
     if own_gradients and order in ("b_first", "a_first"):
         out: Tensor = AddedUpdate.apply(x, A, B, y, bias, gate, order)  # type: ignore[no-untyped-call]
         return out
@@ -70,37 +90,38 @@ def kron_add(
 def kron_linear(
     layer: nn.Linear, x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None, merge: bool | None = None
 ) -> Tensor:
-    """``layer(x) + x (A ⊗ B)`` for a frozen layer.
+    """Return ``layer(x) + x (A ⊗ B)`` for a frozen layer.
 
-    With ``merge`` the product goes into a weight for this step: forward and the input's gradient cost what the layer
-    alone costs, and factored contractions remain only for the gradients of A and B. None: if that is cheaper.
+    Args:
+        merge: add the product to a copy of the weight in this step. The forward pass and the gradient of the input then
+            cost as much as the layer alone; only the gradients of A and B use the factors. None: if that is cheaper.
+        x, A, B, order: see `kron_matmul`.
     """
-    order, pays = _planned(x, A, B, order)
+    order, pays = _choose_order(x, A, B, order)
     weight, bias = layer.weight, layer.bias
-    if not _frozen(weight, bias) or not written_out(x, A, B, weight):
-        return F.linear(x, weight, bias) + _product(x, A, B, order, own_gradients=written_out(x, A, B))
+    if not _frozen(weight, bias) or not own_gradients_apply(x, A, B, weight):
+        return F.linear(x, weight, bias) + _product(x, A, B, order, own_gradients=own_gradients_apply(x, A, B))
     if order in ("b_wide", "a_wide"):
         return low_rank_linear(layer, x, *wide_factors(A, B, order))
     if order == "built":
-        order = "b_first"  # built is what merging does
+        order = "b_first"  # merging is what builds the product
     merge = pays if merge is None else merge
     out: Tensor = LayerWithUpdate.apply(x, A, B, weight, bias, order, merge)  # type: ignore[no-untyped-call]
     return out
 
 
 def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor:
-    """``layer(x) + x U V`` for a frozen layer: U (d_in, rank), V (rank, d_out). LoRA, and the wide orders."""
+    """Return ``layer(x) + x U V`` for a frozen layer, U (d_in, rank), V (rank, d_out): LoRA, and the wide orders."""
     weight, bias = layer.weight, layer.bias
     few = not torch.compiler.is_compiling() and x.numel() < FEW_ROWS * x.shape[-1]
-    if few or not _frozen(weight, bias) or not written_out(x, U, V, weight):
+    if few or not _frozen(weight, bias) or not own_gradients_apply(x, U, V, weight):
         return F.linear(x, weight, bias) + x @ U @ V
-    x2 = rows_of(x)
-    out: Tensor = LowRankUpdate.apply(x2, U, V, weight, bias)  # type: ignore[no-untyped-call]
+    out: Tensor = LowRankUpdate.apply(flatten_rows(x), U, V, weight, bias)  # type: ignore[no-untyped-call]
     return out.view(*x.shape[:-1], out.shape[-1])
 
 
-def written_out(x: Tensor, *others: Tensor) -> bool:
-    """Whether the written-out gradients apply: one is needed, and all is of one dtype, runs eagerly and has rows."""
+def own_gradients_apply(x: Tensor, *others: Tensor) -> bool:
+    """Return whether to use the written-out gradients: one is needed, x has rows, one dtype, eager mode."""
     return (
         torch.is_grad_enabled()
         and x.numel() > 0
@@ -113,7 +134,6 @@ def written_out(x: Tensor, *others: Tensor) -> bool:
 
 
 def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bool) -> Tensor:
-    """``x (A ⊗ B)`` by a planned order."""
     if order not in ("b_first", "a_first"):
         for factor in wide_factors(A, B, order):
             x = x @ factor
@@ -121,31 +141,33 @@ def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bo
     if own_gradients:
         out: Tensor = AddedUpdate.apply(x, A, B, None, None, None, order)  # type: ignore[no-untyped-call]
         return out
-    y = product_onto_rows(None, rows_of(x), *side_by_side(A, B, order), order)
+    y = add_kron_product(None, flatten_rows(x), *join_terms(A, B, order), order)
     return y.view(*x.shape[:-1], A.shape[-1] * B.shape[-1])
 
 
-def _planned(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
-    """The order for these shapes, and whether merging it into a weight pays; an error if x does not fit."""
+def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
+    """Return the order, and whether merging pays. Raise ValueError if x does not fit the factors."""
     if order not in (None, *ORDERS):
-        raise ValueError(f"order={order!r}: expected one of {', '.join(ORDERS)}")
+        raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     if not x.is_floating_point():
-        raise ValueError(f"a Kronecker product of {str(x.dtype).removeprefix('torch.')} inputs: expected floats")
+        raise ValueError(f"A Kronecker product needs floating-point inputs, not {str(x.dtype).removeprefix('torch.')}.")
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-    if torch.compiler.is_compiling():  # it does not like caches
-        return _plan_for((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
-    return _plan_once(x.shape, A.shape, B.shape, x.device.type, training, order)
+    if torch.compiler.is_compiling():  # it cannot trace a cache
+        return _plan_shapes((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
+    return _plan_cached(x.shape, A.shape, B.shape, x.device.type, training, order)
 
 
-def _plan_for(
+def _plan_shapes(
     x: Sequence[int], A: Sequence[int], B: Sequence[int], device: str, training: bool, order: Order | None
 ) -> tuple[Order, bool]:
-    """`_planned` of shapes alone."""
     if len(A) not in (2, 3) or len(B) != len(A) or A[:-2] != B[:-2]:
-        raise ValueError(f"factors {tuple(A)} and {tuple(B)}: expected A (a1, a2), B (b1, b2) or as many of each")
+        raise ValueError(
+            f"The factors have shapes {tuple(A)} and {tuple(B)}. Expected (a1, a2) and (b1, b2), or (T, a1, a2) and "
+            "(T, b1, b2)."
+        )
     (a1, a2), (b1, b2), rows = A[-2:], B[-2:], math.prod(x[:-1])
     if x[-1] != a1 * b1:
-        raise ValueError(f"({a1}, {a2}) ⊗ ({b1}, {b2}) takes inputs {a1 * b1} wide, these are {tuple(x)}")
+        raise ValueError(f"({a1}, {a2}) ⊗ ({b1}, {b2}) needs inputs of width {a1 * b1}. The input is {tuple(x)}.")
     terms = A[0] if len(A) == 3 else 1
     if order is None:
         order = plan((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, training=training)
@@ -153,7 +175,7 @@ def _plan_for(
     return order, merging_pays((a1, a2), (b1, b2), rows=rows, device=device, terms=terms, order=first)
 
 
-_plan_once = lru_cache(maxsize=4096)(_plan_for)
+_plan_cached = lru_cache(maxsize=4096)(_plan_shapes)
 
 
 def _frozen(weight: Tensor, bias: Tensor | None) -> bool:

@@ -1,12 +1,12 @@
-"""Faster drop-in forms of the root-mean-square norm of T5 and Llama, and of dropout on a CPU.
+"""Faster modules of T5 and Llama: the root-mean-square norm, and dropout on a CPU.
 
-- Norm: where all is in fp32 and gradients are needed, the output is the library's to the bit and the gradients are
-  its own to rounding. Autograd takes a dozen passes over the activations, this form takes five, including the weight's
-  gradient. In all other cases the library's own forward runs.
-- Dropout on a CPU: each number takes one 16-bit lane of torch's 64-bit random words, where the library draws 64 bits or
-  more for each in one thread. The same seed gives other masks, and the probability is exact to 2⁻¹⁶.
+- Norm: in fp32 with gradients, the output equals the library's to the bit and the gradients to rounding. PyTorch takes
+  a dozen passes over the activations, this form five, including the gradient of the weight. In all other cases the
+  library's forward runs.
+- Dropout on a CPU: each number takes one 16-bit lane of torch's 64-bit random words; the library draws at least 64 bits
+  for each, in one thread. The same seed gives other masks, and the probability is exact to 2⁻¹⁶.
 
-`use_fast_modules` changes the classes of a model's modules, `restore_modules` undoes it. No weight, name or file
+`use_fast_modules` changes the classes of a model's modules and `restore_modules` undoes it. No weight, name or file
 changes.
 """
 
@@ -18,15 +18,15 @@ from torch.autograd.function import once_differentiable
 
 from krona.kernels.gradients import under_functorch
 
-# classes of transformers that compute the same in fp32, under the same names of weight and epsilon
+# classes of transformers with the same fp32 result and the same names of weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
-ROWS = 8  # of a block in the sum of the weight's gradient: its rounding is then no more than the library's
+ROWS = 8  # rows of a block in `weighted_sum`: small enough that the rounding error is not above the library's
 
 
 def use_fast_modules(model: nn.Module) -> None:
-    """Give root-mean-square norms and dropouts the faster form; a second call changes nothing."""
+    """Replace the classes of root-mean-square norms and dropouts; a second call changes nothing."""
     for module in model.modules():
         if type(module).__name__ in ROOT_MEAN_SQUARE and type(module).__module__.startswith("transformers."):
             module.__dict__["library_class"] = type(module)
@@ -36,7 +36,7 @@ def use_fast_modules(model: nn.Module) -> None:
 
 
 def restore_modules(model: nn.Module) -> None:
-    """Give a model the library's own modules back."""
+    """Undo `use_fast_modules`."""
     for module in model.modules():
         if isinstance(module, RootMeanSquareNorm):
             module.__class__ = module.__dict__.pop("library_class")
@@ -69,7 +69,10 @@ class RootMeanSquareNorm(nn.Module):
 
 
 class NormStep(torch.autograd.Function):
-    """The norm with ``r = 1/√(mean(x²) + ε)`` kept: gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d and gw = Σₙ rₙ (g ⊙ x)ₙ."""
+    """``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, x (..., d), w (d).
+
+    Gradients: ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, epsilon: float) -> Tensor:
@@ -83,19 +86,19 @@ class NormStep(torch.autograd.Function):
         x, w, r = ctx.saved_tensors
         shape, d = x.shape, x.shape[-1]
         x, g, r = x.reshape(-1, d), g.reshape(-1, d), r.reshape(-1)
-        t = g * x  # (N, d): both gradients are matrix-vector products of it
+        t = g * x  # (N, d); both gradients are matrix-vector products with t
         gw = weighted_sum(r, t) if ctx.needs_input_grad[1] else None
         if not ctx.needs_input_grad[0]:
             return None, gw, None
-        along = (t @ w) * (r * r) * (-1 / d)  # (N): how much of x to subtract
+        along = (t @ w) * (r * r) * (-1 / d)  # (N,): the multiple of x to subtract
         gx = torch.mul(x, along[:, None], out=t).addcmul_(g, w).mul_(r[:, None])
         return gx.view(shape), gw, None
 
 
 def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
-    """``Σₙ rₙ tₙ`` of (N), (N, d): (d), in blocks of rows whose sums are added pairwise.
+    """Return ``Σₙ rₙ tₙ``, (d,), of r (N,) and t (N, d), as a pairwise sum over blocks of rows.
 
-    One matrix-vector product would add row after row, with ten times autograd's rounding at 6,400 rows.
+    One matrix-vector product would add row after row, with ten times the rounding error at 6,400 rows.
     """
     whole = len(t) // ROWS * ROWS
     if whole <= ROWS:
@@ -105,7 +108,7 @@ def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
 
 
 class LaneDropout(nn.Dropout):
-    """Dropout whose mask takes 16 bits a number; elsewhere than on a CPU, and in place, torch's own."""
+    """Dropout with a mask of 16 random bits per number on a CPU; torch's own on other devices and in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         if (
@@ -121,10 +124,9 @@ class LaneDropout(nn.Dropout):
 
 
 def scaled_mask(x: Tensor, p: float) -> Tensor:
-    """0 with probability p, else 1/(1-p), of x's shape and dtype; p is rounded to a multiple of 2⁻¹⁶."""
+    """Return a mask like x: 0 with probability p (rounded to a multiple of 2⁻¹⁶), else 1/(1-p)."""
     dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # of the 65,536 values of a lane
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return torch.ge(lanes, dropped - 2**15, out=torch.empty_like(x, memory_format=torch.contiguous_format)).mul_(
-        2**16 / (2**16 - dropped)
-    )
+    mask = torch.empty_like(x, memory_format=torch.contiguous_format)
+    return torch.ge(lanes, dropped - 2**15, out=mask).mul_(2**16 / (2**16 - dropped))

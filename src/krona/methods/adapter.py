@@ -1,25 +1,25 @@
-"""Adapter (Houlsby et al. 2019) as the baseline's code has it: after a sub-layer, before its dropout."""
+"""Adapter (Houlsby et al. 2019), as in the code of the paper's baselines: after a sub-layer, before its dropout."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.arguments import whole
-from krona.methods.non_linearity import non_linearity_named
+from krona.methods.arguments import check_int
+from krona.methods.non_linearity import get_non_linearity
 
 
 class Adapter(nn.Module):
-    """``σ(h W_down + b_down) W_up + b_up``, added to ``h`` (the inner residual) by sequential placement.
+    """``σ(h W_down + b_down) W_up + b_up``, placed sequentially: it is added to h, the inner residual.
 
-    ``W_down: (d_in, bottleneck_dim)``, ``W_up: (bottleneck_dim, d_out)``; both start N(0, 0.01) with σ = 0.01 the
-    standard deviation, the biases at zero: training starts near the backbone, not at it.
-    Parameters: bottleneck_dim · (d_in + d_out + 1) + d_out. Rank of the update: bottleneck_dim.
+    Shapes: W_down (d_in, r), W_up (r, d_out) with r = ``bottleneck_dim``.
+    Start: weights N(0, 0.01) with standard deviation 0.01, biases 0, so the output is near the backbone's.
+    Parameters: r · (d_in + d_out + 1) + d_out. Rank of the update: r.
     """
 
     def __init__(self, d_in: int, d_out: int, *, bottleneck_dim: int = 1, non_linearity: str = "gelu_new") -> None:
         super().__init__()
-        whole("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
-        self.non_linearity = non_linearity_named(non_linearity)
+        check_int("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
+        self.non_linearity = get_non_linearity(non_linearity)
         self.down = nn.Parameter(torch.empty(d_in, bottleneck_dim))
         self.down_bias = nn.Parameter(torch.empty(bottleneck_dim))
         self.up = nn.Parameter(torch.empty(bottleneck_dim, d_out))
@@ -34,5 +34,5 @@ class Adapter(nn.Module):
             nn.init.zeros_(bias)
 
     def forward(self, h: Tensor) -> Tensor:
-        z = self.non_linearity(F.linear(h, self.down.T, self.down_bias))  # (..., bottleneck_dim)
+        z = self.non_linearity(F.linear(h, self.down.T, self.down_bias))  # (..., r)
         return F.linear(z, self.up.T, self.up_bias)  # (..., d_out)

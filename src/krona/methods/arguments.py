@@ -1,4 +1,4 @@
-"""Checks of a branch's arguments: the message names ``method.<key>``, the value and what is expected."""
+"""Checks of a branch's arguments. Error messages name ``method.<key>``, the value and what is expected."""
 
 import math
 from collections.abc import Iterable
@@ -6,24 +6,35 @@ from collections.abc import Iterable
 from krona.messages import KronaError, did_you_mean
 
 
-def finite(key: str, value: object) -> float:
-    """A number that is neither NaN nor infinite."""
+def check_float(key: str, value: object) -> float:
+    """Return a finite number as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise KronaError(f"method.{key}={value!r}: expected a finite number")
+        raise KronaError(f"method.{key}={value!r} is not a finite number.")
     return float(value)
 
 
-def whole(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
-    """A whole number from ``low`` to ``high``."""
+def check_int(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
+    """Return a whole number from ``low`` to ``high``. ``why`` explains the limits in the message."""
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
-        raise KronaError(f"method.{key}={value!r}: expected a whole number {limits}{why and f'; {why}'}")
+        raise KronaError(f"method.{key}={value!r} is not a whole number {limits}{why and f' ({why})'}.")
     return value
 
 
-def choice(key: str, value: object, options: Iterable[str | None]) -> None:
-    """One of a few words; None stands for null."""
+def check_choice(key: str, value: object, options: Iterable[str | None]) -> None:
+    """Raise KronaError unless the value is one of the options; None stands for null."""
     known = list(options)
     if value not in known:
         words = ["null" if option is None else option for option in known]
         raise KronaError(f"method.{key}={value!r}: {did_you_mean(str(value), words)}")
+
+
+def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
+    """Return a whole number that divides both widths of a layer."""
+    number = check_int(key, value, low=1)
+    if d_in % number or d_out % number:
+        raise KronaError(
+            f"method.{key}={number} does not divide both widths of a layer {d_in} → {d_out}. Their greatest common "
+            f"divisor is {math.gcd(d_in, d_out)}."
+        )
+    return number

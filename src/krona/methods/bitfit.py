@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022): biases that are there, and new ones from zero where none is (docs/fidelity.md)."""
+"""BitFit (Ben Zaken et al. 2022): existing biases train, and layers without a bias get one (docs/fidelity.md)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,15 +6,14 @@ from torch import Tensor, nn
 
 
 class Bias(nn.Module):
-    """``b``, whatever the input: a trainable bias of a linear layer or a LayerNorm.
+    """``b`` (d_out), for every input: a trainable bias of a linear layer or LayerNorm.
 
-    T5's linear layers and LayerNorms have none, so new ones are made; the relative position bias is an embedding, not
-    one of them. ``b`` starts at zero, so training starts at the backbone. Parameters: d_out. It moves the output and
-    not the weight: the rank of the update is 0. Where a backbone's layer has a bias (BERT, GPT-2), that one trains.
+    Start: 0, so the output is the backbone's. Parameters: d_out. Rank of the update: 0, since no weight changes.
+    T5's linear layers and LayerNorms have no bias. Where a layer has one (BERT, GPT-2), that one trains.
     """
 
     update_rank = 0
-    existing = "bias"
+    existing = "bias"  # the layer's own parameter that trains instead, if there is one
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()
@@ -25,7 +24,6 @@ class Bias(nn.Module):
         nn.init.zeros_(self.bias)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + b``, the bias inside the layer's product."""
         return F.linear(x, layer.weight, self.bias if layer.bias is None else layer.bias + self.bias)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""C3A (Chen et al. 2025): the update is made of circulant blocks, applied by circular convolution."""
+"""C3A (Chen et al. 2025): an update of circulant blocks, applied by circular convolution."""
 
 import math
 
@@ -7,21 +7,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import finite, whole
+from krona.methods.arguments import check_divisor, check_float
 
 
 class C3A(nn.Module):
-    """``ΔW = s / d_in · C(w)``: b × b blocks, ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``; peft's form.
+    """``ΔW = s / d_in · C(w)`` in blocks of b × b, ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``, as in peft.
 
-    The kernels ``w: (d_out / b, d_in / b, b)`` start at zero, so training starts at the backbone.
+    Shapes: the kernels w are (d_out / b, d_in / b, b).
+    Start: 0, so the output is the backbone's.
+    Parameters: d_in · d_out / b. Rank of the update: at most min(d_in, d_out).
 
     Args:
-        block_size: b, a common divisor of the widths; null: half of their greatest common divisor, which gives a
-            square layer as many parameters as LoRA of rank 1 has.
-        scaling: s; the source has 1 and a larger learning rate.
-
-    LayerNorms do not train in the source; here they do unless ``train_layer_norms`` says otherwise.
-    Parameters: d_in · d_out / b. Rank of the update: up to the layer's own.
+        block_size: b, a common divisor of the widths. None: half of their greatest common divisor, which gives a square
+            layer as many parameters as LoRA of rank 1.
+        scaling: s; the source uses 1 and a larger learning rate.
     """
 
     def __init__(self, d_in: int, d_out: int, *, block_size: int | None = None, scaling: float = 1.0) -> None:
@@ -29,14 +28,10 @@ class C3A(nn.Module):
         common = math.gcd(d_in, d_out)
         if block_size is None and common % 2:
             raise KronaError(
-                f"method.block_size=null halves {common}, the widths' greatest common divisor: give a number"
+                f"method.block_size=null needs an even common divisor of {d_in} and {d_out}. Set a number."
             )
-        b = common // 2 if block_size is None else whole("block_size", block_size, low=1)
-        if common % b:
-            raise KronaError(
-                f"method.block_size={b} does not divide both widths of a layer {d_in} → {d_out}: {common} does"
-            )
-        self.scaling = finite("scaling", scaling)
+        b = common // 2 if block_size is None else check_divisor("block_size", block_size, d_in, d_out)
+        self.scaling = check_float("scaling", scaling)
         self.kernels = nn.Parameter(torch.empty(d_out // b, d_in // b, b))
         self.update_rank = min(d_in, d_out)
         self.reset_parameters()
@@ -45,21 +40,20 @@ class C3A(nn.Module):
         nn.init.zeros_(self.kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.compiler.is_compiling() or not x.numel():  # complex numbers don't compile, and FFTs want a row
+        if torch.compiler.is_compiling() or not x.numel():  # complex numbers don't compile, and an FFT needs a row
             return F.linear(x, self.delta().to(x.dtype))
         _, n, b = self.kernels.shape
-        wide = torch.promote_types(x.dtype, torch.float32)  # there is no FFT in bf16
+        wide = torch.promote_types(x.dtype, torch.float32)  # torch has no FFT in bf16
         X = torch.fft.rfft(x.reshape(*x.shape[:-1], 1, n, b).to(wide))  # (..., 1, n, b // 2 + 1)
         W = torch.fft.rfft(self._scaled().to(wide)).conj()  # (m, n, b // 2 + 1)
         y: Tensor = torch.fft.irfft((X * W).sum(-2), n=b)  # (..., m, b)
         return y.flatten(-2).to(x.dtype)  # (..., d_out)
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
         m, n, b = self.kernels.shape
         i = torch.arange(b, device=self.kernels.device)
         blocks = self._scaled()[..., (i[None, :] - i[:, None]) % b]  # (m, n, b, b)
-        return blocks.transpose(1, 2).reshape(m * b, n * b)
+        return blocks.transpose(1, 2).reshape(m * b, n * b)  # (d_out, d_in)
 
     def _scaled(self) -> Tensor:
         _, n, b = self.kernels.shape

@@ -5,39 +5,36 @@ import math
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_linear, kron_matmul
+from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product
 from krona.messages import KronaError
-from krona.methods.arguments import finite, whole
-from krona.methods.kronecker import kron_product
+from krona.methods.arguments import check_float, check_int
 
 
 class CDKA(nn.Module):
-    """``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ``, ``Bᵢ: (d_out / r1, r2)``, ``Aᵢ: (r1, d_in / r2)``, ``s = alpha / √(components · r2)``.
+    """``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
-    ``A`` starts Kaiming-uniform (a = √5: bound 1/√(d_in / r2)), ``B`` at zero, so training starts at the backbone.
-    With r1 = r2 = 1 it is LoRA of rank ``components`` with the scale of rsLoRA. What is A in KronA is ``Bᵢᵀ`` here, and
-    what is B is ``Aᵢᵀ``.
+    Shapes: Bᵢ (d_out / r1, r2), Aᵢ (r1, d_in / r2). KronA's A and B are Bᵢᵀ and Aᵢᵀ here.
+    Start: A Kaiming-uniform (a = √5: bound 1/√(d_in / r2)), B 0, so the output is the backbone's.
+    Parameters: components · (d_out · r2 / r1 + d_in · r1 / r2), on a square layer at least those of LoRA of rank 1.
+    Rank of the update: at most components · min(d_out / r1, r2) · min(r1, d_in / r2).
+    With r1 = r2 = 1 it is LoRA of rank ``components`` with the scale of rsLoRA.
 
     Args:
-        components: the number of products.
-        r1, r2: the shapes; r1 divides d_out and r2 divides d_in.
-        alpha: the scale before it is divided.
-
-    LayerNorms do not train in the source; here they do unless ``train_layer_norms`` says otherwise.
-    Parameters: components · (d_out · r2 / r1 + d_in · r1 / r2): on a square layer LoRA rank 1's with one component and
-    r1 = r2, and more with any other choice.
-    Rank of the update: at most components · min(d_out / r1, r2) · min(r1, d_in / r2).
+        components: number of products.
+        r1: a divisor of d_out.
+        r2: a divisor of d_in.
+        alpha: numerator of the scale s.
     """
 
     def __init__(
         self, d_in: int, d_out: int, *, components: int = 1, r1: int = 2, r2: int = 2, alpha: float = 1.0
     ) -> None:
         super().__init__()
-        whole("components", components, low=1)
+        check_int("components", components, low=1)
         for key, value, side, width in (("r1", r1, "output", d_out), ("r2", r2, "input", d_in)):
-            if width % whole(key, value, low=1):
-                raise KronaError(f"method.{key}={value} does not divide the {side} of a layer {d_in} → {d_out}")
-        self.scaling = finite("alpha", alpha) / math.sqrt(components * r2)
+            if width % check_int(key, value, low=1):
+                raise KronaError(f"method.{key}={value} does not divide the {side} width of a layer {d_in} → {d_out}.")
+        self.scaling = check_float("alpha", alpha) / math.sqrt(components * r2)
         self.A = nn.Parameter(torch.empty(components, r1, d_in // r2))
         self.B = nn.Parameter(torch.empty(components, d_out // r1, r2))
         self.update_rank = min(d_in, d_out, components * min(d_out // r1, r2) * min(r1, d_in // r2))
@@ -52,15 +49,11 @@ class CDKA(nn.Module):
         return kron_matmul(x, *self._factors())
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer."""
         return kron_linear(layer, x, *self._factors())
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
-        products = [kron_product(B, A) for B, A in zip(self.B, self.A, strict=True)]
-        return self.scaling * torch.stack(products).sum(0)
+        return self.scaling * kron_product(self.B, self.A)  # (d_out, d_in)
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        """KronA's A and B: Bᵢᵀ (r2, d_out / r1) and Aᵢᵀ (d_in / r2, r1), stacked where there are several."""
-        B, A = self.scaling * self.B.transpose(1, 2), self.A.transpose(1, 2)
+        B, A = self.scaling * self.B.mT, self.A.mT  # (components, r2, d_out / r1), (components, d_in / r2, r1)
         return (B, A) if len(A) > 1 else (B[0], A[0])

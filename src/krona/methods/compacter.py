@@ -7,21 +7,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import whole
-from krona.methods.non_linearity import non_linearity_named
+from krona.methods.arguments import check_divisor, check_int
+from krona.methods.non_linearity import get_non_linearity
 
 
 class Compacter(nn.Module):
-    """``σ(h W_down + b_down) W_up + b_up`` with ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``, added to ``h`` by sequential placement.
+    """``σ(h W_down + b_down) W_up + b_up`` with ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``, placed sequentially: it is added to h.
 
-    ``R: (n, n, n)`` is the rule, one for both weights and for all places (``shared``); ``S: (n, rows/n, factor_rank)``
-    and ``T: (n, factor_rank, columns/n)`` belong to each weight. The rule starts N(0, 1e-4) with 1e-4 the standard
-    deviation, the factors Xavier-uniform with gain √2, the biases at zero: the update starts at about 1e-8.
-    Parameters: factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out a place, and n³ once.
-    Rank of the update: at most n² · factor_rank and at most bottleneck_dim.
+    Shapes: the rule R (n, n, n), shared by both weights of all places; of each weight S (n, rows / n, factor_rank) and
+    T (n, factor_rank, columns / n); n = ``hypercomplex_division``.
+    Start: R N(0, 1e-4) with standard deviation 1e-4, S and T Xavier-uniform with gain √2, biases 0: an update of 1e-8.
+    Parameters: factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out for a place, and n³ once.
+    Rank of the update: at most min(n² · factor_rank, bottleneck_dim).
     """
 
-    shared = ("rule",)  # parameters that all places of one adapter have in common
+    shared = ("rule",)
 
     def __init__(
         self,
@@ -34,16 +34,12 @@ class Compacter(nn.Module):
         non_linearity: str = "gelu_new",
     ) -> None:
         super().__init__()
-        n = whole("hypercomplex_division", hypercomplex_division, low=1)
-        whole("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
-        for key, size in (("bottleneck_dim", bottleneck_dim), ("the layer's input", d_in), ("its output", d_out)):
-            if size % n:
-                raise KronaError(
-                    f"method.hypercomplex_division={n} divides a weight into {n} × {n} blocks, but {key} is {size}; "
-                    f"n divides {math.gcd(d_in, d_out)} and bottleneck_dim is a multiple of n"
-                )
-        whole("factor_rank", factor_rank, low=1, high=max(1, min(d_in, d_out, bottleneck_dim) // n))
-        self.non_linearity = non_linearity_named(non_linearity)
+        n = check_divisor("hypercomplex_division", hypercomplex_division, d_in, d_out)
+        check_int("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
+        if bottleneck_dim % n:
+            raise KronaError(f"method.bottleneck_dim={bottleneck_dim} is not a multiple of hypercomplex_division={n}.")
+        check_int("factor_rank", factor_rank, low=1, high=max(1, min(d_in, d_out, bottleneck_dim) // n))
+        self.non_linearity = get_non_linearity(non_linearity)
         self.rule = nn.Parameter(torch.empty(n, n, n))
         self.down_left = nn.Parameter(torch.empty(n, d_in // n, factor_rank))
         self.down_right = nn.Parameter(torch.empty(n, factor_rank, bottleneck_dim // n))
@@ -63,33 +59,30 @@ class Compacter(nn.Module):
             nn.init.zeros_(bias)
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """W_down (d_in, bottleneck_dim) and W_up (bottleneck_dim, d_out)."""
-        return (
-            sum_of_products(self.rule, self.down_left @ self.down_right),
-            sum_of_products(self.rule, self.up_left @ self.up_right),
-        )
+        """Return W_down (d_in, bottleneck_dim) and W_up (bottleneck_dim, d_out)."""
+        W_down = sum_of_products(self.rule, self.down_left @ self.down_right)
+        return W_down, sum_of_products(self.rule, self.up_left @ self.up_right)
 
     def forward(self, h: Tensor) -> Tensor:
         (n, rows, factor_rank), columns = self.down_left.shape, self.up_right.shape[2]
-        if n * factor_rank >= len(self.down_bias):  # the factors are no smaller than the weights
+        if n * factor_rank >= len(self.down_bias):  # the factors are as large as the weights
             W_down, W_up = self.weights()
             z = self.non_linearity(F.linear(h, W_down.T, self.down_bias))  # (..., bottleneck_dim)
             return F.linear(z, W_up.T, self.up_bias)  # (..., d_out)
-        N, (down, up) = h.numel() // h.shape[-1], self.inner_weights()
-        # a token in n parts, each through the n left factors; then what the rule makes of the n × n results
+        N, (down, up) = h.numel() // h.shape[-1], self._inner_weights()
         left = h.reshape(N * n, rows) @ self.down_left.transpose(0, 1).reshape(rows, n * factor_rank)
         z = self.non_linearity(F.linear(left.view(N, len(down)), down.T, self.down_bias))  # (N, bottleneck_dim)
         right = (z @ up).view(N * n, n * factor_rank) @ self.up_right.view(n * factor_rank, columns)
         return right.view(*h.shape[:-1], n * columns) + self.up_bias  # (..., d_out)
 
-    def inner_weights(self) -> tuple[Tensor, Tensor]:
-        """The rule with the factors next to the bottleneck: (n² · factor_rank, bottleneck_dim) and its counterpart.
+    def _inner_weights(self) -> tuple[Tensor, Tensor]:
+        """Return the rule times the factors at the bottleneck r: (n² · factor_rank, r) and (r, n² · factor_rank).
 
-        W_down is the left factors of each of a token's n parts and then the first of these; W_up is the second and then
-        the right factors. They are small, and so is all that is computed with them.
+        W_down is the left factors on each of a token's n parts, then the first of these matrices; W_up is the second
+        one, then the right factors. Both are small, unlike W_down and W_up.
         """
         T, S = self.down_right, self.up_left  # (n, factor_rank, r/n), (n, r/n, factor_rank)
-        R = self.rule.to(T.dtype)  # (n, n, n), one for places of several dtypes
+        R = self.rule.to(T.dtype)  # places of several dtypes share one rule
         n, factor_rank, part = T.shape
         down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t]: Rᵢ[a, c] Tᵢ[q, t]
         up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
@@ -97,8 +90,7 @@ class Compacter(nn.Module):
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:
-    """``Σᵢ Rᵢ ⊗ Bᵢ`` of (n, a1, a2) and (n, b1, b2): (a1·b1, a2·b2)."""
+    """Return ``Σᵢ Rᵢ ⊗ Bᵢ``, (a1·b1, a2·b2), of R (n, a1, a2) and B (n, b1, b2), with one matrix product over i."""
     (n, a1, a2), (_, b1, b2) = R.shape, B.shape
-    R = R.to(B.dtype)
-    product = R.reshape(n, a1 * a2).T @ B.reshape(n, b1 * b2)  # one product sums over i
+    product = R.to(B.dtype).reshape(n, a1 * a2).T @ B.reshape(n, b1 * b2)
     return product.reshape(a1, a2, b1, b2).transpose(1, 2).reshape(a1 * b1, a2 * b2)

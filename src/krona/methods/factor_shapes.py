@@ -1,4 +1,4 @@
-"""Shapes of A and B that fit a layer, and the nearest to one that does not fit."""
+"""Shapes of A and B that fit a layer, and the nearest fitting shapes to one that does not fit."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ Shape = tuple[int, int]
 
 
 def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
-    """All shapes of A that leave a whole B = (d_in/a1, d_out/a2), no side of A or B below ``smallest``."""
+    """Return all shapes (a1, a2) of A that divide d_in → d_out, with no side of A or B below ``smallest``."""
 
     def sides(width: int) -> list[int]:
         return [s for s in range(smallest, width // smallest + 1) if width % s == 0]
@@ -18,12 +18,12 @@ def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
 
 
 def factor_b(a: Sequence[int], d_in: int, d_out: int) -> Shape:
-    """The shape of B that follows from A's on a layer d_in → d_out."""
+    """Return the shape of B that belongs to A's shape on a layer d_in → d_out."""
     return d_in // a[0], d_out // a[1]
 
 
 def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
-    """The fitting shapes of A by distance of log(a1/a2) to ``shape``'s, then by number of parameters."""
+    """Return the fitting shapes of A by distance of log(a1/a2) from that of ``shape``, then by number of parameters."""
     wanted = math.log(shape[0] / shape[1])
 
     def distance(a: Shape) -> tuple[float, int]:
@@ -33,33 +33,33 @@ def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
 
 
 def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:
-    """Shapes of A and B for a layer d_in → d_out; B may be left out. A pair that does not fit is an error."""
+    """Return the shapes of A and B. Raises KronaError if they do not fit a layer d_in → d_out. B may be left out."""
     try:
         shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
-        whole = all(isinstance(side, int) and side >= 1 for pair in kron_factors for side in pair)
+        positive = all(isinstance(side, int) and side >= 1 for pair in kron_factors for side in pair)
     except (TypeError, ValueError):
-        shapes, whole = [], False
-    if not whole or len(shapes) not in (1, 2):
+        shapes, positive = [], False
+    if not positive or len(shapes) not in (1, 2):
         raise KronaError(
-            f"method.kron_factors={kron_factors!r}: expected [[a1, a2], [b1, b2]] or [[a1, a2]], whole numbers ≥ 1"
+            f"method.kron_factors={kron_factors!r} is not [[a1, a2], [b1, b2]] or [[a1, a2]] of whole numbers ≥ 1."
         )
     (a1, a2), (b1, b2) = shapes if len(shapes) == 2 else (shapes[0], factor_b(shapes[0], d_in, d_out))
     if (a1 * b1, a2 * b2) != (d_in, d_out):
         pairs = [[list(a), list(factor_b(a, d_in, d_out))] for a in nearest_shapes((a1, a2), d_in, d_out)[:3]]
         near = ", ".join(str(pair).replace(" ", "") for pair in pairs)
         printed = (a1, a2) == (b1, b2) == (32, 24)
-        erratum = " Tables 17 and 18 print this for STS-B, an erratum: read B as (24, 32)." if printed else ""
+        erratum = " Tables 17 and 18 print these shapes for STS-B, an erratum. Use (24, 32) for B." if printed else ""
         raise KronaError(
             f"kron_factors ({a1}, {a2}) ⊗ ({b1}, {b2}) maps {a1 * b1} → {a2 * b2}, but the layer is "
-            f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with every side ≥ 2'}"
+            f"{d_in} → {d_out}.{erratum} Shapes that fit: {near or 'none with every side ≥ 2'}."
         )
     return (a1, a2), (b1, b2)
 
 
 def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
-    """Shapes of A, no side of A or B below 2, with as many parameters as LoRA of rank 1 on a layer width → width.
+    """Return the shapes of A with as many parameters as LoRA of rank 1 on a layer width → width, no side below 2.
 
-    ``narrow``: only those that fit a layer width → narrow too, as v is where queries share keys and values.
+    narrow: only shapes that also fit a layer width → narrow, such as v with grouped queries.
     """
     shapes = [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
     least = width if narrow is None else narrow
@@ -67,5 +67,5 @@ def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
 
 
 def shape_name(shape: Sequence[int]) -> str:
-    """``32x24``."""
+    """Return a shape as ``32x24``."""
     return "x".join(str(side) for side in shape)

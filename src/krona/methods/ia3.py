@@ -1,16 +1,15 @@
-"""(IA)³ (Liu et al. 2022): learned vectors rescale keys, values and the FFN's inner activations."""
+"""(IA)³ (Liu et al. 2022): learned vectors rescale keys, values and the inner activations of the FFN."""
 
 import torch
 from torch import Tensor, nn
 
 
 class IA3(nn.Module):
-    """``l ⊙ h``, in place of ``h`` (``inner_residual: false``).
+    """``l ⊙ h``, in place of h (``inner_residual: false``).
 
-    On k and v it is placed after the layer (``l ⊙ (x W)``), on wo before it (``(l ⊙ γ(x W_1)) W_2``). ``l`` starts at
-    one, so training starts at the backbone. Parameters: the width of ``h``. The rescaled weight is ``diag(l) W``
-    (after) or ``W diag(l)`` (before): the update ``diag(l - 1) W`` has the layer's own rank. LayerNorms do not train
-    in the source; here they do unless ``train_layer_norms`` says otherwise, as in the paper's rows.
+    On k and v it follows the layer, ``l ⊙ (x W)``; on wo it precedes the layer, ``(l ⊙ γ(x W_1)) W_2``.
+    Start: 1, so the output is the backbone's. Parameters: the width of h.
+    Rank of the update: the layer's own, since the rescaled weight is ``diag(l) W`` or ``W diag(l)``.
     """
 
     def __init__(self, d_in: int, d_out: int) -> None:
@@ -26,5 +25,4 @@ class IA3(nn.Module):
         return h * self.scale  # (..., d)
 
     def delta(self) -> Tensor:
-        """(d, d): diag(l), the map after or before the layer."""
-        return torch.diag(self.scale)
+        return torch.diag(self.scale)  # (d, d): the map after or before the layer

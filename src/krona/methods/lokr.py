@@ -1,24 +1,26 @@
-"""LoKr in peft's form (LyCORIS, Yeh et al. 2024): a Kronecker product, its larger factor of low rank."""
+"""LoKr in peft's form (LyCORIS, Yeh et al. 2024): a Kronecker product whose larger factor has low rank."""
 
 import math
 
 import torch
 from torch import Tensor, nn
 
-from krona.kernels.kronecker import kron_linear, kron_matmul
-from krona.methods.arguments import finite, whole
-from krona.methods.kronecker import kron_product
+from krona.kernels.kronecker import kron_linear, kron_matmul, kron_product
+from krona.methods.arguments import check_float, check_int
 
 
 class LoKr(nn.Module):
-    """``ΔW = (alpha / rank) · W1 ⊗ W2``, ``W1: (out1, in1)``, ``W2: (out2, in2)``, d_out = out1·out2, d_in = in1·in2.
+    """``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
-    Each width is split into its two most equal divisors, or into ``decompose_factor`` and the rest where that divides
-    it. ``W2`` is a product ``W2_a W2_b`` of rank ``rank`` where that is below half its longer side, else a full
-    matrix; ``W1`` likewise, only with ``decompose_both``. ``W1`` starts at zero (its first factor, if it is a
-    product), the rest Kaiming-uniform (a = √5), so training starts at the backbone. Where KronA has A and B, this has
-    W1ᵀ and W2ᵀ; unlike KronA's, a square layer's factors are square. LayerNorms do not train in the source; here they
-    do unless ``train_layer_norms`` says otherwise.
+    Shapes: W1 (out1, in1), W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. KronA's A and B are W1ᵀ and W2ᵀ
+    here; unlike KronA's, the factors of a square layer are square.
+    Start: W1 (its first factor, if it is a product) 0, the rest Kaiming-uniform (a = √5), so the output is the
+    backbone's.
+
+    Args:
+        rank: W2 is a product ``W2_a W2_b`` of this rank if that is below half of its longer side, else a full matrix.
+        decompose_both: make W1 a product of this rank too, by the same rule.
+        decompose_factor: a divisor that splits each width; -1 splits each width most equally.
     """
 
     def __init__(
@@ -32,11 +34,11 @@ class LoKr(nn.Module):
         decompose_factor: int = -1,
     ) -> None:
         super().__init__()
-        whole("rank", rank, low=1, high=min(d_in, d_out))
+        check_int("rank", rank, low=1, high=min(d_in, d_out))
         if decompose_factor != -1:
-            whole("decompose_factor", decompose_factor, low=1, why="-1 splits each width most equally")
-        self.scaling = finite("alpha", alpha) / rank
-        (in1, in2), (out1, out2) = split(d_in, decompose_factor), split(d_out, decompose_factor)
+            check_int("decompose_factor", decompose_factor, low=1, why="or -1 to split each width most equally")
+        self.scaling = check_float("alpha", alpha) / rank
+        (in1, in2), (out1, out2) = split_width(d_in, decompose_factor), split_width(d_out, decompose_factor)
         self.low_rank_w1 = bool(decompose_both) and 2 * rank < max(out1, in1)
         self.low_rank_w2 = 2 * rank < max(out2, in2)
         if self.low_rank_w1:
@@ -49,10 +51,9 @@ class LoKr(nn.Module):
             self.w2_b = nn.Parameter(torch.empty(rank, in2))
         else:
             self.w2 = nn.Parameter(torch.empty(out2, in2))
-        rank1, rank2 = min(out1, in1), min(out2, in2)
-        self.update_rank = (min(rank, rank1) if self.low_rank_w1 else rank1) * (
-            min(rank, rank2) if self.low_rank_w2 else rank2
-        )
+        rank1 = min(out1, in1, rank if self.low_rank_w1 else d_in)
+        rank2 = min(out2, in2, rank if self.low_rank_w2 else d_in)
+        self.update_rank = rank1 * rank2
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -64,7 +65,7 @@ class LoKr(nn.Module):
                 nn.init.uniform_(parameter, -bound, bound)
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """W1 (out1, in1) and W2 (out2, in2)."""
+        """Return W1 (out1, in1) and W2 (out2, in2)."""
         W1 = self.w1_a @ self.w1_b if self.low_rank_w1 else self.w1
         W2 = self.w2_a @ self.w2_b if self.low_rank_w2 else self.w2
         return W1, W2
@@ -74,20 +75,17 @@ class LoKr(nn.Module):
         return kron_matmul(x, W1.T, self.scaling * W2.T)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer."""
         W1, W2 = self.factors()
         return kron_linear(layer, x, W1.T, self.scaling * W2.T)
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
-        W1, W2 = self.factors()
-        return self.scaling * kron_product(W1, W2)
+        return self.scaling * kron_product(*self.factors())  # (d_out, d_in)
 
 
-def split(width: int, factor: int = -1) -> tuple[int, int]:
-    """A width as the product of two numbers, the smaller first: ``factor`` and the rest, or the most equal pair.
+def split_width(width: int, factor: int = -1) -> tuple[int, int]:
+    """Return two factors of the width, the smaller first: ``factor`` and the rest, or the most equal pair.
 
-    Where ``factor`` does not divide the width, the smaller number is its largest divisor that is at most ``factor``.
+    If ``factor`` does not divide the width, the smaller number is its largest divisor that is at most ``factor``.
     """
     if factor > 0 and width % factor == 0:
         return factor, width // factor

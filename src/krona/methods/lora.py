@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022), the low-rank counterpart that KronA replaces (section 3.2, Figure 1.a)."""
+"""LoRA (Hu et al. 2022), the low-rank counterpart of KronA (section 3.2, Figure 1.a)."""
 
 import math
 
@@ -6,22 +6,25 @@ import torch
 from torch import Tensor, nn
 
 from krona.kernels.kronecker import low_rank_linear
-from krona.methods.arguments import finite, whole
+from krona.methods.arguments import check_float, check_int
 
 
 class LoRA(nn.Module):
-    """``s · x A B`` with ``A: (d_in, rank)`` and ``B: (rank, d_out)``.
+    """``s · x A B``.
 
-    ``A`` starts Kaiming-uniform (a = √5: bound 1/√d_in), ``B`` at zero, so training starts at the backbone.
-    ``scaling`` is s itself, where other code has s = α / rank: α = rank, so 1, is the paper's.
+    Shapes: A (d_in, rank), B (rank, d_out).
+    Start: A Kaiming-uniform (a = √5: bound 1/√d_in), B 0, so the output is the backbone's.
     Parameters: rank · (d_in + d_out). Rank of the update: rank.
+
+    Args:
+        scaling: s itself, where other code has s = α / rank. The paper's α = rank is s = 1.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
         super().__init__()
         largest = min(d_in, d_out)
-        whole("rank", rank, low=1, high=largest, why=f"on a layer {d_in} → {d_out} a higher one adds no rank")
-        self.scaling = finite("scaling", scaling)
+        check_int("rank", rank, low=1, high=largest, why=f"a layer {d_in} → {d_out} has no higher rank")
+        self.scaling = check_float("scaling", scaling)
         self.A = nn.Parameter(torch.empty(d_in, rank))
         self.B = nn.Parameter(torch.empty(rank, d_out))
         self.update_rank = rank
@@ -36,12 +39,7 @@ class LoRA(nn.Module):
         return x @ self.A @ (self.scaling * self.B)  # (..., d_in) → (..., rank) → (..., d_out)
 
     def beside(self, layer: nn.Linear, x: Tensor) -> Tensor:
-        """``layer(x) + self(x)`` in one step, for a frozen layer: called instead of `forward` (`krona.surgery`).
-
-        Its written-out gradient adds the branch's products to the layer's own: no pass over the output to sum two.
-        """
         return low_rank_linear(layer, x, self.A, self.B if self.scaling == 1.0 else self.scaling * self.B)
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): what merging adds to an ``nn.Linear`` weight."""
-        return self.scaling * (self.A @ self.B).T
+        return self.scaling * (self.A @ self.B).T  # (d_out, d_in)

@@ -1,27 +1,28 @@
-"""MiSS (Kang & Yin 2024): the input's parts of `rank` numbers are summed before one trained matrix sees them."""
+"""MiSS (Kang & Yin 2024): parts of the input are summed before one trained matrix."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.arguments import finite, whole
+from krona.methods.arguments import check_float, check_int
 
 
 class MiSS(nn.Module):
-    """``s · (Σ_k x_k) D`` with ``x`` cut into parts ``x_k: (rank)`` and ``D: (rank, d_out)``; peft's default form.
+    """``s · (Σ_k x_k) D`` with x cut into parts x_k of ``rank`` numbers, the last one padded with zeros, as in peft.
 
-    A last part that is shorter is filled up with zeros. ``D`` starts at zero, so training starts at the backbone.
-    ``scaling`` is s; the source has none. LayerNorms do not train in the source; here they do unless
-    ``train_layer_norms`` says otherwise.
+    Shapes: D (rank, d_out). Start: 0, so the output is the backbone's.
     Parameters: rank · d_out. Rank of the update: at most rank.
+
+    Args:
+        scaling: s; the source has none.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 2, scaling: float = 1.0) -> None:
         super().__init__()
         largest = min(d_in, d_out)
-        whole("rank", rank, low=1, high=largest, why=f"on a layer {d_in} → {d_out} a higher one adds no rank")
+        check_int("rank", rank, low=1, high=largest, why=f"a layer {d_in} → {d_out} has no higher rank")
         self.d_in = d_in
-        self.scaling = finite("scaling", scaling)
+        self.scaling = check_float("scaling", scaling)
         self.D = nn.Parameter(torch.empty(rank, d_out))
         self.update_rank = rank
         self.reset_parameters()
@@ -36,14 +37,13 @@ class MiSS(nn.Module):
         return parts.sum(-2) @ self.matrix()  # (..., d_in / rank, rank) → (..., rank) → (..., d_out)
 
     def delta(self) -> Tensor:
-        """(d_out, d_in): D, transposed, side by side."""
-        return self.matrix().T.repeat(1, -(-self.d_in // len(self.D)))[:, : self.d_in]
+        left, right = self.low_rank()
+        return (left @ right).T  # (d_out, d_in)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        """(d_in, rank), which sums the parts, and (rank, d_out)."""
         one = torch.eye(len(self.D), dtype=self.D.dtype, device=self.D.device)
-        return one.repeat(-(-self.d_in // len(self.D)), 1)[: self.d_in], self.matrix()
+        repeats = -(-self.d_in // len(self.D))  # rounded up
+        return one.repeat(repeats, 1)[: self.d_in], self.matrix()  # (d_in, rank), (rank, d_out)
 
     def matrix(self) -> Tensor:
-        """s · D: (rank, d_out)."""
-        return self.D if self.scaling == 1.0 else self.scaling * self.D
+        return self.scaling * self.D

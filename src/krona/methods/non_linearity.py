@@ -6,7 +6,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor
 
-from krona.methods.arguments import choice
+from krona.methods.arguments import check_choice
 
 NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
     "mish": F.mish,
@@ -17,7 +17,7 @@ NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def non_linearity_named(name: str) -> Callable[[Tensor], Tensor]:
-    """The function of that name; any other name is an error that lists them."""
-    choice("non_linearity", name, NON_LINEARITIES)
+def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:
+    """Return the function of this name. Raises KronaError for an unknown name."""
+    check_choice("non_linearity", name, NON_LINEARITIES)
     return NON_LINEARITIES[name]

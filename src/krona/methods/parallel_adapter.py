@@ -2,36 +2,24 @@
 
 import math
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.methods.arguments import finite, whole
-from krona.methods.non_linearity import non_linearity_named
+from krona.methods.adapter import Adapter
+from krona.methods.arguments import check_float
 
 
-class ParallelAdapter(nn.Module):
+class ParallelAdapter(Adapter):
     """``s · (relu(x W_down + b_down) W_up + b_up)``, beside an FFN: ``Y = FFN(X) + update``.
 
-    ``W_down: (d_in, bottleneck_dim)`` starts Kaiming-uniform (a = √5: bound 1/√d_in); ``W_up: (bottleneck_dim, d_out)``
-    and both biases start at zero ("lora" init), so training starts at the backbone. The scale multiplies the
-    up-projection's bias too, as in the original code.
-    Parameters: bottleneck_dim · (d_in + d_out + 1) + d_out. Rank of the update: bottleneck_dim.
+    Shapes and number of parameters are those of `Adapter`. The scale s multiplies b_up too, as in the original code.
+    Start: W_down Kaiming-uniform (a = √5: bound 1/√d_in), the rest 0, so the output is the backbone's.
     """
 
     def __init__(
         self, d_in: int, d_out: int, *, bottleneck_dim: int = 2, scaling: float = 1.0, non_linearity: str = "relu"
     ) -> None:
-        super().__init__()
-        whole("bottleneck_dim", bottleneck_dim, low=1, high=min(d_in, d_out))
-        self.scaling = finite("scaling", scaling)
-        self.non_linearity = non_linearity_named(non_linearity)
-        self.down = nn.Parameter(torch.empty(d_in, bottleneck_dim))
-        self.down_bias = nn.Parameter(torch.empty(bottleneck_dim))
-        self.up = nn.Parameter(torch.empty(bottleneck_dim, d_out))
-        self.up_bias = nn.Parameter(torch.empty(d_out))
-        self.update_rank = bottleneck_dim
-        self.reset_parameters()
+        super().__init__(d_in, d_out, bottleneck_dim=bottleneck_dim, non_linearity=non_linearity)
+        self.scaling = check_float("scaling", scaling)
 
     def reset_parameters(self) -> None:
         bound = 1 / math.sqrt(self.down.shape[0])
@@ -40,5 +28,4 @@ class ParallelAdapter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, x: Tensor) -> Tensor:
-        z = self.non_linearity(F.linear(x, self.down.T, self.down_bias))  # (..., bottleneck_dim)
-        return self.scaling * F.linear(z, self.up.T, self.up_bias)  # (..., d_out)
+        return self.scaling * super().forward(x)  # (..., d_out)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import choice, whole
+from krona.methods.arguments import check_choice, check_int
 from krona.methods.magnitude import Magnitude
 from krona.surgery.layers import is_linear, matrix_of, reads_past_forward
 from krona.surgery.options import InsertOptions, Placement
@@ -36,7 +36,7 @@ def build(
     Parameters that the branch's class names as ``shared`` are one object at all places.
     """
     _check_arguments(branch, branch_config)
-    whole("modules_per_target", options.modules_per_target, low=1)
+    check_int("modules_per_target", options.modules_per_target, low=1)
     placements = _check_placements(options)
     built = []
     for place, match in match_places(model, options.target_modules).items():
@@ -110,7 +110,7 @@ def _check_placements(options: InsertOptions) -> list[Placement]:
         raise KronaError("target_modules is empty: name the modules that the branches go to, such as ['q', 'v']")
     placements = [given] * len(patterns) if isinstance(given, str) else list(given)
     for placement in placements:
-        choice("placement", placement, get_args(Placement))
+        check_choice("placement", placement, get_args(Placement))
     if len(placements) != len(patterns):
         raise KronaError(
             f"method.placement has {len(placements)} entries and target_modules {len(patterns)}: "

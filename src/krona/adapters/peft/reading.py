@@ -15,7 +15,7 @@ from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.names import module_names, norm_modules, shortest
 from krona.messages import KronaError
 from krona.methods.c3a import C3A
-from krona.methods.fitted_lora import FittedLoRA, of_rank
+from krona.methods.fitted_lora import FittedLoRA, widen_factors
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
@@ -167,7 +167,7 @@ def _read_lora(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) 
     tensors: Tensors = {}
     for place, parts in scaled.items():
         A, B = parts["lora_A.weight"].T, parts["lora_B.weight"].T
-        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = of_rank(A, B, rank)
+        tensors[f"{place}.0.A"], tensors[f"{place}.0.B"] = widen_factors(A, B, rank)
         narrow |= rank > min(len(A), B.shape[1])
         if dora:
             tensors[f"{place}.magnitude"] = parts["lora_magnitude_vector"]
