@@ -15,7 +15,7 @@ from krona.messages import KronaError
 from krona.methods.c3a import C3A
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
-from krona.methods.lokr import LoKr, split
+from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.surgery.layers import is_conv1d, is_linear
@@ -180,7 +180,7 @@ def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]
     def splits(label: str, factor: int) -> bool:
         (a1, a2), (b1, b2) = branches[label].A.shape, branches[label].B.shape
         d_in, d_out = widths(places[label].base)
-        return (a1, b1) == split(d_in, factor) and (a2, b2) == split(d_out, factor)
+        return (a1, b1) == split_width(d_in, factor) and (a2, b2) == split_width(d_out, factor)
 
     sides = sorted(set(next(iter(branches.values())).A.shape), reverse=True)
     return next((factor for factor in (-1, *sides) if all(splits(label, factor) for label in places)), None)
