@@ -4,7 +4,7 @@ from pathlib import Path
 
 import krona
 from krona.report.build import build_report, collect
-from krona.runs.forgetting import forgotten, format_forgetting
+from krona.runs.forgetting import format_forgetting, loss_increase
 from report.generate import make_result, write_all
 
 LEARNED = {"places": 1, "norm": 2.0, "effective_rank": 3.25, "stable_rank": 2.0, "drift": 0.01, "by_place": {}}
@@ -45,7 +45,7 @@ def test_forgetting_in_words() -> None:
     assert text.startswith("+0.500: the span corruption loss per token goes from 2.000 to 2.500 on 8 texts of a.txt")
     assert "0.5 2.125" in text
     nothing = make_result("lora", "rte", rows=40)
-    assert forgotten(nothing) is None
+    assert loss_increase(nothing) is None
     nothing.forgetting = forgetting(0.0) | {"loss": {"0": 2.0, "1": None}}
-    assert forgotten(nothing) is None
-    assert "no number" in format_forgetting(nothing.forgetting)
+    assert loss_increase(nothing) is None
+    assert "not a number" in format_forgetting(nothing.forgetting)

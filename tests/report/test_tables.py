@@ -294,7 +294,7 @@ def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
     silent.test |= {"score": 0.0, "parts": {"accuracy": 0.0}, "outcomes": outcomes(targets, ["the"] * len(targets))}
     table = tables(tmp_path, [silent, learned], table="1").tables[0]
     (remark,) = remarks(table)
-    assert remark.startswith("! KronA on RTE: 120 of 120 test predictions are no label of rte (0, 1)")
+    assert remark.startswith("! KronA on RTE: 120 of 120 test predictions are not a label of rte (0, 1)")
     assert (table.cell("krona", "rte").warned, table.cell("lora", "rte").warned) == (True, False)
 
 

@@ -84,5 +84,5 @@ def test_no_runs_and_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(paths, "OUTPUTS", tmp_path)
     empty = krona.read_results()
     assert (len(empty), list(empty.columns)) == (0, list(COLUMNS))
-    with pytest.raises(KronaError, match="nowhere is no folder"):
+    with pytest.raises(KronaError, match="nowhere is not a folder"):
         krona.read_results(tmp_path / "nowhere")

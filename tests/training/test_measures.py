@@ -11,7 +11,7 @@ import tiny_backbones
 from krona.adapters.commands.inspect import inspect
 from krona.messages import KronaError
 from krona.paths import PROJECT
-from krona.runs.forgetting import forgotten
+from krona.runs.forgetting import loss_increase
 from krona.runs.index import summaries
 from krona.runs.result import Result, read_result
 from krona.training import run as run_module
@@ -67,7 +67,7 @@ def test_forgetting_is_measured_and_changes_nothing_else(values: list[str], tmp_
     losses = result.forgetting["loss"]
     assert list(losses) == ["0", "0.25", "0.5", "0.75", "1"]
     assert len(set(losses.values())) == 5
-    assert f"forgetting {forgotten(result):+.3f}: the span corruption loss" in said
+    assert f"forgetting {loss_increase(result):+.3f}: the span corruption loss" in said
     assert "forgetting" in (folder / "train.log").read_text().splitlines()[-1]
     assert inspect(folder).forgetting == result.forgetting
     other, plain, _ = finished(config("method=krona", *values), tmp_path / "plain")
@@ -78,7 +78,7 @@ def test_forgetting_is_measured_and_changes_nothing_else(values: list[str], tmp_
     _, bare, _ = finished(config("method=untuned", *values, asked), tmp_path / "untuned")
     assert bare.forgetting is not None
     assert set(bare.forgetting["loss"].values()) == {losses["0"]}
-    assert forgotten(bare) == 0
+    assert loss_increase(bare) == 0
 
 
 def test_what_cannot_be_measured_is_refused_before_anything_runs(

@@ -26,7 +26,7 @@ from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
 from krona.runs.holder import gone
-from krona.runs.predictions import answers_of
+from krona.runs.predictions import check_answers
 from krona.runs.result import Result
 from krona.screen import as_typed, below, say
 
@@ -180,7 +180,7 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         if not run.result.is_file():
             return None, [f"{below(run.result)} is not a file"]
         result = run.read()
-        answers_of(result, run.result)
+        check_answers(result, run.result)
         return result, list(_lost(run, result))
     except KronaError as error:
         return None, [shortened(error, 300)]

@@ -8,9 +8,9 @@ from rich.console import Console
 from krona.jobs.job import Job
 from krona.messages import amount
 from krona.paths import OUTPUTS
-from krona.runs import degenerate
+from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
-from krona.runs.provenance import glue_form, odd_part
+from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result
 from krona.screen import as_typed, inert, rate, say
 
@@ -25,7 +25,7 @@ def run_summary(job: Job, console: Console) -> None:
     head = f" and a head of {result.head_params:,}" if result.head_params else ""
     lines = [
         f"test {_test_score(result, result.test)}" if result.test else "test not scored (score_test=false)",
-        *degenerate.lines(result),
+        *remark_lines(result),
         f"dev {result.dev['score']:.2f} at epoch {result.best_epoch}; {result.trainable_params:,} parameters "
         f"({result.trainable_percent:.4g} %){head}",
         f"{result.times['total']:.1f} s ({result.times['train']:.1f} s training, "
@@ -53,9 +53,9 @@ def outputs_option(job: Job) -> str:
 def _test_score(result: Result, test: dict[str, Any]) -> str:
     """Return the score with its bootstrap interval over the test set's examples."""
     from krona.metrics.statistics import bootstrap, interval_of
-    from krona.runs.predictions import encoded, metrics_of
+    from krona.runs.predictions import encode_answers, score_metrics
 
-    low, high = interval_of(bootstrap([encoded(result)["test"]], metrics_of(result.config["task"])))
+    low, high = interval_of(bootstrap([encode_answers(result)["test"]], score_metrics(result.config["task"])))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
     rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
     return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"
@@ -64,6 +64,6 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 def heading(result: Result) -> str:
     """Return the name of the data: GLUE only for GLUE's rows and pretrained weights."""
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
-    if part := odd_part(result):
-        kind = glue_form(part)
+    if part := differing_part(result):
+        kind = describe_part(part)
     return kind if result.provenance.get("pretrained", True) else f"{kind}, random weights"

@@ -17,7 +17,7 @@ from krona.report.grouping import Group
 from krona.report.layouts import Layout
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, seed_range
-from krona.runs.degenerate import remarks
+from krona.runs.constant_predictions import remarks
 
 ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}

@@ -12,7 +12,7 @@ from krona.metrics.metric import Floats
 from krona.report.selection import StoredRun
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder
-from krona.runs.forgetting import forgotten
+from krona.runs.forgetting import loss_increase
 
 DRAWS = 1_000
 CHUNK = 4_000_000  # comparisons held at once
@@ -76,7 +76,7 @@ QUANTITIES = {
         average=True, digits=1, cost=False, logarithmic=True,
     ),
     "forgetting": Quantity(
-        "Forgetting (loss)", "forgetting (loss)", lambda run: forgotten(run.result),
+        "Forgetting (loss)", "forgetting (loss)", lambda run: loss_increase(run.result),
         average=True, digits=3, cost=False,
     ),
     "time": Quantity(

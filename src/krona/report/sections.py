@@ -15,7 +15,7 @@ import yaml
 from krona.messages import amount, first_few
 from krona.paper import task_label
 from krona.paths import choice_files
-from krona.runs.provenance import Part, distance, glue_form, odd_part
+from krona.runs.provenance import Part, describe_part, differing_part, relative_difference
 from krona.runs.result import Result
 
 PARAMETERS = 222_903_552
@@ -67,7 +67,7 @@ def _of_split(result: Result) -> Iterator[str]:
 
 def _of_rows(result: Result) -> Iterator[str]:
     task = task_label(result.task)
-    if part := odd_part(result):
+    if part := differing_part(result):
         name, found, official = part
         yield f"{task}'s {name} has {amount(found, 'row')}, GLUE's {official:,}"
     elif result.status == "done" and not result.provenance.get("official_rows"):
@@ -143,7 +143,7 @@ class Section:
     def heading(self) -> str:
         weights = "" if self.pretrained else ", random weights"
         name = {"glue": "GLUE", "sample": "Sample data", "own": "Own data"}[self.kind]
-        name = f"{glue_form(self.odd)}," if self.odd else name
+        name = f"{describe_part(self.odd)}," if self.odd else name
         protocol = f", protocol {self.protocol}" if self.kind == "glue" and self.protocol != "table1" else ""
         return f"{name} on {self.backbone}{weights}{protocol}"
 
@@ -182,7 +182,7 @@ def section_of(result: Result) -> Section:
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
     data = config.get("data", {})
-    part = odd_part(result) if kind == "glue" else None
+    part = differing_part(result) if kind == "glue" else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
     found = departures(result) if kind == "glue" else ()
     return Section(
@@ -195,6 +195,6 @@ def of_table(sections: Sequence[Section]) -> Section:
     """One section of equal ones, a run each: the words that all have, the oddest part, all departures."""
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
-    odd = max((one.odd for one in sections if one.odd), key=distance, default=None)
+    odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)
     departing = (sum(one.departing[0] for one in sections), sum(one.departing[1] for one in sections))
     return replace(sections[0], overrides=tuple(words), odd=odd, departures=found, departing=departing)

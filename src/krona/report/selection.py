@@ -11,7 +11,7 @@ from krona.metrics.answers import Answers
 from krona.report.sections import Section, section_of
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
-from krona.runs.predictions import answers_of, metrics_of, unusable
+from krona.runs.predictions import check_answers, score_metrics, unusable
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import NOT_IDENTITY, as_text, canonical, flatten
 
@@ -82,7 +82,7 @@ class StoredRun:
     @cached_property
     def packed(self) -> dict[str, Answers]:
         """Split → predictions as numbers; empty where the run is not done."""
-        return answers_of(self.whole, self.path) if self.result.status == "done" else {}
+        return check_answers(self.whole, self.path) if self.result.status == "done" else {}
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -155,7 +155,7 @@ class StoredRun:
 
     @property
     def metrics(self) -> list[str]:
-        return metrics_of(self.result.config["task"])
+        return score_metrics(self.result.config["task"])
 
 
 def _settings(config: Mapping[str, Any]) -> Iterable[tuple[str, str]]:

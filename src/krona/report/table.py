@@ -7,7 +7,7 @@ from pathlib import Path
 from krona.metrics.statistics import Interval
 from krona.report.sections import Section
 from krona.report.selection import StoredRun
-from krona.runs.degenerate import Remark
+from krona.runs.constant_predictions import Remark
 from krona.runs.studies import Study
 
 AVERAGE = "avg"

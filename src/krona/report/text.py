@@ -10,7 +10,7 @@ from krona.metrics.statistics import Interval
 from krona.paper import task_label
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Column, Report, Table
-from krona.runs.degenerate import SIGN
+from krona.runs.constant_predictions import SIGN
 
 NOTHING = "—"
 MOST_REMARKS, MOST_NAMES = 20, 4

@@ -1,4 +1,7 @@
-"""Types for the parts of a result: numbers that are not converted, and dicts that are checked as typed ones."""
+"""Types for the parts of a result: numbers that are not converted, and dicts that are checked as typed ones.
+
+`annotated_types` states the ranges, so that pydantic is imported only when a file is checked.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -7,7 +10,8 @@ from annotated_types import Ge, Gt, Le, Lt
 
 T = TypeVar("T")
 INF = float("inf")
-PART: dict[str, Any] = {"extra": "allow"}  # the configuration of each part for pydantic
+READ: dict[str, Any] = {"extra": "allow", "use_attribute_docstrings": True}  # pydantic's configuration of a part
+WRITTEN = {**READ, "json_schema_extra": {"additionalProperties": False}}  # this version writes no further keys
 
 
 class Exactly:
@@ -28,11 +32,7 @@ Words = dict[str, Any]
 
 @dataclass(frozen=True)
 class CheckedAs:
-    """Annotation of a plain dict that is checked as a typed one.
-
-    Args:
-        form: the type that pydantic checks.
-    """
+    """Annotation of a plain dict that is checked as ``form``, a typed one."""
 
     form: Any
 
@@ -40,7 +40,13 @@ class CheckedAs:
         return handler.generate_schema(self.form)
 
 
-def part(form: type[T]) -> type[T]:
-    """Let pydantic accept further keys in a part."""
-    form.__pydantic_config__ = PART  # type: ignore[attr-defined]
+def written(form: type[T]) -> type[T]:
+    """Mark a part that krona writes. Further keys are accepted when it is read."""
+    form.__pydantic_config__ = WRITTEN  # type: ignore[attr-defined]
+    return form
+
+
+def read(form: type[T]) -> type[T]:
+    """Mark a part of the config, of which only the keys that reports read are checked."""
+    form.__pydantic_config__ = READ  # type: ignore[attr-defined]
     return form

@@ -1,4 +1,4 @@
-"""Forgetting: the increase of the pretraining loss on held-out text, as result.json has it."""
+"""Forgetting: the increase of the pretraining loss on held-out text, as recorded in result.json."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 from krona.runs.result import Result
 
 
-def forgotten(result: Result) -> float | None:
-    """Return how much higher the loss is than the bare backbone's; None if it was not measured."""
+def loss_increase(result: Result) -> float | None:
+    """Return the increase of the loss over that of the bare backbone; None if it was not measured."""
     return None if result.forgetting is None else _difference(result.forgetting)
 
 
@@ -15,7 +15,7 @@ def format_forgetting(forgetting: Mapping[str, Any]) -> str:
     """Return ``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``."""
     losses, difference = forgetting["loss"], _difference(forgetting)
     if difference is None:
-        return f"the {forgetting['objective']} loss is no number: {losses}"
+        return f"the {forgetting['objective']} loss is not a number: {losses}"
     between = ", ".join(
         f"{scale} {loss:.3f}" for scale, loss in losses.items() if scale not in "01" and loss is not None
     )

@@ -1,4 +1,4 @@
-"""All results of a folder as one table of pandas: `krona.read_results`."""
+"""All results of a folder as one pandas table: `krona.read_results`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,49 @@ from typing import TYPE_CHECKING, Any
 from krona import paths
 from krona.messages import KronaError, amount
 from krona.methods.factor_shapes import shape_name
-from krona.runs.forgetting import forgotten
+from krona.runs.forgetting import loss_increase
 from krona.runs.index import summaries
 from krona.runs.result import Result
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = {
-    "run_id": "string", "status": "string", "method": "string", "task": "string", "backbone": "string",
-    "seed": "Int64", "lr": "Float64", "factors": "string", "sweep": "string", "dev": "Float64", "test": "Float64",
-    "parameters": "Int64", "percent": "Float64", "epochs": "Int64", "best_epoch": "Int64", "train_s": "Float64",
-    "total_s": "Float64", "examples_per_s": "Float64", "host_bytes": "Int64", "device_bytes": "Int64",
-    "effective_rank": "Float64", "drift": "Float64", "forgetting": "Float64", "notes": "Int64", "error": "string",
-}  # fmt: skip
+COLUMNS = {  # the type of each column, and its key in result.json
+    "run_id": ("string", "run_id"),
+    "status": ("string", "status"),
+    "method": ("string", "method"),
+    "task": ("string", "task"),
+    "backbone": ("string", "config.backbone.name"),
+    "seed": ("Int64", "seed"),
+    "lr": ("Float64", "config.optimizer.lr"),
+    "factors": ("string", ""),
+    "sweep": ("string", "config.sweep"),
+    "dev": ("Float64", "dev.score"),
+    "test": ("Float64", "test.score"),
+    "parameters": ("Int64", "trainable_params"),
+    "percent": ("Float64", "trainable_percent"),
+    "epochs": ("Int64", ""),
+    "best_epoch": ("Int64", "best_epoch"),
+    "train_s": ("Float64", "times.train"),
+    "total_s": ("Float64", "times.total"),
+    "examples_per_s": ("Float64", "times.examples_per_s"),
+    "host_bytes": ("Int64", "peak_memory.host"),
+    "device_bytes": ("Int64", "peak_memory.device"),
+    "effective_rank": ("Float64", "learned.effective_rank"),
+    "drift": ("Float64", "learned.drift"),
+    "forgetting": ("Float64", ""),
+    "notes": ("Int64", ""),
+    "error": ("string", "error"),
+}
 
 
 def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
-    """One row for each run in ``outputs``, sorted by run id. What a run does not have (yet) is ``<NA>``.
+    """Return one row for each run in ``outputs``, sorted by run id. Missing values are ``<NA>``.
 
     ==================================  ============================================================================
     column                              content
     ==================================  ============================================================================
-    run_id, status                      the run's folder; ``running``, ``done``, ``failed`` or ``interrupted``
+    run_id, status                      name of the folder; ``running``, ``done``, ``failed`` or ``interrupted``
     method, task, seed                  as given on the command line
     backbone                            ``backbone.name``, such as ``google-t5/t5-base``
     lr, factors, sweep                  learning rate; shape of A as used (``32x24``); name of the run's sweep
@@ -41,59 +61,46 @@ def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
     train_s, total_s, examples_per_s    seconds of training; of the whole run; training examples per second
     host_bytes, device_bytes            peak memory
     effective_rank, drift               of the updates, means over the layers; see docs/results-schema.md
-    forgetting                          by how much the loss on held-out text rose, where it was measured
-    notes, error                        number of notes; why the run failed
+    forgetting                          increase of the loss on held-out text, if it was measured
+    notes, error                        number of notes; the reason for a failure
     ==================================  ============================================================================
 
     Args:
         outputs: the folder with the runs; None: ``outputs/``, or KRONA_OUTPUTS.
 
     Raises:
-        KronaError: there is no such folder.
+        KronaError: the folder does not exist.
 
     Warns:
-        UserWarning: names the results that are damaged; they have no row.
+        UserWarning: names the damaged results, which have no row.
     """
     import pandas as pd
 
     folder = Path(outputs if outputs is not None else paths.OUTPUTS).expanduser()
     if not folder.is_dir():
-        raise KronaError(f"{folder} is no folder; read_results(FOLDER) reads FOLDER/<run id>/result.json")
+        raise KronaError(f"{folder} is not a folder. read_results(FOLDER) reads FOLDER/<run id>/result.json.")
     found = summaries(folder)
     damaged = [str(one) for one in found if isinstance(one, KronaError)]
     if damaged:
         warnings.warn("\n  ".join([f"{amount(len(damaged), 'result')} left out:", *damaged]), stacklevel=2)
     rows = [_row(one) for one in found if isinstance(one, Result)]
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype(COLUMNS)
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({name: kind for name, (kind, _) in COLUMNS.items()})
 
 
 def _row(result: Result) -> dict[str, Any]:
-    config, times, memory = result.config, result.times, result.peak_memory
-    factors = result.provenance.get("branch_config", {}).get("kron_factors") or config["method"].get("kron_factors")
-    return {
-        "run_id": result.run_id,
-        "status": result.status,
-        "method": result.method,
-        "task": result.task,
-        "backbone": config["backbone"]["name"],
-        "seed": result.seed,
-        "lr": config["optimizer"]["lr"],
+    factors = _value(result, "provenance.branch_config.kron_factors") or _value(result, "config.method.kron_factors")
+    computed = {
         "factors": shape_name(factors[0]) if factors else None,
-        "sweep": config.get("sweep"),
-        "dev": (result.dev or {}).get("score"),
-        "test": (result.test or {}).get("score"),
-        "parameters": result.trainable_params,
-        "percent": result.trainable_percent,
         "epochs": result.dev_curve[-1]["epoch"] if result.dev_curve else None,
-        "best_epoch": result.best_epoch,
-        "train_s": times.get("train"),
-        "total_s": times.get("total"),
-        "examples_per_s": times.get("examples_per_s"),
-        "host_bytes": memory.get("host"),
-        "device_bytes": memory.get("device"),
-        "effective_rank": (result.learned or {}).get("effective_rank"),
-        "drift": (result.learned or {}).get("drift"),
-        "forgetting": forgotten(result),
+        "forgetting": loss_increase(result),
         "notes": len(result.notes),
-        "error": result.error,
     }
+    return {name: _value(result, key) for name, (_, key) in COLUMNS.items() if key} | computed
+
+
+def _value(result: Result, key: str) -> Any:
+    first, *inner = key.split(".")
+    value = getattr(result, first)
+    for name in inner:
+        value = (value or {}).get(name)
+    return value

@@ -25,7 +25,7 @@ from krona.files import is_below, remove_below
 from krona.messages import KronaError
 from krona.runs import names
 from krona.runs.folder import CHECKSUMS
-from krona.runs.predictions import answers_of
+from krona.runs.predictions import check_answers
 from krona.runs.result import SCHEMA, Result, read_result
 
 FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # version of the tables, and of the results
@@ -79,7 +79,7 @@ def _read(path: Path) -> Result | KronaError:
         result = read_result(path)
         if lacking := [key for key in CONFIG if key not in result.config]:
             raise KronaError(f"{path} is not a result: its config lacks {', '.join(lacking)}")
-        answers_of(result, path)
+        check_answers(result, path)
     except KronaError as error:
         return error
     return summary_of(result)

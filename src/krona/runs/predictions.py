@@ -1,4 +1,4 @@
-"""Predictions of a result: as numbers, checked against the stored scores, and as words."""
+"""Predictions of a result: encoded, checked against the stored scores, and decoded to labels."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,31 @@ from krona.metrics.answers import NUMBER, Answers, encode
 from krona.metrics.scores import score_by_sums
 from krona.runs.result import Result, unpack_outcomes
 
-TOLERANCE = 1e-6  # points between a stored score and the one that its predictions give
+TOLERANCE = 1e-6  # points between a stored score and the score of the stored predictions
 
 
-def answers_of(result: Result, path: Path) -> dict[str, Answers]:
-    """Return a finished run's predictions by split. Raise `KronaError` if its parts contradict one another."""
+def encode_answers(result: Result) -> dict[str, Answers]:
+    """Return the targets and predictions as numbers, by split. A split that was not scored is missing."""
+    parts = {split: getattr(result, split) for split in ("dev", "test")}
+    labels = label_ids(result.config["task"])
+    return {
+        split: encode(*unpack_outcomes(part["outcomes"]), labels)
+        for split, part in parts.items()
+        if part and part.get("outcomes")
+    }
+
+
+def check_answers(result: Result, path: Path) -> dict[str, Answers]:
+    """Return a finished run's encoded predictions. Raise `KronaError` if they contradict the stored scores."""
     if result.status != "done":
         return {}
     try:
-        return _answers(result)
+        answers = encode_answers(result)
+        for split, numbers in answers.items():
+            _check_scores(split, getattr(result, split), numbers, score_metrics(result.config["task"]))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
         raise unusable(path, error) from error
+    return answers
 
 
 def unusable(path: Path, error: Exception) -> KronaError:
@@ -29,42 +43,23 @@ def unusable(path: Path, error: Exception) -> KronaError:
     return KronaError(f"{path} can't be used: {reason}")
 
 
-def encoded(result: Result) -> dict[str, Answers]:
-    """Return the predictions by split, unchecked. A split that was not scored is missing."""
-    parts = {split: getattr(result, split) for split in ("dev", "test")}
-    labels = label_ids(result.config["task"])
-    return {
-        split: encode(*unpack_outcomes(part["outcomes"]), labels)
-        for split, part in parts.items()
-        if part and part.get("outcomes")  # test is not scored where only dev is to choose
-    }
+def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics: Sequence[str]) -> None:
+    given = score_by_sums(list(part["parts"]), answers)
+    compared = [(f"{split} {name}", value, given[name], "predictions") for name, value in part["parts"].items()]
+    mean = sum(part["parts"][name] for name in metrics) / len(metrics)
+    for name, stored, computed, source in [*compared, (f"{split}.score", part["score"], mean, "parts")]:
+        if not abs(computed - stored) <= TOLERANCE:
+            raise ValueError(f"{name} says {stored:.4f}, its {source} give {computed:.4f}: edited by hand?")
 
 
-def _answers(result: Result) -> dict[str, Answers]:
-    scored, answers = metrics_of(result.config["task"]), encoded(result)
-    for split, numbers in answers.items():
-        part = getattr(result, split)
-        given = score_by_sums(list(part["parts"]), numbers)
-        for metric, value in part["parts"].items():
-            _same(f"{split} {metric}", value, given[metric], "predictions")
-        mean = sum(part["parts"][name] for name in scored) / len(scored)
-        _same(f"{split}.score", part["score"], mean, "parts")
-    return answers
+def score_metrics(task: Mapping[str, Any]) -> list[str]:
+    """Return the metrics whose mean is the score in tables."""
+    return list(task.get("score") or task["metrics"])
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
     """Return a task's targets in the order of their ids; None for a regression."""
     return None if task.get("labels") is None else list(label_words(task))
-
-
-def metrics_of(task: Mapping[str, Any]) -> list[str]:
-    """Return the metrics whose mean is the score of a table."""
-    return list(task.get("score") or task["metrics"])
-
-
-def _same(what: str, stored: float, given: float, source: str) -> None:
-    if not abs(given - stored) <= TOLERANCE:
-        raise ValueError(f"{what} says {stored:.4f}, its {source} give {given:.4f}: edited by hand?")
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
@@ -77,7 +72,7 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 
 
 def decode_label(text: str, words: Mapping[str, str]) -> str:
-    """Return the label of a prediction, or the text in quotes. Without labels, in a regression, keep a number as is."""
+    """Return the label of a prediction, or the text in quotes. Without labels, in a regression, return the number."""
     text = text.strip()
     if not words:
         return text if NUMBER.fullmatch(text) else f"{text!r} (no number)"
@@ -85,7 +80,7 @@ def decode_label(text: str, words: Mapping[str, str]) -> str:
 
 
 def invalid_predictions(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
-    """Return the predictions that are not a label of the task, or not a number in a regression."""
+    """Return the predictions that are not a label of the task, or in a regression not a number."""
     words = label_words(task)
     texts = [text.strip() for text in predictions]
     return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]

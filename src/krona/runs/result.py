@@ -1,4 +1,4 @@
-"""result.json: the model of a run's config, scores and provenance, from which docs/result.schema.json is generated."""
+"""Read and write result.json: a run's config, scores and provenance. docs/result.schema.json is generated from it."""
 
 import base64
 import datetime
@@ -17,17 +17,13 @@ from annotated_types import Len
 from krona.files import Write, write_whole
 from krona.messages import KronaError, shortened
 from krona.runs import names
-from krona.runs import result_parts as parts
-from krona.runs.checked_types import PART, CheckedAs, Count, Integer, Positive
+from krona.runs import result_schema as parts
+from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
 
 SCHEMA: Literal[1] = 1
 MAX_UNPACKED = 32 << 20  # bytes of a split's answers: ten million labels
 MAX_FILE = 256 << 20  # bytes of a result.json
 MAX_FAULTS = 3  # named in a message
-WRITTEN_WHOLE: tuple[Any, ...] = (
-    parts.Scored, parts.Outcomes, parts.Epoch, parts.Splits, parts.SplitFacts, parts.Fault, parts.Provenance,
-    parts.BackboneFacts, parts.Learned, parts.Measures, parts.Forgetting,
-)  # fmt: skip
 Status = Literal["running", "done", "failed", "interrupted"]
 
 
@@ -38,6 +34,7 @@ class Result:
     __pydantic_config__: ClassVar[dict[str, Any]] = {
         "extra": "forbid",
         "title": "result.json of a run",
+        "use_attribute_docstrings": True,
     }
 
     run_id: Annotated[str, Len(1, 255)]
@@ -89,7 +86,7 @@ class Result:
 
     @property
     def epochs(self) -> int:
-        """The number of epochs of the whole run: fewer than ``max_epochs`` where ``max_steps`` ends it first."""
+        """Return the number of epochs of the whole run: fewer than ``max_epochs`` if ``max_steps`` ends it first."""
         epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
         return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
 
@@ -100,25 +97,26 @@ class Result:
         return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
 
     def problems(self) -> list[str]:
-        """Return what a finished run lacks; empty where nothing is missing."""
+        """Return the scores and fields that a finished run lacks."""
         if self.status != "done":
             return []
         found = []
         for name in ("dev", "test") if self.config.get("score_test", True) else ("dev",):
             score = (getattr(self, name) or {}).get("score")
             if not isinstance(score, int | float) or not math.isfinite(score):
-                found.append(f"{name}.score is {score!r}: not a number")
-        lacking = {"trainable_params": self.trainable_params is None, "provenance": not self.provenance}
-        return found + [f"{name} is missing" for name, lacks in lacking.items() if lacks]
+                found.append(f"{name}.score is {score!r}, not a number")
+        if self.trainable_params is None:
+            found.append("trainable_params is missing")
+        return found if self.provenance else [*found, "provenance is missing"]
 
 
 def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
-    """Pack each example's target and prediction: one text a line, compressed with zlib, in base64."""
+    """Pack the target and prediction of each example: one text a line, compressed with zlib, in base64."""
     return {"targets": _pack(targets), "predictions": _pack(predictions)}
 
 
 def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the targets and predictions of `outcomes`."""
+    """Return the targets and predictions that `outcomes` packed."""
     return _unpack(packed["targets"]), _unpack(packed["predictions"])
 
 
@@ -130,15 +128,15 @@ def _pack(values: Sequence[str]) -> str:
 def _unpack(packed: str) -> list[str]:
     content = zlib.decompressobj()
     text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
-    if content.unconsumed_tail:  # a few kilobytes can hold gigabytes
+    if content.unconsumed_tail:  # a few kilobytes can unpack to gigabytes
         raise ValueError(f"its outcomes unpack to more than {MAX_UNPACKED >> 20} MiB")
     if not content.eof:
-        raise ValueError("its outcomes are cut short")
+        raise ValueError("its outcomes are truncated")
     return text.decode().split("\n")
 
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
-    """Write ``folder/result.json``, whole or not at all."""
+    """Write ``folder/result.json`` atomically and return its path."""
     path = folder / names.RESULT
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
     write(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
@@ -146,7 +144,7 @@ def write_result(folder: Path, result: Result, write: Write = write_whole) -> Pa
 
 
 def now() -> str:
-    """Return the time as results have it: UTC, ISO 8601."""
+    """Return the time as results record it: UTC, ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
@@ -155,7 +153,7 @@ def read_result(path: Path) -> Result:
     try:
         content = _parse(_read_text(path))
     except FileNotFoundError as error:
-        raise KronaError(f"{path} is not there") from error
+        raise KronaError(f"{path} was not found") from error
     except OSError as error:
         raise KronaError(f"{path} can't be read: {error.strerror or error}") from error
     except (ValueError, RecursionError) as error:
@@ -164,7 +162,7 @@ def read_result(path: Path) -> Result:
         raise KronaError(f"{path} is not a result: its JSON is a {type(content).__name__}, not an object")
     if content.get("schema") != SCHEMA:
         raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
-    if faults := _faults(content):
+    if faults := _find_faults(content):
         raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
     result = Result(**content)  # with the keys of later versions, which validation leaves out
     if problems := result.problems():
@@ -184,7 +182,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON without NaN, which JSON does not have, and half surrogate pairs, which can't be printed."""
+    """Parse JSON. Refuse NaN, which JSON does not have, and half surrogate pairs, which can't be printed."""
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not a number of JSON")
@@ -197,13 +195,13 @@ def _parse(text: str) -> Any:
 
 @cache
 def _model() -> Any:
-    from pydantic import TypeAdapter  # not where the index knows every result
+    from pydantic import TypeAdapter  # slow to import, and not needed if the index has every result
 
     return TypeAdapter(Result)
 
 
-def _faults(content: dict[str, Any]) -> list[str]:
-    """Return the fields that are missing, unknown or of a wrong type, a few by name; empty where nothing is wrong."""
+def _find_faults(content: dict[str, Any]) -> list[str]:
+    """Return a few of the fields that are missing, unknown or of a wrong type."""
     from pydantic import ValidationError
 
     try:
@@ -226,24 +224,13 @@ def _describe(fault: Any) -> str:
 
 
 def json_schema() -> str:
-    """Return the text of docs/result.schema.json, the form of what this version writes.
+    """Return the text of docs/result.schema.json, which describes results that this version writes.
 
-    Unlike `read_result`, it refuses results of earlier and later versions that lack fields or have further keys.
+    It is stricter than `read_result`: it refuses results of earlier and later versions, which lack fields or have
+    further keys.
     """
-    from pydantic import TypeAdapter
-
-    described = {"use_attribute_docstrings": True}  # they are read from the source, too slow for each process
-    configs: tuple[dict[str, Any], ...] = (PART, Result.__pydantic_config__)
-    for config in configs:
-        config |= described
-    try:
-        schema = TypeAdapter(Result).json_schema()
-    finally:
-        for config in configs:
-            del config["use_attribute_docstrings"]
+    schema = _model().json_schema()
     schema["required"] = list(schema["properties"])
-    for part in WRITTEN_WHOLE:
-        schema["$defs"][part.__name__]["additionalProperties"] = False
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}, indent=1) + "\n"
 
 

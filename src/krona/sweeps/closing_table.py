@@ -11,7 +11,7 @@ from rich.console import Console
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
-from krona.runs import degenerate
+from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
 from krona.screen import as_typed, duration, inert, say, table, width_of
@@ -184,7 +184,7 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
     done = [job.result for job in jobs if job.result is not None and job.result.status == "done"]
     alike: dict[str, list[str]] = {}
     for result in done:
-        for line in degenerate.lines(result):
+        for line in remark_lines(result):
             alike.setdefault(SAME.sub("", line), []).append(f"{result.run_id}: {line}")
     lines = [
         found[0] if len(found) == 1 else f"{len(found)} of {amount(len(jobs), 'run')}, as {found[0]}"

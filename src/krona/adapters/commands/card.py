@@ -11,8 +11,8 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import pools
 from krona.messages import amount
-from krona.runs.degenerate import remarks
-from krona.runs.predictions import encoded, label_words
+from krona.runs.constant_predictions import remarks
+from krona.runs.predictions import encode_answers, label_words
 from krona.runs.result import Result
 
 ORIGIN = "krona.json"  # beside a peft adapter: what krona needs to read it back
@@ -145,7 +145,7 @@ def _scores(found: TrainedRun) -> str:
         if not found.result.provenance.get("pretrained", True):
             caveats.append("The backbone has random weights.")
         caveats += [f"Note of the run: {note}." for note in found.result.notes]
-        answers = encoded(found.result)
+        answers = encode_answers(found.result)
         caveats += [f"{one.text}." for one in remarks(found.result, answers, "test" if "test" in answers else "dev")]
     return "\n".join(["| split | scores |", "|---|---|", *rows, "", *(f"- {line}" for line in caveats)])
 

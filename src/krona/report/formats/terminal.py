@@ -13,7 +13,7 @@ from krona.report.charts.looks import LIGHT, slot
 from krona.report.lead import lead
 from krona.report.notes import study_sentences
 from krona.report.table import Cell, Column, Report, Row, Table, Target
-from krona.runs.degenerate import SIGN
+from krona.runs.constant_predictions import SIGN
 from krona.screen import as_typed, inert
 
 

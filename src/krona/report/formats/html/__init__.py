@@ -12,7 +12,7 @@ from krona.report.formats.html.markup import escape, items, label, scroll, sente
 from krona.report.lead import lead
 from krona.report.notes import study_sentences, trial_values
 from krona.report.table import Cell, Report, Row, Table, Target
-from krona.runs.degenerate import SIGN
+from krona.runs.constant_predictions import SIGN
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ from krona.report import text
 from krona.report.formats.html.markup import escape, items, label, sentence, table
 from krona.report.selection import StoredRun
 from krona.report.table import Cell, Column, Row, Table
-from krona.runs.degenerate import SIGN
+from krona.runs.constant_predictions import SIGN
 
 
 def table_cell(cell: Cell, split: str, name: str) -> str:

@@ -1,19 +1,17 @@
-"""The nested parts of a result.json: types, ranges and descriptions of their keys.
+"""The nested parts of result.json: types, ranges and descriptions of their keys.
 
-These are the keys that krona reads or writes. Further keys are accepted, because later versions may add some. Keys that
-are not required were added after the first results. `annotated_types` states the ranges, so that pydantic is imported
-only where a file is checked.
+Keys that are not required were added after the first results.
 """
 
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge, Gt, Len, Lt
-from typing_extensions import TypedDict  # pydantic needs this one before Python 3.12
+from typing_extensions import TypedDict  # required by pydantic before Python 3.12
 
-from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Score, Words, part
+from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Score, Words, read, written
 
 
-@part
+@written
 class Outcomes(TypedDict):
     """Targets and predictions of every row: one text a line, compressed with zlib and encoded in base64."""
 
@@ -21,7 +19,7 @@ class Outcomes(TypedDict):
     predictions: str
 
 
-@part
+@written
 class Scored(TypedDict):
     """Scores of a split in the best epoch, 0-100."""
 
@@ -34,7 +32,7 @@ class Scored(TypedDict):
     outcomes: NotRequired[Outcomes]
 
 
-@part
+@written
 class Epoch(TypedDict):
     """One epoch. Epoch 0 is the untrained model, which has no loss, learning rate and training examples."""
 
@@ -55,7 +53,7 @@ class Epoch(TypedDict):
     examples_seen: NotRequired[Count]
 
 
-@part
+@written
 class Fault(TypedDict):
     """Rows that were left out for one kind of fault."""
 
@@ -65,7 +63,7 @@ class Fault(TypedDict):
     """FILE:LINE: message."""
 
 
-@part
+@written
 class SplitFacts(TypedDict):
     """What a split contained. Splits that come from one source file have the same bad rows."""
 
@@ -90,7 +88,7 @@ class SplitFacts(TypedDict):
     """Rows whose source text is also in dev."""
 
 
-@part
+@written
 class Splits(TypedDict):
     """The data of a run."""
 
@@ -99,7 +97,7 @@ class Splits(TypedDict):
     test: NotRequired[SplitFacts]
 
 
-@part
+@written
 class BackboneFacts(TypedDict):
     """The backbone, whatever its name is."""
 
@@ -109,14 +107,14 @@ class BackboneFacts(TypedDict):
     sizes: Words
 
 
-@part
+@read
 class BranchConfig(TypedDict):
     """The branch's arguments as used."""
 
     kron_factors: NotRequired[Annotated[list[list[Integer]], Len(1)] | None]
 
 
-@part
+@written
 class Provenance(TypedDict):
     """Where and with what a run was made. It is not part of the run id."""
 
@@ -154,13 +152,13 @@ class Provenance(TypedDict):
     finished: NotRequired[str]
 
 
-@part
+@read
 class MethodConfig(TypedDict):
     name: str
     kron_factors: NotRequired[list[list[Integer]] | None]
 
 
-@part
+@read
 class TaskConfig(TypedDict):
     name: NotRequired[str]
     metrics: Annotated[list[str], Len(1)]
@@ -168,24 +166,24 @@ class TaskConfig(TypedDict):
     labels: NotRequired[list[Any] | dict[str, Integer] | None]
 
 
-@part
+@read
 class BackboneConfig(TypedDict):
     name: str | None
 
 
-@part
+@read
 class OptimizerConfig(TypedDict):
     lr: Number
     warmup_steps: NotRequired[Integer]
 
 
-@part
+@read
 class TrainerConfig(TypedDict):
     max_epochs: Annotated[Integer, Ge(-1), Lt(2**31)]
     max_steps: NotRequired[Integer]
 
 
-@part
+@read
 class Config(TypedDict):
     """Every value of the run, as --cfg job shows it. Only what reports read is checked."""
 
@@ -199,7 +197,7 @@ class Config(TypedDict):
     sweep: NotRequired[str | None]
 
 
-@part
+@written
 class Measures(TypedDict):
     """Null: the update is not linear."""
 
@@ -213,7 +211,7 @@ class Measures(TypedDict):
     """The squared length of the change of a layer's output over that of the output, on rows of dev."""
 
 
-@part
+@written
 class Learned(Measures):
     """What the branches learned: the norm of the whole update, and means over the places."""
 
@@ -222,7 +220,7 @@ class Learned(Measures):
     by_place: NotRequired[dict[str, Measures]]
 
 
-@part
+@written
 class Forgetting(TypedDict):
     """The loss on held-out text of the pretraining objective."""
 

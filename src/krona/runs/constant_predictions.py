@@ -1,0 +1,172 @@
+"""Warnings about scores that may be meaningless: constant predictions, invalid predictions, skipped rows."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from krona.messages import amount, listed
+from krona.metrics.answers import Answers
+from krona.metrics.scores import score_by_sums
+from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics
+from krona.runs.result import Result, unpack_outcomes
+
+SIGN = "!"  # beside a score with a warning, in every format
+MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label is a warning
+MAX_SKIPPED_SHARE = 0.01  # a larger share of skipped rows of a source is a warning
+TOLERANCE = 1e-6  # points
+
+
+@dataclass(frozen=True)
+class Remark:
+    """A remark on a score.
+
+    Args:
+        warns: the score is marked.
+        unlearned: longer training may help.
+    """
+
+    text: str
+    warns: bool = True
+    unlearned: bool = False
+
+
+def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[Remark]:
+    """Return the remarks on a finished run's score on ``split``.
+
+    Args:
+        result: with its outcomes and its whole curve.
+        answers: its encoded predictions, by split.
+    """
+    found = [*_check_training_targets(result), *_check_skipped_rows(result)]
+    if result.head_params and result.best_epoch == 0:
+        found.append(Remark("the new head was not trained: this is the score of a random head, not of the backbone"))
+    if split in answers:
+        found += _check_predictions(result, answers[split], split)
+    if "dev" in answers:
+        found += _check_curve(result, answers["dev"])
+    return found
+
+
+def remark_lines(result: Result) -> list[str]:
+    """Return the remarks on a run as lines, with advice after the last. Warnings begin with the sign."""
+    answers = encode_answers(result)
+    found = remarks(result, answers, "test" if "test" in answers else "dev")
+    lines = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
+    one_target = any(_check_training_targets(result))  # then longer training would not help
+    if any(remark.unlearned for remark in found) and not one_target:
+        lines[-1] += f". {advice(result)}"
+    return lines
+
+
+def advice(result: Result) -> str:
+    """Return the settings to change after a run that did not learn."""
+    if not result.trainable_params and not result.head_params:
+        return "No parameters were trained"
+    trainer, optimizer = result.config["trainer"], result.config["optimizer"]
+    epochs, steps = trainer["max_epochs"], trainer.get("max_steps", -1)
+    rows = result.splits.get("train", {}).get("rows", 0)
+    epoch_steps = epochs * math.ceil(rows / result.config["batch_size"])
+    longer = []
+    if 0 <= steps <= epoch_steps:
+        longer.append(f"trainer.max_steps (now {steps})")
+    if steps < 0 or epoch_steps <= steps:
+        longer.append(f"trainer.max_epochs (now {epochs})")
+    return (
+        f"The model did not learn the task. Try a higher optimizer.lr (now {optimizer['lr']:g}), more "
+        f"{' and '.join(longer)} or fewer optimizer.warmup_steps (now {optimizer['warmup_steps']})"
+    )
+
+
+def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
+    """Return the score of each label as the only prediction; for a regression 0, as a constant has no correlation."""
+    if not answers.classes:
+        return [0.0]
+    scores = []
+    for label in range(answers.classes):
+        constant = Answers(answers.truth, np.full(len(answers), label), answers.classes)
+        scores.append(float(np.mean([*score_by_sums(metrics, constant).values()])))
+    return scores
+
+
+def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator[Remark]:
+    task, count, given = result.config["task"], len(answers), answers.given
+    invalid: list[str] = []
+    if given.min() < 0:
+        invalid = invalid_predictions(unpack_outcomes(getattr(result, split)["outcomes"])[1], task)
+    if len(invalid) > MAX_INVALID_SHARE * count:
+        ((commonest, times),) = Counter(invalid).most_common(1)
+        kind = f"label of {result.task} ({', '.join(label_words(task))})" if task.get("labels") else "number"
+        problem = f"are not a {kind} and count as wrong ({times:,} are {commonest[:40]!r})"
+        share, unlearned = f"{len(invalid):,} of {count:,}", 2 * len(invalid) > count
+    else:
+        values = given[given >= 0] if answers.classes else np.round(given, 1)
+        if values.min() < values.max():
+            return
+        value = list(label_words(task))[int(values[0])] if answers.classes else f"{values[0]:.1f}"
+        problem, unlearned = f"are {_label_name(value, task)}", True
+        share = f"{count - len(invalid):,} of {count:,}" if invalid else f"all {count:,}"
+    best = max(constant_scores(answers, score_metrics(task)))
+    text = f"{share} {split} predictions {problem}; the best constant prediction scores {best:.2f}"
+    yield Remark(text, unlearned=unlearned)
+
+
+def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
+    """Yield a remark if the dev score never differed from that of a constant prediction."""
+    scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
+    if len({round(score, 6) for score in scores}) > max(1, dev.classes) or len(scores) < 2:
+        return
+    constant = constant_scores(dev, score_metrics(result.config["task"]))
+    if all(min(abs(score - one) for one in constant) < TOLERANCE for score in scores):
+        values = " or ".join(f"{score:.2f}" for score in sorted({round(score, 2) for score in scores}))
+        text = f"in all {len(scores)} epochs the dev score was that of a constant prediction ({values})"
+        yield Remark(text, unlearned=True)
+
+
+def _check_training_targets(result: Result) -> Iterator[Remark]:
+    train = result.splits.get("train", {})
+    targets: Mapping[str, int] = train.get("targets") or {}
+    if len(targets) == 1:
+        (target,) = targets
+        name = _label_name(target, result.config["task"])
+        yield Remark(f"all training rows ({train['rows']:,}) have the target {name}")
+
+
+def _check_skipped_rows(result: Result) -> Iterator[Remark]:
+    """Yield one remark for each source. Splits with the same faults come from one source."""
+    sources: dict[str, list[str]] = {}
+    for name, split in result.splits.items():
+        if split.get("skipped_rows"):
+            sources.setdefault(json.dumps(split.get("skipped") or name), []).append(name)
+    for names in sources.values():
+        first = result.splits[names[0]]
+        share = _skipped_share(result, names, first["skipped_rows"])
+        details = [] if share is None else [f"{100 * share:.3g} %"]
+        details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
+        text = f"{amount(first['skipped_rows'], 'row')} of {listed(names)} left out by data.skip_bad_rows"
+        text += f" ({', '.join(details)})" if details else ""
+        yield Remark(text, warns=share is None or share > MAX_SKIPPED_SHARE)
+
+
+def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
+    """Return the skipped share of a source's rows; None if data.train_rows hides their number."""
+    kept = sum(result.splits[name]["rows"] for name in names)
+    if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
+        counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}
+        if "train" not in counted:
+            return None
+        kept = counted["train"][0]
+    return float(skipped / (skipped + kept))
+
+
+def _label_name(text: str, task: Mapping[str, Any]) -> str:
+    """Return ``"1" (equivalent)`` for a label's text, ``2.5`` for a number."""
+    words = label_words(task)
+    if not words:
+        return text
+    word = words.get(text, text)
+    return f'"{text}"' if text == word else f'"{text}" ({word})'

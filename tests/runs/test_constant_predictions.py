@@ -1,0 +1,185 @@
+"""Remarks on scores that may be meaningless."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from krona.metrics.answers import Answers, encode
+from krona.metrics.scores import score
+from krona.runs.constant_predictions import Remark, advice, constant_scores, remark_lines, remarks
+from krona.runs.predictions import label_ids, score_metrics
+from krona.runs.result import Result, outcomes, unpack_outcomes
+from report.generate import make_result
+
+
+def set_answers(result: Result, targets: list[str], given: list[str], split: str = "test") -> dict[str, Answers]:
+    """Give the result these predictions and their score. Return its answers."""
+    task = result.config["task"]
+    parts = score(task["metrics"], targets, given, label_ids(task))
+    table = float(np.mean([parts[name] for name in score_metrics(task)]))
+    setattr(result, split, {"score": table, "choice": table, "parts": parts, "outcomes": outcomes(targets, given)})
+    return {split: encode(targets, given, label_ids(task))}
+
+
+def texts(result: Result, answers: dict[str, Answers] | None = None) -> list[str]:
+    return [remark.text for remark in remarks(result, answers or {}, "test")]
+
+
+def test_constant_predictions_are_compared_with_the_best_constant() -> None:
+    result = make_result("krona", "mrpc")
+    answers = set_answers(result, ["1"] * 139 + ["0"] * 65, ["1"] * 204)
+    assert remarks(result, answers, "test") == [
+        Remark('all 204 test predictions are "1" (equivalent); the best constant prediction scores 81.05', True, True)
+    ]
+    assert result.test is not None
+    assert result.test["score"] == pytest.approx(81.05, abs=0.01)
+
+
+@pytest.mark.parametrize(("task", "targets"), [("cola", "011"), ("mnli", "0122"), ("mrpc", "011")])
+def test_constant_scores_equal_the_library_metrics(task: str, targets: str) -> None:
+    config = make_result("krona", task).config["task"]
+    labels = label_ids(config)
+    assert labels is not None
+    found = constant_scores(encode([*targets], [*targets], labels), score_metrics(config))
+    for label, one in zip(labels, found, strict=True):
+        expected = score(score_metrics(config), [*targets], [label] * len(targets), labels)
+        assert one == pytest.approx(np.mean([*expected.values()])), label
+
+
+@pytest.mark.parametrize(("wrong", "remarked", "unlearned"), [(12, False, False), (13, True, False), (61, True, True)])
+def test_more_than_a_tenth_of_invalid_predictions(wrong: int, remarked: bool, unlearned: bool) -> None:
+    result = make_result("krona", "rte")
+    answers = set_answers(result, ["0", "1"] * 60, ["true"] * wrong + (["0", "1"] * 60)[wrong:])
+    text = (
+        f"{wrong} of 120 test predictions are not a label of rte (0, 1) and count as wrong ({wrong} are 'true'); "
+        "the best constant prediction scores 50.00"
+    )
+    assert remarks(result, answers, "test") == ([Remark(text, unlearned=unlearned)] if remarked else [])
+
+
+def test_a_few_invalid_predictions_do_not_hide_constant_ones() -> None:
+    result = make_result("krona", "rte")
+    answers = set_answers(result, ["0", "1"] * 60, ["x"] * 5 + ["0"] * 115)
+    assert texts(result, answers)[0].startswith('115 of 120 test predictions are "0" (entailment);')
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["2.51", "2.5", "2.49", "2.5"], "all 4 test predictions are 2.5; the best constant prediction scores 0.00"),
+        (["many", "2.5", "1.0", "3.0"], "1 of 4 test predictions are not a number and count as wrong (1 are 'many')"),
+        (["-1", "-2", "1.0", "3.0"], None),
+    ],
+)
+def test_predictions_of_a_regression(given: list[str], expected: str | None) -> None:
+    result = make_result("krona", "stsb")
+    found = texts(result, set_answers(result, ["1.0", "2.0", "5.0", "4.4"], given))
+    assert len(found) == (expected is not None)
+    assert not expected or expected in found[0]
+
+
+@pytest.mark.parametrize("task", ["rte", "mnli", "stsb", "mrpc"])
+def test_a_meaningful_score_has_no_remark(task: str) -> None:
+    result = make_result("krona", task)
+    for split in ("dev", "test"):
+        packed = getattr(result, split)["outcomes"]
+        answers = {split: encode(*unpack_outcomes(packed), label_ids(result.config["task"]))}
+        assert remarks(result, answers, split) == []
+
+
+@pytest.mark.parametrize(
+    ("scores", "values"),
+    [((60, 60, 60), "60.00"), ((60, 40, 60), "40.00 or 60.00"), ((60, 60, 70), None), ((50, 50), None), ((60,), None)],
+)
+def test_a_dev_score_that_is_always_a_constant_predictions(scores: tuple[int, ...], values: str | None) -> None:
+    result = make_result("krona", "rte")
+    answers = set_answers(result, ["0"] * 6 + ["1"] * 4, ["0", "1"] * 5, split="dev")
+    curve: list[dict[str, Any]] = [{"epoch": i, "score": float(one), "parts": {}} for i, one in enumerate(scores, 1)]
+    result.dev_curve = curve
+    expected = f"in all 3 epochs the dev score was that of a constant prediction ({values})"
+    assert texts(result, answers) == ([expected] if values else [])
+
+
+def test_one_target_in_the_training_rows() -> None:
+    result = make_result("krona", "rte")
+    result.splits["train"] |= {"rows": 30, "targets": {"1": 30}}
+    assert remarks(result, {}, "test") == [Remark('all training rows (30) have the target "1" (not_entailment)')]
+    own = make_result("krona", "grades", kind="own", change={"task.labels": {"good": 5, "bad": 1}})
+    own.splits["train"] |= {"rows": 1, "targets": {"5": 1}}
+    assert texts(own) == ['all training rows (1) have the target "5" (good)']
+
+
+def test_a_head_that_was_not_trained() -> None:
+    result = make_result("untuned", "rte")
+    result.best_epoch = 0
+    assert texts(result) == []  # the backbone answers without a new head
+    result.head_params = 770
+    assert ["a random head" in text for text in texts(result)] == [True]
+
+
+@pytest.mark.parametrize(("skipped", "share", "warns"), [(25, "1 %", False), (26, "1.04 %", True)])
+def test_more_than_a_hundredth_of_skipped_rows_is_a_warning(skipped: int, share: str, warns: bool) -> None:
+    result = make_result("krona", "rte")
+    faults = [{"kind": "wrong number of fields", "rows": skipped, "first": "train.tsv:7: 3 fields"}]
+    result.splits["train"] |= {"rows": 2_500 - skipped, "skipped_rows": skipped, "skipped": faults}
+    text = f"{skipped} rows of train left out by data.skip_bad_rows ({share}, {skipped} wrong number of fields)"
+    assert remarks(result, {}, "test") == [Remark(text, warns)]
+
+
+def test_skipped_rows_of_two_splits_from_one_source_are_counted_once() -> None:
+    result = make_result("krona", "rte")
+    faults = [{"kind": "unknown label", "rows": 4, "first": "dev.tsv:9: label 'x'"}]
+    for name, rows in (("dev", 200), ("test", 196)):
+        result.splits[name] |= {"rows": rows, "skipped_rows": 4, "skipped": faults}
+    assert texts(result) == ["4 rows of dev and test left out by data.skip_bad_rows (1 %, 4 unknown label)"]
+    for name in ("dev", "test"):  # results of an earlier version do not say what the faults were
+        del result.splits[name]["skipped"]
+    assert texts(result) == [
+        "4 rows of dev left out by data.skip_bad_rows (1.96 %)", "4 rows of test left out by data.skip_bad_rows (2 %)",
+    ]  # fmt: skip
+
+
+def test_training_on_a_part_of_the_rows_does_not_raise_the_skipped_share() -> None:
+    result = make_result("krona", "rte", change={"data.train_rows": 100})
+    result.splits["train"] |= {"rows": 100, "skipped_rows": 5}
+    assert remarks(result, {}, "test") == [Remark("5 rows of train left out by data.skip_bad_rows (0.2 %)", False)]
+    del result.provenance["official_rows"]
+    assert remarks(result, {}, "test") == [Remark("5 rows of train left out by data.skip_bad_rows", True)]
+
+
+def test_the_last_remark_after_a_run_has_advice() -> None:
+    result = make_result("krona", "rte")
+    set_answers(result, ["0"] * 6 + ["1"] * 4, ["1"] * 10)
+    (line,) = remark_lines(result)
+    assert line.startswith('! all 10 test predictions are "1" (not_entailment)')
+    assert line.endswith(advice(result))
+    result.splits["train"]["skipped_rows"] = 9
+    assert remark_lines(result)[-1].endswith(advice(result))
+    result.splits["train"]["targets"] = {"1": 24}
+    assert not any("optimizer.lr" in line for line in remark_lines(result)), "longer training would not help"
+
+
+def test_without_a_test_score_the_remarks_are_on_dev() -> None:
+    result = make_result("krona", "rte")
+    set_answers(result, ["0", "1"], ["1", "1"], split="dev")
+    result.test = None
+    assert remark_lines(result)[0].startswith("! all 2 dev predictions")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "more"),
+    [
+        ({"max_epochs": 5}, "more trainer.max_epochs (now 5) or"),
+        ({"max_epochs": 5, "max_steps": 9}, "more trainer.max_steps (now 9) or"),
+        ({"max_epochs": 5, "max_steps": 10}, "more trainer.max_steps (now 10) and trainer.max_epochs (now 5) or"),
+        ({"max_epochs": 5, "max_steps": 300}, "more trainer.max_epochs (now 5) or"),
+    ],
+)
+def test_the_advice_names_the_setting_that_ended_the_run(trainer: dict[str, int], more: str) -> None:
+    result = make_result("krona", "rte", change={f"trainer.{key}": value for key, value in trainer.items()})
+    result.splits["train"]["rows"] = 150  # two steps of 100 an epoch
+    assert more in advice(result)
+    assert "a higher optimizer.lr (now 0.002)" in advice(result)
+    result.trainable_params = 0
+    assert advice(result) == "No parameters were trained"
