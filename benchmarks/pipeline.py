@@ -4,10 +4,10 @@ Three ways: every row padded to 128; padding to the batch's longest, as runs hav
 length (``trainer.bucket_by_length``). A round is one batch of each; tokens and seconds are summed over rounds.
 """
 
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from krona.backbones.families import Batch, Family, find_family
 from krona.backbones.tokenizer import tokenizer_fingerprint
 from krona.messages import KronaError
 from krona.tasks import Task, Tokenised
-from krona.training.batches import BucketedBatches, EpochOrder, source_lengths
+from krona.training.batches import TrainingBatches, source_lengths
 
 COLUMNS = {
     "name": "batches", "median_s": "step", "spread": "spread", "real_tokens_per_s": "real tokens/s",
@@ -90,14 +90,11 @@ def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
 
 
 def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Tokenised, say: Say) -> list[Row]:
-    lengths = source_lengths(tokens)
-    plain = partial(_plain_batches, len(lengths), bench)
-    bucketed = partial(_bucketed_batches, lengths, bench)
     real: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
     ways = {
-        PADDED_WAY: _way(family, model, tokens, _forever(plain), real[PADDED_WAY], length=PADDED),
-        LONGEST: _way(family, model, tokens, _forever(plain), real[LONGEST]),
-        BUCKETED: _way(family, model, tokens, _forever(bucketed), real[BUCKETED]),
+        PADDED_WAY: _way(family, model, tokens, full_batches(bench, len(tokens)), real[PADDED_WAY], length=PADDED),
+        LONGEST: _way(family, model, tokens, full_batches(bench, len(tokens)), real[LONGEST]),
+        BUCKETED: _way(family, model, tokens, full_batches(bench, len(tokens), source_lengths(tokens)), real[BUCKETED]),
     }
     timed = timed_rounds(bench, ways, say=say)
     speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
@@ -112,24 +109,12 @@ def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Token
     ]
 
 
-def _plain_batches(rows: int, bench: Bench, epoch: int) -> Iterator[list[int]]:
-    sampler = EpochOrder(rows, seed=bench.seed)
-    sampler.set_epoch(epoch)
-    order = list(sampler)
-    return (order[at : at + bench.batch_size] for at in range(0, rows - bench.batch_size + 1, bench.batch_size))
-
-
-def _bucketed_batches(lengths: Sequence[int], bench: Bench, epoch: int) -> Iterator[list[int]]:
-    batches = BucketedBatches(lengths, batch_size=bench.batch_size, seed=bench.seed)
-    batches.sampler.set_epoch(epoch)
-    return (batch for batch in batches if len(batch) == bench.batch_size)
-
-
-def _forever(epoch_of: Callable[[int], Iterator[list[int]]]) -> Iterator[list[int]]:
-    epoch = 0
-    while True:
-        yield from epoch_of(epoch)
-        epoch += 1
+def full_batches(bench: Bench, rows: int, lengths: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """Yield the batches of endless epochs, without the smaller last one of an epoch."""
+    batches = TrainingBatches(rows, batch_size=bench.batch_size, seed=bench.seed, lengths=lengths)
+    for epoch in itertools.count():
+        batches.set_epoch(epoch)
+        yield from (batch for batch in batches if len(batch) == bench.batch_size)
 
 
 def _way(

@@ -67,7 +67,7 @@ def test_a_step_counts_real_tokens_only_and_pads_as_it_is_told(width: int | None
 def test_bucketed_batches_waste_less_than_plain_ones() -> None:
     lengths = [1 + 37 * i % 50 for i in range(64)]
     bench = Bench(name="pipeline", rounds=1, batch_size=8)
-    plain, bucketed = list(pipeline._plain_batches(64, bench, 0)), list(pipeline._bucketed_batches(lengths, bench, 0))
+    plain, bucketed = (list(itertools.islice(pipeline.full_batches(bench, 64, of), 8)) for of in (None, lengths))
     assert sorted(itertools.chain(*plain)) == sorted(itertools.chain(*bucketed)) == list(range(64))
 
     def padded(batches: list[list[int]]) -> int:

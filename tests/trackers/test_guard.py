@@ -70,11 +70,12 @@ def hanging(said: list[str]) -> Iterator[Guarded]:
 
 
 def all_calls(guarded: Guarded) -> None:
-    guarded.open(ABOUT)
-    guarded.epoch(1, {}, {})
-    guarded.epoch(2, {}, {})
-    guarded.end({})
-    guarded.close("done")
+    guarded.call("open", ABOUT, when="start")
+    guarded.call("steps", {1: 0.5}, when="step 1")  # a method that it does not have
+    guarded.call("epoch", 1, {}, when="epoch 1")
+    guarded.call("epoch", 2, {}, when="epoch 2")
+    guarded.call("end", {}, when="the end")
+    guarded.call("close", "done", when="closing")
 
 
 @pytest.mark.parametrize("call", ["open", "epoch", "end", "close"])

@@ -15,9 +15,9 @@ from tests.training.test_learner import fit, learner
 
 from krona.paths import CONF
 from krona.runs.result import read_result
-from krona.trackers import update_norms
 from krona.trackers.guard import Guarded
 from krona.trackers.tracker import About
+from krona.trackers.update_norms import gradient_norms
 from krona.training.learner import Learner
 from krona.training.tracking import Trackers
 
@@ -56,7 +56,7 @@ def test_an_epoch_has_the_gradients_of_its_own_last_step(steps: int, last: list[
     norms: list[dict[str, float]] = []
 
     def after_backward(of: Learner) -> None:
-        norms.append({kind: float(norm) for kind, norm in update_norms.gradient_norms(of).items()})
+        norms.append({kind: float(norm) for kind, norm in gradient_norms(of).items()})
         trackers.after_backward(of)
 
     tuned = learner(

@@ -71,7 +71,7 @@ def test_updates_by_place_against_numpy() -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(".B"):
             torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
-    values = update_norms.updates(model)
+    values = update_norms.update_values(model)
     branch = next(module for module in model.modules() if isinstance(module, Kronecker))
     s = 2.0 * np.outer(
         *(np.linalg.svd(p.detach().numpy().astype(float), compute_uv=False) for p in (branch.A, branch.B))
@@ -88,7 +88,7 @@ def test_rank_one() -> None:
     for name, parameter in model.named_parameters():
         if name.endswith(".B"):
             torch.nn.init.ones_(parameter)
-    assert update_norms.updates(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
+    assert update_norms.update_values(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
 
 
 def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
@@ -97,9 +97,9 @@ def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
         model, Kronecker, target_modules=["DenseReluDense"], kron_factors=[[8, 4]], bias=1, residual="scale",
         modules_per_target=2,
     )  # fmt: skip
-    assert update_norms.updates(model)["update_rank/mean"] == pytest.approx(64)  # at the start it is 2 · 1
+    assert update_norms.update_values(model)["update_rank/mean"] == pytest.approx(64)  # at the start it is 2 · 1
     disturb(model, by=0.3)
-    values = update_norms.updates(model)
+    values = update_norms.update_values(model)
     _, module = next(adapted_modules(model))
     inputs = torch.eye(64)
     D = sum(branch(inputs) - branch(torch.zeros(1, 64)) for branch in module.branches["default"])
@@ -122,7 +122,7 @@ def test_what_is_no_matrix_has_the_norms_of_its_parameters(
     model = tiny_t5()
     surgery.insert(model, branch, target_modules=["DenseReluDense"], **arguments)
     disturb(model, by=0.3)
-    values = update_norms.updates(model)
+    values = update_norms.update_values(model)
     assert {key.rsplit("/", 1)[-1] for key in values} == kinds
     assert all(key.startswith("weight_norm/") for key in values)
     _, module = next(adapted_modules(model))

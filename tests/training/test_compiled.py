@@ -69,7 +69,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
     graphs, model = counted(monkeypatch), model_of(kind)
     insert_method(model, settings(method, **CHANGES.get(method, {})), counterparts={})
     loss = family_for(model).summed_loss
-    step = compiled.compiled(loss)
+    step = compiled.compile_loss(loss)
     for rows, length, tokens in ((3, 7, 4), (4, 40, 3), (30, 90, 5)):
         one = family_batch(model, rows, length, tokens)
         torch.testing.assert_close(step(model, one), loss(model, one), rtol=1e-5, atol=0)
@@ -87,7 +87,7 @@ def test_a_compiler_that_fails_is_one_message(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(compiled, "BACKEND", broken)
     model = model_of("bert")
-    step = compiled.compiled(family_for(model).summed_loss)
+    step = compiled.compile_loss(family_for(model).summed_loss)
     with pytest.raises(KronaError, match=r"trainer\.compile: .*no g\+\+.*C\+\+ compiler.*trainer\.compile=false"):
         step(model, family_batch(model, 3, 7, 1))
 

@@ -16,9 +16,8 @@ from krona import surgery
 from krona.backbones.families.encoder_decoder import EncoderDecoder, summed_loss
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
-from krona.training.batches import EpochOrder, mixed_seed
-from krona.training.learner import Learner, micro_batches
-from krona.training.plan import Plan
+from krona.training.batches import TrainingBatches, mix_seeds
+from krona.training.learner import Learner, Plan, micro_batches
 from krona.training.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
 
@@ -79,7 +78,7 @@ def learner(model: nn.Module, **changes: Any) -> Watched:
 
 def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4) -> None:
     quiet_libraries()
-    order = EpochOrder(ROWS, seed=0)
+    batches = TrainingBatches(ROWS, batch_size=batch_size, seed=0)
     trainer = pl.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -91,7 +90,7 @@ def fit(learner: Learner, folder: Path, *, epochs: int = 2, batch_size: int = 4)
         default_root_dir=folder,
         plugins=[LightningEnvironment()],
     )
-    trainer.fit(learner, DataLoader(rows(), batch_size=batch_size, sampler=order))  # type: ignore[arg-type]
+    trainer.fit(learner, DataLoader(rows(), batch_sampler=batches))  # type: ignore[arg-type]
 
 
 def test_the_loss_is_t5s_own() -> None:
@@ -212,16 +211,16 @@ def test_every_epoch_has_an_order_of_its_own_and_all_rows(tmp_path: Path) -> Non
     epochs = [list(chain(*tuned.seen[:3])), list(chain(*tuned.seen[3:]))]
     assert [sorted(epoch) for epoch in epochs] == [list(range(2, 2 + ROWS))] * 2
     assert epochs[0] != epochs[1]
-    order = EpochOrder(ROWS, seed=0)
-    order.set_epoch(1)
-    assert [2 + row for row in order] == epochs[1]
-    assert list(EpochOrder(ROWS, seed=0)) != list(EpochOrder(ROWS, seed=1))
+    batches = TrainingBatches(ROWS, batch_size=4, seed=0)
+    batches.set_epoch(1)
+    assert [2 + row for row in chain(*batches)] == epochs[1]
+    assert list(TrainingBatches(ROWS, batch_size=4, seed=0)) != list(TrainingBatches(ROWS, batch_size=4, seed=1))
 
 
 def test_neighbouring_seeds_are_far_apart() -> None:
-    drawn = {mixed_seed(seed, count) for seed in range(50) for count in range(50)}
+    drawn = {mix_seeds(seed, count) for seed in range(50) for count in range(50)}
     assert len(drawn) == 2500
-    assert all(0 <= seed < 2**63 for seed in drawn | {mixed_seed(2**32 - 1, 10**9)})
+    assert all(0 <= seed < 2**63 for seed in drawn | {mix_seeds(2**32 - 1, 10**9)})
 
 
 @pytest.mark.parametrize("method", ["krona", "lora", "layer_norm", "krona_b_res", "bitfit"])
@@ -275,9 +274,7 @@ def test_a_loss_that_is_no_number_says_where(tmp_path: Path) -> None:
         return torch.optim.SGD(parameters, lr=1e30)
 
     tuned = learner(model, build_optimizer=exploding, gradient_clip=None, warmup_steps=0)
-    with pytest.raises(
-        KronaError, match=r"the loss became (nan|inf) in step [23] of epoch 1: a lower optimizer\.lr \(now 1e\+30"
-    ):
+    with pytest.raises(KronaError, match=r"became (nan|inf) in step [23] of epoch 1\. .*optimizer\.lr \(now 1e\+30"):
         fit(tuned, tmp_path, epochs=1)
 
 

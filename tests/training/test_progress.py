@@ -12,17 +12,19 @@ from krona.config.settings import Optimizer
 from krona.jobs.job import JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
-from krona.training.schedule import count_warmup_steps, schedule_notes
+from krona.training.schedule import StepCounts, count_warmup_steps, schedule_notes
 from one_job import config, typed
 
 
 def notes(steps: int, *overrides: str) -> str:
-    return " ".join(schedule_notes(check.settings(config("profile=demo", *overrides)), steps, 25))
+    settings = check.settings(config("profile=demo", *overrides))
+    warmup = count_warmup_steps(settings.optimizer, steps)
+    return " ".join(schedule_notes(settings, StepCounts(epoch=25, warmup=warmup, total=steps)))
 
 
 def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
     said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
-    assert "the warm-up of 500 steps, the paper's, is longer than training (400 steps)" in said
+    assert "warm-up of 500 steps of the paper is longer than training (400 steps)" in said
     assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
     assert "takes 50 % of training (1,000 steps)" in notes(1000, "optimizer.warmup_steps=500")
     assert notes(4000, "optimizer.warmup_steps=500") == ""
@@ -30,7 +32,7 @@ def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
 
 def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:
     assert notes(500, "optimizer.warmup_steps=0.06") == ""
-    assert "the warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
+    assert "warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
 
 
 @pytest.mark.parametrize(

@@ -185,9 +185,9 @@ def _prepare(spec: JobSpec, claim: Claim) -> None:
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return
-    from krona.training.files import damage_of  # Lightning: slow to import
+    from krona.training.files import find_damage  # Lightning: slow to import
 
-    if (damage := damage_of(run.checkpoint)) is not None:
+    if (damage := find_damage(run.checkpoint)) is not None:
         aside = claim.set_aside(run.checkpoint)
         spec.notes.append(
             f"{run.checkpoint.name} is damaged ({damage}) and was renamed to {aside.name}. The run starts from the "

@@ -1,4 +1,4 @@
-"""Trackers that send a run's values to one of Lightning's loggers."""
+"""Trackers that send the values of a run to one of Lightning's loggers."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,19 +12,19 @@ from krona.trackers.values import STEP, STEP_LOSS, numbers
 
 
 class LightningTracker:
-    """Base class of the trackers that use a logger of Lightning, which a subclass constructs in `start`.
+    """Base class of the trackers that use a logger of Lightning, which `start` constructs.
 
     Rows are numbered as Lightning numbers them: by the step, counted from 0. A resumed run logs its earlier epochs
-    again (`krona.trackers.values.History`). A logger that still has their rows gets those from ``first`` on.
+    again (`krona.trackers.values.History`). A logger that still has them gets only the rows from ``first`` on.
     """
 
     STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # of `finalize`
     logger: Any = None
-    first = 0  # the first row that the logger does not have
-    row = 0  # the last one that was sent
+    first = 0  # first row that the logger does not have
+    row = 0  # last row that was sent
 
     def start(self) -> str | None:
-        """Construct ``logger`` for the run ``about``; return a line for the user that says where the logs are."""
+        """Construct ``logger`` for the run ``about``. Return a line for the user that says where the logs are."""
         raise NotImplementedError
 
     def open(self, about: About) -> str | None:
@@ -67,49 +67,48 @@ class LightningTracker:
 class OtherLogger(LightningTracker):
     """A logger that the config names by its class (``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``).
 
-    It gets ``val/…`` for dev, and what Lightning logs in a step, as it would without krona.
+    Its keys are Lightning's: ``val/…`` for dev, and the values that Lightning logs in a step.
 
     Args:
         build: the logger's class.
-        name: its key in the config; the folder that it has below the run's, unless ``save_dir`` is given.
+        name: its key in the config, and its folder in the run's folder if ``save_dir`` is not given.
 
     Raises:
         KronaError: the logger cannot be constructed.
     """
 
     def __init__(self, build: Callable[..., Any], name: str, arguments: Mapping[str, Any], about: About) -> None:
-        known = inspect.signature(build).parameters
-        given = dict(arguments)
+        known, given = inspect.signature(build).parameters, dict(arguments)
         self._folder: Path | None = None
         if "save_dir" in known and given.get("save_dir") is None:
             self._folder = about.folder / name
             given["save_dir"] = str(self._folder)
             if {"name", "version"}.isdisjoint(given) and build.__name__ in ("CSVLogger", "TensorBoardLogger"):
-                given |= {"name": "", "version": ""}  # the run's folder is name enough
+                given |= {"name": "", "version": ""}  # no folders below it
         try:
             self.logger = build(**given)
-        except Exception as error:  # each has its own
+        except Exception as error:  # each class raises its own
             why = shortened(" ".join(str(error).split()), 300)
             raise KronaError(f"logger.{name}: {build.__name__} can't be constructed: {why}") from error
 
     def start(self) -> str | None:
         if self._folder is not None:
             remove_below(self.about.outputs, self._folder)  # a resumed run logs its earlier epochs again
-        where: str | Path | None = self.logger.log_dir or self.logger.save_dir
-        return None if where is None else f"logs in {where}"
+        place = self.logger.log_dir or self.logger.save_dir
+        return None if place is None else f"logs in {place}"
 
     def steps(self, losses: Mapping[int, float]) -> None:
-        """Lightning logs each ``trainer.log_every_n_steps``: `step`."""
+        """Log nothing: `step` gets the losses, each ``trainer.log_every_n_steps``."""
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
         self.logger.log_metrics(dict(values), step=number)
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        super().epoch(number, {**_lightning_names(values), "epoch": number - 1})
+        super().epoch(number, {**_lightning_keys(values), "epoch": number - 1})
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        super().end(_lightning_names(summary))
+        super().end(_lightning_keys(summary))
 
 
-def _lightning_names(values: Mapping[str, Any]) -> dict[str, Any]:
+def _lightning_keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return {f"val/{key[4:]}" if key.startswith("dev/") else key: value for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""MLflow: an SQLite file in outputs/, or a server of your own."""
+"""MLflow: an SQLite file in outputs/, or your own server."""
 
 import json
 import logging
@@ -10,16 +10,17 @@ from krona.messages import plain_name
 from krona.runs.folder import RunFolder
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
-from krona.trackers.values import STEP_LOSS, predictions
+from krona.trackers.values import PREDICTION_COLUMNS, STEP_LOSS, read_predictions
 
 TAG = "krona.run_id"
+MAX_PREDICTIONS = 10_000
 
 
 class MLflow(LightningTracker):
     """An MLflow run. A resumed run continues it; a run that starts again replaces it.
 
     Args:
-        experiment: of MLflow; created if it is new.
+        experiment: of MLflow; created if it does not exist.
         tracking_uri: null: ``sqlite:///<outputs>/mlflow.db``.
         log_adapter: keep adapter.safetensors as an artifact.
     """
@@ -48,8 +49,8 @@ class MLflow(LightningTracker):
         # for an exact resume: Lightning's logger would begin a second run beside the interrupted one
         client = MlflowClient(uri)
         known = client.get_experiment_by_name(self.experiment)
-        found = [] if known is None else client.search_runs([known.experiment_id], f"tags.`{TAG}` = '{about.run_id}'")
-        earlier = [run.info.run_id for run in found]
+        runs = [] if known is None else client.search_runs([known.experiment_id], f"tags.`{TAG}` = '{about.run_id}'")
+        earlier = [run.info.run_id for run in runs]
         if not about.resumed:
             for run_id in earlier:
                 client.delete_run(run_id)
@@ -76,9 +77,9 @@ class MLflow(LightningTracker):
 
     def end(self, summary: Mapping[str, Value]) -> None:
         super().end(summary)
-        client, run_id, folder = self.logger.experiment, self.logger.run_id, self.about.folder
-        columns, rows = predictions(folder, self.about.label_words, most=10_000)
-        client.log_text(run_id, json.dumps({"columns": columns, "data": rows}), "test_predictions.json")
-        adapter = RunFolder(folder).adapter
+        client, run_id = self.logger.experiment, self.logger.run_id
+        table = {"columns": PREDICTION_COLUMNS, "data": read_predictions(self.about, most=MAX_PREDICTIONS)}
+        client.log_text(run_id, json.dumps(table), "test_predictions.json")
+        adapter = RunFolder(self.about.folder).adapter
         if self.log_adapter and adapter.is_file():
             client.log_artifact(run_id, str(adapter))

@@ -6,13 +6,13 @@ from typing import Any
 from krona.files import remove_below
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Value, require
-from krona.trackers.values import numbers, predictions
+from krona.trackers.values import PREDICTION_COLUMNS, numbers, read_predictions
 
-PREDICTIONS_SHOWN = 50
+MAX_PREDICTIONS = 50
 
 
 class TensorBoard(LightningTracker):
-    """A TensorBoard run. A resumed run begins its files again and logs all its epochs."""
+    """A TensorBoard run. A resumed run starts its files again and logs all its epochs."""
 
     @staticmethod
     def check(arguments: Mapping[str, Any]) -> None:
@@ -27,15 +27,15 @@ class TensorBoard(LightningTracker):
         return f"tensorboard --logdir {root}"
 
     def log_config(self, config: dict[str, Value]) -> None:
-        self.logger.experiment.add_text("config", _markdown(["key", "value"], list(config.items())))
+        self.logger.experiment.add_text("config", _format_table(["key", "value"], list(config.items())))
 
     def end(self, summary: Mapping[str, Value]) -> None:
         self.logger.log_hyperparams(dict(self.about.config), numbers(summary))
-        columns, rows = predictions(self.about.folder, self.about.label_words, most=PREDICTIONS_SHOWN)
-        self.logger.experiment.add_text("test/predictions", _markdown(columns, rows))
+        rows = read_predictions(self.about, most=MAX_PREDICTIONS)
+        self.logger.experiment.add_text("test/predictions", _format_table(PREDICTION_COLUMNS, rows))
 
 
-def _markdown(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
-    """A table; a | in a cell is escaped."""
+def _format_table(columns: Sequence[str], rows: Sequence[Sequence[Value]]) -> str:
+    """A Markdown table."""
     lines = [columns, ["---"] * len(columns), *rows]
     return "\n".join("| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in lines)

@@ -14,7 +14,7 @@ Ending = Literal["done", "failed", "interrupted"]
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """A run's description for its trackers."""
+    """The description of a run for its trackers."""
 
     run_id: str
     folder: Path  # outputs/<run id>; trackers keep their files beside it
@@ -31,28 +31,28 @@ class About:
 
 
 class Tracker(Protocol):
-    """One tracker of one run. A call may raise, hang or draw random numbers: `krona.trackers.guard` handles that.
+    """A tracker of one run. Its calls may raise, hang or draw random numbers (`krona.trackers.guard`).
 
-    A tracker may also have ``steps(losses: Mapping[int, float])``, called before each ``epoch`` (step → training loss),
-    and ``step(number, values)`` for the values that Lightning's callbacks log in a step. A static method
-    ``check(arguments)`` of the class may raise `KronaError` before any work starts.
+    Optional methods: ``steps(losses)`` is called before ``epoch`` with the training loss by step, and ``step(number,
+    values)`` with the values that Lightning's callbacks log in a step. A static method ``check(arguments)`` may raise
+    `KronaError` before any work starts.
     """
 
     def open(self, about: About) -> str | None:
-        """Begin; return a line for the user that says where the logs are."""
+        """Begin. Return a line for the user that says where the logs are."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """Log an epoch's values. A resumed run calls this again for its earlier epochs, with the same numbers."""
+        """Log the values of an epoch. A resumed run calls this again for its earlier epochs, with the same values."""
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        """Log the final values of a run that is done. Its predictions and its adapter are in its folder."""
+        """Log the final values of a finished run. Its predictions and its adapter are in its folder."""
 
     def close(self, ending: Ending) -> str | None:
-        """Release everything; return a line if the user has to do something."""
+        """Release everything. Return a line if the user must do something."""
 
 
 def require(module: str, *, logger: str, extra: str = "") -> None:
-    """Raise `KronaError` with the command that installs a module, if a logger's module is missing."""
+    """Raise `KronaError` with the command that installs a module, if it is missing."""
     if importlib.util.find_spec(module) is None:
-        what = f"'.[{extra}]'" if extra else "."
-        raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {what}")
+        package = f"'.[{extra}]'" if extra else "."
+        raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {package}")

@@ -1,4 +1,4 @@
-"""Values that trackers log, and their keys (docs/tracking.md), as plain values without torch."""
+"""The values that trackers log, under the keys of docs/tracking.md."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,20 +8,25 @@ from typing import Any
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import decode_label
 from krona.runs.result import Result
-from krona.trackers.tracker import Value
+from krona.trackers.tracker import About, Value
 
-NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are no property of the run
+NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are not a property of the run
 STEP, STEP_LOSS = "train/step", "train/step_loss"
-MOST_POINTS = 500  # of a run's loss curve
+EPOCH_KEYS = {  # column of the dev curve → key
+    "epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen", "step": STEP,
+    "examples_per_s": "train/examples_per_s", "score": "dev/score",
+}  # fmt: skip
+PREDICTION_COLUMNS = ("id", "source", "target", "prediction", "right")
+MAX_POINTS = 500  # of the loss curve of a run
 
 
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
-    """The resolved config in one level, ``method/scaling``, with short names for the usual filters.
+    """Return the resolved config with flat keys (``method/scaling``), and short names for filters.
 
-    ``method``, ``task``, ``backbone`` are names, ``factors`` is the shape of A as 32x24.
+    ``method``, ``task`` and ``backbone`` are names; ``factors`` is the shape of A, such as 32x24.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
-    flat = dict(_flat(kept, ""))
+    flat = dict(_flatten(kept, ""))
     for group in ("method", "task", "backbone"):
         flat[group] = str(kept.get(group, {}).get("name"))
     factors = kept.get("method", {}).get("kron_factors")
@@ -30,10 +35,10 @@ def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
     return flat
 
 
-def _flat(value: Any, path: str) -> Iterator[tuple[str, Value]]:
+def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _flat(item, f"{path}/{key}" if path else str(key))
+            yield from _flatten(item, f"{path}/{key}" if path else str(key))
     elif isinstance(value, int | float | str):
         yield path, value
     else:
@@ -41,49 +46,52 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Value]]:
 
 
 def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
-    """A row of the dev curve under the trackers' keys. ``dev/best``: the score of the epoch chosen until now."""
-    named = {"epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen"}
-    named |= {"step": STEP, "examples_per_s": "train/examples_per_s", "score": "dev/score"}
-    values = {key: float(row[name]) for name, key in named.items() if name in row}
+    """Return the values of a row of the dev curve. ``best``: the score of the best epoch so far."""
+    values = {key: float(row[name]) for name, key in EPOCH_KEYS.items() if name in row}
     return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
 
 
 def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """Each row of a dev curve with the score of the best epoch until then: the earliest of the highest ``choice``."""
-    best: tuple[float, float] | None = None  # choice, score
+    """Yield each row of a dev curve with the score of the best epoch so far: the earliest with the highest choice."""
+    best = None
     for row in curve:
-        if best is None or row["choice"] > best[0]:
-            best = (row["choice"], row["score"])
-        yield row, best[1]
+        if best is None or row["choice"] > best["choice"]:
+            best = row
+        yield row, best["score"]
 
 
 def summary_values(result: Result) -> dict[str, Value]:
-    """The final values of a run that is done. Times are seconds, memory is bytes."""
+    """Return the final values of a finished run. Times are seconds, memory is bytes."""
     values: dict[str, Value] = {"status": result.status, "best_epoch": result.best_epoch or 0}
-    for split, scores in (("dev", result.dev), ("test", result.test)):
-        if scores is not None:
-            values[f"{split}/best" if split == "dev" else f"{split}/score"] = float(scores["score"])
-            values |= {f"{split}/best_{name}" if split == "dev" else f"{split}/{name}": float(value)
-                       for name, value in scores["parts"].items()}  # fmt: skip
-    if result.trainable_params is not None and result.trainable_percent is not None:
-        values |= {"params/trainable": result.trainable_params, "params/percent": result.trainable_percent}
-    if result.head_params is not None:
-        values["params/head"] = result.head_params
+    if result.dev is not None:
+        values["dev/best"] = float(result.dev["score"])
+        values |= {f"dev/best_{name}": float(value) for name, value in result.dev["parts"].items()}
+    if result.test is not None:
+        values["test/score"] = float(result.test["score"])
+        values |= {f"test/{name}": float(value) for name, value in result.test["parts"].items()}
+    counts = {
+        "trainable": result.trainable_params, "percent": result.trainable_percent, "head": result.head_params,
+    }  # fmt: skip
+    values |= {f"params/{name}": count for name, count in counts.items() if count is not None}
     values |= {f"time/{name}": float(value) for name, value in result.times.items()}
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 
 
 def numbers(summary: Mapping[str, Value]) -> dict[str, float]:
-    """The values of a summary that are numbers, for loggers that take no others."""
+    """Return the values of a summary that are numbers, for loggers that accept no text."""
     return {key: value for key, value in summary.items() if not isinstance(value, str)}
 
 
 def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
-    """Step → the mean loss since the point before, of an epoch whose last step is ``last``, of ``total`` of a run.
+    """Return the loss curve of an epoch: step → the mean loss since the point before.
 
-    A point every ``total`` / 500 steps, and one at the epoch's end.
+    There is a point every ``total`` / `MAX_POINTS` steps, and one at the end of the epoch.
+
+    Args:
+        losses: of the epoch's steps, the last of which has the number ``last``.
+        total: steps of the whole run.
     """
-    every, curve, since = -(-total // MOST_POINTS) or 1, {}, 0
+    every, curve, since = -(-total // MAX_POINTS) or 1, {}, 0
     for i in range(1, len(losses) + 1):
         step = last - len(losses) + i
         if step % every == 0 or i == len(losses):
@@ -92,18 +100,16 @@ def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, f
     return curve
 
 
-def predictions(folder: Path, words: Mapping[str, str], *, most: int) -> tuple[list[str], list[list[Value]]]:
-    """The test predictions of a run as columns and rows, at most ``most`` of them; labels as ``words``."""
-    columns = ["id", "source", "target", "prediction", "right"]
+def read_predictions(about: About, *, most: int) -> list[list[Value]]:
+    """Return at most ``most`` test predictions of a run, in `PREDICTION_COLUMNS`, with labels as words."""
     rows: list[list[Value]] = []
-    with RunFolder(folder).predictions.open(encoding="utf-8") as file:
+    with RunFolder(about.folder).predictions.open(encoding="utf-8") as file:
         for line in file:
             row = json.loads(line)
             if row["split"] == "test" and len(rows) < most:
-                right = int(row["target"] == row["prediction"])
-                labels = [decode_label(row[name], words) for name in ("target", "prediction")]
-                rows.append([str(row["id"]), row["source"], *labels, right])
-    return columns, rows
+                labels = [decode_label(row[name], about.label_words) for name in ("target", "prediction")]
+                rows.append([str(row["id"]), row["source"], *labels, int(row["target"] == row["prediction"])])
+    return rows
 
 
 class History:
@@ -117,7 +123,7 @@ class History:
             file.write(json.dumps(entry) + "\n")
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Every complete line; a run that was killed may have left an incomplete one."""
+        """Yield every complete line. A killed run may have left an incomplete one."""
         if not self.path.is_file():
             return
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -127,7 +133,7 @@ class History:
                 continue
 
     def epochs(self) -> dict[int, tuple[dict[str, float], dict[int, float]]]:
-        """Each epoch's values and its loss curve (step → loss); the later ones of an epoch that was run twice."""
+        """Return the values and the loss curve of each epoch; the later ones if an epoch was run twice."""
         return {
             int(entry["epoch"]): (entry["values"], {int(step): loss for step, loss in entry.get("steps", {}).items()})
             for entry in self.entries()

@@ -1,7 +1,7 @@
-"""W&B: online if a key is set, offline without one or if the server fails.
+"""W&B: online if an API key is set, offline without one or if the server fails.
 
-The W&B run has the run's own id. A resumed run logs all its epochs again: online, the rows that the server has are left
-out; offline, a new file holds the whole history and replaces the unfinished one.
+The W&B run has the id of the run. A resumed run logs all its epochs again: online, the rows that the server has are
+left out; offline, a new file with the whole history replaces the unfinished one.
 """
 
 import glob
@@ -21,58 +21,60 @@ from krona.screen import below
 from krona.trackers.guard import first_line
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
-from krona.trackers.values import predictions
+from krona.trackers.values import PREDICTION_COLUMNS, read_predictions
 
-LONGEST_ID = 64  # of a W&B run
-LONGEST_TAG = 64
-UPLOAD = 3.0  # timeouts that the last upload may take
-NO_ROOM = 2**16  # bytes left on a disk that is full
+MAX_ID = 64  # characters of a W&B run id
+MAX_TAG = 64
+UPLOAD = 3.0  # time limit of the last upload, in timeouts
+FULL_DISK = 2**16  # bytes; a disk with less free space is full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
+MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # all others are online
 
 
 @dataclass(kw_only=True, eq=False)
 class WeightsAndBiases(LightningTracker):
     """A W&B run."""
 
-    project: str = "krona"  # created by the server if it is new
-    entity: str | None = None  # the team or user; null: the key's own
-    name: str | None = None  # null: the run id, which is the W&B run's id in any case
+    project: str = "krona"  # created by the server if it does not exist
+    entity: str | None = None  # the team or user; null: that of the key
+    name: str | None = None  # null: the run id
     group: str | None = None  # null: the sweep
     job_type: str = "train"
     tags: Sequence[str] | None = None  # null: the method and the task
     notes: str | None = None
     mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto"  # auto: online if a key is set
-    dir: str | None = None  # in which W&B makes its folder ``wandb``; null: outputs/
+    dir: str | None = None  # in which W&B creates its folder ``wandb``; null: outputs/
     log_adapter: bool = False  # keep adapter.safetensors as an artifact
-    table_rows: int = 10_000  # the most test predictions in the table; 0: no table
+    table_rows: int = 10_000  # maximum number of test predictions in the table; 0: no table
     timeout: float = 20.0  # seconds to wait for the server at the start; three times as long for the last upload
     unsent: list[str] = field(default_factory=list, init=False)
 
     @staticmethod
     def check(arguments: Mapping[str, Any]) -> None:
         require("wandb", logger="wandb")
-        forbidden = {"project": "/\\#?%:", "entity": "/\\#?%:", "name": "\n", "group": "\n"}
-        for key, characters in forbidden.items():
+        for key, characters in {"project": "/\\#?%:", "entity": "/\\#?%:", "name": "\n", "group": "\n"}.items():
             plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden=characters)
         for key, values in (("job_type", [arguments.get("job_type")]), ("tags", arguments.get("tags") or ())):
             for value in values:
-                plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=LONGEST_TAG)
+                plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=MAX_TAG)
         if (timeout := arguments.get("timeout", 1)) <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 
     def start(self) -> str:
-        os.environ.setdefault("WANDB_SILENT", "true")  # one line of ours instead of ten of W&B's
+        os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for the server at exit
         # on a full disk each line of W&B's debug.log would print a trace, also after a call that timed out
         logging.raiseExceptions = False
         import wandb
 
-        mode, why = self._mode()
+        mode, reason = MODES.get(self.mode, "online"), "as requested"
+        if self.mode == "auto" and not key_is_set():
+            mode, reason = "offline", "no key is set: wandb login"
         if mode == "online":
             try:
                 self.logger = self._connect(mode)
             except Exception as error:
-                mode, why = "offline", f"the server failed: {first_line(error)}"
+                mode, reason = "offline", f"the server failed: {first_line(error)}"
                 wandb.teardown()  # the rest of the attempt
         if self.logger is None:
             self.logger = self._connect(mode)
@@ -81,16 +83,9 @@ class WeightsAndBiases(LightningTracker):
             self.first = run.step
             return f"online, {run.url}"
         if mode == "disabled":
-            return "disabled, as asked"
+            return "disabled, as requested"
         self._remove_unfinished()
-        return f"offline ({why}); {sync_command(run)} uploads it"
-
-    def _mode(self) -> tuple[str, str]:
-        """online, offline or disabled, and why offline."""
-        if self.mode == "auto" and not key_is_set():
-            return "offline", "no key is set: wandb login"
-        asked = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}
-        return asked.get(self.mode, "online"), "as asked"
+        return f"offline ({reason}); {sync_command(run)} uploads it"
 
     def _connect(self, mode: Any) -> Any:
         """Lightning's logger with a W&B run."""
@@ -120,7 +115,7 @@ class WeightsAndBiases(LightningTracker):
             entity=self.entity,
             group=self.group or (about.sweep and about.sweep[:128]),
             job_type=self.job_type,
-            tags=list(self.tags or (about.method[:LONGEST_TAG], about.task[:LONGEST_TAG])),
+            tags=list(self.tags or (about.method[:MAX_TAG], about.task[:MAX_TAG])),
             notes=self.notes,
             dir=str(place),
             mode=mode,
@@ -132,26 +127,25 @@ class WeightsAndBiases(LightningTracker):
         return WandbLogger(experiment=run)
 
     def write(self, values: dict[str, float]) -> None:
-        # not by Lightning's `log_metrics`, which leaves the number of a row to W&B: for an exact resume, a row that the
-        # server already has must have the same number
+        # Lightning's `log_metrics` leaves the number of a row to W&B. For an exact resume, a row that the server
+        # already has must have the same number.
         row = {**values, "trainer/global_step": self.row}
         self.logger.experiment.log(row, step=self.row, commit="epoch" in values)
 
     def end(self, summary: Mapping[str, Value]) -> None:
         run = self.logger.experiment
         run.summary.update(dict(summary))
-        for what, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
+        for name, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
                 send(run)
             except Exception:  # W&B asks its server first; `close` names what was not sent
-                self.unsent.append(what)
+                self.unsent.append(name)
 
     def _send_predictions(self, run: Any) -> None:
         import wandb
 
-        columns, rows = predictions(self.about.folder, self.about.label_words, most=self.table_rows)
-        if rows:
-            run.summary["test/predictions"] = wandb.Table(columns=list(columns), data=list(rows))
+        if rows := read_predictions(self.about, most=self.table_rows):
+            run.summary["test/predictions"] = wandb.Table(columns=list(PREDICTION_COLUMNS), data=rows)
 
     def _send_adapter(self, run: Any) -> None:
         adapter = RunFolder(self.about.folder).adapter
@@ -166,15 +160,15 @@ class WeightsAndBiases(LightningTracker):
         try:
             run.finish(exit_code=EXIT_CODES[ending])
         except TimeoutError:
-            late = f"the server did not take everything in {UPLOAD * self.timeout:g} s"
+            late = f"the server did not accept everything in {UPLOAD * self.timeout:g} s"
             return f"{late}; {sync_command(run)} uploads the rest{missing}"
         folder = Path(run.dir).parent
-        if shutil.disk_usage(folder).free < NO_ROOM:  # W&B itself says so in a file, if there
-            return f"the disk is full: {below(folder)} lacks what came last; see {self.about.folder}"
+        if shutil.disk_usage(folder).free < FULL_DISK:  # W&B reports it only in a file on that disk
+            return f"the disk is full: the last values are missing in {below(folder)}; see {self.about.folder}"
         return f"not everything could be sent{missing}" if missing else None
 
     def _remove_unfinished(self) -> None:
-        """Remove offline files of this run's earlier attempts: the new one holds all of them."""
+        """Remove the offline files of earlier attempts: the new one contains all of them."""
         run = self.logger.experiment
         own = Path(run.dir).parent
         for folder in own.parent.glob(f"offline-run-*-{glob.escape(run.id)}"):
@@ -183,20 +177,20 @@ class WeightsAndBiases(LightningTracker):
 
 
 def sync_command(run: Any) -> str:
-    """The command that uploads a run from the disk."""
+    """Return the command that uploads a run from the disk."""
     folder = Path(run.dir).parent
-    online = "" if folder.name.startswith("offline") else "--include-online "  # without it, W&B skips them
+    online = "" if folder.name.startswith("offline") else "--include-online "  # otherwise W&B skips them
     return f"wandb sync {online}{below(folder)}"
 
 
 def wandb_id(run_id: str) -> str:
-    """A run id as W&B takes it: none of ``:;,#?/'``, at most 64 characters, the hash at its end kept."""
+    """Return a run id that W&B accepts: without ``:;,#?/'``, at most 64 characters, with the hash at its end."""
     clean = re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
-    return clean if len(clean) <= LONGEST_ID else f"{clean[: LONGEST_ID - 11]}-{clean[-10:]}"
+    return clean if len(clean) <= MAX_ID else f"{clean[: MAX_ID - 11]}-{clean[-10:]}"
 
 
 def key_is_set() -> bool:
-    """Whether W&B would find a key: in the environment, or in the netrc file that `wandb login` writes."""
+    """Return whether W&B would find a key in the environment, or in the netrc file that `wandb login` writes."""
     from requests.utils import get_netrc_auth  # as W&B reads it
 
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):

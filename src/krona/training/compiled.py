@@ -1,4 +1,4 @@
-"""A batch's loss as one compiled graph (``trainer.compile``)."""
+"""The loss of a batch as one compiled graph (``trainer.compile``)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,15 +13,15 @@ Loss = Callable[[Any, Batch], Tensor]
 BACKEND = "inductor"
 
 
-def compiled(loss: Loss) -> Loss:
-    """``loss`` of a model and a batch, compiled at the first call: one graph for all numbers of rows and lengths.
+def compile_loss(loss: Loss) -> Loss:
+    """Return ``loss(model, batch)`` as a graph that is compiled at the first call, for all numbers of rows and lengths.
 
-    A batch of one row, and labels of fewer than three tokens, are graphs of their own.
+    A batch of one row, and labels of fewer than three tokens, have graphs of their own.
 
     Raises:
-        KronaError: when it is called, where the compiler does not work.
+        KronaError: when it is called, if torch cannot compile the model.
     """
-    from torch._dynamo import maybe_mark_dynamic  # here: it takes a second, and few runs compile
+    from torch._dynamo import maybe_mark_dynamic  # imported here: it takes a second, and few runs compile
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
@@ -37,7 +37,7 @@ def compiled(loss: Loss) -> Loss:
             why = shortened(" ".join(str(error).split()), 200)
             raise KronaError(
                 f"trainer.compile: torch could not compile this model: {why}. On a CPU it needs a C++ compiler. "
-                "trainer.compile=false trains without"
+                "Set trainer.compile=false to train without it."
             ) from error
 
     return call

@@ -1,125 +1,142 @@
-"""Evaluation of a model on a split: predictions as text, gathered from all ranks, their scores, Lightning's hooks."""
+"""Evaluation on a split: predictions as text, gathered from all ranks, their scores, and Lightning's hooks for them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from krona import metrics
 from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
-from krona.tasks import Split, Task, Tokenised
+from krona.tasks import Split, Task
 from krona.training.batches import ShortToLong
 from krona.training.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class SplitEvaluation:
     """Scores a model on one split when it is called."""
 
     task: Task
     split: Split
-    batches: DataLoader[Any]  # of a `ShortToLong`
+    batches: DataLoader[Any]  # its batch sampler is a `ShortToLong`
     family: Family
-    longest_label: int  # tokens
+    max_label_tokens: int
     ranks: Ranks
-    bf16: bool = False  # under autocast, for weights that are in bf16
+    bf16: bool = False  # run under autocast, because the frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """``score``, ``choice``, ``parts`` and ``predictions`` of `scored`: the same on every rank."""
-        training = model.training
-        model.eval()
-        texts = [text for batch in self.batches for text in self.answers(model, batch)]
-        model.train(training)
-        found = self.scores(texts)
-        assert len(found["predictions"]) == len(self.split)  # no row lost
-        return found
+        """Return ``score``, ``choice``, ``parts`` and ``predictions`` of `score_predictions`, equal on every rank."""
+        with self.inference(model):
+            texts = [text for batch in self.batches for text in self.predict(model, batch)]
+        scores = self.score(texts)
+        assert len(scores["predictions"]) == len(self.split)  # no row was lost
+        return scores
 
-    def answers(self, model: nn.Module, batch: Batch) -> list[str]:
-        """The model's answer to each row of a batch; independent of the trainer's precision."""
+    @contextmanager
+    def inference(self, model: nn.Module) -> Iterator[None]:
+        """Put the model into eval mode, without gradients and with the precision of the run's evaluations."""
+        training, device = model.training, next(model.parameters()).device
+        model.eval()
+        try:
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
+                yield
+        finally:
+            model.train(training)
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[str]:
+        """Return the predicted text of each row of a batch. The trainer's precision has no influence on it."""
         device = next(model.parameters()).device
         inputs = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
-            return [text.strip() for text in self.family.answers(model, inputs, longest=self.longest_label)]
+            return [text.strip() for text in self.family.answers(model, inputs, longest=self.max_label_tokens)]
 
-    def scores(self, texts: Sequence[str]) -> dict[str, Any]:
-        """As ``__call__``, from this rank's answers in the order of its batches; of fewer batches, of their rows."""
-        order: Any = self.batches.batch_sampler
-        assert isinstance(order, ShortToLong)
-        found = [pair for pairs in self.ranks.gather(list(zip(order.order, texts, strict=False))) for pair in pairs]
-        by_row = dict(found)
-        assert len(by_row) == len(found)  # none counted twice
+    def row_loss(self, model: nn.Module, row: int) -> Tensor:
+        """Return the loss of one row, summed over its label tokens. No padding is involved."""
+        rows: Any = self.batches.dataset
+        device = next(model.parameters()).device
+        batch = {name: values.to(device) for name, values in self.family.collate([rows[row]]).items()}
+        return self.family.summed_loss(model, batch)
+
+    def score(self, texts: Sequence[str]) -> dict[str, Any]:
+        """Return the scores of this rank's predictions, in the order of its batches, together with the other ranks'.
+
+        If there are fewer predictions than rows, only the rows that have one are scored.
+        """
+        sampler: Any = self.batches.batch_sampler
+        assert isinstance(sampler, ShortToLong)
+        shares = self.ranks.gather(list(zip(sampler.order, texts, strict=False)))
+        by_row = {row: text for share in shares for row, text in share}
+        assert len(by_row) == sum(len(share) for share in shares)  # no row was counted twice
         rows = sorted(by_row)
-        return scored(self.task, [self.split.targets[row] for row in rows], [by_row[row] for row in rows])
+        return score_predictions(self.task, [self.split.targets[row] for row in rows], [by_row[row] for row in rows])
 
 
 class ScoringModule(pl.LightningModule):
-    """The hooks of ``trainer.validate``, ``test`` and ``predict``, and of the validation loop of ``fit``.
+    """Lightning's hooks for ``trainer.validate``, ``test`` and ``predict``, and for the validation loop of ``fit``.
 
-    They log ``val/score`` or ``test/score`` (0-100) and the task's metrics, as ``val/f1``.
+    They log ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as ``val/f1``.
 
     Args:
         evaluations: of the splits whose loaders may be given to the trainer.
     """
 
-    def __init__(self, model: nn.Module, evaluations: Sequence[Evaluation]) -> None:
+    def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
         super().__init__()
         self.model, self.evaluations = model, evaluations
-        self.validated: dict[str, Any] | None = None  # the last validation's scores, on all rows of dev
-        self._texts: list[str] = []  # this rank's answers, in the loader's order
+        self.validated: dict[str, Any] | None = None  # the scores of the last validation on all rows of dev
+        self._texts: list[str] = []  # this rank's predictions, in the order of the loader
 
     def on_validation_start(self) -> None:
         self._texts = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._of(self.trainer.val_dataloaders).answers(self.model, batch)
+        self._texts += self._find_evaluation(self.trainer.val_dataloaders).predict(self.model, batch)
 
     def on_validation_epoch_end(self) -> None:
         if not self.trainer.sanity_checking:
-            self.validated = self._of(self.trainer.val_dataloaders).scores(self._texts)
+            self.validated = self._find_evaluation(self.trainer.val_dataloaders).score(self._texts)
             self.log_scores("val", self.validated)
 
     def on_test_start(self) -> None:
         self._texts = []
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._texts += self._of(self.trainer.test_dataloaders).answers(self.model, batch)
+        self._texts += self._find_evaluation(self.trainer.test_dataloaders).predict(self.model, batch)
 
     def on_test_epoch_end(self) -> None:
-        self.log_scores("test", self._of(self.trainer.test_dataloaders).scores(self._texts))
+        self.log_scores("test", self._find_evaluation(self.trainer.test_dataloaders).score(self._texts))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """The answer to each row, as text, in the loader's order: ``loader.batch_sampler.order`` has the rows."""
-        return self.evaluations[0].answers(self.model, batch)
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` has the numbers of the rows."""
+        return self.evaluations[0].predict(self.model, batch)
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
         parts = {f"{split}/{name}": value for name, value in scores["parts"].items()}
         self.log_dict({f"{split}/score": scores["score"], **parts})
 
-    def _of(self, loader: Any) -> Evaluation:
-        for one in self.evaluations:
-            if getattr(loader, "batch_sampler", None) is one.batches.batch_sampler:
-                return one
+    def _find_evaluation(self, loader: Any) -> SplitEvaluation:
+        for evaluation in self.evaluations:
+            if getattr(loader, "batch_sampler", None) is evaluation.batches.batch_sampler:
+                return evaluation
         raise KronaError(
-            "this module scores its own dev and test loaders only; krona.load(RUN).predict(rows) answers other rows"
+            "This module scores its own dev and test loaders only. For other rows use krona.load(RUN).predict(rows)."
         )
 
 
-def scored(task: Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
-    """Scores of a split, 0-100.
+def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
+    """Return the scores of predictions, 0-100.
 
-    ``score``: the number of the paper's tables (MRPC: F1). ``choice``: the mean of all the task's metrics, by which the
-    best epoch is chosen on dev (MRPC: F1 and accuracy). ``parts``: those metrics by name.
+    Returns:
+        ``score``: the number of the paper's tables (MRPC: F1). ``choice``: the mean of all metrics of the task, by
+        which the best epoch is chosen on dev (MRPC: F1 and accuracy). ``parts``: these metrics by name.
+        ``predictions``: the texts.
     """
     parts = metrics.load(task)(targets, predictions)
     score, choice = task.table_score(parts), task.choice(parts)
     return {"score": score, "choice": choice, "parts": parts, "predictions": list(predictions)}
-
-
-def max_label_tokens(tokenised: Sequence[Tokenised]) -> int:
-    """Tokens of the longest label, the end of sequence among them."""
-    return max(len(labels) for split in tokenised for labels in split.rows["labels"])

@@ -1,10 +1,10 @@
-"""Files of a run (metrics, predictions, adapter, result, checkpoints), each written whole or not at all."""
+"""Writing of a run's files: metrics, predictions, adapter, result and checkpoints, each atomically."""
 
 import csv
 import json
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,14 +23,16 @@ from krona.files import Write, write_whole
 from krona.messages import KronaError
 from krona.runs.claim import Claim
 from krona.runs.folder import CHECKSUMS, RunFolder
-from krona.runs.result import Result, outcomes
+from krona.runs.result import Result
 from krona.tasks import Split
 from krona.training.ranks import Ranks
+
+CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of a run, which only the first of its ranks writes: the one with the claim."""
+    """The files of a run. Only its first rank writes them: the one with the claim."""
 
     folder: Path
     claim: Claim | None
@@ -41,22 +43,21 @@ class RunFiles:
         return RunFolder(self.folder)
 
     def checkpoint(self) -> Path | None:
-        """Return the last epoch's checkpoint, if there is one: on every rank, or on none."""
+        """Return the checkpoint of the last epoch, if there is one. Raise `KronaError` if only some ranks see it."""
         path = self.run.checkpoint
-        there = self.ranks.gather(path.is_file())
-        if len(set(there)) > 1:
+        found = self.ranks.gather(path.is_file())
+        if len(set(found)) > 1:
             raise KronaError(
-                f"{path} is there for {sum(there)} of the run's {len(there)} processes: outputs/ must be on a file "
-                "system that all its nodes share"
+                f"{path} exists for {sum(found)} of the {len(found)} processes of this run. Put outputs/ on a file "
+                "system that all nodes share."
             )
-        return path if there[0] else None
+        return path if found[0] else None
 
     def write_epoch(self, result: Result) -> None:
         """Write the metrics and the result so far."""
-        if self.claim is None:
-            return
-        write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
-        self.run.write(result, self.claim.write)
+        if self.claim is not None:
+            write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
+            self.run.write(result, self.claim.write)
 
     def write_end(
         self,
@@ -67,19 +68,20 @@ class RunFiles:
         *,
         backbone: Fingerprint | None,
     ) -> None:
-        """Write the files of a finished run, the result last: if it says that the run is done, the others are there.
+        """Write the predictions, the adapter and, last, the result: when a run is done, its other files exist.
 
         Args:
+            predictions: by split, the rows and the texts.
             backbone: its fingerprint, from before its weights may have been sharded.
         """
         if self.claim is None:
             return
         run, write = self.run, self.claim.write
-        if result.best_epoch == 0:  # nothing trained: no epoch's end has written it
+        if result.best_epoch == 0:  # nothing was trained, so no epoch has written the metrics
             write_metrics(run.metrics, result.dev_curve, write)
         write_predictions(run.predictions, predictions, write)
-        whole = bool(settings.method.placement.get("train_backbone"))
-        if surgery.trainable_state(model) and (settings.keep == "all" or not whole):
+        trains_all = bool(settings.method.placement.get("train_backbone"))
+        if surgery.trainable_state(model) and (settings.keep == "all" or not trains_all):
             adapter = Adapter.of(model, notes=Origin.of_result(result).as_note(), backbone=backbone)
             adapter.save(run.adapter, write=write)
         result.provenance[CHECKSUMS] = run.checksums()
@@ -87,7 +89,7 @@ class RunFiles:
         self.claim.remove(run.checkpoint)
 
 
-def write_metrics(file: Path, curve: list[dict[str, Any]], write: Write) -> None:
+def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:
     """Write one row per epoch as CSV."""
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
@@ -106,26 +108,15 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8") as opened:
             for name, (split, texts) in predictions.items():
-                for row in predicted_rows(split, texts):
-                    opened.write(json.dumps({"split": name, **row}, ensure_ascii=False) + "\n")
+                for id_, source, target, text in zip(split.ids, split.sources, split.targets, texts, strict=True):
+                    row = {"split": name, "id": id_, "source": source, "target": target, "prediction": text}
+                    opened.write(json.dumps(row, ensure_ascii=False) + "\n")
 
     write(file, fill)
 
 
-def predicted_rows(split: Split, texts: Sequence[str]) -> Iterator[dict[str, str]]:
-    """id, source, target and prediction of each row."""
-    for row in zip(split.ids, split.sources, split.targets, texts, strict=True):
-        yield dict(zip(("id", "source", "target", "prediction"), row, strict=True))
-
-
-def packed(split: Split, score: dict[str, Any]) -> dict[str, Any]:
-    """A split's score as result.json has it, with each row's label and prediction."""
-    kept = {key: score[key] for key in ("score", "choice", "parts")}
-    return {**kept, "outcomes": outcomes(split.targets, score["predictions"])}
-
-
 class WholeCheckpoints(TorchCheckpointIO):
-    """Checkpoints written whole or not at all, on any file system, and by the run's owner only."""
+    """Lightning's checkpoints, written atomically and only by the process that owns the run."""
 
     def __init__(self, write: Write = write_whole) -> None:
         self.write = write
@@ -134,16 +125,16 @@ class WholeCheckpoints(TorchCheckpointIO):
         self.write(Path(path), partial(torch.save, checkpoint))
 
 
-def damage_of(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint, in words; None: it can be read and is whole, by the CRC of each part."""
+def find_damage(checkpoint: Path) -> str | None:
+    """Return what is wrong with a checkpoint; None if it can be read and the CRC of each part is right."""
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             if (damaged := parts.testzip()) is not None:
-                return f"its part {damaged} is not what was written"
+                return f"its part {damaged} has a wrong checksum"
         content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
-        missing = [key for key in ("state_dict", "epoch", "global_step", "krona") if key not in content]
-    except pickle.UnpicklingError:  # torch's own message would have anything be loaded
-        return "it holds other things than a run's weights and numbers"
+        missing = [key for key in CHECKPOINT_KEYS if key not in content]
+    except pickle.UnpicklingError:  # torch's own message recommends to allow arbitrary code
+        return "it contains other objects than weights and numbers"
     except Exception as error:  # zip, pickle and torch each raise their own
         return str(error).strip().split("\n")[0] or type(error).__name__
     return f"it lacks {', '.join(missing)}" if missing else None

@@ -1,38 +1,66 @@
-"""The LightningModule: the loss over labels, the optimiser, dev scores and trainable-only checkpoints."""
+"""The LightningModule of a run: the loss over labels, the optimizer, dev scores and small checkpoints."""
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import get_linear_schedule_with_warmup
 
 from krona import surgery
 from krona.backbones.families import Batch, Family
 from krona.messages import KronaError
-from krona.training.batches import mixed_seed
-from krona.training.compiled import compiled
-from krona.training.evaluation import Evaluation, ScoringModule
-from krona.training.plan import Plan
+from krona.training.batches import mix_seeds
+from krona.training.compiled import compile_loss
+from krona.training.evaluation import ScoringModule, SplitEvaluation
 from krona.training.ranks import Ranks
 
 
-class Learner(ScoringModule):
-    """Train what is trainable in ``model``; after each epoch score dev and keep the weights of the best.
-
-    Optimisation is manual, so that a batch can be split, for memory and over ranks, and still give the whole batch's
-    gradient: a part's loss is the sum over its labels (the tokens of text labels), divided by the whole batch's number.
-    So the ranks add up gradients here (`Ranks`): Lightning's DDP would average the means of unequal parts.
-
-    It logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the task's metrics as ``val/f1``. Without a
-    validation loader it scores dev by itself: both ways call `Evaluation`, and give the same numbers.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Settings of the training.
 
     Args:
-        after_backward: called in each step when gradients are complete, before they are clipped.
+        build_optimizer: called with the parameters that train.
+        build_schedule: called with the optimizer, the warm-up steps and all steps.
+        gradient_clip: largest norm of the gradient; None: no limit.
+        micro_batch_size: rows of a rank in one forward pass; None: all of the batch.
+        patience: epochs without a better dev score after which training stops; None: never.
+        in_step: every rank runs the model equally often, also one with fewer rows (FSDP).
+        compile: compute the loss as one compiled graph.
+    """
+
+    build_optimizer: Callable[..., torch.optim.Optimizer]
+    build_schedule: Callable[..., Any] = get_linear_schedule_with_warmup
+    warmup_steps: int
+    total_steps: int
+    gradient_clip: float | None = None
+    micro_batch_size: int | None = None
+    seed: int
+    patience: int | None = None
+    in_step: bool = False
+    compile: bool = False
+
+
+class Learner(ScoringModule):
+    """Trains the trainable parameters of a model, scores dev after each epoch and keeps the weights of the best epoch.
+
+    Optimisation is manual. A batch can then be split, to save memory and over ranks, and still give the gradient of the
+    whole batch: the loss of a part is the sum over its labels (the tokens of text labels), divided by the number of
+    labels in the whole batch. `Ranks` adds up the gradients, because Lightning's DDP would average the means of unequal
+    parts.
+
+    The module logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the metrics of the task, such as
+    ``val/f1``. Without a validation loader it scores dev itself. Both ways give the same numbers.
+
+    Args:
+        after_backward: called in each step when the gradients are complete, before they are clipped.
         after_epoch: called when dev is scored.
     """
 
-    strict_loading = False  # a checkpoint holds what trains; `load_state_dict` compares the key sets itself
+    strict_loading = False  # a checkpoint has the trainable parameters only; `load_state_dict` compares the names
 
     def __init__(
         self,
@@ -41,59 +69,71 @@ class Learner(ScoringModule):
         plan: Plan,
         *,
         evaluate_dev: Callable[[nn.Module], dict[str, Any]],
-        evaluate_test: Evaluation | None = None,
+        evaluate_test: SplitEvaluation | None = None,
         after_backward: Callable[["Learner"], None] = lambda learner: None,
         after_epoch: Callable[["Learner"], None] = lambda learner: None,
         ranks: Ranks,
     ) -> None:
-        super().__init__(model, [one for one in (evaluate_dev, evaluate_test) if isinstance(one, Evaluation)])
+        super().__init__(model, [e for e in (evaluate_dev, evaluate_test) if isinstance(e, SplitEvaluation)])
         self.automatic_optimization = False
         self.family, self.plan, self.ranks = family, plan, ranks
-        self.summed_loss = compiled(family.summed_loss) if plan.compile else family.summed_loss
+        self.summed_loss = compile_loss(family.summed_loss) if plan.compile else family.summed_loss
         self.evaluate_dev = evaluate_dev
         self.after_backward, self.after_epoch = after_backward, after_epoch
         self.dev_curve: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None  # epoch, choice (what picked it), dev (its scores), weights
+        self.best: dict[str, Any] | None = None  # epoch, choice (the criterion), dev (its scores), weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
         self.seconds_before = 0.0  # of training and evaluation, before this process resumed
         self.examples_seen = 0
-        self.step_losses: list[float] = []  # of the last epoch's steps
-        self.stopped = False  # by patience, max_steps or a callback, as the checkpoint knows it
+        self.step_losses: list[float] = []  # of the last epoch
+        self.stopped = False  # by patience, max_steps or a callback, according to the checkpoint
         # of the current epoch, as is `validated`
-        self._epoch_loss: list[Tensor] = []  # of each step, on its device
-        self._epoch_examples, self._epoch_began, self._steps_ended = 0, 0.0, 0.0
-        self._lr = 0.0  # the last step's
+        self._losses: list[Tensor] = []  # of each step, on its device
+        self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
+        self._lr = 0.0  # of the last step
 
     def configure_optimizers(self) -> Any:
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        optimizer = self.plan.build_optimizer(trainable)
+        optimizer = self.plan.build_optimizer([p for p in self.model.parameters() if p.requires_grad])
         schedule = self.plan.build_schedule(optimizer, self.plan.warmup_steps, self.plan.total_steps)
         return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
+        """Return only the trainable parameters, so that a checkpoint has kilobytes."""
+        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        try:
+            surgery.load_trainable_state(self.model, state_dict)
+        except KronaError as error:
+            raise KronaError(f"last.ckpt: {error}. Start the run again with overwrite=true.") from error
+        return nn.modules.module._IncompatibleKeys([], [])
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["krona"] = {
+            "dev_curve": self.dev_curve,
+            "best": self.best,
+            "seconds": self.seconds,
+            "examples_seen": self.examples_seen,
+            "stopped": self.trainer.should_stop,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         for name, value in checkpoint["krona"].items():
             setattr(self, name, value)
         self.seconds_before = sum(self.seconds.values())
 
-    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
-        try:
-            surgery.load_trainable_state(self.model, state_dict)
-        except KronaError as error:
-            raise KronaError(f"last.ckpt: {error}. overwrite=true starts the run again") from error
-        return nn.modules.module._IncompatibleKeys([], [])
-
     def on_train_start(self) -> None:
-        # a resumed run may have ended its last epoch already
+        # a resumed run may have finished its last epoch
         self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.plan.total_steps
 
     def on_train_epoch_start(self) -> None:
         self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
-        self._epoch_loss, self._epoch_examples, self._epoch_began = [], 0, time.perf_counter()
+        self._losses, self._examples, self._began = [], 0, time.perf_counter()
         self._steps_ended, self.validated = 0.0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # dropout: the same after a resume, another on each rank
-        torch.manual_seed(mixed_seed(self.plan.seed + 2**32 * self.ranks.rank, self.global_step))
+        # dropout: the same after a resume, different on each rank
+        torch.manual_seed(mix_seeds(self.plan.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         optimizer: Any = self.optimizers()
@@ -110,7 +150,7 @@ class Learner(ScoringModule):
             part_loss = self.summed_loss(self.model, part) / tokens
             self.manual_backward(part_loss)
             loss += part_loss.detach()
-        self.ranks.add_up([*self.gradients(), loss])
+        self.ranks.add_up([*self._gradients(), loss])
         self.after_backward(self)
         if self.plan.gradient_clip is not None:
             self.clip_gradients(optimizer, gradient_clip_val=self.plan.gradient_clip, gradient_clip_algorithm="norm")
@@ -118,46 +158,52 @@ class Learner(ScoringModule):
         self._lr = scheduler.get_last_lr()[0]
         scheduler.step()
         self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
-        self._epoch_loss.append(loss)
-        self._epoch_examples += rows
-        if self.global_step >= self.plan.total_steps:  # trainer.max_steps may end it within an epoch
+        self._losses.append(loss)
+        self._examples += rows
+        if self.global_step >= self.plan.total_steps:  # trainer.max_steps may end within an epoch
             self.trainer.should_stop = True
         return loss
+
+    def _gradients(self) -> list[Tensor]:
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        for parameter in trainable if self.ranks.size > 1 else ():  # a rank without rows adds zeros
+            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        return [p.grad for p in trainable if p.grad is not None]
 
     def on_validation_start(self) -> None:
         super().on_validation_start()
         if self.trainer.state.fn == "fit":
-            self.end_steps()
+            self._end_steps()
 
-    def end_steps(self) -> None:
-        """Note that the epoch's steps are over, and that they took its time; raise if a loss was not finite."""
-        if self._steps_ended or not self._epoch_loss:  # noted, or a sanity check before the first step
+    def _end_steps(self) -> None:
+        """Record the time and the losses of the epoch's steps; raise `KronaError` if a loss was not finite."""
+        if self._steps_ended or not self._losses:  # already recorded, or a sanity check before the first step
             return
-        # only here: reading a loss in its step would make the host wait for the device each time
-        losses = torch.stack(self._epoch_loss).float().cpu()
+        # read here only: reading a loss in its step would make the host wait for the device each time
+        losses = torch.stack(self._losses).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
             optimizer: Any = self.trainer.optimizers[0]
             raise KronaError(
-                f"the loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}: "
-                f"a lower optimizer.lr (now {optimizer.defaults.get('lr', '?')}) or method.scaling, or "
-                "trainer.precision=32-true"
+                f"The loss became {losses[first - 1].item()} in step {first} of epoch {self.current_epoch + 1}. Try a "
+                f"lower optimizer.lr (now {optimizer.defaults.get('lr', '?')}) or method.scaling, or "
+                "trainer.precision=32-true."
             )
         self.step_losses = losses.tolist()
         self._loss, self._steps_ended = losses.mean().item(), time.perf_counter()
 
     def on_train_epoch_end(self) -> None:
-        self.end_steps()
+        self._end_steps()
         dev = self.validated
-        if dev is None:  # no validation loader, or this rank has none of its batches
+        if dev is None:  # there is no validation loader, or this rank has none of its batches
             dev = self.evaluate_dev(self.model)
             self.log_scores("val", dev)
-        seconds = self._steps_ended - self._epoch_began
+        seconds = self._steps_ended - self._began
         self.seconds["train"] += seconds
         self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
-        examples = sum(self.ranks.gather(self._epoch_examples))
+        examples = sum(self.ranks.gather(self._examples))
         self.examples_seen += examples
-        self.log("train/loss", self._loss, logger=False)  # loggers have the steps'
+        self.log("train/loss", self._loss, logger=False)  # loggers have the loss of the steps
         self.record(
             {
                 "epoch": self.current_epoch + 1,
@@ -172,55 +218,28 @@ class Learner(ScoringModule):
         self.after_epoch(self)
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Only what trains: a checkpoint of kilobytes."""
-        return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["krona"] = {
-            "dev_curve": self.dev_curve,
-            "best": self.best,
-            "seconds": self.seconds,
-            "examples_seen": self.examples_seen,
-            "stopped": self.trainer.should_stop,
-        }
-
-    def gradients(self) -> list[Tensor]:
-        """The gradient of each trainable parameter, zero if this rank has no rows."""
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in trainable if self.ranks.size > 1 else ():
-            parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        return [p.grad for p in trainable if p.grad is not None]
-
-    def timed_evaluation(self, evaluate: Callable[[nn.Module], dict[str, Any]]) -> dict[str, Any]:
-        """Score a split with the current weights; the seconds count as evaluation."""
-        began = time.perf_counter()
-        score = evaluate(self.model)
-        self.seconds["evaluate"] += time.perf_counter() - began
-        return score
-
-    @property
-    def out_of_patience(self) -> bool:
-        """Whether the last ``patience`` epochs brought no better dev score."""
-        if self.plan.patience is None or self.best is None:
-            return False
-        return len(self.dev_curve) - int(self.best["epoch"]) >= self.plan.patience
-
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
-        """Add an epoch and its dev scores to the curve; keep the weights if it is the best (on ties, the earliest)."""
+        """Add an epoch and its dev scores to the curve. Keep its weights if it is the best; the earliest wins ties."""
         self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
         if self.best is None or dev["choice"] > self.best["choice"]:
             weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
             self.best = {"epoch": epoch["epoch"], "choice": dev["choice"], "dev": dev, "weights": weights}
 
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last ``patience`` epochs have not improved the dev score."""
+        if self.plan.patience is None or self.best is None:
+            return False
+        return len(self.dev_curve) - int(self.best["epoch"]) >= self.plan.patience
+
     def restore_best(self) -> dict[str, Any]:
-        """Put the best epoch's weights into the model; returns that epoch."""
+        """Put the weights of the best epoch into the model, and return that epoch."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
         return self.best
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
-    """A batch in parts of at most ``rows`` rows."""
+    """Yield a batch in parts of at most ``rows`` rows."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}

@@ -1,9 +1,4 @@
-"""Memory and cores of the machine: glibc's allocator, peak memory, device name, number of cores.
-
-glibc returns large freed blocks to the kernel and gets them again, zeroed, at the next allocation. A training step
-allocates the same few hundred blocks each time, so on a CPU this takes a good part of its time (docs/results.md).
-`keep_freed_memory` turns it off, unless the C library is another or ``MALLOC_…`` is set.
-"""
+"""The machine: its memory allocator, peak memory, device, cores and bf16 instructions."""
 
 import ctypes
 import os
@@ -12,13 +7,18 @@ import sys
 from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-CPU_INFO = Path("/proc/cpuinfo")
-BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two: ARM's
 SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
+CPU_INFO = Path("/proc/cpuinfo")
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two are ARM's
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep what is freed; returns whether there was a glibc to tell."""
+    """Tell glibc to keep freed memory, and return whether it will.
+
+    By default it returns large blocks to the kernel and gets them back zeroed. A training step allocates the same few
+    hundred blocks each time, so on a CPU this takes a considerable part of its time. Nothing is changed if the C
+    library is another one, or if the user has set a variable ``MALLOC_…``.
+    """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
     try:
@@ -30,7 +30,7 @@ def keep_freed_memory() -> bool:
 
 
 class PeakMemory:
-    """The most memory that this process held since the last ``reset``, in bytes: of the host and of a GPU."""
+    """The most memory in bytes that this process has held since the last ``reset``, on the host and on a GPU."""
 
     STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -40,19 +40,19 @@ class PeakMemory:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         try:
-            self.CLEAR.write_text("5")  # Linux: forget the high-water mark
+            self.CLEAR.write_text("5")  # resets VmHWM, on Linux
         except OSError:
             return
 
     def read(self) -> dict[str, int]:
         import torch
 
-        peak = {"host": self._host()}
+        peak = {"host": self._read_host()}
         if torch.cuda.is_available():
             peak["device"] = int(torch.cuda.max_memory_allocated())
         return peak
 
-    def _host(self) -> int:
+    def _read_host(self) -> int:
         try:
             for line in self.STATUS.read_text().splitlines():
                 if line.startswith("VmHWM:"):
@@ -66,11 +66,12 @@ class PeakMemory:
 
 
 def bf16_notes(precision: str, accelerator: str) -> list[str]:
-    """A note if a run in bf16 is on a CPU that has no instructions for it."""
+    """Return a note if a run in bf16 uses a CPU that has no instructions for it."""
     import torch
 
-    other = torch.cuda.is_available() or torch.backends.mps.is_available()
-    if not precision.startswith("bf16") or accelerator not in ("auto", "cpu") or (accelerator == "auto" and other):
+    gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
+    on_cpu = accelerator == "cpu" or (accelerator == "auto" and not gpu)
+    if not precision.startswith("bf16") or not on_cpu:
         return []
     try:
         known = set(CPU_INFO.read_text(encoding="utf-8").split())
@@ -80,17 +81,17 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
         return []
     return [
         f"trainer.precision={precision}: this CPU has no bf16 instructions (avx512_bf16, amx_bf16), so matrix products "
-        "can take 60 times as long as with 32-true"
+        "can take 60 times as long as with 32-true."
     ]
 
 
 def device_name() -> str:
-    """The card as its driver names it, or the processor's kind."""
+    """Return the name of the GPU, or the kind of processor."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 def cpu_count() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,8 +1,9 @@
-"""Measures of a trained model beside its scores: what it learned and forgot. No number is drawn, no weight changed."""
+"""Measures of a trained model besides its scores: its updates, and what it forgot.
+
+They draw no random number and change no weight.
+"""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,79 +11,69 @@ import torch
 from torch import nn
 
 from krona.adapters import measure
-from krona.backbones.families import Batch, Family
+from krona.backbones.families import Family
 from krona.backbones.held_out import HeldOut, held_out, loss
-from krona.backbones.load import Loaded
-from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.scaling import scaled
-from krona.training.ranks import Ranks
-from krona.training.rows import Rows
+from krona.training.evaluation import SplitEvaluation
 
-ROWS = 32  # of dev, evenly spaced, for the drift
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, for what was forgotten
+DRIFT_ROWS = 32  # of dev, evenly spaced
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, in `measure_forgetting`
 
 
-def measure_updates(settings: Run, result: Result, backbone: Loaded, rows: Rows, ranks: Ranks) -> None:
-    """Record `krona.adapters.measure` of the model as it is, its drift on up to `ROWS` rows of dev.
+def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
+    """Raise `KronaError` if trained weights, or the loss of the first dev row, are not finite.
 
-    Each row passes alone: no padding is in the sums. A branch that can't be measured is a note: the run is done.
+    Training has checked the losses of its steps, but the loss of a step is computed before its update.
     """
-    if not ranks.first and settings.trainer.strategy != "fsdp":  # there all go through the model together
-        return
-    tokens: Any = rows.dev.batches.dataset
-    count = min(ROWS, len(tokens))
-    chosen = [tokens[at * len(tokens) // count] for at in range(count)]
-    model, family = backbone.model, backbone.family
-
-    def passes() -> None:
-        for row in chosen:
-            family.summed_loss(model, on_device(model, family, [row]))
-
-    try:
-        with measuring(model, bf16=settings.trainer.frozen_in_bf16):
-            result.learned = measure.measure_updates(model, passes)
-    except Exception as error:  # of a branch of one's own: hours of training are not lost over it
-        result.notes.append(f"what was learned is not measured: {type(error).__name__}: {error}")
-
-
-def require_finite(settings: Run, backbone: Loaded, rows: Rows) -> None:
-    """Raise KronaError for a model that trained to weights, or answers to the first row of dev, that are not finite.
-
-    The last step's own loss was finite: it was computed before that step.
-    """
-    model, family = backbone.model, backbone.family
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
         return
     wrong = next((name for name, parameter in trained if not bool(torch.isfinite(parameter).all())), None)
     if wrong is None:
-        tokens: Any = rows.dev.batches.dataset
-        with measuring(model, bf16=settings.trainer.frozen_in_bf16):
-            loss = family.summed_loss(model, on_device(model, family, [tokens[0]]))
-        wrong = None if bool(torch.isfinite(loss)) else "loss on the first row of dev"
+        with dev.inference(model):
+            first = dev.row_loss(model, 0)
+        wrong = None if bool(torch.isfinite(first)) else "loss on the first row of dev"
     if wrong is not None:
         raise KronaError(
-            f"after training, the best epoch's {wrong} is not finite: a lower optimizer.lr (now "
-            f"{settings.optimizer.lr:g}) or method.scaling, or trainer.precision=32-true"
+            f"After training, the best epoch's {wrong} is not finite. Try a lower optimizer.lr (now {lr:g}) or "
+            "method.scaling, or trainer.precision=32-true."
         )
 
 
-def load_held_out(settings: Run, family: Family) -> HeldOut | None:
-    """The held-out text of ``trainer.measure_forgetting``; None where that is off."""
-    text = settings.trainer.measure_forgetting
+def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
+    """Record the updates of the adapter and their drift on up to `DRIFT_ROWS` rows of dev (`krona.adapters.measure`).
+
+    A branch that cannot be measured gives a note instead of an error: the training is already done.
+    """
+    rows: Any = dev.batches.dataset
+    count = min(DRIFT_ROWS, len(rows))
+
+    def pass_rows() -> None:
+        for number in range(count):
+            dev.row_loss(model, number * len(rows) // count)
+
+    try:
+        with dev.inference(model):
+            result.learned = measure.measure_updates(model, pass_rows)
+    except Exception as error:  # from a user's own branch
+        result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")
+
+
+def load_held_out(text: bool | str, family: Family) -> HeldOut | None:
+    """Return the held-out text of ``trainer.measure_forgetting``; None if that is off."""
     return held_out(family, Path(text) if isinstance(text, str) else None) if text else None
 
 
-def measure_forgetting(settings: Run, backbone: Loaded, text: HeldOut) -> dict[str, Any]:
-    """The loss on held-out text by the scale of the update (`krona.surgery.scaling`): 0 is the bare backbone."""
-    model, losses = backbone.model, dict[str, float | None]()
-    with measuring(model, bf16=settings.trainer.frozen_in_bf16):
+def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) -> dict[str, Any]:
+    """Return the loss on held-out text for each scale of the update (`krona.surgery.scaling`); 0 is the backbone."""
+    losses = dict[str, float | None]()
+    with dev.inference(model):
         for scale in SCALES:
             with scaled(model, scale):
-                found = loss(model, backbone.family, text)
-            losses[f"{scale:g}"] = round(found, 6) if math.isfinite(found) else None
+                value = loss(model, dev.family, text)
+            losses[f"{scale:g}"] = round(value, 6) if math.isfinite(value) else None
     return {
         "loss": losses,
         "objective": text.objective,
@@ -90,21 +81,3 @@ def measure_forgetting(settings: Run, backbone: Loaded, text: HeldOut) -> dict[s
         "texts": len(text.rows),
         "tokens": text.tokens,
     }
-
-
-@contextmanager
-def measuring(model: nn.Module, *, bf16: bool) -> Iterator[None]:
-    """The model in eval mode, without gradients; ``bf16``: under autocast, as in training."""
-    training, device = model.training, next(model.parameters()).device
-    model.eval()
-    try:
-        with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            yield
-    finally:
-        model.train(training)
-
-
-def on_device(model: nn.Module, family: Family, rows: list[dict[str, Any]]) -> Batch:
-    """Tokenised rows as the tensors of a batch, where the model is."""
-    device = next(model.parameters()).device
-    return {name: values.to(device) for name, values in family.collate(rows).items()}

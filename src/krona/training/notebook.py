@@ -1,4 +1,4 @@
-"""The module and the loaders of a config, for a ``pl.Trainer`` of one's own (docs/coming-from.md)."""
+"""The LightningModule and the loaders of a config, for a user's own ``pl.Trainer`` (docs/coming-from.md)."""
 
 import warnings
 from collections.abc import Mapping
@@ -25,28 +25,21 @@ class Loaders:
 
 
 def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
-    """The LightningModule and the loaders of a composed config (`krona.config.compose.compose_job`).
+    """Build the LightningModule and the loaders of a composed config (`krona.config.compose.compose_job`).
 
-    ``trainer.fit(module, loaders.train, loaders.dev)`` trains as the run does, to the same weights on the same device;
-    ``module.restore_best()`` then takes the best epoch's. ``trainer.validate(module, loaders.dev)`` and ``test`` log
-    ``val/score`` and ``test/score``; ``trainer.predict(module, loaders.test)`` returns each row's answer, in the order
-    of ``loaders.test.batch_sampler.order``. The module trains on one device: runs of several share their batches by
-    `Ranks`.
+    ``trainer.fit(module, loaders.train, loaders.dev)`` trains as the run does, to the same weights on the same device.
+    ``module.restore_best()`` then restores those of the best epoch. ``trainer.validate(module, loaders.dev)`` and
+    ``test`` log ``val/score`` and ``test/score``. ``trainer.predict(module, loaders.test)`` returns the prediction of
+    each row, in the order of ``loaders.test.batch_sampler.order``. The module trains on one device.
 
     Raises:
-        KronaError: the config is wrong, or its data or backbone is not there.
+        KronaError: the config is wrong, or its data or backbone is missing.
     """
-    # Lightning can't know that this sampler leaves no row out of a prediction
+    # Lightning cannot know that this sampler omits no row of a prediction
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
-    result = Result(
-        run_id="",
-        status="running",
-        method=settings.method.name,
-        task=settings.task.name,
-        seed=settings.seed,
-        config=dict(settings.config),
-    )
-    parts = prepare(settings, result, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
-    module = build_learner(settings, parts, ranks=Ranks())
-    return module, Loaders(train=parts.rows.train, dev=parts.rows.dev.batches, test=parts.rows.test.batches)
+    unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))
+    prepared = prepare(settings, unused, cache=OUTPUTS / ".cache" / "tokens", ranks=Ranks())
+    module = build_learner(settings, prepared, ranks=Ranks())
+    data = prepared.data
+    return module, Loaders(train=data.train, dev=data.dev.batches, test=data.test.batches)

@@ -1,4 +1,4 @@
-"""Progress of a run on the console and in train.log: a step bar, and a line an epoch."""
+"""Progress of a run on the console and in train.log: a step bar, and a line per epoch."""
 
 import time
 from typing import Any
@@ -14,28 +14,30 @@ from krona.runs.result import Result
 from krona.screen import rate, say
 from krona.training.learner import Learner
 
-NARROW = 70  # columns; below, the bar's numbers would push each other off the line
-REFRESH_S = 0.5  # the loss is read from the device no more often than this
+NARROW = 70  # columns, below which there is no room for the loss beside the bar
+REFRESH_S = 0.5  # the loss is read from the device no more often
 
 
 class Progress(pl.Callback):
-    """Output of one run. A step waits for the device at most each half second, and only if a bar shows its loss."""
+    """The output of one run.
+
+    Args:
+        log: the open train.log; None: console only.
+        one_of_many: whether the run is part of a sweep, which shows the notes of its runs at its end.
+    """
 
     def __init__(self, console: Console, log: Any = None, *, one_of_many: bool = False) -> None:
-        self.console, self.train_log = console, log
-        self.one_of_many = one_of_many  # a sweep shows its runs' notes at its end, each once
+        self.console, self.train_log, self.one_of_many = console, log, one_of_many
         self._bar: Bar | None = None
-        self._shown = 0.0
-        self._examples = 0
-        self._epochs = 0
+        self._last_refresh, self._examples, self._epochs = 0.0, 0, 0
 
     def say(self, text: str) -> None:
-        """A line to the console and to the run's train.log."""
+        """Print a line to the console and to train.log."""
         say(self.console, text)
         self.write(text)
 
     def write(self, text: str) -> None:
-        """A line to the run's train.log alone."""
+        """Write a line to train.log only."""
         if self.train_log is not None:
             self.train_log.write(text + "\n")
             self.train_log.flush()
@@ -57,7 +59,7 @@ class Progress(pl.Callback):
         if trainer.global_step:
             self.say(f"  resumes after epoch {trainer.current_epoch}, step {trainer.global_step:,}")
         batches = max(1, int(trainer.num_training_batches))
-        self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end it earlier
+        self._epochs = min(self._epochs, -(-self._steps // batches))  # max_steps may end the run earlier
         other_bar = trainer.progress_bar_callback is not None
         if other_bar or not self._shows_bar or not self.console.is_terminal or self.console.is_dumb_terminal:
             return
@@ -74,21 +76,21 @@ class Progress(pl.Callback):
         if self._bar is None:
             return
         assert isinstance(pl_module, Learner)
-        self._examples += len(batch["labels"]) * pl_module.ranks.size  # this rank's share, within a row
+        self._examples += len(batch["labels"]) * pl_module.ranks.size  # to within one row
         now = time.perf_counter()
-        if now - self._shown < REFRESH_S:
+        if now - self._last_refresh < REFRESH_S:
             return
-        self._shown = now
-        loss = outputs["loss"] if isinstance(outputs, dict) else outputs
+        self._last_refresh = now
         schedule: Any = pl_module.lr_schedulers()
         self._bar.update(
             self._task,
             completed=trainer.global_step,
-            description=f"loss {float(loss):.4f}  lr {schedule.get_last_lr()[0]:.2e}  "
+            description=f"loss {float(outputs['loss']):.4f}  lr {schedule.get_last_lr()[0]:.2e}  "
             f"{rate(self._examples / (now - self._began))}",
         )
 
     def epoch(self, learner: Learner) -> None:
+        """Print the line of the epoch that the learner has just recorded."""
         row = learner.dev_curve[-1]
         best = "  best" if learner.best is not None and learner.best["epoch"] == row["epoch"] else ""
         parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"
@@ -97,11 +99,11 @@ class Progress(pl.Callback):
             f"lr {row['lr']:.2e}  {rate(row['examples_per_s'])}{best}"
         )
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.close()
+
     def close(self) -> None:
         """Remove the bar from the screen, also after an error."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.close()

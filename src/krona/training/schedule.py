@@ -1,7 +1,8 @@
-"""Length of the training, its warm-up and the schedule of its learning rate."""
+"""The number of training steps, the warm-up, and the schedule of the learning rate."""
 
 import inspect
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,20 +13,28 @@ from krona.config.targets import find
 from krona.messages import KronaError, amount, shortened
 
 
-def count_epoch_steps(settings: Run, batches: int) -> int:
-    """Steps of an epoch of so many batches: all, or as many as ``trainer.limit_train_batches`` says."""
-    limit = settings.trainer.limit_train_batches
-    return min(limit, batches) if isinstance(limit, int) else int(batches * limit)
+@dataclass(frozen=True, kw_only=True)
+class StepCounts:
+    """Optimizer steps of an epoch, of the warm-up and of the whole training."""
+
+    epoch: int
+    warmup: int
+    total: int
 
 
-def total_steps(settings: Run, steps_per_epoch: int) -> int:
-    """Optimiser steps of the whole run: those of max_epochs, at most max_steps."""
-    steps, most = settings.trainer.max_epochs * steps_per_epoch, settings.trainer.max_steps
-    return steps if most < 0 else min(steps, most)
+def count_steps(settings: Run, batches: int) -> StepCounts:
+    """Return the steps of a run whose epochs have so many batches, if ``trainer.limit_train_batches`` uses them all."""
+    trainer = settings.trainer
+    limit = trainer.limit_train_batches
+    epoch = min(limit, batches) if isinstance(limit, int) else int(batches * limit)
+    total = trainer.max_epochs * epoch
+    if trainer.max_steps >= 0:
+        total = min(total, trainer.max_steps)
+    return StepCounts(epoch=epoch, warmup=count_warmup_steps(settings.optimizer, total), total=total)
 
 
 def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
-    """Return the number of warm-up steps: ``optimizer.warmup_steps``, or that share of ``total_steps``, rounded up."""
+    """Return ``optimizer.warmup_steps``, or that share of ``total_steps``, rounded up."""
     warmup = optimizer.warmup_steps
     return warmup if isinstance(warmup, int) else math.ceil(warmup * total_steps)
 
@@ -33,54 +42,52 @@ def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
 def build_schedule(
     optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int, *, scheduler: Scheduler
 ) -> LRScheduler:
-    """The schedule that ``scheduler`` names, stepped once a step.
+    """Build the schedule of the learning rate, which is stepped after each optimizer step.
 
-    Functions like transformers' ``get_…_schedule_with_warmup`` get the numbers of steps. A class of
-    ``torch.optim.lr_scheduler`` begins after a linear warm-up, and gets the steps that are left as ``T_max`` or
-    ``total_steps`` where it has such an argument.
+    Functions such as transformers' ``get_…_schedule_with_warmup`` get the numbers of steps. A class of
+    ``torch.optim.lr_scheduler`` begins after a linear warm-up, and gets the number of remaining steps as ``T_max`` or
+    ``total_steps`` if it has such an argument.
 
     Raises:
-        KronaError: it can't be built with these arguments.
+        KronaError: the schedule cannot be built with these arguments.
     """
-    found = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
-    known = inspect.signature(found).parameters
+    target = find(scheduler.target, "scheduler._target_", "scheduler", own=True)
+    known = inspect.signature(target).parameters
     warmup, rest = min(warmup_steps, max(0, total_steps - 1)), max(1, total_steps - warmup_steps)
-    own_warmup = "num_warmup_steps" in known
     steps = {"num_warmup_steps": warmup_steps, "num_training_steps": total_steps, "T_max": rest, "total_steps": rest}
     arguments = {name: value for name, value in steps.items() if name in known} | dict(scheduler.arguments)
     try:
-        if own_warmup or not warmup:
-            return _built(found, optimizer, arguments)
-        rises = LambdaLR(optimizer, lambda step: step / warmup_steps)
-        return SequentialLR(optimizer, [rises, _built(found, optimizer, arguments)], milestones=[warmup])
+        if "num_warmup_steps" in known or not warmup:
+            return _build(target, optimizer, arguments)
+        rise = LambdaLR(optimizer, lambda step: step / warmup_steps)
+        return SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
         why = shortened(" ".join(str(error).split()), 200)
         raise KronaError(f"scheduler: {scheduler.target} can't be built: {why}") from error
 
 
-def _built(found: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
-    built = found(optimizer, **arguments)
-    if not isinstance(built, LRScheduler):
-        raise TypeError(f"it makes a {type(built).__name__}, no LRScheduler")
-    return built
+def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> LRScheduler:
+    schedule = target(optimizer, **arguments)
+    if not isinstance(schedule, LRScheduler):
+        raise TypeError(f"it returns a {type(schedule).__name__}, not an LRScheduler")
+    return schedule
 
 
-def schedule_notes(settings: Run, steps: int, steps_per_epoch: int) -> list[str]:
-    """Notes for a run without steps, or with a warm-up that takes most of them."""
-    warmup = count_warmup_steps(settings.optimizer, steps)
-    if not steps:
+def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
+    """Return a note if a run has no steps, or if the warm-up takes a quarter of them or more."""
+    if not steps.total:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
-        zero = zero if steps_per_epoch else "limit_train_batches"
-        return [f"trainer.{zero} is 0: nothing is trained, the score is that of the start"]
-    if warmup < 0.25 * steps:
+        zero = zero if steps.epoch else "limit_train_batches"
+        return [f"trainer.{zero} is 0, so nothing is trained. The score is that of the start."]
+    if steps.warmup < 0.25 * steps.total:
         return []
-    lr, whose = settings.optimizer.lr, ", the paper's," if warmup == 500 else ""
-    if warmup >= steps:
-        reached = lr * (steps - 1) / warmup
-        what = f"is longer than training ({amount(steps, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
+    lr, source = settings.optimizer.lr, " of the paper" if steps.warmup == 500 else ""
+    if steps.warmup >= steps.total:
+        reached = lr * (steps.total - 1) / steps.warmup
+        effect = f"is longer than training ({amount(steps.total, 'step')}): lr rises to {reached:.3g}, not to {lr:g}"
     else:
-        what = f"takes {round(100 * warmup / steps)} % of training ({amount(steps, 'step')})"
+        effect = f"takes {round(100 * steps.warmup / steps.total)} % of training ({amount(steps.total, 'step')})"
     return [
-        f"the warm-up of {amount(warmup, 'step')}{whose} {what}; an epoch has {amount(steps_per_epoch, 'step')}; "
-        "optimizer.warmup_steps= changes it"
+        f"The warm-up of {amount(steps.warmup, 'step')}{source} {effect}. An epoch has {amount(steps.epoch, 'step')}. "
+        "Change it with optimizer.warmup_steps."
     ]

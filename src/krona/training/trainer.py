@@ -1,4 +1,4 @@
-"""Lightning's Trainer of a run: its device, its checkpoints, and the settings that pass through to it."""
+"""Lightning's Trainer of a run: its device, its checkpoints, and the settings that are passed through to it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,11 +14,10 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 from krona import surgery
 from krona.config.settings import Run
 from krona.messages import KronaError, shortened
-from krona.runs.claim import Claim
-from krona.training.files import WholeCheckpoints
+from krona.training.callbacks import build_callbacks
+from krona.training.data import RunData
+from krona.training.files import RunFiles, WholeCheckpoints
 from krona.training.learner import Learner
-from krona.training.ranks import Ranks
-from krona.training.rows import Rows
 
 PASSED = ("limit_train_batches", "log_every_n_steps", "enable_model_summary", "num_sanity_val_steps", "detect_anomaly",
           "deterministic", "benchmark")  # fmt: skip
@@ -28,67 +27,62 @@ PROFILERS: dict[str, type[Profiler]] = {
 
 
 def build_trainer(
-    settings: Run,
-    folder: Path,
-    callbacks: Sequence[pl.Callback],
-    ranks: Ranks,
-    claim: Claim | None = None,
-    *,
-    logger: Logger | None = None,
+    settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, logger: Logger | None = None
 ) -> pl.Trainer:
-    """Lightning's loop on this rank's device; the learner and `Ranks` exchange data between ranks.
+    """Build Lightning's trainer for this rank, with ``callbacks`` and those of the config.
 
-    Each rank has a trainer of its own that knows of one device. Lightning's strategies would average gradients of equal
-    weight; the ranks' sum is exact over the global batch, where a rank has fewer rows or label tokens too.
+    Each rank has its own trainer, which knows one device. Lightning's strategies would average gradients with equal
+    weights; `Ranks` sums them exactly over the whole batch, also if ranks have different numbers of rows or tokens.
     """
-    checkpoint = ModelCheckpoint(
-        dirpath=folder,
-        filename="last",
-        monitor=None,  # the last epoch's, to resume from; the best epoch's weights are inside
-        save_on_train_epoch_end=True,
-        enable_version_counter=False,
-    )
-    precision: Any = "bf16-mixed" if settings.trainer.frozen_in_bf16 else settings.trainer.precision
+    options, ranks, folder = settings.trainer, files.ranks, files.folder
+    callbacks = [*callbacks, *build_callbacks(settings, first=ranks.first)]
+    own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
     profiler = None
-    if settings.trainer.profiler is not None and ranks.first:
-        profiler = PROFILERS[settings.trainer.profiler](dirpath=folder, filename="profile")
-    write = [] if claim is None else [claim.write]
-    # max_steps is the learner's: Lightning resumes a run that it counts by steps in the middle of an epoch
+    if ranks.first:
+        last_epoch = ModelCheckpoint(  # to resume from; it contains the weights of the best epoch too
+            dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
+        )
+        callbacks.append(last_epoch)
+        if options.profiler is not None:
+            profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")
+    precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
+    checkpoints = WholeCheckpoints() if files.claim is None else WholeCheckpoints(files.claim.write)
+    # max_steps is handled by the learner: Lightning resumes a run that counts steps in the middle of an epoch
     try:
         return pl.Trainer(
-            max_epochs=settings.trainer.max_epochs,
+            max_epochs=options.max_epochs,
             precision=precision,
-            accelerator=settings.trainer.accelerator,
+            accelerator=options.accelerator,
             devices=1 if ranks.device is None else [ranks.device],
-            callbacks=[*callbacks, checkpoint] if ranks.first else list(callbacks),
+            callbacks=callbacks,
             enable_checkpointing=ranks.first,
-            plugins=[WholeCheckpoints(*write), LightningEnvironment()],  # else it looks for a cluster's
+            plugins=[checkpoints, LightningEnvironment()],  # without it Lightning looks for a cluster's environment
             logger=logger or False,
             profiler=profiler,
-            enable_progress_bar=any(isinstance(one, ProgressBar) for one in callbacks),  # krona has its own
+            enable_progress_bar=own_bar,  # Lightning's default bar is off: krona has its own
             use_distributed_sampler=False,
-            inference_mode=False,  # what a model keeps from an evaluation has to serve its training
+            inference_mode=False,  # tensors that a model keeps from an evaluation must be usable in training
             default_root_dir=folder,
-            **{name: getattr(settings.trainer, name) for name in PASSED},
+            **{name: getattr(options, name) for name in PASSED},
         )
     except MisconfigurationException as error:
-        raise format_error(error) from error
+        raise _format_error(error) from error
 
 
-def train(trainer: pl.Trainer, learner: Learner, rows: Rows, *, checkpoint: Path | None) -> None:
-    """Train to the end; if nothing trains, score the backbone as epoch 0."""
+def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
+    """Train to the end. If nothing trains, score the backbone as epoch 0."""
     device: Any = trainer.strategy.root_device
-    if learner.plan.total_steps > 0 and surgery.trainable_state(learner.model):
+    trains = learner.plan.total_steps > 0 and bool(surgery.trainable_state(learner.model))
+    if trains:
         path = None if checkpoint is None else str(checkpoint)
         try:
-            trainer.fit(learner, rows.train, rows.dev.batches, ckpt_path=path, weights_only=True)
+            trainer.fit(learner, data.train, data.dev.batches, ckpt_path=path, weights_only=True)
         except MisconfigurationException as error:  # a callback or a setting that Lightning refuses
-            raise format_error(error) from error
-        learner.to(device)  # Lightning leaves the model on the CPU
-        return
-    learner.to(device)
-    learner.record({"epoch": 0, "step": 0}, rows.dev(learner.model))
+            raise _format_error(error) from error
+    learner.to(device)  # Lightning leaves the model on the CPU
+    if not trains:
+        learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
 
 
-def format_error(error: MisconfigurationException) -> KronaError:
+def _format_error(error: MisconfigurationException) -> KronaError:
     return KronaError(f"Lightning refuses these settings: {shortened(' '.join(str(error).split()), 300)}")

@@ -1,0 +1,126 @@
+"""The data of a run: its splits, tokenised, in training batches and in evaluations of dev and test."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import DataLoader
+
+from krona import tasks
+from krona.backbones.families import max_positions
+from krona.backbones.load import Loaded
+from krona.backbones.shared import cached
+from krona.backbones.tokenizer import tokenizer_fingerprint
+from krona.config.settings import Run
+from krona.runs.result import Result
+from krona.tasks import DataOptions, Splits
+from krona.training.batches import ShortToLong, TrainingBatches, source_lengths
+from krona.training.evaluation import SplitEvaluation
+from krona.training.ranks import Ranks
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """The training batches of a run, and the evaluations that score a model on its dev and its test split."""
+
+    train: DataLoader[Any]
+    dev: SplitEvaluation
+    test: SplitEvaluation
+
+
+def load_splits(settings: Run, *, share: bool) -> Splits:
+    """Return the rows of train, dev and test.
+
+    Args:
+        share: keep them for later jobs of this process. Nothing may write to them.
+    """
+    task, data = settings.task, settings.data
+
+    def load() -> Splits:
+        return tasks.load(task, DataOptions(**vars(data)), prefix=settings.method.task_prefix)
+
+    if not share:
+        return load()
+    content = tasks.data_fingerprint(task, kind=data.kind, path=data.path, name=data.name, revision=data.revision)
+    splits: Splits = cached("splits", 8, (content, repr(task), repr(data), settings.method.task_prefix), load)
+    return splits
+
+
+def build_data(
+    settings: Run, result: Result, splits: Splits, backbone: Loaded, *, cache: Path, ranks: Ranks
+) -> RunData:
+    """Tokenise the splits, batch this rank's share of them, and describe them in ``result``.
+
+    Args:
+        cache: the folder of tokenised rows.
+
+    Raises:
+        KronaError: the backbone's tokenizer or its number of positions does not fit the labels or the rows.
+    """
+    trainer, family = settings.trainer, backbone.family
+    if trainer.fast_dev_run:
+        splits = _first_batches(settings, splits)
+    by_name = {name: getattr(splits, name) for name in tasks.ROLES}
+    targets = {target for split in by_name.values() for target in split.targets}
+    family.check_targets(
+        sorted(targets), source=settings.backbone.tokenizer or settings.backbone.path or settings.backbone.name
+    )
+    tokens = {
+        name: tasks.tokenise(
+            split,
+            family,
+            max_source_length=settings.max_source_length,
+            cache_dir=cache,
+            tokenizer_fingerprint=tokenizer_fingerprint(family.tokenizer),
+        )
+        for name, split in by_name.items()
+    }
+    max_label_tokens = max(len(labels) for split in tokens.values() for labels in split.rows["labels"])
+    family.check_length(
+        max_positions(backbone.model.config), source=settings.max_source_length, answer=max_label_tokens
+    )
+
+    result.provenance["data_kind"] = splits.kind
+    if official := tasks.official_rows(settings.task, splits.parts):
+        result.provenance["official_rows"] = official
+    result.splits = {name: {**facts, "truncated": tokens[name].truncated} for name, facts in splits.facts.items()}
+    result.notes += tasks.notes(settings.task, splits, train_rows=settings.data.train_rows)
+    cut = [f"{split.truncated} of {len(split)} in {name}" for name, split in tokens.items() if split.truncated]
+    if cut:
+        result.notes.append(f"sources cut to max_source_length={settings.max_source_length}: {', '.join(cut)}")
+    result.notes += [split.mended for split in tokens.values() if split.mended]
+
+    loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
+    scoring = Ranks() if trainer.strategy == "fsdp" else ranks  # sharded ranks go through the same batches together
+
+    def evaluation(name: str) -> SplitEvaluation:
+        batches = ShortToLong(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=scoring)
+        return SplitEvaluation(
+            task=settings.task,
+            split=by_name[name],
+            batches=DataLoader(tokens[name].rows, batch_sampler=batches, **loading),
+            family=family,
+            max_label_tokens=max_label_tokens,
+            ranks=scoring,
+            bf16=trainer.frozen_in_bf16,
+        )
+
+    batches = TrainingBatches(
+        len(tokens["train"]),
+        batch_size=settings.step_rows,
+        seed=settings.seed,
+        lengths=source_lengths(tokens["train"]) if trainer.bucket_by_length else None,
+        ranks=ranks,
+    )
+    train: DataLoader[Any] = DataLoader(tokens["train"].rows, batch_sampler=batches, **loading)
+    return RunData(train=train, dev=evaluation("dev"), test=evaluation("test"))
+
+
+def _first_batches(settings: Run, splits: Splits) -> Splits:
+    """As many batches of each split as ``trainer.fast_dev_run`` says."""
+    first: dict[str, Any] = {}
+    for name in tasks.ROLES:
+        split = getattr(splits, name)
+        rows = settings.step_rows if name == "train" else settings.trainer.eval_batch_size
+        first[name] = split.take(range(min(len(split), int(settings.trainer.fast_dev_run) * rows)))
+    return replace(splits, **first)
