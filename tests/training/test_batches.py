@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from krona.jobs.processes import Interrupted
 from torch.utils.data import DataLoader
 
 import one_job
+from krona.jobs.interrupts import Interrupted
 from krona.runs.run_id import run_id
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
 from krona.training.evaluation import SplitEvaluation
