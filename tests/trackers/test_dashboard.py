@@ -77,9 +77,9 @@ def test_a_panel_of_what_no_run_has_is_an_error(outputs: Path) -> None:
 
 def test_no_run_no_key_and_no_library(outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = pytest.importorskip("krona.trackers.dashboard")
-    with pytest.raises(KronaError, match=r"no run in .* with a tracker is done"):
+    with pytest.raises(KronaError, match="no finished run with a tracker"):
         spec.write(tmp_path, outputs=tmp_path, project="krona", entity=None)
-    with pytest.raises(KronaError, match="no W&B key is set: wandb login"):
+    with pytest.raises(KronaError, match="No W&B key is set\\. Run wandb login"):
         spec.push(outputs=outputs, project="krona", entity=None)
     monkeypatch.setitem(__import__("sys").modules, "wandb_workspaces.reports.v2", None)
     with pytest.raises(KronaError, match=r"pip install -e '\.\[dashboard\]'"):
