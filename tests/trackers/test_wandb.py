@@ -242,7 +242,7 @@ def test_the_network_goes_in_the_middle(
     said = [line for line in lines if "wandb" in line]
     assert len(said) == 2
     assert "online" in said[0]
-    assert "the server did not take everything in 3 s; wandb sync" in said[1]
+    assert "the server did not accept everything in 3 s; wandb sync" in said[1]
     assert server.epochs(job.run_id) == [1, 2]
     (path,) = wandb_files(tmp_path)
     told = [row["train/loss"] for row in history_of(path)]
