@@ -8,7 +8,8 @@ from typing import Any
 
 from rich.console import Console
 
-from krona.config.compose import compose_job, expand, hydra_session
+from krona.config.compose import compose_job, hydra_session
+from krona.config.multirun import expand
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job

@@ -11,7 +11,8 @@ import pytest
 
 from krona import paths
 from krona.config.choices import choices, groups, own_targets
-from krona.config.compose import axes_of, compose_job, hydra_session
+from krona.config.compose import compose_job, hydra_session
+from krona.config.multirun import read_axes
 from krona.config.targets import find
 from krona.messages import KronaError
 from typed_run import train
@@ -76,7 +77,7 @@ def test_an_own_sweep_is_found_and_goes_before_kronas(here: Path) -> None:
     assert "compare" in choices("sweeps")
     assert paths.first_of(paths.sweeps_folders(), "tune/default.yaml").is_relative_to(here)
     with hydra_session():
-        assert axes_of(["sweeps=seeds"]) == {"seed": "7,8"}
+        assert read_axes(["sweeps=seeds"]) == {"seed": "7,8"}
 
 
 def test_another_programs_config_is_refused(here: Path) -> None:

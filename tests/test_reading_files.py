@@ -142,8 +142,8 @@ def test_showing_and_counting_call_nothing_that_is_typed(tmp_path: Path) -> None
     [
         ({"_target_": "torch.optim.adamw.sys.exit"}, "can't be imported"),
         ({"_target_": "torch.optim.adamw.adamw"}, "is a function, not a class"),
-        ({"_target_": "torch.optim.adamw.Tensor"}, "is no optimizer"),
-        ({"_target_": "krona.methods.lora.LoRA"}, "is no optimizer"),
+        ({"_target_": "torch.optim.adamw.Tensor"}, "is not a subclass of torch.optim.Optimizer"),
+        ({"_target_": "krona.methods.lora.LoRA"}, "is not a subclass of torch.optim.Optimizer"),
         ({"_target_": ["os", "system"]}, "is named by a file"),
     ],
 )

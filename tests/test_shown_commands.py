@@ -12,7 +12,8 @@ from hydra import compose
 
 from krona.cli import init
 from krona.cli.krona import app
-from krona.config.compose import Composer, expand, hydra_session
+from krona.config.compose import Composer, hydra_session
+from krona.config.multirun import expand
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]

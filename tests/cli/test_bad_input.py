@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from krona import files
 from krona.cli import krona
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import explain, normalised
+from krona.config.overrides import explain, normalize
 from krona.messages import KronaError
 from krona.paths import PROJECT
 from one_job import config, run, typed
@@ -41,7 +41,7 @@ def wrong(outputs: Path, *arguments: str, multirun: bool = False) -> str:
     before = tree(outputs)
     try:
         with hydra_session():
-            values = compose_job(normalised(arguments)).config
+            values = compose_job(normalize(arguments)).config
         job, _ = run(values, outputs, multirun=multirun)
         assert job.state == "failed", job
         message = str(job.error)

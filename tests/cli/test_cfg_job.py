@@ -7,12 +7,12 @@ import yaml
 
 from krona.cli.train import shown
 from krona.config.hydra_internals import option_parser
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.messages import KronaError
 
 
 def job(*arguments: str) -> str:
-    text = shown(option_parser().parse_args(normalised([*arguments, "--cfg", "job"])))
+    text = shown(option_parser().parse_args(normalize([*arguments, "--cfg", "job"])))
     assert text is not None
     return text
 
@@ -68,7 +68,7 @@ def test_of_a_multirun_the_first_job_is_shown() -> None:
 
 def test_other_questions_are_hydras() -> None:
     for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"], ["--help"]):
-        assert shown(option_parser().parse_args(normalised(arguments))) is None
+        assert shown(option_parser().parse_args(normalize(arguments))) is None
 
 
 def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
     assert yaml.safe_load(job("method=krona", "method.terms=2"))["method"]["terms"] == 2
     assert yaml.safe_load(job("method.bias=1"))["method"]["bias"] == 1
-    assert normalised(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
-    assert normalised(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
+    assert normalize(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
+    assert normalize(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
     with pytest.raises(KronaError, match="did you mean 'terms'"):
         job("method=krona", "method.term=2")

@@ -6,7 +6,8 @@ import pytest
 
 from krona.cli.init import STARTER, init
 from krona.config import check
-from krona.config.compose import compose_job, expand, hydra_session
+from krona.config.compose import compose_job, hydra_session
+from krona.config.multirun import expand
 from krona.messages import KronaError
 
 

@@ -12,7 +12,7 @@ from krona import surgery
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Placement, Run
-from krona.config.validation import argument_problems
+from krona.config.validation import find_argument_problems
 from krona.messages import KronaError
 
 
@@ -40,7 +40,7 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
     assert run.method.branch_config == {"kron_factors": [[32, 24], [24, 32]], "scaling": 1.0}
     assert run.method.placement["target_modules"] == ["q", "v"]
     assert run.optimizer.arguments == {"weight_decay": 0.0}
-    assert run.trackers["wandb"]["project"] == "krona"
+    assert run.logger["wandb"]["project"] == "krona"
     assert run.config == configs["krona"]
 
 
@@ -51,7 +51,7 @@ UNKNOWN = [
     ("method.scalling", "did you mean 'scaling'"),
     ("method.rank", "there are name"),
     ("method.target_module", "did you mean 'target_modules'"),
-    ("optimizer.learning_rate", "Instead: optimizer.lr=1e-3"),
+    ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
     ("optimizer.warmup_step", "did you mean 'warmup_steps'"),
     ("optimizer.weight_decays", "did you mean 'weight_decay'"),
     ("optimizer.params", "there are "),
@@ -211,4 +211,6 @@ def test_the_placement_is_that_of_insert() -> None:
     [([0.9, 0.99], 0), ([0.9], 1), ([0.9, "x"], 1), (0.9, 1), ([0.9, float("nan")], 1)],
 )  # fmt: skip
 def test_a_list_fits_a_tuple_of_its_length(betas: Any, problems: int) -> None:
-    assert len(argument_problems(torch.optim.AdamW, "optimizer.", {"betas": betas}, without=("params",))) == problems
+    assert (
+        len(find_argument_problems(torch.optim.AdamW, "optimizer.", {"betas": betas}, without=("params",))) == problems
+    )

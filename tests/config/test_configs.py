@@ -1,6 +1,6 @@
 """Every YAML composes and passes the check; the recipes are Tables 10-18; later choices beat earlier ones."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 
 from krona.config import check
 from krona.config.choices import choices
-from krona.config.compose import compose_job, expand, hydra_session
+from krona.config.compose import Composed, Composer, hydra_session
+from krona.config.multirun import expand
 from krona.config.settings import Run
 from krona.config.targets import find
 from krona.messages import KronaError
@@ -26,10 +27,18 @@ GIVEN = {  # what a choice leaves to its user
 OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
 
 
+COMPOSERS: list[Composer] = []  # one, which reads the files once
+
+
 @pytest.fixture(autouse=True, scope="module")
 def session() -> Iterator[None]:
     with hydra_session():
+        COMPOSERS[:] = [Composer()]
         yield
+
+
+def compose_job(overrides: Sequence[str]) -> Composed:
+    return COMPOSERS[0].job(overrides)
 
 
 def run(*overrides: str) -> Run:
@@ -74,11 +83,11 @@ def test_a_new_method_gets_the_demo_profiles_learning_rate_without_a_recipe(tmp_
 
 
 def test_loggers_are_chosen_singly_or_as_a_list() -> None:
-    both = run("logger=[wandb,tensorboard]").trackers
-    assert both == {**run("logger=wandb").trackers, **run("logger=tensorboard").trackers}
+    both = run("logger=[wandb,tensorboard]").logger
+    assert both == {**run("logger=wandb").logger, **run("logger=tensorboard").logger}
     assert list(both) == ["wandb", "tensorboard"]
-    assert run("logger=[csv,wandb]").trackers == run("logger=wandb").trackers
-    assert run("logger=csv").trackers == {}
+    assert run("logger=[csv,wandb]").logger == run("logger=wandb").logger
+    assert run("logger=csv").logger == {}
 
 
 @pytest.mark.parametrize("sweep", choices("sweeps"))

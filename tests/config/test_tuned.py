@@ -1,28 +1,40 @@
-"""recipe=tuned: what is taken, from which search, what it says, and that no method had fewer trials."""
+"""recipe=tuned: the values of a search, the note on their origin, and equal numbers of trials."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from krona.config import check, tuned
-from krona.config.compose import TUNED, compose_job, expand, hydra_session, take_tuned
-from krona.config.overrides import normalised
+from krona.config.compose import TUNED, Composer, hydra_session, set_tuned_values
+from krona.config.multirun import expand
+from krona.config.overrides import normalize
 from krona.jobs.job import identify
 from krona.messages import KronaError
 from krona.runs.result import Result, outcomes, write_result
 
 
-def config_of(*overrides: str) -> dict[str, object]:
+@pytest.fixture(autouse=True, scope="module")
+def session() -> Iterator[None]:
     with hydra_session():
-        return compose_job(["profile=demo", *overrides]).config
+        COMPOSERS[:] = [Composer()]
+        yield
+
+
+COMPOSERS: list[Composer] = []  # one, which reads the files once
+
+
+def config_of(*overrides: str) -> dict[str, Any]:
+    return COMPOSERS[0].job(["profile=demo", *overrides]).config
 
 
 def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
     """A finished run that looked at dev alone."""
     config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
     run_id = identify(check.settings(config))
-    names = [config[group]["name"] for group in ("method", "task")]  # type: ignore[index]
-    result = Result(run_id, "done", names[0], names[1], config["seed"], config)  # type: ignore[arg-type]
+    names = [config[group]["name"] for group in ("method", "task")]
+    result = Result(run_id, "done", names[0], names[1], config["seed"], config)
     given = ["1"] * round(dev) + ["0"] * (100 - round(dev))
     part = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["1"] * 100, given)}
     result.dev, result.trainable_params, result.provenance = part, 1, {"git_commit": None}
@@ -72,14 +84,13 @@ def test_a_method_with_fewer_trials_than_another_is_refused(tmp_path: Path) -> N
 
 
 def test_recipe_tuned_stands_for_the_best_of_a_search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert normalised(["-m", "recipe=tuned"]) == ["-m", TUNED]
+    assert normalize(["-m", "recipe=tuned"]) == ["-m", TUNED]
     rates(tmp_path, "krona", {1e-3: 60, 3e-3: 71, 1e-2: 65})
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
-    with hydra_session():
-        (job,) = expand(["profile=demo", "method=krona", TUNED])
-        composed = compose_job(job)
-        with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates is done for lora"):
-            compose_job(["profile=demo", "method=lora", TUNED])
+    (job,) = expand(["profile=demo", "method=krona", TUNED])
+    composed = COMPOSERS[0].job(job)
+    with pytest.raises(KronaError, match=r"^recipe=tuned: no run of sweeps=learning_rates and no study is done"):
+        COMPOSERS[0].job(["profile=demo", "method=lora", TUNED])
     assert composed.config["optimizer"]["lr"] == 3e-3
     assert composed.notes == ["recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"]
 
@@ -115,16 +126,16 @@ def test_a_study_goes_before_the_sweep_and_gives_all_that_it_varied(tmp_path: Pa
     )
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona", "method.scaling=8.0")
-    assert take_tuned(config, ["method.scaling=8.0"]) == found.note
-    assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]  # type: ignore[index]
-    assert config["optimizer"]["lr"] == 0.004  # type: ignore[index]
-    assert config["method"]["scaling"] == 8.0, "what is typed stays"  # type: ignore[index]
+    assert set_tuned_values(config, ["method.scaling=8.0"]) == found.note
+    assert config["method"]["kron_factors"] == [[2, 384], [384, 2]]
+    assert config["optimizer"]["lr"] == 0.004
+    assert config["method"]["scaling"] == 8.0, "what is typed stays"
 
 
 def test_a_study_of_other_settings_is_not_taken(tmp_path: Path) -> None:
     study(tmp_path, "krona", 80)
     rates(tmp_path, "krona", {1e-3: 60})
-    with pytest.raises(KronaError, match="no study of them"):
+    with pytest.raises(KronaError, match="no study is done for krona"):
         best(tmp_path, "method=krona", "batch_size=16")
 
 
@@ -185,13 +196,12 @@ def test_named_studies_alone_are_compared(tmp_path: Path) -> None:
 
 
 def test_a_named_study_is_typed_after_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert normalised(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
+    assert normalize(["recipe=tuned/krona-wide/lora-wide"]) == [f"{TUNED}/krona-wide/lora-wide"]
     study(tmp_path, "krona", 80, name="krona-wide")
     study(tmp_path, "krona", 75, own=("optimizer.lr=0.005",))
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
-    with hydra_session():
-        (job,) = expand(["profile=demo", "method=krona", *normalised(["recipe=tuned/krona-wide"])])
-        composed = compose_job(job)
+    (job,) = expand(["profile=demo", "method=krona", *normalize(["recipe=tuned/krona-wide"])])
+    composed = COMPOSERS[0].job(job)
     assert composed.config["optimizer"]["lr"] == 0.004
     assert composed.notes[0].endswith("study krona-wide")
 
@@ -200,8 +210,8 @@ def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkey
     study(tmp_path, "krona", 80, own=("optimizer.lr=0.004", "batch_size=16"))
     monkeypatch.setattr("krona.config.compose.OUTPUTS", tmp_path)
     config = config_of("method=krona")
-    take_tuned(config, [])
-    assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)  # type: ignore[index]
+    set_tuned_values(config, [])
+    assert (config["optimizer"]["lr"], config["batch_size"]) == (0.004, 16)
 
 
 def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from krona import surgery
 from krona.backbones.with_method import insert_method
 from krona.config import check
-from krona.config.compose import job_from
+from krona.config.compose import build_job
 from krona.methods.kronecker import Kronecker
 from krona.paths import CONF
 from methods import oracles
@@ -19,7 +19,7 @@ from tiny_t5 import batch, disturb, logits, tiny_t5
 def built(*overrides: str) -> tuple[Any, Any]:
     """A tiny T5 with what these overrides compose, the factors those of the tiny width, and the settings."""
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = job_from(hydra.compose("config", list(overrides))).config
+        config = build_job(hydra.compose("config", list(overrides))).config
     settings = check.settings(config)
     model = tiny_t5()
     torch.manual_seed(0)

@@ -5,7 +5,8 @@ import shlex
 import pytest
 
 from krona.config import check
-from krona.config.compose import Composer, compose_job, expand, hydra_session
+from krona.config.compose import Composer, compose_job, hydra_session
+from krona.config.multirun import expand
 from krona.jobs.job import identify
 from krona.report.build import collect
 from krona.report.sections import typed_words

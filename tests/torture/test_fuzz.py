@@ -17,7 +17,7 @@ from krona.cli.doctor import examine
 from krona.cli.krona import app
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.report.build import build_report
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
@@ -277,7 +277,7 @@ def test_overrides(full: bool, book: Any) -> None:
 
         def composed() -> None:
             with hydra_session():
-                check.settings(compose_job(normalised(typed_words)).config)
+                check.settings(compose_job(normalize(typed_words)).config)
 
         crash = tried(composed)
         return crash and f"train.py {typed_words}: {crash}"

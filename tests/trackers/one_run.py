@@ -6,7 +6,7 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
-from krona.config.compose import job_from
+from krona.config.compose import build_job
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.library_warnings import quiet_libraries
 from krona.jobs.run_job import run_job
@@ -19,7 +19,7 @@ SMALL += ["trainer.max_epochs=2", "trainer.threads=1", "optimizer.warmup_steps=0
 def config(*overrides: str) -> dict[str, Any]:
     """The plain values that train.py would compose from these."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return job_from(compose("config", overrides=[*SMALL, *overrides])).config
+        return build_job(compose("config", overrides=[*SMALL, *overrides])).config
 
 
 def one_run(outputs: Path, *overrides: str, after_epoch: Any = None) -> tuple[Job, list[str]]:

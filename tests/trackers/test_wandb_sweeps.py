@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tests.trackers.one_run import one_run
 from wandb.sdk.launch.sweeps.utils import create_sweep_command, create_sweep_command_args
 
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.paths import PROJECT
 from krona.runs.result import read_result
 from krona.trackers.values import epoch_values
@@ -56,7 +56,7 @@ def test_the_agents_command_runs(path: Path, tmp_path: Path, read_wandb: Any, mo
     assert command[:3] == ["/usr/bin/env", "python", "train.py"]
     monkeypatch.setenv("WANDB_SWEEP_ID", "sweep1")
     monkeypatch.setenv("WANDB_RUN_ID", "agents-own-id")
-    job, _ = one_run(tmp_path, *normalised(command[3:]), "trainer.max_epochs=1")
+    job, _ = one_run(tmp_path, *normalize(command[3:]), "trainer.max_epochs=1")
     assert job.state == "done"
     result = read_result(job.folder / "result.json")
     assert result.test is None, "a search looks at dev only"

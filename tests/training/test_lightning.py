@@ -10,7 +10,7 @@ import pytorch_lightning as pl
 import torch
 
 from krona.config import check
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.config.settings import Scheduler
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, identify
@@ -90,13 +90,13 @@ def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
 @pytest.mark.parametrize("group", ["logger", "callbacks"])
 @pytest.mark.parametrize("typed", ["{}=null", "~{}"])
 def test_null_leaves_a_group_out(group: str, typed: str, overrides: list[str]) -> None:
-    settings = check.settings(config(*overrides, *normalised([typed.format(group)])))
-    assert (settings.callbacks, settings.trackers) == ({}, {})
+    settings = check.settings(config(*overrides, *normalize([typed.format(group)])))
+    assert (settings.callbacks, settings.logger) == ({}, {})
     assert identify(settings) == ids(overrides)
 
 
 def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path) -> None:
-    done(tmp_path, *overrides, *normalised(["~logger"]), "trainer.max_steps=1")
+    done(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
 
 
 def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[str]) -> None:
@@ -136,7 +136,7 @@ def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[
         (["callbacks=early_stopping", "+callbacks.early_stopping.patince=3"], "did you mean 'patience'"),
         (["callbacks=early_stopping", "callbacks.early_stopping.mode=up"], "can't be built: `mode` can be"),
         (["callbacks=lr_monitor"], "LearningRateMonitor needs a logger"),
-        (["+callbacks.mine._target_=torch.nn.Linear"], "is no Lightning callback"),
+        (["+callbacks.mine._target_=torch.nn.Linear"], "is not a subclass of pytorch_lightning"),
         (["+callbacks.mine._target_=lightning.pytorch.callbacks.EarlyStopping"],
          "callbacks.mine._target_=pytorch_lightning.callbacks.EarlyStopping"),
         ([f"+callbacks.mine._target_={__name__}.Mine"], "callbacks.mine.stop_after is missing"),

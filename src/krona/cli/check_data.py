@@ -8,7 +8,7 @@ from rich.console import Console
 from krona import tasks
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.config.settings import Run
 from krona.messages import KronaError
 from krona.screen import Cell, as_typed, say, table, width_of
@@ -29,7 +29,7 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         raise KronaError(f"{task}: one task at a time")
     typed = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
-        settings = check.settings(compose_job(normalised(typed)).config, own=True)
+        settings = check.settings(compose_job(normalize(typed)).config, own=True)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings)

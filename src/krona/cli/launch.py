@@ -14,11 +14,10 @@ from typing import Any, NoReturn
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import named_targets, put_aside_other_launchers
+from krona.config.choices import named_targets, remove_plugin_launchers
 from krona.config.compose import help_text
-from krona.config.hydra_folders import refuse_rerun
 from krona.config.hydra_internals import option_parser
-from krona.config.overrides import explain, normalised
+from krona.config.overrides import explain, normalize
 from krona.jobs.interrupts import PARENT, Interrupted, end_with_parent, exit_interrupted, interrupt, leave
 from krona.messages import KronaError
 from krona.paths import allow_own, hide_working_directory
@@ -38,12 +37,11 @@ def launch(
         if parent := os.environ.pop(PARENT, None):
             end_with_parent(int(parent))
         _require_one_launch(arguments)
-        refuse_rerun(arguments)
         hide_working_directory()
         _search_also(arguments)
         allow_own(named_targets(arguments))  # Hydra itself imports those of hydra.callbacks
-        sys.argv[1:] = ready = normalised(arguments)
-        put_aside_other_launchers()
+        sys.argv[1:] = ready = normalize(arguments)
+        remove_plugin_launchers()
         options = option_parser().parse_args(ready)
         text = None if shown is None else shown(options)
         if options.help:

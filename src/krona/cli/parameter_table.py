@@ -10,9 +10,9 @@ from rich.text import Text
 from krona.backbones.load import meta_model
 from krona.cli import parameter_counts as count
 from krona.config import check
-from krona.config.choices import choices, no_such
+from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import explained, several_values
+from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Backbone, Method
 from krona.messages import KronaError
 from krona.paper import read_paper_table
@@ -34,9 +34,9 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.Metho
     for group, chosen_names in (("backbone", [backbone]), ("method", names)):
         for name in chosen_names:
             if name not in choices(group):
-                raise KronaError(no_such(group, name))
+                raise KronaError(unknown_choice(group, name))
     rest = [o for o in overrides if not o.startswith("method=")]
-    if several := several_values(rest):
+    if several := find_sweep(rest):
         raise KronaError(f"{several}: one value; only method= takes several. A command for each value")
     if not any(o.startswith(("task=", "recipe=")) for o in rest):
         rest.append("~recipe")  # the method's own row, not that of the default task
@@ -106,7 +106,7 @@ def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, back
 def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Method, Backbone]:
     typed = [f"++{o}" if _is_value(o) else o for o in overrides]  # ++: a setting that the YAML leaves at its default
     chosen = [f"method={name}", f"backbone={backbone}", *typed]
-    with explained(chosen):
+    with translate_errors(chosen):
         config = compose_job(chosen).config
     settings = check.settings(config, own=True)
     return settings.method, settings.backbone

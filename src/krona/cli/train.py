@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from krona.cli import launch
-from krona.config.compose import compose_job, expand, hydra_session, job_from
-from krona.config.hydra_folders import outputs_of, record
+from krona.config.compose import build_job, compose_job, hydra_session, runs_folder
+from krona.config.multirun import expand
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
@@ -60,7 +60,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     from krona.sweeps import ledger
 
     ledger.require_outputs()
-    run, outputs = job_from(cfg), outputs_of(HydraConfig.get(), multirun=multirun)
+    run, outputs = build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)
     counted = ledger.progress() if multirun else None
     spec = JobSpec(
         config=run.config,
@@ -68,7 +68,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         notes=run.notes,
         multirun=multirun,
         position="" if counted is None else f"{counted.started + 1}/{counted.total}",
-        record=record(run),
+        record=run.record(),
     )
     return run_job(spec, console)
 

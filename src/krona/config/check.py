@@ -1,24 +1,17 @@
-"""Validation of a config: every key, type, range and class, before any work.
+"""Check a composed config before any work: every key, type, range and class.
 
-`settings` turns the plain values of a composed config into `krona.config.settings.Run`, or raises one message with all
-problems. Classes are checked by their signatures; nothing is constructed (`krona.config.targets`).
+`settings` returns a typed `krona.config.settings.Run`, or raises one message with all problems. Classes are checked by
+their signatures; nothing is constructed (`krona.config.targets`).
 """
 
-import inspect
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
 from krona.config import settings as s
-from krona.config.habits import unknown_key
-from krona.config.targets import find, find_inner
-from krona.config.validation import (
-    CONSTRUCTION_KEYS,
-    Problems,
-    argument_problems,
-    parameters,
-    problems_of,
-)
+from krona.config.habits import find_habit, unknown_key
+from krona.config.targets import find, find_inner, is_lightning_logger
+from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
 from krona.messages import KronaError, did_you_mean
 from krona.tasks.task import Task
@@ -27,42 +20,42 @@ PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 TRAINS = ("train_layer_norms", "train_backbone")  # the keys of a method that has no branch
 GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
 SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # the run has them
-REFUSED = {
-    "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
-    "or constant",
-    "StochasticWeightAveraging": "the model is that of the best epoch on dev, not a mean of epochs",
-    "GradientAccumulationScheduler": "a step always has batch_size rows. Use trainer.accumulate_grad_batches=2",
-    "Timer": "a run ends after trainer.max_epochs or trainer.max_steps, so that it can be repeated",
-}
+OPTIMIZER_KEYS = ("lr", "warmup_steps", "gradient_clip")  # others are arguments of the optimizer's class
 
 
 def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
     """Return the typed settings of a composed config (plain dicts and values).
 
-    own: the config was composed from the user's own command and conf/, so it may name their classes. A file's may not.
+    Args:
+        config: plain dicts and values.
+        own: whether the config was composed from the user's own command and conf/. Only then it may name any class.
 
     Raises:
-        NotAllowedError: it names a class that no file may name.
+        NotAllowedError: the config names a class that no file may name.
         KronaError: one message, a line per problem.
     """
     problems = Problems()
     parts: dict[str, Any] = {}
     for name, build_part in PARTS.items():
+        values = config.get(name, {} if name in OPTIONAL else None)
         with problems.collect():
-            parts[name] = build_part(_mapping(name, config.get(name, {} if name in OPTIONAL else None)), own)
-    values = {key: value for key, value in config.items() if key not in PARTS}
-    known = {f.name for f in fields(s.Run)} - {"trackers", "config"} | {"logger"}
-    problems += [unknown_key(key, known) for key in ("trackers", "config") if key in values]
-    values |= {**parts, "trackers": parts.get("logger", {}), "config": dict(config)}
-    values.pop("logger", None)
-    lines = problems_of(s.Run, "", values, known=known)
-    problems += [line for line in lines if line.removesuffix(" is missing") not in PARTS]
+            if not isinstance(values, Mapping):
+                raise KronaError(f"{name}={values!r} must be keys and values{find_habit(name, values)}")
+            parts[name] = build_part(values, own)
+    if "config" in config:  # a field of `Run`, but not a key
+        problems.append(unknown_key("config", config.keys() - {"config"}))
+    run = {**config, **parts, "config": dict(config)}
+    invalid = [name for name in PARTS if name not in parts]
+    for name in invalid:
+        run.pop(name, None)
+    missing = {f"{name} is missing" for name in invalid}
+    problems += [line for line in find_problems(s.Run, "", run) if line not in missing]
     problems.raise_all()
-    return s.Run(**values)
+    return s.Run(**run)
 
 
 def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
-    """Return a method's settings. The branch's arguments are checked against its class. Raises one `KronaError`."""
+    """Return a method's settings. The branch's arguments are checked against its class. Raise one `KronaError`."""
     values = dict(config)
     target = values.pop("_target_", None)
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
@@ -73,85 +66,71 @@ def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
     problems = Problems()
     for key in [key for key in values if key not in known]:
         reason = "it has no branch" if branch is None else did_you_mean(key, known)
-        problems.append(f"method.{key}: the method {name} has no {key}: {reason}")
-    branch_config = {key: values[key] for key in arguments if key in values}
-    placement = {key: values[key] for key in placement_keys if key in values}
-    plain = {key: values[key] for key in plain_keys if key in values}
+        habit = find_habit(f"method.{key}", values[key])
+        problems.append(f"method.{key}: the method {name} has no {key}: {reason}{habit}")
+    branch_config, placement, plain = (
+        {key: values[key] for key in keys if key in values} for keys in (arguments, placement_keys, plain_keys)
+    )
     if branch is not None:
-        problems += argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
+        problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
         if not placement.get("target_modules"):
             problems.append(f"method.target_modules: name the modules that get the branch of {name}, such as [q, v]")
-    problems += problems_of(s.Placement, "method.", placement) + problems_of(s.Method, "method.", plain)
+    problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
 
 
 def _optimizer(config: Mapping[str, Any], own: bool) -> s.Optimizer:
-    values = {"_target_": "torch.optim.AdamW", **config}
-    target = values.pop("_target_")
-    values.pop("_partial_", None)  # it is one in any case: the learner gives it the parameters
+    target = config.get("_target_", "torch.optim.AdamW")
     optimizer = find(target, "optimizer._target_", "optimizer", own=own)
-    plain_keys = ("lr", "warmup_steps", "gradient_clip")
-    plain = {key: values.pop(key) for key in plain_keys if key in values}
-    problems = Problems(problems_of(s.Optimizer, "optimizer.", {"target": target, **plain}))
-    problems += argument_problems(optimizer, "optimizer.", values, without=("params",), also=plain_keys)
+    plain = {key: config[key] for key in OPTIMIZER_KEYS if key in config}
+    arguments = {key: config[key] for key in config if key not in (*OPTIMIZER_KEYS, "_target_", "_partial_")}
+    problems = Problems(find_problems(s.Optimizer, "optimizer.", {"target": target, **plain}))
+    problems += find_argument_problems(optimizer, "optimizer.", arguments, without=("params",), also=OPTIMIZER_KEYS)
     problems.raise_all()
-    return s.Optimizer(target=target, arguments=values, **plain)
+    return s.Optimizer(target=target, arguments=arguments, **plain)
 
 
 def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
-    """Return the learning-rate schedule: a function or class, and its arguments."""
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
         return s.Scheduler()  # the default is not imported: transformers takes seconds
-    found = _find_of_lightning(target, "scheduler._target_", "scheduler", own=own)
+    found = find(target, "scheduler._target_", "scheduler", own=own)
     if "optimizer" not in parameters(found):
         raise KronaError(
             f"scheduler._target_={target!r} does not accept an optimizer. Use a schedule of torch or transformers."
         )
-    problems = argument_problems(found, "scheduler.", arguments, without=("optimizer",), filled_in=SCHEDULE_ARGUMENTS)
-    Problems(problems).raise_all()
+    Problems(
+        find_argument_problems(found, "scheduler.", arguments, without=("optimizer",), filled_in=SCHEDULE_ARGUMENTS)
+    ).raise_all()
     return s.Scheduler(target=str(target), arguments=arguments)
 
 
-def _callbacks(config: Mapping[str, Any], own: bool) -> Mapping[str, Mapping[str, Any]]:
-    """Return Lightning's callbacks by name, each a class with its arguments (conf/callbacks/)."""
-    problems = Problems()
-    for name, values in config.items():
-        where = f"callbacks.{name}"
-        with problems.collect():
-            found = _find_of_lightning(_target(where, values, config), f"{where}._target_", "callback", own=own)
-            problems += _object_problems(found, where, values, own=own)
-    problems.raise_all()
-    return config
+def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Mapping[str, Any]]:
+    """Return the check of a group that has objects by name: Lightning's callbacks, or loggers."""
+
+    def check(config: Mapping[str, Any], own: bool) -> Mapping[str, Any]:
+        problems = Problems()
+        for name, values in config.items():
+            where = f"{group}.{name}"
+            with problems.collect():
+                if not isinstance(values, Mapping) or "_target_" not in values:
+                    near = did_you_mean(name, config.keys() - {name})
+                    raise KronaError(f"{where} has no class: {near}. Your own class: +{where}._target_=package.Class")
+                found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
+                filled_in = ("save_dir",) if is_lightning_logger(found) else ()
+                wrong = _find_object_problems(found, where, values, own=own, filled_in=filled_in)
+                problems += wrong
+                if not wrong and "tracker" in kinds and hasattr(found, "check"):
+                    found.check(values)  # raises for a missing package or a forbidden name
+        problems.raise_all()
+        return config
+
+    return check
 
 
-def _logger(config: Mapping[str, Any], own: bool) -> Mapping[str, Mapping[str, Any]]:
-    """Return the trackers by name, each a class with its arguments (conf/logger/)."""
-    problems = Problems()
-    for name, values in config.items():
-        where = f"logger.{name}"
-        with problems.collect():
-            tracker = find(_target(where, values, config), f"{where}._target_", "tracker", "logger", own=own)
-            filled_in = ("save_dir",) if is_lightning_logger(tracker) else ()
-            wrong = _object_problems(tracker, where, values, own=own, filled_in=filled_in)
-            problems += wrong
-            if not wrong and hasattr(tracker, "check"):
-                tracker.check(values)  # raises for a missing package or a forbidden name
-    problems.raise_all()
-    return config
-
-
-def is_lightning_logger(found: Any) -> bool:
-    """Return whether it is a class of pytorch_lightning's loggers, or derived from one."""
-    return inspect.isclass(found) and any(
-        one.__name__ == "Logger" and one.__module__.startswith(("pytorch_lightning.", "lightning_fabric."))
-        for one in found.__mro__
-    )
-
-
-def _object_problems(
+def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], *, own: bool, filled_in: Collection[str] = ()
 ) -> list[str]:
     """Return the problems of a node with ``_target_``, by the signature of its class."""
@@ -160,36 +139,11 @@ def _object_problems(
     for key, value in arguments.items():
         if isinstance(value, Mapping) and "_target_" in value:
             found = find_inner(value["_target_"], f"{where}.{key}._target_", own=own)
-            problems += _object_problems(found, f"{where}.{key}", value, own=own)
+            problems += _find_object_problems(found, f"{where}.{key}", value, own=own)
             filled_in = (*filled_in, key)
     given = list(parameters(cls))[: None if values.get("_partial_") else len(values.get("_args_", ()))]
     plain = {key: value for key, value in arguments.items() if key not in filled_in}
-    return problems + argument_problems(cls, f"{where}.", plain, filled_in=(*filled_in, *given))
-
-
-def _find_of_lightning(target: Any, where: str, kind: str, *, own: bool) -> Any:
-    if str(target).startswith("lightning.pytorch."):
-        ours = str(target).replace("lightning.pytorch.", "pytorch_lightning.", 1)
-        raise KronaError(f"{where}={target!r}: krona uses the package pytorch_lightning. Use {where}={ours}")
-    found = find(target, where, kind, own=own)
-    if found.__name__ in REFUSED:
-        raise KronaError(f"{where.partition('._target_')[0]}: {found.__name__} is refused: {REFUSED[found.__name__]}")
-    return found
-
-
-def _target(where: str, values: Any, others: Mapping[str, Any]) -> Any:
-    """Return the class that a callback or tracker names."""
-    if not isinstance(values, Mapping) or "_target_" not in values:
-        name = where.partition(".")[2]
-        near = did_you_mean(name, others.keys() - {name})
-        raise KronaError(f"{where} has no class: {near}. One of your own: +{where}._target_=package.Class")
-    return values["_target_"]
-
-
-def _mapping(name: str, values: Any) -> Mapping[str, Any]:
-    if not isinstance(values, Mapping):
-        raise KronaError(f"{name}={values!r} must be keys and values, as in conf/{name}/")
-    return values
+    return problems + find_argument_problems(cls, f"{where}.", plain, filled_in=(*filled_in, *given))
 
 
 OPTIONAL = ("logger", "callbacks", "scheduler")
@@ -201,6 +155,6 @@ PARTS: Mapping[str, Callable[[Mapping[str, Any], bool], Any]] = {
     "optimizer": _optimizer,
     "trainer": lambda values, own: build(s.Trainer, "trainer", values),
     "scheduler": _scheduler,
-    "callbacks": _callbacks,
-    "logger": _logger,
+    "callbacks": _objects("callbacks", "callback"),
+    "logger": _objects("logger", "tracker", "logger"),
 }

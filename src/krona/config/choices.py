@@ -1,4 +1,4 @@
-"""The groups of conf/ and the names that each offers."""
+"""The groups of conf/, the names that each offers, and the messages for names that do not exist."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 
-from krona.config.habits import habit_for
+from krona.config.habits import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
@@ -17,67 +17,73 @@ TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # in a YAML, o
 
 
 def groups() -> list[str]:
-    """The groups of conf/, krona's and the user's own, and sweeps/ beside it."""
+    """Return the groups of conf/, krona's and the user's own, and sweeps/ beside it."""
     found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
     return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
 
 
 def choices(group: str) -> list[str]:
-    """The names that a group offers."""
-    hydras = ["basic"] if group == "hydra/launcher" else []  # one job after the other, in this process
-    return [*hydras, *choice_files(group)]
+    """Return the names that a group offers."""
+    builtin = ["basic"] if group == "hydra/launcher" else []  # Hydra's own: one job after the other
+    return [*builtin, *choice_files(group)]
 
 
 def own_targets() -> set[str]:
-    """The classes that any YAML of conf/, the user's own or krona's, names: krona trusts these files."""
-    return _targets_in(conf_folders())
+    """Return the classes that any YAML of conf/, the user's own or krona's, names: krona trusts these files."""
+    return _read_targets(conf_folders())
 
 
 def named_targets(arguments: Iterable[str]) -> set[str]:
-    """The classes that a command line or a YAML of the user's own conf/ names."""
-    typed = {path for item in arguments for path in TARGET.findall(item)}
-    return typed | _targets_in(conf_folders()[:-1])
+    """Return the classes that a command line or a YAML of the user's own conf/ names."""
+    on_command_line = {path for item in arguments for path in TARGET.findall(item)}
+    return on_command_line | _read_targets(conf_folders()[:-1])
 
 
-def _targets_in(folders: Iterable[Path]) -> set[str]:
+def _read_targets(folders: Iterable[Path]) -> set[str]:
     texts = (file.read_text("utf-8") for folder in folders for file in folder.rglob("*.yaml"))
     return {path for text in texts for path in TARGET.findall(text)}
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:
-    """Raise for a name that an optional group lacks: Hydra would silently ignore it."""
+    """Raise for a name that an optional group does not have. Hydra would ignore it without a message."""
     for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
-            raise KronaError(no_such(group, str(name)))
+            raise KronaError(unknown_choice(group, str(name)))
 
 
 def require_names(overrides: Iterable[Override]) -> None:
     """Raise for a group's choice that is a number, a list of lists or a dict: Hydra would end in a TypeError."""
     known = groups()
-    for one in overrides:
-        if one.key_or_group not in known or one.is_sweep_override():
+    for override in overrides:
+        if override.key_or_group not in known or override.is_sweep_override():
             continue
-        value = one.value()
-        if value is None and not one.is_add():  # a group can be left out, and taken away
+        value = override.value()
+        if value is None and not override.is_add():  # a group can be left out, and taken away
             continue
         if not all(isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
-            raise KronaError(no_such(one.key_or_group, str(one.input_line).partition("=")[2]))
+            raise KronaError(unknown_choice(override.key_or_group, str(override.input_line).partition("=")[2]))
 
 
-def no_such(group: str, name: str) -> str:
-    """The message for a name that a group lacks, with the names that it has."""
-    more = ""
-    if habit := habit_for(f"{group}={name}"):
-        return f"{group}={name}: no such {group}{habit}"
-    if group == "factors":
+def unknown_choice(group: str, name: str) -> str:
+    """Return the message for a name that a group does not have, with the names that it has."""
+    more = find_habit(group, name)
+    if similar := similar_choice(group, name):
+        more = f". Instead: {group}={similar}"
+    if more:
+        return f"{group}={name}: no such {group}{more}"
+    if group == "task":
+        more = ". For a task of your own, krona init writes an example"
+    elif group == "backbone":
+        more = f". Any model of the Hub: backbone=hub backbone.name={name}"
+    elif group == "factors":
         shape = re.fullmatch(r"(\d+)x(\d+)", name)
         sides = f"[[{shape[1]},{shape[2]}]]" if shape else "[[a1,a2]]"
         more = f". Any other shape of A: method.kron_factors={sides}, B follows from the layer"
     return f"{group}={name}: no such {group}; {did_you_mean(name, choices(group))}{more}"
 
 
-def put_aside_other_launchers() -> None:
+def remove_plugin_launchers() -> None:
     """Remove the configs of Hydra's own launcher plugins: Hydra would merge ours of the same name into theirs."""
     Plugins.instance()  # registers the plugins, once
     stored: Any = ConfigStore.instance().repo.get("hydra", {})

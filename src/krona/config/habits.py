@@ -1,6 +1,7 @@
-"""Messages about keys that no setting has; habits.yaml lists keys of other tools with what krona has instead."""
+"""Messages for unknown keys. habits.yaml lists keys of other tools with krona's replacement."""
 
 from collections.abc import Collection
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,22 +9,51 @@ from typing import Any
 import yaml
 
 from krona.messages import did_you_mean
+from krona.paths import choice_files
 
 
-def unknown_key(key: str, known: Collection[str] = ()) -> str:
-    """Return the message for a key that no setting has; ``known``: the keys beside it."""
+def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
+    """Return the message for a key that no setting has, with its replacement or the nearest key.
+
+    Args:
+        key: dotted path.
+        known: names of the keys of the same group.
+        value: the value that was given, which the replacement repeats.
+    """
     near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}" if known else ""
-    return f"Unknown key {key}{habit_for(key) or near}"
+    return f"Unknown key {key}{find_habit(key, value) or near}"
 
 
-def habit_for(key: str) -> str:
-    """Return ``. Instead: …`` for a key, or for ``key=value``, of another tool; else an empty text."""
-    instead = habits().get(key)
-    return f". Instead: {instead}" if instead else ""
+def find_habit(key: str, value: Any = None) -> str:
+    """Return ``. Instead: …`` for a key or ``key=value`` of another tool, or an empty text."""
+    table, text = habits(), _format_value(value)
+    typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
+    instead = table.get(typed) or table.get(key) or table.get(f"{key.partition('.')[0]}.*")
+    if instead is None:
+        return ""
+    choice = similar_choice(instead.partition("=")[0], text)
+    if choice is None and instead == "backbone={}":
+        instead = "backbone=hub backbone.name={}"
+    return f". Instead: {instead.replace('{}', choice or text)}"
+
+
+def similar_choice(group: str, name: str) -> str | None:
+    """Return the choice of a group that a Hub name stands for: ``t5_base`` for ``google-t5/t5-base``."""
+    plain = name.rpartition("/")[2].lower().replace("-", "_").replace(".", "_")
+    return plain if plain in choice_files(group) else None
+
+
+def _format_value(value: Any) -> str:
+    """Return a value as one would type it in an override."""
+    if isinstance(value, float) and 0 < abs(value) < 0.01:
+        return f"{Decimal(repr(value)):e}"
+    if value is None or isinstance(value, bool):
+        return "VALUE" if value is None else str(value).lower()
+    return str(value)
 
 
 @cache
 def habits() -> dict[str, str]:
-    """Return what krona has instead of keys and choices of other tools."""
+    """Return krona's replacement for each key or choice of other tools."""
     table: Any = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return {key: instead for instead, keys in table.items() for key in keys}

@@ -22,7 +22,7 @@ def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
-def sweep_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
+def split_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
     """Return the jobs of a multirun, in the order of Hydra's own sweeper."""
     (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     return [tuple(job) for job in batch]

@@ -1,4 +1,4 @@
-"""Validation and normalisation of command-line overrides; Hydra's errors as one message."""
+"""Check and normalize command-line overrides, and explain Hydra's errors in one line."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -10,10 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from krona.config.choices import choices, groups, no_such, require_choices, require_names
-from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session, jobs_of
-from krona.config.habits import unknown_key
+from krona.config.choices import choices, groups, require_choices, require_names, unknown_choice
+from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session
+from krona.config.habits import find_habit, unknown_key
 from krona.config.hydra_internals import option_parser
+from krona.config.multirun import list_jobs
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 
@@ -22,56 +23,46 @@ OPTIONAL = (  # groups of config.yaml that may be left empty
 )  # fmt: skip
 WITH_A_VALUE = ("--cfg", "-c", "--package", "-p", "--config-name", "-cn", "--config-path", "-cp", "--config-dir", "-cd")
 CFG = ("job", "hydra", "all")
+RERUN = "--experimental-rerun"
 VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
-def normalised(arguments: Sequence[str]) -> list[str]:
-    """The arguments in the form that Hydra needs. Raises `KronaError` for what Hydra would silently misread."""
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments in the form that Hydra needs. Raise `KronaError` for what Hydra would silently misread."""
     _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
     sweeps = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
     if len(sweeps) > 1 or any("," in item for item in sweeps):
-        raise KronaError(f"{' '.join(sweeps)}: one sweep at a time; give each its own command, they may run at once")
+        raise KronaError(f"{' '.join(sweeps)}: one sweep at a time. Give each sweep its own command.")
     if sweeps and (name := sweeps[0].partition("=")[2]) != "null":
         require_choices({"sweeps": name})
     ready, known = [], groups()
     for item in arguments:
         key = item.lstrip("+~").split("=", 1)[0]
-        if key == "sweeps" and not multirun and not item.startswith("~"):
-            raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
-        if key == "hydra/launcher" and not multirun:
-            raise KronaError(f"{item} says where the runs of a multirun go: python train.py -m … {item}")
-        if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
-            raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
-        if key in known and "=" in item:
-            with suppress(HydraException):  # what can't be read is told later
-                require_names([OverridesParser.create().parse_override(item)])
+        _check_item(item, key, known, multirun=multirun)
         if item in ("recipe=null", "callbacks=null", "logger=null"):  # they have a default, and Hydra takes no null
             ready.append(f"~{key}")
         elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays; its learning rate comes from a search
             ready.append(item.replace("recipe=tuned", TUNED, 1))
         elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
-            ready.append(f"++{item}" if absent_from_yaml(key, arguments) and item.startswith(key) else item)
+            ready.append(f"++{item}" if _is_default_argument(key, arguments) and item.startswith(key) else item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
         ready.append("--resolve")  # plain values
-    return flags_first(ready)
+    return _move_flags_first(ready)
 
 
-def absent_from_yaml(key: str, arguments: Sequence[str]) -> bool:
-    """Whether a method's YAML leaves this key of its signature out: Hydra adds such a key only with ++."""
-    group, _, name = key.partition(".")
-    if group != "method" or not name:
-        return False
-    chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
-    known = choice_files("method")
-    files = [known[method] for method in chosen.split(",") if method in known]
-    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files) or not chosen
-
-
-def several_values(overrides: Sequence[str]) -> str | None:
-    """The first override that gives several values, as a sweep's does; None without one."""
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
-    return next((override.input_line for override in parsed if override.is_sweep_override()), None)
+def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) -> None:
+    if key == "sweeps" and not multirun and not item.startswith("~"):
+        raise KronaError(f"{item} is a sweep of many runs: python train.py -m {item}")
+    if key == "hydra/launcher" and not multirun:
+        raise KronaError(f"{item} chooses where a multirun starts its runs: python train.py -m … {item}")
+    if key == "hydra/sweeper" and (habit := find_habit(key, item.partition("=")[2])):
+        raise KronaError(f"{item} is not supported{habit}")
+    if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
+        raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
+    if key in known and "=" in item:
+        with suppress(HydraException):  # Hydra reports what cannot be parsed
+            require_names([OverridesParser.create().parse_override(item)])
 
 
 def _check_options(arguments: Sequence[str]) -> None:
@@ -81,27 +72,50 @@ def _check_options(arguments: Sequence[str]) -> None:
         name, equals, value = item.partition("=")
         if not item.startswith("-"):
             continue
+        if name == RERUN:
+            raise KronaError(
+                f"{RERUN} loads a pickle, which can run code. krona does not write or load pickles. Run the command "
+                "again; its overrides are in RUN/.hydra/overrides.yaml."
+            )
         if name == "--dry-run":
-            raise KronaError("--dry-run is an option of krona table; krona status NAME shows how far a sweep is")
+            raise KronaError("--dry-run is an option of krona table; krona status NAME shows the progress of a sweep")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
-            raise KronaError(f"{name} is no option; {did_you_mean(name, [o for o in known if o.startswith('--')])}")
+            near = did_you_mean(name, [option for option in known if option.startswith("--")])
+            raise KronaError(f"{name} is not an option; {near}")
         value = value if equals else following
         if name in ("--cfg", "-c") and value not in CFG:
             raise KronaError(f"{f'{name} {value}'.strip()}: show what? {did_you_mean(value, CFG)}")
 
 
-def flags_first(arguments: Sequence[str]) -> list[str]:
-    """Flags before overrides: Hydra's parser needs all overrides side by side."""
+def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
+    """Return whether a method's YAML leaves this argument at its default: Hydra adds such a key only with ++."""
+    group, _, name = key.partition(".")
+    if group != "method" or not name:
+        return False
+    chosen = next((item.removeprefix("method=") for item in arguments if item.startswith("method=")), "")
+    known = choice_files("method")
+    files = [known[method] for method in chosen.split(",") if method in known]
+    return any(name not in yaml.safe_load(file.read_text())["method"] for file in files) or not chosen
+
+
+def find_sweep(overrides: Sequence[str]) -> str | None:
+    """Return the first override that gives several values; None without one."""
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    return next((override.input_line for override in parsed if override.is_sweep_override()), None)
+
+
+def _move_flags_first(arguments: Sequence[str]) -> list[str]:
+    """Return flags before overrides: Hydra's parser needs all overrides side by side."""
     flags: list[str] = []
     overrides: list[str] = []
     for item in arguments:
-        takes_it = bool(flags) and flags[-1] in WITH_A_VALUE and "=" not in item
-        (flags if item.startswith("-") or takes_it else overrides).append(item)
+        is_value = bool(flags) and flags[-1] in WITH_A_VALUE and "=" not in item
+        (flags if item.startswith("-") or is_value else overrides).append(item)
     return [*flags, *overrides]
 
 
 @contextmanager
-def explained(arguments: Sequence[str] = ()) -> Iterator[None]:
+def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
     """Raise Hydra's and OmegaConf's errors as `KronaError` (`explain`)."""
     try:
         yield
@@ -110,7 +124,7 @@ def explained(arguments: Sequence[str] = ()) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """An error of Hydra in one line: what is wrong, and the names that exist."""
+    """Return an error of Hydra in one line: what is wrong, and the names that exist."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException
@@ -122,12 +136,13 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir need a folder to write to"
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
-        group, name = option.groups()
-        return no_such(group, name)
+        return unknown_choice(option[1], option[2])
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _explain_key(key[1], arguments)
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
-        return f"{merge[1]}={merge[2]}: it has keys and values, and takes them only: {merge[1]}={{KEY: VALUE}}"
+        key, value = merge.groups()
+        habit = find_habit(key, value) or f": it needs keys and values, such as {key}={{KEY: VALUE}}"
+        return f"{key}={value}{habit}"
     if isinstance(cause, OverrideParseException):
         return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
@@ -139,17 +154,20 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
     """Return the check's message for a command with a key that Hydra does not know."""
     from krona.config import check  # pydantic, which a correct command needs later or not at all
 
-    typed = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
+    given = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
+    value = next((item.partition("=")[2] for item in given if item.lstrip("+").startswith(f"{key}=")), None)
+    tracker = re.match(r"logger\.(\w+)\.", key)
+    if tracker and tracker[1] in choices("logger") and not any(item.startswith("logger=") for item in given):
+        return f"{key}: add logger={tracker[1]}"
     known = groups()
     try:
         with hydra_session():
-            job = [item.lstrip("+") for item in jobs_of({}, typed)[0]]
-            choices = [item for item in job if item.partition("=")[0] in known]
-            check.settings(
-                compose_job([*choices, *(f"++{item}" for item in job if item not in choices)]).config, own=True
-            )
+            job = [item.lstrip("+") for item in list_jobs({}, given)[0]]
+            chosen = [item for item in job if item.partition("=")[0] in known]
+            values = [f"++{item}" for item in job if item not in chosen]
+            check.settings(compose_job([*chosen, *values]).config, own=True)
     except KronaError as error:
-        return str(error) if key in str(error) else unknown_key(key)
+        return str(error) if key in str(error) else unknown_key(key, value=value)
     except (HydraException, OmegaConfBaseException):
-        return unknown_key(key)
+        return unknown_key(key, value=value)
     return f"{key} is in no YAML of this run, but can be set: ++{key}=VALUE"

@@ -1,4 +1,4 @@
-"""JSON schema of the settings, for YAML editors: ``make schema`` writes conf/schema.json."""
+"""Build the JSON schema of the settings, for YAML editors: ``make schema`` writes conf/schema.json."""
 
 import json
 from typing import Any
@@ -28,7 +28,6 @@ def schema() -> str:
         part["additionalProperties"] = name in BUILT
         part.pop("required", None)  # a file holds a part of a config
     own = whole["properties"]
-    own["logger"] = own.pop("trackers")
     del own["config"]
     own |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}
     return json.dumps({**whole, "$defs": parts}, indent=1, ensure_ascii=False) + "\n"

@@ -241,8 +241,8 @@ class Run:
     """Name of the run's sweep. It does not change the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Lightning's callbacks by name."""
-    trackers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Trackers by name: the key ``logger`` of a config."""
+    logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Trackers and Lightning's loggers by name."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """The composed values, as they were checked."""
 

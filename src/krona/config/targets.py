@@ -1,10 +1,11 @@
-"""Classes that a config names (``_target_``): which ones may be imported, and their construction by Hydra.
+"""Find and build the classes that a config names (``_target_``), within an allow-list.
 
 A config that was composed from the user's own command and conf/ may name any class of the right kind (``own=True``).
 One that was read from a file (a result, a sweep's command, a study) may name the classes of `KINDS` and those that a
 YAML of conf/ names. Everything else is refused before it is imported.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,74 +22,96 @@ from krona.paths import import_own
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class: the modules that anyone may name one of, and its base class or its methods.
+    """A kind of class.
 
-    functions: how the path of a function begins that may stand in its place; empty: none may.
+    Args:
+        module: any file may name a class of this module.
+        base: dotted path of the base class.
+        methods: methods that the class must have, instead of a base class.
+        functions: prefix of the functions that a config may name instead of a class; empty: none.
     """
 
-    what: str
     module: str
-    base: str = ""  # dotted
+    base: str = ""
     methods: tuple[str, ...] = ()
     functions: str = ""
 
-    def names(self, path: str) -> bool:
-        """Whether anyone may name what is at this path."""
+    def contains(self, path: str) -> bool:
+        """Return whether any file may name the class or function at this path."""
         function = self.functions and path.startswith(self.functions) and path.count(".") == self.functions.count(".")
         return bool(function) or path.startswith(f"{self.module}.")
 
+    def fits(self, cls: type) -> bool:
+        """Return whether a class is of this kind."""
+        if self.methods:
+            return all(callable(getattr(cls, name, None)) for name in self.methods)
+        return issubclass(cls, _import(self.base, "base"))
+
 
 KINDS: Mapping[str, Kind] = {
-    "branch": Kind("branch", "krona.methods", "torch.nn.Module"),
-    "optimizer": Kind("optimizer", "torch.optim", "torch.optim.Optimizer"),
+    "branch": Kind("krona.methods", "torch.nn.Module"),
+    "optimizer": Kind("torch.optim", "torch.optim.Optimizer"),
     "scheduler": Kind(
-        "scheduler",
-        "torch.optim.lr_scheduler",
-        "torch.optim.lr_scheduler.LRScheduler",
-        functions="transformers.get_",
+        "torch.optim.lr_scheduler", "torch.optim.lr_scheduler.LRScheduler", functions="transformers.get_"
     ),
-    "tracker": Kind("tracker", "krona.trackers", methods=("open", "epoch", "end", "close")),
-    "logger": Kind("Lightning logger", "pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
-    "callback": Kind("Lightning callback", "pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
+    "tracker": Kind("krona.trackers", methods=("open", "epoch", "end", "close")),
+    "logger": Kind("pytorch_lightning.loggers", "pytorch_lightning.loggers.Logger"),
+    "callback": Kind("pytorch_lightning.callbacks", "pytorch_lightning.callbacks.Callback"),
+}
+UNSUPPORTED = {
+    "ReduceLROnPlateau": "it needs a score in each step, and dev is scored once an epoch. Use scheduler=cosine, linear "
+    "or constant.",
+    "StochasticWeightAveraging": "the model is that of the best epoch on dev, not a mean of epochs.",
+    "GradientAccumulationScheduler": "a step always has batch_size rows. Use trainer.accumulate_grad_batches=2.",
+    "Timer": "a run must be repeatable. It ends after trainer.max_epochs or trainer.max_steps.",
 }
 
 
 def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
-    """The class at a dotted path, of one of ``kinds`` (keys of `KINDS`), or a scheduler's function. Nothing is called.
+    """Return the class at a dotted path, or a scheduler's function. Nothing is called.
 
     Args:
+        path: the value of ``_target_``.
         where: the config's key, for messages.
-        own: the user's own command or conf/ names it. False: a file may, and nothing else than `KINDS` is imported.
+        kinds: keys of `KINDS`; the class must be of one of them.
+        own: the user's own command or conf/ names it. False: a file does, and no other class than `KINDS` is imported.
 
     Raises:
         NotAllowedError: a class that ``own=False`` does not allow; its module is not imported.
-        KronaError: no such class, or one of another kind.
+        KronaError: the class does not exist, is of another kind, or is not supported.
     """
-    wanted = [KINDS[kind] for kind in kinds]
-    shipped = any(kind.names(str(path)) for kind in wanted)
-    named_here = own or (not shipped and str(path) in own_targets())
-    if not shipped and not named_here:
+    allowed = [KINDS[kind] for kind in kinds]
+    names = " and ".join(f"{kind.module}.*" for kind in allowed[:3]) + (" and others" if len(allowed) > 3 else "")
+    shipped = any(kind.contains(str(path)) for kind in allowed)
+    trusted = own or (not shipped and str(path) in own_targets())
+    if not shipped and not trusted:
         raise NotAllowedError(
-            f"{where}={shortened(path)!r} is named by a file, which may name {_listed(wanted)} only: nothing was "
-            "imported. To allow it, name it in a YAML of conf/, or on the command line"
+            f"{where}={shortened(path)!r} is named by a file, which may name {names} only. Nothing was imported. To "
+            "allow this class, name it in a YAML of conf/ or on the command line."
         )
-    found = _imported(path, where)
+    if str(path).startswith("lightning.pytorch."):
+        ours = str(path).replace("lightning.pytorch.", "pytorch_lightning.", 1)
+        raise KronaError(f"{where}={path!r}: krona uses the package pytorch_lightning. Use {where}={ours}")
+    found = _import(path, where)
+    if getattr(found, "__name__", "") in UNSUPPORTED:
+        key = where.removesuffix("._target_")
+        raise KronaError(f"{key}: {found.__name__} is not supported: {UNSUPPORTED[found.__name__]}")
     if not isinstance(found, type):
-        if callable(found) and any(kind.functions for kind in wanted):
+        if callable(found) and any(kind.functions for kind in allowed):
             return found
         raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
-    if not any(_is_a(found, kind) for kind in wanted):
-        needed = " or ".join(kind.base or f"a class with {', '.join(kind.methods)}" for kind in wanted)
-        raise KronaError(f"{where}={path!r} is no {' or '.join(kind.what for kind in wanted)}: expected {needed}")
-    if not named_here and not any(kind.names(f"{found.__module__}.{found.__name__}") for kind in wanted):
-        raise NotAllowedError(f"{where}={path!r} is {found.__module__}.{found.__qualname__}: {_listed(wanted)} only")
+    if not any(kind.fits(found) for kind in allowed):
+        needed = [f"a class with {', '.join(kind.methods)}" if kind.methods else kind.base for kind in allowed]
+        raise KronaError(f"{where}={path!r} is not a subclass of {' or '.join(needed)}.")
+    if not trusted and not any(kind.contains(f"{found.__module__}.{found.__name__}") for kind in allowed):
+        raise NotAllowedError(f"{where}={path!r} is {found.__module__}.{found.__qualname__}: {names} only")
     return found
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
-    """The class of an argument that is an object: of any kind; the user's own config may name any class or function."""
-    if own and not any(kind.names(str(path)) for kind in KINDS.values()):
-        found = _imported(path, where)
+    """Return the class of an argument that is an object: of any kind. The user's own config may name any class."""
+    if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
+        found = _import(path, where)
         if not callable(found):
             raise KronaError(f"{where}={path!r} is a {type(found).__name__}, not a class")
         return found
@@ -96,9 +119,14 @@ def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
 
 
 def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False, **more: Any) -> Any:
-    """The object of a node with ``_target_`` by `hydra.utils.instantiate`: ``_partial_``, ``_args_``, objects within.
+    """Build the object of a node with ``_target_`` by `hydra.utils.instantiate`, also the objects in its arguments.
 
-    ``more``: further arguments. Raises KronaError for a class that `find` refuses; what the class itself raises passes.
+    Args:
+        values: the class, its arguments, and Hydra's ``_partial_`` and ``_args_``.
+        more: further arguments. The others are those of `find`.
+
+    Raises:
+        KronaError: a class that `find` refuses. Errors of the class itself pass.
     """
     find(values.get("_target_"), f"{where}._target_", *kinds, own=own)
     for inner, node in _nodes(values, where):
@@ -111,14 +139,22 @@ def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False,
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
-    """The optimiser of a run's own settings; it is called with the parameters."""
+    """Return the optimizer of a run's own settings; it is called with the parameters."""
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
     builder: Callable[..., Any] = build(named, "optimizer", "optimizer", own=True, lr=settings.lr)
     return builder
 
 
+def is_lightning_logger(found: Any) -> bool:
+    """Return whether a class is one of pytorch_lightning's loggers, or derived from one."""
+    return inspect.isclass(found) and any(
+        base.__name__ == "Logger" and base.__module__.startswith(("pytorch_lightning.", "lightning_fabric."))
+        for base in found.__mro__
+    )
+
+
 def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every mapping with ``_target_`` in a node, with its key. Raises KronaError for an interpolation that is left."""
+    """Yield every mapping with ``_target_``, with its key. Raise KronaError for an interpolation that is left."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             yield where, value
@@ -131,20 +167,9 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
         raise KronaError(f"{where}={value!r}: ${{…}} can't stand in a composed value")
 
 
-def _imported(path: Any, where: str) -> Any:
+def _import(path: Any, where: str) -> Any:
     module, _, name = str(path).rpartition(".")
     try:
         return getattr(import_own(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise KronaError(f"{where}={path!r} can't be imported: {error}") from error
-
-
-def _is_a(found: type, kind: Kind) -> bool:
-    if kind.methods:
-        return all(callable(getattr(found, name, None)) for name in kind.methods)
-    base = _imported(kind.base, "base")
-    return issubclass(found, base)
-
-
-def _listed(kinds: list[Kind]) -> str:
-    return " and ".join(f"{kind.module}.*" for kind in kinds[:3]) + (" and others" if len(kinds) > 3 else "")

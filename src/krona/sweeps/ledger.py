@@ -16,8 +16,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from rich.console import Console
 
-from krona.config.compose import jobs_of, sweeper_params
-from krona.config.hydra_folders import outputs_of
+from krona.config.compose import runs_folder
+from krona.config.multirun import list_jobs, sweeper_params
 from krona.files import remove_below, write_whole
 from krona.jobs.job import Job
 from krona.messages import KronaError, amount
@@ -109,10 +109,10 @@ class Ledger(Callback):
         overrides, name = list(config.hydra.overrides.task), config.sweep
         jobs: list[tuple[str, ...]] = []
         with _ending():  # what is refused leaves nothing behind
-            folder = outputs_of(config.hydra, multirun=True) / "sweeps"
+            folder = runs_folder(config.hydra, multirun=True) / "sweeps"
             require_launcher(config.hydra.launcher)
             if config.hydra.sweeper._target_ == BASIC_SWEEPER:
-                jobs = jobs_of(sweeper_params(config), overrides)
+                jobs = list_jobs(sweeper_params(config), overrides)
             if name is not None:
                 sweep.load_run_ids(folder.parent, name)
             folder.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from krona.config import check
-from krona.config.compose import Composer, axes_of, expand, hydra_session
-from krona.config.overrides import explained, normalised
+from krona.config.compose import Composer, hydra_session
+from krona.config.multirun import expand, read_axes
+from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paths import choice_files
@@ -41,7 +42,7 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
     """
     with hydra_session():
         composer = Composer()
-        return [_planned(job, outputs, composer, source) for job in expand(normalised(["-m", *overrides])[1:])]
+        return [_planned(job, outputs, composer, source) for job in expand(normalize(["-m", *overrides])[1:])]
 
 
 def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
@@ -54,7 +55,7 @@ def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -
 
     composer, found = Composer(), []
     for job in jobs:
-        with suppress(KronaError), explained(job):  # reported when the job runs
+        with suppress(KronaError), translate_errors(job):  # reported when the job runs
             found.append(identify(check.settings(composer.job(job).config, own=True)))
     return [run_id for run_id in found if run_id in others]
 
@@ -83,5 +84,5 @@ def of_table(number: int, overrides: Sequence[str]) -> list[str]:
     if "profile=demo" not in typed or any(item.lstrip("+").startswith("task=") for item in typed):
         return typed
     with hydra_session():
-        tasks = str(axes_of(typed[:1])["task"]).split(",")
+        tasks = str(read_axes(typed[:1])["task"]).split(",")
     return [*typed, "task=" + ",".join(f"sample_{task.strip()}" for task in tasks)]

@@ -13,9 +13,9 @@ from typing import Any
 from rich.console import Console
 
 from krona.config import check
-from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden, jobs_of
-from krona.config.hydra_folders import record
-from krona.config.overrides import explained, normalised
+from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden
+from krona.config.multirun import list_jobs
+from krona.config.overrides import normalize, translate_errors
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
@@ -128,7 +128,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
     tuning.say(f"trial {trial.number}: {' '.join(own)}")
     try:
         run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
-        spec = JobSpec(config=run.config, outputs=tuning.outputs, notes=run.notes, record=record(run))
+        spec = JobSpec(config=run.config, outputs=tuning.outputs, notes=run.notes, record=run.record())
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, tuning.console, report)
     except Interrupted:
@@ -161,11 +161,11 @@ def _end_trial(tuning: Tuning, trial: Any, job: Job) -> None:
 
 def compose_run(typed: Sequence[str]) -> Composed:
     """train.py's config and notes for these arguments. Raises KronaError where train.py would."""
-    ready = normalised(typed)
+    ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("recipe=tuned takes what a search found, and krona tune is the search: leave it out")
-    with explained(ready), hydra_session():
-        if len(jobs := jobs_of({}, ready)) > 1:
+    with translate_errors(ready), hydra_session():
+        if len(jobs := list_jobs({}, ready)) > 1:
             raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
         return compose_job(ready)
 

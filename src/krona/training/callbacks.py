@@ -38,7 +38,7 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
             raise KronaError(
                 f"callbacks.{name}.monitor={monitor}: no epoch has that value; {did_you_mean(str(monitor), logged)}"
             )
-        if isinstance(callback, LearningRateMonitor) and not settings.trackers:
+        if isinstance(callback, LearningRateMonitor) and not settings.logger:
             raise KronaError(
                 f"callbacks.{name}: LearningRateMonitor needs a logger: logger=wandb, or "
                 "+logger.c._target_=pytorch_lightning.loggers.CSVLogger. metrics.csv has the rate of each epoch anyway."

@@ -10,9 +10,8 @@ from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor
 
-from krona.config.check import is_lightning_logger
 from krona.config.settings import Run
-from krona.config.targets import build, find
+from krona.config.targets import build, find, is_lightning_logger
 from krona.runs.folder import RunFolder
 from krona.runs.predictions import label_words
 from krona.runs.result import Result
@@ -133,11 +132,11 @@ def tracking(
         method=settings.method.name,
         task=settings.task.name,
         sweep=settings.sweep,
-        config=flat_config(result.config, result.run_id) if settings.trackers else {},
+        config=flat_config(result.config, result.run_id) if settings.logger else {},
         resumed=RunFolder(folder).checkpoint.is_file(),
         label_words=label_words(settings.config["task"]),
     )
-    chosen = settings.trackers if not getattr(rank_zero_only, "rank", 0) else {}  # on the first of several processes
+    chosen = settings.logger if not getattr(rank_zero_only, "rank", 0) else {}  # on the first of several processes
     guarded = [Guarded(name, _build_tracker(name, values, about), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"

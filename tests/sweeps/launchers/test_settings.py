@@ -11,9 +11,10 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from rich.console import Console
 
-from krona.config.choices import choices, put_aside_other_launchers
-from krona.config.compose import expand, hydra_session
-from krona.config.overrides import normalised
+from krona.config.choices import choices, remove_plugin_launchers
+from krona.config.compose import hydra_session
+from krona.config.multirun import expand
+from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
@@ -148,7 +149,7 @@ def test_an_unknown_launcher_is_one_line(tmp_path: Path) -> None:
 
 def test_a_launcher_without_a_multirun_is_refused() -> None:
     with pytest.raises(KronaError, match=r"python train\.py -m … hydra/launcher=joblib"):
-        normalised(["profile=demo", "hydra/launcher=joblib"])
+        normalize(["profile=demo", "hydra/launcher=joblib"])
 
 
 def test_two_who_share_the_runs_out_are_one_too_many(tmp_path: Path) -> None:
@@ -165,4 +166,4 @@ def test_hydras_own_launchers_of_the_same_names_step_aside(recwarn: pytest.Warni
         assert len(jobs) == 2
         assert not recwarn.list
     finally:
-        put_aside_other_launchers()
+        remove_plugin_launchers()

@@ -14,7 +14,7 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Trained, load
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.config.settings import Data
 from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, listed
@@ -123,7 +123,7 @@ def _task_and_data(
         settings = check.build(Data, "data", own or {"kind": kind})
         return found.origin.task_settings, replace(settings, train_rows=None)
     with hydra_session():
-        config = compose_job(normalised([*line, *overrides])).config
+        config = compose_job(normalize([*line, *overrides])).config
     composed = check.build(Data, "data", config["data"])
     if data is None and own is not None and not any(item.startswith("data") for item in overrides):
         composed = check.build(Data, "data", {**own, "train_rows": None})

@@ -15,7 +15,7 @@ from krona.adapters.peft.reading import read_peft
 from krona.backbones.families import max_positions
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalised
+from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.runs.output_file import require_new
 
@@ -70,7 +70,7 @@ def _read_origin(folder: Path, overrides: Sequence[str]) -> Origin:
         if not any(item.startswith("backbone=") for item in overrides):
             raise KronaError(f"{folder}: name its backbone too, as for train.py: backbone=bert_base.")
         with hydra_session():
-            config = compose_job(normalised([*overrides, "method=untuned"])).config
+            config = compose_job(normalize([*overrides, "method=untuned"])).config
         values = {key: config[key] for key in ("seed", "task", "backbone", "max_source_length")}
         return Origin(run_id=folder.name, method="peft", task_prefix=False, **values)
     if not beside.is_file():

@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from krona.config.settings import MAX_COUNT, NonNegative, Positive
-from krona.config.validation import Problems, problems_of
+from krona.config.validation import Problems, find_problems
 from krona.messages import KronaError
 from krona.sweeps.launchers import slurm
 
@@ -36,7 +36,7 @@ LAUNCHER_KEYS = (*(f.name for f in fields(Launcher)), "partition")  # those that
 
 def require(engine: str, settings: Mapping[str, Any]) -> None:
     """Raise KronaError for a wrong setting, a missing package, and a cluster that isn't there."""
-    problems = Problems(problems_of(Launcher, "hydra.launcher.", settings))
+    problems = Problems(find_problems(Launcher, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
         problems.append("hydra.launcher.n_jobs=0: no run would start; at least 1, or -1 for one a core")
     problems.raise_all()

@@ -13,7 +13,7 @@ from hydra.core.utils import run_job, setup_globals
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from krona.config.choices import put_aside_other_launchers
+from krona.config.choices import remove_plugin_launchers
 from krona.jobs.interrupts import Interrupted, interrupt
 from krona.jobs.job import Job
 
@@ -32,7 +32,7 @@ class SweepJob:
     def __call__(self) -> Job:
         Singleton.set_state(dict(self.singletons))
         setup_globals()
-        put_aside_other_launchers()
+        remove_plugin_launchers()
         config = self.hydra_context.config_loader.load_sweep_config(self.config, list(self.overrides))
         with open_dict(config):
             config.hydra.job.num = self.number

@@ -1,0 +1,62 @@
+"""Expand the overrides of a multirun into its jobs, as Hydra's own sweeper does."""
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from math import prod
+from typing import Any
+
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from krona.config.compose import compose_with_hydra, parser
+from krona.config.hydra_internals import split_jobs
+from krona.messages import KronaError
+
+MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
+
+
+def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the jobs of ``python train.py -m OVERRIDES``; inside `hydra_session`."""
+    parsed = parser().parse_overrides(list(overrides))
+    single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
+    return list_jobs(read_axes(single), overrides)
+
+
+def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the axes of a sweep's YAML (``hydra.sweeper.params``); inside `hydra_session`."""
+    return sweeper_params(compose_with_hydra("config", overrides))
+
+
+def sweeper_params(cfg: DictConfig) -> dict[str, Any]:
+    """Return ``hydra.sweeper.params`` of a composed config as plain values."""
+    node = cfg.hydra.sweeper.params
+    params: Any = OmegaConf.to_container(node, resolve=True) if node else {}
+    return {str(key): value for key, value in params.items()}
+
+
+def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes, then ``overrides``."""
+    parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
+    if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:
+        raise KronaError(f"The sweep has more than {MAX_RUNS:,} runs, which is the limit. Reduce the number of values.")
+    return split_jobs(parsed)
+
+
+def _count_values(axis: Override) -> int:
+    """Return the number of an axis's values, at most `MAX_RUNS` + 1. Raise KronaError for an axis without any."""
+    line = axis.input_line
+    try:
+        count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))
+    except ValueError as error:
+        raise KronaError(f"{line}: {error}. range(START,STOP,STEP) counts from START to below STOP.") from error
+    except HydraException as error:
+        raise KronaError(
+            f"{line}: a sweep needs single values, such as {axis.key_or_group}=1,2,3 or range(0,3)."
+        ) from error
+    if count == 0:
+        raise KronaError(
+            f"{line}: this axis has no value, so the sweep has no run. glob(…) finds names of a group's files, and "
+            "range(0,3) is 0, 1, 2."
+        )
+    return count
