@@ -140,9 +140,9 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
     if key := re.search(r"Could not (?:override|delete)[^']*'([^']+)'", text):
         return _explain_key(key[1], arguments)
     if merge := re.search(r"Error merging override ([^=]+)=(.*)", text):
-        key, value = merge.groups()
-        habit = find_habit(key, value) or f": it needs keys and values, such as {key}={{KEY: VALUE}}"
-        return f"{key}={value}{habit}"
+        name, value = merge.groups()
+        habit = find_habit(name, value) or f": it needs keys and values, such as {name}={{KEY: VALUE}}"
+        return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
         return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]

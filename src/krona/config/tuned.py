@@ -54,7 +54,7 @@ class StudyBest:
 
     def fits(self, config: Mapping[str, Any]) -> bool:
         """Return whether a config differs from the study's only in the searched keys and in the seed."""
-        return _without(self.config, self.varied) == _without(config, self.varied)
+        return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:
         """Return the best value of each searched key and of ``optimizer.lr``."""

@@ -106,7 +106,7 @@ def _train(
     from krona.training.run import run  # transformers and Lightning: slow to import
     from krona.training.tracking import tracking
 
-    settings = spec.settings if ranks.first else replace(spec.settings, trackers={})
+    settings = spec.settings if ranks.first else replace(spec.settings, logger={})
     progress = Progress(console, log, one_of_many=spec.multirun)
     progress.say("  ".join(filter(None, (spec.position, spec.run_id))))
     try:
