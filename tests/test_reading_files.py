@@ -121,7 +121,7 @@ def test_a_sweeps_file(sweep: str, named: str, poisoned: SimpleNamespace) -> Non
 def test_a_sweeps_file_that_sets_hydra(sweep: str, poisoned: SimpleNamespace) -> None:
     code, text = said("status", sweep)
     assert code == 1
-    assert f"{sweep}.json: a sweep's command can't set Hydra itself" in text
+    assert f"{sweep}.json: a sweep's command can't configure Hydra itself" in text
 
 
 def shown_job(*overrides: str) -> None:

@@ -231,7 +231,7 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
         submitted([rte], tmp_path, out)
     assert not out.exists()
     out.write_text("mine")
-    with pytest.raises(KronaError, match=r"a.zip exists: --overwrite"):
+    with pytest.raises(KronaError, match=r"a.zip exists. Use --overwrite"):
         submitted([rte], glue, out)
     assert out.read_text() == "mine"
 

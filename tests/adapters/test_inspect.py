@@ -264,7 +264,7 @@ def test_the_picture(tmp_path: Path) -> None:
     target = tmp_path / "a.svg"
     inspect_plot.check(target, overwrite=False)
     target.write_text("mine")
-    with pytest.raises(KronaError, match="exists: --overwrite"):
+    with pytest.raises(KronaError, match=r"exists\. Use --overwrite"):
         inspect_plot.check(target, overwrite=False)
     inspect_plot.check(target, overwrite=True)
     with pytest.raises(KronaError, match=r"a \.svg file"):

@@ -192,7 +192,7 @@ def test_standard_input_is_not_resumed(sst2: Path, tmp_path: Path, monkeypatch: 
 def test_outputs_that_cannot_be(rows: Path, sst2: Path, tmp_path: Path) -> None:
     there = tmp_path / "a.tsv"
     there.write_text("mine")
-    with pytest.raises(KronaError, match=r"a.tsv exists: --overwrite replaces it"):
+    with pytest.raises(KronaError, match=r"a.tsv exists. Use --overwrite"):
         ask(sst2, source=rows, output=there)
     assert there.read_text() == "mine"
     ask(sst2, source=rows, output=there, overwrite=True)

@@ -103,7 +103,7 @@ OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_
 def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
     """A study of finished trials; the first has ``own`` values."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
-    from krona.runs.study import open_study
+    from krona.runs.study_journal import open_study
 
     name = name or f"{method}-sample_rte-nano"
     opened = open_study(outputs, name, space="a space", base=f"{method} sample_rte nano seed 0 [1f3a]", seed=0)
@@ -217,5 +217,5 @@ def test_a_search_over_a_key_without_a_group_is_taken_too(tmp_path: Path, monkey
 def test_a_study_without_a_finished_trial_must_be_resumed(tmp_path: Path) -> None:
     rates(tmp_path, "krona", {1e-3: 60})
     study(tmp_path, "krona", name="begun")
-    with pytest.raises(KronaError, match="the study begun has no finished trial yet: krona tune resumes it"):
+    with pytest.raises(KronaError, match="the study begun has no finished trial yet"):
         best(tmp_path, "method=krona")

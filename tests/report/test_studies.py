@@ -21,7 +21,7 @@ def outputs(tmp_path_factory):
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 
-    from krona.runs.study import open_study
+    from krona.runs.study_journal import open_study
 
     folder = tmp_path_factory.mktemp("outputs")
     study = open_study(folder, NAME, space="a space", base="a base", seed=0)
@@ -89,5 +89,5 @@ def test_a_file_that_is_no_study_is_named_and_the_rest_is_reported(file, tmp_pat
     (tmp_path / "studies" / file).write_text("no database")
     report = collect(tmp_path)
     (problem,) = report.problems
-    assert f"{file} holds no study that can be read" in problem
+    assert f"{file} is not a readable study" in problem
     assert len(report.runs) == 1

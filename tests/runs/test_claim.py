@@ -191,7 +191,7 @@ def test_a_full_disk_leaves_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("krona.runs.claim.own", full)
+        patch.setattr("krona.runs.claim.claim_text", full)
         with pytest.raises(KronaError, match="No space left"):
             claim(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -93,7 +93,7 @@ def content(folder: Path) -> dict[str, bytes]:
 def next_owner(folder: Path, end: dict[str, Any], patch: pytest.MonkeyPatch, *, releases: bool) -> Claim:
     """Another process takes the run over, as if the first showed no sign of life, and ends it."""
     with patch.context() as only_here:
-        for name in ("lapsed", "stands_still"):
+        for name in ("has_lapsed", "stands_still"):
             only_here.setattr(ownership, name, lambda path: True)
         held = claim(folder)
     assert held is not None
@@ -139,11 +139,11 @@ def test_stopped_at_any_file_operation_it_destroys_nothing(
 def test_it_says_who_has_the_run_and_that_it_wrote_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = claim(tmp_path / "run")
     assert mine is not None
-    for name in ("lapsed", "stands_still"):
+    for name in ("has_lapsed", "stands_still"):
         monkeypatch.setattr(ownership, name, lambda path: True)
     theirs = claim(tmp_path / "run")
     assert theirs is not None
-    where = f"this run was taken over by process {os.getpid()} on .* since then it has written nothing"
+    where = f"this run was taken over by process {os.getpid()} on .* it has written nothing since then"
     for write in (lambda: mine.write(tmp_path / "run" / "x", Path.touch), lambda: mine.remove(tmp_path / "run" / "x")):
         with pytest.raises(ClaimLostError, match=where):
             write()

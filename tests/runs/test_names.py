@@ -10,8 +10,8 @@ import pytest
 from krona.config.check import settings
 from krona.files import write_whole
 from krona.messages import KronaError
-from krona.runs.output_file import require_new, require_out
-from krona.runs.study import study_path
+from krona.runs.folder import require_new, require_out
+from krona.runs.study_journal import study_path
 from krona.runs.sweep import load_command, load_run_ids, save_command, save_run_ids
 from one_job import config
 
@@ -45,7 +45,7 @@ def test_a_damaged_list_of_runs_is_named(content: bytes, tmp_path: Path) -> None
     save_run_ids(tmp_path, "mine", ["a", "b"])
     file = tmp_path / "sweeps" / "mine.runs.txt"
     file.write_bytes(content)
-    with pytest.raises(KronaError, match=r"mine\.runs\.txt does not hold the ids of a sweep's runs"):
+    with pytest.raises(KronaError, match=r"mine\.runs\.txt does not contain the ids of a sweep's runs"):
         load_run_ids(tmp_path, "mine")
 
 

@@ -92,7 +92,7 @@ def test_a_sweep_that_is_refused_leaves_nothing(
 def test_a_damaged_list_of_runs_is_named_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "sweeps").mkdir()
     (damaged := tmp_path / "sweeps" / "mine.runs.txt").write_bytes(b"\xff\x00")
-    with pytest.raises(SystemExit, match=r"mine\.runs\.txt does not hold the ids .*: remove it; the sweep's command"):
+    with pytest.raises(SystemExit, match=r"mine\.runs\.txt does not contain the ids .* Remove it; the sweep's command"):
         begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
     assert list((tmp_path / "sweeps").iterdir()) == [damaged]
 

@@ -206,7 +206,7 @@ def test_a_sweeps_command_is_loaded_by_its_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
 def test_a_damaged_command_of_a_sweep_names_the_way_out(content: str, tmp_path: Path) -> None:
     (tmp_path / "table1.json").write_text(content)
-    with pytest.raises(KronaError, match=r"table1\.json does not hold a sweep's command .*: run .* command again"):
+    with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
 
 

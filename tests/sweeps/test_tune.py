@@ -16,10 +16,10 @@ from rich.console import Console
 from krona.jobs.job import JobSpec
 from krona.messages import KronaError
 from krona.paths import CONF
-from krona.runs import study as study_file
+from krona.runs import study_journal
 from krona.runs.result import read_result
 from krona.runs.studies import Axis, read_studies, read_study
-from krona.runs.study import counted, open_study, put_back_dead, storage_of, study_path
+from krona.runs.study_journal import counted_trials, open_storage, open_study, repeat_dead_trials, study_path
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 
@@ -41,7 +41,7 @@ def small(outputs: Path, *typed: str, trials: int, **kwargs: Any) -> Any:
 
 
 def trials_of(outputs: Path, name: str) -> list[Any]:
-    return optuna.load_study(study_name=name, storage=storage_of(study_path(outputs, name))).trials
+    return optuna.load_study(study_name=name, storage=open_storage(study_path(outputs, name))).trials
 
 
 def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
         "method.fit_factors",  # set by the choice of factors, so that the study's shape fits any backbone
     ]
     with pytest.raises(
-        KronaError, match=r"another setting .*: batch_size is 16, this command's 8\. --study=ANOTHER_NAME begins"
+        KronaError, match=r"another setting .*: batch_size is 16, this command's 8\. Use --study=ANOTHER_NAME"
     ):
         small(tmp_path, "batch_size=8", trials=3)
     other = tmp_path / "space.yaml"
@@ -119,13 +119,13 @@ def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None
 def test_a_damaged_study_is_named_with_the_ways_out(suffix: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
-    with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\): move it away, and the"):
+    with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\)\. Move the file away"):
         new_study(tmp_path)
 
 
 def test_a_studies_folder_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
-    with pytest.raises(KronaError, match=r"studies can't be written to: File exists; KRONA_OUTPUTS=FOLDER is another"):
+    with pytest.raises(KronaError, match=r"studies can't be written to: File exists\. KRONA_OUTPUTS=FOLDER"):
         new_study(tmp_path)
 
 
@@ -204,17 +204,17 @@ def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
     living = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     host = os.uname().nodename
     dead, alive, elsewhere = (study.ask(axis) for _ in range(3))
-    assert counted(study) == []  # as a process leaves them that is killed before it has put its name to one
+    assert counted_trials(study) == []  # as a process leaves them that is killed before it has put its name to one
     dead.set_user_attr("worker", {"host": host, "pid": gone.pid})
     alive.set_user_attr("worker", {"host": host, "pid": living.pid})
     elsewhere.set_user_attr("worker", {"host": "another", "pid": 1})
     try:
-        assert put_back_dead(study, tmp_path) == 1
-        assert put_back_dead(study, tmp_path) == 0
+        assert repeat_dead_trials(study, tmp_path) == 1
+        assert repeat_dead_trials(study, tmp_path) == 0
     finally:
         living.kill()
         living.wait()
-    assert [trial.number for trial in counted(study)] == [1, 2]
+    assert [trial.number for trial in counted_trials(study)] == [1, 2]
     again = study.ask(axis)
     assert again.params == dead.params
 
@@ -233,7 +233,7 @@ def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
 
 
 def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.runs.study import open_study\n"
+    code = "import sys; from pathlib import Path; from krona.runs.study_journal import open_study\n"
     code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)\n"
     code += "for _ in range(5): s.tell(s.ask(), 1.0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
@@ -245,11 +245,11 @@ def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
 def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     new_study(tmp_path)
     path = study_path(tmp_path, "s")
-    code = "import os, sys; from pathlib import Path; from krona.runs.study import MendingLock\n"
-    code += "MendingLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
+    code = "import os, sys; from pathlib import Path; from krona.runs.study_journal import RepairingLock\n"
+    code += "RepairingLock(Path(sys.argv[1])).acquire(); os.kill(os.getpid(), 9)"
     assert subprocess.run([sys.executable, "-c", code, str(path)], check=False).returncode == -signal.SIGKILL
     assert path.with_name("s.journal.lock").exists()
-    monkeypatch.setattr(study_file, "LOCK_S", 3)
+    monkeypatch.setattr(study_journal, "LOCK_S", 3)
     study = new_study(tmp_path)
     study.tell(study.ask(), 1.0)
     assert [trial.value for trial in new_study(tmp_path).trials] == [1.0]
@@ -271,7 +271,7 @@ def test_a_line_that_was_cut_short_spoils_nothing_after_it(tmp_path: Path) -> No
 def sqlite_study(outputs: Path) -> Any:
     """A study as it was stored before the journal: a trial of each state."""
     (outputs / "studies").mkdir(parents=True)
-    storage = storage_of(outputs / "studies" / "s.db")
+    storage = open_storage(outputs / "studies" / "s.db")
     study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
     for key, value in (("space", "x 0…1"), ("base", "b")):
         study.set_user_attr(key, value)
@@ -293,7 +293,7 @@ def test_a_study_in_sqlite_is_read_and_resumed(tmp_path: Path) -> None:
     old = sqlite_study(tmp_path)
     (before,) = read_studies(tmp_path)
     assert not study_path(tmp_path, "s").exists(), "reading changes nothing"
-    code = "import sys; from pathlib import Path; from krona.runs.study import open_study\n"
+    code = "import sys; from pathlib import Path; from krona.runs.study_journal import open_study\n"
     code += "open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)"
     workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]

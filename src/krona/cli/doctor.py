@@ -25,7 +25,7 @@ from krona.messages import KronaError, amount, listed, shortened
 from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
-from krona.runs.holder import gone
+from krona.runs.holder import is_dead
 from krona.runs.predictions import check_answers
 from krona.runs.result import Result
 from krona.screen import as_typed, below, say
@@ -136,7 +136,7 @@ def check_runs(outputs: Path) -> Iterator[Line]:
         mend = f"rm -r {shlex.quote(below(run.path))}; then run the run's own command again"
         damaged += [Line("damaged run", why, "broken", mend) for why in wrong]
         holder = run.holder()
-        if holder is None or gone(holder):
+        if holder is None or is_dead(holder):
             found = _left_over(run, done=status == "done")
             dead += [run.path.name for path in found if path == run.claim_file]
             left += [path for path in found if path != run.claim_file]
@@ -164,7 +164,7 @@ def remove_left_overs(outputs: Path) -> list[Path]:
     removed = [path for path in _abandoned(outputs) if remove_below(outputs, path)]
     for run in run_folders(outputs):
         holder = run.holder()
-        if holder is None or gone(holder):
+        if holder is None or is_dead(holder):
             result, _ = examine(run)
             done = result is not None and result.status == "done"
             if _left_over(run, done=done):
@@ -221,7 +221,7 @@ def _is_live(run: RunFolder) -> bool:
 
 def _left_over(run: RunFolder, *, done: bool) -> list[Path]:
     """Return what a dead process left in a run's folder. A run behind a link may be another's."""
-    found = [] if run.path.is_symlink() else run.left_over(done=done)
+    found = [] if run.path.is_symlink() else run.leftovers(done=done)
     return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]
 
 

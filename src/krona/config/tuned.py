@@ -17,8 +17,8 @@ from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.run_id import canonical
-from krona.runs.studies import no_best, read_study
-from krona.runs.study import default_name, study_files
+from krona.runs.studies import read_study
+from krona.runs.study_journal import default_study_name, study_files
 
 SWEEP = "learning_rates"
 GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the keys that a group's choice sets
@@ -102,7 +102,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     trials[method] = sum(len(each) for each in scores.values())
     most = max(trials, key=lambda name: trials[name])
     has_study = most in {one.method for one in found}
-    _require_equal_trials(trials, config, study=default_name(config) if has_study else None)
+    _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # a tie goes to the smaller rate
     return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
 
@@ -136,7 +136,7 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
         study = read_study(files[name])
         if study.best is None or study.best.value is None:
             if study.base.startswith(f"{own} seed "):
-                raise no_best(study)
+                study.require_best()
             continue
         best_config = RunFolder(outputs / study.best.run_id).read().config
         if _have_same_data(best_config, config):
@@ -187,5 +187,5 @@ def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], 
     if study is None:
         more = f"python train.py -m sweeps={SWEEP} {command}"
     else:
-        more = f"krona tune {command}{f' --study {study}' if study != default_name(config) else ''} --trials {most}"
+        more = f"krona tune {command}{f' --study {study}' if study != default_study_name(config) else ''} --trials {most}"
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison needs equal numbers. Run the missing trials: {more}")

@@ -17,7 +17,7 @@ from krona.report.table import Report, Table, Target
 from krona.report.tables import build_tables, paper_table
 from krona.report.text import unfinished_counts
 from krona.runs import sweep as sweep_runs
-from krona.runs.output_file import require_out
+from krona.runs.folder import require_out
 from krona.runs.studies import Study, read_studies
 
 

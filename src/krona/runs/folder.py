@@ -1,4 +1,4 @@
-"""`RunFolder`: the files of one run, their state and checksums, and what a killed process left of them."""
+"""`RunFolder`: the files of one run, their state and checksums, and the files that a killed process left."""
 
 import os
 from collections.abc import Iterator
@@ -6,16 +6,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
-from krona.files import Write, sha256, write_whole
-from krona.messages import KronaError
+from krona.files import Write, link_target, sha256, write_whole
+from krona.messages import KronaError, shortened
 from krona.runs import claim as claims
-from krona.runs import holder, names
-from krona.runs.holder import Holder
+from krona.runs import names
+from krona.runs.holder import Holder, read_holder
 from krona.runs.result import Result, Status, read_result, write_result
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
 OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # not finished
-CHECKSUMS = "sha256"  # in the provenance; results of earlier versions have none
+CHECKSUMS = "sha256"  # key of the provenance; results of earlier versions have none
+CHANGED = "is damaged or was changed: its SHA-256 differs from the one in result.json"
 
 
 class RunFolder:
@@ -45,7 +46,7 @@ class RunFolder:
         return read_result(self.result)
 
     def write(self, result: Result, write: Write = write_whole) -> None:
-        """Write the run's result, whole or not at all."""
+        """Write the run's result atomically."""
         write_result(self.path, result, write)
 
     def owner(self) -> Holder | None:
@@ -54,7 +55,7 @@ class RunFolder:
 
     def holder(self) -> Holder | None:
         """Return the process that the claim names, alive or not, empty for a damaged claim; None without a claim."""
-        return holder.read(self.claim_file) if self.claim_file.is_file() else None
+        return read_holder(self.claim_file) if self.claim_file.is_file() else None
 
     def claim(self) -> claims.Claim | None:
         """Claim the run for this process; None if a live process has it."""
@@ -64,11 +65,11 @@ class RunFolder:
         """Return the run's state, result and error.
 
         Args:
-            owned: whether a live process has claimed the run; None: its claim says.
+            owned: whether a live process has claimed the run; None: read its claim.
         """
         try:
             if not self.result.exists():
-                return ("running" if self._owned(owned) else "waiting"), None, None
+                return ("running" if self._is_owned(owned) else "waiting"), None, None
             result = self.read()
         except KronaError as error:
             return "failed", None, str(error)
@@ -77,68 +78,62 @@ class RunFolder:
         return self.status(result, owned=owned), result, result.error
 
     def status(self, result: Result, *, owned: bool | None = None) -> Status:
-        """Return a result's status as of now: an unfinished run is running only while a live process owns it."""
+        """Return a result's current status: an unfinished run is running only while a live process owns it."""
         if result.status == "done":
             return "done"
-        if self._owned(owned):
+        if self._is_owned(owned):
             return "running"
         return "failed" if result.status == "failed" else "interrupted"
 
-    def _owned(self, known: bool | None) -> bool:
+    def _is_owned(self, known: bool | None) -> bool:
         if known is not None:
             return known
         try:
             return self.owner() is not None
-        except OSError:  # the folder is read-only: the age of the claim in it can't be measured
+        except OSError:  # the folder is read-only, so the age of its claim can't be measured
             return True
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of the adapter and the predictions, by name, where they are there."""
+        """Return the SHA-256 of the adapter and the predictions, by name, for the files that exist."""
         return {file.name: _sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
 
     def find_damage(self, result: Result) -> list[str]:
-        """Return what is missing or damaged of the files that a finished run wrote."""
-        found = []
-        for name, expected in (result.provenance.get(CHECKSUMS) or {}).items():
-            file = self.path / name
-            if file not in (self.adapter, self.predictions):
-                continue
-            if not file.is_file():
-                found.append(f"{file} is gone")
-            elif _sha256(file) != expected:
-                found.append(f"{file} is damaged or was changed: its SHA-256 is not the one in result.json")
-        return found
+        """Return a message for each missing or damaged file of a finished run."""
+        recorded = result.provenance.get(CHECKSUMS) or {}
+        files = [file for file in (self.adapter, self.predictions) if file.name in recorded]
+        missing = [f"{file} is gone" for file in files if not file.is_file()]
+        return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
-    def left_over(self, *, done: bool) -> list[Path]:
-        """Return the files that are of use only to a process that works on the run."""
+    def leftovers(self, *, done: bool) -> list[Path]:
+        """Return the files that only a process that works on the run needs."""
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:
             found += sorted(Path(entry.path) for entry in entries if names.LEFT_OVER.fullmatch(entry.name))
         return found + ([self.checkpoint] if done and self.checkpoint.is_file() else [])
 
     def clean(self, *, done: bool) -> list[Path]:
-        """Remove `left_over` while this process has the claim, and return what was removed.
+        """Claim the run, remove `leftovers`, and return the removed files.
 
-        Nothing is removed if a live process has the claim. Young files stay: they may be those of a process that is
-        about to take the run over.
+        Nothing is removed if a live process has the claim. Recent files stay: a process that is about to take the run
+        over may have made them.
 
         Raises:
             KronaError: the folder can't be written to, or is a symbolic link.
         """
-        found = self.left_over(done=done)
-        if not found or (held := self.claim()) is None:
+        found = self.leftovers(done=done)
+        if not found or (claim := self.claim()) is None:
             return []
-        try:  # the claim has removed the other files
+        try:  # claiming has removed all files but the checkpoint
             if done:
-                held.remove(self.checkpoint)
+                claim.remove(self.checkpoint)
         finally:
-            held.release()
+            claim.release()
         return [path for path in found if not os.path.lexists(path)]
 
-    def remove_attempt(self, held: claims.Claim) -> None:
-        """Remove what earlier attempts wrote."""
+    def remove_attempt(self, claim: claims.Claim) -> None:
+        """Remove the files of earlier attempts."""
         for name in (*names.WRITTEN, names.RECORD):
-            held.remove(self.path / name)
+            claim.remove(self.path / name)
 
 
 def _sha256(file: Path) -> str:
@@ -148,25 +143,27 @@ def _sha256(file: Path) -> str:
         raise KronaError(f"{file} can't be read: {error.strerror or error}") from error
 
 
-def require_unchanged(result: Result, file: Path) -> None:
-    """Raise `KronaError` for a file of a finished run whose content is not what the run wrote."""
+def is_changed(result: Result, file: Path) -> bool:
+    """Return whether a file of a finished run was changed since; false if its SHA-256 was not recorded."""
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
-    if expected is not None and _sha256(file) != expected:
-        raise KronaError(
-            f"{file} is damaged or was changed: its SHA-256 is not the one in result.json. Run the run's command with "
-            "overwrite=true to make it again."
-        )
+    return expected is not None and _sha256(file) != expected
+
+
+def require_unchanged(result: Result, file: Path) -> None:
+    """Raise `KronaError` for a file of a finished run that was changed since the run wrote it."""
+    if is_changed(result, file):
+        raise KronaError(f"{file} {CHANGED}. Run the run's command with overwrite=true to make it again.")
 
 
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
     """Yield the folders of ``outputs`` that have a result or a claim, by name."""
-    there = sorted(path for path in outputs.iterdir() if not path.name.startswith(".")) if outputs.is_dir() else []
-    for path in there:
-        try:
-            if os.path.lexists(path / names.RESULT) or os.path.lexists(path / names.CLAIM):
-                yield RunFolder(path)
-        except OSError:  # a folder that may not be looked into
-            yield RunFolder(path)
+    for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
+        with suppress(OSError):  # a folder that can't be read counts as a run
+            if path.name.startswith(".") or not any(
+                os.path.lexists(path / name) for name in (names.RESULT, names.CLAIM)
+            ):
+                continue
+        yield RunFolder(path)
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:
@@ -185,3 +182,23 @@ def find_run(outputs: Path, name: str) -> RunFolder:
         raise KronaError(f"no run {name!r} under {outputs}. Give a run's id, its beginning, or its folder.")
     shown = ", ".join(path.name for path in matches[:5]) + (" …" if len(matches) > 5 else "")
     raise KronaError(f"{len(matches)} runs begin with {name!r}: {shown}")
+
+
+def require_out(path: Path) -> None:
+    """Raise `KronaError` if a command's output file can't be written, or is one of a run's files."""
+    try:
+        if path.is_dir():
+            raise KronaError(f"{path} is a folder. Give the name of a file in it.")
+        target = link_target(path)
+        result = target.with_name(names.RESULT)
+        if target == result or (target.name in names.OWN and result.exists()):
+            raise KronaError(f"{path} is a run's own file. Choose another name.")
+    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+        raise KronaError(f"{shortened(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
+
+
+def require_new(path: Path, *, overwrite: bool) -> None:
+    """Do the checks of `require_out`, and raise `KronaError` if the file exists, unless it is to be replaced."""
+    require_out(path)
+    if path.exists() and not overwrite:
+        raise KronaError(f"{path} exists. Use --overwrite to replace it.")

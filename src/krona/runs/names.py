@@ -14,7 +14,7 @@ RECORD = ".hydra"  # the folder of Hydra's files
 CLAIM = "claim.json"
 STAGING = ".own-"  # followed by a token: the staging folder of the claim's owner
 
-WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, TRACKED, LOG, RESULT)  # by a run, as it goes on
+WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, TRACKED, LOG, RESULT)
 OWN = (*WRITTEN, CLAIM)
 LEFT_OVER = re.compile(  # half-written files, the small files of claims, and staging folders
     rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(STAGING)}\w+"

@@ -97,17 +97,13 @@ class Result:
         return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
 
     def problems(self) -> list[str]:
-        """Return the scores and fields that a finished run lacks."""
+        """Return a message for each score and field that a finished run lacks."""
         if self.status != "done":
             return []
-        found = []
-        for name in ("dev", "test") if self.config.get("score_test", True) else ("dev",):
-            score = (getattr(self, name) or {}).get("score")
-            if not isinstance(score, int | float) or not math.isfinite(score):
-                found.append(f"{name}.score is {score!r}, not a number")
-        if self.trainable_params is None:
-            found.append("trainable_params is missing")
-        return found if self.provenance else [*found, "provenance is missing"]
+        needed = {"dev": self.dev, "trainable_params": self.trainable_params, "provenance": self.provenance or None}
+        if self.config.get("score_test", True):
+            needed["test"] = self.test
+        return [f"{name} is missing" for name, value in needed.items() if value is None]
 
 
 def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:

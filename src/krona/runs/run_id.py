@@ -1,8 +1,8 @@
 """Run ids: the name of a run's folder.
 
-A readable part and a hash of what affects the result: the config, the data's content and the backbone's. Time, code,
-machine, paths and what a run only says or keeps are no part of it: those are provenance. What is left out is listed
-here by name; everything else counts, so that an unknown key never collides with a good run.
+An id has a readable part and a hash of everything that affects the result: the config, and the content of the data and
+the backbone. Time, code, machine and paths are not part of it: those are provenance. The keys that are left out are
+listed here by name; all others count, so that an unknown key never collides with a good run.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ NOT_IDENTITY = frozenset(
         "overwrite",
         "retry",
         "sweep",
-        "backbone.path",  # the fingerprint of its content stands for it
+        "backbone.path",  # the fingerprint of its content counts instead
         "backbone.tokenizer",
         "data.path",
         "method.source",
@@ -45,7 +45,7 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-# what came later than the first runs: off, a run is what it was before
+# added after the first runs: with these values a run is the same as before they existed
 OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
@@ -60,8 +60,8 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "init_from": None,
 }
 
-# Lightning's callbacks that watch a run; any other may change its result
-WATCHING = frozenset(
+# Lightning's callbacks that only observe a run; any other may change its result
+OBSERVERS = frozenset(
     f"pytorch_lightning.callbacks.{name}"
     for name in ("DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "RichModelSummary",
                  "RichProgressBar", "TQDMProgressBar")
@@ -84,7 +84,7 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 
 
 def canonical(value: Any, path: str = "") -> Any:
-    """Return the value without what is not identity, and with numbers in one form: 1, 1.0 and 1e0 are equal."""
+    """Return the value without keys that do not identify a run, and with 1, 1.0 and 1e0 in one form."""
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}
         return {str(key): canonical(item, places[key]) for key, item in value.items() if _counts(places[key], item)}
@@ -96,7 +96,7 @@ def canonical(value: Any, path: str = "") -> Any:
 
 
 def _counts(path: str, value: Any) -> bool:
-    """Return whether what a config has at ``path`` is identity."""
+    """Return whether a value of a config, at a dotted path, identifies the run."""
     if path in NOT_IDENTITY:
         return False
     if path in OFF_IS_ABSENT:
@@ -104,8 +104,8 @@ def _counts(path: str, value: Any) -> bool:
         return not (type(value) is type(off) and value == off)
     if path == "callbacks" and isinstance(value, Mapping):
         return any(_counts(f"callbacks.{name}", one) for name, one in value.items())
-    watches = path.startswith("callbacks.") and isinstance(value, Mapping) and value.get("_target_") in WATCHING
-    return not watches
+    is_callback = path.startswith("callbacks.") and isinstance(value, Mapping)
+    return not (is_callback and value.get("_target_") in OBSERVERS)
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
@@ -118,6 +118,7 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
 
 
 def as_text(value: Any) -> str:
+    """Return a value of a config as it is typed, a list of shapes as its first one."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
         return shape_name(value[0])  # B follows from A and the layer
     if isinstance(value, list):

@@ -7,27 +7,26 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
-from krona.runs.study import counted, optuna_or_error, storage_of, study_files
+from krona.runs.study_journal import counted_trials, import_optuna, open_storage, study_files
 
 Choice = float | int | str | bool
-
 STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING": "running"}
 
 
 @dataclass(frozen=True)
 class Axis:
-    """One key of the command line: a range of numbers, or choices."""
+    """A key of the command line with a range of numbers, or with choices."""
 
     key: str
     low: float = 0.0
     high: float = 0.0
     log: bool = False
     choices: tuple[Choice, ...] = ()
-    needs: str = ""  # the key that a config must have for this axis to mean something
-    also: str = ""  # an override that goes with each value
+    needs: str = ""  # the key that a config must have for the axis to apply; empty: ``key``
+    also: str = ""  # an override that is added to each value
 
     def suggest(self, trial: Any) -> None:
-        """Let the study choose this axis' value in a trial; one that was put back keeps its own."""
+        """Let the study choose this axis' value in a trial; a repeated trial keeps its value."""
         if self.choices:
             trial.suggest_categorical(self.key, self.choices)
         else:
@@ -42,11 +41,11 @@ class Axis:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial. ``value``: its dev score; of a pruned trial the last reported one."""
+    """One trial of a study."""
 
     number: int
-    state: str  # finished | pruned | failed | running
-    value: float | None
+    state: str  # finished, pruned, failed or running
+    value: float | None  # the dev score; of a pruned trial the last reported one
     params: Mapping[str, Any]
     epochs: int  # that were reported
     run_id: str
@@ -56,12 +55,12 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """A study's trials that count, in their order."""
+    """A study and its trials that count, in their order."""
 
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
-    importances: Mapping[str, float] = field(default_factory=dict)  # shares of 1; empty with too few trials
+    importances: Mapping[str, float] = field(default_factory=dict)  # shares of the variance; empty with few trials
     base: str = ""  # `krona.sweeps.tune.fingerprint`: method, task, backbone, seed, a hash
 
     @cached_property
@@ -69,6 +68,12 @@ class Study:
         """Return the finished trial with the highest dev score, the earliest on ties."""
         done = [trial for trial in self.trials if trial.state == "finished" and trial.value is not None]
         return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
+
+    def require_best(self) -> Trial:
+        """Return the best trial. Raise `KronaError` if no trial has finished."""
+        if self.best is None:
+            raise KronaError(f"the study {self.name} has no finished trial yet. krona tune resumes it.")
+        return self.best
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
@@ -82,56 +87,51 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
     return found
 
 
-def no_best(study: Study) -> KronaError:
-    return KronaError(f"the study {study.name} has no finished trial yet: krona tune resumes it")
-
-
 def read_study(path: Path) -> Study:
-    """Return the study in a file. Raise `KronaError` if there is none."""
+    """Return the study in a file. Raise `KronaError` if the file has none."""
     try:
-        study = optuna_or_error().load_study(study_name=path.stem, storage=storage_of(path))
+        study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
     except KronaError as error:
         raise KronaError(f"{path}: {error}") from error
-    except Exception as error:  # JSON, SQLAlchemy and Optuna each have their own
+    except Exception as error:  # JSON, SQLAlchemy and Optuna each raise their own
         first = str(error).strip().split("\n")[0]
-        raise KronaError(f"{path} holds no study that can be read: {first or type(error).__name__}") from error
-    trials = counted(study)
-    axes = [_axis(key, kind) for key, kind in max((t.distributions for t in trials), key=len, default={}).items()]
+        raise KronaError(f"{path} is not a readable study: {first or type(error).__name__}") from error
+    trials = counted_trials(study)
+    distributions = max((trial.distributions for trial in trials), key=len, default={})
+    axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]
     base = str(study.user_attrs.get("base", ""))
-    return Study(path.stem, [_trial(trial) for trial in trials], axes, _importances(study), base)
+    return Study(path.stem, [_read_trial(trial) for trial in trials], axes, _importances(study), base)
 
 
-def _trial(trial: Any) -> Trial:
-    heard = trial.intermediate_values
-    value = trial.value if trial.value is not None else (heard[max(heard)] if heard else None)
+def _read_trial(trial: Any) -> Trial:
+    reported = trial.intermediate_values
+    value = trial.value if trial.value is not None else (reported[max(reported)] if reported else None)
     return Trial(
         number=trial.number,
         state=STATES.get(trial.state.name, trial.state.name.lower()),
         value=None if value is None else float(value),
         params=dict(trial.params),
-        epochs=len(heard),
+        epochs=len(reported),
         run_id=str(trial.user_attrs.get("run_id", "")),
         error=trial.user_attrs.get("error"),
         overrides=tuple(trial.user_attrs.get("overrides", ())),
     )
 
 
-def _axis(key: str, kind: Any) -> Axis:
-    if hasattr(kind, "choices"):
-        return Axis(key, choices=tuple(str(choice) for choice in kind.choices))
-    return Axis(key, low=float(kind.low), high=float(kind.high), log=bool(kind.log))
+def _read_axis(key: str, distribution: Any) -> Axis:
+    if hasattr(distribution, "choices"):
+        return Axis(key, choices=tuple(str(choice) for choice in distribution.choices))
+    return Axis(key, low=float(distribution.low), high=float(distribution.high), log=bool(distribution.log))
 
 
 def _importances(study: Any) -> dict[str, float]:
-    """Return each axis's share of the spread of dev scores; empty for too few finished trials."""
-    optuna = optuna_or_error()
+    importance = import_optuna().importance
     done = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name == "COMPLETE"]
     if len(done) < 4 or len({trial.value for trial in done}) < 2:
         return {}
+    evaluator = importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
     try:
-        found = optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator(evaluate_on_local=False)
-        )
+        shares = importance.get_param_importances(study, evaluator=evaluator)
     except (ValueError, RuntimeError, ImportError):
         return {}
-    return {key: float(share) for key, share in found.items()}
+    return {key: float(share) for key, share in shares.items()}

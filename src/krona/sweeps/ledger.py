@@ -126,7 +126,7 @@ class Ledger(Callback):
             (notes / TOTAL).write_text(str(len(jobs)), encoding="utf-8")
         os.environ[VARIABLE] = str(notes)
         if name is not None:
-            self.before = sweep.saved(folder, name)
+            self.before = sweep.read_files(folder, name)
             with _ending():
                 sweep.save_command(folder, name, overrides)
                 sweep.save_run_ids(folder.parent, name, plan.made_before(jobs, name, outputs=folder.parent))
@@ -137,14 +137,14 @@ class Ledger(Callback):
             raise SystemExit(_gone(folder.parent))
         jobs = [_job(note) for note in _notes(folder)]
         remove_below(folder.parents[1], folder)
-        name = config.sweep or sweep.name_of(config.hydra.overrides.task)
+        name = config.sweep or sweep.default_sweep_name(config.hydra.overrides.task)
         closing_table.show(jobs, Console(), sweep=name, named=config.sweep is not None)
         ids = [job.run_id for job in jobs if job.result is not None]
         with _ending():
             if ids:
                 sweep.save_run_ids(folder.parents[1], name, ids)
             elif config.sweep is not None:  # all its runs were refused
-                sweep.restore(self.before)
+                sweep.restore_files(self.before)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
 

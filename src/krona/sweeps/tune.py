@@ -20,9 +20,18 @@ from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
 from krona.messages import KronaError
+from krona.runs.holder import this_process
 from krona.runs.run_id import canonical, flatten
-from krona.runs.studies import Axis, Study, Trial, no_best, read_study
-from krona.runs.study import counted, default_name, me, open_study, put_back_dead, remove_unused, study_path, void
+from krona.runs.studies import Axis, Study, Trial, read_study
+from krona.runs.study_journal import (
+    counted_trials,
+    default_study_name,
+    discard_trial,
+    open_study,
+    remove_unused,
+    repeat_dead_trials,
+    study_path,
+)
 from krona.screen import inert
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
@@ -79,7 +88,7 @@ def tune(
             f"All searched parameters are fixed on the command line: {' '.join(kept)}. Leave one out, "
             f"or name other axes than those of {space} with --space FILE."
         )
-    name = name or default_name(base)
+    name = name or default_study_name(base)
     fixed = fixed_settings(base, axes)
     described, digest, settings = describe_axes(axes), fingerprint(base, fixed), dict(flatten(fixed))
     study = open_study(outputs, name, space=described, base=digest, settings=settings, seed=seed)
@@ -90,24 +99,22 @@ def tune(
     while (trial := next_trial(tuning, trials)) is not None:
         run_trial(tuning, trial)
     found = read_study(study_path(outputs, name))
-    if found.best is None:
-        raise no_best(found)
-    return found, found.best
+    return found, found.require_best()
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
     """A new trial with its values, one of a dead process first; None if the study has enough."""
     study = tuning.study
-    if back := put_back_dead(study, tuning.outputs):
+    if back := repeat_dead_trials(study, tuning.outputs):
         tuning.say(f"  {back} unfinished trial(s) will resume")
-    if len(counted(study)) >= trials:
+    if len(counted_trials(study)) >= trials:
         return None
     trial = study.ask()
-    trial.set_user_attr("worker", me())  # before anything else: a trial without a worker does not count
+    trial.set_user_attr("worker", this_process())  # before anything else: a trial without a worker does not count
     for axis in tuning.axes:
         axis.suggest(trial)
-    if sum(other.number < trial.number for other in counted(study)) >= trials:  # another worker was faster
-        void(study, trial.number)
+    if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was faster
+        discard_trial(study, trial.number)
         return None
     return trial
 
@@ -150,7 +157,7 @@ def _end_trial(tuning: Tuning, trial: Any, job: Job) -> None:
         tuning.tell(trial, "FAIL", error=error)
         tuning.say(f"trial {trial.number}: {job.state}: {error}")
         tuning.failures.append(error)
-        if len(tuning.failures) == len(counted(tuning.study)) >= FAILURES_IN_A_ROW:
+        if len(tuning.failures) == len(counted_trials(tuning.study)) >= FAILURES_IN_A_ROW:
             raise KronaError(f"the first {len(tuning.failures)} trials all failed: {error}")
         return
     score = float(job.result.dev["choice"])

@@ -13,7 +13,7 @@ from krona.jobs.interrupts import Child, children, end_with_parent
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError, amount
 from krona.paths import OUTPUTS, first_of, sweeps_folders
-from krona.runs.study import study_path
+from krona.runs.study_journal import study_path
 from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count

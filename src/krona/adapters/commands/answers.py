@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
 Answer = dict[str, Any]  # column → value; a dictionary of numbers only in JSON

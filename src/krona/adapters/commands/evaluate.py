@@ -20,7 +20,7 @@ from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, listed
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, interval_of
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.screen import say
 from krona.tasks import ROLES, DataOptions, Split, Task

@@ -17,7 +17,7 @@ from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.messages import KronaError
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 
 
 def import_peft(

@@ -10,7 +10,7 @@ from krona.messages import KronaError, amount
 from krona.report.charts.chart import Axis, Chart, Marks, Point, Series
 from krona.report.charts.looks import Look, mix
 from krona.report.charts.picture import Part, picture
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 
 DECADES = 4  # of the axis at most, below the largest singular value
 POINTS = 80  # of a line at most

@@ -15,7 +15,7 @@ from krona.adapters.sums import combine
 from krona.backbones.shared import shared_backbone
 from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 
 INTO = "sum"
 NOTE = "krona_merge"  # the header's entry: run → weight

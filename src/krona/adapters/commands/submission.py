@@ -12,7 +12,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
-from krona.runs.output_file import require_new
+from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.tasks import InputRows, Task
 

@@ -1,8 +1,8 @@
-"""A study of `krona tune` in its journal file: opened or resumed, trials counted, those of dead processes put back."""
+"""The file of a study of `krona tune`: open or resume the study, count its trials, repeat those of dead processes."""
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from random import Random
@@ -12,10 +12,11 @@ from krona.files import remove_below
 from krona.messages import KronaError, file_name
 from krona.runs import claim, holder
 
-LOCK_S = 30  # a lock that is older was left by a process that was killed; one write takes milliseconds
+LOCK_S = 30  # an older lock was left by a killed process; one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
+    """Return the file of a study. Raise `KronaError` for an invalid name."""
     file_name("--study", name, forbidden="/\\#?%:'\" ")
     return outputs / "studies" / f"{name}.journal"
 
@@ -26,43 +27,49 @@ def study_files(outputs: Path) -> dict[str, Path]:
     return {path.stem: path for suffix in ("db", "journal") for path in sorted(folder.glob(f"*.{suffix}"))}
 
 
-def default_name(config: Mapping[str, Any]) -> str:
-    """Return the name of a study without a name: method, task and backbone, the last part of each path."""
+def default_study_name(config: Mapping[str, Any]) -> str:
+    """Return the name of a study without a given name: method, task and backbone, the last part of each path."""
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 
 
 def open_study(
     outputs: Path, name: str, *, space: str, base: str, settings: Mapping[str, str] | None = None, seed: int
 ) -> Any:
-    """Open or create the study of this name. Raise `KronaError` if it searched another space or setting.
+    """Open or create a study of Optuna.
 
-    ``settings``: all that ``base`` stands for, by dotted key, so that the error can name what differs.
+    Args:
+        space: the search space as text.
+        base: the fixed settings as text, with a hash.
+        settings: the fixed settings by dotted key, so that an error can name those that differ.
+
+    Raises:
+        KronaError: the study has another space or base, or can't be opened.
     """
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     path = study_path(outputs, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KronaError(
-            f"{path.parent} can't be written to: {error.strerror}; KRONA_OUTPUTS=FOLDER is another place"
+            f"{path.parent} can't be written to: {error.strerror}. KRONA_OUTPUTS=FOLDER chooses another folder."
         ) from error
     try:
         if path.with_suffix(".db").exists() and not path.exists():
             _copy_to_journal(path)
         study = optuna.create_study(
             study_name=name,
-            storage=storage_of(path),
+            storage=open_storage(path),
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=1),
             direction="maximize",
             load_if_exists=True,
         )
-    except Exception as error:  # a disk, SQLAlchemy and Optuna each have their own
-        there = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
+    except Exception as error:  # a disk, SQLAlchemy and Optuna each raise their own
+        file = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
         raise KronaError(
-            f"the study {there} can't be opened ({str(error).splitlines()[0]}): move it away, and the same command "
-            "begins a new one; or --study=ANOTHER_NAME"
+            f"the study {file} can't be opened ({str(error).splitlines()[0]}). Move the file away to start again, or "
+            "use --study=ANOTHER_NAME."
         ) from error
-    # a resumed search must not draw again what the process before it drew
+    # a resumed search must not draw the same values as the process before it
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
     study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
     for key, value, what in (("space", space, "search space"), ("base", base, "setting")):
@@ -73,45 +80,50 @@ def open_study(
             own = study.user_attrs.get("settings", {}) if key == "base" else {}
             raise KronaError(
                 f"the study {name} has another {what} ({path}): {_differences(own, settings or {}, known, value)}. "
-                "--study=ANOTHER_NAME begins a new one"
+                "Use --study=ANOTHER_NAME for a new study."
             )
     if settings is not None and "settings" not in study.user_attrs:
         study.set_user_attr("settings", dict(settings))
     return study
 
 
-def _differences(own: Mapping[str, str], typed: Mapping[str, str], known: str, value: str) -> str:
-    """Return how a study and a command differ: by key if the keys are known, as a whole otherwise."""
-    keys = [key for key in {**own, **typed} if own.get(key) != typed.get(key)]
+def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
+    """Describe how a study and a command differ: by key if the keys are known, as a whole otherwise."""
+    keys = [key for key in {**own, **given} if own.get(key) != given.get(key)]
     if not own or not keys:
         return f"its own is {known}; this command's {value}"
-    said = [f"{key} is {own.get(key, 'not set')}, this command's {typed.get(key, 'not set')}" for key in keys[:5]]
-    return "; ".join(said) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
+    lines = [f"{key} is {own.get(key, 'not set')}, this command's {given.get(key, 'not set')}" for key in keys[:5]]
+    return "; ".join(lines) + (f" … and {len(keys) - 5} more" if len(keys) > 5 else "")
 
 
 def _copy_to_journal(path: Path) -> None:
-    """Copy ``NAME.db`` to the journal once: of several workers the first does, and the others wait."""
-    part = path.with_suffix(".part")
-    with _locked(path):
+    """Copy ``NAME.db`` to the journal once: of several workers the first copies, and the others wait."""
+    part, lock = path.with_suffix(".part"), RepairingLock(path)
+    lock.acquire()
+    try:
         if not path.exists():
             part.unlink(missing_ok=True)
-            optuna_or_error().copy_study(
-                from_study_name=path.stem, from_storage=storage_of(path.with_suffix(".db")), to_storage=storage_of(part)
+            import_optuna().copy_study(
+                from_study_name=path.stem,
+                from_storage=open_storage(path.with_suffix(".db")),
+                to_storage=open_storage(part),
             )
             part.replace(path)
+    finally:
+        lock.release()
 
 
-def counted(study: Any) -> list[Any]:
-    """Return the trials that count towards --trials: all but those that were put back, came too late or have no worker.
+def counted_trials(study: Any) -> list[Any]:
+    """Return the trials that count towards --trials: those with a worker that were not discarded.
 
     A process that was killed while it asked for a trial leaves one without a worker.
     """
     return [t for t in study.trials if "worker" in t.user_attrs and not t.user_attrs.get("void")]
 
 
-def void(study: Any, number: int) -> bool:
+def discard_trial(study: Any, number: int) -> bool:
     """Remove a trial from the count. Return false if another worker did."""
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     storage, trial_id = study._storage, study.trials[number]._trial_id
     try:
         storage.set_trial_user_attr(trial_id, "void", True)
@@ -121,27 +133,21 @@ def void(study: Any, number: int) -> bool:
     return True
 
 
-def put_back_dead(study: Any, outputs: Path) -> int:
-    """Try the trials of dead processes again, so that their runs resume. Return how many there are."""
-    dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _dead(trial, outputs)]
-    back = [trial for trial in dead if void(study, trial.number)]
-    for trial in back:
+def repeat_dead_trials(study: Any, outputs: Path) -> int:
+    """Queue the trials of dead processes again, so that their runs resume. Return their number."""
+    dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _is_dead(trial, outputs)]
+    discarded = [trial for trial in dead if discard_trial(study, trial.number)]
+    for trial in discarded:
         if trial.params:
             study.enqueue_trial(trial.params)
-    return len(back)
+    return len(discarded)
 
 
-def me() -> dict[str, Any]:
-    """Return this process, as a trial's attribute ``worker`` names it."""
-    return holder.me()
-
-
-def _dead(trial: Any, outputs: Path) -> bool:
-    """Return whether no process works on a trial any more."""
+def _is_dead(trial: Any, outputs: Path) -> bool:
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     age = (datetime.now() - trial.datetime_start).total_seconds() if trial.datetime_start else 0.0
-    if holder.here(worker):
-        return worker["pid"] == os.getpid() or not holder.alive(int(worker["pid"]))
+    if holder.is_local(worker):
+        return worker["pid"] == os.getpid() or not holder.is_alive(int(worker["pid"]))
     if age < holder.LAPSE_S:
         return False
     run_id = trial.user_attrs.get("run_id")
@@ -149,19 +155,19 @@ def _dead(trial: Any, outputs: Path) -> bool:
 
 
 def remove_unused(study: Any, outputs: Path, name: str) -> None:
-    """Remove a study's file if none of its trials has begun a run: the command was refused."""
+    """Remove a study's file if none of its trials has started a run, because the command was refused."""
     for trial in study.trials:
         run_id = trial.user_attrs.get("run_id")
         if trial.state.name != "FAIL" or (run_id is not None and (outputs / run_id).is_dir()):
             return
     path = study_path(outputs, name)
     remove_below(outputs, path)
-    with suppress(OSError):  # other studies are in it
+    with suppress(OSError):  # it contains other studies
         path.parent.rmdir()
 
 
-class MendingLock:
-    """Optuna's lock file. Taking it removes a last line that a kill or a full disk cut short.
+class RepairingLock:
+    """Optuna's lock file, which on acquisition removes a last line that a kill or a full disk truncated.
 
     Optuna alone would append to such a line, and could not read anything after it.
     """
@@ -174,37 +180,25 @@ class MendingLock:
     def acquire(self) -> bool:
         self._lock.acquire()
         if self.path.is_file():
-            with self.path.open("rb+") as file:
-                if file.seek(0, os.SEEK_END):
-                    file.seek(-1, os.SEEK_END)
-                    if file.read(1) != b"\n":
-                        file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
+            content = self.path.read_bytes()
+            if content and not content.endswith(b"\n"):
+                os.truncate(self.path, content.rfind(b"\n") + 1)
         return True
 
     def release(self) -> None:
         self._lock.release()
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    lock = MendingLock(path)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def storage_of(path: Path) -> Any:
+def open_storage(path: Path) -> Any:
     """Return a study's file as Optuna's storage: a journal, which machines can share, or a NAME.db of SQLite."""
-    optuna = optuna_or_error()
+    optuna = import_optuna()
     if path.suffix == ".db":
         return optuna.storages.RDBStorage(f"sqlite:///{path}")
-    lock: Any = MendingLock(path)
+    lock: Any = RepairingLock(path)
     return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path), lock_obj=lock))
 
 
-def optuna_or_error() -> Any:
+def import_optuna() -> Any:
     """Return Optuna with its log at warnings. Raise `KronaError` with the command that installs it."""
     try:
         import optuna
