@@ -187,5 +187,7 @@ def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], 
     if study is None:
         more = f"python train.py -m sweeps={SWEEP} {command}"
     else:
-        more = f"krona tune {command}{f' --study {study}' if study != default_study_name(config) else ''} --trials {most}"
+        more = (
+            f"krona tune {command}{f' --study {study}' if study != default_study_name(config) else ''} --trials {most}"
+        )
     raise KronaError(f"recipe=tuned: {numbers}; a fair comparison needs equal numbers. Run the missing trials: {more}")
