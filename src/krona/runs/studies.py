@@ -97,7 +97,7 @@ def read_study(path: Path) -> Study:
         first = str(error).strip().split("\n")[0]
         raise KronaError(f"{path} is not a readable study: {first or type(error).__name__}") from error
     trials = counted_trials(study)
-    distributions = max((trial.distributions for trial in trials), key=len, default={})
+    distributions: dict[str, Any] = max((trial.distributions for trial in trials), key=len, default={})
     axes = [_read_axis(key, distribution) for key, distribution in distributions.items()]
     base = str(study.user_attrs.get("base", ""))
     return Study(path.stem, [_read_trial(trial) for trial in trials], axes, _importances(study), base)
