@@ -11,9 +11,11 @@ from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
+import typer
 import yaml
 
 from krona.cli import parameter_table as tables
+from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Method, Placement
 from krona.paper import METHOD_LABELS, read_paper_table
@@ -99,6 +101,17 @@ def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> No
         shown = dict(re.findall(r"`(\w+)=([^`]*)`", lines.get(path.stem, "")))
         assert of_branch <= shown.keys(), path.stem
         assert {key: json.dumps(method[key]).strip('"') for key in of_branch}.items() <= shown.items(), path.stem
+
+
+def test_the_page_of_commands_has_every_command_and_option() -> None:
+    """`make docs` builds the page; it is not stored."""
+    *_, sections = runpy.run_path(str(DOCS / "site" / "commands.py"))["commands_page"]().partition("\n## ")
+    found = {section.splitlines()[0]: section for section in sections.split("\n## ")}
+    group = typer.main.get_command(app)
+    assert found.keys() == group.commands.keys()  # type: ignore[attr-defined]
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        for parameter in command.params:
+            assert parameter.opts[0] in found[name] or f"`{parameter.name.upper()}`" in found[name]
 
 
 def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:

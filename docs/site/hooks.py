@@ -1,7 +1,8 @@
-"""Extend the documentation site: methods in the navigation, search without a server, narrow screens."""
+"""Extend the documentation site: methods and commands in the navigation, search without a server, narrow screens."""
 
 from pathlib import Path
 
+from commands import commands_page
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -11,10 +12,11 @@ REMOTE = "https://unpkg.com/iframe-worker/shim"  # what the theme's search loads
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the page of each method to the navigation."""
+    """Add the page of each method and the page of the commands to the navigation."""
     (reference,) = (group["Reference"] for group in config.nav or [] if "Reference" in group)
     (section,) = (entry["Methods"] for entry in reference if "Methods" in entry)
     section += sorted(f"methods/{page.name}" for page in HERE.parent.glob("methods/*.md") if page.stem != "index")
+    reference.insert(1, {"Commands": "commands.md"})
     config.extra_css.append("assets/narrow.css")
     return config
 
@@ -23,6 +25,7 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for name in ("iframe-worker.js", "narrow.css"):
         content = (HERE / name).read_text(encoding="utf-8")
         files.append(File.generated(config, f"assets/{name}", content=content))
+    files.append(File.generated(config, "commands.md", content=commands_page()))
     return files
 
 
