@@ -4,6 +4,7 @@ import inspect
 import json
 import pydoc
 import re
+import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ SECTIONS = {
     "method": (Method, Placement),
 }
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
-NOT_TYPED = ("arguments", "branch", "branch_config", "config", "trackers")  # krona fills these from other keys
+NOT_TYPED = ("arguments", "branch", "branch_config", "config")  # krona fills these from other keys
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 LARGEST = 2**31 - 1  # a limit that no reader needs to know
 
@@ -44,6 +45,7 @@ def pages() -> dict[str, str]:
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
     """
     parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
+    parts |= runpy.run_path(str(DOCS / "site" / "evidence.py"))["TABLES"]
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
@@ -76,7 +78,7 @@ def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> 
         for name, field in TypeAdapter(model).json_schema()["properties"].items():
             known.add(name)
             of_branch = section == "method" and name == "placement" and model is Method
-            if name in NOT_TYPED or name in SECTIONS or name in ("task", "callbacks") or of_branch:
+            if name in NOT_TYPED or name in SECTIONS or name in ("task", "callbacks", "logger") or of_branch:
                 continue
             key = "_target_" if name == "target" else name
             default = _value(values.get(key, field.get("default")))

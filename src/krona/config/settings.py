@@ -106,7 +106,7 @@ class Data:
     train_rows: Positive | None = None
     """Train on a subset of so many rows, balanced by class."""
     subset_seed: Seed | None = None
-    """Seed of the subset; null: the run's seed."""
+    """Seed of the subset; null: data.seed."""
     skip_bad_rows: bool = False
     """Leave out malformed rows instead of stopping."""
     quoting: Literal["csv"] | None = None

@@ -1,0 +1,125 @@
+"""Generate the tables of docs/claims.md: tests of the paper's numbers, and the measurements in docs/results/."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from krona.metrics.power import Assumed
+from krona.metrics.statistics import holm
+from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
+from krona.report.power import printed
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+PAIRS = {  # of rows, by table of the paper
+    "1": (
+        ("krona", "lora"), ("krona_b", "pa"), ("krona", "full"), ("krona_b", "full"), ("krona_b_res", "full"),
+        ("lora", "full"), ("krona_b_res", "krona_b"), ("krona", "bitfit"),
+    ),
+    "4": (("kaiming_uniform", "normal"),),
+    "5": (("parallel", "sequential"), ("ps", "parallel"), ("ps", "ps_silu"), ("ps_ffn", "ps")),
+    "6": (("silu", "gelu"),),
+    "9": (("2x384", "3x256"),),
+}  # fmt: skip
+BACKBONES = {"T5-base": "training", "BERT-base": "training-bert_base", "MiniLM": "training-minilm_l6",
+             "SmolLM2": "training-smollm2_135m"}  # fmt: skip
+LEVEL = 0.05
+SHOWN = ("full", "krona", "krona_b", "krona_b_res", "pa", "adapter", "compacter", "bitfit")
+
+
+def differences() -> list[str]:
+    """Return the tasks on which printed scores differ beyond chance: exact McNemar, Holm over the tasks of a pair."""
+    lines = ["| table | rows | first is better on | p below 0.05 after Holm |", "|:--|---|--:|---|"]
+    for number, pairs in PAIRS.items():
+        for first, second in pairs:
+            found = printed(number, list(TASKS), rows=(first, second), assumed=Assumed())
+            corrected = holm([pair.realistic for pair in found])
+            better = sum(pair.better == first and pair.difference > 0 for pair in found)
+            ways: dict[str, list[str]] = defaultdict(list)
+            for pair, p in zip(found, corrected, strict=True):
+                if p < LEVEL:
+                    shown = f"{p:.3f}" if p >= 0.001 else "< 0.001"
+                    ways[pair.better].append(f"{TASK_LABELS[pair.task]} ({shown})")
+            told = "; ".join(f"{_label(row)}: {', '.join(tasks)}" for row, tasks in ways.items())
+            names = f"{_label(first)}, {_label(second)}"
+            lines.append(f"| {number} | {names} | {better} of {len(found)} | {told or 'none'} |")
+    return lines
+
+
+def _label(row: str) -> str:
+    return METHOD_LABELS.get(row, row.replace("_", " "))
+
+
+def scores() -> list[str]:
+    """Return MiniLM's scores with three seeds at the rate that dev chose: mean ± standard deviation."""
+    runs = json.loads((RESULTS / "real-scores.json").read_text(encoding="utf-8"))["scores"]
+    seeds: dict[tuple[str, str, float], list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        if "MiniLM" in run["backbone"]:
+            seeds[run["method"], run["task"], run["lr"]].append(run)
+    lines = ["| method | rate | SST-2 dev | SST-2 test | CoLA test | RTE test |", "|---|--:|--:|--:|--:|--:|"]
+    found: dict[str, dict[str, list[dict[str, Any]]]] = defaultdict(dict)
+    for (method, task, _), group in seeds.items():
+        if len({run["seed"] for run in group}) == 3:
+            found[method][task] = [run for run in group if run["train_rows"] != 24_000]
+    for method in sorted(found, key=lambda name: -mean(run["test"] for run in found[name]["sst2"])):
+        by_task = found[method]
+        columns = (("sst2", "dev"), ("sst2", "test"), ("cola", "test"), ("rte", "test"))
+        cells = [_spread([run[split] for run in by_task[task]]) for task, split in columns]
+        lines.append(f"| `{method}` | {by_task['sst2'][0]['lr']:g} | {' | '.join(cells)} |")
+    return lines
+
+
+def _spread(values: list[float]) -> str:
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
+
+
+def training() -> list[str]:
+    """Return the time of a training step over LoRA's: the paper's, and this project's on four backbones."""
+    paper = {name: row["training_time"] for name, row in read_paper_table("2").rows.items()}
+    measured = {name: {row["name"]: row["ratio_to_lora"] for row in _rows(file)} for name, file in BACKBONES.items()}
+    lines = [f"| | paper, T5-base | {' | '.join(measured)} |", f"|---|{'--:|' * (len(measured) + 1)}"]
+    for method in SHOWN:
+        cells = [f"{rows[method]:.3f}" if method in rows else "–" for rows in measured.values()]
+        lines.append(f"| {_label(method)} | {paper[method] / paper['lora']:.2f} | {' | '.join(cells)} |")
+    return lines
+
+
+def latency() -> list[str]:
+    """Return latencies over the backbone's, batch 1 × 10: the paper's on a V100, and plain modules on a CPU."""
+    paper = read_paper_table("2").rows
+    ours = {row["name"]: row for row in _rows("latency") if row["batch_size"] == 1}
+    methods = ("lora", "krona", "bitfit", "pa", "krona_b", "krona_b_res", "adapter", "compacter")
+    lines = ["| | paper, V100 | CPU | form |", "|---|--:|--:|---|"]
+    for method in methods:
+        row = ours.get(f"{method}/plain", ours[method])
+        ratios = f"{paper[method]['latency'] / 100:.2f} | {row['ratio_to_backbone']:.3f}"
+        lines.append(f"| {_label(method)} | {ratios} | {row['form']} |")
+    return lines
+
+
+def memory() -> list[str]:
+    """Return the peak memory of a training step in MiB, batch 8 × 64."""
+    rows = [row for row in (*_rows("memory"), *_rows("memory-backbones")) if row["name"] in ("full", "lora", "krona")]
+    rows = [row for row in rows if (row["batch_size"], row["length"], row["adapters"]) == (8, 64, 1)]
+    sizes = {(row["backbone"], row["name"]): row["peak_memory"] / 2**20 for row in rows}
+    lines = ["| | full | LoRA | KronA |", "|---|--:|--:|--:|"]
+    for backbone in ("t5_base", "bert_base", "minilm_l6", "smollm2_135m"):
+        cells = [f"{sizes[backbone, method]:,.0f}" for method in ("full", "lora", "krona")]
+        lines.append(f"| `{backbone}` | {' | '.join(cells)} |")
+    return lines
+
+
+def _rows(name: str) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+    return rows
+
+
+TABLES = {
+    "differences": differences,
+    "scores": scores,
+    "training": training,
+    "latency": latency,
+    "memory": memory,
+}
