@@ -23,7 +23,7 @@ class ProcessLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> list[JobReturn]:
-        from krona.sweeps.launchers.dispatch import launch
+        from krona.sweeps.launchers.launch import launch
         from krona.sweeps.launchers.sweep_job import SweepJob
         from krona.sweeps.ledger import note_job
 

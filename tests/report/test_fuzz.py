@@ -65,11 +65,11 @@ def look(outputs: Path, *, format: str) -> str:
     text = build_report(outputs, format=format)
     with suppress(KronaError):
         text += build_report(outputs, table="1")
-    status.show(status.chosen(None, [], outputs), console, outputs=outputs)
+    status.show(status.find_runs(None, [], outputs), console, outputs=outputs)
     with suppress(KronaError):
         text += diff_text.render(compare(outputs, GOOD.run_id, BAD.run_id), width=None, examples=2)
     with suppress(KronaError):
-        status.chosen(None, ["task=rte"], outputs)
+        status.find_runs(None, ["task=rte"], outputs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert GOOD.run_id in set(read_results(outputs)["run_id"])
@@ -139,7 +139,7 @@ def test_no_name_note_or_error_can_command_a_terminal_or_a_spreadsheet(format: s
     shown = build_report(tmp_path, format=format)
     assert not set(shown) & set("\x1b\x07\r")
     console = Console(file=io.StringIO(), width=200)
-    status.show(status.chosen(None, [], tmp_path), console, outputs=tmp_path)
+    status.show(status.find_runs(None, [], tmp_path), console, outputs=tmp_path)
     said = console.file.getvalue()  # type: ignore[attr-defined]
     assert "owned" in said
     assert not set(said) & set("\x1b\x07\r")

@@ -11,7 +11,7 @@ from krona.jobs.job import identify
 from krona.report.build import collect
 from krona.report.sections import typed_words
 from krona.runs.result import write_result
-from krona.sweeps.plan import of_table
+from krona.sweeps.plan import table_overrides
 from report.generate import make_result
 
 
@@ -31,18 +31,18 @@ def ids_of(overrides, composer):
 )
 def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, typed) -> None:
     with hydra_session():
-        composer, jobs = Composer(), expand(of_table(number, typed))
+        composer, jobs = Composer(), expand(table_overrides(number, typed))
         config = composer.job(jobs[0]).config
         result = make_result(config["method"]["name"], config["task"]["name"])
         result.config = {**config, "sweep": f"table{number}"}
         write_result(tmp_path / result.run_id, result)
-        wanted = ids_of(of_table(number, typed), composer)
+        wanted = ids_of(table_overrides(number, typed), composer)
         table = collect(tmp_path, table=str(number)).tables[0]
         cells = [cell for row in table.rows for cell in row.cells.values() if cell.command]
         commands = [shlex.split(cell.command) for cell in cells if cell.missing == "no run"]
         assert all(words[:3] == ["krona", "table", str(number)] for words in commands)
         wanted_words = [words[3:] for words in commands if _within(words, jobs)]
-        made = [run_id for words in wanted_words for run_id in ids_of(of_table(number, words), composer)]
+        made = [run_id for words in wanted_words for run_id in ids_of(table_overrides(number, words), composer)]
     assert len(wanted) > 1
     assert sorted(made) == sorted(wanted[1:])
 

@@ -77,7 +77,7 @@ def begin(outputs: Path, *typed: str) -> ledger.Ledger:
             ["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"],
             "hydra.launcher.n_jobs='x' must be",
         ),
-        (["seed=0,1", "hydra/launcher=submitit_slurm"], "this machine has no sbatch"),
+        (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm: sbatch"),
     ],
 )
 def test_a_sweep_that_is_refused_leaves_nothing(

@@ -180,7 +180,7 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("partition=wrok", "hydra.launcher.partition=wrok: this cluster has no such partition; did you mean 'work'?"),
+        ("partition=wrok", "hydra.launcher.partition=wrok: not a partition of this cluster; did you mean 'work'?"),
         ("gpus_per_node=8", "SLURM takes no job: "),
         ("mem_gb=100000", "SLURM takes no job: "),
     ],

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.sweeps.estimate import Estimate, Times, expected_runs
+from krona.sweeps.estimate import Estimate, RunTimes, expected_runs
 from krona.sweeps.plan import Planned, plan
 from report.generate import make_result, write_all
 
@@ -35,7 +35,7 @@ def test_the_finest_group_that_has_a_finished_run_gives_its_median() -> None:
     results = finished("lora", "rte", [10.0, 20.0, 90.0], "b") + finished("pa", "rte", [60.0], "b")
     results += finished("lora", "cola", [5.0], "b") + finished("lora", "rte", [7000.0], "other")
     failed = make_result("lora", "rte", 9, status="failed")
-    times = Times([*results, failed])
+    times = RunTimes([*results, failed])
     assert times.estimate(config("lora", "rte")) == Estimate(20.0, 3, ("method", "task", "backbone"))
     assert times.estimate(config("full", "rte")) == Estimate(40.0, 4, ("task", "backbone"))
     assert times.estimate(config("full", "qnli")) == Estimate(20.0, 5, ("backbone",))
@@ -66,12 +66,12 @@ def test_a_plan_says_what_each_time_is_based_on(tmp_path: Path, monkeypatch: pyt
 def test_a_done_run_is_not_counted_again(tmp_path: Path) -> None:
     (run,) = plan(["profile=demo", "method=lora"], outputs=tmp_path)
     done = Planned(run.overrides, run.run_id, "done", config=run.config)
-    assert [one.method for one in expected_runs([run, done], Times([]))] == ["lora"]
+    assert [one.method for one in expected_runs([run, done], RunTimes([]))] == ["lora"]
 
 
 def test_a_run_that_cannot_be_composed_is_an_error() -> None:
     with pytest.raises(KronaError, match="batch_size=0: too small"):
-        expected_runs([Planned(("batch_size=0",), "x", "wrong", error="too small")], Times([]))
+        expected_runs([Planned(("batch_size=0",), "x", "wrong", error="too small")], RunTimes([]))
 
 
 @pytest.mark.parametrize("options", [["--plan"], ["--json"], ["--dry-run", "--json"]])

@@ -20,7 +20,7 @@ from krona.paths import CONF, PROJECT
 from krona.runs.result import Result, outcomes, write_result
 from krona.runs.sweep import load_command, save_command
 from krona.sweeps import plan
-from krona.sweeps.status import counts_line, seconds_left, selected
+from krona.sweeps.status import counts_line, filter_runs, seconds_left
 
 RUNS = {
     "table1": 72,
@@ -142,10 +142,10 @@ def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
 
 
 def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> None:
-    assert plan.of_table(9, ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
+    assert plan.table_overrides(9, ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
     typed = ["profile=demo", "task=sample_rte"]
-    assert plan.of_table(9, typed) == ["sweeps=table9", *typed]
-    assert plan.of_table(1, []) == ["sweeps=table1"]
+    assert plan.table_overrides(9, typed) == ["sweeps=table9", *typed]
+    assert plan.table_overrides(1, []) == ["sweeps=table1"]
 
 
 def finished(run_id: str, *, lr: float = 1e-3, seed: int = 0, dev: float = 50.0, config: object = None) -> Result:
@@ -185,7 +185,7 @@ def test_the_plan_tells_how_far_each_run_is(tmp_path: Path) -> None:
     assert runs[1].error == "it broke"
     assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
     assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running one, all of the waiting one
-    assert [run.run_id for run in selected(runs, ["state=failed"])] == [second]
+    assert [run.run_id for run in filter_runs(runs, ["state=failed"])] == [second]
     (tmp_path / third / "claim.json").write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process is gone
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
 

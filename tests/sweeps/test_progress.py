@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from krona.jobs.job import Job
-from krona.sweeps.progress import Progress
+from krona.sweeps.progress import SweepProgress
 from report.generate import make_result
 
 
@@ -14,7 +14,7 @@ def ended(state: str = "done", seconds: float = 30.0) -> Job:
 
 
 def test_each_job_is_counted_as_it_starts_and_ends() -> None:
-    progress = Progress(3)
+    progress = SweepProgress(3)
     assert progress.start_line("seed=0") == "1/3  seed=0 starts"
     assert progress.end_line(ended("skipped")).startswith("1/3  done already  krona-")
     assert progress.seconds_left is None
@@ -23,7 +23,7 @@ def test_each_job_is_counted_as_it_starts_and_ends() -> None:
 
 
 def test_the_time_left_is_that_of_the_jobs_that_ran_over_those_at_a_time() -> None:
-    progress = Progress(12, at_a_time=2)
+    progress = SweepProgress(12, at_a_time=2)
     for seconds in (20.0, 40.0):
         progress.end_line(ended(seconds=seconds))
     assert progress.seconds_left == 30.0 * 5

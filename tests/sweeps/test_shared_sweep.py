@@ -99,7 +99,7 @@ def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path
         f"{run_id} is gone (a shared folder that is no longer mounted?): the run stops here and writes nothing" in out
     )
     (line,) = err.splitlines()
-    assert line.startswith(f"error: {outputs / 'sweeps'} is gone since the sweep began")
+    assert line.startswith(f"error: {outputs / 'sweeps'} has disappeared since the sweep began")
     assert [path.name for path in outputs.iterdir()] == ["sweeps"]  # Hydra makes it again; empty
     assert not list((outputs / "sweeps").iterdir())
     left = tmp_path / "unmounted" / "outputs" / run_id

@@ -29,7 +29,7 @@ def outputs(tmp_path: Path) -> Path:
 def said(outputs: Path, *where: str, width: int | None = None) -> str:
     out = io.StringIO()
     console = Console(file=out, width=width, force_terminal=width is not None, color_system=None)
-    status.show(status.selected(status.all_runs(outputs), where), console, outputs=outputs)
+    status.show(status.filter_runs(status.all_runs(outputs), where), console, outputs=outputs)
     return out.getvalue()
 
 
@@ -77,15 +77,15 @@ def test_a_result_that_cant_be_read_is_a_row_and_one_line(outputs: Path) -> None
 )
 def test_a_filter_that_fits_nothing_is_named_with_the_nearest(outputs: Path, where: str, words: str) -> None:
     with pytest.raises(KronaError) as caught:
-        status.selected(status.all_runs(outputs), [where])
+        status.filter_runs(status.all_runs(outputs), [where])
     assert str(caught.value).startswith(words)
 
 
 def test_filters_take_several_values_and_hold_for_runs_that_have_not_begun(outputs: Path) -> None:
     runs = [*status.all_runs(outputs), Planned(("method=lora", "task=mrpc"), "lora-mrpc", "waiting")]
-    assert len(status.selected(runs, ["method=lora,pa"])) == 3
-    assert [run.run_id for run in status.selected(runs, ["task=mrpc"])] == ["lora-mrpc"]
-    assert len(status.selected(runs, ["run=krona-"])) == 2
+    assert len(status.filter_runs(runs, ["method=lora,pa"])) == 3
+    assert [run.run_id for run in status.filter_runs(runs, ["task=mrpc"])] == ["lora-mrpc"]
+    assert len(status.filter_runs(runs, ["run=krona-"])) == 2
 
 
 @pytest.mark.parametrize("width", [20, 80, 160])
@@ -95,7 +95,7 @@ def test_the_counts_stay_on_the_screen_that_is_watched(outputs: Path, width: int
         *(Planned((), f"krona-rte-t5_base-32x24-s{i}-0123456789", "waiting") for i in range(40)),
     ]
     console = Console(file=io.StringIO(), width=width, height=24, force_terminal=True, color_system=None)
-    lines = console.render_lines(status.screen(runs, console), pad=False)
+    lines = console.render_lines(status.fit_screen(runs, console), pad=False)
     assert len(lines) < console.height
     text = " ".join("".join(segment.text for segment in line) for line in lines)
     assert "44 runs: 2 done, 1 interrupted, 40 waiting, 1 failed" in " ".join(text.split())
@@ -134,7 +134,7 @@ def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatc
         "2 runs: 1 interrupted, 1 waiting",
         "2 runs: 1 running, 1 interrupted",
         "2 runs: 1 interrupted, 1 waiting",
-        "nobody has run any of these for 60 s: the sweep's own command runs what is left",
+        "No process has run any of these for 60 s. Resume them with the command of the sweep.",
     ]
     assert len(looks) == 9  # the third showed life, and six of ten seconds each none
 

@@ -96,10 +96,10 @@ def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pyte
     [
         ("factors=typo", "factors=typo: no such factors; "),
         ("recipe=typo", "recipe=typo: there is no conf/recipe/typo.yaml; "),
-        ("recipe=tuned", "recipe=tuned takes what a search found, and krona tune is the search"),
-        ("recipe=tuned/mine", "recipe=tuned takes what a search found, and krona tune is the search"),
+        ("recipe=tuned", "recipe=tuned uses the result of a search"),
+        ("recipe=tuned/mine", "recipe=tuned uses the result of a search"),
         ("method.scalling=2", "method.scalling"),
-        ("seed=0,1", "2 runs, and a study tunes one"),
+        ("seed=0,1", "these are 2 runs"),
     ],
 )
 def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:

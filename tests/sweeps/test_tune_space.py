@@ -39,7 +39,7 @@ def test_the_space_of_all_four_has_a_bias_where_the_method_has_one() -> None:
         ("axes: {optimizer.lr: {low: 0, high: 1, log: true}}", "expected low < high, above 0 with log"),
         ("axes: {optimizer.lr: {choices: []}}", "expected a list of numbers or names"),
         ("axes: {optimizer.lr: {lo: 1}}", "expected low and high, or choices"),
-        ("axes: {method.alpha: {low: 0, high: 1}}", "no axis of"),
+        ("axes: {method.alpha: {low: 0, high: 1}}", "No axis of"),
         ("axes: [", "can't be read"),
     ],
 )

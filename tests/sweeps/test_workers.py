@@ -126,7 +126,7 @@ def test_attempts(
 
     monkeypatch.setattr(workers, "_train", train)
     monkeypatch.setattr(workers, "plan", lambda overrides, outputs: [Planned((), "a", "waiting")])
-    monkeypatch.setattr(status, "again", lambda runs, outputs: [Planned((), "a", after[len(typed) - 1])])
+    monkeypatch.setattr(status, "refresh", lambda runs, outputs: [Planned((), "a", after[len(typed) - 1])])
     assert run_sweep(["seed=0"], workers=2, outputs=tmp_path, console=Console(file=io.StringIO())) == code
     assert typed == [["seed=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=1"]] * attempts
 

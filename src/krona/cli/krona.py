@@ -77,10 +77,10 @@ def status(
 
     if name is not None and sweep is not None and name != sweep:
         raise KronaError(f"{name} and --sweep {sweep}: one sweep at a time")
-    runs = runs_status.chosen(name or sweep, where or [], paths.OUTPUTS)
+    runs = runs_status.find_runs(name or sweep, where or [], paths.OUTPUTS)
     console = Console()
     if follow:
-        runs_status.watch(runs, lambda current: runs_status.again(current, paths.OUTPUTS), console)
+        runs_status.watch(runs, lambda current: runs_status.refresh(current, paths.OUTPUTS), console)
     else:
         runs_status.show(runs, console, outputs=paths.OUTPUTS)
 
@@ -101,7 +101,7 @@ def table(
     from krona.sweeps import status as runs_status
     from krona.sweeps.workers import run_sweep
 
-    wanted = sweeps.of_table(number, overrides or [])
+    wanted = sweeps.table_overrides(number, overrides or [])
     if (plan and not dry_run) or (as_json and not plan):
         raise KronaError("--plan needs --dry-run, and --json needs --plan.")
     if dry_run:

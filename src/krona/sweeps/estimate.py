@@ -22,16 +22,20 @@ GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  
 
 @dataclass(frozen=True)
 class Estimate:
-    """The median of ``runs`` finished runs that have the keys ``same`` in common with the expected one."""
+    """The median time of ``runs`` finished runs that share the config groups ``same`` with the expected run."""
 
     seconds: float
     runs: int
     same: tuple[str, ...]
 
+    def describe(self) -> str:
+        same = f"{', '.join(self.same[:-1])} and {self.same[-1]}" if len(self.same) > 1 else self.same[0]
+        return f"the median of {amount(self.runs, 'finished run')} with the same {same}"
+
 
 @dataclass(frozen=True, kw_only=True)
-class Expected:
-    """A run that is not done. ``seconds``: None if no finished run has its backbone."""
+class ExpectedRun:
+    """An unfinished run. ``seconds`` is None if no finished run has its backbone."""
 
     overrides: tuple[str, ...]
     method: str
@@ -41,66 +45,54 @@ class Expected:
     basis: str
 
 
-class Times:
+class RunTimes:
     """The times of finished runs, by group."""
 
     def __init__(self, results: Iterable[Result]) -> None:
         self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
         for result in results:
             if result.status == "done" and "total" in result.times:
-                kind = run_kind(result.config)
+                names = group_names(result.config)
                 for same in GROUPS:
-                    self._seconds[_key(kind, same)].append(float(result.times["total"]))
+                    self._seconds[_key(names, same)].append(float(result.times["total"]))
 
     def estimate(self, config: Mapping[str, Any]) -> Estimate | None:
-        """The expected time of a run; None if no finished run has its backbone."""
-        kind = run_kind(config)
+        """Return the expected time of a run; None if no finished run has its backbone."""
+        names = group_names(config)
         for same in GROUPS:
-            if seconds := self._seconds.get(_key(kind, same)):
+            if seconds := self._seconds.get(_key(names, same)):
                 return Estimate(median(seconds), len(seconds), same)
         return None
 
 
-def run_kind(config: Mapping[str, Any]) -> dict[str, str]:
-    """The names of a config's method, task and backbone."""
+def group_names(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of a config's method, task and backbone."""
     return {group: str((config.get(group) or {}).get("name", "")) for group in GROUPS[0]}
 
 
-def _key(kind: Mapping[str, str], same: Sequence[str]) -> tuple[str, ...]:
-    return (*same, *(kind[group] for group in same))
+def _key(names: Mapping[str, str], same: Sequence[str]) -> tuple[str, ...]:
+    return (*same, *(names[group] for group in same))
 
 
-def expected_runs(runs: Sequence[Planned], times: Times) -> list[Expected]:
-    """The runs that are not done, with their expected times. Raises KronaError for a run that could not be composed."""
+def expected_runs(runs: Sequence[Planned], times: RunTimes) -> list[ExpectedRun]:
+    """Return the unfinished runs with their expected times. Raise `KronaError` for a run that cannot be composed."""
     found = []
     for run in runs:
         if run.state == "done":
             continue
         if run.config is None:
             raise KronaError(f"{' '.join(run.overrides)}: {run.error}")
-        known = times.estimate(run.config)
-        kind = run_kind(run.config)
-        found.append(
-            Expected(
-                overrides=run.overrides,
-                **kind,
-                seconds=None if known is None else known.seconds,
-                basis=f"no finished run has the backbone {kind['backbone']}" if known is None else _basis(known),
-            )
-        )
+        estimate, names = times.estimate(run.config), group_names(run.config)
+        seconds, basis = None, f"no finished run has the backbone {names['backbone']}"
+        if estimate is not None:
+            seconds, basis = estimate.seconds, estimate.describe()
+        found.append(ExpectedRun(overrides=run.overrides, **names, seconds=seconds, basis=basis))
     return found
 
 
-def _basis(known: Estimate) -> str:
-    *first, last = known.same
-    same = f"{', '.join(first)} and {last}" if first else last
-    return f"the median of {amount(known.runs, 'finished run')} with the same {same}"
-
-
 def show_plan(planned: Sequence[Planned], *, outputs: Path, as_json: bool) -> None:
-    """Print the expected time of each task and of all unfinished runs; ``as_json``: every run with its time."""
-    times = Times(result for result in summaries(outputs) if isinstance(result, Result))
-    runs = expected_runs(planned, times)
+    """Print the expected time of each task and of all unfinished runs; ``as_json``: of every run."""
+    runs = expected_runs(planned, RunTimes(result for result in summaries(outputs) if isinstance(result, Result)))
     done = len(planned) - len(runs)
     known = [run.seconds for run in runs if run.seconds is not None]
     if as_json:
@@ -108,10 +100,10 @@ def show_plan(planned: Sequence[Planned], *, outputs: Path, as_json: bool) -> No
         print(json.dumps(plan, indent=1))
         return
     console = Console()
-    by_task: dict[str, list[Expected]] = defaultdict(list)
+    by_task: dict[str, list[float | None]] = defaultdict(list)
     for run in runs:
-        by_task[run.task].append(run)
-    rows = [_row(task, of_task) for task, of_task in by_task.items()]
+        by_task[run.task].append(run.seconds)
+    rows = [(task, str(len(seconds)), *_format_times(seconds)) for task, seconds in by_task.items()]
     say(console, table(("task", "runs", "a run", "all"), rows, width=width_of(console), left=("task",)))
     say(console, "")
     more = f" ({done} more {'is' if done == 1 else 'are'} done)" if done else ""
@@ -122,8 +114,8 @@ def show_plan(planned: Sequence[Planned], *, outputs: Path, as_json: bool) -> No
         say(console, Text(f"- {amount(count, 'run')}: {basis}", style="dim"))
 
 
-def _row(task: str, runs: Sequence[Expected]) -> tuple[str, ...]:
-    known = [run.seconds for run in runs if run.seconds is not None]
-    if len(known) < len(runs):
-        return task, str(len(runs)), "?", "?"
-    return task, str(len(runs)), duration(sum(known) / len(known)), duration(sum(known))
+def _format_times(seconds: Sequence[float | None]) -> tuple[str, str]:
+    known = [one for one in seconds if one is not None]
+    if len(known) < len(seconds):
+        return "?", "?"
+    return duration(sum(known) / len(known)), duration(sum(known))

@@ -9,7 +9,7 @@ from typing import Any
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
 from krona.config.multirun import expand, read_axes
-from krona.config.overrides import normalize, translate_errors
+from krona.config.overrides import translate_errors, normalize
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paths import choice_files
@@ -27,59 +27,62 @@ class Planned:
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # None if composing failed, or the run is not of a sweep
+    config: dict[str, Any] | None = None  # None if it cannot be composed, or if the run is not part of a sweep
 
     def updated(self, outputs: Path) -> "Planned":
-        """The same run with its present state."""
+        """Return the same run with its present state."""
         state, result, error = RunFolder(outputs / self.run_id).state()
         return replace(self, state=state, result=result, error=error)
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:
-    """All runs of a sweep with their state. Raises KronaError for a sweep of absurd size.
+    """Return all runs of a sweep with their state.
 
-    ``source``: the file that the overrides were read from, whose classes are not the user's own; None: typed here.
+    Args:
+        source: the file that the overrides were read from, which may not name classes; None: the command line.
+
+    Raises:
+        KronaError: the sweep has too many runs.
     """
     with hydra_session():
         composer = Composer()
-        return [_planned(job, outputs, composer, source) for job in expand(normalize(["-m", *overrides])[1:])]
+        return [_plan_run(job, outputs, composer, source) for job in expand(normalize(["-m", *overrides])[1:])]
 
 
-def made_before(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
-    """The ids of those runs of a sweep that were made outside it, which belong to it too. To be called inside Hydra."""
+def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
+    from krona.jobs.job import identify  # torch
+
+    config: dict[str, Any] | None = None
+    try:
+        config = composer.job(job).config
+        run_id = identify(check.settings(config, own=source is None))
+    except KronaError as error:
+        message = f"{source}: {error}" if isinstance(error, NotAllowedError) else str(error)
+        return Planned(job, " ".join(job), "wrong", error=message, config=config)
+    return Planned(job, run_id, *RunFolder(outputs / run_id).state(), config=config)
+
+
+def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
+    """Return the ids of a sweep's runs that were started outside it. They belong to it too. Call this inside Hydra."""
     results = (one for one in summaries(outputs) if isinstance(one, Result))
     others = {one.run_id for one in results if one.config.get("sweep") != sweep}
     if not others:
         return []
     from krona.jobs.job import identify  # torch
 
-    composer, found = Composer(), []
+    composer, run_ids = Composer(), []
     for job in jobs:
-        with suppress(KronaError), translate_errors(job):  # reported when the job runs
-            found.append(identify(check.settings(composer.job(job).config, own=True)))
-    return [run_id for run_id in found if run_id in others]
+        with suppress(KronaError), translate_errors(job):  # an error is reported when the job runs
+            run_ids.append(identify(check.settings(composer.job(job).config, own=True)))
+    return [run_id for run_id in run_ids if run_id in others]
 
 
-def _planned(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
-    config: dict[str, Any] | None = None
-    try:
-        from krona.jobs.job import identify  # torch
-
-        config = composer.job(job).config
-        run_id = identify(check.settings(config, own=source is None))
-    except NotAllowedError as error:
-        return Planned(job, " ".join(job), "wrong", error=f"{source}: {error}", config=config)
-    except KronaError as error:
-        return Planned(job, " ".join(job), "wrong", error=str(error), config=config)
-    return Planned(job, run_id, *RunFolder(outputs / run_id).state(), config=config)
-
-
-def of_table(number: int, overrides: Sequence[str]) -> list[str]:
-    """The overrides for a table of the paper; profile=demo without a task uses the sample tasks."""
-    name, there = f"table{number}", [sweep for sweep in choice_files("sweeps") if sweep.startswith("table")]
-    if name not in there:
-        tables = ", ".join(sweep.removeprefix("table") for sweep in there)
-        raise KronaError(f"table {number} can't be run: sweeps/ has the tables {tables}")
+def table_overrides(number: int, overrides: Sequence[str]) -> list[str]:
+    """Return the overrides for a table of the paper. profile=demo without a task uses the sample tasks."""
+    name, known = f"table{number}", [sweep for sweep in choice_files("sweeps") if sweep.startswith("table")]
+    if name not in known:
+        tables = ", ".join(sweep.removeprefix("table") for sweep in known)
+        raise KronaError(f"Table {number} has no sweep. There are sweeps for the tables {tables}.")
     typed = [f"sweeps={name}", *overrides]
     if "profile=demo" not in typed or any(item.lstrip("+").startswith("task=") for item in typed):
         return typed

@@ -1,4 +1,4 @@
-"""The lines of a multirun's jobs as they start and end: ``3/12``, the scores, the time left."""
+"""The lines of a multirun's jobs: ``3/12``, the scores, the time left."""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +7,8 @@ from krona.screen import duration, scores
 
 
 @dataclass
-class Progress:
-    """Counts the jobs of a multirun, ``at_a_time`` of which run at once."""
+class SweepProgress:
+    """Counts the jobs of a multirun, ``at_a_time`` of which run at the same time."""
 
     total: int
     at_a_time: int = 1
@@ -17,28 +17,28 @@ class Progress:
     seconds: list[float] = field(default_factory=list)  # of the jobs that ran
 
     def start_line(self, name: str) -> str:
-        """``3/12  NAME starts``."""
+        """Count a job that starts; return ``3/12  NAME starts``."""
         self.started += 1
         return f"{self.started}/{self.total}  {name} starts"
 
     def end_line(self, job: Job) -> str:
-        """``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
+        """Count a job that ended; return ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
         self.ended += 1
         if job.state == "done" and job.result is not None:
             self.seconds.append(float(job.result.times["total"]))
         left = self.seconds_left
-        return f"{self.ended}/{self.total}  {_outcome(job)}" + (f"; about {duration(left)} left" if left else "")
+        return f"{self.ended}/{self.total}  {_format(job)}" + (f"; about {duration(left)} left" if left else "")
 
     @property
     def seconds_left(self) -> float | None:
-        """The mean of the jobs that ran, for each that is left; None before one ran and after the last."""
+        """The mean time of the jobs that ran, for each remaining job; None before the first and after the last."""
         left = self.total - self.ended
         if not self.seconds or not left:
             return None
         return sum(self.seconds) / len(self.seconds) * -(-left // min(self.at_a_time, left))
 
 
-def _outcome(job: Job) -> str:
+def _format(job: Job) -> str:
     result = job.result
     if job.error is not None or result is None:
         return f"{WORDS[job.state]}  {job.run_id}: {job.error}"

@@ -16,52 +16,52 @@ from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
 from krona.screen import below, duration, inert, say, table, width_of
-from krona.sweeps.estimate import Times
+from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
 IDLE_S = 60.0  # longer than the time between two runs, or to start a process
-SHOWN = 50  # rows on a terminal; of more runs the done ones are only counted
+MAX_ROWS = 50  # on a terminal; of more runs the done ones are only counted
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
 Refresh = Callable[[Sequence[Planned]], list[Planned]]
 
 
-def chosen(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
-    """The runs of a sweep that was started here, or all runs, filtered. Raises KronaError if there are none."""
+def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
+    """Return the runs of a sweep that was started here, or all runs, filtered. Raise `KronaError` if there are none."""
     if sweep is None:
         runs = all_runs(outputs)
     else:
         file = command_file(outputs / "sweeps", sweep)
         runs = plan(load_command(outputs / "sweeps", sweep), outputs=outputs, source=file)
     if not runs:
-        raise KronaError(f"no run in {outputs} yet: python train.py profile=demo makes one")
-    runs = selected(runs, where)
+        raise KronaError(f"{outputs} has no runs yet. Start one: python train.py profile=demo")
+    runs = filter_runs(runs, where)
     if not runs:
-        raise KronaError(f"no run has {' and '.join(where)}")
+        raise KronaError(f"No run has {' and '.join(where)}.")
     return runs
 
 
 def all_runs(outputs: Path) -> list[Planned]:
-    """Every run of a folder with its state; results that can't be read are wrong, with the reason."""
-    found = []
+    """Return every run of a folder with its state. A result that cannot be read is ``wrong``, with the reason."""
+    runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
             folder = re.search(r"([^/]+)/result\.json", str(item))
-            found.append(Planned((), folder[1] if folder else "?", "wrong", error=str(item)))
+            runs.append(Planned((), folder[1] if folder else "?", "wrong", error=str(item)))
         elif item.status == "done":
-            found.append(Planned((), item.run_id, "done", item))
+            runs.append(Planned((), item.run_id, "done", item))
         else:
-            found.append(Planned((), item.run_id, *RunFolder(outputs / item.run_id).state()))
-    return found
+            runs.append(Planned((), item.run_id, *RunFolder(outputs / item.run_id).state()))
+    return runs
 
 
-def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
-    """The runs that match every ``key=value[,value]``: method, task, seed, state, or a part of the run's id.
+def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
+    """Return the runs that match every ``key=value[,value]``: method, task, seed, state, or a part of the run's id.
 
     Raises:
-        KronaError: an unknown key, or a value that no run has, with the nearest known one.
+        KronaError: an unknown key, or a value that no run has, with the most similar known one.
     """
     kept = list(runs)
     for condition in where:
@@ -69,11 +69,11 @@ def selected(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
         if not equals or key not in KEYS:
             raise KronaError(f"--where {condition}: write key=value; {did_you_mean(key, KEYS)}")
         wanted = value.split(",")
-        known = sorted({_value(run, key) for run in runs} - {""})
+        known = sorted({_get_value(run, key) for run in runs} - {""})
         for one in wanted:
             if not any(_matches(entry, key, one) for entry in known):
                 raise KronaError(f"--where {key}={one}: no run has it; {did_you_mean(one, known)}")
-        kept = [run for run in kept if any(_matches(_value(run, key), key, one) for one in wanted)]
+        kept = [run for run in kept if any(_matches(_get_value(run, key), key, one) for one in wanted)]
     return kept
 
 
@@ -81,8 +81,7 @@ def _matches(entry: str, key: str, wanted: str) -> bool:
     return wanted in entry if key == "run" else entry == wanted
 
 
-def _value(run: Planned, key: str) -> str:
-    """The value that a condition is compared with; for a run that has not started, from its overrides."""
+def _get_value(run: Planned, key: str) -> str:
     if key in ("run", "state"):
         return run.run_id if key == "run" else run.state
     if run.result is not None:
@@ -90,15 +89,15 @@ def _value(run: Planned, key: str) -> str:
     return dict(item.split("=", 1) for item in run.overrides if "=" in item).get(key, "")
 
 
-def again(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
-    """The same runs with their present state; done ones are not read again."""
+def refresh(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
+    """Return the same runs with their present state. Done runs are not read again."""
     return [run if run.state in ("done", "wrong") else run.updated(outputs) for run in runs]
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
-    """A table, a line of counts, and what failed. In a pipe each run is one line."""
+    """Print a table, a line of counts, and the errors. In a pipe each run is one line."""
     width = width_of(console)
-    say(console, _table(runs, width, SHOWN if width is not None else len(runs)))
+    say(console, _table(runs, width, MAX_ROWS if width is not None else len(runs)))
     say(console, "")
     say(console, counts_line(runs))
     for line in _problems(runs, outputs):
@@ -106,37 +105,34 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
 
 
 def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
-    """Follow until all runs have ended, or nobody resumes the interrupted ones, or Ctrl-C.
+    """Show the runs until all have ended, nobody resumes the interrupted ones, or Ctrl-C.
 
     Without a terminal, print a line for each change.
     """
     current, printed = list(runs), ""
     if console.is_terminal and not console.is_dumb_terminal:
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-            for current in _states(runs, refresh):
-                live.update(screen(current, console), refresh=True)
+            for current in _poll(runs, refresh):
+                live.update(fit_screen(current, console), refresh=True)
     else:
-        for current in _states(runs, refresh):
+        for current in _poll(runs, refresh):
             line = counts_line(current)
             if line.split(";")[0] != printed.split(";")[0]:
                 say(console, line)
                 printed = line
     if any(run.state in OPEN for run in current):
-        say(console, f"nobody has run any of these for {IDLE_S:g} s: the sweep's own command runs what is left")
+        say(console, f"No process has run any of these for {IDLE_S:g} s. Resume them with the command of the sweep.")
 
 
-def _states(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
-    """The runs' present states, repeatedly, until all have ended, or nobody resumes the interrupted ones.
-
-    If no run has started, they may be in a cluster's queue: wait.
-    """
+def _poll(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
+    """Yield the runs' present states until all have ended, or no process resumes the interrupted ones."""
     current, alive = list(runs), time.monotonic()
     while True:
         yield current
         states = {run.state for run in current}
         if states.isdisjoint(OPEN):
             return
-        if "running" in states or "interrupted" not in states:
+        if "running" in states or "interrupted" not in states:  # if no run has started, they may be in a queue
             alive = time.monotonic()
         elif time.monotonic() - alive >= IDLE_S:
             return
@@ -144,10 +140,10 @@ def _states(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]
         current = refresh(current)
 
 
-def screen(runs: Sequence[Planned], console: Console) -> Group:
-    """As many runs as fit the terminal, and the counts."""
+def fit_screen(runs: Sequence[Planned], console: Console) -> Group:
+    """Return as many runs as fit the terminal, and the counts."""
     counts = Text(counts_line(runs))
-    height = console.height - len(console.render_lines(counts)) - 2  # a line between them, one for the cursor
+    height = console.height - len(console.render_lines(counts)) - 2  # an empty line, and one for the cursor
     limit = max(0, min(len(runs), height))
     while limit and len(console.render_lines(_table(runs, console.width, limit))) > height:
         limit -= 1
@@ -155,7 +151,7 @@ def screen(runs: Sequence[Planned], console: Console) -> Group:
 
 
 def counts_line(runs: Sequence[Planned]) -> str:
-    """``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``."""
+    """Return ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``."""
     counts = Counter(run.state for run in runs)
     line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
     left = seconds_left(runs)
@@ -163,8 +159,8 @@ def counts_line(runs: Sequence[Planned]) -> str:
 
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
-    """The expected time of the unfinished runs; None if nothing like one of them is done."""
-    times = Times(run.result for run in runs if run.result is not None)
+    """Return the expected time of the unfinished runs; None if it is unknown for one of them."""
+    times = RunTimes(run.result for run in runs if run.result is not None)
     total = None
     for run in runs:
         if run.state in OPEN:
@@ -179,11 +175,11 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
 
 
 def _table(runs: Sequence[Planned], width: int | None, limit: int) -> Text:
-    shown = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
+    rows = runs if len(runs) <= limit else [run for run in runs if run.state != "done"][:limit]
     headings = ("run", "state", "progress", "dev", "test", "time")
-    text = table(headings, [_row(run) for run in shown], width=width, left=headings[:3])
-    if len(shown) < len(runs):
-        text.append(f"\n… and {len(runs) - len(shown)} more", style="dim")
+    text = table(headings, [_row(run) for run in rows], width=width, left=headings[:3])
+    if len(rows) < len(runs):
+        text.append(f"\n… and {len(runs) - len(rows)} more", style="dim")
     return text
 
 
@@ -199,16 +195,15 @@ def _row(run: Planned) -> list[str | Text]:
 
 
 def _problems(runs: Sequence[Planned], outputs: Path) -> list[str]:
-    """What failed, a line each, and how to run it again or remove it."""
     bad = [run for run in runs if run.state in ("failed", "wrong") and run.error]
     lines = [f"{run.run_id}: {run.error}" for run in bad]
     if any(run.state == "failed" for run in bad):
         lines.append(
-            "a failed run: its command runs it anew (under -m with retry=failed); with other data that is another run, "
-            "and this one stays"
+            "Run a failed run again with its command (with -m: add retry=failed). With other data it is another run, "
+            "and the failed one stays."
         )
     folders = [below(folder) for run in bad if (folder := outputs / run.run_id).is_dir()]
     if folders:
         more = f" … ({len(folders) - 3} more)" if len(folders) > 3 else ""
-        lines.append(f"to drop {'it' if len(folders) == 1 else 'them'}: rm -r {' '.join(folders[:3])}{more}")
+        lines.append(f"To remove {'it' if len(folders) == 1 else 'them'}: rm -r {' '.join(folders[:3])}{more}")
     return lines

@@ -1,4 +1,4 @@
-"""The loop of `krona tune`: values from an Optuna study, an ordinary run with them, its dev score back to the study.
+"""The loop of `krona tune`: an Optuna study chooses values, a run is trained with them, and its dev score goes back.
 
 Hydra's Optuna plugin is not used: it requires Optuna < 3, it cannot prune, and each command counts its trials from 0.
 """
@@ -15,7 +15,7 @@ from rich.console import Console
 from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden
 from krona.config.multirun import list_jobs
-from krona.config.overrides import normalize, translate_errors
+from krona.config.overrides import translate_errors, normalize
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
@@ -35,12 +35,12 @@ from krona.runs.study_journal import (
 from krona.screen import inert
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
-FAILURES_IN_A_ROW = 3  # so many at the start: the command itself is wrong
+MAX_FIRST_FAILURES = 3  # if the first trials all fail, the command itself is wrong
 
 
 @dataclass
 class Tuning:
-    """One command's work on a study."""
+    """The work of one command on a study."""
 
     typed: Sequence[str]  # the user's overrides: method=krona task=rte
     axes: tuple[Axis, ...]
@@ -53,8 +53,8 @@ class Tuning:
     def say(self, line: str) -> None:
         self.console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
 
-    def tell(self, trial: Any, state: str, *, error: str | None = None) -> None:
-        """Tell the study that a trial ended without a score: ``PRUNED`` or ``FAIL``."""
+    def end_trial(self, trial: Any, state: str, *, error: str | None = None) -> None:
+        """Record that a trial ended without a score: ``PRUNED`` or ``FAIL``."""
         from optuna.trial import TrialState
 
         if error is not None:
@@ -72,45 +72,45 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> tuple[Study, Trial]:
-    """Begin or resume a study until ``trials`` of its trials count; return the study and its best trial.
+    """Begin or resume a study until it has ``trials`` trials; return the study and its best trial.
 
-    The study maximises the score that selects epochs on dev; test is not scored.
+    The study maximises the score that selects epochs on dev. Test is not scored.
 
     Raises:
-        KronaError: the command is wrong, or the study searched another space.
-        Interrupted: Ctrl-C; the same command resumes.
+        KronaError: the command is wrong, or the study has another search space.
+        Interrupted: Ctrl-C. The same command resumes the study.
     """
     base = compose_run([*typed, "score_test=false"]).config
-    check.settings(base, own=True)  # a wrong key begins no study
-    axes, kept = split_typed(read_space(space, base), typed)
+    check.settings(base, own=True)  # before a study is begun
+    axes, fixed = split_typed(read_space(space, base), typed)
     if not axes:
         raise KronaError(
-            f"All searched parameters are fixed on the command line: {' '.join(kept)}. Leave one out, "
+            f"All searched parameters are fixed on the command line: {' '.join(fixed)}. Leave one out, "
             f"or name other axes than those of {space} with --space FILE."
         )
     name = name or default_study_name(base)
-    fixed = fixed_settings(base, axes)
-    described, digest, settings = describe_axes(axes), fingerprint(base, fixed), dict(flatten(fixed))
-    study = open_study(outputs, name, space=described, base=digest, settings=settings, seed=seed)
+    constant = constant_settings(base, axes)
+    line, digest, settings = describe_axes(axes), fingerprint(base, constant), dict(flatten(constant))
+    study = open_study(outputs, name, space=line, base=digest, settings=settings, seed=seed)
     tuning = Tuning(typed, axes, name, study, outputs, console)
-    tuning.say(f"study {name}: {described}")
-    if kept:
-        tuning.say(f"  fixed: {' '.join(kept)}")
+    tuning.say(f"study {name}: {line}")
+    if fixed:
+        tuning.say(f"  fixed: {' '.join(fixed)}")
     while (trial := next_trial(tuning, trials)) is not None:
         run_trial(tuning, trial)
-    found = read_study(study_path(outputs, name))
-    return found, found.require_best()
+    result = read_study(study_path(outputs, name))
+    return result, result.require_best()
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
-    """A new trial with its values, one of a dead process first; None if the study has enough."""
+    """Return a new trial with its values, first those of dead processes; None if the study has enough trials."""
     study = tuning.study
-    if back := repeat_dead_trials(study, tuning.outputs):
-        tuning.say(f"  {back} unfinished trial(s) will resume")
+    if resumed := repeat_dead_trials(study, tuning.outputs):
+        tuning.say(f"  {resumed} unfinished trial(s) will resume")
     if len(counted_trials(study)) >= trials:
         return None
     trial = study.ask()
-    trial.set_user_attr("worker", this_process())  # before anything else: a trial without a worker does not count
+    trial.set_user_attr("worker", this_process())  # first of all: a trial without a worker does not count
     for axis in tuning.axes:
         axis.suggest(trial)
     if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was faster
@@ -120,9 +120,9 @@ def next_trial(tuning: Tuning, trials: int) -> Any:
 
 
 def run_trial(tuning: Tuning, trial: Any) -> None:
-    """One trial: a run that is pruned once its dev score is below the other trials' median."""
-    own = trial_overrides(tuning.axes, trial.params)
-    trial.set_user_attr("overrides", own)
+    """Run one trial. It is pruned when its dev score falls below the median of the other trials."""
+    values = trial_overrides(tuning.axes, trial.params)
+    trial.set_user_attr("overrides", values)
     pruned = False
 
     def report(learner: Any) -> None:
@@ -132,33 +132,33 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
             pruned = True
             raise Interrupted
 
-    tuning.say(f"trial {trial.number}: {' '.join(own)}")
+    tuning.say(f"trial {trial.number}: {' '.join(values)}")
     try:
-        run = compose_run([*tuning.typed, *own, "score_test=false", f"sweep={tuning.name}"])
+        run = compose_run([*tuning.typed, *values, "score_test=false", f"sweep={tuning.name}"])
         spec = JobSpec(config=run.config, outputs=tuning.outputs, notes=run.notes, record=run.record())
         trial.set_user_attr("run_id", spec.run_id)
         job = run_job(spec, tuning.console, report)
     except Interrupted:
         if not pruned:
-            raise  # the trial stays unfinished: the next command repeats it
-        tuning.tell(trial, "PRUNED")
+            raise  # the trial stays unfinished, and the next command repeats it
+        tuning.end_trial(trial, "PRUNED")
         tuning.say(f"trial {trial.number}: pruned")
     except KronaError as error:
-        tuning.tell(trial, "FAIL", error=str(error))
+        tuning.end_trial(trial, "FAIL", error=str(error))
         remove_unused(tuning.study, tuning.outputs, tuning.name)
         raise
     else:
-        _end_trial(tuning, trial, job)
+        _record_score(tuning, trial, job)
 
 
-def _end_trial(tuning: Tuning, trial: Any, job: Job) -> None:
+def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
     if job.result is None or job.result.dev is None or job.state not in ("done", "skipped"):
         error = job.error or job.state
-        tuning.tell(trial, "FAIL", error=error)
+        tuning.end_trial(trial, "FAIL", error=error)
         tuning.say(f"trial {trial.number}: {job.state}: {error}")
         tuning.failures.append(error)
-        if len(tuning.failures) == len(counted_trials(tuning.study)) >= FAILURES_IN_A_ROW:
-            raise KronaError(f"the first {len(tuning.failures)} trials all failed: {error}")
+        if len(tuning.failures) == len(counted_trials(tuning.study)) >= MAX_FIRST_FAILURES:
+            raise KronaError(f"The first {len(tuning.failures)} trials all failed: {error}")
         return
     score = float(job.result.dev["choice"])
     tuning.study.tell(trial, score)
@@ -167,29 +167,31 @@ def _end_trial(tuning: Tuning, trial: Any, job: Job) -> None:
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
-    """train.py's config and notes for these arguments. Raises KronaError where train.py would."""
+    """Return train.py's config and notes for these arguments. Raise `KronaError` if train.py would."""
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
-        raise KronaError("recipe=tuned takes what a search found, and krona tune is the search: leave it out")
+        raise KronaError("recipe=tuned uses the result of a search, and krona tune is the search. Leave it out.")
     with translate_errors(ready), hydra_session():
         if len(jobs := list_jobs({}, ready)) > 1:
-            raise KronaError(f"{' '.join(typed)}: {len(jobs)} runs, and a study tunes one: a command for each")
+            raise KronaError(
+                f"{' '.join(typed)}: these are {len(jobs)} runs. A study tunes one: use a command for each."
+            )
         return compose_job(ready)
 
 
 def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
-    """The axes left to search, and the overrides that fix the others. What an axis sets ``also`` gives way as well."""
+    """Return the axes to search, and the overrides that fix the others. A typed ``also`` of an axis is kept."""
 
     def fixes(item: str, axis: Axis) -> bool:
         return is_overridden(axis.key, [item]) or is_overridden(axis.needs, [item])
 
-    left = [axis for axis in axes if not any(fixes(item, axis) for item in typed)]
-    free = [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in left]
+    searched = [axis for axis in axes if not any(fixes(item, axis) for item in typed)]
+    free = [replace(axis, also="") if is_overridden(axis.also.split("=")[0], typed) else axis for axis in searched]
     return tuple(free), [item for item in typed if any(fixes(item, axis) for axis in axes)]
 
 
-def fixed_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
-    """The settings that decide a run and that no axis sets: equal in all trials of a study."""
+def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
+    """Return the settings that decide a run and that no axis sets. They are equal in all trials of a study."""
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:
         *parents, last = (axis.needs or axis.key).split(".")
@@ -200,8 +202,8 @@ def fixed_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, An
     return kept
 
 
-def fingerprint(config: dict[str, Any], fixed: dict[str, Any]) -> str:
-    """Method, task, backbone, seed and a hash of all that the study holds fixed."""
-    digest = hashlib.blake2b(json.dumps(fixed, sort_keys=True).encode(), digest_size=4).hexdigest()
+def fingerprint(config: dict[str, Any], constant: dict[str, Any]) -> str:
+    """Return method, task, backbone and seed of a study, and a hash of its constant settings."""
+    digest = hashlib.blake2b(json.dumps(constant, sort_keys=True).encode(), digest_size=4).hexdigest()
     words = [config[group]["name"] for group in ("method", "task", "backbone")]
     return f"{' '.join(words)} seed {config['seed']} [{digest}]"

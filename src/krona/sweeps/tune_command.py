@@ -18,7 +18,7 @@ from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count
 
-WORKER = "KRONA_TUNE_WORKER"  # in the further processes that the command starts: its process
+WORKER = "KRONA_TUNE_WORKER"  # set in the processes that this command starts, to its own process id
 
 
 def tune_here(
@@ -39,14 +39,14 @@ def tune_here(
             end_with_parent(int(os.environ[WORKER]))
         options = [f"--trials={trials}", f"--space={space}", *([f"--study={study}"] if study else [])]
         others += [_start([*shared, *options, f"--seed={seed + 1000 * number}"]) for number in range(1, workers)]
-        found, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
+        result, best = tune(shared, trials=trials, outputs=OUTPUTS, space=space, console=console, name=study, seed=seed)
         for other in others:
             other.wait()
     if is_worker:
         return  # the process that started this one prints the result
     if any(other.returncode for other in others):
-        raise KronaError("a worker failed; its error is above. The same command resumes the study")
-    say(console, f"best of {amount(len(found.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
+        raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
+    say(console, f"best of {amount(len(result.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")
     say(console, as_typed(f"  python train.py {shlex.join([*overrides, *best.overrides])}"))
 
 

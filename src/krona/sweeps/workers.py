@@ -1,4 +1,4 @@
-"""A sweep in one process or several, run to its end."""
+"""Run a sweep in one process or several, to its end."""
 
 import os
 import subprocess
@@ -19,15 +19,18 @@ ATTEMPTS = 3
 
 
 def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console: Console) -> int:
-    """Run a sweep with ``train.py -m``; with several workers, in processes of the joblib launcher. Its exit code.
+    """Run a sweep with ``train.py -m``, with several workers in processes of the joblib launcher.
 
-    With several workers, runs whose process was killed are run again, in at most three attempts in all; the exit code
-    is 0 if all runs are done. An interrupt ends this process, with its own exit code, when ``train.py`` has ended.
+    With several workers, runs whose process was killed are run again, at most `ATTEMPTS` times in all. An interrupt
+    ends this process, with its own exit code, when ``train.py`` has ended.
+
+    Returns:
+        The exit code: 0 if all runs are done.
     """
     if workers == 1:
         return _train(overrides)
     if launcher := next((item for item in overrides if item.startswith("hydra/launcher=")), None):
-        raise KronaError(f"--workers {workers} and {launcher}: both choose where the runs take place; use one of them")
+        raise KronaError(f"--workers {workers} and {launcher}: both choose where the runs take place. Use one of them.")
     runs = plan(overrides, outputs=outputs)
     say(console, status.counts_line(runs))
     for _ in range(ATTEMPTS):
@@ -35,15 +38,15 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
         before = [(run.state, run.result) for run in runs]
         processes = min(workers, left) or workers  # with overwrite=true, done runs are run too
         code = _train([*overrides, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={processes}"])
-        runs = status.again(runs, outputs)
-        nothing_done = [(run.state, run.result) for run in runs] == before  # by a mistake, not by a killed process
-        if code != 1 or nothing_done or not any(run.state in OPEN for run in runs):
+        runs = status.refresh(runs, outputs)
+        unchanged = [(run.state, run.result) for run in runs] == before  # because of an error, not of a killed process
+        if code != 1 or unchanged or not any(run.state in OPEN for run in runs):
             break
     return code or int(any(run.state != "done" for run in runs))
 
 
 def _train(overrides: Sequence[str]) -> int:
-    with children(announce=False) as started:  # train.py itself says that it was interrupted
+    with children(announce=False) as started:  # train.py itself prints that it was interrupted
         environment = {**os.environ, PARENT: str(os.getpid())}
         started.append(subprocess.Popen([*program("train"), "-m", *overrides], env=environment))
         started[0].wait()

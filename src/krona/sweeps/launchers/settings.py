@@ -1,4 +1,4 @@
-"""A launcher's settings, checked before a multirun writes anything."""
+"""Settings of a launcher, checked before a multirun writes anything."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from krona.sweeps.launchers import slurm
 
 
 @dataclass(kw_only=True, config=ConfigDict(strict=True))
-class Launcher:
-    """The settings of ``hydra.launcher`` that have a type; the others are submitit's."""
+class LauncherSettings:
+    """The settings of ``hydra.launcher`` whose types are checked. The others are passed to submitit."""
 
     n_jobs: Annotated[int, Ge(-1), Le(MAX_COUNT)] = 1
     signal_delay_s: NonNegative = 0
@@ -31,14 +31,14 @@ class Launcher:
     mem_gb: Positive | None = None
 
 
-LAUNCHER_KEYS = (*(f.name for f in fields(Launcher)), "partition")  # those that are checked
+CHECKED_KEYS = (*(f.name for f in fields(LauncherSettings)), "partition")
 
 
 def require(engine: str, settings: Mapping[str, Any]) -> None:
-    """Raise KronaError for a wrong setting, a missing package, and a cluster that isn't there."""
-    problems = Problems(find_problems(Launcher, "hydra.launcher.", settings))
+    """Raise `KronaError` if a setting is wrong, or if submitit or the cluster is missing."""
+    problems = Problems(find_problems(LauncherSettings, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
-        problems.append("hydra.launcher.n_jobs=0: no run would start; at least 1, or -1 for one a core")
+        problems.append("hydra.launcher.n_jobs=0: no run would start. Give at least 1, or -1 for one run per core.")
     problems.raise_all()
     require_package(engine)
     if engine == "submitit_slurm":
@@ -46,5 +46,6 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
 
 
 def require_package(engine: str) -> None:
+    """Raise `KronaError` if an engine of submitit is chosen and submitit is not installed."""
     if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
         raise KronaError(f"hydra/launcher={engine} needs submitit, which is not installed: pip install -e '.[cluster]'")

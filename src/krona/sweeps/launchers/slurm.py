@@ -1,4 +1,4 @@
-"""SLURM: a job's resources by backbone and task, and the cluster's partitions and queue."""
+"""SLURM: the resources of a job, and the cluster's partitions and queue."""
 
 import re
 import shutil
@@ -8,36 +8,39 @@ from typing import Any
 
 from krona.messages import KronaError, did_you_mean
 
-OURS = ("by_backbone", "by_task", "submitit_folder", "max_num_timeout")  # settings that sbatch does not know
-THREADS = "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"  # as many as the job has cores
+NOT_FOR_SBATCH = ("by_backbone", "by_task", "submitit_folder", "max_num_timeout")
 RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
+THREADS = "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"  # as many as the job has cores
 
 
 def require(settings: Mapping[str, Any]) -> None:
-    """Raise if this machine can't submit jobs or the partition does not exist."""
+    """Raise `KronaError` if this machine cannot submit jobs, or if the partition does not exist."""
     missing = [command for command in ("sbatch", "srun", "squeue") if shutil.which(command) is None]
     if missing:
         raise KronaError(
-            f"hydra/launcher=submitit_slurm: this machine has no {' and no '.join(missing)}; start it where SLURM's "
-            "commands are, on the cluster's login node; hydra/launcher=submitit_local runs here"
+            f"hydra/launcher=submitit_slurm: {' and '.join(missing)} not found on this machine. Start the sweep on the "
+            "cluster's login node, or use hydra/launcher=submitit_local on this machine."
         )
-    partition = settings.get("partition")
-    if partition is None:
+    if settings.get("partition") is None:
         return
-    there = list(dict.fromkeys(_asked("sinfo", "--noheader", "--format=%R").split()))
-    wrong = [name for name in str(partition).split(",") if name not in there]
-    if wrong:
-        raise KronaError(
-            f"hydra.launcher.partition={wrong[0]}: this cluster has no such partition; {did_you_mean(wrong[0], there)}"
-        )
+    known = list(dict.fromkeys(_run("sinfo", "--noheader", "--format=%R").split()))
+    for name in str(settings["partition"]).split(","):
+        if name not in known:
+            raise KronaError(
+                f"hydra.launcher.partition={name}: not a partition of this cluster; {did_you_mean(name, known)}"
+            )
 
 
-def needs(
+def job_resources(
     settings: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, Any], typed: Collection[str]
 ) -> dict[str, Any]:
-    """A job's resources: the settings, overridden by its backbone's and its task's, except for those ``typed``.
+    """Return a job's settings for sbatch: those of its backbone and task, except where a setting was ``typed``.
 
-    If backbone and task both give a number, the larger one counts.
+    If backbone and task both set a number, the larger one counts.
+
+    Args:
+        overrides: of the job.
+        choices: of Hydra's config groups, for jobs that do not override them.
     """
     chosen = {**choices, **dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)}
     special: dict[str, Any] = {}
@@ -45,12 +48,12 @@ def needs(
         for name, value in (settings[table].get(str(chosen.get(group))) or {}).items():
             special[name] = max(value, special[name]) if name in special else value
     own = {name: value for name, value in special.items() if name not in typed}
-    return {name: value for name, value in {**settings, **own}.items() if name not in OURS}
+    return {name: value for name, value in {**settings, **own}.items() if name not in NOT_FOR_SBATCH}
 
 
-def sbatch_parameters(needs: Mapping[str, Any]) -> dict[str, Any]:
-    """A job's needs under submitit's names; null, zero and empty values are left to the cluster."""
-    parameters = {RENAMED.get(name, name): value for name, value in needs.items() if value not in (None, 0, {}, [])}
+def sbatch_parameters(resources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a job's resources under submitit's names, without null, zero and empty values."""
+    parameters = {RENAMED.get(name, name): value for name, value in resources.items() if value not in (None, 0, {}, [])}
     if "mem" in parameters:
         parameters["mem"] = f"{parameters['mem']}GB"
     parameters["job_name"] = "krona"
@@ -58,26 +61,25 @@ def sbatch_parameters(needs: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def queued() -> set[str] | None:
-    """The user's jobs that have not ended, each of an array (``12_3``); None if SLURM does not answer."""
+def queued_jobs() -> set[str] | None:
+    """Return the user's jobs that have not ended, each of an array (``12_3``); None if SLURM does not answer."""
     try:
-        return set(_asked("squeue", "--me", "--array", "--noheader", "--format=%i").split()) - {""}
+        return set(_run("squeue", "--me", "--array", "--noheader", "--format=%i").split())
     except KronaError:
         return None
 
 
-def refusal(words: str) -> str:
-    """Why sbatch rejected a job, in its own words, and the settings to change."""
-    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in words.splitlines() if line.strip()]
-    text = "; ".join(dict.fromkeys(lines)) or "sbatch failed without a message"
-    return f"SLURM takes no job: {text}. hydra.launcher.gpus_per_node, mem_gb, timeout_min … say what is asked for"
+def format_refusal(output: str) -> str:
+    """Return sbatch's reason for rejecting a job, and the settings to change."""
+    lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in output.splitlines() if line.strip()]
+    reason = "; ".join(dict.fromkeys(lines)) or "sbatch failed without a message"
+    return f"SLURM rejected the job: {reason}. Change hydra.launcher.gpus_per_node, mem_gb, timeout_min …"
 
 
-def _asked(*command: str) -> str:
+def _run(*command: str) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise KronaError(f"SLURM does not answer: {' '.join(command)}: {error}") from error
-    if done.returncode != 0:
-        raise KronaError(f"SLURM does not answer: {' '.join(command)}: {done.stderr.strip().splitlines()[0:1]}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        why = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[:1]
+        raise KronaError(f"SLURM does not answer: {' '.join(command)}: {' '.join(why)}") from error
     return done.stdout

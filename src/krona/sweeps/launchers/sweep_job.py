@@ -1,4 +1,4 @@
-"""One job of a multirun, ready for another process: Hydra's state is pickled with it."""
+"""One job of a multirun, which can be sent to another process: Hydra's state is pickled with it."""
 
 import signal
 import sys
@@ -20,7 +20,7 @@ from krona.jobs.job import Job
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A job's overrides and what Hydra needs to run it. Calling it runs it in this process, until SIGTERM."""
+    """A job's overrides and the state that Hydra needs to run it. A call runs it in this process, until SIGTERM."""
 
     hydra_context: HydraContext
     config: DictConfig
@@ -52,7 +52,7 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class Requeued:
-    """A job under submitit: at its time limit it stops, and submitit requeues it to resume from the run's folder."""
+    """A job under submitit. At its time limit it stops, and submitit puts it into the queue again to resume the run."""
 
     job: SweepJob
 
@@ -67,22 +67,22 @@ class Requeued:
             nonlocal code
             try:
                 requeue(number, frame)
-                return  # not the first of several ranks: the first requeues the job and ends the others
+                return  # on ranks other than the first, which requeues the job and ends the others
             except SystemExit as end:
-                code = end.code  # it is in the queue
+                code = end.code  # the job is in the queue
             except Exception as error:
-                print(f"not put into the queue again: {error}", file=sys.stderr)
+                print(f"The job could not be put into the queue again: {error}", file=sys.stderr)
             raise Interrupted(number)
 
         signal.signal(number, stop)
         try:
             return self.job()
         except Interrupted:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends one when it requeues: all is saved
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends one when it requeues; everything is saved
             sys.exit(code)
 
     def checkpoint(self) -> Any:
-        """The job to put into the queue: submitit's protocol."""
+        """Return the job to put into the queue. submitit calls this."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

@@ -1,0 +1,57 @@
+"""Launch the jobs of a multirun. Each has an outcome, also a job that was killed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+
+from krona.jobs.job import Job
+from krona.paths import OUTPUTS
+from krona.screen import say
+from krona.sweeps.launchers import processes, submitted
+from krona.sweeps.launchers.pool import share_cores
+from krona.sweeps.launchers.settings import require
+from krona.sweeps.launchers.sweep_job import SweepJob
+from krona.sweeps.progress import SweepProgress
+
+ENGINES = ("joblib", "submitit_local", "submitit_slurm")
+
+
+def launch(
+    engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *, note: Callable[..., None]
+) -> list[Job]:
+    """Run all jobs and return their outcomes in order. Print a line when a job starts (not under SLURM) and ends.
+
+    Args:
+        engine: one of `ENGINES`.
+        note: `krona.sweeps.ledger.note_job`, called for jobs that returned no outcome. The others call it themselves.
+
+    Raises:
+        KronaError: a setting is wrong, submitit is missing, or the cluster rejects a job.
+    """
+    require(engine, settings)
+    console = Console(soft_wrap=True)
+    outcomes: dict[int, Job] = {}
+    progress = SweepProgress(
+        len(jobs), at_a_time=1 if engine == "submitit_slurm" else share_cores(settings["n_jobs"], len(jobs))[0]
+    )
+    shared = set.intersection(*(set(job.overrides) for job in jobs))
+
+    def started(job: SweepJob) -> None:
+        own = [item for item in job.overrides if item not in shared]
+        say(console, progress.start_line(" ".join(own or job.overrides)))
+
+    def ended(job: SweepJob, outcome: Job | str) -> None:
+        if not isinstance(outcome, Job):
+            outcome = Job(" ".join(job.overrides), "failed", OUTPUTS, error=outcome, overrides=job.overrides)
+            note(outcome, number=job.number, overrides=job.overrides)
+        outcomes[job.number] = outcome
+        say(console, progress.end_line(outcome))
+
+    if engine == "joblib":
+        processes.run(jobs, n_jobs=settings["n_jobs"], started=started, ended=ended)
+    elif engine == "submitit_local":
+        submitted.run_local(jobs, settings=settings, started=started, ended=ended)
+    else:
+        submitted.run_slurm(jobs, settings=settings, ended=ended)
+    return [outcomes[job.number] for job in jobs]
