@@ -9,7 +9,7 @@ from typing import Any
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
 from krona.config.multirun import expand, read_axes
-from krona.config.overrides import translate_errors, normalize
+from krona.config.overrides import normalize, translate_errors
 from krona.config.targets import NotAllowedError
 from krona.messages import KronaError
 from krona.paths import choice_files

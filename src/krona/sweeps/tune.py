@@ -15,7 +15,7 @@ from rich.console import Console
 from krona.config import check
 from krona.config.compose import STUDIES, TUNED, Composed, compose_job, hydra_session, is_overridden
 from krona.config.multirun import list_jobs
-from krona.config.overrides import translate_errors, normalize
+from krona.config.overrides import normalize, translate_errors
 from krona.jobs.interrupts import Interrupted
 from krona.jobs.job import Job, JobSpec
 from krona.jobs.run_job import run_job
