@@ -32,7 +32,9 @@ def _read_axis(where: str, key: str, values: Any) -> Axis:
         if not isinstance(choices, list) or not choices or not all(isinstance(c, Choice) for c in choices):
             raise KronaError(f"{where}: choices={choices!r}: expected a list of numbers or names")
         return Axis(key, choices=tuple(choices), needs=needs, also=also)
-    low, high, log = values.get("low"), values.get("high"), bool(values.get("log", False))
+    low: Any = values.get("low")
+    high: Any = values.get("high")
+    log = bool(values.get("log", False))
     numbers = all(isinstance(one, int | float) and not isinstance(one, bool) for one in (low, high))
     if not (numbers and low < high and (low > 0 or not log)):
         bound = ", above 0 with log" if log else ""
