@@ -1,4 +1,4 @@
-"""Sweeps are lists of runs: what they expand to, what is typed over them, and how far each run is."""
+"""Sweeps: the runs that they expand to, the values that are typed over theirs, and the state of each run."""
 
 import errno
 import json
@@ -13,14 +13,15 @@ import tiny_models
 import tiny_t5
 from krona import surgery
 from krona.backbones.with_method import insert_method
-from krona.config import check, compose
-from krona.config.compose import compose_job, hydra_session
+from krona.config import check, multirun
+from krona.config.compose import Composer, compose_job, hydra_session
 from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
-from krona.runs.result import Result, outcomes, write_result
+from krona.runs.result import write_result
 from krona.runs.sweep import load_command, save_command
 from krona.sweeps import plan
 from krona.sweeps.status import counts_line, filter_runs, seconds_left
+from report.generate import make_result
 
 RUNS = {
     "table1": 72,
@@ -45,7 +46,7 @@ RUNS = {
 
 def expand(*overrides: str) -> list[tuple[str, ...]]:
     with hydra_session():
-        return compose.expand(overrides)
+        return multirun.expand(overrides)
 
 
 @pytest.mark.parametrize("name", sorted(RUNS))
@@ -130,14 +131,14 @@ def test_factor_shapes_have_lora_rank_ones_parameters() -> None:
 
 def test_the_tables_of_the_paper_compose_and_pass_the_check() -> None:
     with hydra_session():
+        composer = Composer()
         for name in ("table4", "table5", "table6", "table7", "table9"):
             for job in expand(f"sweeps={name}", "task=qnli"):
-                settings = check.settings(compose_job(job).config)
-                assert settings.task.name == "qnli"
+                assert check.settings(composer.job(job).config).task.name == "qnli"
 
 
 def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
-    with pytest.raises(KronaError, match="100,000 runs"):
+    with pytest.raises(KronaError, match="more than 10,000 runs"):
         expand("seed=range(100000)")
 
 
@@ -148,45 +149,29 @@ def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> No
     assert plan.table_overrides(1, []) == ["sweeps=table1"]
 
 
-def finished(run_id: str, *, lr: float = 1e-3, seed: int = 0, dev: float = 50.0, config: object = None) -> Result:
-    score = {"score": dev, "choice": dev, "parts": {"accuracy": dev}, "outcomes": outcomes(["0"], ["0"])}
-    return Result(
-        run_id=run_id,
-        status="done",
-        method="krona",
-        task="sample_rte",
-        seed=seed,
-        config=dict(config or {}),  # type: ignore[call-overload]
-        trainable_params=1,
-        dev=score,
-        test=score,
-        times={"total": 10.0},
-        provenance={"data_kind": "sample"},
-    )
-
-
-def test_the_plan_tells_how_far_each_run_is(tmp_path: Path) -> None:
+def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     overrides = ["profile=demo", "method=krona,lora", "seed=0,1"]
     waiting = plan.plan(overrides, outputs=tmp_path)
     assert [run.state for run in waiting] == ["waiting"] * 4
-    first, second, third, _ = (run.run_id for run in waiting)
-    config = waiting[0].config
-    write_result(tmp_path / first, finished(first, config=config))
-    failed = finished(second, config=config)
-    failed.status, failed.error = "failed", "it broke"
-    write_result(tmp_path / second, failed)
-    running = finished(third, config=config)
-    running.status, running.progress = "running", {"epoch": 1, "step": 5, "steps": 10}
-    write_result(tmp_path / third, running)
+    changes: list[dict[str, Any]] = [
+        {"status": "done", "times": {"total": 10.0}},
+        {"status": "failed", "error": "it broke"},
+        {"status": "running", "progress": {"epoch": 1, "step": 5, "steps": 10}},
+    ]
+    for run, change in zip(waiting, changes, strict=False):
+        result = make_result("krona", "sample_rte")
+        vars(result).update({"run_id": run.run_id, "config": dict(waiting[0].config or {}), **change})
+        write_result(tmp_path / run.run_id, result)
     claim = {"host": os.uname().nodename, "pid": os.getpid(), "token": "x"}
-    (tmp_path / third / "claim.json").write_text(json.dumps(claim))
+    claim_file = tmp_path / waiting[2].run_id / "claim.json"
+    claim_file.write_text(json.dumps(claim))
     runs = plan.plan(overrides, outputs=tmp_path)
     assert [run.state for run in runs] == ["done", "failed", "running", "waiting"]
     assert runs[1].error == "it broke"
     assert counts_line(runs).startswith("4 runs: 1 done, 1 running, 1 waiting, 1 failed")
     assert seconds_left(runs) == pytest.approx(5 + 10)  # half of the running one, all of the waiting one
-    assert [run.run_id for run in filter_runs(runs, ["state=failed"])] == [second]
-    (tmp_path / third / "claim.json").write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process is gone
+    assert [run.run_id for run in filter_runs(runs, ["state=failed"])] == [waiting[1].run_id]
+    claim_file.write_text(json.dumps({**claim, "pid": 2**22 + 1}))  # its process has ended
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
 
 
@@ -194,13 +179,6 @@ def test_a_wrong_job_of_a_plan_is_named_and_the_others_stand(tmp_path: Path) -> 
     runs = plan.plan(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
     assert [run.state for run in runs] == ["wrong", "waiting"]
     assert "batch_size=0" in str(runs[0].error)
-
-
-def test_a_sweeps_command_is_loaded_by_its_name(tmp_path: Path) -> None:
-    save_command(tmp_path, "table1", ["sweeps=table1", "seed=1"])
-    assert load_command(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
-    with pytest.raises(KronaError, match="table1"):
-        load_command(tmp_path, "tabel1")
 
 
 @pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
@@ -222,6 +200,8 @@ def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeyp
         save_command(tmp_path, "table1", ["sweeps=table1", "seed=2"])
     assert load_command(tmp_path, "table1") == ["sweeps=table1", "seed=1"]
     assert [path.name for path in tmp_path.iterdir()] == ["table1.json"]
+    with pytest.raises(KronaError, match="table1"):
+        load_command(tmp_path, "tabel1")
 
 
 def test_composing_leaves_the_random_numbers_alone() -> None:
