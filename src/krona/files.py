@@ -1,4 +1,4 @@
-"""Atomic writing of files, and removal that follows no link."""
+"""Atomic writing of files, and removal that does not follow links."""
 
 import hashlib
 import os
@@ -13,31 +13,30 @@ from typing import Any
 from krona.messages import KronaError
 
 Fill = Callable[[Path], Any]  # writes a file's content
-Write = Callable[[Path, Fill], None]  # writes a file whole or not at all
+Write = Callable[[Path, Fill], None]  # writes a file atomically
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def sha256(file: Path) -> str:
-    """The SHA-256 of a file's content."""
+    """Return the SHA-256 of a file's content."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file, then rename it. Raises `KronaError` if that fails.
+    """Let ``write`` fill a temporary file, then rename it. Raise `KronaError` if that fails.
 
-    ``part_in``: the temporary file's folder, on the same file system; None: beside ``path``.
+    Args:
+        part_in: folder of the temporary file, on the same file system; None: the folder of ``path``.
     """
+    part = None
     try:
         if part_in is None:
             path = link_target(path)
             path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=part_in or path.parent, prefix=f".{path.name}.")
         os.close(handle)
-    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
-        raise KronaError(f"{path} could not be written: {getattr(error, 'strerror', None) or error}") from error
-    part = Path(name)
-    try:
+        part = Path(name)
         write(part)
         with part.open("rb") as written:
             os.fsync(written.fileno())
@@ -45,18 +44,22 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
         part.replace(path)
     except KronaError:
         raise
-    except Exception as error:  # torch and safetensors raise their own kinds for a full disk
-        why = (error.strerror if isinstance(error, OSError) else None) or f"{type(error).__name__}: {error}"
-        raise KronaError(f"{path} could not be written: {why}. The old file is unchanged") from error
+    except Exception as error:  # torch and safetensors raise their own errors for a full disk
+        reason = error.strerror if isinstance(error, OSError) else None
+        unchanged = "" if part is None else " The old file is unchanged."
+        raise KronaError(
+            f"{path} could not be written: {reason or f'{type(error).__name__}: {error}'}.{unchanged}"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
 
 
 def link_target(path: Path) -> Path:
-    """Return the file behind a link, so that links stay. Raise `KronaError` for a device, a pipe or a folder."""
+    """Return the file behind a link, so that the link stays. Raise `KronaError` for a device, a pipe or a folder."""
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
-        raise KronaError(f"{path} is no plain file, and is not replaced by one")
+        raise KronaError(f"{path} is not a regular file, so it is not replaced.")
     return target
 
 
@@ -64,7 +67,7 @@ def link_target(path: Path) -> Path:
 def opened_below(top: Path, folder: Path) -> Iterator[int]:
     """Open a folder below ``top`` and yield its descriptor. ``top`` may be a link; no folder below it may be one.
 
-    Each folder is opened relative to the one above it, so that a link which appears meanwhile is not followed either.
+    Each folder is opened relative to its parent, so that a link that appears meanwhile is not followed either.
 
     Raises:
         OSError: a folder is missing, or is a link.
@@ -84,10 +87,19 @@ def opened_below(top: Path, folder: Path) -> Iterator[int]:
         os.close(opened)
 
 
+def is_below(top: Path, path: Path) -> bool:
+    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
+    try:
+        with opened_below(top, path.parent):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
 def remove_below(top: Path, path: Path) -> bool:
     """Remove a file, a folder, or a link but not its target. Return whether nothing is left at ``path``.
 
-    Nothing is removed where a folder between ``top`` and ``path`` is a symbolic link.
+    Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
     """
     try:
         with opened_below(top, path.parent) as parent:
@@ -100,12 +112,3 @@ def remove_below(top: Path, path: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def is_below(top: Path, path: Path) -> bool:
-    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
-    try:
-        with opened_below(top, path.parent):
-            return True
-    except (OSError, ValueError):
-        return False

@@ -1,4 +1,4 @@
-"""Paths of the project, its configs, a user's own, its results and the files that it ships."""
+"""Paths of the project, its configs, the user's configs, the results and the shipped files."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 from typing import Any
 
 _SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/ and sweeps/ in an installed package (setup.py)
@@ -23,55 +23,54 @@ OUTPUTS = Path(  # on a cluster, a shared folder
 
 
 def conf_folders() -> list[Path]:
-    """Where configs are searched, first to last: KRONA_CONF (set by --config-dir), conf/ here, and krona's own."""
+    """Return the folders of configs in order of precedence: KRONA_CONF (set by --config-dir), ./conf, krona's own."""
     named = [Path(folder).resolve() for folder in (os.environ.get("KRONA_CONF"), "conf") if folder]
     own = dict.fromkeys(folder for folder in named if folder.is_dir() and folder != CONF)
     return [*own, CONF]
 
 
 def sweeps_folders() -> list[Path]:
-    """Where sweeps are searched, first to last: beside a user's own conf/, in the working directory, krona's own."""
+    """Return the folders of sweeps in order of precedence: beside a user's conf/, ./sweeps, krona's own."""
     found = [*(conf.parent / "sweeps" for conf in conf_folders()[:-1]), Path("sweeps").resolve(), SWEEPS]
     return [*dict.fromkeys(folder for folder in found if folder.is_dir())]
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """The YAMLs of a group by name (``krona/rte`` in recipe). The first folder's goes before others of that name."""
+    """Return the YAMLs of a group by name (``krona/rte`` in recipe). The first folder with a name has precedence."""
+    is_sweep = group == "sweeps"  # its subfolders belong to krona tune and to W&B's agents
     found: dict[str, Path] = {}
-    if group == "sweeps":  # its subfolders belong to krona tune and to W&B's agents
-        listed = [(folder, path) for folder in sweeps_folders() for path in folder.glob("*.yaml")]
-    else:
-        folders = [conf / group for conf in conf_folders()]
-        listed = [(folder, path) for folder in folders for path in folder.rglob("*.yaml")]
-    for folder, path in listed:
-        found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+    for folder in sweeps_folders() if is_sweep else [conf / group for conf in conf_folders()]:
+        for path in folder.glob("*.yaml" if is_sweep else "**/*.yaml"):
+            found.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
     return dict(sorted(found.items()))
 
 
 def first_of(folders: list[Path], name: str) -> Path:
-    """The first of ``folders``' files of that name; the last folder's if none has it."""
+    """Return the first file with this name in ``folders``, or its path in the last folder if none has it."""
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[-1] / name)
 
 
 def program(name: str) -> list[str]:
-    """The command that starts ``train`` or ``bench`` in a new process."""
+    """Return the command that starts ``train`` or ``bench`` in a new process."""
     own = ["-P", "-m", "krona", name] if INSTALLED else [str(PROJECT / f"{name}.py")]
     return [sys.executable, *own]
 
 
 def hide_working_directory() -> None:
-    """Take the working directory off ``sys.path``, here and in every Python process that this one starts.
+    """Remove the working directory from ``sys.path``, here and in every Python process that this one starts.
 
-    ``python -m krona`` and an empty entry of PYTHONPATH put it there. Then an optional import of a library, such as
-    brotli, would run a file that happens to lie there. It stays where PYTHONPATH names it, where krona itself is
-    imported from it, and where it is the folder of the script (``python train.py``).
+    ``python -m krona`` and an empty entry of PYTHONPATH put it there, and then an optional import of a library, such as
+    brotli, would run a file in it. It stays if PYTHONPATH names it, if krona is imported from it, and if it is the
+    folder of the script (``python train.py``).
     """
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     main = sys.modules["__main__"]
-    named = [entry for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry]
-    started = getattr(main, "__file__", None) if getattr(main, "__spec__", None) is None else None  # not by -m
-    script = {Path(started).resolve().parent} if started is not None else set()
-    here, kept = Path.cwd(), {Path(entry).absolute() for entry in named} | {Path(__file__).parents[1]} | script
+    kept = {Path(entry).absolute() for entry in os.environ.get("PYTHONPATH", "").split(os.pathsep) if entry}
+    kept.add(Path(__file__).parents[1])
+    script = getattr(main, "__file__", None)
+    if script is not None and getattr(main, "__spec__", None) is None:  # not started by -m
+        kept.add(Path(script).resolve().parent)
+    here = Path.cwd()
     if here not in kept:
         sys.path[:] = [entry for entry in sys.path if Path(entry).absolute() != here]
 
@@ -83,21 +82,21 @@ def import_own(name: str) -> ModuleType:
 
 
 def allow_own(names: Iterable[str]) -> None:
-    """Let modules of the working directory be imported by these dotted names, and no other one."""
+    """Allow imports of modules in the working directory by these dotted names only."""
     if _OWN not in sys.meta_path:
         sys.meta_path.append(_OWN)  # the last: no module there can replace an installed one
     _OWN.named |= {name.partition(".")[0] for name in names}
 
 
 class _OwnModules(MetaPathFinder):
-    """Finds the modules of the working directory that are named, and those that these modules import."""
+    """Finds the named modules of the working directory, and the modules that these import."""
 
     def __init__(self) -> None:
         self.named: set[str] = set()
         self.found: set[str] = set()
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        if path is not None or not (fullname in self.named or _importer() in self.found):
+        if path is not None or not (fullname in self.named or _importing_module() in self.found):
             return None
         spec = PathFinder.find_spec(fullname, [str(Path.cwd())])
         if spec is not None:
@@ -105,16 +104,14 @@ class _OwnModules(MetaPathFinder):
         return spec
 
 
-def _importer() -> str:
-    """The top-level name of the module whose import statement is being executed."""
+def _importing_module() -> str:
+    """Return the top-level name of the module whose import statement is being executed."""
     frame = sys._getframe(2)
-    while frame.f_back is not None and _top_level(frame) in ("importlib", "_frozen_importlib"):
+    while True:
+        name = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if frame.f_back is None or name not in ("importlib", "_frozen_importlib"):
+            return name
         frame = frame.f_back
-    return _top_level(frame)
-
-
-def _top_level(frame: FrameType) -> str:
-    return str(frame.f_globals.get("__name__")).partition(".")[0]
 
 
 _OWN = _OwnModules()
