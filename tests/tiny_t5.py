@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
+from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.settings import Method
@@ -44,6 +45,10 @@ def batch(seed: int = 0) -> dict[str, torch.Tensor]:
 @torch.no_grad()  # under autograd sdpa may take another kernel, 1e-6 apart
 def logits(model: nn.Module) -> torch.Tensor:
     return model(**batch()).logits
+
+
+def summed_loss(model: nn.Module, one: dict[str, torch.Tensor]) -> torch.Tensor:
+    return EncoderDecoder(None, None).summed_loss(model, one)  # type: ignore[arg-type]
 
 
 def snapshot(model: nn.Module) -> dict[str, torch.Tensor]:

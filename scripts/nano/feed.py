@@ -9,7 +9,7 @@ import torch
 from transformers import T5Tokenizer
 
 import corpus
-from krona.backbones.families.encoder_decoder import collate
+from krona.backbones.families.padding import pad_batch
 from krona.backbones.held_out import EXTRA_IDS, corrupt, read_lines
 from passages import Example
 
@@ -36,7 +36,7 @@ def make_batches(
         coded.sort(key=lambda row: (len(row["labels"]) > 8, len(row["input_ids"])))
         order = rng.sample(range(WINDOW), WINDOW)
         for place in order[start - block * WINDOW :] if block == first else order:
-            yield collate(coded[place * batch_size : (place + 1) * batch_size], tokenizer.pad_token_id)
+            yield pad_batch(coded[place * batch_size : (place + 1) * batch_size], tokenizer.pad_token_id)
 
 
 def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Row]:

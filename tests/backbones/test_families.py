@@ -5,13 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from transformers import AutoConfig
 
 import tiny_models
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones import families
-from krona.backbones.families import FAMILIES, Architecture, decoder, find_family
+from krona.backbones.families import FAMILIES, Architecture, architecture, find_family
+from krona.backbones.families.decoder import Decoder
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.paths import PROJECT
@@ -104,12 +106,12 @@ def _merged_is_equal(model: Any, expected: torch.Tensor) -> None:
 def test_the_architecture_that_the_docs_add(method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """docs/adding-a-backbone.md, followed to the letter, on a tiny OPT."""
     text = (PROJECT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
-    code = text.split("# src/krona/backbones/families/decoder.py\n")[1].split("```")[0]
+    entry = yaml.safe_load(text.split("# src/krona/backbones/architectures.yaml\n")[1].split("```")[0])
     with pytest.raises(KronaError, match=r"the architecture 'opt'.*decoder.layers.#.fc1"):
         find_family(AutoConfig.for_model("opt", **OPT), "mine")
-    monkeypatch.setattr(decoder, "ARCHITECTURES", known := dict(decoder.ARCHITECTURES))
-    monkeypatch.setattr(families, "FAMILIES", {**FAMILIES, decoder.Decoder: known})
-    monkeypatch.setattr(tiny_models, "FAMILIES", {**FAMILIES, decoder.Decoder: known})
-    exec(code, {"Architecture": Architecture, "ARCHITECTURES": known})
+    known = FAMILIES[Decoder] | {kind: Architecture(**values) for kind, values in entry.items()}
+    monkeypatch.setitem(architecture.ARCHITECTURES, "decoder", known)
+    monkeypatch.setattr(families, "FAMILIES", {**FAMILIES, Decoder: known})
+    monkeypatch.setattr(tiny_models, "FAMILIES", {**FAMILIES, Decoder: known})
     monkeypatch.setitem(tiny_models.SIZES, "opt", OPT)
     test_works_or_says_why_not(method, "opt", tmp_path)

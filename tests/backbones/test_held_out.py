@@ -9,7 +9,7 @@ import torch
 import tiny_backbones
 from krona import tasks
 from krona.backbones import load as backbones
-from krona.backbones.held_out import SHIPPED, HeldOut, corrupt, held_out, loss, read_lines
+from krona.backbones.held_out import SHIPPED, HeldOut, corrupt, held_out_loss, read_lines, tokenise_held_out
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from passages import held_out_texts, passage
@@ -34,7 +34,7 @@ def loaded(folder: Path) -> backbones.Loaded:
 def test_t5_gets_spans_of_the_text_back(tiny_folder: Path, file: Path) -> None:
     backbone = loaded(tiny_folder)
     tokenizer = backbone.tokenizer
-    text = held_out(backbone.family, file)
+    text = tokenise_held_out(backbone.family, file)
     assert (text.objective, text.text) == ("span corruption", "text.txt")
     first = text.rows[0]
     end, sentinels = tokenizer.eos_token_id, {tokenizer.get_vocab()[f"<extra_id_{i}>"] for i in range(16)}
@@ -48,8 +48,8 @@ def test_t5_gets_spans_of_the_text_back(tiny_folder: Path, file: Path) -> None:
     assert spans
     assert whole == tokenizer("the cat sat on the mat", add_special_tokens=False)["input_ids"]
     assert first["input_ids"][-1] == first["labels"][-1] == end
-    assert text == held_out(backbone.family, file)
-    found = loss(backbone.model, backbone.family, HeldOut([first], "one", text.objective))
+    assert text == tokenise_held_out(backbone.family, file)
+    found = held_out_loss(backbone.model, backbone.family, HeldOut([first], "one", text.objective))
     tensors = {name: torch.tensor([values]) for name, values in first.items()}
     with torch.no_grad():
         assert found == pytest.approx(float(backbone.model(**tensors).loss), rel=1e-5)
@@ -57,7 +57,7 @@ def test_t5_gets_spans_of_the_text_back(tiny_folder: Path, file: Path) -> None:
 
 def test_a_decoder_predicts_each_next_token(file: Path, tmp_path: Path) -> None:
     backbone = loaded(tiny_backbones.write(tmp_path / "llama", "llama"))
-    text = held_out(backbone.family, file)
+    text = tokenise_held_out(backbone.family, file)
     assert (text.objective, len(text.rows), text.tokens) == ("next token", 3, 5 + 4 + 9)  # x alone predicts nothing
     total = 0.0
     for line in LINES.split("\n"):
@@ -65,13 +65,13 @@ def test_a_decoder_predicts_each_next_token(file: Path, tmp_path: Path) -> None:
         if ids.shape[1] > 1:
             with torch.no_grad():
                 total += float(backbone.model(input_ids=ids, labels=ids).loss) * (ids.shape[1] - 1)
-    assert loss(backbone.model, backbone.family, text) == pytest.approx(total / text.tokens, rel=1e-5)
+    assert held_out_loss(backbone.model, backbone.family, text) == pytest.approx(total / text.tokens, rel=1e-5)
 
 
 def test_an_encoder_is_refused_with_the_reason(file: Path, tmp_path: Path) -> None:
     backbone = loaded(tiny_backbones.write(tmp_path / "bert", "bert"))
     with pytest.raises(KronaError, match="no language-model head"):
-        held_out(backbone.family, file)
+        tokenise_held_out(backbone.family, file)
 
 
 def test_corruption_keeps_every_token_once() -> None:
@@ -87,5 +87,5 @@ def test_the_shipped_text_is_what_the_script_gives_and_not_what_pretraining_begi
     assert texts == held_out_texts()
     seen = {text for index in range(300) for text in passage(Random(f"pretraining 0 {index}")).texts}
     assert not seen & set(texts[:12])  # single sentences of later ones occur
-    text = held_out(loaded(tiny_folder).family, None)
+    text = tokenise_held_out(loaded(tiny_folder).family, None)
     assert (len(text.rows), text.text) == (len(texts), "sample-world sentences")

@@ -10,15 +10,14 @@ from safetensors.torch import load_file
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.backbones import load
-from krona.backbones.families.encoder_decoder import summed_loss
-from krona.backbones.large import recompute_blocks, train_in_fp32
+from krona.backbones.memory import recompute_blocks, train_in_fp32
 from krona.config.settings import Backbone
 from krona.runs.result import read_result
 from krona.runs.run_id import run_id
 from one_job import config, run, typed
 from tasks.glue_files import task
 from tiny_backbone import SIZES
-from tiny_t5 import batch, disturb, inserted
+from tiny_t5 import batch, disturb, inserted, summed_loss
 from typed_run import train
 
 RANDOM = Backbone(name="random", pretrained=False, sizes={**SIZES, "vocab_size": 10_000})

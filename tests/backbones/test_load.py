@@ -147,20 +147,21 @@ def test_positions_and_heads_that_do_not_fit_are_one_message(folders: dict[str, 
     values = one_job.config("method=lora", *one_job.typed(short, tmp_path / "rte"))
     job, _ = one_job.run(values, tmp_path / "outputs")
     assert job.state == "failed"
-    assert "max_source_length=24 and 2 of the answer: this backbone has 24 positions: max_source_length=22" in job.error
+    assert "max_source_length=24 and 2 of the answer" in job.error
+    assert "Set max_source_length=22" in job.error
     values = one_job.config("method=lora", *one_job.typed(short, tmp_path / "rte"), "max_source_length=25")
-    with pytest.raises(KronaError, match="max_source_length=25: the backbone local has 24 positions"):
+    with pytest.raises(KronaError, match=r"max_source_length=25 .*24 positions"):
         one_job.run(values, tmp_path / "outputs")
     three = loaded(folders["bert"], name="mnli").model
     three.save_pretrained(tmp_path / "three")
     tiny_backbones.words(pair=True).save_pretrained(tmp_path / "three")
     assert tiny_backbones.same(loaded(tmp_path / "three", name="mnli").model, three)  # a head that fits is kept
-    with pytest.raises(KronaError, match=r"its head has 3 outputs, task rte needs 2.*base_model"):
+    with pytest.raises(KronaError, match=r"has 3 outputs, but task rte needs 2.*base_model"):
         loaded(tmp_path / "three")
 
 
 def test_a_checkpoint_of_another_family_and_of_none(folders: dict[str, Path]) -> None:
-    with pytest.raises(KronaError, match=r"is a llama, and backbone.architecture says bert"):
+    with pytest.raises(KronaError, match=r"is a llama, but backbone.architecture is bert"):
         loaded(folders["llama"], architecture="bert")
     vit = AutoConfig.for_model("vit", hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
     with pytest.raises(KronaError, match=r"the architecture 'vit'.*docs/adding-a-backbone.md.*layers.#.*q_proj"):
@@ -187,7 +188,7 @@ def test_a_gguf_file_without_its_package(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(KronaError, match="pip install gguf"):
         loaded(tmp_path)
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
-    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\): name one"):
+    with pytest.raises(KronaError, match=r"2 GGUF files \(model.gguf, other.gguf\)\. Name one"):
         loaded(tmp_path)
 
 

@@ -11,7 +11,7 @@ import torch
 from benches.door import run
 from benchmarks import pipeline
 from benchmarks.settings import Bench
-from krona.backbones.families.encoder_decoder import collate
+from krona.backbones.families.padding import pad_batch
 from krona.messages import KronaError
 from krona.paths import NANO
 from tasks import glue_files
@@ -56,7 +56,7 @@ def test_a_step_counts_real_tokens_only_and_pads_as_it_is_told(width: int | None
     rows: Any = Lengths([3, 5, 2])
     real: list[int] = []
     family: Any = SimpleNamespace(
-        collate=lambda rows: collate(rows, 0), summed_loss=lambda model, batch: model(batch), answer_follows=False
+        collate=lambda rows: pad_batch(rows, 0), summed_loss=lambda model, batch: model(batch), answer_follows=False
     )
     step = pipeline._way(family, Model(1, 1), rows, iter([[0, 1, 2]]), real, length=width)
     assert step() > 0

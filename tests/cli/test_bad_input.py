@@ -99,9 +99,9 @@ TYPED = [
     (["max_batch_size=0"], "Unknown key max_batch_size: did you mean 'batch_size'?"),
     (
         [*RANDOM, "backbone.sizes={d_model: -1}"],
-        "no t5 can be built: RuntimeError: Trying to create tensor with negative",
+        "could not build a t5 model: RuntimeError: Trying to create tensor with negative",
     ),
-    ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "no t5 can be built: KeyError: 'zzz'"),
+    ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "could not build a t5 model: KeyError: 'zzz'"),
     (["--cfg", "jobs"], "--cfg jobs: show what? did you mean 'job'? (there are: job, hydra, all)"),
     (["--cfg=jbo"], "--cfg jbo: show what? did you mean 'job'?"),
     (["seed=1", "--cfg"], "--cfg: show what? there are job, hydra, all"),
@@ -138,8 +138,8 @@ FACTORS = [
     ("[[32,24],[32,24]]", ["(32, 24)", "1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),
     ("[[5,8]]", ["(5, 8)", "32 → 32", "Shapes that fit"]),
     ("[[0,8]]", ["[[0, 8]]", "whole numbers ≥ 1"]),
-    ("[[32,24],[24,32],[1,1]]", ["expected [[a1, a2], [b1, b2]] or [[a1, a2]]"]),
-    ("[[8,8,8]]", ["expected [[a1, a2], [b1, b2]] or [[a1, a2]]"]),
+    ("[[32,24],[24,32],[1,1]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
+    ("[[8,8,8]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
 ]
 
 
@@ -263,13 +263,13 @@ BACKBONES = {
     "not json": ["the config of", "can't be loaded"],
     "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
     "no kind": ["the config of"],
-    "no config": ["no config.json in it", "there should be config.json, model.safetensors and a tokenizer"],
-    "no tokenizer": ["the tokenizer of", "can't write the label '0' of rte: it comes back as ''"],
-    "other keys": ["missing tensors", "partly untrained"],
+    "no config": ["has no config.json", "needs config.json, model.safetensors and a tokenizer"],
+    "no tokenizer": ["The tokenizer of", "turns the label '0' of rte into ''"],
+    "other keys": ["missing tensors", "save_pretrained"],
     "a key too few": ["1 missing tensor (first decoder.block.1.layer.0.SelfAttention.q.weight)"],
     "a key too many": ["1 unexpected tensor (first encoder.block.0.more)"],
     "another shape": ["the weights of"],
-    "fewer pieces": ["the tokenizer has", "embeds 100"],
+    "fewer pieces": ["The tokenizer has", "embeddings for 100"],
 }
 
 

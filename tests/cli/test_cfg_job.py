@@ -30,7 +30,7 @@ def test_the_values_of_a_run_and_its_id() -> None:
 def test_the_shape_that_this_backbone_gets_stands_beside_the_papers() -> None:
     text = job("profile=demo", "method=krona")
     assert "  kron_factors:  # on this backbone [[16, 12], [12, 16]]" in text
-    assert "# factors (32, 24) of the paper become (16, 12) on layers 192 → 192" in text
+    assert "# The paper's factors (32, 24) become (16, 12) on layers 192 → 192" in text
     assert yaml.safe_load(text)["method"]["kron_factors"] == [[32, 24], [24, 32]]
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from krona.backbones.families.encoder_decoder import EncoderDecoder, collate
+from krona.backbones.families.encoder_decoder import EncoderDecoder
+from krona.backbones.families.padding import pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, tokenise
 from tasks.letters import END, Encoding, Letters, split, tokens
@@ -110,7 +111,7 @@ print(len(got), got.truncated, sum(map(len, got.rows["input_ids"])))
 
 def test_batches_are_padded_to_their_longest() -> None:
     rows = [{"input_ids": [5, 6, 1], "labels": [7, 1]}, {"input_ids": [5, 1], "labels": [8, 9, 1]}]
-    batch = collate(rows, 0)
+    batch = pad_batch(rows, 0)
     assert batch["input_ids"].tolist() == [[5, 6, 1], [5, 1, 0]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
     assert batch["labels"].tolist() == [[7, 1, -100], [8, 9, 1]]
@@ -118,7 +119,7 @@ def test_batches_are_padded_to_their_longest() -> None:
 
 
 def test_a_padding_token_inside_a_text_is_attended_to() -> None:
-    assert collate([{"input_ids": [0, 5, 1], "labels": [1]}], 0)["attention_mask"].tolist() == [[1, 1, 1]]
+    assert pad_batch([{"input_ids": [0, 5, 1], "labels": [1]}], 0)["attention_mask"].tolist() == [[1, 1, 1]]
 
 
 TOKENIZER = Path(__file__).parents[3] / "shared" / "t5-base-tokenizer"

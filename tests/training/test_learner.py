@@ -13,13 +13,13 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from krona import surgery
-from krona.backbones.families.encoder_decoder import EncoderDecoder, summed_loss
+from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
 from krona.training.learner import Learner, Plan, micro_batches
 from krona.training.ranks import Ranks
-from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, tiny_t5
+from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5
 
 ROWS = 10
 

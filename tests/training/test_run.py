@@ -97,7 +97,7 @@ def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
     assert result.provenance["official_rows"] == {"train": [12, 2490], "validation": [9, 277]}
     assert any(note.startswith("GLUE's form, but not GLUE's rows: 12 rows of train") for note in result.notes)
     assert any("sources cut to max_source_length=24: 12 of 12 in train" in note for note in result.notes)
-    assert any("(32, 24) of the paper become" in note for note in result.notes)
+    assert any("factors (32, 24) become" in note for note in result.notes)
     assert [row["step"] for row in result.dev_curve] == [3, 6, 9]
     with (done / "metrics.csv").open() as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]

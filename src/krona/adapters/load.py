@@ -20,7 +20,7 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import Origin
 from krona.backbones.families import Family, max_positions
-from krona.backbones.large import train_in_fp32
+from krona.backbones.memory import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
 from krona.runs.predictions import label_words

@@ -1,1 +1,1 @@
-"""Backbone models: source, loading, sharing between jobs, and insertion of a method."""
+"""Backbones: source, config, loading, sharing between jobs, and insertion of a method."""

@@ -1,10 +1,10 @@
-"""The config of a backbone: the checkpoint's own, or one made of its YAML's sizes; checked against each other."""
+"""The config of a backbone's model: the checkpoint's, or one made from ``backbone.sizes``."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoConfig
+from transformers import AutoConfig, PreTrainedConfig
 
 from krona.backbones.families import FAMILIES, find_family, get_architecture
 from krona.backbones.families.pooling import set_pooling
@@ -15,48 +15,72 @@ from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
 
+SIZES = (  # keys of configs that describe_backbone records
+    "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers", "feed_forward_proj",
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
+    "vocab_size", "tie_word_embeddings",
+)  # fmt: skip
+
 
 def model_name(settings: Backbone) -> str:
     return settings.path or settings.name
 
 
+def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
+    """Return the model's config with its pooling and the task's number of classes.
+
+    Args:
+        own: use the checkpoint's config, even if ``sizes`` are given.
+    """
+    from_sizes = settings.sizes is not None and folder is None and not own
+    config = _config_from_sizes(settings) if from_sizes else _read_config(settings, folder)
+    name, kind = model_name(settings), getattr(config, "model_type", None)
+    if settings.architecture is not None and kind != settings.architecture:
+        raise KronaError(
+            f"Backbone {name} is a {kind}, but backbone.architecture is {settings.architecture}. Use backbone=local, "
+            "or the YAML of that architecture."
+        )
+    find_family(config, name)
+    _check_sizes(settings, config)
+    pooling = folder_pooling(settings.path) if settings.pooling == "auto" else settings.pooling
+    architecture = get_architecture(config.model_type)
+    set_pooling(config, pooling, head=architecture.head, pooler=architecture.pooler, name=name)
+    if task is not None:
+        config.num_labels = num_outputs(task)
+    return config
+
+
 def has_head(settings: Backbone) -> bool:
-    """Whether the backbone gets a head that is new on each task."""
+    """Return whether the backbone has a head that is new for each task."""
     with hub_or_cache_only(settings):
         config = build_config(settings, find_folder(settings), None)
     return bool(get_architecture(config.model_type).head)
 
 
 def num_outputs(task: Task) -> int:
-    """How many outputs a head has for a task: its classes, or one number."""
+    """Return the number of a head's outputs: the task's classes, or 1 for a regression."""
     targets = task.target_strings()
     return 1 if targets is None else len(targets)
 
 
-def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
-    """The config with the task's number of classes. own: the checkpoint's, never one made of ``sizes``."""
-    of_sizes = settings.sizes is not None and folder is None and not own
-    config = _of_sizes(settings) if of_sizes else _read(settings, folder)
-    kind = getattr(config, "model_type", None)
-    if settings.architecture is not None and kind != settings.architecture:
-        raise KronaError(
-            f"backbone {model_name(settings)} is a {kind}, and backbone.architecture says {settings.architecture}: "
-            "take backbone=local, or the YAML of that architecture"
-        )
-    find_family(config, model_name(settings))
-    _check_sizes(settings, config)
-    set_pooling(config, _pooling(settings), get_architecture(config.model_type), model_name(settings))
-    if task is not None:
-        config.num_labels = num_outputs(task)
-    return config
+def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
+    """Return ``architecture``, ``parameters`` and ``sizes`` for a result, so that a report can tell backbones apart."""
+    sizes = {key: getattr(config, key, None) for key in SIZES}
+    known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
+    return {"architecture": config.model_type, "parameters": parameters, "sizes": known}
 
 
-def _pooling(settings: Backbone) -> str | None:
-    return folder_pooling(settings.path) if settings.pooling == "auto" else settings.pooling
+def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
+    return settings.name if folder is None else str(folder)
+
+
+def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
+    """Return a context with only the local cache if the Hub is unreachable: the libraries would retry for 30 s."""
+    return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError for a model of another size than its YAML says: it would be reported under a wrong name."""
+    """Raise KronaError if a folder's model has other sizes than its YAML: reports would name the wrong model."""
     if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
@@ -68,12 +92,12 @@ def _check_sizes(settings: Backbone, config: Any) -> None:
     ]
     if wrong:
         raise KronaError(
-            f"backbone.path={settings.path}: this is not {settings.name} as its YAML describes it: "
-            f"{', '.join(wrong)}. For another model: backbone=local backbone.path={settings.path}"
+            f"backbone.path={settings.path} is not {settings.name} as its YAML describes it: {', '.join(wrong)}. For "
+            f"another model use backbone=local backbone.path={settings.path}."
         )
 
 
-def _of_sizes(settings: Backbone) -> Any:
+def _config_from_sizes(settings: Backbone) -> Any:
     kind = settings.architecture or "t5"
     known = [name for architectures in FAMILIES.values() for name in architectures]
     if kind not in known:
@@ -83,26 +107,17 @@ def _of_sizes(settings: Backbone) -> Any:
         sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
     try:
         return AutoConfig.for_model(kind, **sizes)
-    except Exception as error:  # its validation raises kinds of its own
+    except Exception as error:  # each config's validation raises its own kinds
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
 
 
-def _read(settings: Backbone, folder: Path | None) -> Any:
+def _read_config(settings: Backbone, folder: Path | None) -> Any:
     try:
         return AutoConfig.from_pretrained(
             hub_name_or_folder(settings, folder),
             revision=settings.revision,
-            trust_remote_code=False,  # null: the library asks at the terminal
+            trust_remote_code=False,  # None would ask at the terminal
             **gguf_arguments(settings),
         )
-    except Exception as error:  # JSON, the Hub and its client each raise their own
+    except Exception as error:  # JSON, the Hub and its client each raise their own kinds
         raise download_error(f"the config of {model_name(settings)}", error, WAYS_OUT) from error
-
-
-def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
-    return settings.name if folder is None else str(folder)
-
-
-def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
-    """Only the cache if the Hub can't be reached: the libraries' retries would take half a minute."""
-    return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()

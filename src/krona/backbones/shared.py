@@ -1,7 +1,7 @@
-"""Objects shared by the jobs of one process: a backbone's frozen weights, its tokenizer, and a task's rows.
+"""Share objects between the jobs of a process: a backbone's frozen weights, its tokenizer, and a task's rows.
 
-Nothing that a job writes is shared: the weights that it trains are copies (`surgery.insert(reversible=True)`), its
-modules are its own, frozen weights, rows and tokenizer are only read. So a result does not depend on the other jobs.
+Jobs only read what they share: the weights that a job trains are copies (`surgery.insert(reversible=True)`), and its
+modules are its own. So a result does not depend on the other jobs.
 """
 
 import copy
@@ -29,10 +29,10 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """``make()``, or its value if it is among the last ``limit`` of this kind that this process used."""
+    """Return ``make()``, or its value if it is among the ``limit`` most recently used of this kind."""
     values = cache_for(kind)
     if key not in values:
-        while len(values) >= limit:  # before the next is made: two backbones may not fit
+        while len(values) >= limit:  # before the next one exists: two backbones may not fit into memory
             values.popitem(last=False)
         values[key] = make()
     values.move_to_end(key)
@@ -40,23 +40,27 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
-    """A backbone with its own modules over weights that this process may have loaded before."""
-    drawn = None if settings.pretrained else seed
+    """Return a backbone with its own modules, over weights that an earlier job of this process may have loaded."""
     content = fingerprint(settings)
     with_head = cached("has a head", 8, (content, settings.name), lambda: has_head(settings))
-    sizes = json.dumps(dict(settings.sizes or {}), sort_keys=True)
-    width = num_outputs(task) if with_head else None
-    key = (content, settings.name, sizes, settings.tied_head, settings.pooling, drawn, bf16, width)
+    key = (
+        content,
+        settings.name,
+        json.dumps(dict(settings.sizes or {}), sort_keys=True),
+        settings.tied_head,
+        settings.pooling,
+        None if settings.pretrained else seed,
+        bf16,
+        num_outputs(task) if with_head else None,
+    )
     loaded: load.Loaded = cached("backbone", 1, key, lambda: load.load(settings, task, seed=seed, bf16=bf16))
     model = with_own_modules(loaded.model)
-    load.draw(model, loaded.new_weights, seed=seed)
+    load.draw_weights(model, loaded.new_weights, seed=seed)
     return replace(loaded, model=model, family=type(loaded.family)(task, loaded.tokenizer))
 
 
 def with_own_modules(model: Model) -> Model:
-    """A copy whose parameters and buffers are objects of their own over the same memory."""
-    shared: dict[int, Any] = {
-        id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()
-    }
-    shared |= {id(buffer): buffer.detach() for buffer in model.buffers()}
-    return copy.deepcopy(model, shared)
+    """Return a copy of the model whose parameters and buffers are new objects over the same memory."""
+    memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()}
+    memo |= {id(buffer): buffer.detach() for buffer in model.buffers()}
+    return copy.deepcopy(model, memo)

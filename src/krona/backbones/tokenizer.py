@@ -1,4 +1,4 @@
-"""Loading of a backbone's tokenizer, and the hash of its pieces and rules."""
+"""Loading of a backbone's tokenizer, and the hash of its vocabulary and rules."""
 
 import hashlib
 import json
@@ -11,9 +11,8 @@ from krona.tasks.hub import download_error
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
-    """A backbone's tokenizer, from its own folder, another one or the Hub. Raises KronaError."""
+    """Return a backbone's tokenizer, from its own folder, another one or the Hub. Raises KronaError."""
     folder, texts = find_folder(settings), tokenizer_folder(settings)
-    what = f"the tokenizer of {texts or settings.name}"
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             settings.name if texts is None else str(texts),
@@ -21,14 +20,14 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
             trust_remote_code=False,
             **(gguf_arguments(settings) if texts == folder else {}),
         )
-    except Exception as error:  # each tokenizer backend raises its own
-        raise download_error(what, error, WAYS_OUT) from error
+    except Exception as error:  # each tokenizer backend raises its own kinds
+        raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of a tokenizer's pieces and rules."""
+    """Return a hash of a tokenizer's vocabulary and rules; the token cache depends on it."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

@@ -200,12 +200,12 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
         return {}, []
     from krona.backbones import load
     from krona.backbones.families import find_family, max_positions
-    from krona.backbones.held_out import objective_of
+    from krona.backbones.held_out import find_objective
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
     if settings.trainer.measure_forgetting:
-        objective_of(find_family(model.config, settings.backbone.name))
+        find_objective(find_family(model.config, settings.backbone.name))
     positions = max_positions(model.config)
     if positions is not None and settings.max_source_length > positions:
         raise KronaError(

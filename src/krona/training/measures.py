@@ -12,7 +12,7 @@ from torch import nn
 
 from krona.adapters import measure
 from krona.backbones.families import Family
-from krona.backbones.held_out import HeldOut, held_out, loss
+from krona.backbones.held_out import HeldOut, held_out_loss, tokenise_held_out
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.scaling import scaled
@@ -63,7 +63,7 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
 
 def load_held_out(text: bool | str, family: Family) -> HeldOut | None:
     """Return the held-out text of ``trainer.measure_forgetting``; None if that is off."""
-    return held_out(family, Path(text) if isinstance(text, str) else None) if text else None
+    return tokenise_held_out(family, Path(text) if isinstance(text, str) else None) if text else None
 
 
 def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) ->
     with dev.inference(model):
         for scale in SCALES:
             with scaled(model, scale):
-                value = loss(model, dev.family, text)
+                value = held_out_loss(model, dev.family, text)
             losses[f"{scale:g}"] = round(value, 6) if math.isfinite(value) else None
     return {
         "loss": losses,

@@ -15,9 +15,9 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.start import begin_from, read_start
 from krona.backbones import load as backbones
-from krona.backbones.description import describe_backbone
 from krona.backbones.held_out import HeldOut
-from krona.backbones.large import recompute_blocks, shard_frozen, train_in_fp32
+from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
+from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
 from krona.backbones.with_method import insert_method, method_defaults
 from krona.config.settings import Run

@@ -9,7 +9,7 @@ import yaml
 from krona.adapters.commands import pooled_code
 from krona.adapters.find import TrainedRun
 from krona.adapters.origin import Origin
-from krona.backbones.families.pooling import pools
+from krona.backbones.families.pooling import has_pooled_head
 from krona.messages import amount
 from krona.runs.constant_predictions import remarks
 from krona.runs.predictions import encode_answers, label_words
@@ -120,7 +120,7 @@ def _text(origin: Origin, row: Mapping[str, str]) -> str:
 
 def _loading(origin: Origin, to: str, auto: str, model: Any) -> str:
     task = origin.task_settings
-    if pools(model.config) and to in pooled_code.LOADING:
+    if has_pooled_head(model.config) and to in pooled_code.LOADING:
         return pooled_code.pooled_code(model, to, base=base_of(origin), columns=len(task.columns))
     (use,) = (code for word, code in USE.items() if word in auto)
     use = use.format(texts=", ".join('"…"' for _ in task.columns), text=_text(origin, dict.fromkeys(task.columns, "…")))

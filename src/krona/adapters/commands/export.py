@@ -18,7 +18,7 @@ from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
 from krona.adapters.peft.reading import read_peft
 from krona.adapters.peft.writing import write_peft
-from krona.backbones.families.pooling import pools
+from krona.backbones.families.pooling import has_pooled_head
 from krona.config.pooling import write_pooling
 from krona.messages import KronaError, did_you_mean
 from krona.runs.predictions import label_words
@@ -81,7 +81,7 @@ def export(
             raise KronaError(
                 f"--to {to}: loaded again, the logits differ by {difference:.2g} of the largest. Nothing is exported."
             )
-        if pools(trained.model.config) and to in pooled_code.LOADING:
+        if has_pooled_head(trained.model.config) and to in pooled_code.LOADING:
             lines.append(pooled_code.NOTE.format(trained.model.config.krona_pooling))
         if dtype is not None:
             lines.append(f"weights in {dtype}, trained and scored in {run.origin.precision}")
@@ -118,7 +118,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     model.config.name_or_path = ""  # a path of this machine is of no use elsewhere
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
-    if pools(model.config):
+    if has_pooled_head(model.config):
         write_pooling(folder, model.config.krona_pooling)
     return [f"a whole {type(model).__name__} for plain transformers"]
 
@@ -136,7 +136,7 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    task_type = None if pools(trained.model.config) else found  # peft would look for the library's class
+    task_type = None if has_pooled_head(trained.model.config) else found  # peft would look for the library's class
     written = write_peft(trained.model, folder, base_model=card.base_of(trained.origin), task_type=task_type)
     (folder / card.ORIGIN).write_text(card.origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]

@@ -3,7 +3,7 @@
 from inspect import signature
 from typing import Any
 
-from krona.backbones.families.pooling import pooling_in
+from krona.backbones.families.pooling import get_pooling
 
 NOTE = "transformers has no class for a classifier of {} states: README.md has the code that loads it"
 POOLED = {
@@ -54,7 +54,7 @@ def pooled_code(model: Any, form: str, *, base: str, columns: int) -> str:
     parts = {
         "prefix": model.base_model_prefix,
         "labels": model.config.num_labels,
-        "pooled": POOLED[str(pooling_in(model.config))],
+        "pooled": POOLED[str(get_pooling(model.config))],
     }
     return LOADING[form].format(
         cls=CLASS.format(**parts),

@@ -1,4 +1,4 @@
-"""Decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX): the source text followed by the label's text."""
+"""Decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX): the source text, followed by the label's text."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -8,131 +8,72 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from krona.backbones.families.family import (
-    CACHE,
-    IGNORED,
-    Architecture,
-    Batch,
-    Family,
-    decode_greedily,
-    log_likelihood,
-    padded,
-    padded_sources,
-    summed_cross_entropy,
-)
+from krona.backbones.families.decoding import CACHE, decode_greedily, log_likelihood
+from krona.backbones.families.family import Family
+from krona.backbones.families.padding import IGNORED, Batch, pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split
 
-ASKS = " label:"  # stands between the source and the label
-
-LLAMA = Architecture(
-    names={
-        "q": ["q_proj"],
-        "k": ["k_proj"],
-        "v": ["v_proj"],
-        "o": ["o_proj"],
-        "SelfAttention": ["self_attn.q_proj:self_attn.o_proj"],
-        "DenseReluDense": ["mlp.gate_proj:mlp.down_proj"],
-        "wi*": ["gate_proj", "up_proj"],
-        "wo": ["down_proj"],
-        "layer_norm": ["input_layernorm", "post_attention_layernorm"],
-    },
-)
-GPT2 = Architecture(
-    names={
-        "q": ["c_attn"],
-        "k": ["c_attn"],
-        "v": ["c_attn"],
-        "o": ["attn.c_proj"],
-        "SelfAttention": ["attn.c_attn:attn.c_proj"],
-        "DenseReluDense": ["mlp.c_fc:mlp.c_proj"],
-        "wi*": ["c_fc"],
-        "wo": ["mlp.c_proj"],
-        "layer_norm": ["ln_1", "ln_2"],
-    }
-)
-NEOX = Architecture(
-    names={
-        "q": ["query_key_value"],
-        "k": ["query_key_value"],
-        "v": ["query_key_value"],
-        "o": ["attention.dense"],
-        "SelfAttention": ["attention.query_key_value:attention.dense"],
-        "DenseReluDense": ["mlp.dense_h_to_4h:mlp.dense_4h_to_h"],
-        "wi*": ["dense_h_to_4h"],
-        "wo": ["dense_4h_to_h"],
-        "layer_norm": ["input_layernorm", "post_attention_layernorm"],
-    }
-)
-ARCHITECTURES = {
-    "llama": LLAMA,
-    "mistral": LLAMA,
-    "qwen2": LLAMA,
-    "qwen3": LLAMA,
-    "gpt2": GPT2,
-    "gpt_neox": NEOX,
-}
+PROMPT = " label:"  # between the source and the label
 
 
 class Decoder(Family):
     """Cross entropy over the label's tokens alone, and greedy decoding from the source.
 
-    Sources are padded at the left, so that every row's label begins at the same place, and positions count from a row's
-    own first token: a row's answer does not depend on the other rows of its batch.
+    Sources are padded at the left, so that the labels of all rows begin at the same place. Positions count from a row's
+    own first token, so that a row's answer does not depend on the other rows of its batch.
     """
 
     auto = AutoModelForCausalLM
-    key = f"decoder 1 {ASKS!r}"
+    key = f"decoder 1 {PROMPT!r}"
     answer_follows = True
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)
         if tokenizer.eos_token_id is None:
-            raise KronaError("the backbone's tokenizer has no end-of-sequence token, so an answer would never end")
+            raise KronaError("The backbone's tokenizer has no end-of-sequence token, so an answer would never end.")
         self.eos = int(tokenizer.eos_token_id)
-        self.asks = list(tokenizer(ASKS, add_special_tokens=False)["input_ids"])
+        self.prompt = list(tokenizer(PROMPT, add_special_tokens=False)["input_ids"])
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
         texts = [split.sources[row] for row in rows]
-        ids = [self._open_ended(row) for row in self.tokenizer(texts, verbose=False)["input_ids"]]
-        if longest is not None and longest <= len(self.asks):
-            raise KronaError(f"max_source_length={longest}: {ASKS!r} after the source takes {len(self.asks)} tokens")
-        kept = None if longest is None else longest - len(self.asks)
-        return {"input_ids": [[*row[:kept], *self.asks] for row in ids]}
+        ids = [self._remove_end(row) for row in self.tokenizer(texts, verbose=False)["input_ids"]]
+        if longest is not None and longest <= len(self.prompt):
+            raise KronaError(
+                f"max_source_length={longest} has no room for a source: {PROMPT!r} takes {len(self.prompt)} tokens."
+            )
+        kept = None if longest is None else longest - len(self.prompt)
+        return {"input_ids": [[*row[:kept], *self.prompt] for row in ids]}
 
-    def _open_ended(self, ids: list[int]) -> list[int]:
-        """Without the end of sequence that some tokenizers add."""
+    def _remove_end(self, ids: list[int]) -> list[int]:
+        """Remove the end of sequence that some tokenizers add."""
         return ids[:-1] if ids and ids[-1] == self.eos else ids
 
     def label(self, target: str) -> list[int]:
         return [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.eos]
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
-        """``input_ids`` (B, S) of the source alone; the loss puts the label's tokens after it."""
-        labels = padded([row["labels"] for row in rows], IGNORED)  # (B, T)
-        return {**padded_sources(rows, self.eos, left=True), "labels": labels}
+        """Return ``input_ids`` (B, S) of the sources alone; `inputs` appends the tokens of the labels."""
+        return pad_batch(rows, self.eos, left=True)
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
-        """Label tokens follow the source at once; what pads short labels stands at the end, where nothing sees it."""
         labels = batch["labels"]  # (B, T)
-        own = labels != IGNORED
+        own = labels != IGNORED  # the padding of short labels is at the end, where no token attends to it
         ids = torch.cat([batch["input_ids"], labels.masked_fill(~own, self.eos)], 1)  # (B, S + T)
         mask = torch.cat([batch["attention_mask"], own.long()], 1)
-        own_logits = labels.shape[1] + 1  # those after the source's last token, and after each of the label's
         return {
-            "input_ids": ids, "attention_mask": mask, "position_ids": positions(mask), "use_cache": False,
-            "logits_to_keep": own_logits,
-        }  # fmt: skip
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": positions(mask),
+            "use_cache": False,
+            "logits_to_keep": labels.shape[1] + 1,  # after the source's last token and after each of the label's
+        }
 
-    def summed_loss(self, model: Any, batch: Batch) -> Tensor:
-        logits = model(**self.inputs(model, batch)).logits[:, :-1]  # (B, T, vocabulary)
-        return summed_cross_entropy(logits, batch["labels"])
+    def logits(self, model: Any, batch: Batch) -> Tensor:
+        return super().logits(model, batch)[:, :-1]  # (B, T, vocabulary)
 
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
         return self.decode_labels(self._greedy(model, batch["input_ids"], batch["attention_mask"], steps=longest))
-
-    def decode_labels(self, ids: Tensor) -> list[str]:
-        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     @torch.no_grad()
     def predict_with_scores(
@@ -155,8 +96,6 @@ class Decoder(Family):
         return self.decode_labels(ids), torch.stack(scores, 1)
 
     def _greedy(self, model: Any, input_ids: Tensor, mask: Tensor, *, steps: int, first: Any = None) -> Tensor:
-        """Decode the answers to sources; ``first``: the model's output for the sources, if it is known."""
-
         def step(ids: Tensor, cache: Any) -> Any:
             nonlocal mask
             if cache is not None:
@@ -171,5 +110,5 @@ class Decoder(Family):
 
 
 def positions(mask: Tensor) -> Tensor:
-    """(B, S): each token's place among its row's own, from 0; 0 at the padding."""
+    """Return each token's position in its row, (B, S), from 0; 0 for padding."""
     return (mask.cumsum(-1) - 1).clamp(min=0)

@@ -1,6 +1,6 @@
-"""Memory options for a large frozen backbone: bf16, gradient checkpointing, sharding.
+"""Memory options for a large frozen backbone: weights in bf16, gradient checkpointing, sharding.
 
-Each is an option of the trainer and leaves what trains in fp32, whole, on every device.
+Each is a setting of the trainer. The parameters that train stay in fp32 and whole on every device.
 """
 
 from collections.abc import Iterator
@@ -11,22 +11,25 @@ from torch import nn
 
 
 def train_in_fp32(model: nn.Module) -> None:
-    """``precision=bf16-frozen``: what trains is fp32, also if it was made from a bf16 weight (a magnitude)."""
+    """Store the parameters that train in fp32 (``precision=bf16-frozen``); a magnitude is made from a bf16 weight."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def recompute_blocks(model: Any) -> None:
-    """``gradient_checkpointing``: keep only each block's input, and recompute the rest in the backward pass."""
+    """Keep only the input of each block, and recompute the rest in the backward pass (``gradient_checkpointing``)."""
     model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def shard_frozen(model: Any, *, device: int | None) -> None:
-    """``strategy=fsdp``: each rank keeps a part of every block's frozen weights, and gathers one block at a time.
+    """Keep a part of each block's frozen weights on each rank, and gather one block at a time (``strategy=fsdp``).
 
-    Embedding and head stay whole, because decoding calls the encoder by itself. From here on all ranks must run the
-    model equally often, because each gathers from the others. ``device``: this rank's GPU, None on CPUs.
+    Embedding and head stay whole, because decoding calls the encoder alone. All ranks must run the model equally often
+    from here on, because each gathers from the others.
+
+    Args:
+        device: index of this rank's GPU; None on CPUs.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -38,7 +41,7 @@ def shard_frozen(model: Any, *, device: int | None) -> None:
 
 
 def iter_blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """The blocks of a model's stacks: what its outermost lists of modules hold."""
+    """Yield the blocks of a model: the items of its outermost module lists."""
     for module in model.children():
         if isinstance(module, nn.ModuleList):
             yield from module

@@ -1,0 +1,122 @@
+"""Reading of a checkpoint's weights, and the check that they fit the model."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from krona.backbones.families import find_architecture, find_family, get_architecture
+from krona.backbones.families.pooling import has_pooled_head, pooled_class
+from krona.backbones.model_config import hub_name_or_folder, model_name
+from krona.backbones.source import WAYS_OUT, gguf_arguments
+from krona.config.settings import Backbone
+from krona.messages import KronaError, amount
+from krona.surgery.layers import is_norm
+from krona.tasks import Task
+from krona.tasks.hub import download_error
+
+
+def load_checkpoint(
+    settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
+) -> tuple[PreTrainedModel, tuple[str, ...]]:
+    """Return the model with the checkpoint's weights, and the names of the head's weights that it lacks.
+
+    Raises:
+        KronaError: a download or a file that fails, weights of another model, a head of another task.
+    """
+    name = f"the weights of {model_name(settings)}"
+    kind = model_class(config, settings)
+    if bf16:
+        kind = type(kind.__name__, (kind,), {"_keep_in_fp32_modules_strict": _norm_names(kind, config)})
+    tensors = _read_slices(folder) if bf16 and folder is not None else {}
+    arguments = {"state_dict": tensors} if tensors else {}
+    try:
+        with _quiet_library(gguf=bool(gguf_arguments(settings))):
+            model, keys = kind.from_pretrained(
+                None if tensors else hub_name_or_folder(settings, folder),
+                config=config,
+                revision=settings.revision,
+                dtype=torch.bfloat16 if bf16 else torch.float32,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **arguments,
+                **gguf_arguments(settings),
+            )
+    except Exception as error:  # safetensors, json, torch and the Hub each raise their own kinds
+        raise download_error(name, error, WAYS_OUT) from error
+    assert isinstance(model, PreTrainedModel)
+    heads = tuple(f"{head}." for head in find_architecture(model).head)
+    missing = keys["missing_keys"]
+    new = tuple(key for key, _ in model.named_parameters() if key in missing and key.startswith(heads))
+    for key, found, needed in keys["mismatched_keys"]:
+        if heads and key.startswith(heads):
+            raise KronaError(
+                f"The head of {name} has {found[0]} outputs, but task {task.name} needs {needed[0]} ({key}). Save the "
+                "model without its head, with model.base_model.save_pretrained(FOLDER); krona then draws a new head."
+            )
+    _check_keys(name, model, {kind: keys[f"{kind}_keys"] for kind in ("missing", "unexpected", "mismatched")}, new)
+    return model, new
+
+
+def model_class(config: Any, settings: Backbone) -> Any:
+    """Return the class of transformers for a config, with krona's head if ``backbone.pooling`` replaces it."""
+    library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
+    if not has_pooled_head(config):
+        return library
+    return pooled_class(library, tuple(get_architecture(config.model_type).head))
+
+
+def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tuple[str, ...]) -> None:
+    """Raise KronaError if a weight is missing, has another shape, or belongs to another model."""
+    is_encoder = bool(find_architecture(model).head)
+    base = f"{model.base_model_prefix}."
+    pooler = f"{base}pooler."
+    for problem, found in keys.items():
+        names = sorted(key if isinstance(key, str) else str(key[0]) for key in found)
+        if is_encoder and problem == "missing" and any(key.startswith(pooler) for key in names):
+            raise KronaError(f"{name}: the checkpoint has no pooler. Set backbone.pooling to mean or first.")
+        if is_encoder and problem == "unexpected":  # the checkpoint's own head may be another
+            names = [key for key in names if key.startswith(base) and not key.startswith(pooler)]
+        names = [key for key in names if key not in new]
+        if names:
+            kind = type(model).__name__
+            raise KronaError(
+                f"{name} do not fit a {kind} of this config: {amount(len(names), f'{problem} tensor')} (first "
+                f"{names[0]}). Save the checkpoint again with {kind}.save_pretrained."
+            )
+
+
+@contextmanager
+def _quiet_library(*, gguf: bool) -> Iterator[None]:
+    """Silence progress bars, and the warning about keys that do not fit, which is an error here."""
+    log: Any = transformers_logging  # untyped
+    verbosity = log.get_verbosity()
+    log.disable_progress_bar()
+    log.set_verbosity_error()
+    try:
+        with redirect_stderr(StringIO()) if gguf else nullcontext():  # the bar for GGUF cannot be disabled
+            yield
+    finally:
+        log.set_verbosity(verbosity)
+
+
+def _norm_names(kind: Any, config: Any) -> set[str]:
+    """Return the last parts of the names of normalisations: they are small, most methods train them, they stay fp32."""
+    with torch.device("meta"):
+        model = kind(config)
+    return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
+
+
+def _read_slices(folder: Path) -> dict[str, Any]:
+    """Return the tensors of a folder's safetensors files, each read when it is needed.
+
+    The library maps files into memory, so a file in fp32 would count as this process's memory during the copy to bf16.
+    """
+    files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
+    return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

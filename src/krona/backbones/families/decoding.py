@@ -1,0 +1,43 @@
+"""Greedy decoding of short answers, and the log-probability of given ones."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"  # the latter before 5.24
+
+
+@torch.no_grad()
+def decode_greedily(
+    step: Callable[[Tensor, Any], Any], ids: Tensor, *, eos: int, pad: int, steps: int, first: Any = None
+) -> Tensor:
+    """Return the most likely tokens, (B, at most ``steps``), after ``ids`` (B, S).
+
+    A row that has ended is padded; decoding stops when all have ended. The tokens are those of
+    ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for labels of a few tokens.
+
+    Args:
+        step: returns the model's output for new tokens and the cache of the tokens before them.
+        first: the output for ``ids``, if it is known.
+    """
+    ended = torch.zeros_like(ids[:, :1], dtype=torch.bool)
+    tokens: list[Tensor] = []
+    cache = None
+    for _ in range(steps):
+        output = step(ids, cache) if first is None else first
+        cache, first = output[CACHE], None
+        ids = output.logits[:, -1:].argmax(-1).masked_fill(ended, pad)  # (B, 1)
+        tokens.append(ids)
+        ended = ended | (ids == eos)
+        if bool(ended.all()):
+            break
+    return torch.cat(tokens, dim=1)
+
+
+def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the log-probability (B,), in fp32, of a text's tokens (T,) by logits (B, T, vocabulary)."""
+    log_probabilities = logits.float().log_softmax(-1)
+    return log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))
