@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hydra.errors import HydraException
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from omegaconf.errors import OmegaConfBaseException
 
@@ -15,44 +16,29 @@ from krona.messages import KronaError
 
 SRC = f"src{os.sep}krona"
 ODD = [
-    None,
-    True,
-    -1,
-    0,
-    1e308,
-    "",
-    "x",
-    "\x00",
-    "../../x",
-    [],
-    {},
-    [[]],
-    {"": 0},
-    2**70,
-    "9" * 400,
-    "é\ud800",
-    "[red]",
+    *(None, True, -1, 0, 1e308, 2**70, 10**400, "9" * 400, "", "x", "\x00", "../../x", "é\ud800", "\x1b]0;owned\x07"),
+    *([], {}, [[]], {"": 0}, "[red]", "a" * 300),
 ]
 EXPECTED = (KronaError, HydraException, OmegaConfBaseException)  # one message on the command line
 
 values = st.sampled_from(ODD).map(copy.deepcopy) | st.integers() | st.floats() | st.text(max_size=8)
 
 
-def paths(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The place of every value in some JSON."""
+def find_places(content: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of each value in some JSON."""
     if at:
         yield at
     inner = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
     for key, value in inner:
-        yield from paths(value, (*at, key))
+        yield from find_places(value, (*at, key))
 
 
 @st.composite
 def damaged_json(draw: st.DrawFn, content: Any) -> str:
-    """JSON with up to three values replaced, removed or moved; sometimes its text is damaged too."""
+    """JSON with up to three values replaced, removed or added; sometimes its text is damaged too."""
     content = copy.deepcopy(content)
     for _ in range(draw(st.integers(1, 3))):
-        *above, last = draw(st.sampled_from([*paths(content)] or [("x",)]))
+        *above, last = draw(st.sampled_from([*find_places(content)] or [("x",)]))
         place = content
         for key in above:
             place = place[key]
@@ -85,8 +71,8 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     return draw(st.binary(max_size=64))
 
 
-def tried(do: Callable[[], Any]) -> str | None:
-    """The crash of a call, by kind and place in krona's code; None where it returns or has a message."""
+def find_crash(do: Callable[[], Any]) -> str | None:
+    """Return the crash of a call, by kind and place in krona's code; None if it returns or raises a message."""
     try:
         do()
     except EXPECTED:
@@ -96,3 +82,17 @@ def tried(do: Callable[[], Any]) -> str | None:
         where = f"{frames[-1].filename.split(SRC)[-1].lstrip(os.sep)}:{frames[-1].lineno}" if frames else "outside"
         return f"{type(error).__name__} at {where}: {str(error)[:80]!a}"
     return None
+
+
+def try_each(strategy: st.SearchStrategy[Any], count: int, found: Any, try_one: Callable[[Any], str | None]) -> None:
+    """Draw ``count`` examples, the same each time, and add the loss of each to ``found``."""
+
+    @settings(
+        max_examples=count, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=[*HealthCheck],
+    )  # fmt: skip
+    @given(strategy)
+    def draw(one: Any) -> None:
+        found.add(try_one(one))
+
+    draw()

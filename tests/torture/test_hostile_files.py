@@ -1,0 +1,357 @@
+"""Files from strangers: commands read them, but import, construct and run nothing that they name.
+
+Nothing outside the outputs folder is changed either, also where a link leads there.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from typer.testing import CliRunner
+
+from krona import paths
+from krona.cli import train
+from krona.cli.doctor import remove_left_overs
+from krona.cli.krona import app
+from krona.config import check
+from krona.config.hydra_internals import option_parser
+from krona.config.targets import NotAllowedError
+from krona.jobs.job import _prepare
+from krona.messages import KronaError
+from krona.runs import index
+from krona.runs.folder import RunFolder
+from krona.runs.index import summaries
+from krona.sweeps.ledger import Ledger
+from krona.tasks import hub, tokens
+from one_job import config, run, typed
+from runs.made_runs import aged, claimed, dead_pid, tree
+from torture.damage import find_crash
+
+LIMIT_S = 60
+TARGET = "krona_evil.Thing"
+SWEEPS = {
+    "target": "++method._target_=krona_evil.Thing",
+    "shell": "++logger.x={_target_:os.system,command:'touch fired'}",
+    "search": "hydra.searchpath=[pkg://krona_evil]",
+    "callback": "+hydra.callbacks.x._target_=krona_evil.Thing",
+}
+SMALL = ("status", "doctor", "inspect", "diff")
+
+
+class Fire:
+    """Pickled, it makes a folder when it is loaded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+class LateError(BaseException):
+    """Not caught by code that handles the faults of a file."""
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    def late(number: int, frame: FrameType | None) -> None:
+        raise LateError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module")
+def values(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("data")
+    return config("method=lora", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=1")
+
+
+@pytest.fixture(scope="module")
+def done(values: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run."""
+    job, _ = run(values, tmp_path_factory.mktemp("done") / "outputs")
+    assert job.state == "done", job.error
+    return job.folder
+
+
+@pytest.fixture
+def hostile(done: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """An outputs folder from a stranger.
+
+    ``mine`` is a folder outside of it, to which links lead. The module krona_evil makes ``fired`` when it is imported.
+    """
+    mine, fired = tmp_path / "mine", tmp_path / "fired"
+    (tmp_path / "krona_evil.py").write_text(f"import os\nos.makedirs({str(fired)!r})\nclass Thing: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(paths, "OUTPUTS", outputs)
+    monkeypatch.setattr(hub, "unreachable", lambda path="", timeout_s=None: "no network here")
+
+    def copy(name: str) -> Path:
+        folder = Path(shutil.copytree(done, outputs / name))
+        result = json.loads((folder / "result.json").read_text())
+        del result["provenance"]["sha256"]  # otherwise a changed adapter is refused unread
+        (folder / "result.json").write_text(json.dumps({**result, "run_id": name}))
+        return folder
+
+    copy("whole")
+    result = json.loads((copy("target") / "result.json").read_text())
+    shell = {"_target_": "os.system", "command": f"mkdir {fired}"}
+    result["config"]["logger"] = {"x": shell, "y": {"_target_": TARGET}}
+    for group in ("optimizer", "method"):
+        result["config"][group]["_target_"] = TARGET
+    (outputs / "target" / "result.json").write_text(json.dumps(result))
+    adapter = copy("adapter") / "adapter.safetensors"
+    with safe_open(adapter, framework="numpy") as file:
+        tensors, notes = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    entry = json.dumps({**json.loads(notes["krona"]), "branch": TARGET})
+    save_file(tensors, adapter, metadata={**notes, "krona": entry})
+    (outputs.parent / "other").mkdir()
+    other = entry.replace('\\"adapter\\"', '\\"another-run\\"')
+    save_file(tensors, outputs.parent / "other" / "adapter.safetensors", metadata={**notes, "krona": other})
+    pickled = copy("pickled")
+    for name in ("adapter.safetensors", "last.ckpt", "predictions.jsonl"):
+        (pickled / name).write_bytes(pickle.dumps(Fire(fired)))
+    (outputs / index.FILE).parent.mkdir(exist_ok=True)
+    (outputs / index.FILE).write_bytes(pickle.dumps(Fire(fired)))
+
+    shutil.copytree(done, mine / "run")
+    aged(mine / "run" / ".result.json.x1")
+    claimed(mine / "run", dead_pid())
+    (mine / "canary").write_text("mine")
+    (outputs / "linked").symlink_to(mine / "run")
+    linked_files = copy("linked-files")
+    for name in ("predictions.jsonl", "metrics.csv"):
+        (linked_files / name).unlink()
+        (linked_files / name).symlink_to(mine / "canary")
+    (outputs / "loop").symlink_to(outputs / "loop")
+    for name, link in (("endless", "result.json"), ("gone", "nowhere")):
+        (outputs / name).mkdir()
+        (outputs / name / "result.json").symlink_to(link)
+    (outputs / "folder" / "result.json").mkdir(parents=True)
+    (outputs / "sweeps").mkdir()
+    for name, override in {**SWEEPS, "folder": "hydra.run.dir=../mine"}.items():
+        text = json.dumps({"sweep": name, "overrides": ["method=lora", override]})
+        (outputs / "sweeps" / f"{name}.json").write_text(text)
+    yield SimpleNamespace(outputs=outputs, mine=mine, fired=fired, out=tmp_path / "out")
+    assert not fired.exists()
+    assert "krona_evil" not in sys.modules
+
+
+def commands(out: Path) -> list[list[str]]:
+    """Return every command that reads outputs/, on each run that it may be given."""
+    plan = ["table", "1", "profile=demo", "method=lora", "task=sample_rte", "seed=0", "--dry-run", "--plan"]
+    found = [["status"], ["status", "folder"], ["report", "--format", "md"], ["doctor"], ["doctor", "--fix"], plan]
+    found += [["report", "--table", "1"], ["report", "--format", "html", "--out", str(out / "report.html")]]
+    found += [["dashboard", "--folder", str(out / "d")]]
+    for name in ("whole", "target", "adapter", "pickled", "linked", "gone", "folder", "loop"):
+        found += [["inspect", name], ["diff", name, "whole"], ["predict", name, "--text", "a cat", "a dog"]]
+        found += [["export", name, "--to", "adapter", "--out", str(out / f"export-{name}")]]
+    return found
+
+
+def test_every_command_on_a_hostile_folder(full: bool, hostile: SimpleNamespace, book: Any) -> None:
+    before = tree(hostile.mine)
+    with book("hostile outputs") as found:
+        for words in commands(hostile.out):
+            if not full and words[0] not in SMALL:
+                continue
+            crash = try_command(words)
+            if tree(hostile.mine) != before:
+                crash = "a link's target was changed"
+            if hostile.fired.exists():
+                hostile.fired.rmdir()
+                crash = "content of the folder was executed"
+            found.add(crash and f"krona {' '.join(words)}: {crash}")
+
+
+def output(*command: str) -> tuple[int, str]:
+    """Return a command's exit code, and its output or its error."""
+    result = CliRunner().invoke(app, list(command))
+    error = result.exception
+    assert error is None or isinstance(error, KronaError | SystemExit), (command, repr(error))
+    return result.exit_code, f"{result.output}{error or ''}"
+
+
+def test_commands_that_read_an_adapter_name_its_class(hostile: SimpleNamespace) -> None:
+    rows, out = hostile.mine.parent / "rows.tsv", str(hostile.out)
+    rows.write_text("sentence1\tsentence2\nIt rains.\tIt is wet.\n")
+    two = [str(hostile.outputs / "adapter"), str(hostile.outputs.parent / "other")]
+    for command in (
+        ["predict", "adapter", "--text", "It rains.", "It is wet."],
+        ["predict", "adapter", "--input", str(rows)],
+        ["evaluate", "adapter"],
+        ["inspect", "adapter"],
+        ["export", "adapter", "--to", "merged", "--out", out],
+        ["export", "adapter", "--to", "peft", "--out", out],
+        ["merge", *two, "--out", f"{out}.safetensors"],
+    ):
+        code, text = output(*command)
+        assert code == 1, (command, text)
+        assert "adapter.safetensors" in text, command
+        assert TARGET in text, command
+
+
+@pytest.mark.parametrize(
+    ("sweep", "message"),
+    [
+        ("shell", "_target_='os.system' is named by a file"),
+        ("target", f"_target_='{TARGET}' is named by a file"),
+        ("search", "a sweep's command can't configure Hydra itself"),
+        ("callback", "a sweep's command can't configure Hydra itself"),
+    ],
+)
+def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace) -> None:
+    _, text = output("status", sweep)
+    flat = " ".join(text.split())
+    assert str(hostile.outputs / "sweeps" / f"{sweep}.json") in flat
+    assert message in flat
+
+
+def show_job(*overrides: str) -> None:
+    train.shown(option_parser().parse_args(["--cfg", "job", "--resolve", *overrides]))
+
+
+def test_showing_and_counting_call_nothing_from_the_command_line(tmp_path: Path) -> None:
+    shell = f"++logger.x={{_target_:os.system,command:'touch {tmp_path / 'canary'}'}}"
+    with pytest.raises(KronaError, match=r"logger.x._target_='os.system' is a builtin_function_or_method, not a class"):
+        show_job("profile=demo", "method=lora", "task=sample_rte", shell)
+    for command in (["params", "method=lora", "task=sample_rte", shell], ["check-data", "sample_rte", shell]):
+        assert "not a class" in output(*command)[1]
+    assert not (tmp_path / "canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("torch.optim.adamw.sys.exit", "can't be imported"),
+        ("torch.optim.adamw.adamw", "is a function, not a class"),
+        ("torch.optim.adamw.Tensor", "is not a subclass of torch.optim.Optimizer"),
+        ("krona.methods.lora.LoRA", "is not a subclass of torch.optim.Optimizer"),
+        (["os", "system"], "is named by a file"),
+    ],
+)
+def test_ways_around_the_allow_list(target: Any, message: str) -> None:
+    whole = config("profile=demo", "method=lora", "task=sample_rte")
+    whole["optimizer"] |= {"_target_": target}
+    with pytest.raises(KronaError, match=message):
+        check.settings(whole)
+
+
+def test_a_class_of_the_user_is_allowed_on_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_optimizer.py").write_text("import torch\n\n\nclass Mine(torch.optim.AdamW): ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    whole = config("profile=demo", "method=lora", "task=sample_rte", "optimizer._target_=own_optimizer.Mine")
+    with pytest.raises(NotAllowedError):
+        check.settings(whole)
+    assert check.settings(whole, own=True).optimizer.target == "own_optimizer.Mine"
+
+
+def test_code_in_a_backbones_folder(tmp_path: Path) -> None:
+    settings = {"model_type": "evil", "auto_map": {"AutoConfig": "evil_code.Thing"}}
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    (tmp_path / "evil_code.py").write_text(f"open({str(tmp_path / 'canary')!r}, 'w').close()\nclass Thing: ...\n")
+    with pytest.raises(KronaError, match=str(tmp_path)):
+        show_job("method=lora", "task=sample_rte", "data=sample", "backbone=local", f"backbone.path={tmp_path}")
+    assert not (tmp_path / "canary").exists()
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / "outputs" / done.name))
+    result = folder / "result.json"
+    result.write_text(result.read_text().replace('"status": "done"', '"status": "interrupted"'))
+    (folder / "last.ckpt").write_bytes(pickle.dumps(Fire(tmp_path / "fired")))
+    run(values, tmp_path / "outputs")
+    assert not (tmp_path / "fired").exists()
+
+
+def test_a_pipe_in_the_place_of_a_result_is_not_opened(outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "OUTPUTS", outputs)
+    (outputs / "pipe").mkdir()
+    os.mkfifo(outputs / "pipe" / "result.json")
+    crashes = [try_command(words, seconds=5) for words in (["doctor"], ["status"], ["report"], ["inspect", "pipe"])]
+    assert crashes == [None] * 4
+
+
+LINKS = ("sweeps", ".index", ".cache", ".cache/tokens", "run", "run/.hydra")  # in outputs/; each leads to a home
+HOME = (
+    "thesis.tex", ".x.json.old", ".eslintrc.json.old", "a.json", f".{'a' * 24}-x/file", f"tokens/.{'a' * 24}-x/file",
+    "jobs-12345678/file", "last.ckpt", ".now.x", ".takeover.x", ".own-x/file", "config.yaml", ".result.json.x",
+)  # fmt: skip
+
+
+def cleanings(outputs: Path) -> dict[str, Any]:
+    """Return all functions that remove files below outputs/, by name."""
+
+    def prepare() -> None:
+        spec: Any = SimpleNamespace(run=RunFolder(outputs / "run"), notes=[])
+        spec.settings = SimpleNamespace(overwrite=True)
+        if (claim := spec.run.claim()) is not None:
+            try:
+                _prepare(spec, claim)
+            finally:
+                claim.release()
+
+    def ledger() -> None:
+        config = OmegaConf.create({"hydra": {"overrides": {"task": []}, "launcher": {}, "sweeper": {"_target_": "x"}}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("krona.sweeps.ledger.runs_folder", lambda *_, **__: outputs)
+            patch.setenv("KRONA_LEDGER", "")
+            Ledger().on_multirun_start(OmegaConf.merge(config, {"sweep": None}))
+
+    return {
+        "doctor --fix": lambda: remove_left_overs(outputs),
+        "index": lambda: summaries(outputs),
+        "tokens": lambda: tokens._sweep(outputs / ".cache" / "tokens"),
+        "a run with overwrite=true": prepare,
+        "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
+        "a multirun": ledger,
+    }
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_nothing_behind_a_link_is_removed(link: str, tmp_path: Path) -> None:
+    for name in cleanings(tmp_path):
+        home, outputs = tmp_path / name / "home", tmp_path / name / "outputs"
+        for file in HOME:
+            aged(home / file, seconds=40 * 86400)
+        for folder in (path for path in home.iterdir() if path.is_dir()):
+            aged(folder, seconds=40 * 86400)
+        (outputs / link).parent.mkdir(parents=True)
+        (outputs / link).symlink_to(home)
+        before = tree(home)
+        assert find_crash(cleanings(outputs)[name]) is None, name
+        assert not before.keys() - tree(home).keys(), name
+
+
+def try_command(words: list[str], seconds: int = LIMIT_S) -> str | None:
+    """Run a command. Return its crash, or a message if it does not end in time."""
+
+    def invoke() -> None:
+        with within(seconds):
+            result = CliRunner().invoke(app, words)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+
+    try:
+        return find_crash(invoke)
+    except LateError:
+        return f"it still reads after {seconds} s"
