@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from krona.cli import launch
-from krona.cli.train import job, shown
+from krona.cli.train import job, render_config
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
@@ -15,4 +15,4 @@ def main(cfg: DictConfig) -> Any:
 
 
 if __name__ == "__main__":
-    launch.launch(main, shown=shown)
+    launch.launch(main, render=render_config)

@@ -10,8 +10,8 @@ import pytest
 import typer
 from hydra import compose
 
-from krona.cli import init
 from krona.cli.krona import app
+from krona.cli.run_commands import STARTER
 from krona.config.compose import Composer, hydra_session
 from krona.config.multirun import expand
 
@@ -42,7 +42,7 @@ def shown(page: Path) -> list[str]:
 @pytest.fixture(autouse=True)
 def _project_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """The pages' own task and method are those of `krona init`."""
-    monkeypatch.chdir(init.STARTER)
+    monkeypatch.chdir(STARTER)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if shown(page)], ids=lambda page: page.stem)

@@ -10,7 +10,7 @@ from benchmarks import timing
 from benchmarks.settings import Bench
 from benchmarks.timing import Clock, Timed, others_share, pin_threads, require_quiet, timed_rounds
 from krona import paths
-from krona.cli import start
+from krona.cli import run_commands as start
 from krona.messages import KronaError
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from krona.cli.train import shown
+from krona.cli.train import render_config
 from krona.config.hydra_internals import option_parser
 from krona.config.overrides import normalize
 from krona.messages import KronaError
 
 
 def job(*arguments: str) -> str:
-    text = shown(option_parser().parse_args(normalize([*arguments, "--cfg", "job"])))
+    text = render_config(option_parser().parse_args(normalize([*arguments, "--cfg", "job"])))
     assert text is not None
     return text
 
@@ -68,7 +68,7 @@ def test_of_a_multirun_the_first_job_is_shown() -> None:
 
 def test_other_questions_are_hydras() -> None:
     for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"], ["--help"]):
-        assert shown(option_parser().parse_args(normalize(arguments))) is None
+        assert render_config(option_parser().parse_args(normalize(arguments))) is None
 
 
 def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from krona import paths
 from krona.cli import doctor
-from krona.cli.doctor import Line, check_runs, packages, remove_left_overs
+from krona.cli.doctor import Finding, check_packages, check_runs, remove_left_overs
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs import claim
@@ -62,15 +62,15 @@ def test_many_alike_stay_on_one_screen_and_any_name_can_be_printed(outputs: Path
 
 
 def test_packages_beside_their_bounds() -> None:
-    (fine,) = packages(["torch>=2", "numpy>=1,<9", 'optuna>=99; extra == "tune"'])
+    (fine,) = check_packages(["torch>=2", "numpy>=1,<9", 'optuna>=99; extra == "tune"'])
     assert (fine.level, fine.text[:10]) == ("fine", "2 required")
-    old, missing = packages(["torch>=2", f"numpy>={metadata.version('numpy')}.1,<9", "no-such-package>=1.5"])
+    old, missing = check_packages(["torch>=2", f"numpy>={metadata.version('numpy')}.1,<9", "no-such-package>=1.5"])
     assert "numpy is" in old.text
     assert missing.fix == f"{sys.executable} -m pip install 'no-such-package>=1.5'"
     assert {old.level, missing.level} == {"broken"}
 
 
-def lines(outputs: Path, *about: str) -> list[Line]:
+def lines(outputs: Path, *about: str) -> list[Finding]:
     return [line for line in check_runs(outputs) if line.about in about or not about]
 
 
@@ -227,10 +227,10 @@ def test_what_becomes_a_link_before_it_is_removed_is_not_followed(
     mine, outputs = tmp_path / "mine", tmp_path / "outputs"
     aged(outputs / "sweeps" / ".x.json.old")
     aged(mine / ".x.json.old")
-    found = doctor._abandoned(outputs)
+    found = doctor._find_abandoned(outputs)
     (outputs / "sweeps").rename(outputs / "before")
     (outputs / "sweeps").symlink_to(mine)
-    monkeypatch.setattr(doctor, "_abandoned", lambda outputs: found)
+    monkeypatch.setattr(doctor, "_find_abandoned", lambda outputs: found)
     assert remove_left_overs(outputs) == []
     assert (mine / ".x.json.old").exists()
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.cli.init import STARTER, init
+from krona.cli.run_commands import STARTER, init
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import expand
@@ -29,7 +29,7 @@ def test_what_it_writes_composes(
 
 def test_it_replaces_nothing(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
-    with pytest.raises(KronaError, match=r"README\.md: there already, and nothing was written"):
+    with pytest.raises(KronaError, match=r"README\.md: already exists\. Nothing was written"):
         init(tmp_path)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("README.md", "mine")]
 

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 import one_job
 from krona.backbones.families import find_architecture
 from krona.backbones.load import meta_model
-from krona.cli import parameter_counts as audit
 from krona.cli import parameter_table as tables
 from krona.cli.krona import app
+from krona.cli.parameter_table import MethodRow, count_method
 from krona.cli.shapes import shape_table
 from krona.config import check
 from krona.messages import KronaError
@@ -42,24 +42,24 @@ COUNTS = {
 
 
 @pytest.fixture(scope="module")
-def t5_base() -> dict[str, audit.MethodRow]:
+def t5_base() -> dict[str, MethodRow]:
     rows, left_out = tables.rows("t5_base")
     assert not left_out
     return {row.method: row for row in rows}
 
 
-def one(backbone: str, *overrides: str) -> audit.MethodRow:
+def one(backbone: str, *overrides: str) -> MethodRow:
     rows, _ = tables.rows(backbone, overrides)
     assert len(rows) == 1
     return rows[0]
 
 
-def test_counts_of_t5_base(t5_base: dict[str, audit.MethodRow]) -> None:
+def test_counts_of_t5_base(t5_base: dict[str, MethodRow]) -> None:
     assert {name: t5_base[name].trainable_params for name in COUNTS} == COUNTS
     assert set(t5_base) == set(METHODS)
 
 
-def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, audit.MethodRow]) -> None:
+def test_the_params_column_falls_out_under_one_rule(t5_base: dict[str, MethodRow]) -> None:
     printed = {name: row["params"] for name, row in read_paper_table("1").rows.items()}
     assert len(printed) == 9
     assert {name: t5_base[name].printed_percent for name in printed} == printed
@@ -149,7 +149,7 @@ def test_grouped_queries_give_each_layer_its_own_b() -> None:
     assert row.trainable_params == 30 * (32 * 24 + 18 * 24 + 32 * 24 + 18 * 8)
 
 
-def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:
+def test_ranks(t5_base: dict[str, MethodRow]) -> None:
     expected = {
         "full": 768,
         "bitfit": 0,
@@ -174,14 +174,14 @@ def test_ranks(t5_base: dict[str, audit.MethodRow]) -> None:
     assert one("t5_base", "method=krona_b", "method.non_linearity=silu").update_rank is None
 
 
-def test_multiply_adds(t5_base: dict[str, audit.MethodRow]) -> None:
+def test_multiply_adds(t5_base: dict[str, MethodRow]) -> None:
     assert t5_base["lora"].multiply_adds == 72 * 1_536
     assert t5_base["pa"].multiply_adds == 24 * 2 * 768 * 2
     assert t5_base["krona"].multiply_adds == 72 * 2 * 32 * 24 * 24  # A first: 24 · 24 · (32 + 32)
     assert t5_base["compacter"].multiply_adds == 48 * 2 * (768 * 4 + 16 * 24)  # by its factors
 
 
-def test_launches_are_those_of_a_real_forward(t5_base: dict[str, audit.MethodRow]) -> None:
+def test_launches_are_those_of_a_real_forward(t5_base: dict[str, MethodRow]) -> None:
     assert t5_base["pa"].launches == 120
     assert t5_base["full"].launches == t5_base["layer_norm"].launches == 0
     tokens = torch.zeros(1, 10, dtype=torch.long)
@@ -206,7 +206,7 @@ def test_the_model_is_left_as_it_was() -> None:
         model = tiny_t5()
     names = [(n, id(p)) for n, p in model.named_parameters()]
     for name in ("krona_dora", "compacter"):
-        audit.method_row(model, settings(name))
+        count_method(model, settings(name))
     assert [(n, id(p)) for n, p in model.named_parameters()] == names
     real = tiny_t5()
     before = logits(real)
@@ -223,7 +223,7 @@ def test_methods_that_do_not_take_an_override_are_named() -> None:
     ("backbone", "overrides", "words"),
     [
         ("t5_nope", [], ["backbone=t5_nope: no such backbone; ", "t5_large"]),
-        ("t5_base", ["--method", "krona"], ["--method is no option; there are --backbone and --json"]),
+        ("t5_base", ["--method", "krona"], ["--method is not an option; there are --backbone and --json"]),
         ("t5_base", ["method=nope"], ["method=nope: no such method; ", "krona_b_res"]),
         ("local", [], ["backbone.path"]),
         ("t5_base", ["method=krona_b", "method.kron_factors=[[32,24],[32,24]]"], ["Tables 17 and 18", "1024 → 576"]),
@@ -271,7 +271,7 @@ def test_commands(run: Any) -> None:
     printed = run("params", "method=krona").stdout
     assert "158,208" in printed
     assert "0.1260 → 0.12" in printed
-    with pytest.raises(KronaError, match=r"method\.bias=1,2: one value; only method= takes several"):
+    with pytest.raises(KronaError, match=r"method\.bias=1,2: only method= accepts several values"):
         run("params", "method.bias=1,2")
     shapes = json.loads(run("shapes", "768", "768", "--budget", "1536", "--json").stdout)
     assert len(shapes) == 16

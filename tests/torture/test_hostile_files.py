@@ -227,7 +227,7 @@ def test_the_file_of_a_sweep(sweep: str, message: str, hostile: SimpleNamespace)
 
 
 def show_job(*overrides: str) -> None:
-    train.shown(option_parser().parse_args(["--cfg", "job", "--resolve", *overrides]))
+    train.render_config(option_parser().parse_args(["--cfg", "job", "--resolve", *overrides]))
 
 
 def test_showing_and_counting_call_nothing_from_the_command_line(tmp_path: Path) -> None:

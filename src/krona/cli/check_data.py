@@ -1,4 +1,4 @@
-"""`krona check-data`: a task's data as a run would read them, counted and printed."""
+"""Read a task's data as a run would, and print the counts of rows, labels and suspicious input (`krona check-data`)."""
 
 import shlex
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from krona import tasks
 from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
-from krona.config.settings import Run
+from krona.config.settings import Data, Run
 from krona.messages import KronaError
 from krona.screen import Cell, as_typed, say, table, width_of
 from krona.tasks import ROLES, DataOptions, Splits, Task
@@ -17,19 +17,20 @@ from krona.tasks.files import Oddity
 from krona.tasks.sources import require_files
 
 LEFT = ("part", "source", "split", "from", "label", "number")
+ODDITIES = {"empty texts": Oddity.EMPTY, "spreadsheet quotes": Oddity.QUOTED, "multi-line fields": Oddity.SPANNING}
 
 
 def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
-    """Print what a run of ``task`` with these overrides would read; loads no model.
+    """Print the data that a run of ``task`` with these overrides would read. No model is loaded.
 
     Raises:
         KronaError: the run would stop at its data. Where only bad rows stop it, the counts are printed before.
     """
     if "," in task:
         raise KronaError(f"{task}: one task at a time")
-    typed = [f"task={task.removeprefix('task=')}", *overrides]
+    arguments = [f"task={task.removeprefix('task=')}", *overrides]
     with hydra_session():
-        settings = check.settings(compose_job(normalize(typed)).config, own=True)
+        settings = check.settings(compose_job(normalize(arguments)).config, own=True)
     require_files(settings.task, kind=settings.data.kind, path=settings.data.path)
     try:
         splits = _load(settings)
@@ -39,52 +40,40 @@ def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
         except KronaError:
             raise error from None
         say(console, "A run would stop at the first bad row. Without the bad rows it would read:\n")
-        show(settings, splits, console)
+        _print_counts(settings.task, settings.data, splits, console)
         raise
-    show(settings, splits, console)
-    console.print(
-        as_typed(f"usable: python train.py {shlex.join(typed)}"), highlight=False, markup=False, soft_wrap=True
-    )
+    _print_counts(settings.task, settings.data, splits, console)
+    command = as_typed(f"usable: python train.py {shlex.join(arguments)}")
+    console.print(command, highlight=False, markup=False, soft_wrap=True)
 
 
 def _load(settings: Run, **changes: bool) -> Splits:
-    data = DataOptions(**{**vars(settings.data), **changes})
-    return tasks.load(settings.task, data, prefix=settings.method.task_prefix)
+    options = DataOptions(**{**vars(settings.data), **changes})
+    return tasks.load(settings.task, options, prefix=settings.method.task_prefix)
 
 
-def show(settings: Run, splits: Splits, console: Console) -> None:
+def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
     """Print the parts of the source, the splits made of them, their labels, and the notes that a run would have."""
-    task, width = settings.task, width_of(console)
-    say(console, f"{task.name}, {f'data={settings.data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
-    for headings, rows in (_parts(task, splits), _splits(splits), _labels(task, splits)):
-        say(console, table(headings, rows, width=width, left=LEFT))
+    say(console, f"{task.name}, {f'data={data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
+    for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
+        say(console, table(headings, rows, width=width_of(console), left=LEFT))
         say(console, "")
-    for note in tasks.notes(task, splits, train_rows=settings.data.train_rows):
+    for note in tasks.notes(task, splits, train_rows=data.train_rows):
         say(console, f"note: {note}")
 
 
-def _parts(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
-    headings = [
-        "part",
-        "rows",
-        "GLUE's",
-        "bad rows",
-        "empty texts",
-        "spreadsheet quotes",
-        "multi-line fields",
-        "source",
-    ]
+def _parts_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     official = tasks.official_rows(task, splits.parts)
     rows: list[list[Cell]] = []
     for name, part in splits.parts.items():
         glues = f"{official[name][1]:,}" if name in official else ""
-        odd = [part.oddities.get(oddity) for oddity in (Oddity.EMPTY, Oddity.QUOTED, Oddity.SPANNING)]
+        odd = [part.oddities.get(oddity) for oddity in ODDITIES.values()]
         counts = [f"{found.rows if found else 0:,}" for found in odd]
         rows.append([name, f"{part.rows:,}", glues, f"{part.skipped_rows:,}", *counts, part.origin])
-    return headings, rows
+    return ["part", "rows", "GLUE's", "bad rows", *ODDITIES, "source"], rows
 
 
-def _splits(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
+def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     keys = ["rows", "empty_texts", "repeated", "also_in_train", "also_in_dev"]
     rows: list[list[Cell]] = []
     for role, facts in splits.facts.items():
@@ -93,7 +82,7 @@ def _splits(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     return ["split", *(key.replace("_", " ") for key in keys), "from"], rows
 
 
-def _labels(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
+def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     counts = [splits.facts[role]["targets"] for role in ROLES]
     rows: list[list[Cell]]
     if (targets := task.target_strings()) is None:  # a regression: its targets are in order

@@ -7,14 +7,43 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from krona import paths
-from krona.cli import params, power, start, trained
+from krona.cli import adapter_commands, count_commands, run_commands
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, width_of
 
+INSTEAD = {  # commands that people type from habit
+    **dict.fromkeys(("list", "ls", "runs", "ps", "jobs"), "krona status"),
+    **dict.fromkeys(("show", "info", "results", "log", "logs"), "krona status, krona report or krona inspect RUN"),
+    **dict.fromkeys(("rm", "remove", "delete"), "rm -r outputs/RUN (the run's folder); krona status lists the runs"),
+    **dict.fromkeys(("clean", "gc", "prune", "fix"), "krona doctor --fix"),
+    **dict.fromkeys(("compare", "best", "leaderboard", "plot"), "krona report"),
+    **dict.fromkeys(("sweep", "run", "fit", "start", "finetune"), "krona train (with -m for several runs)"),
+    **dict.fromkeys(("search", "optimize", "hpo"), "krona tune"),
+    **dict.fromkeys(("eval", "test", "score", "validate"), "krona evaluate"),
+    **dict.fromkeys(("infer", "generate"), "krona predict"),
+    **dict.fromkeys(("methods", "tasks", "config"), "krona train --help, krona params"),
+    **dict.fromkeys(("benchmark", "profile"), "krona bench"),
+    "version": "krona --version",
+    "help": "krona --help",
+}
+
+
+class Commands(TyperGroup):
+    """The commands, with a suggestion for names of other tools."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] in INSTEAD:
+            ctx.fail(f"No such command '{args[0]}'. Instead: {as_typed(INSTEAD[args[0]])}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Compare parameter-efficient tuning methods on GLUE. A run: krona train method=krona task=rte",
@@ -52,15 +81,6 @@ def options(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None: ...
-
-
-@app.command()
-def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the layout of GLUE's download")]) -> None:
-    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
-    from krona.tasks.sample import write
-
-    for path in write(folder):
-        print(path)
 
 
 @app.command()
@@ -193,6 +213,5 @@ def dashboard(
     print(*(spec.push(**target) if push else spec.write(folder or paths.OUTPUTS / "dashboard", **target)), sep="\n")
 
 
-app.registered_commands[:0] = start.app.registered_commands
-for _room in (params, power, trained):
-    app.registered_commands += _room.app.registered_commands
+for _others in (run_commands, count_commands, adapter_commands):
+    app.registered_commands += _others.app.registered_commands

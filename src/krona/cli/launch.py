@@ -25,9 +25,9 @@ from krona.screen import as_typed
 
 
 def launch(
-    main: Callable[[], Any], *, config_name: str = "config", shown: Callable[[Namespace], str | None] | None = None
+    main: Callable[[], Any], *, config_name: str = "config", render: Callable[[Namespace], str | None] | None = None
 ) -> NoReturn:
-    """Run a ``@hydra.main`` function, or print its help or the text that ``shown`` returns for the options."""
+    """Run a ``@hydra.main`` function, or print its help or the text that ``render`` returns for the options."""
     arguments = sys.argv[1:]
     trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing a trace
@@ -43,7 +43,7 @@ def launch(
         sys.argv[1:] = ready = normalize(arguments)
         remove_plugin_launchers()
         options = option_parser().parse_args(ready)
-        text = None if shown is None else shown(options)
+        text = None if render is None else render(options)
         if options.help:
             text = help_text(config_name, options.overrides)
         if text is not None:

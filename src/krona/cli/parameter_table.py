@@ -1,120 +1,166 @@
-"""The tables of `krona params` and `krona shapes`, with the methods composed from conf/."""
+"""Count each method's parameters and costs on a backbone, and print the table of `krona params`.
 
+The counts are those of a model on the meta device with the method inserted: no weights, no data, no formula.
+"""
+
+import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
+from torch import nn
 
+from krona import surgery
+from krona.adapters.adapter import Adapter
 from krona.backbones.load import meta_model
-from krona.cli import parameter_counts as count
+from krona.backbones.with_method import insert_method
 from krona.config import check
 from krona.config.choices import choices, unknown_choice
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import find_sweep, translate_errors
-from krona.config.settings import Backbone, Method
+from krona.config.settings import Method, Run
 from krona.messages import KronaError
 from krona.paper import read_paper_table
 from krona.screen import say, table, width_of
+from krona.surgery.operations import launches, multiply_adds
 
-PAPERS = "t5_base"  # the backbone that the paper's numbers are for
+PAPERS = "t5_base"  # the backbone of the paper's numbers
+PRINTING_RULE = "Table 1's Params column cuts after two decimals: 0.1260 → 0.12, 0.0726 → 0.07, 0.0627 → 0.06"
+LEGEND = (
+    "rank: the highest that the update of one layer can have; file: the adapter's; M adds: million multiply-adds of "
+    "the branches' products, one token at every place; launches: kernels that one forward gains; both of unmerged "
+    "branches."
+)
 
 
-def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[count.MethodRow], list[str]]:
-    """The rows of all methods (or of ``method=a,b``) with overrides, and why other methods do not accept them.
+@dataclass(frozen=True)
+class MethodRow:
+    """The counts of one method on one backbone.
+
+    Args:
+        trainable_percent: of the backbone before insertion.
+        printed_percent: the same, as Table 1 prints it.
+        paper_percent: Table 1's Params column.
+        update_rank: the highest rank that the update of one layer or block can have; None: the update is not linear.
+        file_bytes: size of the adapter's file.
+        multiply_adds: of all branches' matrix products, one token at each place, unmerged.
+        launches: kernels that one forward gains, unmerged.
+        head_params: of a head of two classes that is new on each task and trains with every method.
+    """
+
+    method: str
+    trainable_params: int
+    trainable_percent: float
+    printed_percent: float
+    paper_percent: float | None
+    update_rank: int | None
+    file_bytes: int
+    multiply_adds: int
+    launches: int
+    head_params: int = 0
+
+
+def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
+    """Return one method's counts. The model, on the meta device, is left unchanged."""
+    insert_method(model, method, counterparts=counterparts or {})
+    try:
+        count = surgery.count(model)
+        return MethodRow(
+            method=method.name,
+            trainable_params=count.trainable,
+            trainable_percent=count.percent,
+            printed_percent=math.floor(count.percent * 100 + 1e-9) / 100,  # cut, not rounded
+            paper_percent=read_paper_table("1").value(method.name, "params"),
+            update_rank=surgery.update_rank(model),
+            file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
+            multiply_adds=multiply_adds(model),
+            launches=launches(model),
+            head_params=count.head,
+        )
+    finally:
+        surgery.take_out(model)
+
+
+def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow], list[str]]:
+    """Return the rows of all methods (or of ``method=a,b``), and why other methods do not accept the overrides.
 
     Raises:
-        KronaError: no method is left, or there is no such backbone.
+        KronaError: no method is left, or the backbone does not exist.
     """
     if option := next((item for item in overrides if item.startswith("-")), None):
-        raise KronaError(f"{option} is no option; there are --backbone and --json; a method is method=krona")
-    chosen = [o.split("=", 1)[1] for o in overrides if o.startswith("method=")]
-    names = chosen[-1].split(",") if chosen else method_names()
-    for group, chosen_names in (("backbone", [backbone]), ("method", names)):
-        for name in chosen_names:
-            if name not in choices(group):
-                raise KronaError(unknown_choice(group, name))
-    rest = [o for o in overrides if not o.startswith("method=")]
-    if several := find_sweep(rest):
-        raise KronaError(f"{several}: one value; only method= takes several. A command for each value")
-    if not any(o.startswith(("task=", "recipe=")) for o in rest):
-        rest.append("~recipe")  # the method's own row, not that of the default task
-    rows: list[count.MethodRow] = []
+        raise KronaError(f"{option} is not an option; there are --backbone and --json. A method is method=krona.")
+    chosen = [item.partition("=")[2] for item in overrides if item.startswith("method=")]
+    names = chosen[-1].split(",") if chosen else _method_names()
+    for group, name in [("backbone", backbone), *(("method", name) for name in names)]:
+        if name not in choices(group):
+            raise KronaError(unknown_choice(group, name))
+    others = [item for item in overrides if not item.startswith("method=")]
+    if several := find_sweep(others):
+        raise KronaError(f"{several}: only method= accepts several values. Give each value its own command.")
+    if not any(item.startswith(("task=", "recipe=")) for item in others):
+        others.append("~recipe")  # the method's own row, not that of the default task
+    found: list[MethodRow] = []
     left_out: list[str] = []
+    model = None
     with hydra_session():
-        model = None
         for name in names:
             try:
-                method, settings = _composed(name, backbone, rest)
-                if model is None:
-                    model = meta_model(settings)
-                row = count.method_row(model, method, counterparts=settings.factor_shapes)
-                rows.append(row if backbone == PAPERS else replace(row, paper_percent=None))
+                settings = _compose([f"method={name}", f"backbone={backbone}", *others])
+                model = model or meta_model(settings.backbone)
+                row = count_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
+                found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except KronaError as error:
                 if "backbone." in str(error):  # the same for every method
                     raise
                 left_out.append(f"{name}: {re.sub(r':? ?[(]?there are.*', '', str(error))}")
-    if not rows:
+    if not found:
         raise KronaError("\n".join(left_out))
-    return rows, left_out
+    return found, left_out
 
 
-def method_names() -> list[str]:
-    """Every method of conf/method: Table 1's rows first, in its order."""
-    there = choices("method")
-    table1 = list(read_paper_table("1").rows)
-    return [name for name in table1 if name in there] + [name for name in there if name not in table1]
-
-
-def print_rows(rows: Iterable[count.MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    """Print the table of methods; on the paper's own backbone with its percentages."""
-    console, on_the_papers = Console(), backbone == PAPERS
-    rows = list(rows)
+def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
+    """Print the table of methods; for the paper's own backbone with its percentages."""
+    console, rows = Console(), list(rows)
+    columns = {
+        "method": [row.method for row in rows],
+        "trainable": [f"{row.trainable_params:,}" for row in rows],
+        "head": [f"{row.head_params:,}" for row in rows],
+        "%": [f"{row.trainable_percent:.4f}" for row in rows],
+        "paper": ["" if row.paper_percent is None else f"{row.paper_percent:g}" for row in rows],
+        "rank": ["" if row.update_rank is None else str(row.update_rank) for row in rows],
+        "file": [_format_bytes(row.file_bytes) for row in rows],
+        "M adds": [f"{row.multiply_adds / 1e6:.2f}" for row in rows],
+        "launches": [str(row.launches) for row in rows],
+    }
     with_head = any(row.head_params for row in rows)
-    cells = [
-        (
-            row.method,
-            f"{row.trainable_params:,}",
-            *([f"{row.head_params:,}"] if with_head else []),
-            f"{row.trainable_percent:.4f}",
-            f"{row.paper_percent:g}" if on_the_papers and row.paper_percent is not None else "",
-            "" if row.update_rank is None else str(row.update_rank),
-            _bytes(row.file_bytes),
-            f"{row.multiply_adds / 1e6:.2f}",
-            str(row.launches),
-        )
-        for row in rows
-    ]
-    head = ("head",) if with_head else ()
-    headings = ("method", "trainable", *head, "%", "paper", "rank", "file", "M adds", "launches")
+    if not with_head:
+        del columns["head"]
     say(console, Text(f"What trains, on {backbone}", style="bold"))
-    say(console, table(headings, cells, width=width_of(console), left=("method",)))
-    say(console, "")
-    paper = f"paper: {count.PRINTING_RULE}; " if on_the_papers else ""
+    cells = [list(row) for row in zip(*columns.values(), strict=True)]
+    say(console, table(list(columns), cells, width=width_of(console), left=("method",)))
     about_head = "head: of two classes, new on each task, trains with every method; " if with_head else ""
-    say(
-        console,
-        f"%: of the backbone before insertion; {about_head}{paper}rank: the highest that the update of one layer can "
-        "have; file: the adapter's; M adds: million multiply-adds of the branches' products, one token at every "
-        "place; launches: kernels that one forward gains; both of unmerged branches.",
-    )
+    about_paper = f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
+    say(console, f"\n%: of the backbone before insertion; {about_head}{about_paper}{LEGEND}")
     for line in left_out:
         say(console, Text(f"left out: {line}", style="dim"))
 
 
-def _composed(name: str, backbone: str, overrides: Sequence[str]) -> tuple[Method, Backbone]:
-    typed = [f"++{o}" if _is_value(o) else o for o in overrides]  # ++: a setting that the YAML leaves at its default
-    chosen = [f"method={name}", f"backbone={backbone}", *typed]
-    with translate_errors(chosen):
-        config = compose_job(chosen).config
-    settings = check.settings(config, own=True)
-    return settings.method, settings.backbone
+def _method_names() -> list[str]:
+    """Return every method of conf/method: Table 1's rows first, in its order."""
+    known = choices("method")
+    table1 = list(read_paper_table("1").rows)
+    return [name for name in table1 if name in known] + [name for name in known if name not in table1]
 
 
-def _is_value(override: str) -> bool:
-    return "." in override.split("=", 1)[0] and not override.startswith(("+", "~"))
+def _compose(overrides: Sequence[str]) -> Run:
+    """Return a run's settings. ``++`` adds a key that the method's YAML leaves at its default."""
+    added = [f"++{item}" if re.match(r"[\w.]+\.\w+=", item) else item for item in overrides]
+    with translate_errors(added):
+        return check.settings(compose_job(added).config, own=True)
 
 
-def _bytes(size: int) -> str:
+def _format_bytes(size: int) -> str:
     return f"{size / 1000:,.0f} kB" if size < 10**6 else f"{size / 10**6:,.1f} MB"

@@ -1,4 +1,4 @@
-"""Pairs of factor shapes that fit a layer, with their parameters, rank and cost (`krona shapes`)."""
+"""List the pairs of factor shapes that fit a layer, with parameters, rank and cost (`krona shapes`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,26 +14,35 @@ from krona.screen import say, table, width_of
 
 @dataclass(frozen=True)
 class ShapeRow:
-    """One pair of factor shapes for a layer."""
+    """One pair of factor shapes for a layer.
+
+    Args:
+        rank: the highest rank of A ⊗ B.
+        multiply_adds: for one token, in the cheaper order of the two products.
+        multiply_adds_percent: of the layer's own.
+        paper_mnli: MNLI score of Table 9.
+    """
 
     kron_factors: list[list[int]]
     parameters: int
-    rank: int  # the highest of A ⊗ B
-    multiply_adds: int  # a token, by the cheaper order of the two products
-    multiply_adds_percent: float  # of the layer's own
-    paper_mnli: float | None  # Table 9
+    rank: int
+    multiply_adds: int
+    multiply_adds_percent: float
+    paper_mnli: float | None
 
 
 def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:
-    """All pairs of a layer d_in → d_out with both sides of A and B at least 2.
+    """Return all pairs for a layer d_in → d_out with both sides of A and B at least 2.
 
     Those with as many parameters as LoRA of rank 1 (d_in + d_out) come first; then by parameters, then by rank.
-    ``budget`` leaves out the pairs with more parameters (LoRA of rank r has r · (d_in + d_out)).
+
+    Args:
+        budget: leave out pairs with more parameters (LoRA of rank r has r · (d_in + d_out)).
 
     Raises:
         KronaError: no pair is left.
     """
-    table9 = read_paper_table("9") if (d_in, d_out) == (768, 768) else None
+    table9 = read_paper_table("9")
     rows = []
     for a1, a2 in fitting_shapes(d_in, d_out, smallest=2):
         b1, b2 = d_in // a1, d_out // a2
@@ -41,7 +50,7 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
         if budget is not None and parameters > budget:
             continue
         cost = min(a1 * b2 * (b1 + a2), a2 * b1 * (a1 + b2))
-        tried = (b1, b2) == (a2, a1) and table9 is not None
+        is_papers = (d_in, d_out) == (768, 768) and (b1, b2) == (a2, a1)
         rows.append(
             ShapeRow(
                 kron_factors=[[a1, a2], [b1, b2]],
@@ -49,12 +58,12 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
                 rank=min(a1, a2) * min(b1, b2),
                 multiply_adds=cost,
                 multiply_adds_percent=100 * cost / (d_in * d_out),
-                paper_mnli=table9.value(f"{a1}x{a2}", "mnli") if tried and table9 is not None else None,
+                paper_mnli=table9.value(f"{a1}x{a2}", "mnli") if is_papers else None,
             )
         )
     if not rows:
         limit = "" if budget is None else f" with at most {budget} parameters"
-        raise KronaError(f"no factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}")
+        raise KronaError(f"No factors with every side ≥ 2{limit} fit a layer {d_in} → {d_out}.")
     lora = d_in + d_out
     return sorted(rows, key=lambda row: (row.parameters != lora, row.parameters, -row.rank, row.kron_factors))
 
@@ -63,25 +72,22 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     """Print the table of shapes; without ``everything`` only those of LoRA's size, where there are any."""
     console = Console()
     equal = [row for row in rows if row.parameters == d_in + d_out]
-    shown = rows if everything or not equal else equal
-    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in shown]
+    selected = rows if everything or not equal else equal
+    cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in selected]
     headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
     say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
     say(console, table(headings, cells, width=width_of(console)))
-    say(console, "")
     say(
         console,
-        f"LoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds a token, "
-        "and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
+        f"\nLoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds for "
+        "one token, and as a part of the layer's own. MNLI: Table 9's score. Shapes with a side of 1 are left out.",
     )
-    if others := len(rows) - len(shown):
+    if others := len(rows) - len(selected):
         say(console, f"{others} shapes with more or fewer parameters: --all, or --budget N for those with at most N")
 
 
 def _shape_cells(row: ShapeRow) -> list[str]:
     a, b = (f"({p}, {q})" for p, q in row.kron_factors)
     paper = "" if row.paper_mnli is None else f"{row.paper_mnli:.2f}"
-    return [
-        *(a, b, f"{row.parameters:,}", str(row.rank)),
-        *(f"{row.multiply_adds:,}", f"{row.multiply_adds_percent:.1f}", paper),
-    ]
+    percent = f"{row.multiply_adds_percent:.1f}"
+    return [a, b, f"{row.parameters:,}", str(row.rank), f"{row.multiply_adds:,}", percent, paper]

@@ -1,5 +1,6 @@
 """The jobs of train.py: run one, or show its config (--cfg job)."""
 
+import re
 import traceback
 from argparse import Namespace
 from collections.abc import Sequence
@@ -16,41 +17,50 @@ from krona.config.compose import build_job, compose_job, hydra_session, runs_fol
 from krona.config.multirun import expand
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
-from krona.paths import CONF, OUTPUTS
+from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.screen import inert, say
 
 if TYPE_CHECKING:  # torch, which --help does without
+    from krona.config.settings import Run
     from krona.jobs.job import Job
+
+SHAPES = re.compile(  # overrides with which a method may not fit its backbone
+    r"[+~]*(method\.|backbone|factors|variant|experiment|max_source_length|trainer\.measure_forgetting)"
+)
 
 
 def train() -> NoReturn:
-    """`krona train`: what train.py does, with ``sys.argv``'s overrides."""
-    launch.launch(hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job), shown=shown)
+    """Run `krona train`: what train.py does, with ``sys.argv``'s overrides."""
+    main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
+    launch.launch(main, render=render_config)
 
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. A failed job of a multirun is recorded, not raised: the other jobs continue."""
+    from krona.jobs.job import Job
     from krona.sweeps import ledger
     from krona.training.ranks import my_rank
 
     quiet_libraries()
-    composed = HydraConfig.get()
-    multirun = composed.mode == RunMode.MULTIRUN
+    hydra_config = HydraConfig.get()
+    overrides = hydra_config.overrides.task
+    multirun = hydra_config.mode == RunMode.MULTIRUN
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
         done = _run(cfg, console, multirun=multirun)
-    except KronaError as error:
-        if not multirun:
+    except Exception as error:
+        is_input_error = isinstance(error, KronaError)
+        if not multirun and is_input_error:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
-        done = _failed(composed.overrides.task, str(error))
-    except Exception as error:  # a bug of krona: the other jobs continue
         if not multirun:
             raise
-        traceback.print_exc()
-        done = _failed(composed.overrides.task, f"{type(error).__name__}: {error}")
+        if not is_input_error:  # a bug of krona
+            traceback.print_exc()
+        message = str(error) if is_input_error else f"{type(error).__name__}: {error}"
+        done = Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=message)
     _report(done, console, multirun=multirun)
     if multirun and my_rank() == 0:
-        ledger.note_job(done, number=composed.job.num, overrides=composed.overrides.task)
+        ledger.note_job(done, number=hydra_config.job.num, overrides=overrides)
     return done
 
 
@@ -60,11 +70,11 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     from krona.sweeps import ledger
 
     ledger.require_outputs()
-    run, outputs = build_job(cfg), runs_folder(HydraConfig.get(), multirun=multirun)
+    run = build_job(cfg)
     counted = ledger.progress() if multirun else None
     spec = JobSpec(
         config=run.config,
-        outputs=outputs,
+        outputs=runs_folder(HydraConfig.get(), multirun=multirun),
         notes=run.notes,
         multirun=multirun,
         position="" if counted is None else f"{counted.started + 1}/{counted.total}",
@@ -73,20 +83,13 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
     return run_job(spec, console)
 
 
-def _failed(overrides: Sequence[str], error: str) -> "Job":
-    """A job of a multirun that failed before it had a run id."""
-    from krona.jobs.job import Job
-
-    return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
-
-
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
-    """Print a job's outcome. Raises `SystemExit` if a single run failed."""
+    """Print a job's outcome. Raise `SystemExit` if a single run failed."""
     from krona.jobs.job import WORDS
     from krona.jobs.summary import run_summary
     from krona.sweeps import ledger
 
-    wrong = done.state in ("failed", "claimed_by_other")
+    failed = done.state in ("failed", "claimed_by_other")
     counted = ledger.progress() if multirun else None
     if counted is not None:
         say(console, counted.end_line(done))
@@ -94,18 +97,22 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     if done.state == "skipped":
         console.print(inert(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
     if multirun:
-        if wrong:
+        if failed:
             say(console, f"  {WORDS[done.state]}: {done.error}")
         return
     run_summary(done, console)
-    if wrong:
+    if failed:
         raise SystemExit(done.error)
 
 
-def shown(options: Namespace) -> str | None:
-    """The text of ``--cfg job``: the values as YAML, with run id and notes as comments; None without that option.
+def render_config(options: Namespace) -> str | None:
+    """Return the text of ``--cfg job``: the values as YAML, with run id and notes as comments.
 
-    Of a multirun, the first job. The options' overrides are normalised (`krona.config.overrides.normalised`).
+    Args:
+        options: Hydra's, with normalized overrides. Of a multirun, the first job is shown.
+
+    Returns:
+        None without ``--cfg job``.
 
     Raises:
         KronaError: the error that the run would raise, except those that need the Hub.
@@ -120,12 +127,21 @@ def shown(options: Namespace) -> str | None:
         jobs = expand(options.overrides) if options.multirun else [tuple(options.overrides)]
         job = compose_job(jobs[0])
     settings = check.settings(job.config, own=True)
-    used, notes = require(settings, from_hub=False)
+    used, notes = require(settings, from_hub=False, insert=_may_not_fit(settings, job.overrides))
     comments = [identify(settings), *job.notes, *notes]
     if len(jobs) > 1:
         comments.insert(0, f"the first of {len(jobs):,} runs: {' '.join(jobs[0])}")
     text: str = OmegaConf.to_yaml(OmegaConf.create(job.config))
-    given, here = job.config["method"].get("kron_factors"), used.get("kron_factors")
-    if here != given:
-        text = text.replace("\n  kron_factors:\n", f"\n  kron_factors:  # on this backbone {here}\n", 1)
+    given, fitted = job.config["method"].get("kron_factors"), used.get("kron_factors")
+    if fitted not in (None, given):
+        text = text.replace("\n  kron_factors:\n", f"\n  kron_factors:  # on this backbone {fitted}\n", 1)
     return "".join(f"# {line}\n" for line in comments) + text
+
+
+def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
+    """Return whether the method must be inserted to know that it fits, which takes seconds.
+
+    The methods that krona ships fit its default backbone.
+    """
+    has_own_configs = len(conf_folders()) > 1
+    return has_own_configs or bool(settings.backbone.factor_shapes) or any(map(SHAPES.match, overrides))

@@ -24,15 +24,16 @@ OFFLINE_ADVICE = (
 )
 
 
-def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], list[str]]:
+def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tuple[dict[str, Any], list[str]]:
     """Check a run's settings against this machine, its files and its backbone.
 
     Args:
         from_hub: also check files that must be downloaded.
+        insert: also insert the method into the backbone without weights, which imports transformers.
 
     Returns:
-        The branch's arguments and notes, as `insert_method` returns them; empty if the backbone's config must be
-        downloaded.
+        The branch's arguments and notes, as `insert_method` returns them; empty without ``insert``, or if the
+        backbone's config must be downloaded.
 
     Raises:
         KronaError: with one line for each problem.
@@ -57,7 +58,7 @@ def require(settings: Run, *, from_hub: bool = True) -> tuple[dict[str, Any], li
             problems.append(str(error))
     if problems:
         raise KronaError("\n".join(problems))
-    return _insert_without_weights(settings)
+    return _insert_without_weights(settings) if insert else ({}, [])
 
 
 def _check_start(settings: Run) -> None:
@@ -127,6 +128,8 @@ def _check_held_out_text(settings: Run) -> None:
 
 def _check_optimizer(settings: Run) -> None:
     """Build the optimizer, because some optimizers refuse a value by an error of their own."""
+    if (settings.optimizer.target, settings.optimizer.arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
+        return  # conf/config.yaml's; an optimizer imports torch._dynamo, which takes a second
     import torch
 
     try:

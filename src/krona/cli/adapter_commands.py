@@ -1,4 +1,4 @@
-"""The commands of `krona` that use what runs trained: predict, evaluate, export, import, inspect, merge."""
+"""The commands of `krona` that use adapters: predict, evaluate, export, import, inspect, merge."""
 
 import sys
 from pathlib import Path
@@ -28,6 +28,8 @@ class SeveralTexts(TyperCommand):
 
 
 app = typer.Typer()
+Run = Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")]
+Backbone = Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")]
 
 
 @app.command(cls=SeveralTexts)
@@ -40,7 +42,7 @@ def predict(
         list[str] | None, typer.Option("--text", help="one or more texts; of a task with two columns, two for each row")
     ] = None,
     output: Annotated[Path | None, typer.Option(help="a .tsv, .csv or .jsonl file; default: standard output")] = None,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
 ) -> None:
@@ -75,7 +77,7 @@ def evaluate(
     submission: Annotated[
         Path | None, typer.Option(help="a .zip with predictions on GLUE's own test sets in --data FOLDER")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="rows at once; default: the run's own")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
@@ -91,12 +93,12 @@ def evaluate(
 
 @app.command()
 def export(
-    run: Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")],
+    run: Run,
     to: Annotated[str, typer.Option(help="merged, peft or adapter")],
     out: Annotated[Path, typer.Option(help="the new folder")],
     dtype: Annotated[str | None, typer.Option(help="of a whole model: fp32, bf16 or fp16")] = None,
     push: Annotated[str | None, typer.Option(help="a repository of the Hub that gets the folder: USER/NAME")] = None,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
     """Write what a run trained for transformers (merged), for peft, or as krona's file; with a model card."""
@@ -115,7 +117,7 @@ def import_(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="its task and backbone, as in train.py: task=rte backbone=bert_base")
     ] = None,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Make krona's adapter file of a peft adapter, for krona predict, evaluate, inspect and init_from."""
@@ -127,7 +129,7 @@ def import_(
 
 @app.command()
 def inspect(
-    run: Annotated[str, typer.Argument(help="a run (id, the beginning of it, or folder), or an adapter file")],
+    run: Run,
     every: Annotated[bool, typer.Option("--all", help="a row for each place")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     plot: Annotated[Path | None, typer.Option(help="a new .svg file: the singular values by layer")] = None,
@@ -137,7 +139,7 @@ def inspect(
             "--backbone-directions", help="also how the updates lie in the backbone's weights, which it reads (minutes)"
         ),
     ] = False,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
     """Show what a run trained: places, shapes, norms, ranks and drift of the updates; needs no backbone weights."""
@@ -163,7 +165,7 @@ def merge(
     out: Annotated[Path, typer.Option(help="the new file: NAME.safetensors")],
     weights: Annotated[str | None, typer.Option(help="0.5,0.5: one for each; default: the mean")] = None,
     task: Annotated[str | None, typer.Option(help="a file of conf/task; default: the first run's")] = None,
-    backbone: Annotated[str | None, typer.Option(help="the backbone's folder, if it has moved")] = None,
+    backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
     """Add up what several runs of one backbone and method trained, with weights, into one adapter's file."""

@@ -1,0 +1,88 @@
+"""The commands of `krona` that begin something: train, bench, init (a new project), sample, doctor."""
+
+import os
+import shlex
+import shutil
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from krona import paths
+from krona.files import write_whole
+from krona.messages import KronaError, listed
+from krona.screen import as_typed, below
+
+STARTER = Path(__file__).with_name("starter")
+HYDRA_OPTIONS: dict[str, Any] = {  # Hydra reads the arguments, --help too
+    "add_help_option": False,
+    "context_settings": {"ignore_unknown_options": True},
+}
+app = typer.Typer()
+
+
+def _complete(incomplete: str) -> list[str]:
+    from krona.config import hydra_internals
+    from krona.config.compose import hydra_session
+
+    with hydra_session():
+        return hydra_internals.completions(incomplete)
+
+
+@app.command(**HYDRA_OPTIONS)
+def train(
+    overrides: Annotated[list[str] | None, typer.Argument(autocompletion=_complete)] = None,
+) -> None:
+    """Run one job, or many with -m: method=krona task=rte. --help lists the choices."""
+    from krona.cli.train import train as start
+
+    sys.argv[1:] = overrides or []
+    start()
+
+
+@app.command(**HYDRA_OPTIONS)
+def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """Measure cost, as python bench.py does. Only in the repository: an installed krona has no benchmarks."""
+    script = paths.PROJECT / "bench.py"
+    if not script.is_file():
+        raise KronaError(
+            "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
+            f"python bench.py {shlex.join(overrides or [])}"
+        )
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # benchmarks/ is beside it
+    os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
+
+
+@app.command()
+def init(folder: Annotated[Path, typer.Argument(help="output folder; existing files are kept")] = Path()) -> None:
+    """Write a small project to edit: a task with its data, a method, a sweep, a README.md."""
+    files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
+    if existing := [str(folder / file) for file in files if (folder / file).exists()]:
+        raise KronaError(f"{listed(existing)}: already exists. Nothing was written. Another folder: krona init FOLDER")
+    for file in files:
+        write_whole(folder / file, partial(shutil.copyfile, STARTER / file))
+        print(folder / file)
+    enter = "" if folder.resolve() == Path.cwd() else f"cd {shlex.quote(below(folder))}; "
+    print(as_typed(f"next: {enter}krona train profile=demo task=reviews method=my_krona"))
+
+
+@app.command()
+def sample(folder: Annotated[Path, typer.Argument(help="output folder, in the layout of GLUE's download")]) -> None:
+    """Write the eight sample tasks as files: generated sentences with GLUE's columns and labels."""
+    from krona.tasks.sample import write
+
+    print(*write(folder), sep="\n")
+
+
+@app.command()
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    fix: Annotated[bool, typer.Option("--fix", help="remove only what dead processes have left")] = False,
+) -> None:
+    """Check the installed packages and the runs in outputs/; exit with 1 if something is broken."""
+    from krona.cli import doctor as check_up
+
+    sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, fix=fix, console=Console()))
