@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     """Measure, print, write and draw."""
     from rich.console import Console
 
-    from benchmarks.entry import run_bench
+    from benchmarks.run import run_bench
     from krona.config.choices import choices
     from krona.jobs.library_warnings import quiet_libraries
     from krona.messages import KronaError
@@ -27,11 +27,11 @@ def main(cfg: DictConfig) -> None:
         return {str(key): value for key, value in values.items()}
 
     console = Console(soft_wrap=True)
-    console = console if console.is_terminal else Console(soft_wrap=True, width=180)  # a table whole in a file
+    console = console if console.is_terminal else Console(soft_wrap=True, width=180)  # wide enough for a table
     try:
         run_bench(config, compose=compose, methods=choices("method"), outputs=OUTPUTS, project=PROJECT, console=console)
     except KronaError as error:
-        raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
+        raise SystemExit(str(error)) from error  # Hydra would print its own line before an exception
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Models to time: one frozen backbone of random weights, and copies that share them, with a method in each."""
+"""Models to time: a frozen backbone of random weights, and copies that share them, with a method in each."""
 
 import copy
 import importlib.util
@@ -30,8 +30,8 @@ TASK = Task(
 )  # fmt: skip
 
 
-class Labels:
-    """T5's tokens of the labels 0 and 1, without those of any other text: the tokenizer of random weights."""
+class LabelTokenizer:
+    """The tokenizer of random weights: T5's tokens of the labels 0 and 1, and none of other texts."""
 
     pad_token_id, eos_token_id = 0, 1
     known: ClassVar = {"0": (3, 632), "1": (209,)}
@@ -44,26 +44,26 @@ class Labels:
         return {"input_ids": [*ids, self.eos_token_id] if add_special_tokens else ids}
 
 
-def frozen(settings: Backbone, *, seed: int) -> Any:
-    """A backbone of random weights, all frozen. Raises KronaError for one whose sizes are not known here."""
+def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
+    """Build a backbone of frozen random weights. Raise `KronaError` if its sizes are unknown."""
     if settings.sizes is None and find_folder(settings) is None:
-        raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes; t5_base, for one, has")
+        raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes. Use t5_base, for example.")
     torch.manual_seed(seed)
     return random_model(settings, TASK).requires_grad_(False)
 
 
-def family_for(model: Any) -> Family:
-    """The family of a model of random weights, for a task of two classes."""
-    return find_family(model.config, "of the bench")(TASK, Labels(model.config.vocab_size))
+def build_family(model: Any) -> Family:
+    """Return the family of a model of random weights, for a task of two classes."""
+    return find_family(model.config, "of the bench")(TASK, LabelTokenizer(model.config.vocab_size))
 
 
 def twin(model: nn.Module) -> Any:
-    """A copy of a model's modules that shares its weights."""
+    """Return a copy of a model's modules that shares its weights."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
-    """A twin with a method in it. It shares only the weights that do not train."""
+    """Return a twin with a method inserted. It shares only the weights that do not train."""
     tuned = twin(model)
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method, counterparts={})
@@ -81,29 +81,29 @@ def adapter_name(number: int) -> str:
     return f"adapter_{number}"
 
 
-def shape_in(model: nn.Module) -> str | None:
-    """The shape of A in this model, which may differ from the paper's; None without one."""
+def inserted_shape(model: nn.Module) -> str | None:
+    """Return the shape of A in this model, which may differ from the paper's; None without one."""
     state = model.__dict__.get("krona")
     factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
     return "x".join(map(str, factors[0])) if factors else None
 
 
-def with_our_modules(model: nn.Module) -> Any:
-    """A frozen twin with this project's LayerNorms and dropout, as in every model with a method."""
+def with_fast_modules(model: nn.Module) -> Any:
+    """Return a frozen twin with this project's LayerNorms and dropout, as in every model with a method."""
     ours = twin(model)
     use_fast_modules(ours)
     return ours
 
 
 def with_layer_norms(model: nn.Module) -> Any:
-    """The same, with LayerNorm weights that train, and a new head's, as with every method."""
+    """Return such a twin in which the LayerNorm weights and a new head train, as with every method."""
     tuned = twin(model)
     surgery.insert(tuned, head=find_architecture(tuned).head)
     return tuned
 
 
-def moved(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
-    """Move what trains away from its start, so that no branch adds zero."""
+def perturb(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
+    """Move the trainable weights away from their start, so that no branch adds zero."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -116,30 +116,34 @@ def peft_is_installed() -> bool:
 
 
 def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, Callable[[], Any]]:
-    """peft's LoRA of rank 1 and its LoKr of KronA's size at q and v, what trains beside them as in ours; empty without
-    peft. Of ``methods``, c3a and miss have a form in peft too, with as many parameters as ours."""
+    """Return builders of peft's LoRA of rank 1 and LoKr of KronA's size at q and v; empty without peft.
+
+    The LayerNorms and a new head train as in this project's models. If c3a or miss are among ``methods``, peft's forms
+    of them are included, with as many parameters.
+    """
     if not peft_is_installed():
         return {}
     from peft import C3AConfig, LoKrConfig, LoraConfig, MissConfig, get_peft_model
 
     beside = trained_names(model, train_layer_norms=True, train_backbone=False, head=find_architecture(model).head)
-    patterns = list(target_patterns(model, ["q", "v"]))
 
     def build(config: Any) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the two libraries' own, about each other
+                warnings.simplefilter("ignore")  # of the two libraries, about each other
                 tuned = get_peft_model(twin(model), config)
         except (TypeError, ValueError) as error:
-            raise KronaError(f"peft refuses its {config.peft_type.value} here: {error}: bench.peft=false") from error
-        inside: Any = tuned.get_base_model()
+            raise KronaError(
+                f"peft refuses its {config.peft_type.value} here: {error}. Set bench.peft=false."
+            ) from error
+        inner: Any = tuned.get_base_model()
         for name in beside:
             owner, _, attribute = name.rpartition(".")
-            own = nn.Parameter(inside.get_parameter(name).detach().clone())
-            setattr(inside.get_submodule(owner), attribute, own)
+            own = nn.Parameter(inner.get_parameter(name).detach().clone())
+            setattr(inner.get_submodule(owner), attribute, own)
         return tuned
 
-    places = find_places(model, patterns)
+    places = find_places(model, list(target_patterns(model, ["q", "v"])))
     where: dict[str, Any] = {"target_modules": places}
     twins = {
         "peft/lora": lambda: build(LoraConfig(r=1, lora_alpha=1, **where)),
@@ -155,12 +159,13 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 
 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
-    """Full-length sources, as the model's family collates them.
+    """Return a batch of full-length random sources, as the model's family collates them.
 
-    Labels are as the protocol has them: of text, label and end, two or three tokens, in turn; or ``answer`` random
-    tokens where the family writes text.
+    Args:
+        answer: random tokens of each label, if the family writes text; None: the protocol's labels in turn, which have
+            two or three tokens with the end of sequence.
     """
-    family, vocabulary = family_for(model), model.config.vocab_size
+    family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)
     sources = torch.randint(2, vocabulary, (rows, length), generator=generator).tolist()
     labels = [family.label(("1", "0")[row % 2]) for row in range(rows)]
@@ -170,7 +175,7 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
 
 
 def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """A forward without gradients."""
+    """Return a call of the model without gradients."""
 
     @torch.no_grad()
     def call() -> None:
@@ -179,8 +184,8 @@ def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
     return call
 
 
-def merged(model: Any) -> tuple[Any, str]:
-    """A tuned model in its fastest form, and the form's name: bare, merged or plain."""
+def merge_if_linear(model: Any) -> tuple[Any, str]:
+    """Return a tuned model in its fastest form, and the name of the form: bare, merged or plain."""
     model.eval()
     if not list(surgery.adapted_modules(model)):
         return model, "bare"
@@ -191,24 +196,28 @@ def merged(model: Any) -> tuple[Any, str]:
     return model, "merged"
 
 
-def adamw(model: nn.Module) -> torch.optim.Optimizer | None:
-    """An optimiser of what trains; None for a frozen model."""
+def build_adamw(model: nn.Module) -> torch.optim.Optimizer | None:
+    """Build an optimizer of the trainable weights; None for a frozen model."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
 
 
-def training_step(family: Family, model: Any, batch: Batch, *, from_embeddings: bool) -> Callable[[], None]:
-    """Forward and backward of one batch, dropout on. A frozen model gives the gradient of its input instead."""
+def training_step(family: Family, model: Any, batch: Batch, *, input_gradient: bool) -> Callable[[], None]:
+    """Return a forward and backward pass of one batch, with dropout.
+
+    Args:
+        input_gradient: compute the gradient of the embedded input, as a frozen model has no other.
+    """
     trainable = [p for p in model.parameters() if p.requires_grad]
     embedded: list[Tensor] = []
 
-    def ask(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if not embedded:  # the source's: a decoder's labels come later
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        if not embedded:  # of the source; a decoder embeds the labels later
             embedded.append(output.requires_grad_(True))
 
-    for module in model.modules() if from_embeddings else ():
+    for module in model.modules() if input_gradient else ():
         if isinstance(module, nn.Embedding) and module.num_embeddings == model.config.vocab_size:
-            module.register_forward_hook(ask)
+            module.register_forward_hook(hook)
     model.train()
 
     def step() -> None:

@@ -1,23 +1,21 @@
-"""bench=memory: peak memory and time of a training step as batch, length, model and adapters grow.
+"""bench=memory: peak memory and time of a training step as batch, length, model and number of adapters grow.
 
-Each figure comes from a process of its own. The peak counts everything that a run holds: weights, gradients,
-activations and the optimiser's states, over what the process held before the model was built. ``adapters`` of a method
-may lie in the model, one of them active: the others cost what they weigh, and no time.
+Each figure comes from its own process. The peak includes everything that a run holds (weights, gradients, activations,
+optimizer states), minus the memory of the process before the model was built. Several adapters of a method may be in
+the model, one of which is active: the others need memory, but no time.
 """
 
 import multiprocessing
 import time
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
 import torch
 
-from benchmarks.contestants import adamw, add_adapter, family_for, frozen, random_batch, training_step
+from benchmarks.contestants import add_adapter, build_adamw, build_family, frozen_backbone, random_batch, training_step
 from benchmarks.settings import Bench, Entrant, Row, Work, settings
-from benchmarks.timing import QUIET, Timed, others_share, read_clock, under_load
+from benchmarks.timing import QUIET, Timed, load_by_others, load_error, read_clock
 from krona.backbones.load import meta_model
 from krona.config.settings import Backbone
 from krona.messages import KronaError
@@ -25,114 +23,119 @@ from krona.training.machine import PeakMemory
 
 COLUMNS = {
     "name": "method", "backbone": "backbone", "batch_size": "batch", "length": "length", "adapters": "adapters",
-    "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimiser", "spread": "spread",
+    "peak_memory": "peak (MiB)", "ratio_to_full": "/ full", "median_s": "step with optimizer", "spread": "spread",
 }  # fmt: skip
 PLOT = ("peak_memory", "peak memory (GiB)")
 DETAIL = "{backbone}, {batch_size} × {length}, adapters: {adapters}"
-KEYS = ("backbone", "batch_size", "length", "adapters")
 
 
 @settings
 class Options:
-    """at: [backbone, batch, length, adapters], where every method is measured; grid: more such points, where those of
-    ``growing`` are."""
+    """The settings of this benchmark."""
 
     at: list[int | str]
+    """[backbone, batch, length, adapters] of the point where every method is measured."""
     grid: list[list[int | str]] = field(default_factory=list)
+    """More such points, for the methods of ``growing``."""
     growing: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class MemoryPoint:
+    """The conditions of a measurement."""
+
     backbone: str
     batch_size: int
     length: int
     adapters: int
 
-    @classmethod
-    def from_list(cls, values: Sequence[Any]) -> "Point":
-        whole = [isinstance(value, int) and value >= 1 for value in values[1:]]
-        if len(values) != len(KEYS) or not isinstance(values[0], str) or not all(whole):
-            raise KronaError(
-                f"bench.options: {list(values)} is no point; expected [backbone, batch, length, adapters], such as "
-                "[t5_base, 8, 64, 1], numbers of at least 1"
-            )
-        return cls(**dict(zip(KEYS, values, strict=True)))
-
     def __str__(self) -> str:
         return f"{self.backbone}, {self.batch_size} × {self.length}, adapters: {self.adapters}"
 
 
-def points_of(options: Options) -> list[Point]:
-    return list(dict.fromkeys(Point.from_list(values) for values in (options.at, *options.grid)))
+def read_points(options: Options) -> list[MemoryPoint]:
+    """Return the point of all methods, then those of the grid. Raise `KronaError` for a point that is not one."""
+    points = []
+    for values in (options.at, *options.grid):
+        numbers = [value for value in values[1:] if isinstance(value, int) and value >= 1]
+        if len(values) != 4 or len(numbers) != 3 or not isinstance(values[0], str):
+            raise KronaError(
+                f"bench.options: {list(values)} is not a point. Expected [backbone, batch, length, adapters], such as "
+                "[t5_base, 8, 64, 1], with numbers of at least 1."
+            )
+        batch_size, length, adapters = numbers
+        points.append(MemoryPoint(backbone=values[0], batch_size=batch_size, length=length, adapters=adapters))
+    return list(dict.fromkeys(points))
 
 
 def measure(work: Work) -> list[Row]:
     options, entrants, say = work.bench.own(Options), work.entrants, work.say
-    first, *rest = points_of(options)
+    first, *rest = read_points(options)
     missing = set(options.growing) - {entrant.name for entrant in entrants} if rest else set()
     if missing:
-        say(f"left out of the grid: {', '.join(sorted(missing))}, which bench.methods does not name")
+        say(f"left out of the grid, because bench.methods does not name them: {', '.join(sorted(missing))}")
     cases = [(first, entrant) for entrant in entrants]
     cases += [(point, entrant) for point in rest for entrant in entrants if entrant.name in options.growing]
     rows: list[Row] = []
     deadline = time.perf_counter() + 60 * work.bench.minutes
     for point, entrant in cases:
         if time.perf_counter() > deadline:
-            say(f"left out for time: {entrant.name} on {point}")
+            say(f"left out for lack of time: {entrant.name} on {point}")
             continue
         say(f"{entrant.name} on {point}")
-        rows.append(_row(work, entrant, point, deadline))
-    full = {tuple(row[key] for key in KEYS): row for row in rows if row["name"] == "full"}
+        rows.append(_measure_point(work, entrant, point, deadline))
+    keys = ("backbone", "batch_size", "length", "adapters")
+    full = {tuple(row[key] for key in keys): row for row in rows if row["name"] == "full"}
     for row in rows:
         other = full.get((row["backbone"], row["batch_size"], row["length"], 1))
         row["ratio_to_full"] = row["peak_memory"] / other["peak_memory"] if other else None
     return rows
 
 
-def _row(work: Work, entrant: Entrant, point: Point, deadline: float) -> Row:
-    """One figure; on a disturbed machine it is measured again, or marked."""
+def _measure_point(work: Work, entrant: Entrant, point: MemoryPoint, deadline: float) -> Row:
+    """One figure. On a disturbed machine it is measured again, or marked."""
     disturbed = 0
     while True:
         before = read_clock()
-        peak, seconds = _in_fresh_process(work.bench, entrant, point, work.backbones[point.backbone])
-        share = others_share(before, read_clock())
-        disturbed += share > QUIET
-        if share <= QUIET or work.bench.load == "mark":
+        peak, seconds = _run_process(work.bench, entrant, point, work.backbones[point.backbone])
+        load = load_by_others(before, read_clock())
+        disturbed += load > QUIET
+        if load <= QUIET or work.bench.load == "mark":
             break
         if time.perf_counter() > deadline:
-            raise under_load(f"others took {share:.2f} cores while {entrant.name} was measured")
-        work.say(f"  others took {share:.2f} cores: it is repeated")
+            raise load_error(f"others used {load:.2f} cores while {entrant.name} was measured")
+        work.say(f"  others used {load:.2f} cores: it is repeated")
     row = Timed({entrant.name: seconds}, disturbed).row(entrant.name, shape=entrant.shape)
-    return row | {key: getattr(point, key) for key in KEYS} | {"peak_memory": peak}
+    return row | asdict(point) | {"peak_memory": peak}
 
 
-def _in_fresh_process(bench: Bench, entrant: Entrant, point: Point, backbone: Backbone) -> tuple[int, list[float]]:
+def _run_process(bench: Bench, entrant: Entrant, point: MemoryPoint, backbone: Backbone) -> tuple[int, list[float]]:
     arguments = (bench, entrant, point, backbone, torch.get_num_threads())
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         try:
-            return process.submit(_peak_and_seconds, *arguments).result()
+            return process.submit(measure_process, *arguments).result()
         except BrokenProcessPool as error:
-            what = "its process ended, likely out of memory: smaller points in bench.options.grid"
-            raise KronaError(f"{entrant.name} on {point}: {what}") from error
+            why = "its process ended, probably out of memory. Choose smaller points in bench.options.grid."
+            raise KronaError(f"{entrant.name} on {point}: {why}") from error
         except KronaError as error:
             raise KronaError(f"{entrant.name} on {point}: {error}") from error
 
 
-def _peak_and_seconds(
-    bench: Bench, entrant: Entrant, point: Point, backbone: Backbone, threads: int
+def measure_process(
+    bench: Bench, entrant: Entrant, point: MemoryPoint, backbone: Backbone, threads: int
 ) -> tuple[int, list[float]]:
+    """Return the peak memory of this process in bytes, and the seconds of each step."""
     torch.set_num_threads(threads)
-    meta_model(backbone)  # imports the library's code of it
+    meta_model(backbone)  # imports the library's code
     memory = PeakMemory()
     memory.reset()
     before = memory.read()["host"]
-    model = frozen(backbone, seed=bench.seed)
+    model = frozen_backbone(backbone, seed=bench.seed)
     for number in range(point.adapters):
         add_adapter(model, entrant, number, seed=bench.seed, reversible=point.adapters > 1)
     batch = random_batch(model, rows=point.batch_size, length=point.length, seed=bench.seed)
-    optimizer = adamw(model)
-    step = training_step(family_for(model), model, batch, from_embeddings=optimizer is None)
+    optimizer = build_adamw(model)
+    step = training_step(build_family(model), model, batch, input_gradient=optimizer is None)
     seconds = []
     for _ in range(bench.warm_up + bench.rounds):
         start = time.perf_counter()

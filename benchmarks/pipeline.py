@@ -1,7 +1,7 @@
-"""bench=pipeline: real tokens a second of the whole training step, on GLUE's own rows, by the way of batching.
+"""bench=pipeline: source tokens per second of the whole training step on GLUE's rows, for each way of batching.
 
-Three ways: every row padded to 128; padding to the batch's longest, as runs have it; and batches of rows of about one
-length (``trainer.bucket_by_length``). A round is one batch of each; tokens and seconds are summed over rounds.
+There are three ways: every row padded to 128; padding to the longest row of the batch, as runs do; and batches of rows
+of similar length (``trainer.bucket_by_length``). A round is one batch of each. Padding does not count as tokens.
 """
 
 import itertools
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks.contestants import frozen, training_step, with_method
+from benchmarks.contestants import build_adamw, frozen_backbone, training_step, with_method
 from benchmarks.settings import Bench, Row, Say, Work, settings
 from benchmarks.timing import timed_rounds
 from krona import tasks
@@ -35,51 +35,53 @@ PADDED_WAY, LONGEST, BUCKETED = f"padded to {PADDED}", "longest", "bucketed"
 
 @settings
 class Options:
-    """data: GLUE's folder, as ``data.path`` of a run; tokenizer: the folder of the backbone's tokenizer."""
+    """The settings of this benchmark."""
 
     data: str | None = None
+    """GLUE's folder, as ``data.path`` of a run."""
     tokenizer: str | None = None
+    """Folder of the backbone's tokenizer."""
     backbone: str = "t5_base"
     tasks: list[str] = field(default_factory=lambda: ["cola", "sst2", "rte"])
 
 
 def measure(work: Work) -> list[Row]:
-    """Three rows a task."""
+    """Return three rows for each task."""
     bench, options = work.bench, work.bench.own(Options)
     named = [Task.from_config(work.compose([f"task={name}"])["task"]) for name in options.tasks]
-    data, tokenizer_folder = _folder("data", options.data), _folder("tokenizer", options.tokenizer)
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer_folder)
-    cache = work.outputs / ".cache" / "tokens"  # as runs keep them
-    model = with_method(frozen(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
+    data, folder = _find_folder("data", options.data), _find_folder("tokenizer", options.tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    cache = work.outputs / ".cache" / "tokens"  # as in runs
+    model = with_method(frozen_backbone(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
-            f"bench.options.tokenizer={tokenizer_folder}: it has {len(tokenizer)} pieces, {options.backbone} embeds "
-            f"{model.config.vocab_size}: they do not belong together"
+            f"bench.options.tokenizer={folder}: it has {len(tokenizer)} tokens, but {options.backbone} has embeddings "
+            f"for {model.config.vocab_size}. They do not belong together."
         )
     family = find_family(model.config, options.backbone)
     families = {task.name: family(task, tokenizer) for task in named}
-    read = {task.name: _tokens(task, data, families[task.name], cache) for task in named}
-    for name, tokens in read.items():
-        if len(tokens) < bench.batch_size:
-            raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(tokens)} rows, less than a batch")
-    bench = replace(bench, minutes=bench.minutes / len(read))
-    rows: list[Row] = []
-    for name, tokens in read.items():
+    tokens = {task.name: _read_tokens(task, data, families[task.name], cache) for task in named}
+    for name, rows in tokens.items():
+        if len(rows) < bench.batch_size:
+            raise KronaError(f"bench.batch_size={bench.batch_size}: {name} has {len(rows)} rows, less than a batch.")
+    bench = replace(bench, minutes=bench.minutes / len(tokens))
+    found: list[Row] = []
+    for name, rows in tokens.items():
         work.say(name)
-        rows += _one_task(bench, families[name], model, name, tokens, work.say)
-    return rows
+        found += _measure_task(bench, families[name], model, name, rows, work.say)
+    return found
 
 
-def _folder(key: str, path: str | None) -> Path:
+def _find_folder(key: str, path: str | None) -> Path:
     if path is None or not Path(path).expanduser().is_dir():
         raise KronaError(
-            f"bench.options.{key}={path or 'null'}: no such folder; this bench reads GLUE's own files and the "
+            f"bench.options.{key}={path or 'null'} is not a folder. This benchmark reads GLUE's files and the "
             "backbone's tokenizer: bench.options.data=FOLDER bench.options.tokenizer=FOLDER"
         )
     return Path(path).expanduser()
 
 
-def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
+def _read_tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
     return tasks.tokenise(
         tasks.load(task, tasks.DataOptions(kind="tsv", path=str(data))).train,
         family,
@@ -89,15 +91,16 @@ def _tokens(task: Task, data: Path, family: Family, cache: Path) -> Tokenised:
     )
 
 
-def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Tokenised, say: Say) -> list[Row]:
-    real: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
-    ways = {
-        PADDED_WAY: _way(family, model, tokens, full_batches(bench, len(tokens)), real[PADDED_WAY], length=PADDED),
-        LONGEST: _way(family, model, tokens, full_batches(bench, len(tokens)), real[LONGEST]),
-        BUCKETED: _way(family, model, tokens, full_batches(bench, len(tokens), source_lengths(tokens)), real[BUCKETED]),
+def _measure_task(bench: Bench, family: Family, model: Any, task: str, tokens: Tokenised, say: Say) -> list[Row]:
+    counts: dict[str, list[int]] = {PADDED_WAY: [], LONGEST: [], BUCKETED: []}
+    calls = {}
+    for name, real in counts.items():
+        batches = full_batches(bench, len(tokens), source_lengths(tokens) if name == BUCKETED else None)
+        calls[name] = timed_step(family, model, tokens, batches, real, length=PADDED if name == PADDED_WAY else None)
+    timed = timed_rounds(bench, calls, say=say)
+    speed = {
+        name: sum(real[number] for number in timed.kept) / sum(timed.seconds[name]) for name, real in counts.items()
     }
-    timed = timed_rounds(bench, ways, say=say)
-    speed = {name: sum(real[name][number] for number in timed.kept) / sum(timed.seconds[name]) for name in ways}
     return [
         {
             **timed.row(name),
@@ -105,7 +108,7 @@ def _one_task(bench: Bench, family: Family, model: Any, task: str, tokens: Token
             "real_tokens_per_s": speed[name],
             "ratio_to_padded": speed[name] / speed[PADDED_WAY],
         }
-        for name in ways
+        for name in counts
     ]
 
 
@@ -117,20 +120,26 @@ def full_batches(bench: Bench, rows: int, lengths: Sequence[int] | None = None) 
         yield from (batch for batch in batches if len(batch) == bench.batch_size)
 
 
-def _way(
+def timed_step(
     family: Family, model: Any, tokens: Tokenised, batches: Iterator[list[int]], real: list[int], *,
     length: int | None = None,
 ) -> Callable[[], float]:  # fmt: skip
-    """The seconds of one step from rows on disk to new weights; its real source tokens are added to ``real``."""
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5)
+    """Return a step, from rows on disk to new weights, which returns its seconds.
+
+    Args:
+        real: gets the number of source tokens of each step.
+        length: pad the sources to this length; None: to the longest of the batch.
+    """
+    optimizer = build_adamw(model)
+    assert optimizer is not None
 
     def step() -> float:
         rows = next(batches)
         start = time.perf_counter()
         batch = family.collate([tokens[row] for row in rows])
         if length is not None:
-            batch = _padded(batch, length, left=family.answer_follows)
-        training_step(family, model, batch, from_embeddings=False)()
+            batch = _pad(batch, length, left=family.answer_follows)
+        training_step(family, model, batch, input_gradient=False)()
         optimizer.step()
         seconds = time.perf_counter() - start
         real.append(int(batch["attention_mask"].sum()))
@@ -139,8 +148,8 @@ def _way(
     return step
 
 
-def _padded(batch: Batch, length: int, *, left: bool) -> Batch:
-    """Sources padded to a length; nothing sees the padding, whatever token it is."""
+def _pad(batch: Batch, length: int, *, left: bool) -> Batch:
+    """Pad the sources. The attention mask hides the padding, so its token does not matter."""
     missing = length - batch["input_ids"].shape[1]
     sides = (missing, 0) if left else (0, missing)
     pad = torch.nn.functional.pad

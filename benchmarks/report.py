@@ -1,8 +1,8 @@
-"""A bench's result: one JSON, a table beside the paper's numbers, its conclusions, and a plot.
+"""The result of a benchmark: a JSON, a table beside the paper's numbers, and a plot.
 
-A bench's module has `COLUMNS` (key → heading of the table) and `PLOT` (the key that is drawn, and what it is). It may
-have `SHOWN` and `PLOTTED` (names of the rows in the table and the plot), `DETAIL` (of a row's name in the plot) and
-`conclusions` (a function that gives sentences).
+The module of a benchmark has `COLUMNS` (key → heading of the table) and `PLOT` (the key that is drawn, and its label).
+It may have `SHOWN` and `PLOTTED` (names of the rows in the table and in the plot), `DETAIL` (beside a row's name in the
+plot) and `conclusions` (a function that returns sentences).
 """
 
 import json
@@ -19,56 +19,52 @@ from krona.report.charts.chart import RowChart, ScoreRow
 from krona.report.charts.looks import SOFT, method_look
 from krona.report.charts.picture import picture
 
-UNDER_LOAD = "other processes ran on the machine during the measurement: these are no figures"
+UNDER_LOAD = "Other processes ran during the measurement: do not use these figures."
 REFERENCES = ("floor", "backbone", "peft")
 
 
-def write_json(
-    folder: Path, name: str, rows: Sequence[Row], *, machine: Mapping[str, Any], backbones: Mapping[str, str],
-    settings: Mapping[str, Any],
-) -> Path:  # fmt: skip
-    """Write the result. ``backbones``: their names in conf/backbone, and what they are."""
+def write_json(folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> Path:
+    """Write the rows and the facts about machine, backbones and settings; return the path."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"machine": dict(machine), "backbones": dict(backbones), "settings": dict(settings)}
     content = {"name": name, "rows": list(rows), **facts}
     file = folder / f"{name}.json"
     write_whole(file, lambda part: part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8"))
     return file
 
 
-def show(kind: Any, rows: Sequence[Row], *, title: str, file: Path, console: Console, disturbed: bool) -> None:
-    """Print the table and the conclusions of a bench, and draw the plot beside ``file``."""
+def show(module: Any, rows: Sequence[Row], *, title: str, file: Path, console: Console, disturbed: bool) -> None:
+    """Print the table and the conclusions of a benchmark, and draw the plot beside ``file``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
     table = Table(title=title, title_justify="left")
-    for position, heading in enumerate(kind.COLUMNS.values()):
+    for position, heading in enumerate(module.COLUMNS.values()):
         table.add_column(heading, justify="left" if position == 0 else "right", no_wrap=True)
-    for row in _named(rows, getattr(kind, "SHOWN", None)):
-        table.add_row(*(cell(key, row.get(key)) for key in kind.COLUMNS))
+    for row in _select(rows, getattr(module, "SHOWN", None)):
+        table.add_row(*(format_cell(key, row.get(key)) for key in module.COLUMNS))
     console.print(table)
-    for line in kind.conclusions(rows) if hasattr(kind, "conclusions") and not disturbed else ():
+    for line in module.conclusions(rows) if hasattr(module, "conclusions") and not disturbed else ():
         console.print(line, highlight=False, markup=False)
     if disturbed:
-        title += " · machine under load, no figures"
-    chart = RowChart(title=title, label=kind.PLOT[1], rows=_plotted(kind, rows))
+        title += " · machine under load, do not use"
+    chart = RowChart(title=title, label=module.PLOT[1], rows=_plot_rows(module, rows))
     file.with_suffix(".svg").write_text(picture(title, [chart]), encoding="utf-8")
 
 
-def _named(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
+def _select(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
     return [row for row in rows if names is None or row["name"] in names]
 
 
-def _plotted(kind: Any, rows: Sequence[Row]) -> list[ScoreRow]:
-    """The rows of the plot with their spreads: those of the first batch size that have the value."""
-    key, found = kind.PLOT[0], list[ScoreRow]()
-    for row in _named(rows, getattr(kind, "PLOTTED", None)):
+def _plot_rows(module: Any, rows: Sequence[Row]) -> list[ScoreRow]:
+    """The rows that have the value, with their spreads; of several batch sizes, those of the first."""
+    key, found = module.PLOT[0], list[ScoreRow]()
+    for row in _select(rows, getattr(module, "PLOTTED", None)):
         if row.get(key) is None or row.get("source") != rows[0].get("source"):
             continue
         value = row[key] / 2**30 if key == "peak_memory" else row[key]
         name, spread = row["name"], 0.0 if key == "peak_memory" else value * row["spread"]
         scored = ScoreRow(
             name=name,
-            detail=getattr(kind, "DETAIL", "{shape}").format_map(row).replace("None", ""),
+            detail=getattr(module, "DETAIL", "{shape}").format_map(row).replace("None", ""),
             look=SOFT if name.startswith(REFERENCES) else method_look(name.split("/")[0].split(" ")[0]),
             value=value,
             seeds=(value - spread, value + spread),
@@ -81,8 +77,8 @@ def _plotted(kind: Any, rows: Sequence[Row]) -> list[ScoreRow]:
     return found
 
 
-def cell(key: str, value: Any) -> str:
-    """A value of a row as the table shows it."""
+def format_cell(key: str, value: Any) -> str:
+    """Format a value of a row for the table."""
     if value is None:
         return "–"
     if key == "peak_memory":

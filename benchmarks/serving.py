@@ -1,10 +1,13 @@
-"""bench=serving: a batch whose rows want different adapters, in one pass, by switching and by loading files.
+"""bench=serving: a batch whose rows use different adapters: in one pass, by switching, and by loading files.
 
-*merged* is the yardstick: one adapter for all rows, merged where it can be; *active*: the same by its plain modules.
-With n adapters row i wants adapter i mod n. *mixed* is one forward under `surgery.mixed`, its rows set
-anew each time. *switched* and *reloaded* are a forward for each adapter, of its rows, after `surgery.activate` or after
-its file is loaded into the bare backbone. *switch* is one `surgery.activate` with n adapters in the model (with one: to
-the bare backbone or back).
+With n adapters, row i uses adapter i mod n. These ways are timed:
+
+- *merged*: one adapter for all rows, merged if possible. All ratios are to it.
+- *active*: the same adapter as plain modules.
+- *mixed*: one forward pass under `surgery.mixed`, whose rows are set each time.
+- *switched* and *reloaded*: a forward pass for the rows of each adapter, after `surgery.activate` or after loading its
+  file into the bare backbone.
+- *switch*: one `surgery.activate` with n adapters in the model; with one adapter, to the bare backbone or back.
 """
 
 import itertools
@@ -21,13 +24,13 @@ import torch
 from benchmarks.contestants import (
     adapter_name,
     add_adapter,
-    family_for,
+    build_family,
     forward,
-    frozen,
-    merged,
-    moved,
+    frozen_backbone,
+    inserted_shape,
+    merge_if_linear,
+    perturb,
     random_batch,
-    shape_in,
     twin,
 )
 from benchmarks.settings import Bench, Entrant, Row, Work, settings
@@ -42,17 +45,19 @@ COLUMNS = {
     "rows_per_s": "rows/s", "ratio_to_merged": "/ merged",
 }  # fmt: skip
 PLOT = ("ratio_to_merged", "time of a batch over that of one merged adapter")
-SWITCHES = 20  # of one timing; even: a single adapter is active again after them
+SWITCHES = 20  # of one timing; even, so that a single adapter is active again after them
 Call = Callable[[], float | None]
 
 
 @settings
 class Options:
-    """adapters: how many a batch's rows want; decoder: tokens of an answer, where the backbone writes one."""
+    """The settings of this benchmark."""
 
     backbone: str = "t5_base"
     adapters: list[Positive]
+    """Numbers of adapters that the rows of a batch use."""
     decoder: Positive = 2
+    """Tokens of an answer, if the backbone writes one."""
 
 
 def measure(work: Work) -> list[Row]:
@@ -62,22 +67,22 @@ def measure(work: Work) -> list[Row]:
             f"bench.options.adapters={options.adapters}: expected numbers of at most bench.batch_size="
             f"{bench.batch_size}, so that each adapter has a row"
         )
-    backbone = frozen(work.backbone, seed=bench.seed).eval()
+    backbone = frozen_backbone(work.backbone, seed=bench.seed).eval()
     rows: list[Row] = []
     for entrant in work.entrants:
         work.say(f"{entrant.name}: batch {bench.batch_size} × {bench.length}")
         part = replace(bench, minutes=bench.minutes / len(work.entrants))
-        with ExitStack() as open_until_measured:
-            rows += _of_method(part, backbone, entrant, open_until_measured, work)
+        with ExitStack() as stack:
+            rows += _measure_method(part, backbone, entrant, stack, work)
     return rows
 
 
-def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, work: Work) -> list[Row]:
+def _measure_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, work: Work) -> list[Row]:
     options, size = bench.own(Options), bench.batch_size
-    models = {count: _tuned(backbone, entrant, count, seed=bench.seed) for count in {1, *options.adapters}}
-    one, form = merged(_tuned(backbone, entrant, 1, seed=bench.seed))
+    models = {count: _with_adapters(backbone, entrant, count, seed=bench.seed) for count in {1, *options.adapters}}
+    one, form = merge_if_linear(_with_adapters(backbone, entrant, 1, seed=bench.seed))
     batch = random_batch(backbone, rows=size, length=bench.length, seed=bench.seed, answer=options.decoder)
-    inputs = family_for(backbone).inputs(backbone, batch)
+    inputs = build_family(backbone).inputs(backbone, batch)
     calls: dict[str, Call] = {"merged": forward(one, inputs), "active": forward(models[1], inputs)}
     facts: dict[str, dict[str, Any]] = {"merged": {"form": form, "adapters": 1}, "active": {"adapters": 1}}
     files = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -85,7 +90,7 @@ def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, 
     for count in options.adapters:
         names = [adapter_name(number) for number in range(count)]
         wanted = [names[row % count] for row in range(size)]
-        parts = [_rows_of(inputs, range(number, size, count)) for number in range(count)]
+        parts = [_select_rows(inputs, range(number, size, count)) for number in range(count)]
         for name in names:
             Adapter.of(models[count], name).save(files / name)
         ways = {
@@ -99,7 +104,7 @@ def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, 
     timed = timed_rounds(bench, calls, say=work.say)
     return [
         {
-            **timed.row(name, shape=shape_in(models[1])),
+            **timed.row(name, shape=inserted_shape(models[1])),
             "form": name,
             **facts[name],
             "name": f"{entrant.name}/{name}",
@@ -112,16 +117,16 @@ def _of_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitStack, 
     ]
 
 
-def _tuned(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
-    """A twin with so many adapters in it, no two alike; the last one is active."""
+def _with_adapters(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
+    """A twin with ``count`` different adapters, the last of which is active."""
     model = twin(backbone)
     for number in range(count):
         add_adapter(model, entrant, number, seed=seed)
-        moved(model, seed=seed + number)
+        perturb(model, seed=seed + number)
     return model
 
 
-def _rows_of(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
+def _select_rows(inputs: dict[str, Any], rows: Sequence[int]) -> dict[str, Any]:
     index = torch.tensor(list(rows))
     return {key: value[index] if isinstance(value, torch.Tensor) else value for key, value in inputs.items()}
 

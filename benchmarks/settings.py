@@ -1,4 +1,4 @@
-"""Settings of a bench, the keys of `conf/bench/`, and what its `measure` is given."""
+"""Settings of a benchmark (the keys of `conf/bench/`), and the arguments of its ``measure``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,38 +19,42 @@ Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's confi
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(kind: type[T]) -> type[T]:
-    """A dataclass whose keys and types are checked."""
+    """Make a dataclass whose keys and types are checked."""
     checked: type[T] = pydantic_dataclass(frozen=True, kw_only=True, config=STRICT)(kind)  # type: ignore[assignment]
     return checked
 
 
 @settings
 class Bench:
-    """rounds: of all contestants. minutes: warm-up and rounds; rounds end early where they would take longer. load:
-    refuse a disturbed machine, or measure and mark. methods: names of conf/method, null: all."""
+    """The settings of every benchmark."""
 
     name: str
     rounds: Positive
+    """Number of calls of each contestant."""
     warm_up: NonNegative = 1
     minutes: Annotated[float, Ge(0)] = 14.0
+    """Time limit of warm-up and rounds."""
     threads: Positive | None = None
     load: Literal["refuse", "mark"] = "refuse"
+    """Refuse a machine on which other processes run, or measure and mark the rows."""
     seed: Seed = 0
     methods: list[str] | None = None
+    """Names of conf/method; null: all."""
     peft: bool = True
     batch_size: Positive = 8
     length: Positive = 64
-    options: Mapping[str, Any] = field(default_factory=dict)  # the bench's own
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """The benchmark's own settings."""
 
     def own(self, kind: type[T]) -> T:
-        """`options` as the bench's own settings class. Raises `KronaError` for an unknown key or a wrong value."""
+        """Return ``options`` as the class of the benchmark. Raise `KronaError` for an unknown key or a wrong value."""
         options: T = check.build(kind, "bench.options", self.options)
         return options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """A method of conf/method with a name for its rows."""
+    """A method that takes part, and the name of its rows."""
 
     name: str
     method: Method
@@ -59,12 +63,12 @@ class Entrant:
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What `measure` of each bench is given. backbones: by their names in conf/backbone."""
+    """The arguments of the ``measure`` of each benchmark."""
 
     bench: Bench
     say: Say
     entrants: Sequence[Entrant] = ()
-    backbones: Mapping[str, Backbone] = field(default_factory=dict)
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # by their names in conf/backbone
     compose: Compose = lambda overrides: {}
     outputs: Path = Path()
     project: Path = Path()

@@ -1,4 +1,4 @@
-"""bench=sweep: the time of a short run as one job of a sweep, against the same in a process of its own."""
+"""bench=sweep: the time of a short run as a job of a sweep, and in its own process."""
 
 import shutil
 import subprocess
@@ -19,19 +19,21 @@ COLUMNS = {
     "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread", "ratio_to_process": "/ process",
 }  # fmt: skip
 PLOT = ("ratio_to_process", "time over that of a process of its own")
-SWEEP = "bench"  # the name by which the bench finds its own runs, to remove them
+SWEEP = "bench"  # the name by which the benchmark finds its runs, to remove them
 
 
 @settings
 class Options:
-    """jobs: of the sweep; overrides: what train.py is called with."""
+    """The settings of this benchmark."""
 
     jobs: Annotated[int, Ge(2)] = 8
+    """Number of jobs of the sweep."""
     overrides: list[str] = field(default_factory=list)
+    """Arguments of train.py."""
 
 
 def measure(work: Work) -> list[Row]:
-    """A fresh process with one job, and one with ``jobs`` of them: the difference is what a further job costs."""
+    """Time a process with one job, and one with ``jobs`` jobs. The difference is the time of a further job."""
     options, project = work.bench.own(Options), work.project
     common = [*options.overrides, f"sweep={SWEEP}", "overwrite=true"]
     seeds = ",".join(str(seed) for seed in range(options.jobs))
@@ -46,7 +48,7 @@ def measure(work: Work) -> list[Row]:
         )
         start_up = _run(project, ["--cfg", "job", *common])
     finally:
-        _forget(project / "outputs")
+        _remove_runs(project / "outputs")
     alone, whole = timed.seconds["process"], timed.seconds["sweep"]
     timed.seconds["job"] = [(many - one) / (options.jobs - 1) for one, many in zip(alone, whole, strict=True)]
     return [
@@ -67,17 +69,17 @@ def _run(project: Path, arguments: list[str]) -> float:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
     seconds = time.perf_counter() - start
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["nothing said"]
-        raise KronaError(f"train.py {' '.join(arguments)} failed: {said[-1]}")
+        output = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise KronaError(f"train.py {' '.join(arguments)} failed: {output[-1]}")
     return seconds
 
 
-def _forget(outputs: Path) -> None:
-    """Remove the bench's own runs from outputs/: they are no results."""
+def _remove_runs(outputs: Path) -> None:
+    """Remove the benchmark's runs, which are not results."""
     for file in outputs.glob("*/result.json"):
         try:
             ours = read_result(file).config.get("sweep") == SWEEP
-        except KronaError:  # broken, and not one of these
+        except KronaError:  # damaged, and not one of these
             continue
         if ours:
             shutil.rmtree(file.parent, ignore_errors=True)

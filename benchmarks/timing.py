@@ -14,15 +14,15 @@ import torch
 
 from benchmarks.settings import Bench, Row, Say
 from krona.messages import KronaError
-from krona.training.machine import cpu_count, keep_freed_memory
+from krona.training.machine import CPU_INFO, cpu_count, keep_freed_memory
 
-STAT = Path("/proc/stat")  # busy and stolen time of all cores; absent elsewhere than on Linux
-QUIET = 0.10  # cores: what others may take before a figure is not trusted
+STAT = Path("/proc/stat")  # busy and stolen time of all cores, on Linux
+QUIET = 0.10  # cores that others may use before a time is not trusted
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds at one moment: on the wall, of this process with its children, of all cores' work, of stolen time."""
+    """Seconds at one moment: wall time, this process and its children, work of all cores, and stolen time."""
 
     wall: float
     own: float
@@ -41,8 +41,8 @@ def read_clock(stat: Path = STAT) -> Clock:
     return Clock(time.perf_counter(), own, user + nice + system + irq + softirq, stolen)
 
 
-def others_share(before: Clock, after: Clock) -> float:
-    """Cores that others took between two moments: other processes here, and other machines on the same host."""
+def load_by_others(before: Clock, after: Clock) -> float:
+    """Return the cores that other processes, and other machines on the same host, used between two moments."""
     seconds = max(after.wall - before.wall, 1e-6)
     if before.busy is None or after.busy is None:
         return max(0.0, os.getloadavg()[0] - 1.0)
@@ -51,40 +51,39 @@ def others_share(before: Clock, after: Clock) -> float:
 
 
 def require_quiet(*, seconds: float = 1.0) -> None:
-    """Raises `KronaError` where others take more than a tenth of a core during ``seconds``."""
+    """Raise `KronaError` if others use more than a tenth of a core during ``seconds``."""
     before = read_clock()
     time.sleep(seconds)
-    share = others_share(before, read_clock())
-    if share > QUIET:
-        cores = os.cpu_count()
-        raise under_load(f"others take {share:.2f} of {cores} cores, and a time measured now would be a wrong number")
+    load = load_by_others(before, read_clock())
+    if load > QUIET:
+        raise load_error(f"others use {load:.2f} of {os.cpu_count()} cores")
 
 
-def under_load(what: str) -> KronaError:
-    """The error of a machine on which no time can be measured."""
+def load_error(why: str) -> KronaError:
+    """Return the error of a machine on which no time can be measured."""
     return KronaError(
-        f"The machine is under load: {what}. Wait until they are done. bench.load=mark measures anyway and marks the "
+        f"The machine is under load: {why}. Wait until they are done, or measure with bench.load=mark, which marks the "
         "result as disturbed."
     )
 
 
 def pin_threads(threads: int | None) -> int:
-    """Fix the number of threads for the whole bench; returns it."""
+    """Fix the number of threads of the benchmark, and return it."""
     cores = cpu_count()
     chosen = threads or cores
     if chosen > cores:
-        raise KronaError(
-            f"bench.threads={chosen}: this process may use {cores} cores; more threads wait for each other"
-        )
+        raise KronaError(f"bench.threads={chosen}: this process may use {cores} cores.")
     torch.set_num_threads(chosen)
     keep_freed_memory()  # as runs do
     return chosen
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """The machine, for the result's file."""
+    """Return the description of the machine for the result's file."""
+    lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
+    processors = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
-        "processor": _processor(),
+        "processor": processors[0] if processors else platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "threads": threads,
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
@@ -95,27 +94,19 @@ def machine_facts(threads: int) -> dict[str, Any]:
     }
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
 @dataclass
 class Timed:
     """Seconds of each round's calls, by contestant."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    disturbed: int = 0  # rounds in which others took cores: repeated, or kept with bench.load=mark
-    kept: list[int] = field(default_factory=list)  # each round's number among a contestant's calls, from 0
+    disturbed: int = 0  # rounds in which others used cores: repeated, or kept with bench.load=mark
+    kept: list[int] = field(default_factory=list)  # number of each kept round among a contestant's calls, from 0
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
     def spread(self, name: str) -> float:
-        """Half the distance between the quartiles, over the median."""
+        """Return half the interquartile range over the median; of fewer than four rounds, half the range."""
         values = self.seconds[name]
         if len(values) < 4:
             return (max(values) - min(values)) / 2 / self.median(name)
@@ -123,16 +114,13 @@ class Timed:
         return (high - low) / 2 / self.median(name)
 
     def ratio(self, name: str, to: str) -> float | None:
-        """Median over rounds of one's time over another's in the same round, so that a slow minute cancels out.
-
-        None where the other is not a contestant.
-        """
+        """Return the median of the rounds' ratios, in which a slow minute cancels out; None without ``to``."""
         if to not in self.seconds:
             return None
         return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
 
     def row(self, name: str, *, shape: str | None = None) -> Row:
-        """The columns that every bench has, of one contestant."""
+        """Return the columns that every benchmark has."""
         return {
             "name": name,
             "shape": shape,
@@ -153,10 +141,11 @@ def timed_rounds(
 ) -> Timed:
     """Time ``bench.rounds`` quiet rounds, or as many as its ``minutes`` allow after the warm-up (at least three).
 
-    A contestant that returns a number has timed itself; else its call is timed.
+    Args:
+        contestants: what to call. One that returns a number has timed itself.
 
     Raises:
-        KronaError: fewer than three quiet rounds in the time: others ran on the machine.
+        KronaError: there were fewer than three quiet rounds in the time.
     """
     order, shuffled, began = list(contestants), random.Random(bench.seed), time.perf_counter()
     for _ in range(bench.warm_up):
@@ -175,18 +164,16 @@ def timed_rounds(
             start = time.perf_counter()
             own = contestants[name]()
             row[name] = time.perf_counter() - start if own is None else own
-        share, tried = others_share(before, clock()), tried + 1
-        if share > QUIET:
+        load, tried = load_by_others(before, clock()), tried + 1
+        if load > QUIET:
             timed.disturbed += 1
             kept = bench.load == "mark"
-            say(f"  others took {share:.2f} cores in this round: it is {'marked' if kept else 'repeated'}")
+            say(f"  others used {load:.2f} cores in this round: it is {'marked' if kept else 'repeated'}")
             if not kept:
                 continue
         for name, seconds in row.items():
             timed.seconds[name].append(seconds)
         timed.kept.append(bench.warm_up + tried - 1)
     if len(timed.kept) < min(bench.rounds, 3):
-        raise under_load(
-            f"others took cores in {timed.disturbed} of {tried} rounds, and {len(timed.kept)} quiet ones make no number"
-        )
+        raise load_error(f"others used cores in {timed.disturbed} of {tried} rounds")
     return timed

@@ -1,28 +1,28 @@
 """bench=training: forward and backward of each method over the floor, a frozen backbone's gradient of its input.
 
-All contestants run the same code but for their branches: this project's LayerNorms and dropout
-(`krona.kernels.t5_modules`) stand in the floor and in peft's models too. Rows that end in ``/library`` have the
-library's own modules instead: what a user of peft has, and what the project saves besides. No ratio but
-``ratio_to_library_floor`` is over one of those.
+All contestants run the same code except for their branches: the floor and peft's models have this project's LayerNorms
+and dropout (`krona.kernels.t5_modules`) too. Rows that end in ``/library`` have the library's modules instead, as for
+users of peft. Only ``ratio_to_library_floor`` is relative to one of those.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import field
+from statistics import median_high
 from typing import Any
 
 from benchmarks.contestants import (
-    adamw,
-    family_for,
-    frozen,
+    build_adamw,
+    build_family,
+    frozen_backbone,
+    inserted_shape,
     peft_twins,
     random_batch,
-    shape_in,
     training_step,
     twin,
+    with_fast_modules,
     with_layer_norms,
     with_method,
-    with_our_modules,
 )
 from benchmarks.settings import Row, Work, settings
 from benchmarks.timing import Timed, timed_rounds
@@ -33,7 +33,7 @@ COLUMNS = {
     "name": "method", "shape": "A", "median_s": "fwd+bwd", "spread": "spread", "ratio_to_floor": "/ floor",
     "ratio_to_lora": "/ lora", "ratio_to_peft_lora": "/ peft lora", "ratio_to_peft_lokr": "/ peft lokr",
     "ratio_to_peft_form": "/ peft's form of it", "ratio_to_library_floor": "/ library's floor",
-    "ratio_to_full": "/ full", "paper": "paper / full", "with_optimizer_s": "with optimiser",
+    "ratio_to_full": "/ full", "paper": "paper / full", "with_optimizer_s": "with optimizer",
 }  # fmt: skip
 PLOT = ("ratio_to_floor", "forward and backward over the floor")
 RATIOS = {
@@ -45,19 +45,20 @@ PEFT_FORMS = {"lora": "peft/lora", "krona": "peft/lokr", "miss": "peft/miss", "c
 
 @settings
 class Options:
-    """shapes: of A, a row of krona for each."""
+    """The settings of this benchmark."""
 
     backbone: str = "t5_base"
     shapes: list[list[int]] = field(default_factory=list)
+    """Shapes of A, each of which adds a row of krona."""
 
 
 def measure(work: Work) -> list[Row]:
-    """A row a contestant: seconds of a step, its ratios, the optimiser's step beside it."""
+    """Return a row for each contestant: seconds of a step, ratios, and the step with the optimizer."""
     bench = work.bench
-    backbone = frozen(work.backbone, seed=bench.seed)
+    backbone = frozen_backbone(work.backbone, seed=bench.seed)
     batch = random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed)
     models: dict[str, Any] = {
-        "floor": with_our_modules(backbone),
+        "floor": with_fast_modules(backbone),
         "floor + layer_norm": with_layer_norms(backbone),
         "floor/library": twin(backbone),
     }
@@ -68,15 +69,15 @@ def measure(work: Work) -> list[Row]:
         use_fast_modules(models[name])
 
     optimizer_seconds: dict[str, list[float]] = {name: [] for name in models}
-    calls = {name: _timed_call(model, batch, optimizer_seconds[name]) for name, model in models.items()}
+    calls = {name: _build_call(model, batch, optimizer_seconds[name]) for name, model in models.items()}
     timed = timed_rounds(bench, calls, say=work.say)
     return [_row(name, timed, model, optimizer_seconds[name]) for name, model in models.items()]
 
 
-def _timed_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:
-    """One step, timed without the optimiser's, which is timed by itself."""
-    optimizer = adamw(model)
-    step = training_step(family_for(model), model, batch, from_embeddings=optimizer is None)
+def _build_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:
+    """A step that returns its seconds without those of the optimizer, which it adds to ``optimizer_seconds``."""
+    optimizer = build_adamw(model)
+    step = training_step(build_family(model), model, batch, input_gradient=optimizer is None)
 
     def call() -> float:
         start = time.perf_counter()
@@ -93,11 +94,10 @@ def _timed_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Cal
 
 
 def _row(name: str, timed: Timed, model: Any, optimizer_seconds: list[float]) -> Row:
-    optimizer = sorted(optimizer_seconds)[len(optimizer_seconds) // 2] if optimizer_seconds else 0.0
-    over = RATIOS | {"peft_form": PEFT_FORMS.get(name.split()[0], "")}
+    references = RATIOS | {"peft_form": PEFT_FORMS.get(name.split()[0], "")}
     return {
-        **timed.row(name, shape=shape_in(model)),
+        **timed.row(name, shape=inserted_shape(model)),
         "trainable": sum(p.numel() for p in model.parameters() if p.requires_grad),
-        **{f"ratio_to_{key}": timed.ratio(name, to) for key, to in over.items()},
-        "with_optimizer_s": timed.median(name) + optimizer,
+        **{f"ratio_to_{key}": timed.ratio(name, reference) for key, reference in references.items()},
+        "with_optimizer_s": timed.median(name) + (median_high(optimizer_seconds) if optimizer_seconds else 0.0),
     }

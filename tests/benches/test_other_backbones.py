@@ -11,7 +11,7 @@ from rich.console import Console
 
 import tiny_backbones
 import tiny_models
-from benches.door import run
+from benches.bench_runner import run
 from benchmarks import contestants
 from benchmarks.settings import Entrant
 from krona import surgery
@@ -25,8 +25,8 @@ PEFT = importlib.util.find_spec("peft") is not None
 peft = pytest.mark.skipif(not PEFT, reason="peft is not installed")
 
 
-def frozen(kind: str) -> Any:
-    return contestants.frozen(Backbone(name=kind, architecture=kind, sizes=tiny_models.SIZES[kind]), seed=0)
+def build_backbone(kind: str) -> Any:
+    return contestants.frozen_backbone(Backbone(name=kind, architecture=kind, sizes=tiny_models.SIZES[kind]), seed=0)
 
 
 @pytest.mark.parametrize("with_peft", [False, pytest.param(True, marks=[peft, pytest.mark.slow])])
@@ -82,21 +82,21 @@ def test_a_tokenizer_of_another_backbone(tmp_path: Path) -> None:
     tokenizer.add_tokens([f"piece{number}" for number in range(3000)])
     tokenizer.save_pretrained(tmp_path)
     options = {"data": str(tmp_path), "tokenizer": str(tmp_path), "backbone": "bert", "tasks": ["rte"]}
-    with pytest.raises(KronaError, match=rf"it has {len(tokenizer)} pieces, bert embeds 2048: they do not belong"):
+    with pytest.raises(KronaError, match=rf"it has {len(tokenizer)} tokens, but bert has embeddings for 2048"):
         run(tmp_path / "out", name="pipeline", methods=["krona"], options=options)
 
 
 @pytest.mark.parametrize("kind", tiny_models.NAMES)
 def test_a_batch_is_the_protocols_and_the_floor_gives_the_gradient_of_its_input(kind: str) -> None:
-    model = contestants.with_our_modules(frozen(kind))
-    family, batch = contestants.family_for(model), contestants.random_batch(model, rows=3, length=9, seed=0)
+    model = contestants.with_fast_modules(build_backbone(kind))
+    family, batch = contestants.build_family(model), contestants.random_batch(model, rows=3, length=9, seed=0)
     assert batch["input_ids"].shape == (3, 9)
     assert bool(batch["attention_mask"].all())
     tokens = [[1], [0], [1]] if not family.writes else [[49, 1, -100], [3, 49, 1], [49, 1, -100]]
     assert batch["labels"].tolist() == tokens
     words = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m.num_embeddings == 50]
     asked: list[bool] = []
-    step = contestants.training_step(family, model, batch, from_embeddings=True)
+    step = contestants.training_step(family, model, batch, input_gradient=True)
     for module in words:
         module.register_forward_hook(lambda module, inputs, output: asked.append(output.requires_grad))
     step()
@@ -108,7 +108,7 @@ def test_a_batch_is_the_protocols_and_the_floor_gives_the_gradient_of_its_input(
 @peft
 @pytest.mark.parametrize("kind", sorted(set(tiny_models.NAMES) - {"gpt2"}))
 def test_peft_s_models_train_at_the_places_of_ours_and_beside_them_what_ours_train(kind: str) -> None:
-    backbone = frozen(kind)
+    backbone = build_backbone(kind)
     ours = contestants.with_method(backbone, Entrant(name="lora", method=settings("lora", rank=1)), seed=0)
     places = {surgery.public_name(place) for place, _ in surgery.adapted_modules(ours)}
     for name, build in contestants.peft_twins(backbone).items():
@@ -118,21 +118,19 @@ def test_peft_s_models_train_at_the_places_of_ours_and_beside_them_what_ours_tra
         if name == "peft/lora":
             trains = [sum(p.numel() for p in m.parameters() if p.requires_grad) for m in (ours, theirs)]
             assert trains[0] == trains[1]
-            contestants.training_step(
-                contestants.family_for(backbone), theirs, contestants.random_batch(backbone, rows=2, length=5, seed=0),
-                from_embeddings=False,
-            )()  # fmt: skip
+            batch = contestants.random_batch(backbone, rows=2, length=5, seed=0)
+            contestants.training_step(contestants.build_family(backbone), theirs, batch, input_gradient=False)()
             assert any(p.grad is not None for n, p in theirs.named_parameters() if "lora_B" in n)
 
 
 @peft
 def test_what_peft_refuses_is_one_message() -> None:
-    twins = contestants.peft_twins(frozen("gpt2"))
+    twins = contestants.peft_twins(build_backbone("gpt2"))
     twins["peft/lora"]()
-    with pytest.raises(KronaError, match=r"peft refuses its LOKR here: .*Conv1D.*: bench\.peft=false"):
+    with pytest.raises(KronaError, match=r"peft refuses its LOKR here: .*Conv1D.*bench\.peft=false"):
         twins["peft/lokr"]()
 
 
 def test_a_backbone_without_sizes() -> None:
     with pytest.raises(KronaError, match=r"bench\.options\.backbone: its YAML in conf/backbone has no sizes"):
-        contestants.frozen(Backbone(name="org/some"), seed=0)
+        contestants.frozen_backbone(Backbone(name="org/some"), seed=0)

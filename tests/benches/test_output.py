@@ -8,22 +8,22 @@ import pytest
 from rich.console import Console
 
 from benchmarks import kronecker, memory, report, training
-from benchmarks.kronecker import Options, layers_of
+from benchmarks.kronecker import Options, build_layers
 from benchmarks.report import show
 
 
 def test_cells() -> None:
-    assert report.cell("median_s", 0.0123) == "12.3 ms"
-    assert report.cell("real_tokens_per_s", 1234.5) == "1,234"
-    assert report.cell("spread", 0.015) == "1.5 %"
-    assert report.cell("peak_memory", 3 * 2**30) == "3,072"
-    assert report.cell("ratio_to_floor", None) == "–"
-    assert report.cell("ratio_to_floor", 1.0384) == "1.038"
+    assert report.format_cell("median_s", 0.0123) == "12.3 ms"
+    assert report.format_cell("real_tokens_per_s", 1234.5) == "1,234"
+    assert report.format_cell("spread", 0.015) == "1.5 %"
+    assert report.format_cell("peak_memory", 3 * 2**30) == "3,072"
+    assert report.format_cell("ratio_to_floor", None) == "–"
+    assert report.format_cell("ratio_to_floor", 1.0384) == "1.038"
 
 
 def kronecker_rows() -> list[dict[str, Any]]:
     """As many layers as the bench has by default."""
-    layers = layers_of(Options(shapes=[[32, 24], [2, 384], [192, 4]]), seed=0)
+    layers = build_layers(Options(shapes=[[32, 24], [2, 384], [192, 4]]), seed=0)
     ratios = {"lora": 1.1, "krona": 1.25, "krona/built": 2.4}
     return [
         {
@@ -63,5 +63,5 @@ def test_the_plot_has_a_line_for_each_row(
     show(kind, rows, title="bench=x", file=tmp_path / "a.json", console=said, disturbed=True)
     svg = (tmp_path / "a.svg").read_text()
     assert svg.count("<title>") == drawn
-    assert all(word in svg for word in (*words, "bench=x · machine under load, no figures"))
-    assert "these are no figures" in said.file.getvalue()
+    assert all(word in svg for word in (*words, "bench=x · machine under load, do not use"))
+    assert report.UNDER_LOAD in said.file.getvalue()

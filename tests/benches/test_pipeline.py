@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from benches.door import run
+from benches.bench_runner import run
 from benchmarks import pipeline
 from benchmarks.settings import Bench
 from krona.backbones.families.padding import pad_batch
@@ -58,7 +58,7 @@ def test_a_step_counts_real_tokens_only_and_pads_as_it_is_told(width: int | None
     family: Any = SimpleNamespace(
         collate=lambda rows: pad_batch(rows, 0), summed_loss=lambda model, batch: model(batch), answer_follows=False
     )
-    step = pipeline._way(family, Model(1, 1), rows, iter([[0, 1, 2]]), real, length=width)
+    step = pipeline.timed_step(family, Model(1, 1), rows, iter([[0, 1, 2]]), real, length=width)
     assert step() > 0
     assert real == [10]
     assert seen == [(3, width or 5)]
@@ -79,8 +79,8 @@ def test_bucketed_batches_waste_less_than_plain_ones() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": None}, r"bench\.options\.data=null: no such folder; .*bench\.options\.data=FOLDER"),
-        ({"tokenizer": "/nowhere"}, r"bench\.options\.tokenizer=/nowhere: no such folder"),
+        ({"data": None}, r"bench\.options\.data=null is not a folder.*bench\.options\.data=FOLDER"),
+        ({"tokenizer": "/nowhere"}, r"bench\.options\.tokenizer=/nowhere is not a folder"),
         ({"tasks": ["mrpc"]}, r"MRPC"),
     ],
 )
@@ -90,7 +90,7 @@ def test_what_is_not_there(tmp_path: Path, options: dict[str, Any], changes: dic
 
 
 def test_one_method_and_rows_for_a_batch(tmp_path: Path, options: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=r"bench\.methods=\['krona', 'lora'\]: this bench is of one method"):
+    with pytest.raises(KronaError, match=r"bench\.methods=\['krona', 'lora'\]: this benchmark times one method"):
         run(tmp_path / "out", name="pipeline", methods=["krona", "lora"], options=options)
     with pytest.raises(KronaError, match=r"bench\.batch_size=50: cola has 12 rows, less than a batch"):
         run(tmp_path / "out", name="pipeline", methods=["krona"], batch_size=50, options=options)

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import timing
 from benchmarks.settings import Bench
-from benchmarks.timing import Clock, Timed, others_share, pin_threads, require_quiet, timed_rounds
+from benchmarks.timing import Clock, Timed, load_by_others, pin_threads, require_quiet, timed_rounds
 from krona import paths
 from krona.cli import run_commands as start
 from krona.messages import KronaError
@@ -46,7 +46,7 @@ def test_a_disturbed_round_is_run_again() -> None:
 
 
 def test_load_is_an_error_and_no_number() -> None:
-    with pytest.raises(KronaError, match=r"under load: others took cores in \d+ of \d+ rounds.*bench\.load=mark"):
+    with pytest.raises(KronaError, match=r"under load: others used cores in \d+ of \d+ rounds.*bench\.load=mark"):
         timed_rounds(bench(rounds=5, minutes=0.0), {"a": lambda: 1.0}, clock=clocks([0.9] * 500))
 
 
@@ -64,15 +64,15 @@ def test_ratios_are_taken_within_rounds() -> None:
     assert timed.spread("b") == pytest.approx(2.25)
 
 
-def test_others_share_counts_stolen_time_and_not_ours() -> None:
+def test_load_by_others_counts_stolen_time_and_not_ours() -> None:
     before = Clock(0.0, 5.0, 100.0, 3.0)
-    assert others_share(before, Clock(10.0, 25.0, 120.0, 3.0)) == 0.0
-    assert others_share(before, Clock(10.0, 15.0, 115.0, 4.0)) == pytest.approx(0.6)
+    assert load_by_others(before, Clock(10.0, 25.0, 120.0, 3.0)) == 0.0
+    assert load_by_others(before, Clock(10.0, 15.0, 115.0, 4.0)) == pytest.approx(0.6)
 
 
 def test_a_machine_under_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "read_clock", clocks([1.5]))
-    with pytest.raises(KronaError, match=r"under load: others take 1\.50 of \d+ cores"):
+    with pytest.raises(KronaError, match=r"under load: others use 1\.50 of \d+ cores"):
         require_quiet(seconds=0)
     monkeypatch.setattr(timing, "read_clock", clocks([0.01]))
     require_quiet(seconds=0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benches.door import run
+from benches.bench_runner import run
 from krona.messages import KronaError
 
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benches.door import PROJECT, run
+from benches.bench_runner import PROJECT, run
 from benchmarks import sweep
 from krona.messages import KronaError
 

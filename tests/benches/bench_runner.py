@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 import tiny_models
-from benchmarks import entry
+from benchmarks import run as bench_run
 from tasks import glue_files
 from tiny_t5 import METHODS, method_values
 
@@ -43,7 +43,7 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = None, **config: Any) -> dict[str, Any]:
     """Run a bench that may be disturbed; its files are checked, its content returned."""
     whole = {"rounds": 1, "warm_up": 0, "minutes": 1.0, "load": "mark", "batch_size": 2, "length": 6, "peft": False}
-    file = entry.run_bench(
+    file = bench_run.run_bench(
         whole | {"options": {}} | config,
         compose=compose,
         methods=METHODS,

@@ -1,0 +1,107 @@
+"""Run a benchmark: from a composed config to rows, and from rows to JSON, table and plot."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from benchmarks import memory, training
+from benchmarks.contestants import peft_is_installed
+from benchmarks.report import show, write_json
+from benchmarks.settings import Bench, Compose, Entrant, Row, Work
+from benchmarks.timing import machine_facts, pin_threads, require_quiet
+from krona.config import check
+from krona.config.settings import Backbone
+from krona.messages import KronaError, did_you_mean
+from krona.paper import read_paper_table
+
+NAMES = ("training", "latency", "kronecker", "pipeline", "memory", "serving", "sweep")  # modules of this package
+MIN_MINUTES = 0.05
+ON_ONE_BACKBONE = ("training", "latency", "pipeline", "serving")
+PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # of Table 2
+
+
+def run_bench(
+    config: Mapping[str, Any], *, compose: Compose, methods: list[str], outputs: Path, project: Path, console: Console
+) -> Path:
+    """Measure, print, write and draw; return the path of the JSON.
+
+    Raises:
+        KronaError: a wrong setting or method, or a machine under load. Nothing is written then.
+    """
+    bench: Bench = check.build(Bench, "bench", config)
+    if bench.name not in NAMES:
+        raise KronaError(f"bench.name={bench.name}: {did_you_mean(bench.name, NAMES)}")
+    if bench.minutes < MIN_MINUTES:
+        raise KronaError(f"bench.minutes={bench.minutes} must be at least {MIN_MINUTES}")
+    entrants = build_entrants(bench, compose, methods)
+    threads = pin_threads(bench.threads)
+    if bench.load == "refuse":
+        require_quiet()
+
+    def say(text: str) -> None:
+        console.print(text, highlight=False, markup=False, style="dim")
+
+    if threads == 1:
+        say("one thread: ratios differ from those of several threads, because small operations weigh less")
+    if bench.peft and not peft_is_installed():
+        say("peft is not installed: its rows are left out (pip install peft)")
+    backbones: dict[str, Backbone] = {
+        name: check.build(Backbone, "backbone", compose([f"backbone={name}"])["backbone"]) for name in _backbones(bench)
+    }
+    work = Work(
+        bench=bench, entrants=entrants, backbones=backbones, compose=compose, outputs=outputs, project=project, say=say
+    )  # fmt: skip
+    module: Any = import_module(f"benchmarks.{bench.name}")
+    rows: list[Row] = module.measure(work)
+    if bench.name in PAPER_COLUMNS and all(backbone.architecture in (None, "t5") for backbone in backbones.values()):
+        _add_paper_values(rows, PAPER_COLUMNS[bench.name])
+    names = {name: backbone.name for name, backbone in backbones.items()}
+    facts = {"machine": machine_facts(threads), "backbones": names, "settings": dict(config)}
+    file = write_json(outputs / "bench", bench.name, rows, facts)
+    disturbed = bench.load == "mark" and any(row["disturbed_rounds"] for row in rows)
+    on = "" if bench.name == "memory" else "".join(f" on {name}" for name in backbones)
+    show(module, rows, title=f"bench={bench.name}{on}", file=file, console=console, disturbed=disturbed)
+    console.print(f"{file}  ({bench.name}.svg beside it)", highlight=False, markup=False)
+    return file
+
+
+def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[Entrant]:
+    """Return the methods that take part, krona also at each of ``options.shapes``."""
+    wanted = methods if bench.methods is None else bench.methods
+    for name in wanted:
+        if name not in methods:
+            raise KronaError(f"bench.methods: {name!r} is not a method of conf/method; {did_you_mean(name, methods)}")
+    entrants = [_build_entrant(name, compose, []) for name in wanted]
+    shapes = bench.own(training.Options).shapes if bench.name == "training" and "krona" in wanted else []
+    for shape in shapes:
+        krona = _build_entrant("krona", compose, [f"method.kron_factors=[{shape}]", "method.fit_factors=exact"])
+        if krona.shape not in [other.shape for other in entrants if other.name == "krona"]:
+            entrants.append(Entrant(name=f"krona {krona.shape}", method=krona.method, shape=krona.shape))
+    if bench.name == "pipeline" and len(entrants) != 1:
+        raise KronaError(f"bench.methods={wanted}: this benchmark times one method, such as [krona]")
+    return entrants
+
+
+def _build_entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant:
+    # the method's own YAML, as in `krona params`, without the recipe of the default task
+    method = check.method(compose([f"method={name}", "~recipe", *overrides])["method"], own=True)
+    factors = method.branch_config.get("kron_factors")
+    return Entrant(name=name, method=method, shape="x".join(map(str, factors[0])) if factors else None)
+
+
+def _backbones(bench: Bench) -> list[str]:
+    if bench.name == "memory":
+        return list(dict.fromkeys(point.backbone for point in memory.read_points(bench.own(memory.Options))))
+    return [str(bench.options.get("backbone", "t5_base"))] if bench.name in ON_ONE_BACKBONE else []
+
+
+def _add_paper_values(rows: list[Row], column: str) -> None:
+    """Add the number of Table 2 to each row that has one: full fine-tuning = 1."""
+    table_2 = read_paper_table("2")
+    for row in rows:
+        percent = table_2.value(row["name"].split("/")[0].split(" ")[0], column)
+        if percent is not None:
+            row["paper"] = percent / 100
