@@ -77,7 +77,7 @@ def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
 
 def test_the_page_of_the_configuration_has_every_key_with_its_default_and_meaning() -> None:
     text = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([\w.]+)` \| (`[^`]*`)[^|]* \| (.*) \|$", text, flags=re.MULTILINE)
+    rows = re.findall(r"^- `([\w.]+)`: (`[^`]*`).*?\. (.*)$", text, flags=re.MULTILINE)
     assert [key for key, _, meaning in rows if len(meaning.split()) < 3] == []
     listed = {key: default.strip("`") for key, default, _ in rows}
     with hydra_session():
@@ -132,12 +132,11 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
 def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
     """tests/training/test_run.py holds results to the schema, which is closed but for the config."""
     schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    fields_, *parts = (DOCS / "results-schema.md").read_text(encoding="utf-8").split("\n## ")
-    table = fields_[fields_.index("| field |") :]
-    meanings = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, flags=re.MULTILINE))
+    _, fields_, *parts = (DOCS / "results-schema.md").read_text(encoding="utf-8").split("\n## ")
+    meanings = dict(re.findall(r"^- \[?`(\w+)`.*?: (.*)$", fields_, flags=re.MULTILINE))
     assert meanings.keys() == schema["properties"].keys() == {field.name for field in fields(Result)}
     assert [name for name, meaning in meanings.items() if not meaning] == []
-    lists = {part.splitlines()[0]: {*re.findall(r"^- `(\w+)`", part, flags=re.MULTILINE)} for part in parts}
+    lists = {part.splitlines()[0]: {*re.findall(r"^- \[?`(\w+)`", part, flags=re.MULTILINE)} for part in parts}
     nested = {name for name in schema["$defs"] if not name.endswith("Config") or name == "BranchConfig"}
     assert lists.keys() == nested
     assert {name: {*schema["$defs"][name]["properties"]} for name in lists} == lists

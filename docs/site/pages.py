@@ -59,14 +59,14 @@ def pages() -> dict[str, str]:
 
 
 def keys() -> list[str]:
-    """Return a table of the keys of each section: types and meanings from settings.py, defaults as Hydra composes."""
+    """Return a list of the keys of each section: types and meanings from settings.py, defaults as Hydra composes."""
     with hydra_session():
         composed = compose_job(["~recipe"]).config  # the method's own values, not those of one task
     text = []
     for section, models in SECTIONS.items():
         values = composed[section] if section else composed
-        text += [f"## {section or 'Top level'}\n", "| key | values, the default first | meaning |", "|---|---|---|"]
-        text += [_row(*row) for row in _keys(section, models, values)] + [""]
+        text.append(f"## {section or 'Top level'}\n")
+        text += [f"- `{key}`: {known}. {meaning}" for key, known, meaning in _keys(section, models, values)] + [""]
     return text
 
 
@@ -88,10 +88,6 @@ def _keys(section: str, models: tuple[type, ...], values: Mapping[str, Any]) -> 
     if section == "optimizer":
         for key in values.keys() - known:
             yield f"{prefix}{key}", _value(values[key]), "Argument of the class."
-
-
-def _row(key: str, *cells: str) -> str:
-    return f"| `{key}` | {' | '.join(cells)} |".replace("  ", " ")
 
 
 def _value(value: Any) -> str:
@@ -131,16 +127,16 @@ def branches() -> list[str]:
 
 
 def result() -> list[str]:
-    """Return a table of result.json's fields and a list for each nested part, from docs/result.schema.json."""
+    """Return a list of result.json's fields and one for each nested part, from docs/result.schema.json."""
     schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    text = ["| field | meaning |", "|---|---|"]
+    text = []
     parts: dict[str, None] = {}
     for name, field in schema["properties"].items():
         part = _part_of(field)
         if part and part != "Config":
             parts[part] = None
-        link = f" [{part}](#{part.lower()})" if part in parts else ""
-        text.append(_row(name, f"{_meaning(field)}{link}"))
+        link = f"[`{name}`](#{part.lower()})" if part in parts else f"`{name}`"
+        text.append(f"- {link}: {_meaning(field)}")
     for part in parts:
         text += _part(part, schema["$defs"])
     return text
@@ -163,15 +159,15 @@ def _meaning(field: Mapping[str, Any]) -> str:
 def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
     """Return the section of a nested type, and those of the types in it."""
     part = definitions[name]
-    lines = [f"\n## {name}\n", f"{part.get('description', '')}\n"]
+    lines = [f"\n## {name}\n", *([f"{part['description']}\n"] if "description" in part else [])]
     inner = []
     for key, field in part["properties"].items():
         nested = _part_of(field)
         if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
             inner.append(nested)
-        link = f" ([{nested}](#{nested.lower()}))" if nested in inner else ""
+        link = f"[`{key}`](#{nested.lower()})" if nested in inner else f"`{key}`"
         about = field.get("description", "")
-        lines.append(f"- `{key}`{link}{': ' if about else ''}{about}")
+        lines.append(f"- {link}{': ' if about else ''}{about}")
     for nested in inner:
         lines += _part(nested, definitions)
     return lines
@@ -179,13 +175,13 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
 
 def methods() -> list[str]:
     """Return the table of the methods: the first sentence of each page, and the costs that `krona params` counts."""
-    text = ["| method | what it trains | trainable | % | paper | rank | LN | merges | M adds | launches |"]
-    text.append(f"|---|---|{'--:|' * 8}")
+    text = ["| method | what it does | trainable | % | paper | rank | merges | M adds | launches |"]
+    text.append(f"|---|---|{'--:|' * 7}")
     rows, _ = parameter_table.rows(parameter_table.PAPERS)
     with hydra_session():
         backbone = compose_job([f"backbone={parameter_table.PAPERS}"]).config
         model = meta_model(check.settings(backbone, own=True).backbone)
-        kinds = {row.method: _norms_and_merge(model, row.method) for row in rows}
+        merges = {row.method: _merges(model, row.method) for row in rows}
     for row in rows:
         _, _, about, *_ = (DOCS / "methods" / f"{row.method}.md").read_text(encoding="utf-8").splitlines()
         cells = (
@@ -195,7 +191,7 @@ def methods() -> list[str]:
             f"{row.trainable_percent:.4f}",
             "–" if row.paper_percent is None else f"{row.paper_percent:g}",
             "–" if row.update_rank is None else str(row.update_rank),
-            *kinds[row.method],
+            merges[row.method],
             f"{row.multiply_adds / 1e6:.2f}",
             str(row.launches),
         )
@@ -203,11 +199,10 @@ def methods() -> list[str]:
     return text
 
 
-def _norms_and_merge(model: nn.Module, method: str) -> tuple[str, str]:
-    """Return whether the LayerNorms train and whether the branches merge: yes, no, or – without branches."""
+def _merges(model: nn.Module, method: str) -> str:
+    """Return whether the branches of a method merge into the weights: yes, no, or – without branches."""
     config = compose_job([f"method={method}", f"backbone={parameter_table.PAPERS}", "~recipe"]).config
     insert_method(model, check.settings(config, own=True).method, counterparts={})
-    norms = [weight.requires_grad for name, weight in model.named_parameters() if name.endswith("layer_norm.weight")]
     merges = "–"
     if next(iter(surgery.adapted_modules(model)), None) is not None:
         try:
@@ -217,7 +212,7 @@ def _norms_and_merge(model: nn.Module, method: str) -> tuple[str, str]:
         except KronaError:
             merges = "no"
     surgery.take_out(model)
-    return "yes" if any(norms) else "no", merges
+    return merges
 
 
 if __name__ == "__main__":
