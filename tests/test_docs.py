@@ -1,4 +1,4 @@
-"""The documents say what is so: their code runs, their drawings are current, their pages are complete."""
+"""The documentation agrees with the code: shown code runs, drawings and generated pages are current."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 import typer
 import yaml
 
@@ -40,23 +41,37 @@ def test_surgery_in_fifteen_lines() -> None:
     assert done.stdout.strip() == comment
 
 
-def run_page(name: str, folder: Path) -> str:
-    environment = {**os.environ, "KRONA_OUTPUTS": str(folder / "outputs")}
-    command = [sys.executable, ROOT / "tests" / "run_page.py", DOCS / name]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+def run_page(command: list[str | Path], folder: Path) -> str:
+    """Run the code of a page in an empty folder, and return what it prints."""
+    environment = {**os.environ, "KRONA_OUTPUTS": str(folder / "outputs"), "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, timeout=600
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout
 
 
-def test_using_an_adapter_goes_as_written(tmp_path: Path) -> None:
-    printed = run_page("use-an-adapter.md", tmp_path)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_commands_of_use_an_adapter_run(tmp_path: Path) -> None:
+    printed = run_page([ROOT / "tests" / "run_page.py", DOCS / "use-an-adapter.md"], tmp_path)
     assert len((tmp_path / "answers.tsv").read_text().splitlines()) == 401
     assert "PeftType.LORA" in printed
 
 
-def test_the_first_hour_goes_as_written(tmp_path: Path) -> None:
-    run_page("first-hour.md", tmp_path)
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_commands_of_the_first_hour_run(tmp_path: Path) -> None:
+    run_page([ROOT / "tests" / "run_page.py", DOCS / "first-hour.md"], tmp_path)
     assert "<table" in (tmp_path / "first.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_first_hour_in_python_runs(tmp_path: Path) -> None:
+    printed = run_page([DOCS / "first_hour.py"], tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"outputs", "dev.png", "merged"}
+    assert re.search(r"^ *krona +[\d.]+ +[\d.]+ +8064 ", printed, flags=re.MULTILINE), printed
 
 
 def test_pages_made_from_the_code_are_current() -> None:
