@@ -1,0 +1,147 @@
+"""The state of a run, and checks of the files that commands write."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from krona.config.check import settings
+from krona.files import write_whole
+from krona.messages import KronaError
+from krona.runs.folder import RunFolder, State, require_new, require_out
+from krona.runs.result import Status, write_result
+from krona.runs.study_journal import study_path
+from krona.runs.sweep import load_command, load_run_ids, save_command, save_run_ids
+from one_job import config
+from report.generate import make_result
+from runs.made_runs import claimed
+
+
+def write_run(outputs: Path, status: Status | None, *, owner: int) -> RunFolder:
+    result = make_result("krona", "rte")
+    run = RunFolder(outputs / result.run_id)
+    run.path.mkdir()
+    if status is not None:
+        result.status = status
+        write_result(run.path, result)
+    claimed(run.path, owner)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "expected"),
+    [
+        (None, True, "running"),
+        (None, False, "waiting"),
+        ("done", True, "done"),
+        ("done", False, "done"),
+        ("running", True, "running"),
+        ("running", False, "interrupted"),
+        ("interrupted", True, "running"),
+        ("interrupted", False, "interrupted"),
+        ("failed", True, "running"),
+        ("failed", False, "failed"),
+    ],
+)
+def test_an_unfinished_run_is_running_while_a_live_process_owns_it(
+    status: Status | None, alive: bool, expected: State, tmp_path: Path
+) -> None:
+    run = write_run(tmp_path, status, owner=os.getpid() if alive else 2**22 + 1)
+    assert run.state()[0] == expected
+    assert run.state(owned=alive)[0] == expected
+    run.claim_file.unlink()
+    assert run.state()[0] == run.state(owned=False)[0]
+
+
+def test_a_claim_in_a_read_only_folder_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path, "running", owner=os.getpid())
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    assert run.state()[0] == "running"
+
+
+def test_a_damaged_result_is_a_failure_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("{")
+    state, result, error = RunFolder(tmp_path).state()
+    assert (state, result) == ("failed", None)
+    assert "result.json" in str(error)
+
+
+@pytest.mark.parametrize(
+    "name", ["../RUN/result", "/tmp/x", "..", "a\\b", "", ".hidden", "-m", "a\x1b]0;x\x07", "a\nb", "x" * 101]
+)
+def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
+    calls: list[Any] = [
+        lambda: save_command(tmp_path / "sweeps", name, []),
+        lambda: save_run_ids(tmp_path, name, []),
+        lambda: load_run_ids(tmp_path, name),
+        lambda: load_command(tmp_path / "sweeps", name),
+        lambda: study_path(tmp_path, name),
+    ]
+    for call in calls:
+        with pytest.raises(KronaError, match=r"not a path|may not be in it|1 to 100 characters"):
+            call()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_name_of_a_runs_sweep_is_not_a_path() -> None:
+    values = config("profile=demo", "method=lora", "task=sample_rte")
+    assert settings({**values, "sweep": "my sweep-1.2_x=é"}).sweep == "my sweep-1.2_x=é"
+    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a path"):
+        settings({**values, "sweep": "../RUN/result"})
+
+
+@pytest.mark.parametrize("content", [b"../x\n", b"\xff\n", b"a\x1b\n"])
+def test_a_damaged_list_of_runs_is_named(content: bytes, tmp_path: Path) -> None:
+    save_run_ids(tmp_path, "mine", ["a", "b"])
+    (tmp_path / "sweeps" / "mine.runs.txt").write_bytes(content)
+    with pytest.raises(KronaError, match=r"mine\.runs\.txt does not contain the ids of a sweep's runs"):
+        load_run_ids(tmp_path, "mine")
+
+
+def test_a_file_is_written_through_a_link(tmp_path: Path) -> None:
+    target, link = tmp_path / "target" / "report.html", tmp_path / "link.html"
+    target.parent.mkdir()
+    link.symlink_to(target)
+    for _ in range(2):  # a link to a missing file, and to a file
+        write_whole(link, lambda part: part.write_text("new"))
+        assert (link.is_symlink(), target.read_text()) == (True, "new")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop", "folder"])
+def test_anything_but_a_regular_file_is_refused_and_stays(kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    if kind == "pipe":
+        os.mkfifo(out)
+    elif kind == "folder":
+        out.mkdir()
+    else:
+        out.symlink_to({"device": "/dev/null", "loop": out}[kind])
+    before = os.lstat(out)
+    for write in (lambda: require_out(out), lambda: write_whole(out, lambda part: part.write_text("x"))):
+        with pytest.raises(KronaError, match=r"not a regular file|is a folder|can't be written|could not be written"):
+            write()
+    after = os.lstat(out)
+    assert (after.st_mode, after.st_ino) == (before.st_mode, before.st_ino)
+
+
+@pytest.mark.parametrize("name", ["result.json", "predictions.jsonl", "adapter.safetensors"])
+def test_an_output_file_is_not_a_file_of_a_run(name: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "result.json").write_text(json.dumps({"run_id": "run"}))
+    for check in (lambda: require_out(run / name), lambda: require_new(run / name, overwrite=True)):
+        with pytest.raises(KronaError, match=f"{name} is a run's own file"):
+            check()
+    require_out(run / "report.html")
+    require_out(tmp_path / "predictions.jsonl")
+
+
+def test_a_name_that_is_too_long(tmp_path: Path) -> None:
+    with pytest.raises(KronaError, match="File name too long"):
+        require_new(tmp_path / ("x" * 300), overwrite=True)
