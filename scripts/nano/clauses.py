@@ -1,7 +1,7 @@
-"""Clauses of the sample world, and their wordings in English.
+"""Clauses of the sample world and their wordings in English.
 
-A `Clause` is a small meaning (who did what to whom, where, when, or that it did not happen). `say` turns it into
-English in several wordings that mean the same: synonyms, passive voice, a fronted place or time.
+A `Clause` is the meaning of a sentence: who did what to whom, where and when, or that it did not happen. `say` turns it
+into English, in several wordings with the same meaning: synonyms, passive voice, a place or time at the beginning.
 """
 
 from collections.abc import Callable
@@ -40,10 +40,10 @@ class Clause:
 
 @dataclass(frozen=True)
 class Wording:
-    """How a clause is said; none of it changes what the clause means."""
+    """The wording of a clause, which does not change its meaning."""
 
     passive: bool = False
-    front: str = ""  # "", "place" or "time"
+    front: str = ""  # what begins the sentence: "", "place" or "time"
     synonyms: frozenset[str] = frozenset()  # words that are replaced by their synonym
 
 
@@ -64,7 +64,7 @@ def draw_thing(rng: Random, kinds: tuple[str, ...], *, adjective: float = 0.3, c
 
 
 def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float = 0.3, negated: float = 0.0) -> Clause:
-    """A random clause. `shape`: `alone` (no object), `thing`, `food`, `person`, or any of them."""
+    """Draw a clause. `shape`: `alone` (no object), `thing`, `food` or `person`; empty: any of them."""
     shape = shape or rng.choice(("alone", "thing", "thing", "food", "person"))
     subject = draw_person(rng)
     where = rng.choice(lx.PLACES) if rng.random() < place else ""
@@ -82,14 +82,15 @@ def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float
     return Clause(subject, rng.choice(lx.PERSON_VERBS), other, where, when, no)
 
 
-def words_of(clause: Clause) -> list[str]:
+def replaceable_words(clause: Clause) -> list[str]:
+    """Return the words that have a synonym."""
     phrases = [clause.subject] + ([clause.object] if clause.object else [])
     words = [clause.verb, clause.place, *(w for p in phrases for w in (p.noun, p.adjective))]
     return [word for word in words if synonym(word) != word]
 
 
 def synonym(word: str) -> str:
-    """Another word for it, or the word itself."""
+    """Return the synonym of a word, or the word itself."""
     for table in (lx.VERB_SYNONYMS, lx.NOUN_SYNONYMS, lx.ADJECTIVE_SYNONYMS, lx.PLACE_SYNONYMS):
         if word in table:
             return table[word]
@@ -103,12 +104,12 @@ def draw_wording(
     return Wording(
         passive=clause.object is not None and rng.random() < passive,
         front=rng.choice(can_front) if can_front and rng.random() < front else "",
-        synonyms=frozenset(word for word in words_of(clause) if rng.random() < swap),
+        synonyms=frozenset(word for word in replaceable_words(clause) if rng.random() < swap),
     )
 
 
 def say(clause: Clause, wording: Wording | None = None) -> str:
-    """The clause as an English sentence with capital and full stop."""
+    """Return the clause as an English sentence, with a capital and a full stop."""
     how = wording or Wording()
 
     def word(text: str) -> str:
@@ -143,7 +144,7 @@ def fill(clause: Clause, slot: str, value: Phrase | str) -> Clause:
 
 
 def swap_roles(clause: Clause) -> Clause:
-    """Who did it and whom it was done to, exchanged (both must be people)."""
+    """Exchange subject and object, which must be people."""
     assert clause.object is not None
     return replace(clause, subject=clause.object, object=clause.subject)
 

@@ -1,8 +1,8 @@
-"""The pretraining data of the nano backbone: text of the sample world, corrupted, and tasks that ask about it.
+"""The pretraining data of the nano backbone: corrupted text of the sample world, and tasks about it.
 
-The skills that the sample tasks need are taught in other forms: other prompts, other answers (words such as `yes`,
-`maybe`, `same`, `unknown`). Three things never occur here, and a test looks for them: a text or pair of texts of a
-sample task, a template of GLUE's (`sentence1: …`), a label as a word of its own (numbers in the text are 10 or more).
+The skills that the sample tasks need are taught with other prompts and other answers (words such as `yes`, `maybe`,
+`same`, `unknown`). Three things never occur here, which a test checks: a text or pair of texts of a sample task, a
+template of GLUE (`sentence1: …`), and a label as a separate word (numbers in the text are 10 or more).
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +21,11 @@ from passages import Example, passage
 
 
 def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
-    """An endless mixture, the same for the same seed; `start` skips that many examples at once."""
+    """Yield an endless mixture, the same for the same seed, from example number `start` on."""
     held_out = sample_texts()
     index = start
     while True:
-        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run draws the same
+        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run draws the same examples
         item = rng.choices(MAKERS, WEIGHTS)[0](rng)
         while is_held_out(item.texts, held_out):
             item = rng.choices(MAKERS, WEIGHTS)[0](rng)
@@ -35,7 +35,7 @@ def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
 
 @cache
 def sample_texts() -> frozenset[frozenset[str]]:
-    """The texts of every row of every sample task, as unordered keys."""
+    """Return the texts of every row of every sample task, as unordered keys."""
     return frozenset(
         sample.texts_key(row)
         for task in sample.TASKS
@@ -45,14 +45,14 @@ def sample_texts() -> frozenset[frozenset[str]]:
 
 
 def is_held_out(texts: tuple[str, ...], held_out: frozenset[frozenset[str]]) -> bool:
-    """Whether a text, or two of the texts together, are a row of a sample task."""
+    """Return whether a text, or a pair of the texts, is a row of a sample task."""
     plain = [sample.plain(text) for text in texts]
     singles = (frozenset((text,)) for text in plain)
     couples = (frozenset(couple) for couple in combinations(plain, 2))
     return any(key in held_out for key in (*singles, *couples))
 
 
-# ---- prompts: cues vary, so that the backbone learns to read the text and not its introduction ----
+# ---- prompts: their cues vary, so that the backbone learns to read the text and not its introduction ----
 
 ONE = ("text", "note", "line", "remark", "passage")
 TWO = (
@@ -62,7 +62,7 @@ TWO = (
 
 
 def prompt(rng: Random, query: str, *texts: str) -> str:
-    """The texts with cues before them, and the query before or after."""
+    """Return the texts with cues before them, and the query before or after them."""
     style = rng.random()
     if style < 0.3:  # no cues
         marked = " ".join(texts)
@@ -82,13 +82,13 @@ def _ask(rng: Random, queries: tuple[str, ...], texts: tuple[str, ...], target: 
 
 
 # ---- tasks: (source, answer) ----
-# An answer's first word is the verdict; the rest is the reason, with which a skill is learnt in far fewer steps.
+# The first word of an answer is the decision. The rest is the reason, with which a skill is learnt in far fewer steps.
 
 VALENCES = dict.fromkeys((*lx.GOOD, *lx.LIKED), "good") | dict.fromkeys((*lx.BAD, *lx.DISLIKED), "bad")
 
 
 def form(rng: Random) -> Example:
-    """Is a sentence well formed, and if not, how should the wrong part be?"""
+    """Ask whether a sentence is well formed; the answer corrects the wrong part."""
     good, bad = rng.choice(sentences.PHENOMENA)(rng)
     queries = ("grammar?", "form?", "well formed?")
     if rng.random() < 0.5:
@@ -97,7 +97,7 @@ def form(rng: Random) -> Example:
 
 
 def _repair(good: str, bad: str) -> str:
-    """The words of `good` in place of those in which `bad` differs, four at most."""
+    """Return the words of `good` in place of those in which `bad` differs, at most four."""
     right, wrong = good[:-1].split(), bad[:-1].split()
     start = next(i for i, pair in enumerate(zip_longest(right, wrong)) if pair[0] != pair[1])
     end = next(i for i, pair in enumerate(zip_longest(right[::-1], wrong[::-1])) if pair[0] != pair[1])
@@ -105,7 +105,7 @@ def _repair(good: str, bad: str) -> str:
 
 
 def feeling(rng: Random) -> Example:
-    """Is an opinion good or bad, and by which word? Many are plainer than the sample task's."""
+    """Ask whether an opinion is good or bad, and by which word. Many are simpler than in the sample task."""
     queries = ("mood?", "feeling?", "opinion?")
     if rng.random() < 0.4:
         row = sentences.sst2(rng)
@@ -117,7 +117,7 @@ def feeling(rng: Random) -> Example:
 
 
 def follows(rng: Random) -> Example:
-    """Does the one follow from the other? Now and then among other facts."""
+    """Ask whether one sentence follows from another, sometimes among other facts."""
     plain = rng.random() < 0.5
     fact = draw_clause(rng, place=0.4, time=0.0 if plain else 0.25, negated=0.2)
     relation = rng.randrange(3)
@@ -131,7 +131,7 @@ def follows(rng: Random) -> Example:
 
 
 def same(rng: Random) -> Example:
-    """Do two sentences, or two questions, mean the same?"""
+    """Ask whether two sentences, or two questions, mean the same."""
     queries = ("same?", "equal?", "compare?")
     if rng.random() < 0.4:
         row = questions.qqp(rng)
@@ -145,14 +145,14 @@ def same(rng: Random) -> Example:
 
 
 def _both(first: Clause, second: Clause, rng: Random, *, plain: bool) -> tuple[str, str]:
-    """Two clauses in words; plain ones differ in nothing but their meaning."""
+    """Return two clauses in words; plain ones differ only in their meaning."""
     if plain:
         return say(first), say(second)
     return pairs.say_both(first, second, rng, passive=0.3, front=0.3, swap=0.4)
 
 
 def overlap(rng: Random) -> Example:
-    """How much of one event does the other share, in words, and what not?"""
+    """Ask, in words, how much of one event the other shares, and which parts it does not."""
     clause, other, score, slots = pairs.graded(rng)
     texts = pairs.say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
     amounts = ("nothing", "little", "part", "half", "much", "nearly everything")
@@ -162,14 +162,14 @@ def overlap(rng: Random) -> Example:
 
 
 def answer(rng: Random) -> Example:
-    """What does the sentence answer? `unknown` where it does not."""
+    """Ask for the answer in a sentence; `unknown` if it has none."""
     question, sentence, found = questions.asked_and_told(rng)
     queries = ("told?", "answer?", "says?")
     return _ask(rng, queries, (question, sentence), f"told {found}" if found else "unknown")
 
 
 def words(rng: Random) -> Example:
-    """Synonyms, opposites, kinds, valences and numbers, a word at a time."""
+    """Ask for a synonym, an opposite, a kind, a valence or a number."""
     kind = rng.randrange(5)
     if kind == 4:
         word = rng.choice(sorted(VALENCES))

@@ -1,9 +1,9 @@
-"""Edits of a clause's meaning to one that follows from it, contradicts it or is left open by it.
+"""Edits of a clause: to a clause that follows from it, contradicts it, or is neither implied nor excluded.
 
 A premise and a hypothesis describe the same scene, as in MNLI: a definite subject is the same person in both, so that
-another place or the opposite adjective contradicts. Negation turns the direction around for all that stands in its
-scope (object, verb, place, time): "bought a pear" gives "bought a fruit", and "did not buy any fruits" gives "did not
-buy any pears".
+another place or the opposite adjective is a contradiction. Negation reverses the direction of everything in its scope
+(object, verb, place, time): "bought a pear" implies "bought a fruit", but "did not buy any fruits" implies "did not buy
+any pears".
 """
 
 from dataclasses import replace
@@ -12,11 +12,11 @@ from random import Random
 import lexicon as lx
 from clauses import Clause, Phrase, draw_person, fill, is_person, swap_roles
 
-Edit = tuple[str, Clause]  # the slot that it touched, and the result
+Edit = tuple[str, Clause]  # the edited slot, and the result
 
 
 def weaker(clause: Clause) -> list[Edit]:
-    """Every single step to a clause that says less: it follows from a positive clause."""
+    """Return every single edit to a less specific clause, which follows from a positive clause."""
     steps = [*_drop_adjuncts(clause), *_wider_object(clause)]
     if clause.verb in lx.VERB_KINDS:
         steps.append(("verb", replace(clause, verb=lx.VERB_KINDS[clause.verb])))
@@ -24,7 +24,7 @@ def weaker(clause: Clause) -> list[Edit]:
 
 
 def stronger(clause: Clause, rng: Random) -> list[Edit]:
-    """Every single step to a clause that says more: left open by a positive clause, implied by a negated one."""
+    """Return every single edit to a more specific clause, which follows from a negated clause."""
     steps: list[Edit] = []
     if not clause.place:
         steps.append(("place", replace(clause, place=rng.choice(lx.PLACES))))
@@ -46,7 +46,7 @@ def stronger(clause: Clause, rng: Random) -> list[Edit]:
 
 
 def vaguer_subject(clause: Clause) -> list[Edit]:
-    """Steps that say less of who did it; they follow whether the clause is negated or not."""
+    """Return the edits to a less specific subject. They follow from positive and from negated clauses."""
     who = clause.subject
     steps: list[Edit] = []
     if who.adjective:
@@ -57,7 +57,7 @@ def vaguer_subject(clause: Clause) -> list[Edit]:
 
 
 def entailed(clause: Clause, rng: Random, *, steps: int, keep: str = "") -> Clause:
-    """A clause that follows from this one by up to `steps` edits, none of the slot `keep`."""
+    """Return a clause that follows from this one by up to `steps` edits, none of them of the slot `keep`."""
     for _ in range(steps):
         found = (stronger(clause, rng) if clause.negated else weaker(clause)) + vaguer_subject(clause)
         found = [edit for edit in found if edit[0] != keep]
@@ -68,7 +68,7 @@ def entailed(clause: Clause, rng: Random, *, steps: int, keep: str = "") -> Clau
 
 
 def open_question(clause: Clause, rng: Random) -> Edit:
-    """One edit that this clause neither implies nor rules out."""
+    """Return one edit that this clause neither implies nor excludes."""
     found = weaker(clause) if clause.negated else stronger(clause, rng)
     if not clause.subject.adjective and not clause.subject.is_name:
         described = replace(clause.subject, adjective=rng.choice(lx.PERSON_ADJECTIVES))
@@ -83,7 +83,7 @@ def open_question(clause: Clause, rng: Random) -> Edit:
 
 
 def contradicted(clause: Clause, rng: Random, *, negate: float = 0.5) -> Edit:
-    """One edit to a clause that cannot be true of the same scene."""
+    """Return one edit to a clause that cannot be true of the same scene."""
     denied = ("negation", _deny(clause))
     if clause.negated or rng.random() < negate:
         return denied
@@ -91,7 +91,7 @@ def contradicted(clause: Clause, rng: Random, *, negate: float = 0.5) -> Edit:
 
 
 def opposites(clause: Clause, rng: Random) -> list[Edit]:
-    """Every single edit to another verb, count, place or adjective of the subject that excludes this one."""
+    """Return every single edit to another verb, count, place or subject adjective that excludes this one."""
     steps: list[Edit] = []
     if clause.verb in lx.OPPOSITES and (clause.verb, lx.OPPOSITES[clause.verb]) != ("find", "hide"):
         steps.append(("verb", replace(clause, verb=lx.OPPOSITES[clause.verb])))
@@ -109,7 +109,7 @@ def opposites(clause: Clause, rng: Random) -> list[Edit]:
 
 
 def changed(clause: Clause, rng: Random) -> Edit:
-    """One small edit after which the clause means something else."""
+    """Return one small edit that changes the meaning of the clause."""
     found = opposites(clause, rng)
     if is_person(clause.object):
         found += [("roles", swap_roles(clause))] * 3
@@ -121,7 +121,7 @@ def changed(clause: Clause, rng: Random) -> Edit:
 
 
 def sibling(phrase: Phrase, rng: Random) -> Phrase:
-    """The same phrase with another noun of its kind: pear for apple, Ben for Anna."""
+    """Return the phrase with another noun of the same kind: pear for apple, Ben for Anna."""
     if phrase.is_name:
         return Phrase(another(phrase.noun, lx.NAMES, rng))
     kind = lx.PARENTS.get(phrase.noun)
@@ -131,7 +131,7 @@ def sibling(phrase: Phrase, rng: Random) -> Phrase:
 
 
 def verbs_like(clause: Clause) -> tuple[str, ...]:
-    """The verbs that take such an object, or none."""
+    """Return the verbs that take the same kind of object, or no object."""
     if clause.object is None:
         return lx.INTRANSITIVE
     if is_person(clause.object):
@@ -144,7 +144,7 @@ def another(word: str, words: tuple[str, ...], rng: Random) -> str:
 
 
 def _deny(clause: Clause) -> Clause:
-    """The clause that is true where this one is false."""
+    """Return the clause that is true if this one is false."""
     thing = clause.object
     if thing is not None and thing.count and not clause.negated:
         thing = replace(thing, count="")  # "did not buy any pears" excludes "bought three pears"

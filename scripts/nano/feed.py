@@ -13,7 +13,7 @@ from krona.backbones.families.padding import pad_batch
 from krona.backbones.held_out import EXTRA_IDS, corrupt, read_lines
 from passages import Example
 
-WINDOW = 16  # batches that are drawn and sorted by length at a time
+WINDOW = 16  # batches that are drawn and sorted by length together
 Row = dict[str, list[int]]  # input_ids and labels, ends of sequence included
 
 
@@ -26,7 +26,7 @@ def make_batches(
     start: int = 0,
     data_path: Path | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Batches from step `start` on; examples of about one length go together."""
+    """Yield the batches from step `start` on. Examples of similar length share a batch."""
     first = start // WINDOW
     items = draw_items(data_path, seed, start=first * WINDOW * batch_size)
     for block in count(first):
@@ -40,7 +40,7 @@ def make_batches(
 
 
 def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Row]:
-    """Token ids of sources and targets; running text is corrupted here."""
+    """Return the token ids of sources and targets. Running text is corrupted here."""
     end = tokenizer.eos_token_id
     sentinels = [tokenizer.get_vocab()[f"<extra_id_{i}>"] for i in range(EXTRA_IDS)]
     sources: list[list[int]] = tokenizer([item.source for item in items], add_special_tokens=False)["input_ids"]
@@ -56,7 +56,7 @@ def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length
 
 
 def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[Example]:
-    """Endless examples from number `start` on: of the corpus, or lines of a text file."""
+    """Yield endless examples from number `start` on: of the corpus, or the lines of a text file."""
     if data_path is None:
         yield from corpus.examples(seed, start=start)
         return

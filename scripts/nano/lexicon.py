@@ -1,7 +1,7 @@
 """The words of the sample world (lexicon.json) and their relations: kinds, synonyms, opposites, forms.
 
-The sample tasks' labels follow from these tables. The first word of a synonym pair is the one that clauses are built
-from; the other only replaces it in text.
+The labels of the sample tasks follow from these tables. Clauses are built from the first word of a synonym pair; the
+second only replaces it in text.
 """
 
 import json
@@ -45,7 +45,7 @@ VERB_KINDS, VERB_OPPOSITES, ADJECTIVE_OPPOSITES = _pairs("verb_kinds", "verb_opp
 
 
 def both_ways(pairs: dict[str, str]) -> dict[str, str]:
-    """Opposites given one way, readable both ways; the first that was given wins."""
+    """Return the pairs with their reversed pairs. The first pair of a word wins."""
     return {**{right: left for left, right in reversed(pairs.items())}, **pairs}
 
 
@@ -74,17 +74,17 @@ def plural(noun: str) -> str:
 
 
 def past(verb: str) -> str:
-    """The past form: watch -> watched."""
+    """Return the past form: watch -> watched."""
     return IRREGULAR_VERBS[verb][0] if verb in IRREGULAR_VERBS else _with_ed(verb)
 
 
 def participle(verb: str) -> str:
-    """The past participle: hide -> hidden."""
+    """Return the past participle: hide -> hidden."""
     return IRREGULAR_VERBS[verb][1] if verb in IRREGULAR_VERBS else _with_ed(verb)
 
 
 def third_person(verb: str) -> str:
-    """The form after a singular subject: watch -> watches."""
+    """Return the form after a singular subject: watch -> watches."""
     if verb.endswith(("s", "x", "ch", "sh", "o")):
         return verb + "es"
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -93,7 +93,7 @@ def third_person(verb: str) -> str:
 
 
 def gerund(verb: str) -> str:
-    """The -ing form: hide -> hiding."""
+    """Return the -ing form: hide -> hiding."""
     if verb in ("drag", "hug", "chat", "hum", "jog", "nap", "drop", "get", "run"):
         return verb + verb[-1] + "ing"
     if verb.endswith("e") and not verb.endswith("ee"):
@@ -102,7 +102,7 @@ def gerund(verb: str) -> str:
 
 
 def article(phrase: str) -> str:
-    """`a` or `an`, by the first letter (no word of the lexicon is an exception)."""
+    """Return `a` or `an`, by the first letter (no word of the lexicon is an exception)."""
     return "an" if phrase[0] in "aeiou" else "a"
 
 

@@ -9,14 +9,14 @@ from edits import another, changed, contradicted, entailed, open_question, sibli
 
 
 def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[str, Clause]:
-    """A hypothesis that the clause entails (0), leaves open (1) or contradicts (2), and the slot that decides it."""
+    """Return the slot that decides the relation, and a hypothesis: entailed (0), neutral (1) or contradicted (2)."""
     if label == 0:
         return "", entailed(clause, rng, steps=rng.randint(1, steps))
     if label == 1:
         slot, other = open_question(clause, rng)
     else:
         slot, other = contradicted(clause, rng)
-    if slot == "negation":  # what follows from the denied clause may be compatible again: weaken before denying
+    if slot == "negation":  # a consequence of the denied clause may be compatible: weaken before denying
         return slot, _denied_after(clause, rng, steps=steps - 1)
     if slot == "roles":
         return slot, other
@@ -25,7 +25,7 @@ def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[
 
 
 def mnli(rng: Random) -> Row:
-    """One premise and hypothesis: 0 entailment, 1 neutral, 2 contradiction."""
+    """Draw a premise and a hypothesis: 0 entailment, 1 neutral, 2 contradiction."""
     label = rng.randrange(3)
     premise = draw_clause(rng, place=0.5, time=0.25, negated=0.3)
     _, hypothesis = relate(premise, label, rng)
@@ -34,14 +34,14 @@ def mnli(rng: Random) -> Row:
 
 
 def rte(rng: Random) -> Row:
-    """Two facts and a hypothesis on one of them: 0 entailment, 1 not."""
+    """Draw two facts and a hypothesis about one of them: 0 entailment, 1 not."""
     label = rng.randrange(2)
     fact = draw_clause(rng, place=0.35, time=0.15, negated=0.15)
     aside = draw_clause(rng, shape=rng.choice(("alone", "thing")), place=0.3, time=0.0)
     relation = 0 if label == 0 else rng.choice((1, 2))
     _, hypothesis = relate(fact, relation, rng)
     if label == 1 and rng.random() < 0.25 and aside.subject.noun != fact.subject.noun:
-        hypothesis = replace(aside, subject=fact.subject)  # true of the other one
+        hypothesis = replace(aside, subject=fact.subject)  # true of the other subject
     first, second = say_both(fact, hypothesis, rng, passive=0.2)
     facts = [first, say(aside)]
     rng.shuffle(facts)
@@ -49,7 +49,7 @@ def rte(rng: Random) -> Row:
 
 
 def mrpc(rng: Random) -> Row:
-    """Two wordings of one event (1), or of two events that differ in one point (0)."""
+    """Draw two wordings of one event (1), or of two events that differ in one point (0)."""
     label = rng.randrange(2)
     clause = draw_clause(rng, place=0.6, time=0.3)
     other = clause if label else changed(clause, rng)[1]
@@ -62,14 +62,14 @@ RELATED = 0.5  # share of its weight that a slot keeps when its word is replaced
 
 
 def stsb(rng: Random) -> Row:
-    """Two events and how much of the first the second shares, 0.0 to 5.0."""
+    """Draw two events, and how much of the first the second shares, 0.0 to 5.0."""
     clause, other, score, _ = graded(rng)
     first, second = say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
     return {"sentence1": first, "sentence2": second, "label": score}
 
 
 def graded(rng: Random) -> tuple[Clause, Clause, float, list[str]]:
-    """Two events, the score of their likeness (0.0 to 5.0), and the slots in which they differ."""
+    """Draw two events, the score of their similarity (0.0 to 5.0), and the slots in which they differ."""
     clause = draw_clause(rng, shape=rng.choice(("thing", "food", "person")), place=1.0, time=0.6)
     slots = [slot for slot in WEIGHTS if getattr(clause, slot)]
     total = sum(WEIGHTS[slot] for slot in slots)
@@ -84,7 +84,7 @@ def graded(rng: Random) -> tuple[Clause, Clause, float, list[str]]:
 def say_both(
     first: Clause, second: Clause, rng: Random, *, passive: float = 0.2, front: float = 0.2, swap: float = 0.3
 ) -> tuple[str, str]:
-    """Both in words of their own; never the same text twice where another wording exists."""
+    """Return both in random wordings, with different texts if another wording exists."""
     how = draw_wording(rng, first, passive=passive, front=front, swap=swap)
     text = say(first, how)
     for _ in range(8):
@@ -103,7 +103,7 @@ def _denied_after(clause: Clause, rng: Random, *, steps: int) -> Clause:
 
 
 def _replace_slot(clause: Clause, slot: str, rng: Random) -> tuple[Clause, float]:
-    """The clause with another filler in the slot, and the share of the slot's weight that it keeps."""
+    """Return the clause with another word in the slot, and the share of the slot's weight that it keeps."""
     if slot == "place":
         return replace(clause, place=another(clause.place, lx.PLACES, rng)), 0.0
     if slot == "time":
@@ -119,7 +119,7 @@ def _replace_slot(clause: Clause, slot: str, rng: Random) -> tuple[Clause, float
 
 
 def _stranger(phrase: Phrase, rng: Random) -> Phrase:
-    """A phrase of another kind, with an adjective of its own."""
+    """Return a phrase with a noun of another kind."""
     while True:
         if is_person(phrase):
             noun = rng.choice(lx.NAMES) if rng.random() < 0.4 else rng.choice(lx.MEMBERS[rng.choice(lx.PEOPLE)])

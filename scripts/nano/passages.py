@@ -10,9 +10,9 @@ from clauses import capital, draw_clause, draw_wording, say
 
 @dataclass(frozen=True)
 class Example:
-    """One pretraining example. `texts` are the sentences in it, for the comparison with the sample tasks.
+    """One pretraining example. Without a target it is running text, for span corruption.
 
-    Without a target it is running text, for span corruption.
+    `texts` are its sentences, for the comparison with the sample tasks.
     """
 
     source: str
@@ -21,7 +21,7 @@ class Example:
 
 
 def passage(rng: Random) -> Example:
-    """One to three sentences of the world: events, opinions, well-formed examples, lines with numbers."""
+    """Draw one to three sentences."""
     makers = (_event, _event, _opinion, _grammatical, _grammatical, _grammatical, _numbers, _kind_of)
     texts = tuple(rng.choice(makers)(rng) for _ in range(rng.choice((1, 2, 2, 3))))
     return Example(" ".join(texts), None, texts)
@@ -64,5 +64,5 @@ def _numbers(rng: Random) -> str:
 
 
 def held_out_texts(count: int = 128) -> list[str]:
-    """Passages from seeds that no pretraining uses. The package ships them for trainer.measure_forgetting."""
+    """Return passages from seeds that pretraining does not use. The package ships them for measure_forgetting."""
     return [passage(Random(f"held out {index}")).source for index in range(count)]

@@ -1,4 +1,4 @@
-"""The tasks with questions: answered by the sentence or not (qnli), the same question or not (qqp)."""
+"""The tasks with questions: whether a sentence has the answer (qnli), and whether two questions are equal (qqp)."""
 
 from dataclasses import replace
 from random import Random
@@ -9,9 +9,9 @@ from edits import another, changed, verbs_like
 
 
 def ask(clause: Clause, slot: str, how: Wording) -> str:
-    """The question for one slot of a clause: who, what, where, when, how many.
+    """Return the question for one slot of a clause: who, what, where, when, how many.
 
-    The slot's own content does not show in the question; `count` asks for the number of objects.
+    The question does not contain the content of the slot. `count` asks for the number of objects.
     """
     known = replace(fill(clause, slot, "") if slot in ("place", "time") else clause, negated=False)
     body = say(known, replace(how, passive=False, front=""))[:-1]
@@ -34,23 +34,23 @@ def ask(clause: Clause, slot: str, how: Wording) -> str:
     return f"{'Who' if is_person(clause.object) else 'What'} did {who} {verb} {tail}".strip() + "?"
 
 
-def slots_of(clause: Clause) -> list[str]:
-    """What can be asked about this clause and is answered by it."""
+def askable_slots(clause: Clause) -> list[str]:
+    """Return the slots for which this clause answers a question."""
     found = ["subject"] + [slot for slot in ("object", "place", "time") if getattr(clause, slot)]
     return found + (["count"] if clause.object is not None and clause.object.count else [])
 
 
 def qnli(rng: Random) -> Row:
-    """A question and a sentence: 0 the sentence answers it, 1 it does not."""
+    """Draw a question and a sentence: 0 the sentence answers it, 1 it does not."""
     question, sentence, answer = asked_and_told(rng)
     return {"question": question, "sentence": sentence, "label": int(not answer)}
 
 
 def asked_and_told(rng: Random) -> tuple[str, str, str]:
-    """A question, a sentence, and the answer in the sentence (empty where it has none)."""
+    """Draw a question, a sentence, and the answer in the sentence (empty if it has none)."""
     label = rng.randrange(2)
     clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.5, time=0.35)
-    slot = rng.choice(slots_of(clause))
+    slot = rng.choice(askable_slots(clause))
     asked = _without_some(clause, slot, rng)  # a question says less than a sentence
     if label == 1:
         missing = [s for s in ("place", "time") if not getattr(clause, s)]
@@ -67,7 +67,7 @@ def asked_and_told(rng: Random) -> tuple[str, str, str]:
 
 
 def filler(clause: Clause, slot: str) -> str:
-    """What answers the question for a slot: a noun, a place, a time or a count."""
+    """Return the answer to the question for a slot: a noun, a place, a time or a count."""
     if slot in ("place", "time"):
         return str(getattr(clause, slot))
     phrase = clause.subject if slot == "subject" or clause.object is None else clause.object
@@ -75,13 +75,13 @@ def filler(clause: Clause, slot: str) -> str:
 
 
 def qqp(rng: Random) -> Row:
-    """Two questions: 1 if both ask for the same thing, 0 if not."""
+    """Draw two questions: 1 if both ask for the same, 0 if not."""
     label = rng.randrange(2)
     clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.6, time=0.4)
-    slot = rng.choice(slots_of(clause))
+    slot = rng.choice(askable_slots(clause))
     other, other_slot = clause, slot
     if label == 0:
-        slots = [s for s in slots_of(clause) if s != slot]
+        slots = [s for s in askable_slots(clause) if s != slot]
         if slots and rng.random() < 0.3:
             other_slot = rng.choice(slots)
         else:
@@ -102,7 +102,7 @@ def _polite(question: str, rng: Random) -> str:
 
 
 def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
-    """A clause that differs from this one in something that the question for `slot` shows."""
+    """Return a clause that differs from this one in a part that the question for `slot` contains."""
     hidden = {"object": ("noun", "count"), "count": ("count",)}.get(slot, (slot,))
     seen = [edit for edit in (changed(clause, rng) for _ in range(12)) if edit[0] not in (*hidden, "negation")]
     if seen and rng.random() < 0.75:
@@ -111,7 +111,7 @@ def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
 
 
 def _without_some(clause: Clause, slot: str, rng: Random) -> Clause:
-    """The clause with an adjunct that is not asked for left out now and then."""
+    """Return the clause, sometimes without its place or time if the question does not ask for it."""
     for adjunct in ("place", "time"):
         if adjunct != slot and getattr(clause, adjunct) and rng.random() < 0.3:
             clause = fill(clause, adjunct, "")

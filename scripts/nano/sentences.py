@@ -17,14 +17,14 @@ ADVERBS = ("often", "rarely", "quietly", "always", "never", "usually")
 
 
 def cola(rng: Random) -> Row:
-    """One sentence: 1 acceptable, 0 not. Both sides come from the same frames and differ in one form."""
+    """Draw a sentence: 1 acceptable, 0 not. Both come from the same frames and differ in one form."""
     label = int(rng.random() < 0.55)
     good, bad = rng.choice(PHENOMENA)(rng)
     return {"sentence": good if label else bad, "label": label}
 
 
 def sst2(rng: Random) -> Row:
-    """One opinion: 1 positive, 0 negative; negation turns a valence, and the main clause wins."""
+    """Draw an opinion: 1 positive, 0 negative. Negation reverses a valence, and the main clause decides."""
     label = rng.randrange(2)
     frame = rng.randrange(6)
     main = opinion(rng, label)
@@ -38,7 +38,7 @@ def sst2(rng: Random) -> Row:
 
 
 def opinion(rng: Random, positive: int, *, turned: float = 0.3) -> str:
-    """A clause of that valence: by a plain word, or (`turned`: how often) by a negated opposite."""
+    """Draw a clause of that valence: by a word, or with the probability `turned` by a negated opposite."""
     negated = rng.random() < turned
     plain = bool(positive) != negated  # the valence of the word itself
     aspect = rng.choice(lx.ASPECTS)
@@ -56,7 +56,7 @@ def finish(text: str) -> str:
 
 
 def agreement(rng: Random) -> tuple[str, str]:
-    """The verb agrees with the head noun, not with the nearer one."""
+    """Draw a pair: the verb agrees with the head noun, or with the nearer noun."""
     number = rng.randrange(2)
     subject = _noun(rng, number)
     if rng.random() < 0.7:
@@ -68,7 +68,7 @@ def agreement(rng: Random) -> tuple[str, str]:
 
 
 def auxiliary(rng: Random) -> tuple[str, str]:
-    """Each auxiliary takes one form of the verb."""
+    """Draw a pair: an auxiliary with the right form of the verb, and with another."""
     verb = rng.choice((*PRESENT, *TRANSITIVE))
     rest = f" the {_noun(rng, rng.randrange(2), things=True)}" if verb in TRANSITIVE else ""
     forms = {"has": lx.participle(verb), "is": lx.gerund(verb), "will": verb, "did not": verb, "can": verb}
@@ -79,7 +79,7 @@ def auxiliary(rng: Random) -> tuple[str, str]:
 
 
 def reflexive(rng: Random) -> tuple[str, str]:
-    """A reflexive agrees with the subject of its clause."""
+    """Draw a pair: a reflexive that agrees with the subject, and one that does not."""
     gender = rng.choice(("female", "male", "many"))
     if gender == "many":
         subject = f"the {_noun(rng, PLURAL)}"
@@ -93,7 +93,7 @@ def reflexive(rng: Random) -> tuple[str, str]:
 
 
 def determiner(rng: Random) -> tuple[str, str]:
-    """Determiner and noun agree in number."""
+    """Draw a pair: determiner and noun agree in number, or do not."""
     number = rng.randrange(2)
     words = (("this", "every", "each", "one"), ("these", "many", "several", "two"))
     verb = lx.past(rng.choice(TRANSITIVE))
@@ -103,7 +103,7 @@ def determiner(rng: Random) -> tuple[str, str]:
 
 
 def order(rng: Random) -> tuple[str, str]:
-    """Two neighbouring words exchanged, or the verb at the end."""
+    """Draw a pair: the right order, and with two neighbouring words exchanged or the verb at the end."""
     words = ["the", rng.choice(lx.PERSON_ADJECTIVES), _noun(rng, rng.randrange(2)), lx.past(rng.choice(TRANSITIVE))]
     words += ["the", _noun(rng, rng.randrange(2), things=True), *rng.choice(lx.PLACES).split()]
     wrong = list(words)
@@ -116,7 +116,7 @@ def order(rng: Random) -> tuple[str, str]:
 
 
 def arguments(rng: Random) -> tuple[str, str]:
-    """A verb that needs an object has one; a verb that takes none has none."""
+    """Draw a pair: a verb with the right number of objects, and with a missing or superfluous one."""
     subject, place = f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}", rng.choice(lx.PLACES)
     thing = f"the {_noun(rng, SINGULAR, things=True)}"
     alone = rng.choice(("sleep", "laugh", "arrive", "fall", "depart", "wait"))
@@ -130,7 +130,7 @@ def arguments(rng: Random) -> tuple[str, str]:
 
 
 def question(rng: Random) -> tuple[str, str]:
-    """A question word leaves its place empty, and `did` takes the bare verb."""
+    """Draw a pair: a right question, and one with a superfluous object or a wrong form of the verb."""
     verb, who = rng.choice(TRANSITIVE), f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}"
     place, thing = rng.choice(lx.PLACES), f"the {_noun(rng, SINGULAR, things=True)}"
     good = rng.choice((f"what did {who} {verb} {place}", f"who {lx.past(verb)} {thing} {place}"))
@@ -142,7 +142,7 @@ def question(rng: Random) -> tuple[str, str]:
 
 
 def adverb(rng: Random) -> tuple[str, str]:
-    """An adverb stands before the verb, not between a verb and its object or inside a phrase."""
+    """Draw a pair: an adverb before the verb, and one between verb and object or inside a phrase."""
     how, verb = rng.choice(ADVERBS), lx.past(rng.choice(TRANSITIVE))
     who, noun = f"the {_noun(rng, rng.randrange(2))}", _noun(rng, SINGULAR, things=True)
     good = f"{who} {how} {verb} the {noun}"

@@ -1,8 +1,8 @@
 """A T5 tokenizer made from a text.
 
-The pieces are the text's words, common words and word parts of English, and every character of ASCII and Latin-1, so
-that an unknown word falls into parts instead of vanishing. Digits are always single pieces: "12.5" is `▁ 1 2 . 5`, so
-the pieces of a label are known from larger numbers though the label itself never occurs in pretraining.
+The tokens are the words of the text, common English words and word parts, and every character of ASCII and Latin-1, so
+that an unknown word is split into parts. Digits are always single tokens ("12.5" is `▁ 1 2 . 5`): the model knows the
+tokens of a label from larger numbers, although the label never occurs in pretraining.
 """
 
 import math
@@ -21,10 +21,10 @@ COMMON = Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8"
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
-    """A T5 tokenizer of at most `size` pieces, sentinels included, the same for the same texts."""
+    """Return a tokenizer of at most `size` tokens, with the sentinels. The same texts give the same tokenizer."""
     words = Counter(word for text in texts for word in re.findall(r"[^\W\d_]+", text))
     scored = {f"<extra_id_{i}>": 0.0 for i in reversed(range(EXTRA_IDS))}
-    scored |= dict.fromkeys(("▁", *CHARACTERS), -14.0)  # the dearest: whole words win
+    scored |= dict.fromkeys(("▁", *CHARACTERS), -14.0)  # the lowest, so that whole words win
     room = size - len(SPECIAL) - len(scored)
     total = sum(words.values()) or 1
     ranked = sorted(words, key=lambda word: (-words[word], word))[: max(0, room * 2 // 3)]
@@ -44,7 +44,7 @@ def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
 
 
 def _parts(words: Iterable[str]) -> list[str]:
-    """Beginnings (with the word mark) and inner parts of words, those that save most characters first."""
+    """Return beginnings (with the word mark) and inner parts of words, first those that save most characters."""
     counts: Counter[str] = Counter()
     for word in sorted({word.lower() for word in words}):
         for length in range(2, 6):
