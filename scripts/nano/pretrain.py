@@ -130,7 +130,7 @@ def pretrain(
 def build_config(sizes: Sizes, tokenizer: T5Tokenizer, *, dropout: float) -> T5Config:
     values: dict[str, Any] = {**asdict(sizes), "vocab_size": len(tokenizer), "dropout_rate": dropout}
     values |= {"d_kv": sizes.d_model // sizes.num_heads, "feed_forward_proj": "relu", "tie_word_embeddings": True}
-    return T5Config(**values, pad_token_id=0, eos_token_id=1, decoder_start_token_id=0)
+    return T5Config(**values | {"pad_token_id": 0, "eos_token_id": 1, "decoder_start_token_id": 0})
 
 
 def make_optimizers(model: nn.Module, plan: Schedule) -> Optimizers:
