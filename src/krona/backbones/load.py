@@ -52,12 +52,17 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
         torch.manual_seed(seed)
         model = _build_untrained(config, settings, bf16=bf16)
     draw_weights(model, new, seed=seed)
-    if len(tokenizer) > model.config.vocab_size:
+    require_embeddings(tokenizer, model.config, settings)
+    return Loaded(model=model, tokenizer=tokenizer, family=family, new_weights=new)
+
+
+def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings: Backbone) -> None:
+    """Raise KronaError if the tokenizer has more tokens than the backbone has embeddings."""
+    if len(tokenizer) > config.vocab_size:
         raise KronaError(
             f"The tokenizer has {len(tokenizer)} tokens, but the backbone {model_name(settings)} has embeddings for "
-            f"{model.config.vocab_size}. They do not belong together."
+            f"{config.vocab_size}. They do not belong together."
         )
-    return Loaded(model=model, tokenizer=tokenizer, family=family, new_weights=new)
 
 
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:

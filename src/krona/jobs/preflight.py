@@ -204,9 +204,12 @@ def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
     from krona.backbones import load
     from krona.backbones.families import find_family, max_positions
     from krona.backbones.held_out import find_objective
+    from krona.backbones.tokenizer import load_tokenizer
     from krona.backbones.with_method import insert_method
 
     model = load.meta_model(settings.backbone, settings.task)
+    if not settings.backbone.pretrained and source.tokenizer_folder(settings.backbone) is not None:
+        load.require_embeddings(load_tokenizer(settings.backbone), model.config, settings.backbone)
     if settings.trainer.measure_forgetting:
         find_objective(find_family(model.config, settings.backbone.name))
     positions = max_positions(model.config)
