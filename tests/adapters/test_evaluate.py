@@ -211,9 +211,9 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
 
 
 def test_ratings_stay_within_the_scale() -> None:
-    from krona.adapters.commands.submission import _rating
+    from krona.adapters.commands.submission import parse_rating
 
-    assert [_rating(text) for text in ("-0.3", "2.5", "7", "four", "nan", "1_0")] == [0, 2.5, 5, None, None, None]
+    assert [parse_rating(text) for text in ("-0.3", "2.5", "7", "four", "nan", "1_0")] == [0, 2.5, 5, None, None, None]
     assert as_tsv(Sheet("RTE", ["entailment"], (0, ""), 3000)) == "index\tprediction\n0\tentailment\n"
 
 

@@ -383,7 +383,7 @@ def test_a_folder_comes_in_beside_another_adapter_or_not_at_all(tmp_path: Path) 
     expected = output(model)
     krona = trained("krona", "t5")
     own = output(krona)
-    with pytest.raises(KronaError, match="in the model already"):
+    with pytest.raises(KronaError, match="in this model already"):
         take_in(krona, tmp_path)
     assert torch.equal(output(krona), own)
     take_in(krona, tmp_path, name="lora")

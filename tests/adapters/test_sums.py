@@ -139,8 +139,8 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], st
     "after": ("lora", {"placement": "sequential"}, {"placement": "sequential"}, {}, "does not act beside the layer"),
     "ways": ("lora", {"placement": "sequential", "rank": 1}, {}, {}, "act in different ways at .*: parallel, seq"),
     "no number": ("lora", {}, {}, {"weights": {"a": 1.0, "b": float("nan")}}, "weights=nan"),
-    "unknown": ("lora", {}, {}, {"weights": {"a": 1.0, "c": 1.0}}, "no adapter named 'c'"),
-    "a name in use": ("lora", {}, {}, {"into": "a"}, "in the model already"),
+    "unknown": ("lora", {}, {}, {"weights": {"a": 1.0, "c": 1.0}}, "no adapter 'c'"),
+    "a name in use": ("lora", {}, {}, {"into": "a"}, "in this model already"),
 }  # fmt: skip
 
 

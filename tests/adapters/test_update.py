@@ -13,7 +13,7 @@ from krona.messages import KronaError
 from krona.methods.ia3 import IA3
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
-from krona.surgery.activation_capture import watched
+from krona.surgery.activation_capture import watch_activations
 from tiny_t5 import batch, disturb, inserted, logits, tiny_t5
 
 
@@ -169,7 +169,7 @@ def test_branches_that_are_not_a_matrix_have_a_drift() -> None:
 def test_branches_before_a_module_move_its_input() -> None:
     model = moved("lora", target_modules=["q"], placement="before")
     inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
-    with watched(model, lambda name, plain, whole: inputs.append((plain, whole))):
+    with watch_activations(model, lambda name, plain, whole: inputs.append((plain, whole))):
         logits(model)
     adapted = next(adapted for _, adapted in surgery.adapted_modules(model))
     x, whole = inputs[0]
@@ -193,7 +193,7 @@ def test_measuring_changes_nothing() -> None:
 
 def test_what_a_watch_returns_goes_on() -> None:
     model = moved("lora")
-    with watched(model, lambda name, plain, whole: plain):
+    with watch_activations(model, lambda name, plain, whole: plain):
         found = logits(model)
     for _, adapted in surgery.adapted_modules(model):
         for branch in adapted.branches["default"]:

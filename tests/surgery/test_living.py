@@ -381,9 +381,9 @@ def test_weights_that_were_assigned_are_the_adapters() -> None:
 def test_a_model_with_the_wrappers_names_is_refused(part: str) -> None:
     model = nn.ModuleDict({"stage": nn.ModuleDict({part: nn.ModuleDict({"q": nn.Linear(4, 4)})})})
     insert = {"target_modules": ["q"], "train_layer_norms": False}
-    refused(model, lambda: surgery.insert(model, LoRA, **insert), f"stage.{part}.q.weight: .*rename")
+    refused(model, lambda: surgery.insert(model, LoRA, **insert), f"stage.{part}.q.weight: .*Rename")
     model = nn.ModuleDict({"base": nn.ModuleDict({"q": nn.Linear(4, 4)}), "q": nn.Linear(4, 4)})
-    refused(model, lambda: surgery.insert(model, LoRA, **insert), "base.q.weight: .*rename")
+    refused(model, lambda: surgery.insert(model, LoRA, **insert), "base.q.weight: .*Rename")
 
 
 def test_weights_without_a_floating_point_dtype_are_refused() -> None:
@@ -412,7 +412,7 @@ def test_no_memory_for_the_copies_leaves_the_model_untouched(monkeypatch: pytest
 @pytest.mark.parametrize("name", ["base", "branches", "magnitudes", "0", "keys", "a.b", ""])
 def test_names_that_no_adapter_can_have(name: str) -> None:
     model = tiny_t5()
-    refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name=name), "can't name an adapter")
+    refused(model, lambda: surgery.insert(model, LoRA, target_modules=QV, name=name), "is not a valid name of an adapter")
 
 
 # Nothing bypassed

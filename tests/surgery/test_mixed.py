@@ -256,7 +256,7 @@ def test_an_error_inside_puts_the_forwards_back() -> None:
 
 def test_another_number_of_rows() -> None:
     model = with_three("t5", "lora")
-    with surgery.mixed(model, ["a", "b"]), pytest.raises(KronaError, match=r"given 6 rows, and .* of 2 rows"):
+    with surgery.mixed(model, ["a", "b"]), pytest.raises(KronaError, match=r"got 6 rows, .* of 2 rows"):
         logits(model)
 
 
@@ -284,14 +284,14 @@ def test_a_backbone_that_reads_a_weight_where_rows_are_expected() -> None:
 
 def test_mistakes() -> None:
     model = with_three("t5", "lora")
-    cases: list[tuple[Any, str]] = [([], "rows is empty"), (["a", "z"], "no adapter named 'z'.*'a', 'b', 'c'")]
+    cases: list[tuple[Any, str]] = [([], "rows is empty"), (["a", "z"], "no adapter 'z'.*'a', 'b', 'c'")]
     for rows, message in cases:
         with pytest.raises(KronaError, match=message), surgery.mixed(model, rows):
             pass
-    with pytest.raises(KronaError, match="no adapter is in this model"), surgery.mixed(tiny_t5(), ["a"]):
+    with pytest.raises(KronaError, match="no adapter in this model"), surgery.mixed(tiny_t5(), ["a"]):
         pass
     with surgery.mixed(model, ROWS) as batch:
-        with pytest.raises(KronaError, match="no adapter named 'z'"):
+        with pytest.raises(KronaError, match="no adapter 'z'"):
             batch.set(["z"])
         with pytest.raises(KronaError, match=r"in surgery\.mixed already"), surgery.mixed(model, ROWS):
             pass
@@ -306,18 +306,18 @@ def test_surgery_inside() -> None:
     model = with_three("t5", "lora")
     with surgery.mixed(model, ROWS):
         surgery.merge(model)
-        with pytest.raises(KronaError, match="'c' is in the backbone's weights"):
+        with pytest.raises(KronaError, match="'c' is merged into the weights"):
             logits(model)
         surgery.unmerge(model)
         logits(model)
         surgery.insert(model, Adapter, target_modules=["o"], name="d")
-        with pytest.raises(KronaError, match="put in or taken out inside"):
+        with pytest.raises(KronaError, match="inserted or removed inside"):
             logits(model)
         surgery.take_out(model, "d")
         logits(model)
     surgery.activate(model, "c")
     surgery.merge(model)
-    with pytest.raises(KronaError, match=r"'c' is in the backbone's weights: surgery\.unmerge"):
+    with pytest.raises(KronaError, match=r"'c' is merged into the weights.*surgery\.unmerge"):
         surgery.mixed(model, ROWS).__enter__()
 
 
@@ -326,7 +326,7 @@ def test_full_fine_tuning_shares_nothing() -> None:
     put(model, "a", "lora", 0)
     put(model, "whole", "full", 1)
     with (
-        pytest.raises(KronaError, match=r"'whole' is in the backbone's weights: surgery\.activate"),
+        pytest.raises(KronaError, match=r"'whole' trains the backbone's weights.*surgery\.activate"),
         surgery.mixed(model, ["a"]),
     ):
         pass
@@ -336,7 +336,7 @@ def test_full_fine_tuning_shares_nothing() -> None:
     with surgery.mixed(model, ["a", None]):
         mixed = logits(model, 2)
         surgery.activate(model, "whole")
-        with pytest.raises(KronaError, match="'whole' is in the backbone's weights"):
+        with pytest.raises(KronaError, match="'whole' trains the backbone's weights"):
             logits(model, 2)
     surgery.activate(model, "a")
     assert close(mixed, one_by_one(model, ["a", None]))

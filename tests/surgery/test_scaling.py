@@ -7,8 +7,8 @@ import torch
 
 from krona import surgery
 from krona.messages import KronaError
-from krona.surgery.scaling import scaled
-from krona.surgery.wrapper import state_of
+from krona.surgery.scaling import scale_update
+from krona.surgery.state import get_state
 from tiny_t5 import disturb, inserted, logits, same_bits, snapshot, tiny_t5
 
 
@@ -23,7 +23,7 @@ def test_zero_is_the_bare_backbone_and_one_the_model_as_it_is(method: str) -> No
     model = moved(method)
     before, weights = logits(model), snapshot(model)
     for scale in (0.0, 0.25, 1.0):
-        with scaled(model, scale):
+        with scale_update(model, scale):
             found = logits(model)
         if scale == 0:
             torch.testing.assert_close(found, logits(tiny_t5()))
@@ -38,9 +38,9 @@ def test_zero_is_the_bare_backbone_and_one_the_model_as_it_is(method: str) -> No
 def test_a_part_of_the_update_is_a_part_of_what_trained(method: str, last: tuple[str, ...]) -> None:
     """The branch's last layer and the backbone's own weights, a quarter of the way from where they began."""
     model = moved(method)
-    with scaled(model, 0.25):
+    with scale_update(model, 0.25):
         found = logits(model)
-    state = state_of(model)
+    state = get_state(model)
     for _, adapted in surgery.adapted_modules(model):
         names = [name for name, _ in adapted.own_parameters("default") if name.rsplit(".", 1)[-1] in last]
         assert len(names) == len(last) * len(adapted.branches["default"])
@@ -55,5 +55,5 @@ def test_a_part_of_the_update_is_a_part_of_what_trained(method: str, last: tuple
 def test_an_adapter_without_its_originals_has_no_scale() -> None:
     model = tiny_t5()
     surgery.insert(model, train_backbone=True, reversible=False)
-    with pytest.raises(KronaError, match="reversible=True"), scaled(model, 0.0):
+    with pytest.raises(KronaError, match="reversible=True"), scale_update(model, 0.0):
         pass

@@ -251,7 +251,7 @@ def test_take_out_of_another_adapter_while_one_is_merged() -> None:
 
 def test_krona_b_res_without_biases_is_linear_but_stands_beside_no_one_weight() -> None:
     model = inserted("krona_b_res", bias=0)
-    with pytest.raises(KronaError, match="no linear layer"):
+    with pytest.raises(KronaError, match="not a linear layer"):
         surgery.merge(model)
 
 
@@ -278,7 +278,7 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),
-        (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "dots"]),
+        (LoRA, {"target_modules": QV, "name": "a.b"}, ["'a.b'", "Dots"]),
         (LoRA, {"target_modules": QV, "name": "keys"}, ["'keys'"]),
         (Kronecker, {"target_modules": QV}, ["Kronecker: missing", "'kron_factors'"]),
         (Kronecker, {"target_modules": QV, "kron_factors": [[5, 4]]}, ["64 → 64", "Shapes that fit"]),
@@ -300,12 +300,12 @@ def test_a_mistake_at_insertion_leaves_the_model_untouched(
 def test_other_mistakes_leave_the_model_untouched() -> None:
     model = tiny_t5()
     for call in (surgery.take_out, surgery.merge, surgery.unmerge):
-        untouched(model, lambda call=call: call(model), ["no adapter is in this model"])  # type: ignore[misc]
+        untouched(model, lambda call=call: call(model), ["no adapter in this model"])  # type: ignore[misc]
     inserted("krona", model)
     disturb(model)
     untouched(model, lambda: surgery.insert(model, LoRA, target_modules=QV), ["'default'", "already"])
     untouched(model, lambda: surgery.merge(model, "other"), ["'other'", "'default'"])
-    untouched(model, lambda: surgery.unmerge(model), ["no adapter is merged"])
+    untouched(model, lambda: surgery.unmerge(model), ["No adapter is merged"])
     surgery.insert(model, LoRA, target_modules=QV, name="second")
     untouched(model, lambda: surgery.merge(model, "default"), ["not the active one"])
     surgery.merge(model)
@@ -316,9 +316,9 @@ def test_other_mistakes_leave_the_model_untouched() -> None:
 
 def test_what_cannot_be_merged_says_why_and_what_to_do() -> None:
     for name, words in {
-        "pa": ["DenseReluDense", "no linear layer", "Keep it beside the block"],
+        "pa": ["DenseReluDense", "not a linear layer", "beside the block"],
         "bitfit": ["Bias", "not linear"],
-        "adapter": ["no linear layer"],
+        "adapter": ["not a linear layer"],
     }.items():
         model = inserted(name)
         disturb(model)

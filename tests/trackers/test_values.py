@@ -13,7 +13,7 @@ from krona.methods.bitfit import Bias
 from krona.methods.kronecker import Kronecker
 from krona.methods.lora import LoRA
 from krona.methods.parallel_adapter import ParallelAdapter
-from krona.surgery.wrapper import adapted_modules
+from krona.surgery.state import adapted_modules
 from krona.trackers import update_norms
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve
 

@@ -1,10 +1,9 @@
-"""An adapter: the trained tensors, with the config that rebuilds their branches and the origin of the run.
+"""The adapter: trained tensors, with the config that rebuilds their branches.
 
     Adapter.of(model).save("adapter.safetensors")  # of a model with branches in it
     Adapter.load("adapter.safetensors").insert(model)  # into the backbone that it was trained on
 
-The file is a safetensors file. The entry ``krona`` of its header is an `AdapterConfig` as JSON. No frozen weight is in
-it. `krona.adapters.peft` reads and writes the folders of peft.
+The file is a safetensors file without frozen weights. The entry ``krona`` of its header is an `AdapterConfig` as JSON.
 """
 
 import json
@@ -24,8 +23,8 @@ from krona.config.targets import find
 from krona.files import Write, write_whole
 from krona.messages import KronaError, shortened
 from krona.surgery.insertion import activate, insert, take_out, trained_by
+from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into
-from krona.surgery.wrapper import adapter_named, state_of
 
 FORMAT = 1
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -34,9 +33,9 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 class AdapterConfig(BaseModel):
     """The values that rebuild an adapter on its backbone: the ``krona`` entry of the file's header.
 
-    branch: the dotted path of the branches' class; None where there are no branches. branch_config: its arguments.
-    insertion: the other arguments of `surgery.insert`. backbone: None before it is known (of peft's folders).
-    notes: further entries by name, such as the origin (`krona.adapters.origin`).
+    branch: the dotted path of the branches' class; None: no branches. branch_config: its arguments. insertion: the
+    other arguments of `surgery.insert`. backbone: None for a folder of peft. notes: further entries by name, such as
+    the origin (`krona.adapters.origin`).
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -58,11 +57,6 @@ class AdapterConfig(BaseModel):
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
         """Read the header of an adapter's file. Raises KronaError if the file is not an adapter."""
-
-        def read_metadata(file: Path) -> dict[str, str]:
-            with safe_open(file, framework="pt") as opened:
-                return dict(opened.metadata() or {})
-
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))
@@ -74,7 +68,7 @@ class AdapterConfig(BaseModel):
                 return config
         except (KeyError, ValueError, TypeError, AttributeError) as error:  # pydantic's errors are ValueErrors
             raise KronaError(f"{path} is not an adapter of krona: its header has no usable `krona` entry.") from error
-        raise KronaError(f"{path} has format {found}, this version of krona reads {FORMAT}.")
+        raise KronaError(f"{path} has format {found}. This version of krona reads format {FORMAT}.")
 
     def as_metadata(self) -> dict[str, str]:
         """Return the metadata of the safetensors file."""
@@ -99,15 +93,15 @@ class Adapter:
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return one adapter of a model (None: the active one); the tensors are those of the model, not copies.
+        """Return an adapter of a model. Its tensors are those of the model, not copies.
 
         Args:
+            name: None: the active adapter.
+            notes: further entries for the file's header.
             backbone: its fingerprint, if it was taken before the weights were sharded over processes.
         """
-        name = state_of(model).active if name is None else name
-        if name is None:
-            raise KronaError("No adapter is active. Pass the name of one.")
-        inserted = adapter_named(model, name)
+        name = name or active_adapter(model)
+        inserted = get_adapter(model, name)
         config = AdapterConfig(
             format=FORMAT,
             branch=None if inserted.branch is None else class_path(inserted.branch),
@@ -136,12 +130,12 @@ class Adapter:
                 raise KronaError(f"{path} is damaged: {shortened(name)} is {dtype}, not a floating-point dtype.")
             if finite and not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
-                which = f"{wrong:,} of the {tensor.numel():,} values of {shortened(name)}"
-                raise KronaError(f"{path} is damaged: {which} are NaN or infinite.")
+                values = f"{wrong:,} of the {tensor.numel():,} values of {shortened(name)}"
+                raise KronaError(f"{path} is damaged: {values} are NaN or infinite.")
         return cls(config, tensors, path)
 
     def save(self, path: str | Path, *, write: Write = write_whole) -> None:
-        """Write the adapter's file, whole or not at all."""
+        """Write the adapter's file atomically."""
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         write(Path(path), lambda part: save_file(tensors, part, metadata=self.config.as_metadata()))
 
@@ -158,25 +152,25 @@ class Adapter:
         On a backbone of the meta device only the adapter's tensors get values.
 
         Args:
-            branch: the branches' class; None: the one that the file names, if it is of `krona.methods` or a YAML of
-                conf/method names it. No file has another module imported.
+            branch: the branches' class; None: the class that the file names. It must be in `krona.methods` or in a YAML
+                of conf/method: no other module is imported.
             other_backbone: accept a backbone of the same shape with other weights.
 
         Raises:
             OtherBackboneError: the model is another backbone.
-            KronaError: the class may not be imported, or tensors and config do not fit. The model is untouched then.
+            KronaError: the class may not be imported, or tensors and config do not fit. The model is unchanged then.
         """
-        config, what = self.config, self.path or "The adapter"
+        config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
-            branch = find(config.branch, f"{what}: its branch", "branch")
-        before = state_of(model).active if "krona" in model.__dict__ else None
+            branch = find(config.branch, f"{label}: its branch", "branch")
+        before = get_state(model).active if "krona" in model.__dict__ else None
         try:
             if config.backbone is not None:
                 trained = trained_by(model, branch, config.insertion)
                 require_backbone(model, config.backbone, self.path, trained=trained, any_values=other_backbone)
             insert(model, branch, name=name, **config.insertion, **config.branch_config)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise KronaError(f"{what} has arguments that make no sense: {type(error).__name__}: {error}") from error
+            raise KronaError(f"{label} has invalid arguments: {type(error).__name__}: {error}") from error
         own = adapter_state(model, name)
         try:
             copy_into(own, dict(self.tensors))
@@ -184,7 +178,7 @@ class Adapter:
             take_out(model, name)
             if "krona" in model.__dict__:
                 activate(model, before)
-            raise KronaError(f"{what}: {error}") from error
+            raise KronaError(f"{label}: {error}") from error
         if any(p.is_meta for p in own.values()):
             self._replace_meta(model, own)
 
@@ -196,7 +190,7 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size of the file that `save` writes; also for tensors on the meta device."""
+        """The size in bytes of the file that `save` writes; also for tensors on the meta device."""
         content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
         offset = 0
         for key, tensor in sorted(self.tensors.items()):
@@ -208,18 +202,24 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return a branch's class as a file names it."""
+    """Return the dotted path of a branch's class. Raises KronaError if it is not at the top level of a module."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"A file cannot name {branch!r}. Use a class at the top level of a module.")
     return path
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file."""
+    with safe_open(path, framework="pt") as opened:
+        return dict(opened.metadata() or {})
+
+
 def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Return what ``read`` makes of a safetensors file. Raises KronaError if it is missing or cannot be read."""
+    """Return ``read(path)`` of a safetensors file. Raises KronaError if it is missing or cannot be read."""
     try:
         return read(path)
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found.") from error
     except (OSError, SafetensorError) as error:
-        raise KronaError(f"{path} can't be read as safetensors: {error}") from error
+        raise KronaError(f"{path} cannot be read as safetensors: {error}") from error

@@ -1,4 +1,4 @@
-"""Find the adapter and the origin of what a user names: a run, its folder, or an adapter's file."""
+"""Find a trained adapter and its origin by a run's id, its folder, or an adapter file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,7 @@ ADAPTER = names.ADAPTER
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, or an adapter's file by itself.
-
-    adapter: its file; None where nothing trained. result: None where there is only the file.
-    """
+    """A finished run, or an adapter file. adapter: None if nothing trained. result: None for a file by itself."""
 
     origin: Origin
     adapter: Path | None
@@ -27,7 +24,7 @@ class TrainedRun:
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
-    """Return a finished run by its id, the beginning of it, or its folder; or an adapter's file by its path.
+    """Return a finished run by its id, the beginning of it, or its folder; or an adapter file by its path.
 
     Raises:
         KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
@@ -39,8 +36,8 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
     result = read_result(folder / names.RESULT)
     if result.status != "done":
         raise KronaError(
-            f"{result.run_id} is not finished: it is {result.status}, {result.reached}. Run the command that started "
-            "it again to resume it."
+            f"{result.run_id} is not finished: it is {result.status}, {result.reached}. Run the same command again to "
+            "resume it."
         )
     origin, adapter = Origin.of_result(result), folder / ADAPTER
     if adapter.is_file():

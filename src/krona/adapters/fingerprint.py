@@ -1,7 +1,7 @@
-"""Fingerprint of a backbone: the names and shapes of its weights, and hashes of the weights that an adapter freezes.
+"""The fingerprint of a backbone: hashes of its weights' names and shapes, and of the values of the frozen weights.
 
-The hashes cover every frozen weight. They are taken of the values rounded to fp32, bf16 and fp16, so that a backbone
-that was loaded in another dtype has the same fingerprint. Older files have a sample of 64 values of each weight.
+The values are hashed after rounding to fp32, bf16 and fp16, so that a backbone in another dtype has the same
+fingerprint. Older files have a hash of 64 values of each weight.
 """
 
 import hashlib
@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.wrapper import adapted_modules, of_an_adapter, public_name, state_of
+from krona.surgery.state import adapted_modules, backbone_parameters, get_state
+from krona.surgery.wrapper import public_name
 
 SAMPLE = 64  # values of each frozen weight in the hash of older files
 ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the finest first
@@ -29,8 +30,8 @@ class OtherBackboneError(KronaError):
 class Fingerprint(BaseModel):
     """The entry of an adapter's file that identifies its backbone.
 
-    parameters: number of weights. shapes: hash of names and shapes. frozen: hash of the sample of the frozen weights.
-    marks: rounding → hash of all frozen weights; None in older files. pooling: of an encoder (``backbone.pooling``);
+    parameters: number of weights. shapes: hash of names and shapes. frozen: hash of a sample of the frozen weights.
+    marks: rounding → hash of all frozen weights; None in older files. pooling: ``backbone.pooling`` of an encoder;
     None: the library's own head.
     """
 
@@ -75,33 +76,33 @@ def require_backbone(
         OtherBackboneError: the weights have other names, shapes or values.
         KronaError: the values cannot be compared.
     """
-    weights, what = _weights(model), path or "the adapter"
-    require_pooling(model, wanted, str(what))
+    weights, label = _weights(model), str(path or "The adapter")
+    require_pooling(model, wanted, label)
     if _hash_shapes(weights) != wanted.shapes:
+        here = sum(weight.numel() for weight in weights.values())
         raise OtherBackboneError(
-            f"{what} belongs to a backbone of another shape: {wanted.parameters:,} parameters there, "
-            f"{sum(weight.numel() for weight in weights.values()):,} here, or other names. Load it into the backbone "
-            "that it was trained on."
+            f"{label} belongs to a backbone of another shape: {wanted.parameters:,} parameters there, {here:,} here, "
+            "or other names. Load it into the backbone that it was trained on."
         )
     same = True if any_values else has_values(model, wanted, trained=trained)
     if same is None:
         raise KronaError(
-            f"{what} has no hash of its backbone that can be compared with weights of this model's dtype. Load the "
+            f"{label} has no hash of its backbone that can be compared with weights of this model's dtype. Load the "
             "backbone in fp32, or pass other_backbone=True if it is the one that the adapter was trained on."
         )
     if not same:
         raise OtherBackboneError(
-            f"{what} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone that "
-            "it was trained on, or pass other_backbone=True."
+            f"{label} belongs to another backbone: the shapes are the same, the weights are not. Load the backbone "
+            "that it was trained on, or pass other_backbone=True."
         )
 
 
-def require_pooling(model: nn.Module, wanted: Fingerprint, what: str) -> None:
-    """Raise OtherBackboneError if the model is an encoder with another pooling."""
+def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
+    """Raise OtherBackboneError, which begins with ``label``, if the model is an encoder with another pooling."""
     there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
     if there != here:
         raise OtherBackboneError(
-            f"{what} was trained with backbone.pooling={there}, and this backbone has {here}. Set "
+            f"{label} was trained with backbone.pooling={there}, and this backbone has {here}. Set "
             f"backbone.pooling={there}."
         )
 
@@ -112,7 +113,11 @@ def _pooling(model: nn.Module) -> str | None:
 
 
 def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
-    """Return whether the weights are those of a fingerprint, up to a dtype's rounding; None if no hash can tell."""
+    """Return whether the weights are those of a fingerprint, up to a dtype's rounding; None without a common hash.
+
+    Args:
+        trained: names of the backbone's own weights that the adapter trains.
+    """
     frozen = {key: weight for key, weight in _weights(model).items() if key not in trained}
     possible = _possible_roundings(frozen)
     common = [rounding for rounding in possible if rounding in (wanted.marks or {})]
@@ -124,10 +129,10 @@ def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:
-    """The backbone's own weights by public name, as they were before any insertion."""
-    weights: dict[str, Tensor] = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
+    """Return the backbone's own weights by public name, as they were before any insertion."""
+    weights: dict[str, Tensor] = dict(backbone_parameters(model))
     if "krona" in model.__dict__:
-        state = state_of(model)
+        state = get_state(model)
         weights |= {key: p for key, p in state.originals.items() if key in weights}
         merged = [place for place, adapted in adapted_modules(model) if adapted.merged]
         weights |= {f"{public_name(place)}.weight": state.own_weights[place] for place in merged}
@@ -151,7 +156,7 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """The dtypes to which these weights can be rounded with the same result as the backbone's own."""
+    """Return the dtypes to which these weights can be rounded with the same result as the original backbone's."""
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
         return list(ROUNDINGS)
@@ -165,7 +170,7 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the blocks are small: on a busy machine threads would wait for each other at every one
+    torch.set_num_threads(1)  # the blocks are small: threads would mostly wait for each other
     for key, weight in weights.items():
         if weight.is_meta:
             continue

@@ -1,4 +1,4 @@
-"""A trained adapter on its backbone: `krona.load`.
+"""Load a trained adapter on its backbone: `krona.load`.
 
     import krona
 
@@ -9,7 +9,7 @@ Adapters of one backbone share its frozen weights in memory (`krona.backbones.sh
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.origin import Origin
 from krona.backbones.families import Family, max_positions
+from krona.backbones.load import Loaded
 from krona.backbones.memory import train_in_fp32
 from krona.backbones.shared import shared_backbone
 from krona.messages import KronaError
@@ -29,15 +30,15 @@ from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # tokens of a regression's answer, where its origin has no targets
+LONGEST_NUMBER = 16  # tokens of a regression's answer, if its origin has no targets
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The answer to one row.
 
-    answer: the text that the model gave: a label's id ("1"), or a number of a regression. word: the label's word; None
-    where the answer is no label, and for a regression. probabilities: word → probability of each label, 1 in all.
+    answer: the text that the model gave: a label's id ("1"), or a number of a regression. word: the label; None if the
+    answer is not a label, and for a regression. probabilities: label → probability; they sum to 1.
     """
 
     answer: str
@@ -47,7 +48,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model with a trained adapter in it, and what it was trained as."""
+    """A model with a trained adapter in it, and the adapter's origin."""
 
     origin: Origin
     model: PreTrainedModel
@@ -56,26 +57,26 @@ class Trained:
     adapter: Path | None
 
     def predict(self, rows: Iterable[Row], *, batch_size: int = 64) -> list[Prediction]:
-        """The answers to rows, in their order.
+        """Return the answers to rows, in their order.
 
         Args:
-            rows: of each the task's text columns: a dictionary, a sequence in their order, or one text.
+            rows: for each row the task's text columns: a dictionary, a sequence in their order, or one text.
             batch_size: rows at once; they are batched by length.
 
         Raises:
-            KronaError: a row without one of the columns, or with something else than text in it.
+            KronaError: a row lacks one of the columns, or a column is not text.
         """
         if isinstance(rows, str | Mapping):
-            raise KronaError("rows are a list: put a single row in brackets")
-        return self.predict_texts(self.split_of(rows), batch_size=batch_size)
+            raise KronaError("The rows are not a list. Put a single row in brackets.")
+        return self.predict_texts(self.make_split(rows), batch_size=batch_size)
 
-    def split_of(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Rows as the text that the model reads; ``places``: where each stands, for messages."""
+    def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
+        """Return rows as the text that the model reads. ``places``: the location of each row, for messages."""
         prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
             try:
-                columns = named(row, self.task)
+                columns = _by_column(row, self.task)
                 sources.append(self.task.source(columns, prefix=prefix))
             except BadRowError as error:
                 raise KronaError(f"{places[number] if places else f'row {number + 1}'}: {error}") from error
@@ -83,46 +84,39 @@ class Trained:
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:
-        """`predict` for rows as text, in the order of the split."""
+        """Return the answers to the rows of a split, in their order."""
         if not len(split):
             return []
+        lengths = [len(self.family.label(text)) for text in self.task.target_strings() or self.origin.targets]
+        longest = max(lengths, default=LONGEST_NUMBER)
         ids = self.family.sources(split, range(len(split)), longest=self.origin.max_source_length)
-        order = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
+        by_length = sorted(range(len(split)), key=lambda row: len(ids["input_ids"][row]))
+        found: dict[int, Prediction] = {}
+        for start in range(0, len(split), batch_size):
+            rows = by_length[start : start + batch_size]
+            answers = self._answer(self.batch(ids, rows), longest, probabilities)
+            found |= zip(rows, answers, strict=True)
+        return [found[row] for row in range(len(split))]
+
+    def batch(self, ids: Mapping[str, Any], rows: Iterable[int]) -> dict[str, Any]:
+        """Return some of the tokenised rows as the model's tensors, each with the task's first label."""
+        label = self.family.label((self.task.target_strings() or ["0.0"])[0])
+        chosen = [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
+        return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
+
+    def _answer(self, batch: dict[str, Any], longest: int, probabilities: bool) -> list[Prediction]:
         targets, words = self.task.target_strings() or [], label_words(self.origin.task)
-        blank = self.family.label(targets[0] if targets else "0.0")
-        answers = targets or self.origin.targets
-        longest = max((len(self.family.label(answer)) for answer in answers), default=LONGEST_NUMBER)
-        found: list[Prediction | None] = [None] * len(split)
-        for start in range(0, len(order), batch_size):
-            places = order[start : start + batch_size]
-            batch = self.batch(ids, places, label=blank)
-            for place, prediction in zip(
-                places, self._answers(batch, targets if probabilities else [], words, longest), strict=True
-            ):
-                found[place] = prediction
-        return [prediction for prediction in found if prediction is not None]
-
-    def batch(self, ids: Mapping[str, Any], places: Iterable[int], *, label: list[Any]) -> dict[str, Any]:
-        """Some of the tokenised rows as the model's tensors, each with this label."""
-        rows = [{**{name: values[place] for name, values in ids.items()}, "labels": label} for place in places]
-        return {name: values.to(self.model.device) for name, values in self.family.collate(rows).items()}
-
-    def _answers(
-        self, batch: dict[str, Any], targets: list[str], words: Mapping[str, str], longest: int
-    ) -> list[Prediction]:
         low = self.origin.precision == "bf16-frozen"
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=low):
-            if not targets:
+            if targets and probabilities:
+                texts, scores = self.family.predict_with_scores(self.model, batch, targets, longest=longest)
+                labels = [words[target] for target in targets]
+                shares = [dict(zip(labels, row, strict=True)) for row in scores.softmax(-1).tolist()]
+            else:
                 texts = self.family.answers(self.model, batch, longest=longest)
-                return [Prediction(text.strip(), words.get(text.strip()), {}) for text in texts]
-            texts, scores = self.family.predict_with_scores(self.model, batch, targets, longest=longest)
-        shares = scores.softmax(-1).tolist()
-        named = [words[target] for target in targets]
+                shares = [{} for _ in texts]
         answers = [text.strip() for text in texts]
-        return [
-            Prediction(answer, words.get(answer), dict(zip(named, share, strict=True)))
-            for answer, share in zip(answers, shares, strict=True)
-        ]
+        return [Prediction(answer, words.get(answer), share) for answer, share in zip(answers, shares, strict=True)]
 
 
 def load(
@@ -137,52 +131,62 @@ def load(
     Args:
         run: a run's id, the beginning of it, or its folder; or an adapter's file.
         backbone: a folder with the backbone, if it is not where the run had it.
-        device: as torch names it; None: a GPU if there is one.
+        device: a device's name for torch; None: a GPU if there is one.
         outputs: the folder with the runs; None: outputs/.
 
     Raises:
-        KronaError: no such run, an unfinished one, another backbone, a damaged file.
+        KronaError: the run was not found or is not finished, the backbone is another one, or a file is damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
-    origin, task = found.origin, found.origin.task_settings
-    settings = origin.backbone_settings
-    if backbone is not None:
-        settings = replace(settings, path=str(backbone))
-    if settings.path is not None and not Path(settings.path).expanduser().exists():
-        raise KronaError(
-            f"{origin.run_id}: its backbone is not at {settings.path}: name its folder: --backbone FOLDER (in Python: "
-            "backbone=FOLDER)"
-        )
+    origin = found.origin.with_backbone(backbone)
+    frozen_in_bf16 = origin.precision == "bf16-frozen"
     adapter = None if found.adapter is None else Adapter.load(found.adapter)
-    loaded = shared_backbone(settings, task, seed=origin.seed, bf16=origin.precision == "bf16-frozen")
+    loaded = load_backbone(origin, bf16=frozen_in_bf16)
     model: Any = loaded.model
-    loaded.family.check_length(max_positions(model.config), source=origin.max_source_length, answer=0)
     if adapter is not None:
         adapter.insert(model)
-        if origin.precision == "bf16-frozen":
+        if frozen_in_bf16:
             train_in_fp32(model)
-            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # again: bf16 has cut a magnitude
+            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # again: bf16 has rounded a magnitude
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
     model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval()
-    return Trained(origin, model, loaded.family, task, found.adapter)
+    return Trained(origin, model, loaded.family, origin.task_settings, found.adapter)
 
 
-def named(row: Row, task: Task) -> Mapping[str, Any]:
-    """A row as column → text. Raises BadRowError where a column is missing or there are too many texts."""
+def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
+    """Load the backbone of an origin, with modules of its own over weights that this process shares.
+
+    Raises:
+        KronaError: the backbone was not found, or the origin's rows are longer than its positions.
+    """
+    settings = origin.backbone_settings
+    if settings.path is not None and not Path(settings.path).expanduser().exists():
+        raise KronaError(
+            f"{origin.run_id}: its backbone was not found at {settings.path}. Name its folder with --backbone FOLDER "
+            "(in Python: backbone=FOLDER)."
+        )
+    loaded = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=bf16)
+    loaded.family.check_length(max_positions(loaded.model.config), source=origin.max_source_length, answer=0)
+    return loaded
+
+
+def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
+    columns = f"task {task.name} reads {quote_columns(task.columns)}"
     if isinstance(row, Mapping):
         missing = [name for name in task.columns if name not in row]
         if missing:
-            raise BadRowError(f"no column {missing[0]!r}: task {task.name} reads {columns_of(task)}", kind="")
+            raise BadRowError(f"the column {missing[0]!r} is missing; {columns}", kind="")
         return row
     if not isinstance(row, Sequence):
-        raise BadRowError(f"{type(row).__name__} is no row of task {task.name}: it reads {columns_of(task)}", kind="")
+        raise BadRowError(f"a row cannot be of type {type(row).__name__}; {columns}", kind="")
     texts = [row] if isinstance(row, str) else row
     if len(texts) != len(task.columns):
-        raise BadRowError(f"{len(texts)} texts, task {task.name} reads {columns_of(task)}", kind="")
+        raise BadRowError(f"the row has {len(texts)} texts; {columns}", kind="")
     return dict(zip(task.columns, texts, strict=True))
 
 
-def columns_of(task: Task) -> str:
-    return " and ".join(repr(name) for name in task.columns)
+def quote_columns(columns: Sequence[str]) -> str:
+    """Return ``'sentence1' and 'sentence2'``."""
+    return " and ".join(map(repr, columns))

@@ -1,4 +1,4 @@
-"""Measures of what an adapter learned: the size and the spectrum of its updates, and how far they move activations."""
+"""Measure an adapter: the norms and ranks of its updates, and how far they move the activations."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,28 +9,33 @@ from torch import Tensor, nn
 
 from krona.adapters.update import spectrum
 from krona.messages import KronaError
-from krona.surgery.activation_capture import watched
-from krona.surgery.wrapper import Adapted, adapted_modules, public_name, state_of
+from krona.surgery.activation_capture import watch_activations
+from krona.surgery.state import adapted_modules, get_state
+from krona.surgery.wrapper import Adapted, public_name
 
 MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
 
 def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
-    """Measure the update of the active adapter at each of its places; None for an adapter without places.
+    """Measure the update of the active adapter at each of its places.
 
-    ``norm``, ``effective_rank`` and ``stable_rank``: those of `Spectrum`; None where the update is not a matrix.
-    ``drift``: Σ‖ΔW h‖² / Σ‖W h‖² over the tokens of ``passes``, which calls the model: how far the branches move the
-    output that they act on (the input, where they stand before the module).
+    ``norm``, ``effective_rank`` and ``stable_rank`` are those of `Spectrum`; None where the update is not a matrix.
+    ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens: how far the branches move the output that they act on (the input,
+    for branches before the module).
+
+    Args:
+        passes: calls the model on the rows for the drift.
 
     Returns:
-        ``by_place``: name → these four; of all ``places`` the norm of the whole update and the means of the others.
+        ``by_place``: name → these four. ``places``: their number. ``norm``: of the whole update. The others: means.
+        None for an adapter without places.
     """
-    places, active = _places(model), str(state_of(model).active)
-    by_place = {name: _of_spectrum(adapted, active) for name, adapted in places.items()}
-    if not by_place:
+    active = str(get_state(model).active)
+    places = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
+    if not places:
         return None
-    for name, drift in _drifts(model, passes).items():
-        by_place[name]["drift"] = drift
+    drifts = _drifts(model, passes)
+    by_place = {name: {**_ranks(adapted, active), "drift": drifts.get(name)} for name, adapted in places.items()}
     norms = [one["norm"] for one in by_place.values() if one["norm"] is not None]
     means = {key: _rounded(mean(one[key] for one in by_place.values())) for key in MEASURES[1:]}
     norm = _rounded(math.sqrt(sum(norm**2 for norm in norms))) if norms else None
@@ -39,7 +44,6 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
 
 @torch.no_grad()
 def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | None]:
-    """By place: Σ‖moved − plain‖² / Σ‖plain‖² over the tokens that pass it; None where nothing passes."""
     sums: dict[str, list[Tensor]] = {}
 
     def watch(name: str, plain: Tensor, moved: Tensor) -> None:
@@ -47,27 +51,21 @@ def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | N
         squares = torch.stack([(moved.float() - plain).square().sum(), plain.square().sum()])
         sums.setdefault(name, []).append(squares)
 
-    with watched(model, watch):
+    with watch_activations(model, watch):
         passes()
-    totals = {name: torch.stack(parts).cpu().double().sum(0).tolist() for name, parts in sums.items()}
-    return {
-        name: _rounded(totals[name][0] / totals[name][1]) if totals.get(name, (0, 0))[1] else None
-        for name in _places(model)
-    }
+    drifts: dict[str, float | None] = {}
+    for name, parts in sums.items():
+        moved, plain = torch.stack(parts).cpu().double().sum(0).tolist()
+        drifts[name] = _rounded(moved / plain) if plain else None
+    return drifts
 
 
-def _places(model: nn.Module) -> dict[str, Adapted]:
-    active = str(state_of(model).active)
-    return {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
-
-
-def _of_spectrum(adapted: Adapted, name: str) -> dict[str, float | None]:
-    found: dict[str, float | None] = dict.fromkeys(MEASURES)
+def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
     try:
         measured = spectrum(adapted, name)
     except KronaError:  # not a matrix: a non-linearity, a bias
-        return found
-    return found | {key: _rounded(getattr(measured, key)) for key in MEASURES[:-1]}
+        return dict.fromkeys(MEASURES[:-1])
+    return {key: _rounded(getattr(measured, key)) for key in MEASURES[:-1]}
 
 
 def mean(values: Iterable[float | None]) -> float | None:
@@ -77,5 +75,4 @@ def mean(values: Iterable[float | None]) -> float | None:
 
 
 def _rounded(value: float | None) -> float | None:
-    """Four digits; None for a value that is not finite."""
     return None if value is None or not math.isfinite(value) else float(f"{value:.4g}")

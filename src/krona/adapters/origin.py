@@ -5,7 +5,7 @@ A run writes it into its adapter's file, so that the file alone is enough. For o
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from krona.config import check
+from krona.config.compose import compose_job, hydra_session
+from krona.config.overrides import normalize
 from krona.config.settings import Backbone
 from krona.messages import KronaError
 from krona.runs.result import Result
@@ -23,10 +25,10 @@ NOTE = "krona_run"  # the entry of the adapter's header
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Origin:
-    """What an adapter was trained as.
+    """The run that trained an adapter.
 
-    scores: split → metric → value (0-100) of the run's own dev and test. targets: the numbers that a regression's rows
-    have as text: an answer has at most as many tokens as the longest of them.
+    scores: split → metric → value (0-100) of the run's own dev and test. targets: of a regression, the numbers in its
+    rows as text; an answer has at most as many tokens as the longest of them.
     """
 
     run_id: str
@@ -41,21 +43,21 @@ class Origin:
     targets: Sequence[str] = ()
 
     @classmethod
-    def parse(cls, text: str, what: str) -> "Origin":
-        """Return the origin of a JSON text. Raises KronaError, with ``what`` the text is, if it makes no sense."""
+    def parse(cls, text: str, label: str) -> "Origin":
+        """Return the origin of a JSON text. Raises KronaError, which begins with ``label``, if it is invalid."""
         try:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
         except ValidationError as error:
             problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-            raise KronaError(f"{what} makes no sense: {'; '.join(problems)}") from error
+            raise KronaError(f"{label} is invalid: {'; '.join(problems)}") from error
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            raise KronaError(f"{what} makes no sense: {error}") from error
+            raise KronaError(f"{label} is invalid: {error}") from error
         return origin
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin that a run's result has."""
+        """Return the origin that a run's result records."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -82,6 +84,15 @@ class Origin:
         assert isinstance(settings, Backbone)
         return settings
 
+    def source_text(self, row: Mapping[str, Any]) -> str:
+        """Return the text of a row for a model that reads text."""
+        task = self.task_settings
+        return task.source(row, prefix=task.prefixed(self.task_prefix))
+
+    def with_backbone(self, folder: str | Path | None) -> "Origin":
+        """Return the origin with the backbone in another folder; None: as it is."""
+        return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
+
     def as_note(self) -> dict[str, str]:
         """Return the entry of the adapter's header. The task's own files are named without their folders."""
         task = dict(self.task)
@@ -92,4 +103,10 @@ class Origin:
 
 def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
     """Return the origin in the notes of an adapter's file; None if there is none."""
-    return Origin.parse(notes[NOTE], f"{path}: its header's `{NOTE}`") if NOTE in notes else None
+    return Origin.parse(notes[NOTE], f"{path}: the entry `{NOTE}` of its header") if NOTE in notes else None
+
+
+def compose(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return the config of a run with these overrides of train.py."""
+    with hydra_session():
+        return compose_job(normalize(overrides)).config

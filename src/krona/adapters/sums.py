@@ -1,11 +1,11 @@
-"""The weighted sum of several adapters of one model, exact, as one adapter.
+"""The exact weighted sum of several adapters of one model, as one adapter.
 
 LoRAs side by side are a LoRA whose rank is the sum of their ranks. KronAs of the same shapes, and LoKrs, are a sum of
 Kronecker products. Only updates that are linear in the input have a sum.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,8 +21,10 @@ from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.surgery.insertion import activate, insert, take_out
+from krona.surgery.options import list_placements
+from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into
-from krona.surgery.wrapper import Insertion, adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.wrapper import public_name
 
 Weighted = list[tuple[float, Any]]  # the branches at a place, with the weights of their adapters
 
@@ -32,8 +34,8 @@ class Sum:
     """The class, the arguments and the tensors of the branches that compute a weighted sum."""
 
     branch: type[nn.Module] | None
-    config: dict[str, Any]
-    tensors: dict[str, Tensor]
+    config: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -42,35 +44,20 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
 
     An adapter without a branch at a place adds nothing there. (IA)³'s ``l`` becomes ``1 + Σ weight (l − 1)``, the
     weighted mean if the weights sum to 1. LayerNorms, a head and other weights of the backbone become the original plus
-    the weighted sum of what each adapter changed.
+    the weighted sum of the adapters' changes.
 
     Args:
         weights: of the adapters by name. They stay in the model.
 
     Raises:
-        KronaError: the updates are not linear, or of several kinds or shapes. The model is untouched then.
+        KronaError: the updates are not linear, or of several kinds or shapes. The model is unchanged then.
     """
     adapters = _check_adapters(model, weights)
     kind = _common_kind(adapters)
-    places = _branches_by_place(model, weights)
-    for label, branches in places.items():
-        _check_place(label, branches, list(adapters.values()))
-    if kind is LoRA:
-        made = _sum_loras(places)
-    elif kind in (Kronecker, LoKr):
-        made = _sum_products(places)
-    else:
-        made = Sum(kind, {}, {})
-        for label, branches in places.items():
-            if kind is IA3:
-                scales = [weight * (branch.scale.double() - 1) for weight, branch in branches]
-                made.tensors[f"{label}.0.scale"] = 1 + torch.stack(scales).sum(0)
-            else:
-                biases = [weight * branch.bias.double() for weight, branch in branches]
-                made.tensors[f"{label}.0.bias"] = torch.stack(biases).sum(0)
-    tensors = made.tensors | _sum_trained(model, adapters, weights)
-    before = state_of(model).active
-    insert(model, made.branch, name=into, **_insertion(list(adapters.values())), **made.config)
+    made = SUMS[kind](_branches_by_place(model, adapters, weights))
+    tensors = made.tensors | _sum_backbone_weights(model, adapters, weights)
+    before = get_state(model).active
+    insert(model, made.branch, name=into, **_merge_options(adapters), **made.config)
     try:
         copy_into(adapter_state(model, into), tensors)
     except KronaError:
@@ -80,16 +67,15 @@ def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> Non
 
 
 def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str, Insertion]:
-    state = state_of(model)
+    state = get_state(model)
     if state.merged is not None:
-        raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
-    adapters = {name: adapter_named(model, name) for name in weights}
+        raise KronaError(f"Adapter {state.merged!r} is merged into the weights. Call surgery.unmerge(model) first.")
+    adapters = {name: get_adapter(model, name) for name in weights}
     for name, adapter in adapters.items():
         check_float("weights", weights[name])
         if adapter.irreversible:
             raise KronaError(
-                f"Adapter {name!r} was inserted with reversible=False: no copy of the original weights is left to "
-                "take a difference from."
+                f"Adapter {name!r} was inserted with reversible=False, so the original weights are not available."
             )
         if adapter.insertion["magnitude"]:
             raise KronaError(f"Adapter {name!r} has DoRA's magnitude, so its update is not linear in ΔW.")
@@ -104,70 +90,62 @@ def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
         pairs = ", ".join(f"{name!r}: {word}" for name, word in words.items())
         raise KronaError(f"Adapters of several kinds have no exact sum ({pairs}).")
     name, kind = next(iter(kinds.items()))
-    if kind not in (LoRA, IA3, Bias, Kronecker, LoKr, None):
+    if kind not in SUMS:
         why = "has no exact sum of its form" if hasattr(kind, "delta") else "is not linear in its input"
         raise KronaError(f"{words[name]} {why}. LoRA, KronA, LoKr, (IA)³, BitFit and LayerNorms can be summed.")
     return kind
 
 
-def _branches_by_place(model: nn.Module, weights: Mapping[str, float]) -> dict[str, Weighted]:
+def _branches_by_place(
+    model: nn.Module, adapters: Mapping[str, Insertion], weights: Mapping[str, float]
+) -> dict[str, Weighted]:
     places: dict[str, Weighted] = {}
     for path, adapted in adapted_modules(model):
-        label = public_name(path)
-        ways = {adapted.places[name].placement for name in weights if name in adapted.places}
-        if len(ways) > 1:
-            raise KronaError(f"The adapters act in different ways at {label}: {', '.join(sorted(ways))}.")
-        branches = [
-            (float(weight), branch)
-            for name, weight in weights.items()
-            if name in adapted.branches
-            for branch in adapted.branches[name].children()
-        ]
-        if branches:
-            places[label] = branches
+        label, own = public_name(path), [name for name in weights if name in adapted.branches]
+        if not own:
+            continue
+        placements = sorted({adapted.places[name].placement for name in own})
+        if len(placements) > 1:
+            raise KronaError(f"The adapters act in different ways at {label}: {', '.join(placements)}.")
+        places[label] = [(float(weights[name]), branch) for name in own for branch in adapted.branches[name].children()]
+        for _, branch in places[label]:
+            for attribute, what in (("non_linearity", "a non-linearity"), ("inner_bias", "a bias")):
+                if getattr(branch, attribute, None) is not None:
+                    raise KronaError(f"{type(branch).__name__} at {label} has {what} between its products.")
+        _check_placement(label, places[label][0][1], adapters)
     return places
 
 
-def _check_place(label: str, branches: Weighted, adapters: Sequence[Insertion]) -> None:
-    for _, branch in branches:
-        for attribute, what in (("non_linearity", "a non-linearity"), ("inner_bias", "a bias")):
-            if getattr(branch, attribute, None) is not None:
-                raise KronaError(f"{type(branch).__name__} at {label} has {what} between its products.")
-    first = branches[0][1]
-    if isinstance(first, IA3):
-        if any(one.insertion["inner_residual"] or one.insertion["modules_per_target"] > 1 for one in adapters):
-            raise KronaError(f"(IA)³ at {label} does not stand in the place of what it scales.")
-    elif any(set(_placements(one)) != {"parallel"} for one in adapters):
-        raise KronaError(f"{type(first).__name__} at {label} does not act beside the layer. Such updates have no sum.")
+def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Insertion]) -> None:
+    options = [adapter.insertion for adapter in adapters.values()]
+    if isinstance(branch, IA3):
+        if any(one["inner_residual"] or one["modules_per_target"] > 1 for one in options):
+            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales.")
+    elif any(set(list_placements(one)) != {"parallel"} for one in options):
+        raise KronaError(f"{type(branch).__name__} at {label} does not act beside the layer. Such updates have no sum.")
 
 
-def _placements(adapter: Insertion) -> list[str]:
-    placement = adapter.insertion["placement"]
-    return [placement] * len(adapter.insertion["target_modules"]) if isinstance(placement, str) else list(placement)
-
-
-def _insertion(adapters: Sequence[Insertion]) -> dict[str, Any]:
-    """Return the arguments of `surgery.insert`: the places of all adapters, and what any of them trains."""
+def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:
+    """Return the arguments of `surgery.insert`: the places of all adapters, and all that any of them trains."""
+    options = [adapter.insertion for adapter in adapters.values()]
     placed: dict[str, str] = {}
-    for adapter in adapters:
-        for target, placement in zip(adapter.insertion["target_modules"], _placements(adapter), strict=True):
+    for one in options:
+        for target, placement in zip(one["target_modules"], list_placements(one), strict=True):
             placed.setdefault(target, placement)
-    given = [adapter.insertion for adapter in adapters]
     return {
         "target_modules": list(placed),
         "placement": list(placed.values()) or "parallel",
-        "inner_residual": all(one["inner_residual"] for one in given),
-        "train_layer_norms": any(one["train_layer_norms"] for one in given),
-        "train_backbone": any(one["train_backbone"] for one in given),
-        "head": list(dict.fromkeys(module for one in given for module in one.get("head", ()))),
+        "inner_residual": all(one["inner_residual"] for one in options),
+        "train_layer_norms": any(one["train_layer_norms"] for one in options),
+        "train_backbone": any(one["train_backbone"] for one in options),
+        "head": list(dict.fromkeys(module for one in options for module in one.get("head", ()))),
     }
 
 
-def _sum_trained(
+def _sum_backbone_weights(
     model: nn.Module, adapters: Mapping[str, Insertion], weights: Mapping[str, float]
 ) -> dict[str, Tensor]:
-    """Sum the backbone's own weights that train: the original plus the weighted differences from it."""
-    originals = state_of(model).originals
+    originals = get_state(model).originals
     sums: dict[str, Tensor] = {}
     for name, adapter in adapters.items():
         for key, p in adapter.trained.items():
@@ -185,56 +163,48 @@ def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
         for label, branches in places.items()
     }
     rank = max(A.shape[1] for A, _ in sums.values())
-    tensors: dict[str, Tensor] = {}
-    for label, (A, B) in sums.items():
-        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
     narrow = any(rank > min(len(A), B.shape[1]) for A, B in sums.values())
-    return Sum(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0}, tensors)
+    made = Sum(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0})
+    for label, (A, B) in sums.items():
+        made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
+    return made
 
 
 def _sum_products(places: Mapping[str, Weighted]) -> Sum:
     shapes: dict[tuple[int, ...], str] = {}
     sums: dict[str, tuple[Tensor, Tensor]] = {}
     for label, branches in places.items():
-        factors = [(weight, *_factors(branch)) for weight, branch in branches]
+        factors = [(weight, *_kron_factors(branch)) for weight, branch in branches]
         for _, A, _ in factors:
             shapes.setdefault(tuple(A.shape[1:]), label)
+        A, B = [A.double() for _, A, _ in factors], [weight * B.double() for weight, _, B in factors]
         if len(shapes) > 1:
             (one, first), (other, second) = list(shapes.items())[:2]
             raise KronaError(
                 f"Products of different shapes have no exact sum: A is {one} at {first} and {other} at {second}."
             )
-        sums[label] = (
-            torch.cat([A.double() for _, A, _ in factors]),
-            torch.cat([weight * B.double() for weight, _, B in factors]),
-        )
+        sums[label] = torch.cat(A), torch.cat(B)
     terms = max(len(A) for A, _ in sums.values())
-    tensors: dict[str, Tensor] = {}
+    shape = next(iter(shapes))
+    config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
+    made = Sum(Kronecker, config)
     for label, pair in sums.items():
         A, B = (F.pad(factor, (0, 0, 0, 0, 0, terms - len(factor))) for factor in pair)
-        tensors[f"{label}.0.A"], tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
-    biases = {
-        label: _sum_of(branches, "bias", lambda branch: branch.scaling * branch.bias)
-        for label, branches in places.items()
-    }
-    residuals = {
-        label: _sum_of(branches, "residual_scale", lambda branch: branch.gate()) for label, branches in places.items()
-    }
-    ((shape, _),) = shapes.items()
-    config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
-    if any(bias is not None for bias in biases.values()):
+        made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
+    biases = _sum_parameter(places, "bias", lambda branch: branch.scaling * branch.bias)
+    if biases:
         config["bias"] = 1
-        for label, bias in biases.items():
-            zeros = torch.zeros(shape[1] * sums[label][1].shape[2])
-            tensors[f"{label}.0.bias"] = zeros if bias is None else bias
-    if any(scale is not None for scale in residuals.values()):
+        for label, (_, B) in sums.items():
+            made.tensors[f"{label}.0.bias"] = biases.get(label, torch.zeros(shape[1] * B.shape[2]))
+    residuals = _sum_parameter(places, "residual_scale", lambda branch: branch.gate())
+    if residuals:
         config["residual"] = "scale"
-        for label, scale in residuals.items():
-            tensors[f"{label}.0.residual_scale"] = torch.zeros(()) if scale is None else scale
-    return Sum(Kronecker, config, tensors)
+        for label in sums:
+            made.tensors[f"{label}.0.residual_scale"] = residuals.get(label, torch.zeros(()))
+    return made
 
 
-def _factors(branch: Any) -> tuple[Tensor, Tensor]:
+def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
     """(T, a1, a2) and (T, b1, b2), the scale multiplied in."""
     if isinstance(branch, LoKr):
         W1, W2 = branch.factors()
@@ -243,8 +213,31 @@ def _factors(branch: Any) -> tuple[Tensor, Tensor]:
     return (A, B) if A.dim() == 3 else (A[None], B[None])
 
 
-def _sum_of(branches: Weighted, name: str, read: Any) -> Tensor | None:
-    """Return the sum of what ``read`` gives for the branches that have the parameter; None if none has it."""
-    having = [(weight, branch) for weight, branch in branches if getattr(branch, name, None) is not None]
-    values = [weight * read(branch).double() for weight, branch in having]
-    return torch.stack(values).sum(0) if values else None
+def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
+    """Return place → the weighted sum of what ``read`` returns, for the branches that have the parameter."""
+    sums: dict[str, Tensor] = {}
+    for label, branches in places.items():
+        values = [weight * read(one).double() for weight, one in branches if getattr(one, name, None) is not None]
+        if values:
+            sums[label] = torch.stack(values).sum(0)
+    return sums
+
+
+def _sum_scales(places: Mapping[str, Weighted]) -> Sum:
+    changes = _sum_parameter(places, "scale", lambda branch: branch.scale.double() - 1)
+    return Sum(IA3, {}, {f"{label}.0.scale": 1 + change for label, change in changes.items()})
+
+
+def _sum_biases(places: Mapping[str, Weighted]) -> Sum:
+    biases = _sum_parameter(places, "bias", lambda branch: branch.bias)
+    return Sum(Bias, {}, {f"{label}.0.bias": bias for label, bias in biases.items()})
+
+
+SUMS: Mapping[Any, Callable[[Mapping[str, Weighted]], Sum]] = {
+    LoRA: _sum_loras,
+    Kronecker: _sum_products,
+    LoKr: _sum_products,
+    IA3: _sum_scales,
+    Bias: _sum_biases,
+    None: lambda places: Sum(None),
+}

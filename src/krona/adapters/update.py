@@ -1,8 +1,8 @@
-"""The update of a layer: what an adapter adds to its weight, as a matrix, as low-rank factors and as a spectrum.
+"""The update of a layer: the change of its weight, as a matrix, as low-rank factors and as a spectrum.
 
-At a place of several branches the update is that of all of them. Biases are not in it. Beside a layer it is the sum of
-the branches' matrices. After or before a layer the branches are a map M of its output or input: the update is M - 1,
-and the weight moves by (M - 1) W or W (M - 1).
+It is the update of all branches at a place, without biases. Beside a layer it is the sum of the branches' matrices.
+After or before a layer the branches are a map M of its output or input: the update is M - 1, and the weight moves by
+(M - 1) W or W (M - 1).
 """
 
 import copy
@@ -19,8 +19,8 @@ from krona.messages import KronaError
 from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
-from krona.surgery.layers import matrix_of
-from krona.surgery.merging import add_update
+from krona.surgery.layers import weight_matrix
+from krona.surgery.merging import add_update, tuned_weight
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
 from krona.surgery.wrapper import Adapted
@@ -28,7 +28,7 @@ from krona.surgery.wrapper import Adapted
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of an update: (r) in fp64, the largest first, r being the highest rank of the update."""
+    """The singular values of an update: (r) in fp64, descending; r is the highest rank that the update can have."""
 
     values: Tensor
 
@@ -55,20 +55,20 @@ class Spectrum:
 
 @torch.no_grad()
 def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
-    """Return the spectrum of an adapter's update at a place. Needs no weight of the backbone; a magnitude is not in it.
+    """Return the spectrum of an adapter's update at a place, without a magnitude. Needs no weight of the backbone.
 
     Raises:
         KronaError: a branch is not a matrix, or values are not finite.
     """
     branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
-    how, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
+    placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
     bound = rank_of_branches(adapted, name)
     if not all(torch.isfinite(p).all() for p in branches.parameters()):
         raise KronaError("its tensors have NaN or infinite values")
-    if how.placement == "parallel":
-        return Spectrum(_of_sum(list(branches), d_in, d_out)[:bound])
-    one = torch.eye(d_out if how.placement == "sequential" else d_in, dtype=torch.float64)
-    values = _of_matrix(add_update(one, [branch_matrix(branch) for branch in branches], how) - one)
+    if placement.placement == "parallel":
+        return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
+    one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
+    values = _svdvals(add_update(one, [branch_matrix(branch) for branch in branches], placement) - one)
     if bound is not None and bound < min(d_in, d_out):  # else the map may be wider than the module's narrower side
         values = values[:bound]
     return Spectrum(values)
@@ -76,36 +76,31 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
 
 @torch.no_grad()
 def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
-    """(d_out, d_in), fp32: the change of a linear layer's weight, a magnitude included.
+    """Return (d_out, d_in), fp32: the change of a linear layer's weight, with a magnitude but without biases.
 
     Raises:
         KronaError: a branch is not a matrix.
     """
-    W = matrix_of(adapted.base).double()
-    matrices = [branch_matrix(branch).double() for branch in adapted.branches[name].children()]
-    tuned = add_update(W, matrices, adapted.places[name])
-    if name in adapted.magnitudes:
-        magnitude = adapted.magnitudes[name].get_parameter("magnitude").double()
-        tuned = magnitude[:, None] * tuned / torch.linalg.vector_norm(tuned, dim=1, keepdim=True)
-    return (tuned - W).float()
+    tuned = tuned_weight(adapted, name, torch.float64, matrix=branch_matrix)
+    return (tuned - weight_matrix(adapted.base).double()).float()
 
 
 def branch_matrix(branch: nn.Module) -> Tensor:
-    """(d_out, d_in): a branch without its bias. Raises KronaError if it is not linear in its input."""
+    """Return (d_out, d_in): a branch without its bias. Raises KronaError if it is not linear in its input."""
     matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
     if matrix is None:
-        raise KronaError(f"{type(branch).__name__} is no matrix: it is not linear in its input, or adds a constant")
+        raise KronaError(f"{type(branch).__name__} is not a matrix: it is not linear in its input, or adds a constant")
     found: Tensor = matrix()
     return found
 
 
 def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """V (r, d_in) and U (d_out, r): ``U V`` is the sum of the branches, with their scales and without biases.
+    """Return V (r, d_in) and U (d_out, r): ``U V`` is the sum of the branches, with their scales and without biases.
 
     They are the exact factors of least rank that need no decomposition: ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where of
-    each factor's two one is the factor and the other the identity, has the rank ``min(a1, a2) · min(b1, b2)``.
-    Branches and terms stand side by side. Where that is more than the layer has, or where a branch has another form,
-    the whole update stands beside an identity.
+    each pair one is the factor and the other the identity, has the rank ``min(a1, a2) · min(b1, b2)``. Branches and
+    terms are side by side. If r exceeds the layer's widths, or a branch has another form, one of the two is the
+    identity.
     """
     pairs = [_factors(branch) for branch in branches]
     if all(pair is not None for pair in pairs):
@@ -114,9 +109,8 @@ def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tens
         if left.shape[1] <= min(d_in, d_out):
             return left.T, right.T
     first, *others = [branch_matrix(branch) for branch in branches]
-    update: Tensor = sum(others, first)
-    one = torch.eye(min(d_in, d_out), dtype=update.dtype, device=update.device)
-    return (one, update) if d_in <= d_out else (update, one)
+    U, V = _with_identity(sum(others, first))
+    return V, U
 
 
 def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
@@ -140,36 +134,36 @@ def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
 
 
 def _is_sum_of_products(branch: nn.Module) -> bool:
-    """Whether the branch's matrix is Σ A ⊗ B."""
     return isinstance(branch, Kronecker) and branch.residual_scale is None and branch.non_linearity is None
 
 
 def _with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
+    """M as a product of two matrices, one of which is the identity of its narrower side."""
     one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
     return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
 
 
-def _of_sum(branches: list[Any], d_in: int, d_out: int) -> Tensor:
-    """The singular values of the sum of the branches' matrices: of their factors, where that is less work."""
+def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
+    """Singular values of the sum of the branches' matrices, computed from their factors where that is less work."""
     first = branches[0]
     if len(branches) == 1 and isinstance(first, LoKr):
-        return _of_product(*first.factors(), first.scaling)
+        return _svdvals_of_product(*first.factors(), first.scaling)
     if len(branches) == 1 and _is_sum_of_products(first) and first.A.dim() == 2:
-        return _of_product(first.A, first.B, first.scaling)
+        return _svdvals_of_product(first.A, first.B, first.scaling)
     V, U = low_rank(branches, d_in, d_out)
     if 2 * len(V) > min(d_in, d_out):
-        return _of_matrix(U @ V)
+        return _svdvals(U @ V)
     (_, R), (_, S) = torch.linalg.qr(U, mode="r"), torch.linalg.qr(V.T, mode="r")
-    return _of_matrix(R @ S.T)
+    return _svdvals(R @ S.T)
 
 
-def _of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
-    """The singular values of s · A ⊗ B: the products of those of A and B."""
+def _svdvals_of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
+    """Singular values of s · A ⊗ B: the products of those of A and B."""
     products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(scaling * B))
     return torch.sort(products.flatten(), descending=True).values
 
 
-def _of_matrix(M: Tensor) -> Tensor:
+def _svdvals(M: Tensor) -> Tensor:
     diagonal = M.diagonal()
     if torch.equal(M, torch.diag(diagonal)):  # (IA)³: the SVD of an FFN's width squared would take minutes
         return torch.sort(diagonal.abs(), descending=True).values

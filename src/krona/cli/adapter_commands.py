@@ -52,7 +52,7 @@ def predict(
     try:
         command.predict(
             runs, source=source, texts=texts or [], output=output, backbone=backbone, batch_size=batch_size,
-            overwrite=overwrite, outputs=paths.OUTPUTS, console=Console(),
+            overwrite=overwrite, console=Console(),
         )  # fmt: skip
     except command.StoppedError as stop:
         print(as_typed(str(stop)), file=sys.stderr)
@@ -82,12 +82,12 @@ def evaluate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
     """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
-    from krona.adapters.commands.evaluate import evaluate_runs
+    from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
 
+    rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
     evaluate_runs(
-        runs, task=task, data=data, split=split, source=source, mapping=mapping or [], output=output,
-        submission_to=submission, backbone=backbone, batch_size=batch_size, overwrite=overwrite, outputs=paths.OUTPUTS,
-        console=Console(),
+        runs, rows, output=output, submission_to=submission, backbone=backbone, batch_size=batch_size,
+        overwrite=overwrite, console=Console(),
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona import tasks
-from krona.adapters import start
+from krona.adapters.init_from import hash_source
 from krona.backbones import source
 from krona.config import check
 from krona.config.settings import Run
@@ -101,7 +101,7 @@ def identify(settings: Run) -> str:
     """Return the run's id, from its config and the content of its data, its backbone and its initial adapter."""
     data, config = settings.data, dict(settings.config)
     if settings.init_from is not None:
-        config["init_from"] = start.fingerprint(settings.init_from)
+        config["init_from"] = hash_source(settings.init_from)
     return run_id(
         config,
         data_fingerprint=tasks.data_fingerprint(

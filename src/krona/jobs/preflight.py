@@ -63,9 +63,9 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
 
 def _check_start(settings: Run) -> None:
     if settings.init_from is not None:
-        from krona.adapters.start import require as require_start  # torch
+        from krona.adapters.init_from import require_source  # torch
 
-        require_start(settings.init_from, settings.method.branch)
+        require_source(settings.init_from, settings.method.branch)
 
 
 def _check_devices(settings: Run) -> None:

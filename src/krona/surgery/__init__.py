@@ -18,6 +18,7 @@ from krona.surgery.merging import merge, unmerge
 from krona.surgery.mixed_batch import mixed
 from krona.surgery.options import InsertOptions, Placement
 from krona.surgery.saving import bake
+from krona.surgery.state import adapted_modules
 from krona.surgery.targets import find_places, widths, widths_or_none
 from krona.surgery.trainable import (
     Count,
@@ -28,7 +29,7 @@ from krona.surgery.trainable import (
     trained_names,
     update_rank,
 )
-from krona.surgery.wrapper import Adapted, adapted_modules, public_name
+from krona.surgery.wrapper import Adapted, public_name
 
 __all__ = [
     "Adapted",

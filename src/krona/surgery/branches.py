@@ -1,4 +1,4 @@
-"""Build and check the branches of one adapter before any of them is put into the model."""
+"""Build and check the branches of one adapter before the model is changed."""
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from krona.messages import KronaError
 from krona.methods.arguments import check_choice, check_int
 from krona.methods.magnitude import Magnitude
-from krona.surgery.layers import is_linear, matrix_of, reads_past_forward
-from krona.surgery.options import InsertOptions, Placement
-from krona.surgery.targets import ends_of, match_places, widths_of_part
-from krona.surgery.wrapper import BranchPlacement, base_of, public_name
+from krona.surgery.layers import is_linear, reads_past_forward, weight_matrix
+from krona.surgery.options import InsertOptions, Placement, list_placements
+from krona.surgery.targets import end_layers, match_places, widths_of_part
+from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 
 @dataclass(frozen=True)
 class BuiltBranches:
-    """The branches for one place. ``entry``: the module at which the part of the model that ends here begins."""
+    """The branches for one place. ``entry``: the first module of the part of the model that ends here."""
 
     place: str
     branches: nn.ModuleList
@@ -32,23 +32,23 @@ def build(
 ) -> list[BuiltBranches]:
     """Return the branches for every place, in the model's order, on the device and in the dtype of the layer there.
 
-    A branch is built for the widths that it sees: parallel d_in → d_out, sequential d_out → d_out, before d_in → d_in.
-    Parameters that the branch's class names as ``shared`` are one object at all places.
+    A branch is built for its own widths: parallel d_in → d_out, sequential d_out → d_out, before d_in → d_in.
+    Parameters that the branch's class names in ``shared`` are one object at all places.
     """
     _check_arguments(branch, branch_config)
     check_int("modules_per_target", options.modules_per_target, low=1)
     placements = _check_placements(options)
     built = []
     for place, match in match_places(model, options.target_modules).items():
-        base, placement = base_of(model.get_submodule(place)), placements[match.number]
+        base, placement = unwrap(model.get_submodule(place)), placements[match.number]
         if has_existing(branch, base):
             continue
-        entry = None if match.entry is None else base_of(model.get_submodule(match.entry))
+        entry = None if match.entry is None else unwrap(model.get_submodule(match.entry))
         _check_place(model, place, entry, placement)
         d_in, d_out = widths_of_part(base, entry)
         sizes = {"parallel": (d_in, d_out), "sequential": (d_out, d_out), "before": (d_in, d_in)}[placement]
         modules = nn.ModuleList(branch(*sizes, **branch_config) for _ in range(options.modules_per_target))
-        weight = _weight_at(place, ends_of(base)[1] if placement == "sequential" else ends_of(entry or base)[0])
+        weight = _weight_at(place, end_layers(base)[1] if placement == "sequential" else end_layers(entry or base)[0])
         modules.to(device=weight.device, dtype=weight.dtype)
         magnitude = _magnitude(place, base, modules, placement) if options.magnitude else None
         at = BranchPlacement(placement, options.inner_residual)
@@ -61,7 +61,7 @@ def build(
 
 
 def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
-    """Whether the module has the parameter that the branch would add (``branch.existing``): that one trains then."""
+    """Return whether the module has the parameter that the branch would add (``branch.existing``)."""
     name = getattr(branch, "existing", None)
     return name is not None and getattr(base, name, None) is not None
 
@@ -72,28 +72,28 @@ def existing_names(
     """Return the public names of the backbone's own parameters that train in the place of a branch."""
     if branch is None or getattr(branch, "existing", None) is None:
         return []
-    bases = {place: base_of(model.get_submodule(place)) for place in match_places(model, target_modules)}
+    bases = {place: unwrap(model.get_submodule(place)) for place in match_places(model, target_modules)}
     found = [place for place, base in bases.items() if has_existing(branch, base)]
     return [f"{public_name(place)}.{branch.existing}" for place in found]  # type: ignore[attr-defined]
 
 
-def delta_of(place: str, branch: nn.Module) -> Any:
-    """Return ``delta()`` of a branch. Raises KronaError with the reason if there is none."""
+def branch_delta(branch: nn.Module) -> Tensor:
+    """Return (d_out, d_in): the matrix of a branch. Raises KronaError if no matrix is equal to the branch."""
     delta: Any = getattr(branch, "delta", None)
     kind = type(branch).__name__
     if delta is None:
         raise KronaError(
-            f"the {kind} branch at {place} is not linear in its input or adds a constant: no matrix is equal to it. "
-            "Keep it beside the layer"
+            f"The {kind} branch is not linear in its input or adds a constant, so no matrix is equal to it. Keep it "
+            "beside the layer."
         )
     try:
-        return delta()
+        found: Tensor = delta()
     except KronaError as error:
-        raise KronaError(f"the {kind} branch at {place} has no delta(): {error}") from error
+        raise KronaError(f"The {kind} branch has no delta(): {error}") from error
+    return found
 
 
 def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, Any]) -> None:
-    """Check a caller's arguments; `krona.config.check` has checked those of a config before."""
     signature = inspect.signature(branch)
     try:
         signature.bind(0, 0, **branch_config)
@@ -104,34 +104,32 @@ def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, 
 
 
 def _check_placements(options: InsertOptions) -> list[Placement]:
-    """Return the placement for each pattern of ``target_modules``."""
-    patterns, given = options.target_modules, options.placement
+    patterns, placements = options.target_modules, list_placements(vars(options))
     if not patterns:
-        raise KronaError("target_modules is empty: name the modules that the branches go to, such as ['q', 'v']")
-    placements = [given] * len(patterns) if isinstance(given, str) else list(given)
+        raise KronaError("target_modules is empty. Name the modules that get branches, such as ['q', 'v'].")
     for placement in placements:
         check_choice("placement", placement, get_args(Placement))
     if len(placements) != len(patterns):
         raise KronaError(
-            f"method.placement has {len(placements)} entries and target_modules {len(patterns)}: "
-            "give one placement for all, or one for each"
+            f"method.placement has {len(placements)} entries and target_modules {len(patterns)}. Give one placement "
+            "for all, or one for each."
         )
     if not options.inner_residual and "parallel" in placements:
-        raise KronaError("inner_residual=false is for sequential and before; a parallel branch has no inner residual")
+        raise KronaError("inner_residual=false is for sequential and before. A parallel branch has no inner residual.")
     return placements
 
 
 def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placement: Placement) -> None:
-    parent = base_of(model.get_submodule(place.rpartition(".")[0]))
+    parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
     if reads_past_forward(parent):
         raise KronaError(
             f"{public_name(place)}: a {type(parent).__name__} reads this layer's weight without calling the layer, "
-            "so a branch there would never run. Name other target_modules"
+            "so a branch there would never run. Use other target_modules."
         )
     if entry is not None and placement == "before":
         raise KronaError(
-            f"placement=before needs a single module at {public_name(place)}: this backbone's block is several "
-            "modules, and more than one of them reads its input. Use parallel or sequential"
+            f"placement=before needs a single module at {public_name(place)}. This backbone's block has several "
+            "modules, and more than one of them reads its input. Use parallel or sequential."
         )
 
 
@@ -140,12 +138,12 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"
-        raise KronaError(f"{public_name(place)}: no floating-point weights here (found: {kinds}), so no branch fits")
+        raise KronaError(f"{public_name(place)} has no floating-point weights (found: {kinds}), so no branch fits.")
     return weight
 
 
 def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Placement) -> Magnitude:
     if not is_linear(base) or placement != "parallel":
-        raise KronaError(f"magnitude rescales a linear layer's weight with a parallel branch; {place} has none")
-    deltas = [delta_of(place, branch).detach() for branch in branches]
-    return Magnitude(matrix_of(base).detach(), sum(deltas[1:], deltas[0]))
+        raise KronaError(f"magnitude needs a linear layer with a parallel branch, which {place} is not.")
+    deltas = [branch_delta(branch).detach() for branch in branches]
+    return Magnitude(weight_matrix(base).detach(), sum(deltas[1:], deltas[0]))

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 
 class InputCapture:
-    """A forward pre-hook of the first module of a part, which keeps the part's input for the wrapper at its end.
+    """A forward pre-hook of the first module of a part. It keeps the part's input for ``last``, the wrapper at its end.
 
-    ``last`` is that wrapper. The hook is not registered as a submodule, so a copy of the model has its own hook.
+    The hook is not a submodule, so a copy of the model has its own hook.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:

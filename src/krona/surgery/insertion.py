@@ -15,20 +15,11 @@ from krona.surgery.merging import unmerge
 from krona.surgery.options import InsertOptions
 from krona.surgery.parameter_swapping import copy_trained, follow, swap
 from krona.surgery.saving import refuse_saving, restore
+from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
-from krona.surgery.wrapper import (
-    WRAPPER_PARTS,
-    Adapted,
-    Inserted,
-    Insertion,
-    adapted_modules,
-    adapter_named,
-    public_name,
-    replace,
-    state_of,
-)
+from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, public_name, replace
 
-NO_COPY = "adapter {!r} was inserted with reversible=False: the backbone's own weights train and no copy is kept"
+NO_COPY = "Adapter {!r} was inserted with reversible=False: it trains the backbone's own weights without a copy. "
 
 
 def insert(
@@ -44,13 +35,13 @@ def insert(
     Args:
         branch: the class of the branches, called as ``branch(d_in, d_out, ...)`` for each place. None: no branches.
         name: the adapter's name for `activate`, `take_out` and other functions.
-        reversible: keep a copy of the backbone's weights that train, so that the adapter can be removed and others can
-            be inserted beside it. Full fine-tuning then takes the memory of a second model.
+        reversible: keep a copy of the backbone's weights that train. Without it the adapter cannot be removed, and no
+            other can be inserted beside it. Full fine-tuning then needs the memory of a second model.
         arguments: `InsertOptions` (``target_modules``, ``placement``, …) and the branch's own arguments.
 
     Raises:
-        KronaError: a pattern that matches nothing, a branch that does not fit, a name in use, an adapter beside one
-            that keeps no copy of what it trains. The model is unchanged then.
+        KronaError: a pattern matches nothing, a branch does not fit, the name is in use, or another adapter keeps no
+            copy of the weights that it trains. The model is unchanged then.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
@@ -90,13 +81,13 @@ def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insert
 
 def activate(model: nn.Module, name: str | None) -> None:
     """Switch to an adapter by name, or to the bare backbone (None). Only the active adapter trains."""
-    state = state_of(model)
+    state = get_state(model)
     if name is not None:
-        adapter_named(model, name)
+        get_adapter(model, name)
     elif state.active is not None and state.adapters[state.active].irreversible:
-        raise KronaError(f"{NO_COPY.format(state.active)}: there is no bare backbone; load it again")
-    if state.merged is not None and name != state.merged:
-        raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
+        raise KronaError(f"{NO_COPY.format(state.active)}To get the bare backbone, load it again.")
+    if name != state.merged:
+        require_unmerged(state)
     swap(model, state, name)
     before, state.active = state.active, name
     for _, adapted in adapted_modules(model):
@@ -113,17 +104,17 @@ def activate(model: nn.Module, name: str | None) -> None:
 def take_out(model: nn.Module, name: str | None = None) -> None:
     """Remove an adapter, or all (None). Without the last one the backbone is bit-identical to the original.
 
-    Modules and weights that were exchanged since the insertion stay (`krona.surgery.parameter_swapping`).
+    Modules and weights that were replaced after the insertion stay (`krona.surgery.parameter_swapping`).
 
     Raises:
-        KronaError: an adapter that keeps no copy of what it trains, a weight that was resized since. The model is
+        KronaError: an adapter keeps no copy of the weights that it trains, or a weight was resized. The model is
             unchanged then.
     """
-    state = state_of(model)
+    state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
     for adapter_name in removed:
-        if adapter_named(model, adapter_name).irreversible:
-            raise KronaError(f"{NO_COPY.format(adapter_name)}: it can't be taken out; load the backbone again")
+        if get_adapter(model, adapter_name).irreversible:
+            raise KronaError(f"{NO_COPY.format(adapter_name)}It cannot be removed; load the backbone again.")
     others = [other for other in state.adapters if other not in removed]
     after = next((one for one in (state.active, state.merged) if one in others), next(iter(others), None))
     swap(model, state, after, dry=True)
@@ -158,36 +149,34 @@ def _put_in(model: nn.Module, name: str, built: BuiltBranches) -> None:
 
 def _check_name(name: str, state: Inserted) -> None:
     if name in state.adapters:
-        raise KronaError(f"an adapter named {name!r} is in the model already: take it out first or use another name")
+        raise KronaError(f"There is an adapter {name!r} in this model already. Remove it first, or use another name.")
     if not name or "." in name or name in WRAPPER_PARTS or name.isdigit() or hasattr(nn.ModuleDict(), name):
         raise KronaError(
-            f"{name!r} can't name an adapter: dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes of "
-            "nn.ModuleDict are not allowed"
+            f"{name!r} is not a valid name of an adapter. Dots, numbers, {', '.join(WRAPPER_PARTS)} and the attributes "
+            "of nn.ModuleDict are not allowed."
         )
-    if state.merged is not None:
-        raise KronaError(f"adapter {state.merged!r} is merged into the weights: surgery.unmerge(model) first")
+    require_unmerged(state)
 
 
 def _check_module_names(model: nn.Module) -> None:
-    """Raise KronaError for a model without adapters whose own modules have names that the wrappers use."""
     names = [name for name, _ in model.named_parameters()]
     taken = [name for name in names if {*WRAPPER_PARTS[1:]} & {*name.split(".")}]
     public = Counter(map(public_name, names))
     taken += [name for name in names if public[public_name(name)] > 1]
     if taken:
         raise KronaError(
-            f"{taken[0]}: {', '.join(WRAPPER_PARTS)} are names of this project's wrappers, and a model whose own "
-            "modules are named so can't be told from them: rename the module"
+            f"{taken[0]}: {', '.join(WRAPPER_PARTS)} are reserved names of modules inside krona's wrappers. Rename the "
+            "model's module."
         )
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Adapters of one model share its backbone: beside another, none may train it without a copy."""
+    """Raise KronaError if one of two adapters trains the shared backbone without a copy."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible or irreversible:
             without, beside = (other, name) if adapter.irreversible else (name, other)
             raise KronaError(
-                f"{NO_COPY.format(without)}: {beside!r} would use the weights that it trains. "
+                f"{NO_COPY.format(without)}{beside!r} would use the weights that it trains. "
                 f"{'Load the backbone again and insert' if without == other else 'Insert'} {without!r} with "
-                "reversible=True"
+                "reversible=True."
             )

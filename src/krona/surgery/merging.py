@@ -1,40 +1,37 @@
 """Merge an adapter with a linear update into the backbone's weights (Eq. 4), and undo it.
 
 A merged weight is a new tensor; ``unmerge`` puts the original object back. Nothing merges implicitly, not even
-``eval()``. LayerNorms that train with an adapter are weights of the model in any case.
+``eval()``. LayerNorms that train with an adapter are in the model in both states.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.surgery.branches import delta_of
-from krona.surgery.layers import is_conv1d, is_linear, matrix_of
-from krona.surgery.wrapper import Adapted, BranchPlacement, adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.branches import branch_delta
+from krona.surgery.layers import is_conv1d, is_linear, weight_matrix
+from krona.surgery.state import active_adapter, adapted_modules, get_adapter, get_state
+from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
     """Merge an adapter (None: the active one) into the weights: the model is then as fast as its backbone.
 
-    The sum is taken in fp32 (fp64 for an fp64 model) and cast to the weight's dtype last.
+    The sum is computed in fp32 (fp64 for an fp64 model) and cast to the weight's dtype last.
 
     Raises:
-        KronaError: a branch that no weight can hold, with the reason; another adapter is merged. The model is
-            unchanged then.
+        KronaError: no weight can hold a branch, or another adapter is merged. The model is unchanged then.
     """
-    state = state_of(model)
-    name = state.active if name is None else name
-    if name is None:
-        raise KronaError("no adapter is active: surgery.activate(model, name), or name the one to merge")
-    adapter_named(model, name)
+    state, name = get_state(model), name or active_adapter(model)
+    get_adapter(model, name)
     if state.merged is not None:
-        raise KronaError(f"adapter {state.merged!r} is merged already: surgery.unmerge(model) first")
+        raise KronaError(f"Adapter {name!r} is merged already. Call surgery.unmerge(model) first.")
     if name != state.active:
-        raise KronaError(f"adapter {name!r} is not the active one: surgery.activate(model, {name!r}) first")
+        raise KronaError(f"Adapter {name!r} is not the active one. Call surgery.activate(model, {name!r}) first.")
     places = [(place, adapted) for place, adapted in adapted_modules(model) if name in adapted.branches]
     merged = [merged_weight(place, adapted, name) for place, adapted in places]
     for (place, adapted), weight in zip(places, merged, strict=True):
@@ -47,9 +44,9 @@ def merge(model: nn.Module, name: str | None = None) -> None:
 
 def unmerge(model: nn.Module) -> None:
     """Put the backbone's own weights back, bit-identical, and let the branches run again."""
-    state = state_of(model)
+    state = get_state(model)
     if state.merged is None:
-        raise KronaError("no adapter is merged")
+        raise KronaError("No adapter is merged into this model.")
     for place, adapted in adapted_modules(model):
         if adapted.merged:
             adapted.base.weight = state.own_weights[place]
@@ -59,7 +56,7 @@ def unmerge(model: nn.Module) -> None:
 
 
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
-    """(d_out, d_in): the weight W of a layer with the matrices D of its branches: W + Σ D, (1 + D) W or W (1 + D)."""
+    """Return (d_out, d_in): a weight W with its branches' matrices D applied: W + Σ D, (1 + D) W or W (1 + D)."""
     if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
         matrices = matrices[::-1]
     for D in matrices:
@@ -72,25 +69,39 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
     return W
 
 
+def tuned_weight(
+    adapted: Adapted, name: str, dtype: torch.dtype, *, matrix: Callable[[nn.Module], Tensor] = branch_delta
+) -> Tensor:
+    """Return (d_out, d_in) in ``dtype``: a linear layer's weight with an adapter's branches and magnitude applied.
+
+    Args:
+        matrix: returns a branch's matrix, or raises KronaError.
+    """
+    W = weight_matrix(adapted.base).to(dtype)
+    branches = [copy.deepcopy(branch).to(dtype) for branch in adapted.branches[name].children()]
+    W = add_update(W, [matrix(branch) for branch in branches], adapted.places[name])
+    if name in adapted.magnitudes:
+        magnitude = adapted.magnitudes[name].get_parameter("magnitude").to(dtype)
+        W = magnitude[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
+    return W
+
+
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """Return the layer's weight (d_out, d_in) with an adapter merged into it, in the weight's dtype."""
-    base, how = adapted.base, adapted.places[name]
-    label = public_name(place)
+    """Return the layer's weight with an adapter merged into it, in the weight's orientation and dtype."""
+    base, label = adapted.base, public_name(place)
     if not is_linear(base) or name in adapted.captures:
+        kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"
         raise KronaError(
-            f"adapter {name!r} is at {label}, "
-            f"{'the end of a block' if name in adapted.captures else f'a {type(base).__name__} and no linear layer'}: "
-            "no single weight can hold it (section 3.3). Keep it beside the block"
+            f"Adapter {name!r} is at {label}, {kind}, so no single weight can hold it (section 3.3). Keep it beside "
+            "the block."
         )
-    own = matrix_of(base)
-    W = own.to(torch.promote_types(own.dtype, torch.float32))
-    branches = adapted.branches[name].children()
-    W = add_update(W, [delta_of(label, copy.deepcopy(branch).to(W.dtype)) for branch in branches], how)
-    if name in adapted.magnitudes:
-        magnitude: Any = adapted.magnitudes[name].magnitude
-        W = magnitude.to(W.dtype)[:, None] * W / torch.linalg.vector_norm(W, dim=1, keepdim=True)
-    if how.placement == "sequential" and base.bias is not None:
-        raise KronaError(f"{label} has a bias that a sequential branch would change too: keep the branch beside it")
-    merged: Tensor = (W.T if is_conv1d(base) else W).to(own.dtype).clone(memory_format=torch.contiguous_format)
+    dtype = base.get_parameter("weight").dtype
+    try:
+        W = tuned_weight(adapted, name, torch.promote_types(dtype, torch.float32))
+    except KronaError as error:
+        raise KronaError(f"{label}: {error}") from error
+    if adapted.places[name].placement == "sequential" and base.bias is not None:
+        raise KronaError(f"{label} has a bias that a sequential branch would change too. Keep the branch beside it.")
+    merged: Tensor = (W.T if is_conv1d(base) else W).to(dtype).clone(memory_format=torch.contiguous_format)
     return merged

@@ -1,11 +1,11 @@
-"""Give each row of a batch its own adapter: the backbone runs once for all rows, branches run for each adapter.
+"""Give each row of a batch its own adapter. The backbone runs once for all rows, and the branches once per adapter.
 
     with surgery.mixed(model, ["sst2", "rte", None]) as batch, torch.no_grad():
         model(**three_rows)               # None: the bare backbone
         batch.set(["rte", "rte"])         # the adapters of the next two rows
         model(**two_rows)
 
-A module of the backbone whose own weights train (a LayerNorm, a head) runs once for each adapter, on its rows.
+A module of the backbone whose own weights train (a LayerNorm, a head) runs once per adapter, on its rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError, amount
 from krona.surgery.insertion import NO_COPY
-from krona.surgery.parameter_swapping import check_trained, current_slots
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name, state_of
+from krona.surgery.parameter_swapping import current_slots, require_trained
+from krona.surgery.state import adapted_modules, get_adapter, get_state, require_unmerged
+from krona.surgery.wrapper import Adapted, public_name
 
 Name = str | None  # an adapter's name; None: the bare backbone
 
@@ -28,7 +29,7 @@ class MixedBatch:
     """The handle that `mixed` returns: `set` names the adapters of the next batch."""
 
     def __init__(self, model: nn.Module) -> None:
-        self.model, self.state = model, state_of(model)
+        self.model, self.state = model, get_state(model)
         self.adapters = dict(self.state.adapters)
         self.names: tuple[Name, ...] = ()
         self.groups: list[tuple[Name, Tensor | None]] = []  # each adapter and its rows; None: all rows
@@ -36,24 +37,24 @@ class MixedBatch:
         slots = current_slots(model, self.state)
         for name, adapter in self.adapters.items():
             if not adapter.insertion["train_backbone"]:
-                check_trained(model, name, slots)
+                require_trained(model, name, slots)
                 for key in adapter.trained:
                     for module, attribute in slots[key]:
                         self.trained.setdefault(module, {})[attribute] = key
 
     def set(self, rows: Sequence[Name]) -> None:
-        """Name the adapter of each row of the next forward passes. Raises KronaError for one that can't be mixed."""
+        """Name the adapter of each row of the next forward passes. Raises KronaError for one that cannot be mixed."""
         if not rows:
-            raise KronaError("rows is empty: give the name of an adapter, or None, for each row of the batch")
+            raise KronaError("rows is empty. Give the name of an adapter, or None, for each row of the batch.")
         for name in dict.fromkeys(rows):
-            if name is not None and adapter_named(self.model, name).insertion["train_backbone"]:
+            if name is not None and get_adapter(self.model, name).insertion["train_backbone"]:
                 raise KronaError(
-                    f"adapter {name!r} trains the whole backbone, so its rows share nothing with other rows: "
-                    f"surgery.activate(model, {name!r}) for a batch of its own"
+                    f"Adapter {name!r} trains the whole backbone, so its rows share nothing with other rows. Use "
+                    f"surgery.activate(model, {name!r}) and a batch of its own."
                 )
         for name, adapter in self.adapters.items():
             if None in rows and adapter.irreversible:
-                raise KronaError(f"{NO_COPY.format(name)}: there is no bare backbone for rows of None")
+                raise KronaError(f"{NO_COPY.format(name)}So there is no bare backbone for rows of None.")
         self.names, self.groups = tuple(rows), []
         for name in dict.fromkeys(rows):
             own = [row for row, of_row in enumerate(rows) if of_row == name]
@@ -100,7 +101,7 @@ class MixedBatch:
 
     @contextmanager
     def _weights(self, name: Name, module: nn.Module) -> Iterator[None]:
-        """Put an adapter's weights into a module of the backbone for a while."""
+        """Put an adapter's weights into a module of the backbone inside the context."""
         trained = self.state.adapters[name].trained if name is not None else {}
         own = dict(module._parameters)
         for attribute, key in self.trained.get(module, {}).items():
@@ -111,47 +112,48 @@ class MixedBatch:
             module._parameters.update(own)
 
     def check_state(self) -> None:
-        """Raise KronaError if the rows of this model can't have adapters of their own."""
+        """Raise KronaError if the rows of this model cannot have adapters of their own."""
         if self.model.training:
-            raise KronaError("surgery.mixed is for inference, and the model is in training mode: model.eval()")
+            raise KronaError("surgery.mixed is for inference, but the model is in training mode. Call model.eval().")
+        require_unmerged(self.state)
         active = self.state.active
-        merged = self.state.merged is not None
-        if merged or (active is not None and self.adapters[active].insertion["train_backbone"]):
+        if active is not None and self.adapters[active].insertion["train_backbone"]:
             raise KronaError(
-                f"adapter {active!r} is in the backbone's weights: "
-                f"{'surgery.unmerge(model)' if merged else 'surgery.activate(model, None)'} first"
+                f"Adapter {active!r} trains the backbone's weights. Call surgery.activate(model, None) first."
             )
 
     def _check(self, module: nn.Module, x: Tensor) -> None:
         """Raise KronaError for a forward pass in which the rows would not get their adapters."""
         if torch.is_grad_enabled():
-            raise KronaError("surgery.mixed is for inference, and gradients are on: with torch.no_grad()")
+            raise KronaError("surgery.mixed is for inference, but gradients are on. Use torch.no_grad().")
         if len(x) != len(self.names) or isinstance(x, nn.Parameter):
             where = next(public_name(name) for name, other in self.model.named_modules() if other is module)
             found = "a weight instead of rows" if isinstance(x, nn.Parameter) else amount(len(x), "row")
             raise KronaError(
-                f"{where} was given {found}, and surgery.mixed has the adapters of {amount(len(self.names), 'row')}. "
-                "Beams are rows: name an adapter for each. Where a backbone reads no rows here, activate one adapter"
+                f"{where} got {found}, but surgery.mixed has the adapters of {amount(len(self.names), 'row')}. "
+                "Beams are rows: name an adapter for each. If the backbone passes no rows here, activate one adapter."
             )
         if [*map(id, self.state.adapters.values())] != [*map(id, self.adapters.values())]:
-            raise KronaError("an adapter was put in or taken out inside surgery.mixed: end it first")
+            raise KronaError("An adapter was inserted or removed inside surgery.mixed. End it first.")
         self.check_state()
 
 
 @contextmanager
 def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
-    """Give each row of the forward passes inside its own adapter: ``rows`` has their names, None the bare backbone.
+    """Give each row of the forward passes inside the context its own adapter.
 
-    For inference: the model in eval mode, under ``torch.no_grad()``. Decoding works as with one adapter; beams are rows
-    of their own.
+    The model must be in eval mode, under ``torch.no_grad()``. Decoding works as with one adapter; each beam is a row.
+
+    Args:
+        rows: the names of the rows' adapters; None: the bare backbone.
 
     Raises:
-        KronaError: an unknown adapter, one that trains the whole backbone, a merged one; inside, a forward pass with
-            another number of rows, in training mode or with gradients.
+        KronaError: an adapter is unknown, merged, or trains the whole backbone. Inside the context, a forward pass has
+            another number of rows, gradients, or a model in training mode.
     """
-    state = state_of(model)
+    state = get_state(model)
     if state.batch is not None:
-        raise KronaError("this model is in surgery.mixed already: `set` of its batch names other rows")
+        raise KronaError("This model is in surgery.mixed already. Use `set` of its batch to name other rows.")
     batch = MixedBatch(model)
     batch.check_state()
     batch.set(rows)

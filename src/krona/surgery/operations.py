@@ -1,4 +1,4 @@
-"""Count the multiply-adds and launches that branches add to a forward pass, as they are dispatched."""
+"""Count the multiply-adds and kernel launches that branches add to a forward pass."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,14 +10,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from krona.surgery.layers import is_norm
+from krona.surgery.state import adapted_modules
 from krona.surgery.targets import widths_at
-from krona.surgery.wrapper import Adapted, adapted_modules
+from krona.surgery.wrapper import Adapted
 
 
 def multiply_adds(model: nn.Module) -> int:
     """Return the multiply-adds of the branches' matrix products for one more token at every place."""
     # three tokens minus two: what is built once for a forward pass is not the cost of a token
-    return _over_places(model, 3, _products) - _over_places(model, 2, _products)
+    three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
+    return three - two
 
 
 def launches(model: nn.Module) -> int:
@@ -29,17 +31,12 @@ def launches(model: nn.Module) -> int:
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
-    """Count the operations that reach a device in a call, by name, without views. Their total is the launches."""
+    """Count the operations of a call that reach a device, by name, without views."""
     return _run(call).counts
 
 
-def _products(call: Callable[[], Any]) -> int:
-    """Return the multiply-adds of a call's matrix products."""
-    return _run(call).multiply_adds
-
-
 def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the sum over all places. Places of one kind, with equal widths and branches, are counted once."""
+    """Return the sum over all places. Equal places are measured once."""
     known: dict[Any, int] = {}
     total = 0
     for _, adapted in adapted_modules(model):
@@ -52,12 +49,12 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
 
 
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return what one forward pass of a place counts more than its base alone."""
+    """Return the count of one forward pass of a place, minus that of its base."""
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
     like = next(base.parameters())
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
-    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # no branch is computed with a block
+    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # no branch runs with a block
         before = adapted.places["default"].placement == "before"
         return count(lambda: adapted.update("default", x if before else y, x))
     return count(lambda: adapted(x)) - count(lambda: base(x))

@@ -1,6 +1,6 @@
 """The options of `surgery.insert`: where branches are placed and what trains beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ class InsertOptions:
     head: Sequence[str] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options as an adapter's file records them: plain lists, and ``head`` only where there is one."""
+        """Return the options for an adapter's file: plain lists, and ``head`` only if there is one."""
         recorded = {
             **vars(self),
             "target_modules": list(self.target_modules),
@@ -43,3 +43,9 @@ class InsertOptions:
         if not self.head:
             del recorded["head"]
         return recorded
+
+
+def list_placements(options: Mapping[str, Any]) -> list[Any]:
+    """Return the placement for each pattern of ``target_modules``."""
+    placement = options.get("placement", "parallel")
+    return [placement] * len(options.get("target_modules", ())) if isinstance(placement, str) else list(placement)

@@ -6,7 +6,7 @@ insertion: modules and attributes, several for a tied weight. A model may have c
 
 - A module that left the model took its weights with it: nothing is put back there.
 - A slot of a tied weight that got another weight is left alone: the tie stays undone.
-- Another weight in all slots (``load_state_dict(assign=True)``) counts as the one that was there.
+- Another weight in all slots (``load_state_dict(assign=True)``) replaces the one that was there.
 - A weight of another shape (``resize_token_embeddings``) is an error.
 """
 
@@ -17,21 +17,14 @@ from typing import Any, cast
 from torch import nn
 
 from krona.messages import KronaError
-from krona.surgery.wrapper import (
-    Inserted,
-    Slot,
-    adapted_modules,
-    backbone_modules,
-    of_an_adapter,
-    public_name,
-    state_of,
-)
+from krona.surgery.state import Inserted, Slot, adapted_modules, backbone_modules, get_state
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 class ApplyToAll:
-    """A model's ``_apply``, which casts and moves the parameters that are swapped out too.
+    """A model's ``_apply`` that also casts and moves the parameters that are swapped out.
 
-    It refers to its model weakly, so that the model is freed as soon as it is dropped.
+    It refers to its model weakly, so that the model is freed without the garbage collector.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -39,7 +32,7 @@ class ApplyToAll:
 
     def __call__(self, fn: Any, recurse: bool = True) -> nn.Module:
         model = self._model()
-        state = state_of(model)
+        state = get_state(model)
         current_slots(model, state)
         cast(Any, type(model))._apply(model, fn, recurse)
         if recurse:
@@ -65,7 +58,7 @@ class ApplyToAll:
 
 
 def follow(model: nn.Module) -> None:
-    """Let the parameters that are swapped out follow the model's casts and moves."""
+    """Make the parameters that are swapped out follow the model's casts and moves."""
     model.__dict__.setdefault("_apply", ApplyToAll(model))
 
 
@@ -75,23 +68,26 @@ def unfollow(model: nn.Module) -> None:
 
 
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """Return the slots in which each of the weights that train still is; a weight exchanged in all is taken over."""
+    """Return the slots that still hold each of the weights that train. A weight that replaced it everywhere counts."""
     modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)
     active = state.adapters[state.active].trained if state.active is not None else {}
     found: dict[str, list[Slot]] = {}
     for name, slots in state.slots.items():
         record = active if name in active else state.originals
-        live = [slot for slot in slots if id(slot[0]) in modules and _weight_in(slot, state, merged) is not None]
-        now = [_weight_in(slot, state, merged) for slot in live]
-        if now and name in record and all(weight is not record[name] for weight in now):
-            record[name] = cast(nn.Parameter, now[0])
-        found[name] = [s for s, weight in zip(live, now, strict=True) if weight is record.get(name, weight)]
+        weights = {slot: _weight_in(slot, state, merged) for slot in slots if id(slot[0]) in modules}
+        weights = {slot: weight for slot, weight in weights.items() if weight is not None}
+        if weights and name in record and all(weight is not record[name] for weight in weights.values()):
+            record[name] = cast(nn.Parameter, next(iter(weights.values())))
+        found[name] = [slot for slot, weight in weights.items() if weight is record.get(name, weight)]
     return found
 
 
 def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
-    """Put the weights that an adapter trains (None: the originals) into the model; ``dry`` only checks that it works.
+    """Put the weights that an adapter trains (None: the originals) into the model.
+
+    Args:
+        dry: only check that it is possible.
 
     Raises:
         KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is
@@ -100,15 +96,15 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
     slots, merged = current_slots(model, state), _merged_places(model)
     trained = state.adapters[name].trained if name is not None else {}
     if name is not None:
-        check_trained(model, name, slots)
+        require_trained(model, name, slots)
     wanted = {key: trained.get(key, state.originals.get(key)) for key in slots}
     for key, parameter in wanted.items():
         for slot in slots[key]:
             now = _weight_in(slot, state, merged)
             if parameter is not None and now is not None and now.shape != parameter.shape:
                 raise KronaError(
-                    f"{key} is {tuple(now.shape)} in the model, and the weight to swap in is "
-                    f"{tuple(parameter.shape)}: it was resized after the insertion. Give it its old size back first"
+                    f"{key} is {tuple(now.shape)} in the model, but the weight to swap in is "
+                    f"{tuple(parameter.shape)}: it was resized after the insertion. Restore its old size first."
                 )
     for key, parameter in wanted.items():
         if dry or parameter is None:
@@ -120,15 +116,15 @@ def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = Fal
                 module._parameters[attribute] = parameter
 
 
-def check_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]] | None = None) -> None:
+def require_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]] | None = None) -> None:
     """Raise KronaError if a weight that an adapter trains is no longer in the model."""
-    state = state_of(model)
+    state = get_state(model)
     slots = current_slots(model, state) if slots is None else slots
     gone = [key for key in state.adapters[name].trained if not slots[key]]
     if gone:
         raise KronaError(
-            f"{gone[0]}, which adapter {name!r} trains, is no longer in the model: its module was exchanged after the "
-            f"insertion. Put the module back, or surgery.take_out(model, {name!r})"
+            f"{gone[0]}, which adapter {name!r} trains, is no longer in the model: its module was replaced after the "
+            f"insertion. Put the module back, or call surgery.take_out(model, {name!r})."
         )
 
 
@@ -139,13 +135,13 @@ def copy_trained(
 
     The model is not changed, so that a lack of memory leaves it as it was.
     """
-    owners, kept = _owners(model), current_slots(model, state)
+    owners, known = _find_slots(model), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
     for name in names:
-        slots = kept.get(name) or owners[name]
+        slots = known.get(name) or owners[name]
         owner, attribute = slots[0]
         original = cast(nn.Parameter, owner._parameters[attribute])
-        if kept.get(name):
+        if known.get(name):
             original = state.originals.get(name, original)
         found[name] = slots, original, nn.Parameter(original.detach().clone()) if reversible else original
     return found
@@ -153,30 +149,28 @@ def copy_trained(
 
 def _merged_places(model: nn.Module) -> dict[int, str]:
     """Return the places of the layers with a merged weight, by the layer's identity."""
-    if "krona" not in model.__dict__ or state_of(model).merged is None:
-        return {}
     return {id(adapted.base): place for place, adapted in adapted_modules(model) if adapted.merged}
 
 
 def _weight_in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter | None:
-    """Return the weight in a slot; where a merged weight is, the backbone's own."""
+    """Return the weight in a slot; under a merged weight, the backbone's own."""
     module, attribute = slot
     if id(module) in merged and attribute == "weight":
         return state.own_weights[merged[id(module)]]
     return module._parameters.get(attribute)
 
 
-def _owners(model: nn.Module) -> dict[str, list[Slot]]:
+def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
     """Return the slots of every parameter of the backbone, by public name. A tied weight has one list of slots."""
     by_parameter: dict[int, list[Slot]] = {}
     names: dict[str, int] = {}
     for module_name, module in model.named_modules(remove_duplicate=False):
         prefix = f"{module_name}." if module_name else ""
         for attribute, parameter in module._parameters.items():
-            if parameter is None or of_an_adapter(prefix):
+            if parameter is None or is_in_adapter(prefix):
                 continue
             slots = by_parameter.setdefault(id(parameter), [])
-            if all(slot[0] is not module or slot[1] != attribute for slot in slots):
+            if (module, attribute) not in slots:
                 slots.append((module, attribute))
             names[public_name(f"{prefix}{attribute}")] = id(parameter)
     return {name: by_parameter[identity] for name, identity in names.items()}

@@ -12,7 +12,8 @@ from krona.kernels.t5_modules import restore_modules
 from krona.messages import KronaError
 from krona.surgery.merging import merge
 from krona.surgery.parameter_swapping import unfollow
-from krona.surgery.wrapper import adapted_modules, replace, state_of
+from krona.surgery.state import adapted_modules, get_state
+from krona.surgery.wrapper import replace
 
 SAVERS = ("save_pretrained", "push_to_hub")
 
@@ -23,17 +24,15 @@ def bake(model: nn.Module, name: str | None = None) -> None:
     ``save_pretrained`` then writes a checkpoint that plain transformers loads.
 
     Args:
-        name: the active adapter's name; None: whatever adapter is active.
+        name: the active adapter's name, or None.
 
     Raises:
-        KronaError: a branch that no weight can hold, another adapter in the model. The model is unchanged then.
+        KronaError: no weight can hold a branch, or there is another adapter. The model is unchanged then.
     """
-    state = state_of(model)
+    state = get_state(model)
     if len(state.adapters) > 1:
         names = ", ".join(map(repr, state.adapters))
-        raise KronaError(
-            f"there are {len(state.adapters)} adapters in this model ({names}): take out all but one first"
-        )
+        raise KronaError(f"There are {len(state.adapters)} adapters in this model ({names}). Remove all but one first.")
     if state.merged is None:
         merge(model, name)
     for place, adapted in reversed(list(adapted_modules(model))):
@@ -44,8 +43,8 @@ def bake(model: nn.Module, name: str | None = None) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Restore what insertions changed besides the modules at their places, and forget the adapters."""
-    state = state_of(model)
+    """Undo all other changes of insertions, once the wrappers are removed, and forget the adapters."""
+    state = get_state(model)
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
     restore_modules(model)
@@ -63,7 +62,6 @@ def refuse_saving(model: nn.Module) -> None:
 
 def _refuse(*args: Any, **kwargs: Any) -> NoReturn:
     raise KronaError(
-        "this model has an adapter's branches, and a checkpoint of it could not be loaded: surgery.bake(model) "
-        "merges them permanently, surgery.take_out(model) removes them, and "
-        "krona.Adapter.of(model).save(FILE) saves the adapter by itself"
+        "A checkpoint with an adapter's branches could not be loaded. surgery.bake(model) merges the branches "
+        "permanently, surgery.take_out(model) removes them, and krona.Adapter.of(model).save(FILE) saves the adapter."
     )

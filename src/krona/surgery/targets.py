@@ -1,9 +1,9 @@
-"""Placement of branches: patterns over module names, and the widths of the modules that they match.
+"""Match patterns of ``target_modules`` with modules, and find the widths of modules.
 
-A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) takes the modules whose dotted name ends
-with it; ``#`` in it stands for a layer's number; a pattern whose last part has a ``*`` (``encoder.*``,
-``SelfAttention.*``, ``wi*``) takes the linear layers that it matches. ``mlp.gate_proj:mlp.down_proj`` is the part of
-the model between the input of the first and the output of the second, where no module is a whole FFN or attention.
+A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches the modules whose dotted name
+ends with it. ``#`` stands for a layer's number. A pattern whose last part has a ``*`` (``encoder.*``,
+``SelfAttention.*``, ``wi*``) matches linear layers only. ``mlp.gate_proj:mlp.down_proj`` is the part of the model
+between the input of the first and the output of the second, for models without a module for a whole FFN or attention.
 """
 
 import fnmatch
@@ -16,12 +16,12 @@ from torch import nn
 
 from krona.messages import KronaError, did_you_mean
 from krona.surgery.layers import is_conv1d, is_norm
-from krona.surgery.wrapper import Adapted, base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 
 @dataclass(frozen=True)
 class Match:
-    """A place: the number of the pattern that matches it first; of a part of the model, where that begins."""
+    """The number of the first pattern that matches a place. entry: the first module of a part of the model."""
 
     number: int
     entry: str | None = None
@@ -32,15 +32,15 @@ def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
 
 
 def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
-    """The modules that the patterns match, in the model's order; a part of the model stands under its last module.
+    """Return the modules that the patterns match, in the model's order; a part of the model under its last module.
 
     Raises:
-        KronaError: a pattern that matches nothing, with near names.
+        KronaError: a pattern matches nothing. The message has similar names.
     """
     candidates = {
         public_name(name): name
         for name, module in model.named_modules()
-        if name and not of_an_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(module) is not None
+        if name and not is_in_adapter(f"{name}.") and not name.endswith(".base") and widths_or_none(module) is not None
     }
     places: dict[str, Match] = {}
     for number, whole in enumerate(target_modules):
@@ -49,32 +49,34 @@ def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, M
         matched = [
             name
             for public, name in candidates.items()
-            if _fits(public, pattern) and ("*" not in last or isinstance(base_of(model.get_submodule(name)), nn.Linear))
+            if _fits(public, pattern) and ("*" not in last or isinstance(unwrap(model.get_submodule(name)), nn.Linear))
         ]
         if not matched:
             ends = sorted({public.rsplit(".", 1)[-1] for public in candidates})
-            near = did_you_mean(last, ends)
-            raise KronaError(f"target_modules: {pattern!r} matches no module of this backbone: {near}")
+            raise KronaError(
+                f"target_modules: {pattern!r} matches no module of this backbone: {did_you_mean(last, ends)}"
+            )
         for name in matched:
             if not end:
                 places.setdefault(name, Match(number))
                 continue
             exit = f"{public_name(name).removesuffix(pattern)}{end}"
             if exit not in candidates:
-                raise KronaError(f"target_modules: {whole!r}: {public_name(name)} begins a part that no {exit} ends")
+                raise KronaError(
+                    f"target_modules: {whole!r}: a part begins at {public_name(name)}, but {exit} was not found."
+                )
             places.setdefault(candidates[exit], Match(number, entry=name))
     return {name: places[name] for name, _ in model.named_modules() if name in places}
 
 
 def _fits(public: str, pattern: str) -> bool:
-    """Whether a pattern matches a module's name, or the end of it from a dot on."""
     plain = fnmatch.translate(pattern).replace(re.escape("#"), "[0-9]+")
     return re.match(rf"(?:.*\.)?(?:{plain})", public, re.DOTALL) is not None
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
-    """(d_in, d_out) of a module that can carry a branch: a linear layer, a LayerNorm, an FFN, an attention."""
-    module = base_of(module)
+    """Return (d_in, d_out) of a linear layer, a LayerNorm, an FFN or an attention; None for another module."""
+    module = unwrap(module)
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
     if is_conv1d(module):
@@ -84,35 +86,35 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
         weight: Any = getattr(module, "weight", None)
         plain = isinstance(weight, nn.Parameter) and weight.dim() == 1 and not isinstance(module, nn.GroupNorm)
         return (len(weight), len(weight)) if plain else None
-    first, last = ends_of(module)
+    first, last = end_layers(module)
     if module is first:
         return None
     d_in, d_out = getattr(first, "in_features", None), getattr(last, "out_features", None)
     return (d_in, d_out) if isinstance(d_in, int) and isinstance(d_out, int) else None
 
 
-def ends_of(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """The layers that read and write a place: the first and the last of T5's FFN or attention, else the module."""
+def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the first and the last layer of T5's FFN or attention; for another module, the module twice."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)
-    return (module, module) if module in (first, last) else (base_of(first), base_of(last))
+    return (module, module) if module in (first, last) else (unwrap(first), unwrap(last))
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
-    """(d_in, d_out) of a place, or of the part of the model that ends in it."""
+    """Return (d_in, d_out) of a place, or of the part of the model that ends in it."""
     capture = adapted.captures.get(adapter)
     return widths_of_part(adapted.base, None if capture is None else capture.first)
 
 
 def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:
-    """(d_in, d_out) of a module, or of the part of the model from ``first`` to it."""
+    """Return (d_in, d_out) of a module, or of the part of the model from ``first`` to it."""
     return widths(last if first is None else first)[0], widths(last)[1]
 
 
 def widths(module: nn.Module) -> tuple[int, int]:
-    """(d_in, d_out) of a module; an error if it can carry no branch."""
+    """Return (d_in, d_out) of a module. Raises KronaError if it cannot have a branch."""
     found = widths_or_none(module)
     if found is None:
-        raise KronaError(f"a {type(module).__name__} can carry no branch")
+        raise KronaError(f"A branch cannot be placed at a {type(module).__name__}.")
     return found

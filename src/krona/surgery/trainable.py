@@ -1,6 +1,6 @@
 """The trainable parameters of a model with an adapter: count them, get them by name, and copy values into them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from krona.messages import KronaError
 from krona.surgery.layers import is_linear, is_norm
-from krona.surgery.parameter_swapping import check_trained
+from krona.surgery.parameter_swapping import require_trained
+from krona.surgery.state import adapted_modules, backbone_parameters, get_adapter
 from krona.surgery.targets import widths, widths_at
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import Adapted, public_name, unwrap
 
 
 @dataclass(frozen=True)
@@ -36,25 +37,24 @@ class Count:
 
 def count(model: nn.Module) -> Count:
     """Count the trainable parameters, and the backbone's before insertion."""
-    own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    head = sum(own[name].numel() for name in _parameters_of(own, _head(model)))
+    own = dict(backbone_parameters(model))
+    head = sum(own[name].numel() for name in _names_in(own, _head(model)))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     backbone = sum(p.numel() for p in own.values())
     return Count(trainable=trainable - head, backbone=backbone - head, head=head)
 
 
 def _head(model: nn.Module) -> list[str]:
-    """Return the modules of a head that trains with every method."""
     adapters = model.__dict__["krona"].adapters.values() if "krona" in model.__dict__ else ()
     return next((list(adapter.insertion.get("head", ())) for adapter in adapters), [])
 
 
 def update_rank(model: nn.Module) -> int | None:
-    """Return the highest rank that an update of one place can have; None where one is not linear.
+    """Return the highest rank that the update of one place can have; None if an update is not linear.
 
-    Branches at one place add up, and no rank is above the place's widths.
+    Branches at one place add up, and no rank exceeds the place's widths.
     """
-    adapter = adapter_named(model, "default")
+    adapter = get_adapter(model, "default")
     if adapter.insertion["train_backbone"]:
         outside = ("lm_head", *_head(model))
         linear = [widths(m) for n, m in model.named_modules() if is_linear(m) and n.split(".")[0] not in outside]
@@ -69,14 +69,14 @@ def update_rank(model: nn.Module) -> int | None:
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
-    """Return the highest rank that an adapter's branches at a place can have together; None where one is not linear."""
+    """Return the highest rank that an adapter's branches at a place can have together; None if one is not linear."""
     branches: Any = adapted.branches[name]
     ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
     return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what trains, by name: ``encoder.block.0.layer.0.SelfAttention.q.0.A``, ``….final_layer_norm.weight``.
+    """Return the trainable parameters by name: ``encoder.block.0.layer.0.SelfAttention.q.0.A``.
 
     A branch's number at its place comes before the parameter's name: KronA^B has ``DenseReluDense.0.A`` and ``….1.A``.
     A parameter that several places share is listed once, under the first place's name.
@@ -85,12 +85,12 @@ def trainable_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return what one adapter trains, active or not, under the names of `trainable_state`.
+    """Return the parameters of one adapter, active or not, under the names of `trainable_state`.
 
     Raises KronaError if a weight that it trains is no longer in the model.
     """
-    adapter = adapter_named(model, name)
-    check_trained(model, name)
+    adapter = get_adapter(model, name)
+    require_trained(model, name)
     owned: dict[int, tuple[str, Tensor]] = {}
     for place, adapted in adapted_modules(model):
         for parameter_name, parameter in adapted.own_parameters(name):
@@ -108,51 +108,54 @@ def trained_names(
 ) -> list[str]:
     """Return the public names of the backbone's own parameters that train; a tied weight once, by its first name.
 
-    ``existing`` are parameters that train in the place of a branch. Raises KronaError if the model does not have the
-    head or any normalisation.
+    Args:
+        existing: parameters that train in the place of a branch.
+
+    Raises:
+        KronaError: the model does not have the head or any normalisation.
     """
-    names = [public_name(name) for name, _ in model.named_parameters() if not of_an_adapter(name)]
+    names = [name for name, _ in backbone_parameters(model)]
     for module in head:
-        if not _parameters_of(names, [module]):
-            raise KronaError(f"head: this model has no weights under {module!r}")
+        if not _names_in(names, [module]):
+            raise KronaError(f"head: this model has no weights under {module!r}.")
     if train_backbone:
         return names
-    wanted = {*existing, *_parameters_of(names, head)}
+    wanted = {*existing, *_names_in(names, head)}
     if train_layer_norms:
-        norms = [public_name(n) for n, m in model.named_modules() if is_norm(base_of(m))]
-        if not (found := _parameters_of(names, norms)):
+        norms = _names_in(names, [public_name(n) for n, m in model.named_modules() if is_norm(unwrap(m))])
+        if not norms:
             raise KronaError(
-                "train_layer_norms: this model has no module whose class ends in Norm and has a weight: "
-                "train_layer_norms=false"
+                "train_layer_norms: this model has no module whose class ends in Norm and has a weight. Set "
+                "train_layer_norms=false."
             )
-        wanted.update(found)
+        wanted.update(norms)
     return [name for name in names if name in wanted]
 
 
-def _parameters_of(names: Iterable[str], modules: Sequence[str]) -> list[str]:
+def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
     """Return the names of parameters of these modules and of the modules in them."""
     prefixes = tuple(f"{module}." for module in modules)
     return [name for name in names if name.startswith(prefixes)]
 
 
-def load_trainable_state(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Copy tensors into what trains. Raises KronaError for other names or shapes, and nothing is copied then."""
+def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into the trainable parameters. Raises KronaError, and copies nothing, for other names or shapes."""
     copy_into(trainable_state(model), tensors)
 
 
-def copy_into(own: dict[str, Tensor], tensors: dict[str, Tensor]) -> None:
-    """Copy tensors into those of the same names. Raises KronaError for other names or shapes, and copies nothing."""
+def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors into those of the same names. Raises KronaError, and copies nothing, for other names or shapes."""
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         raise KronaError(
-            f"these weights are of another method or backbone: {len(missing)} of {len(own)} names are missing"
+            f"These weights are of another method or backbone: {len(missing)} of {len(own)} names are missing"
             f"{f' (first {missing[0]})' if missing else ''}, {len(unknown)} are unknown"
-            f"{f' (first {unknown[0]})' if unknown else ''}"
+            f"{f' (first {unknown[0]})' if unknown else ''}."
         )
     for name, parameter in own.items():
         if parameter.shape != tensors[name].shape:
             raise KronaError(
-                f"{name} is {tuple(tensors[name].shape)} in these weights and {tuple(parameter.shape)} in the model"
+                f"{name} is {tuple(tensors[name].shape)} in these weights and {tuple(parameter.shape)} in the model."
             )
     with torch.no_grad():
         for name, parameter in own.items():

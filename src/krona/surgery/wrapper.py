@@ -1,7 +1,7 @@
-"""The wrapper of a backbone's module that carries branches, and the state of a model with adapters."""
+"""The wrapper around a backbone's module that has branches."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -11,47 +11,16 @@ from torch import Tensor, nn
 from krona.kernels.gradients import under_functorch
 from krona.messages import KronaError
 from krona.surgery.input_capture import InputCapture
-from krona.surgery.layers import matrix_of
+from krona.surgery.layers import weight_matrix
 from krona.surgery.options import Placement
 
 WRAPPER_PARTS = ("base", "branches", "magnitudes")  # of `Adapted`
-Slot = tuple[nn.Module, str]  # a module and the name of its attribute that holds a weight
 
 
 @dataclass(frozen=True)
 class BranchPlacement:
     placement: Placement
     inner_residual: bool
-
-
-@dataclass
-class Insertion:
-    """One inserted adapter: its arguments, and the backbone's own weights that train with it."""
-
-    branch: Callable[..., nn.Module] | None
-    branch_config: dict[str, Any]
-    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
-    reversible: bool = True  # the originals of the backbone's weights that train are kept
-    trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
-
-    @property
-    def irreversible(self) -> bool:
-        """Whether it trains the backbone's own weights without keeping a copy of them."""
-        return bool(self.trained) and not self.reversible
-
-
-@dataclass
-class Inserted:
-    """The state of a model with adapters."""
-
-    adapters: dict[str, Insertion] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # of the weights that train, by name
-    required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
-    active: str | None = None
-    merged: str | None = None
-    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
-    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where the weights that train were at insertion
-    batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
 
 class Adapted(nn.Module):
@@ -61,9 +30,9 @@ class Adapted(nn.Module):
     - *sequential*: ``y = base(x)``, then ``y = y + branch(y)`` for each branch.
     - *before*: ``x = x + branch(x)`` for each branch, then ``y = base(x)``.
 
-    Without the inner residual the last two are ``branch(y)`` and ``branch(x)`` alone. The base is a linear layer, a
-    LayerNorm, an FFN or an attention block (whose output may be the first element of a tuple). For a part of the model
-    it is the last layer, and x is the input of the part.
+    Without the inner residual, ``branch(y)`` and ``branch(x)`` are used alone. The base is a linear layer, a LayerNorm,
+    an FFN or an attention block (whose output may be the first element of a tuple). For a part of the model, it is the
+    last layer of the part, and x is the input of the part.
     """
 
     def __init__(self, base: nn.Module) -> None:
@@ -75,7 +44,7 @@ class Adapted(nn.Module):
         self.places: dict[str, BranchPlacement] = {}
         self.captures: dict[str, InputCapture] = {}  # of adapters at the end of a part of the model
         self.active: str | None = None
-        self.merged = False  # the active adapter is in the base's weight
+        self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
         self.watch: Callable[[Tensor, Tensor], Tensor | None] | None = None  # see `krona.surgery.activation_capture`
 
@@ -112,9 +81,10 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Return ``y``, the output of the base (its input, for *before*), with an adapter's branches applied.
+        """Apply an adapter's branches to ``y``: the output of the base, or its input for *before*.
 
-        ``x`` is the input of parallel branches.
+        Args:
+            x: the input of parallel branches.
         """
         updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast a branch's last step may be in fp32
         replacement = None if self.watch is None else self.watch(y, updated)
@@ -135,15 +105,15 @@ class Adapted(nn.Module):
                 y = y + branch(x)
         if name in self.magnitudes:
             delta = sum(branch.delta().detach() for branch in branches)
-            y = self.magnitudes[name](y, matrix_of(self.base), delta, self.base.bias)
+            y = self.magnitudes[name](y, weight_matrix(self.base), delta, self.base.bias)
         return y
 
     def runs(self, name: str) -> bool:
-        """Whether the next forward pass uses an adapter."""
+        """Return whether the next forward pass uses an adapter."""
         return name == self.active if self.batch is None else name in self.batch.names
 
     def _in_one_step(self, name: str) -> bool:
-        """Whether the branch and the linear layer beside it can be computed together (``beside``)."""
+        """Return whether the branch and the linear layer can be computed together (``beside``)."""
         base, branches = self.base, self.branches[name]
         return (
             type(base) is nn.Linear
@@ -157,7 +127,7 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Let a backward pass through a merged weight raise an error if the branches train: they get no gradients."""
+        """Raise an error in a backward pass through a merged weight if the branches train: they get no gradients."""
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
             return y
@@ -191,22 +161,6 @@ class Adapted(nn.Module):
             del self.magnitudes[adapter]
 
 
-def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Iterate over the model's modules by name, the outer before the inner: with wrappers, without branches."""
-    seen: set[nn.Module] = set()
-    for name, module in model.named_modules(seen):
-        if isinstance(module, Adapted):
-            seen.update((module.branches, module.magnitudes))  # named_modules skips modules that it has seen
-        yield name, module
-
-
-def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """Iterate over the places that carry branches, by name, the outer before the inner."""
-    for name, module in backbone_modules(model):
-        if isinstance(module, Adapted):
-            yield name, module
-
-
 def public_name(name: str) -> str:
     """Return a name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
     parts = name.split(".")
@@ -215,12 +169,12 @@ def public_name(name: str) -> str:
     return ".".join(kept)
 
 
-def of_an_adapter(name: str) -> bool:
-    """Whether a module's or parameter's full name lies in a branch or a magnitude."""
+def is_in_adapter(name: str) -> bool:
+    """Return whether a module or parameter with this full name is in a branch or a magnitude."""
     return ".branches." in name or ".magnitudes." in name
 
 
-def base_of(module: nn.Module) -> nn.Module:
+def unwrap(module: nn.Module) -> nn.Module:
     """Return the backbone's module without the wrapper."""
     return module.base if isinstance(module, Adapted) else module
 
@@ -228,21 +182,4 @@ def base_of(module: nn.Module) -> nn.Module:
 def replace(model: nn.Module, name: str, module: nn.Module) -> None:
     """Put a module at a name of the model."""
     parent, _, attribute = name.rpartition(".")
-    setattr(base_of(model.get_submodule(parent)), attribute, module)
-
-
-def state_of(model: nn.Module) -> Inserted:
-    """Return the state of a model with adapters. Raises KronaError for a model without any."""
-    state = model.__dict__.get("krona")
-    if state is None:
-        raise KronaError("no adapter is in this model: surgery.insert(model, …) puts one in")
-    assert isinstance(state, Inserted)
-    return state
-
-
-def adapter_named(model: nn.Module, name: str) -> Insertion:
-    """Return one of the model's adapters. Raises KronaError with their names for another name."""
-    adapters = state_of(model).adapters
-    if name not in adapters:
-        raise KronaError(f"no adapter named {name!r} is in the model; there are: {', '.join(map(repr, adapters))}")
-    return adapters[name]
+    setattr(unwrap(model.get_submodule(parent)), attribute, module)

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from krona.adapters.measure import mean
 from krona.adapters.update import spectrum
 from krona.messages import KronaError
-from krona.surgery.wrapper import adapted_modules, of_an_adapter, public_name
+from krona.surgery.state import adapted_modules
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
@@ -22,7 +23,7 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
     for name, parameter in model.named_parameters():
         if parameter.grad is not None:
             kind = "layer_norm" if "layer_norm" in name else "other"
-            gradients.append((_last_part(name) if of_an_adapter(name) else kind, parameter.grad))
+            gradients.append((_last_part(name) if is_in_adapter(name) else kind, parameter.grad))
     return _norms_by_kind(gradients)
 
 

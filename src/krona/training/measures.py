@@ -15,7 +15,7 @@ from krona.backbones.families import Family
 from krona.backbones.held_out import HeldOut, held_out_loss, tokenise_held_out
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.surgery.scaling import scaled
+from krona.surgery.scaling import scale_update
 from krona.training.evaluation import SplitEvaluation
 
 DRIFT_ROWS = 32  # of dev, evenly spaced
@@ -71,7 +71,7 @@ def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) ->
     losses = dict[str, float | None]()
     with dev.inference(model):
         for scale in SCALES:
-            with scaled(model, scale):
+            with scale_update(model, scale):
                 value = held_out_loss(model, dev.family, text)
             losses[f"{scale:g}"] = round(value, 6) if math.isfinite(value) else None
     return {

@@ -13,7 +13,7 @@ import torch
 from krona import surgery
 from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
-from krona.adapters.start import begin_from, read_start
+from krona.adapters.init_from import copy_tensors, read_source
 from krona.backbones import load as backbones
 from krona.backbones.held_out import HeldOut
 from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
@@ -151,10 +151,10 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     result.notes += schedule_notes(settings, steps)
 
     # Method
-    start = None if settings.init_from is None else read_start(settings.init_from, backbone.model)
+    start = None if settings.init_from is None else read_source(settings.init_from, backbone.model)
     _insert(settings, result, backbone.model, reversible=share or held_out is not None)
     if start is not None:
-        result.notes += begin_from(backbone.model, *start)
+        result.notes += copy_tensors(backbone.model, *start)
     fingerprint = Adapter.of(backbone.model).config.backbone
 
     # Options for large backbones

@@ -1,7 +1,7 @@
-"""Directions of updates within the backbone's weights: the share in the top singular directions, and the intruders.
+"""Compare the directions of updates with the singular vectors of the backbone's weights.
 
-Shuttleworth et al. 2024 (LoRA vs full fine-tuning, https://arxiv.org/abs/2410.21228) count intruder dimensions: top
-singular vectors of the tuned weight that are unlike all of the backbone's own.
+Intruder dimensions (Shuttleworth et al. 2024, https://arxiv.org/abs/2410.21228) are top singular vectors of the tuned
+weight that differ from all of the backbone's own.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
-from krona.adapters.commands.inspect import kind_of
+from krona.adapters.commands.inspect import place_kind
 from krona.adapters.load import load
 from krona.adapters.update import weight_update
 from krona.messages import KronaError
 from krona.surgery.layers import is_conv1d, is_linear
-from krona.surgery.wrapper import adapter_named, base_of, state_of
+from krona.surgery.state import get_adapter, get_state
+from krona.surgery.wrapper import unwrap
 
 TOP = 16  # singular directions of a weight
 ALIKE = 0.5  # the cosine from which on two singular vectors count as alike
@@ -30,11 +31,11 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Directions:
-    """Of one weight W and its update. k: `TOP`, or the rank of a smaller weight.
+    """The directions of an update ΔW of a weight W.
 
-    share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖² over W's top k singular vectors, None for ΔW = 0; share_by_chance: of a random update,
-    k² / (d_out · d_in). intruders: how many of the top k left singular vectors of W + ΔW have a cosine below `ALIKE`
-    with every one of W's.
+    k: `TOP`, or the rank of a smaller weight. share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖² over the top k singular vectors of W; None
+    for ΔW = 0. share_by_chance: the same for a random update, k² / (d_out · d_in). intruders: how many of the top k
+    left singular vectors of W + ΔW have a cosine below `ALIKE` with each of W's.
     """
 
     k: int
@@ -45,19 +46,20 @@ class Directions:
 
 @torch.no_grad()
 def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> dict[str, Directions]:
-    """Return place → directions for each linear layer whose weight a run moves, with full fine-tuning's (keep=all).
+    """Return place → directions for each linear layer whose weight a run changed.
 
-    The backbone's weights are read, and each layer takes two singular value decompositions in fp32.
+    The backbone's weights are read, and each layer takes two singular value decompositions in fp32. Full fine-tuning
+    needs the weights that keep=all kept.
 
     Raises:
-        KronaError: as `krona.load`; or no update is the matrix of a linear layer.
+        KronaError: as `krona.load`, or no update is the matrix of a linear layer.
     """
     trained = load(run, backbone=backbone, outputs=outputs)
     found = {} if trained.adapter is None else {name: compare(W, D) for name, W, D in _updates(trained.model)}
     if not found:
         raise KronaError(
-            f"{trained.origin.run_id} ({trained.origin.method}): no update of it is a matrix that is added to a linear "
-            "layer's weight, so it has no directions there."
+            f"{trained.origin.run_id} ({trained.origin.method}): no update is a matrix that is added to a linear "
+            "layer's weight, so there are no directions to compare."
         )
     return found
 
@@ -82,10 +84,10 @@ def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
             except KronaError:  # not a matrix
                 continue
             yield surgery.public_name(path), adapted.base.weight.float(), update
-    originals = state_of(model).originals
-    for name, weight in adapter_named(model, "default").trained.items():
+    originals = get_state(model).originals
+    for name, weight in get_adapter(model, "default").trained.items():
         place, _, attribute = name.rpartition(".")
-        layer = base_of(model.get_submodule(place)) if attribute == "weight" else None
+        layer = unwrap(model.get_submodule(place)) if attribute == "weight" else None
         if layer is not None and is_linear(layer) and place != "lm_head":
             original = originals[name].float()
             update = weight.float() - original
@@ -99,7 +101,7 @@ def rows(found: Mapping[str, Directions], *, every: bool) -> tuple[list[str], li
     heads = ["place", "places", f"share in top {TOP}", "by chance", "intruders"]
     groups: dict[str, list[Directions]] = {}
     for name, one in found.items():
-        groups.setdefault(name if every else kind_of(name), []).append(one)
+        groups.setdefault(name if every else place_kind(name), []).append(one)
     return heads, [[name, *_cells(group)] for name, group in groups.items()]
 
 

@@ -1,20 +1,18 @@
-"""`krona evaluate`: the scores of a finished run on any rows with labels, without training."""
+"""`krona evaluate`: score finished runs on any labelled rows, without training."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from krona import metrics, tasks
 from krona.adapters.commands import submission
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Trained, load
+from krona.adapters.load import load
+from krona.adapters.origin import compose
 from krona.config import check
-from krona.config.compose import compose_job, hydra_session
-from krona.config.overrides import normalize
 from krona.config.settings import Data
 from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, listed
@@ -26,12 +24,36 @@ from krona.screen import say
 from krona.tasks import ROLES, DataOptions, Split, Task
 from krona.tasks.sources import KINDS
 
-BATCH_SIZE = 64  # where no result says which the run had
+BATCH_SIZE = 64  # where no result records the run's own
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowChoice:
+    """The rows to score.
+
+    task: a file of conf/task; None: the run's own.
+    data: GLUE's folder, or hub, sample; None: the source of the run's data.
+    split: dev, test or train as a run divides them, or an official part (validation, validation_matched …).
+    source: a file with the task's columns and its label column, instead of the task's data.
+    mapping: ``word=word``: a label of the run, and the label of the task that it counts as.
+    overrides: further overrides of train.py (``data.skip_bad_rows=true``).
+    """
+
+    task: str | None = None
+    data: str | None = None
+    split: str = "test"
+    source: str | None = None
+    mapping: Sequence[str] = ()
+    overrides: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores on some rows. parts: metric → score, 0-100; interval: of the table's score, bootstrap over rows, 95 %."""
+    """Scores on some rows.
+
+    parts: metric → score, 0-100. interval: the 95 % interval of the table's score, by a bootstrap over rows. no_label:
+    the number of predictions that are not a label.
+    """
 
     run_id: str
     task: str
@@ -42,143 +64,156 @@ class Evaluation:
     parts: Mapping[str, float]
     no_label: int
 
+    def lines(self) -> list[str]:
+        """Return the evaluation as text."""
+        parts = ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
+        low, high = self.interval
+        score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
+        found = [f"{self.run_id} on {self.task}, {self.rows}: {score}"]
+        if self.no_label:
+            found.append(f"  {self.no_label:,} of {self.count:,} predictions are not a label and count as wrong")
+        return found
+
+
+def evaluate_runs(
+    runs: Sequence[str],
+    rows: RowChoice,
+    *,
+    output: Path | None,
+    submission_to: Path | None,
+    backbone: str | None,
+    batch_size: int | None,
+    overwrite: bool,
+    console: Console,
+) -> None:
+    """Score each run and print the scores, or write one submission with the predictions of all runs.
+
+    Args:
+        runs: ids, beginnings of ids, folders or adapter files; an item with ``=`` is an override.
+        output: a .jsonl file for the predictions of one run.
+        submission_to: a .zip file for GLUE's server. ``rows.data`` is then the folder of the GLUE download.
+    """
+    rows = replace(rows, overrides=[item for item in runs if "=" in item])
+    found = [find(run) for run in runs if "=" not in run]
+    if submission_to is not None:
+        if rows.data is None:
+            raise KronaError("--submission needs GLUE's test sets. Add --data FOLDER, the folder of the GLUE download.")
+        require_new(submission_to, overwrite=overwrite)
+        size = batch_size or BATCH_SIZE
+        sheets = submission.submit(found, Path(rows.data), submission_to, backbone=backbone, batch_size=size)
+        for line in submission.format_sheets(sheets, submission_to):
+            say(console, line)
+        return
+    if output is not None:
+        require_new(output, overwrite=overwrite)
+        if len(found) > 1:
+            raise KronaError("--output needs exactly one run.")
+    for one in found:
+        for line in evaluate(one, rows, output=output, backbone=backbone, batch_size=batch_size).lines():
+            say(console, line)
+
 
 def evaluate(
     found: TrainedRun,
+    rows: RowChoice,
     *,
-    task: str | None = None,
-    data: str | None = None,
-    split: str = "test",
-    source: str | None = None,
-    mapping: Sequence[str] = (),
-    overrides: Sequence[str] = (),
     output: Path | None = None,
     backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Score a run on rows that it need not have seen.
+    """Score a run.
 
     Args:
-        task: a file of conf/task; None: the run's own.
-        data: GLUE's folder, or hub, sample; None: where the run's data came from.
-        split: dev, test or train as a run divides them, or an official part (validation, validation_matched …).
-        source: a file with the task's columns and its label column, instead of the task's data.
-        mapping: ``word=word``: the run's label word and the task's that it counts as.
-        overrides: further overrides as train.py takes them (``data.skip_bad_rows=true``).
         output: a .jsonl file with the source, the target and the prediction of each row.
-        batch_size: rows at once; None: as the run was scored, so that its own rows give its own predictions, also in
-            bf16.
+        batch_size: rows at once; None: the run's own, which gives the run's own predictions also in bf16.
 
     Raises:
-        KronaError: rows that can't be read, labels that the run doesn't know.
+        KronaError: the rows cannot be read, or the run does not have their labels.
     """
-    scored_task, settings = _task_and_data(found, task, data, overrides)
-    rows, where = _rows(scored_task, settings, found, split=split, source=source)
-    words = _words(found, scored_task, mapping)
+    task, data = _task_and_data(found, rows)
+    split, where = _load_rows(task, data, found, rows)
+    targets = _targets_by_answer(found, task, rows.mapping)
     trained = load(found, backbone=backbone)
-    own_size = BATCH_SIZE if found.result is None else found.result.config["trainer"].get("eval_batch_size", BATCH_SIZE)
-    answers = _answers(trained, rows, batch_size or own_size)
-    targets = set(scored_task.target_strings() or [])  # an answer that is none of the run's labels is none of these
-    predictions = [words.get(answer, f"{answer} (no label)" if answer in targets else answer) for answer in answers]
-    parts = metrics.load(scored_task)(rows.targets, predictions)
+    if batch_size is None:
+        trainer = {} if found.result is None else found.result.config["trainer"]
+        batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
+    labels = set(task.target_strings() or [])  # an answer that is not a label of the run must not count as one of these
+    predictions = [
+        targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
+        for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
+    ]
+    parts = metrics.load(task)(split.targets, predictions)
     if output is not None:
-        _write(output, rows, predictions)
-    numbers = encode(rows.targets, predictions, scored_task.target_strings())
-    low, high = interval_of(bootstrap([numbers], list(scored_task.score)))
+        _write(output, split, predictions)
+    numbers = encode(split.targets, predictions, task.target_strings())
+    low, high = interval_of(bootstrap([numbers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,
-        task=scored_task.name,
+        task=task.name,
         rows=where,
-        count=len(rows),
-        score=scored_task.table_score(parts),
+        count=len(split),
+        score=task.table_score(parts),
         interval=(low, high),
         parts=parts,
-        no_label=int((numbers.given < 0).sum()) if scored_task.labels else 0,
+        no_label=int((numbers.given < 0).sum()) if task.labels else 0,
     )
 
 
-def lines(one: Evaluation) -> list[str]:
-    """An evaluation as text."""
-    parts = ", ".join(f"{name} {value:.2f}" for name, value in one.parts.items())
-    low, high = one.interval
-    found = [f"{one.run_id} on {one.task}, {one.rows}: {one.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on "
-             f"{amount(one.count, 'row')}"]  # fmt: skip
-    if one.no_label:
-        found.append(f"  {one.no_label:,} of {one.count:,} predictions are no label and count as wrong")
-    return found
+def _task_and_data(found: TrainedRun, rows: RowChoice) -> tuple[Task, Data]:
+    run_task, name = found.origin.task_settings, rows.task
+    own = None if found.result is None else {**found.result.config["data"], "train_rows": None}
+    if name is None and rows.data not in (None, "sample"):
+        name = run_task.sample  # a run on sample data reads GLUE's files as that task
+    line = [f"task={name}"] if name else []
+    if rows.data is not None:
+        line += [f"data={rows.data}"] if rows.data in KINDS else ["data=tsv", f"data.path={rows.data}"]
+    if not line and not rows.overrides:
+        return run_task, check.build(Data, "data", own or {"kind": "sample" if run_task.kind == "sample" else "hub"})
+    config = compose([*line, *rows.overrides])
+    overridden = rows.data is not None or any(item.startswith("data") for item in rows.overrides)
+    data = check.build(Data, "data", config["data"] if overridden or own is None else own)
+    return (Task.from_config(config["task"]) if name else run_task), data
 
 
-def _task_and_data(
-    found: TrainedRun, task: str | None, data: str | None, overrides: Sequence[str]
-) -> tuple[Task, Data]:
-    """The task whose rows are scored, and where they come from."""
-    own = dict(found.result.config["data"]) if found.result is not None else None
-    if task is None and data not in (None, "sample"):
-        task = found.origin.task_settings.sample  # a run on sample data reads GLUE's files as that task
-    line = [f"task={task}"] if task else []
-    if data is not None:
-        line += [f"data={data}"] if data in KINDS else ["data=tsv", f"data.path={data}"]
-    if not line and not overrides:
-        kind = "sample" if found.origin.task_settings.kind == "sample" else "hub"
-        settings = check.build(Data, "data", own or {"kind": kind})
-        return found.origin.task_settings, replace(settings, train_rows=None)
-    with hydra_session():
-        config = compose_job(normalize([*line, *overrides])).config
-    composed = check.build(Data, "data", config["data"])
-    if data is None and own is not None and not any(item.startswith("data") for item in overrides):
-        composed = check.build(Data, "data", {**own, "train_rows": None})
-    return (Task.from_config(config["task"]) if task else found.origin.task_settings), composed
-
-
-def _rows(task: Task, data: Data, found: TrainedRun, *, split: str, source: str | None) -> tuple[Split, str]:
-    """The rows to be scored, and what they are called."""
-    prefix = found.origin.task_prefix
-    options = DataOptions(**{**vars(data), "train_rows": None})
-    if source is not None:
-        file_task = Task.from_config({**dict(task), "files": {"train": source}, "sample": None, "split": "given"})
-        parts = tasks.undivided(file_task, replace(options, path=None), prefix=prefix)
-        return replace(parts["train"], ids=[str(row) for row in range(len(parts["train"]))]), source
-    if split in ROLES:
-        splits = tasks.load(task, options, prefix=prefix)
-        return getattr(splits, split), split
+def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tuple[Split, str]:
+    """Return the rows and a description of them."""
+    prefix, options = found.origin.task_prefix, DataOptions(**{**vars(data), "train_rows": None})
+    if rows.source is not None:
+        files = {"files": {"train": rows.source}, "sample": None, "split": "given"}
+        parts = tasks.undivided(Task.from_config({**dict(task), **files}), replace(options, path=None), prefix=prefix)
+        split = parts["train"]
+        return replace(split, ids=[str(number) for number in range(len(split))]), rows.source
+    if rows.split in ROLES:
+        return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
     parts = tasks.undivided(task, options, prefix=prefix)
-    if split not in parts:
-        raise KronaError(f"--split {split}: {did_you_mean(split, dict.fromkeys([*ROLES, *parts]))}")
-    return parts[split], split
+    if rows.split not in parts:
+        raise KronaError(f"--split {rows.split}: {did_you_mean(rows.split, dict.fromkeys([*ROLES, *parts]))}")
+    return parts[rows.split], rows.split
 
 
-def _words(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """The run's answer → the scored task's target. Raises KronaError where a label of the run has no counterpart."""
-    own, width = label_words(found.origin.task), len(found.origin.task["columns"])
+def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
+    """Return the task's target for each answer of the run. Raise KronaError for a label without a counterpart."""
+    run_id, run_task = found.origin.run_id, found.origin.task_settings
+    own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):
-        raise KronaError(
-            f"{found.origin.run_id} reads {amount(width, 'text')} of a row, {task.name} has {len(task.columns)}"
-        )
+        raise KronaError(f"{run_id} reads {amount(width, 'text')} of a row, but {task.name} has {len(task.columns)}.")
     if bool(own) != bool(task.labels):
-        kinds = [f"{name} {'has labels' if labels else 'is a regression'}"
-                 for name, labels in ((found.origin.task_settings.name, own), (task.name, task.labels))]  # fmt: skip
-        raise KronaError(f"{found.origin.run_id} can't be scored so: {' and '.join(kinds)}")
+        kinds = [f"{one.name} {'has labels' if one.labels else 'is a regression'}" for one in (run_task, task)]
+        raise KronaError(f"{run_id} cannot be scored on these rows: {kinds[0]} and {kinds[1]}.")
     targets = {word: str(number) for word, number in (task.labels or {}).items()}
-    renamed: dict[str, str] = {}
+    words, known = ", ".join(own.values()), ", ".join(targets) or "no labels"
+    counterparts = {word: word for word in targets}
     for pair in mapping:
         word, equals, to = pair.partition("=")
         if not equals or word not in own.values() or to not in targets:
-            raise KronaError(
-                f"--map {pair}: WORD=WORD, from {', '.join(own.values())} to {', '.join(targets) or 'no labels'}"
-            )
-        renamed[word] = to
-    counted = {answer: targets.get(renamed.get(word, word)) for answer, word in own.items()}
-    missing = [own[answer] for answer, target in counted.items() if target is None]
-    if missing:
+            raise KronaError(f"--map {pair}: expected WORD=WORD, from {words} to {known}.")
+        counterparts[word] = to
+    if missing := [word for word in own.values() if word not in counterparts]:
         raise KronaError(
-            f"{found.origin.run_id} answers {', '.join(own.values())}; task {task.name} has {', '.join(targets)}: "
-            f"name the counterpart of {listed(missing)}: --map {missing[0]}={next(iter(targets))}"
+            f"{run_id} answers {words}, but task {task.name} has {known}. Add the counterpart of {listed(missing)}: "
+            f"--map {missing[0]}={next(iter(targets))}"
         )
-    return {answer: target for answer, target in counted.items() if target is not None}
-
-
-def _answers(trained: Trained, rows: Split, batch_size: int) -> list[str]:
-    return [one.answer for one in trained.predict_texts(rows, batch_size=batch_size, probabilities=False)]
+    return {answer: targets[counterparts[word]] for answer, word in own.items()}
 
 
 def _write(output: Path, rows: Split, predictions: Sequence[str]) -> None:
@@ -186,45 +221,3 @@ def _write(output: Path, rows: Split, predictions: Sequence[str]) -> None:
     values = zip(rows.ids, rows.sources, rows.targets, predictions, strict=True)
     text = "".join(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) + "\n" for row in values)
     write_whole(output, lambda part: part.write_text(text, encoding="utf-8"))
-
-
-def evaluate_runs(
-    runs: Sequence[str],
-    *,
-    data: str | None,
-    output: Path | None,
-    submission_to: Path | None,
-    backbone: str | None,
-    batch_size: int | None,
-    overwrite: bool,
-    outputs: Path,
-    console: Console,
-    **rows: Any,
-) -> None:
-    """Score each run, or write the submission of all; ``rows``: further arguments of `evaluate`."""
-    overrides = [item for item in runs if "=" in item]
-    found = [find(run, outputs=outputs) for run in runs if "=" not in run]
-    if submission_to is not None:
-        if data is None:
-            raise KronaError("--submission needs GLUE's test sets: --data FOLDER of the GLUE download")
-        sheets = submission.submission(
-            found,
-            Path(data),
-            submission_to,
-            overwrite=overwrite,
-            backbone=backbone,
-            batch_size=batch_size or BATCH_SIZE,
-        )
-        for line in submission.lines(sheets, submission_to):
-            say(console, line)
-        return
-    if output is not None:
-        require_new(output, overwrite=overwrite)
-    if output is not None and len(found) > 1:
-        raise KronaError("--output: one run at a time")
-    for one in found:
-        evaluation = evaluate(
-            one, data=data, output=output, overrides=overrides, backbone=backbone, batch_size=batch_size, **rows
-        )
-        for line in lines(evaluation):
-            say(console, line)

@@ -1,4 +1,4 @@
-"""`krona export`: what a run trained, in a form that others load, checked before it is reported as done."""
+"""`krona export`: write what a run trained in a form that other programs load, and check the result."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from krona import surgery
 from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.commands import card, pooled_code
 from krona.adapters.commands.export_folder import exported_folder
+from krona.adapters.commands.loading_code import POOLING_NOTE, hub_name, needs_class
+from krona.adapters.commands.model_card import ORIGIN, model_card, origin_json
 from krona.adapters.find import ADAPTER, TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import NOTE
@@ -25,13 +26,13 @@ from krona.runs.predictions import label_words
 from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # of the largest logit, for rounding
+TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A folder that was written. lines: for the user. difference: of the logits, relative to the largest of them."""
+    """A folder that was written. lines: for the user. difference: of the logits, as a share of the largest logit."""
 
     folder: Path
     lines: list[str]
@@ -51,43 +52,44 @@ def export(
     """Write a run's model or adapter into a new folder, load it from there, and compare the logits.
 
     Args:
-        to: ``merged``: a whole model for plain transformers; ``peft``; ``adapter``: krona's own file.
-        dtype: fp32, bf16 or fp16, of a whole model.
+        to: ``merged``: a complete model for transformers; ``peft``: a folder for peft; ``adapter``: krona's own file.
+        dtype: fp32, bf16 or fp16, for ``merged``.
         push: a repository of the Hub to which the folder is uploaded.
+        backbone: its folder, if it is not where the run had it.
 
     Raises:
-        KronaError: the form can't hold the method, with the reason; the folder exists; the Hub refuses. No folder is
-            left half-written.
+        KronaError: the form cannot hold the method, the folder exists, or the Hub refuses. An incomplete folder is
+            removed.
     """
     if to not in FORMS:
         raise KronaError(f"--to {to}: {did_you_mean(to, FORMS)}")
     if dtype is not None and (dtype not in DTYPES or to != "merged"):
-        what = did_you_mean(dtype, DTYPES) if to == "merged" else f"{to} keeps the adapter's own; take --to merged"
-        raise KronaError(f"--dtype {dtype}: {what}")
+        reason = did_you_mean(dtype, DTYPES) if to == "merged" else f"{to} keeps the adapter's own. Use --to merged."
+        raise KronaError(f"--dtype {dtype}: {reason}")
     if push is not None and (why := unreachable()) is not None:
-        raise KronaError(f"--push {push}: the Hub can't be reached ({why}). Without --push the folder is written here.")
+        raise KronaError(f"--push {push}: the Hub cannot be reached ({why}). Omit --push to write the folder only.")
     if run.adapter is None and to != "merged":
         raise KronaError(f"{run.origin.run_id} trained nothing: there is no adapter to export.")
     write, read = FORMS[to]
     with exported_folder(out, overwrite=overwrite) as part:
         trained = load(run, backbone=backbone)
-        expected = logits_of(trained)
+        expected = sample_logits(trained)
         try:
             lines = write(trained, part, DTYPES[dtype or "fp32"])
         except KronaError as error:
-            raise KronaError(f"--to {to}: {error}. --to adapter keeps everything") from error
-        difference = float((logits_of(read(trained, part)) - expected).abs().max() / expected.abs().max())
+            raise KronaError(f"--to {to}: {error} Use --to adapter, which keeps everything.") from error
+        difference = float((sample_logits(read(trained, part)) - expected).abs().max() / expected.abs().max())
         if not difference <= TOLERANCE[dtype or "fp32"]:
             raise KronaError(
-                f"--to {to}: loaded again, the logits differ by {difference:.2g} of the largest. Nothing is exported."
+                f"--to {to}: the logits of the export differ by {difference:.2g} of the largest. Nothing was exported."
             )
-        if has_pooled_head(trained.model.config) and to in pooled_code.LOADING:
-            lines.append(pooled_code.NOTE.format(trained.model.config.krona_pooling))
+        if needs_class(trained.model, to):
+            lines.append(POOLING_NOTE.format(trained.model.config.krona_pooling))
         if dtype is not None:
             lines.append(f"weights in {dtype}, trained and scored in {run.origin.precision}")
-        text = card.model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
+        text = model_card(run, to, lines, auto=trained.family.auto.__name__, model=trained.model)
         (part / "README.md").write_text(text, encoding="utf-8")
-    same = "identical" if not difference else f"those that it had, to {difference:.1e} of the largest"
+    same = "identical" if not difference else f"the same to {difference:.1e} of the largest"
     lines.append(f"loaded again, its logits are {same}")
     if push is not None:
         lines.append(_push(out, push))
@@ -95,14 +97,13 @@ def export(
 
 
 @torch.no_grad()
-def logits_of(trained: Trained) -> Tensor:
-    """Return the logits of a few rows made of the task's own words, in fp32 on the CPU."""
+def sample_logits(trained: Trained) -> Tensor:
+    """Return (4, …): the logits of four rows made of the task's own words, in fp32 on the CPU."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
-    split = trained.split_of(rows)
+    split = trained.make_split(rows)
     ids = trained.family.sources(split, range(len(split)), longest=trained.origin.max_source_length)
-    label = trained.family.label((trained.task.target_strings() or ["1.0"])[0])
-    batch = trained.batch(ids, range(len(split)), label=label)
+    batch = trained.batch(ids, range(len(split)))
     logits: Tensor = trained.model(**trained.family.inputs(trained.model, batch)).logits
     return logits.float().cpu()
 
@@ -115,12 +116,12 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     if not trained.family.writes and words:
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
-    model.config.name_or_path = ""  # a path of this machine is of no use elsewhere
+    model.config.name_or_path = ""  # not a path of this machine
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
     if has_pooled_head(model.config):
         write_pooling(folder, model.config.krona_pooling)
-    return [f"a whole {type(model).__name__} for plain transformers"]
+    return [f"a complete {type(model).__name__} for transformers"]
 
 
 def _read_merged(trained: Trained, folder: Path) -> Trained:
@@ -128,7 +129,7 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
     model, keys = kind.from_pretrained(folder, output_loading_info=True, dtype="auto")
     wrong = sorted(str(name) for names in keys.values() for name in names)
     if wrong:
-        raise KronaError(f"The written model does not load whole: {len(wrong)} tensors, first {wrong[0]}.")
+        raise KronaError(f"The written model does not load completely: {len(wrong)} tensors differ, first {wrong[0]}.")
     model.to(trained.model.device).eval()
     return replace(trained, model=model)
 
@@ -137,11 +138,11 @@ def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
     task_type = None if has_pooled_head(trained.model.config) else found  # peft would look for the library's class
-    written = write_peft(trained.model, folder, base_model=card.base_of(trained.origin), task_type=task_type)
-    (folder / card.ORIGIN).write_text(card.origin_json(trained.origin), encoding="utf-8")
+    written = write_peft(trained.model, folder, base_model=hub_name(trained.origin), task_type=task_type)
+    (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
     if written.values > written.own_values > 0:
-        lines.append(f"{written.values:,} numbers in that form; krona's own branches have {written.own_values:,}")
+        lines.append(f"{written.values:,} numbers in this form; krona's own branches have {written.own_values:,}")
     return lines
 
 
@@ -158,7 +159,7 @@ def _write_adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[s
     config = AdapterConfig.read(trained.adapter)
     if NOTE in config.notes:
         shutil.copyfile(trained.adapter, folder / ADAPTER)
-    else:  # of an earlier version: the file alone would not be enough
+    else:  # an older file does not contain its origin
         notes = config.notes | trained.origin.as_note()
         Adapter.of(trained.model, notes=notes, backbone=config.backbone).save(folder / ADAPTER)
     size = (folder / ADAPTER).stat().st_size
@@ -170,7 +171,7 @@ def _read_adapter(trained: Trained, folder: Path) -> Trained:
     return load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)
 
 
-# each form's function that fills a folder and returns lines for the user, and the one that loads the folder
+# form → the function that fills a folder and returns lines for the user, and the function that loads the folder
 FORMS: Mapping[str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], Trained]]] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
@@ -187,5 +188,5 @@ def _push(folder: Path, repository: str) -> str:
         url = api.upload_folder(repo_id=repository, folder_path=folder)
     except Exception as error:  # the Hub's client raises many kinds
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise KronaError(f"--push {repository}: the Hub refuses: {first[:300]}. {folder} is written.") from error
+        raise KronaError(f"--push {repository}: the upload failed: {first[:300]}. {folder} was written.") from error
     return f"pushed to {url}"

@@ -1,4 +1,4 @@
-"""The folder of an export, and the replacement of an earlier export."""
+"""Write the folder of an export, and replace an earlier export."""
 
 import json
 import os
@@ -60,14 +60,10 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
-    """Return the identity of the export at ``out``; None if there is nothing or an empty folder.
-
-    Raises:
-        KronaError: there is something else, or the folder must not be replaced.
-    """
+    """Return the identity of the export at ``out``; None for a missing or empty folder."""
     try:
         found = out.lstat()
-    except OSError:  # missing: `mkdir` has the message for a path that can't be made
+    except OSError:  # missing: `mkdir` has the message for a path that cannot be made
         return None
     if why := _why_protected(out, found):
         raise KronaError(f"--out {out} is {why} and is not replaced. Choose another folder.")
@@ -76,7 +72,7 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None
             return None
         others = sorted(_not_exported(out))
     except OSError as error:
-        raise KronaError(f"--out {out} can't be read: {error.strerror or error}. Choose another folder.") from error
+        raise KronaError(f"--out {out} cannot be read: {error.strerror or error}. Choose another folder.") from error
     if others:
         named = listed([shortened(name) for name in others[:3]])
         raise KronaError(f"--out {out} is not replaced: krona did not write {named} in it. Choose another folder.")
@@ -86,7 +82,6 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None
 
 
 def _why_protected(out: Path, found: os.stat_result) -> str | None:
-    """Return what ``out`` is where it must not be replaced, whatever it contains."""
     if stat.S_ISLNK(found.st_mode):
         return "a symbolic link"
     if not stat.S_ISDIR(found.st_mode):
@@ -106,7 +101,7 @@ def _why_protected(out: Path, found: os.stat_result) -> str | None:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return the relative paths of everything in a folder that is not itself a folder. Links are not followed."""
+    """Return the relative paths of the files and links in a folder."""
     return {
         os.path.relpath(os.path.join(where, name), folder)
         for where, folders, names in os.walk(folder)
@@ -115,7 +110,6 @@ def _files(folder: Path) -> set[str]:
 
 
 def _not_exported(folder: Path) -> set[str]:
-    """Return the files of a folder that no export of krona wrote; empty for an export."""
     found = _files(folder)
     try:
         known = {MARKER, *json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]}

@@ -1,5 +1,6 @@
-"""`krona inspect`: what is in a run's adapter, read without the backbone's weights."""
+"""`krona inspect`: read what a run trained, without the backbone's weights."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,35 +26,42 @@ from krona.runs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
 from krona.surgery.trainable import rank_of_branches
-from krona.surgery.wrapper import Adapted, base_of
+from krona.surgery.wrapper import Adapted, unwrap
+
+RANKS = ("effective_rank", "stable_rank")
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceUpdate:
-    """The update at one place. kind: the place's name without its numbers; layer: the first of them.
+    """The update at one place, with the fields of ``krona inspect --json``.
 
-    tensors: name → shape; tensor_norms: name → Frobenius norm. spectrum: None where the update is not a matrix. drift:
-    as the run measured it (`krona.adapters.measure`).
+    kind: the place's name without its numbers. layer: the first of these numbers. tensors: name → shape. tensor_norms:
+    name → Frobenius norm; None for a norm that is not finite. norm, effective_rank, stable_rank, singular_values: of
+    the update; None where it is not a matrix. drift: as the run measured it (`krona.adapters.measure`).
     """
 
-    name: str
+    place: str
     kind: str
     layer: int | None
-    widths: tuple[int, int]
+    d_in: int
+    d_out: int
     placement: str
     tensors: Mapping[str, tuple[int, ...]]
-    tensor_norms: Mapping[str, float]
+    tensor_norms: Mapping[str, float | None]
     rank_bound: int | None
-    spectrum: Spectrum | None
-    drift: float | None = None
+    norm: float | None
+    effective_rank: float | None
+    stable_rank: float | None
+    drift: float | None
+    singular_values: list[float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
     """An adapter and its origin. origin, adapter: None if there is none; result: None for a file without a run.
 
-    merged: run → weight, of a file that `krona merge` wrote. parameters: how many train, by kind. missing: why the
-    places are not known. notes: what the numbers leave out.
+    merged: run → weight, of a file that `krona merge` wrote. parameters: how many train, by kind. missing: the reason
+    why the places are not known. notes: what the numbers leave out.
     """
 
     origin: Origin | None
@@ -77,8 +85,8 @@ class Inspection:
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
     """Return what is in a run's adapter or in an adapter's file.
 
-    The backbone is built without weights, from its folder's config or its YAML's sizes. Where neither is there,
-    ``missing`` says why, and only what the file says is known.
+    The backbone is built without weights, from its folder's config or its YAML's sizes. Without either, only the
+    content of the file is known.
 
     Args:
         backbone: its folder, if it is not where the run had it.
@@ -95,12 +103,8 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
     if file is None:
         return Inspection(origin=origin, result=result, missing="the run trained nothing")
     adapter = Adapter.load(file, finite=False)
-    known: dict[str, Any] = {
-        "origin": origin,
-        "result": result,
-        "adapter": adapter,
-        "merged": merged_runs(adapter.config.notes, file),
-    }
+    merged = merged_runs(adapter.config.notes, file)
+    known = Inspection(origin=origin, result=result, adapter=adapter, merged=merged)
     missing = "the file does not say which backbone it is for"
     if origin is not None:
         try:
@@ -109,13 +113,13 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
             missing = str(error)
         else:
             measured = {} if result is None or result.learned is None else result.learned["by_place"]
-            places, notes = _places(model, measured)
-            return Inspection(**known, parameters=_count_by_kind(model), places=places, notes=notes)
+            places, notes = _measure_places(model, measured)
+            return replace(known, parameters=_count_by_kind(model), places=places, notes=notes)
     heads = tuple(f"{name}." for name in adapter.config.insertion.get("head", ()))
-    head = sum(tensor.numel() for name, tensor in adapter.tensors.items() if heads and name.startswith(heads))
+    head = sum(tensor.numel() for name, tensor in adapter.tensors.items() if name.startswith(heads))
     rest = sum(tensor.numel() for tensor in adapter.tensors.values()) - head
     parameters = {"branches and backbone weights": rest} | ({"head": head} if head else {})
-    return Inspection(**known, parameters=parameters, missing=missing)
+    return replace(known, parameters=parameters, missing=missing)
 
 
 class _NoConfigError(KronaError):
@@ -125,7 +129,7 @@ class _NoConfigError(KronaError):
 def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module:
     """Return the backbone on the meta device with the adapter in it, from the first config that fits."""
     last = KronaError("no config")
-    for settings in _configs(origin.backbone_settings, backbone):
+    for settings in _possible_settings(origin.backbone_settings, backbone):
         try:
             model = meta_model(settings, origin.task_settings)
         except KronaError as error:
@@ -139,7 +143,7 @@ def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Modul
     raise last
 
 
-def _configs(settings: Backbone, backbone: str | None) -> Iterator[Backbone]:
+def _possible_settings(settings: Backbone, backbone: str | None) -> Iterator[Backbone]:
     if backbone is not None:
         yield replace(settings, path=backbone)
         return
@@ -150,24 +154,23 @@ def _configs(settings: Backbone, backbone: str | None) -> Iterator[Backbone]:
 
 
 def _count_by_kind(model: nn.Module) -> dict[str, int]:
-    """Return how many parameters of each kind the adapter trains; a shared one is counted once."""
     adapter = model.__dict__["krona"].adapters["default"]
     heads = tuple(f"{name}." for name in adapter.insertion.get("head", ()))
-    norms = tuple(f"{surgery.public_name(name)}." for name, m in model.named_modules() if is_norm(base_of(m)))
-    found = dict.fromkeys(("branches", "normalisations", "other backbone weights", "head"), 0)
+    norms = tuple(f"{surgery.public_name(name)}." for name, m in model.named_modules() if is_norm(unwrap(m)))
+    counts = dict.fromkeys(("branches", "normalisations", "other backbone weights", "head"), 0)
     for name, tensor in surgery.adapter_state(model, "default").items():
         if name not in adapter.trained:
             kind = "branches"
-        elif heads and name.startswith(heads):
+        elif name.startswith(heads):
             kind = "head"
         else:
             kind = "normalisations" if name.startswith(norms) else "other backbone weights"
-        found[kind] += tensor.numel()
-    return {kind: count for kind, count in found.items() if count}
+        counts[kind] += tensor.numel()
+    return {kind: count for kind, count in counts.items() if count}
 
 
-def _places(model: nn.Module, measured: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
-    """Return each place of the adapter, with what its run ``measured`` there, and notes on what the numbers omit."""
+def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
+    """Return the update at each place, and notes on what the numbers omit. ``run``: the run's own measures by place."""
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
@@ -175,31 +178,35 @@ def _places(model: nn.Module, measured: Mapping[str, Mapping[str, Any]]) -> tupl
         found: Spectrum | None = None
         try:
             found = spectrum(adapted)
-            notes |= dict.fromkeys(_omitted(adapted, own))
+            notes |= dict.fromkeys(_omissions(adapted, own))
         except KronaError as error:
             notes[f"{error}: the norms of its tensors alone"] = None
+        norms = {key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()}
         numbers = re.findall(r"(?<=\.)\d+(?=\.)", name)
+        d_in, d_out = widths_at(adapted, "default")
         places.append(
             PlaceUpdate(
-                name=name,
-                kind=kind_of(name.removeprefix(prefix)),
+                place=name,
+                kind=place_kind(name.removeprefix(prefix)),
                 layer=int(numbers[0]) if numbers else None,
-                widths=widths_at(adapted, "default"),
+                d_in=d_in,
+                d_out=d_out,
                 placement=adapted.places["default"].placement,
                 tensors={key: tuple(p.shape) for key, p in own.items()},
-                tensor_norms={key: float(torch.linalg.vector_norm(p.double())) for key, p in own.items()},
+                tensor_norms={key: norm if math.isfinite(norm) else None for key, norm in norms.items()},
                 rank_bound=rank_of_branches(adapted, "default") if found is None else len(found.values),
-                spectrum=found,
-                drift=measured.get(name, {}).get("drift"),
+                norm=None if found is None else found.norm,
+                **{key: None if found is None else getattr(found, key) for key in RANKS},
+                drift=run.get(name, {}).get("drift"),
+                singular_values=None if found is None else found.values.tolist(),
             )
         )
     if not places:
-        notes["no branches: what moved is the backbone's own weights, and by how much needs them as they were"] = None
+        notes["no branches: the backbone's own weights train, and the size of their change needs the originals"] = None
     return places, list(notes)
 
 
-def _omitted(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
-    """Yield notes on what the spectrum of a place leaves out."""
+def _omissions(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
     if adapted.places["default"].placement != "parallel":
         yield "the update is M - I of a map M of the module's output or input; the weight moves by (M - I) W"
     if "default" in adapted.magnitudes:
@@ -208,8 +215,6 @@ def _omitted(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
         yield "biases are not in the update"
 
 
-def kind_of(name: str) -> str:
-    """Return a place's name without its numbers: ``encoder.block.0.layer.0.SelfAttention.q`` is ``encoder
-    SelfAttention q``.
-    """
+def place_kind(name: str) -> str:
+    """Return a place's name without its numbers: ``block.0.layer.0.SelfAttention.q`` is ``SelfAttention q``."""
     return " ".join(re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name).split(".")) or name

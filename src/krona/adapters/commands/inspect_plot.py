@@ -1,4 +1,4 @@
-"""Draw an inspection: singular values by their index, a chart for each kind of place, colours by depth."""
+"""The chart of `krona inspect --plot`: singular values by their index for each kind of place, colours by depth."""
 
 import itertools
 from collections.abc import Sequence
@@ -20,27 +20,27 @@ LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """Raise KronaError for a file that must not be written or is not an SVG."""
+    """Raise KronaError for a file that is not an SVG or must not be replaced."""
     if path.suffix != ".svg":
-        raise KronaError(f"--plot {path}: a .svg file")
+        raise KronaError(f"--plot {path}: expected a .svg file.")
     require_new(path, overwrite=overwrite)
 
 
 def write(one: Inspection, path: Path) -> None:
-    """Write the picture. Raise KronaError with the reason where there is nothing to draw."""
+    """Write the chart as an SVG. Raise KronaError if there are no singular values."""
     text = render(one)
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def render(one: Inspection) -> str:
-    """Return the picture as SVG."""
-    places = [place for place in one.places if place.spectrum is not None and place.spectrum.norm > 0]
+    """Return the chart as SVG."""
+    places = [place for place in one.places if place.norm]
     if not places:
         why = one.missing or "; ".join(one.notes) or "every update is zero"
-        raise KronaError(f"--plot: there are no singular values to draw: {why}")
+        raise KronaError(f"--plot: there are no singular values to draw: {why}.")
     layers = sorted({place.layer or 0 for place in places})
     looks = {layer: _look(i / max(1, len(layers) - 1)) for i, layer in enumerate(layers)}
-    largest = max(value for place in places for value in _values(place))
+    largest = max(value for place in places for value in place.singular_values or ())
     axis = Axis("singular value σ", "log", low=largest / 10**DECADES)
     kinds: dict[str, list[PlaceUpdate]] = {}
     for place in places:
@@ -54,26 +54,21 @@ def render(one: Inspection) -> str:
 
 
 def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: Axis) -> Chart:
-    """Return the chart of one kind of place; of updates with a single singular value, over the layers."""
-    counts = [len(_values(place)) for place in places]
-    by_layer = max(counts) == 1
+    """Return the chart of one kind of place. Updates with a single singular value are drawn over the layers."""
+    by_layer = max(len(place.singular_values or ()) for place in places) == 1
     series = []
     for place in places:
-        found = _values(place)
+        found = place.singular_values or []
         shown = sorted({round(i * (len(found) - 1) / (POINTS - 1)) for i in range(POINTS)})
         points = [
-            Point((place.layer or 0) if by_layer else i + 1, found[i], text=f"{place.name}: σ{i + 1} = {found[i]:.3g}")
+            Point((place.layer or 0) if by_layer else i + 1, found[i], text=f"{place.place}: σ{i + 1} = {found[i]:.3g}")
             for i in shown if found[i] > 0
         ]  # fmt: skip
         points = [*itertools.takewhile(lambda point: point.y >= (values.low or 0), points)] or points[:1]
         marks: Marks = "all" if len(found) <= DOTTED else "none"
-        series.append(Series(place.name, looks[place.layer or 0], points, line=True, marks=marks))
+        series.append(Series(place.place, looks[place.layer or 0], points, line=True, marks=marks))
     axis = Axis("layer" if by_layer else "index of the singular value", "whole")
     return Chart(kind, axis, values, series)
-
-
-def _values(place: PlaceUpdate) -> list[float]:
-    return [] if place.spectrum is None else [float(value) for value in place.spectrum.values.tolist()]
 
 
 def _look(share: float) -> Look:

@@ -1,4 +1,4 @@
-"""An inspection as text, as a table and as JSON."""
+"""Text and JSON of `krona inspect`."""
 
 import json
 import math
@@ -10,16 +10,16 @@ from rich.console import Console
 
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.commands import directions
-from krona.adapters.commands.inspect import Inspection, PlaceUpdate
+from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
-from krona.adapters.update import Spectrum
 from krona.messages import amount
 from krona.runs.forgetting import format_forgetting
 from krona.screen import say, table, width_of
+from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"
 SPARK, DECADES = 10, 3  # characters of a sparkline, and its height
-RANKS = ("effective_rank", "stable_rank")
+KEY = f"σ: singular values by their index; {BARS[-1]} is the largest, {BARS[0]} a thousandth or less"
 Directions = Mapping[str, directions.Directions]
 
 
@@ -38,10 +38,8 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
         heads = [head for head in rows[0] if any(row[head] for row in rows) or head != "drift"]  # drift: not measured
         cells = [[row[head] for head in heads] for row in rows]
         say(console, table(heads, cells, width=width_of(console), left=("place", "tensors", "σ")))
-        if any(place.spectrum for place in one.places):
-            say(
-                console, f"σ: singular values by their index; {BARS[-1]} is the largest, {BARS[0]} a thousandth or less"
-            )
+        if any(place.singular_values for place in one.places):
+            say(console, KEY)
     if within:
         say(console, "")
         say(console, table(*directions.rows(within, every=every), width=width_of(console), left=("place",)))
@@ -51,42 +49,53 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
 
 
 def lines(one: Inspection) -> list[str]:
-    """Return all but the places."""
-    title, found = str(one.file), list[tuple[str, str]]()
-    if one.origin is not None:
-        title = f"{one.origin.run_id}: {one.origin.method} on {one.origin.task_settings.name}, seed {one.origin.seed}"
-    if one.adapter is not None and one.file is not None:
+    """Return everything but the places."""
+    title, content = str(one.file), dict[str, str]()
+    origin, adapter = one.origin, one.adapter
+    if adapter is not None and one.file is not None:
         dtypes = ", ".join(_dtypes(one)) or "empty"
         size = f"{one.file.stat().st_size:,} bytes"
-        found.append(("file", f"{one.file}, format {one.adapter.config.format}, {size}, {dtypes}"))
-    found.append(("merged of", ", ".join(f"{weight:g} × {run}" for run, weight in one.merged.items())))
-    names = [] if one.origin is None else [str(one.origin.backbone["path"] or one.origin.backbone["name"])]
-    if one.adapter is not None and (mark := one.adapter.config.backbone) is not None:
-        names.append(
-            f"{mark.parameters:,} parameters, fingerprint {mark.shapes} (names and shapes) "
-            f"{(mark.marks or {}).get('float32', mark.frozen)} (frozen weights)"
-        )
-    found.append(("backbone", ", ".join(names)))
-    if one.adapter is not None:
+        content["file"] = f"{one.file}, format {adapter.config.format}, {size}, {dtypes}"
+    content["merged of"] = ", ".join(f"{weight:g} × {run}" for run, weight in one.merged.items())
+    backbone = [] if origin is None else [str(origin.backbone["path"] or origin.backbone["name"])]
+    if adapter is not None and (mark := adapter.config.backbone) is not None:
+        hashes = f"{mark.shapes} (names and shapes) {(mark.marks or {}).get('float32', mark.frozen)} (frozen weights)"
+        backbone.append(f"{mark.parameters:,} parameters, fingerprint {hashes}")
+    content["backbone"] = ", ".join(backbone)
+    if adapter is not None:
         kinds = ", ".join(f"{kind} {count:,}" for kind, count in one.parameters.items())
-        found.append(("method", _method(one.adapter.config)))
-        found.append(("trained", f"{amount(sum(one.parameters.values()), 'parameter')}: {kinds}"))
-    found.append(("update", _update(one)))
-    drift = means(one.places)["mean_drift"]
-    if drift is not None:
-        largest = max(one.places, key=lambda place: place.drift or 0.0)
-        text = f"mean {_number(drift)}, largest {_number(largest.drift)} at {largest.name} (share of the output)"
-        found.append(("drift", text))
-    if one.origin is not None:
-        found.append(("scores", "; ".join(f"{split} {_parts(parts)}" for split, parts in one.origin.scores.items())))
-    found.append(("forgetting", format_forgetting(one.forgetting) if one.forgetting else ""))
-    found.append(("places", f"not known: {one.missing}" if one.missing else ""))
-    return [title, *(f"{name:<10} {text}" for name, text in found if text)]
+        content["method"] = _format_method(adapter.config)
+        content["trained"] = f"{amount(sum(one.parameters.values()), 'parameter')}: {kinds}"
+    found = means(one.places)
+    if found["norm"] is not None:
+        ranks = [f", {key.replace('_', ' ')} {_number(found[f'mean_{key}'])}" for key in RANKS if found[f"mean_{key}"]]
+        average = f"mean of {amount(len(one.places), 'place')}: norm {_number(found['mean_norm'])}{''.join(ranks)}"
+        content["update"] = f"norm {_number(found['norm'])}; {average}"
+    if found["mean_drift"] is not None:
+        most = max(one.places, key=lambda place: place.drift or 0.0)
+        largest = f"largest {_number(most.drift)} at {most.place}"
+        content["drift"] = f"mean {_number(found['mean_drift'])}, {largest} (share of the output)"
+    if origin is not None:
+        title = f"{origin.run_id}: {origin.method} on {origin.task_settings.name}, seed {origin.seed}"
+        parts = {
+            split: ", ".join(f"{name} {value:.2f}" for name, value in own.items())
+            for split, own in origin.scores.items()
+        }
+        content["scores"] = "; ".join(f"{split} {text}" for split, text in parts.items())
+    if one.forgetting:
+        content["forgetting"] = format_forgetting(one.forgetting)
+    if one.missing:
+        content["places"] = f"not known: {one.missing}"
+    return [title, *(f"{name:<10} {text}" for name, text in content.items() if text)]
 
 
 def as_json(one: Inspection, within: Directions | None = None) -> str:
-    """Return the same as JSON. Singular values have six digits; numbers that an update does not have are null."""
+    """Return an inspection as JSON. Singular values have six digits; unknown numbers are null."""
     adapter = one.adapter
+    places = [asdict(place) for place in one.places]
+    for place in places:
+        if place["singular_values"] is not None:
+            place["singular_values"] = [float(f"{value:.6g}") for value in place["singular_values"]]
     content = {
         "origin": None if one.origin is None else asdict(one.origin),
         "file": None if one.file is None else str(one.file),
@@ -97,7 +106,7 @@ def as_json(one: Inspection, within: Directions | None = None) -> str:
         "parameters": {"all": sum(one.parameters.values()), **one.parameters},
         "update": means(one.places),
         "tensors": {} if adapter is None else {name: tensor.shape for name, tensor in adapter.tensors.items()},
-        "places": [_place(place) for place in one.places],
+        "places": places,
         "forgetting": one.forgetting,
         "directions": None if within is None else {name: asdict(found) for name, found in within.items()},
         "notes": one.notes,
@@ -107,28 +116,29 @@ def as_json(one: Inspection, within: Directions | None = None) -> str:
 
 
 def means(places: Sequence[PlaceUpdate]) -> dict[str, float | int | None]:
-    """Return the norm of the whole update, and means over the places that have a spectrum."""
-    spectra = [place.spectrum for place in places if place.spectrum is not None]
+    """Return the norm of the whole update, and means over the places that have a number."""
+    norms = [place.norm for place in places if place.norm is not None]
     return {
         "places": len(places),
-        "norm": sum(one.norm**2 for one in spectra) ** 0.5 if spectra else None,
-        "mean_norm": mean(one.norm for one in spectra),
-        "mean_effective_rank": mean(one.effective_rank for one in spectra),
-        "mean_stable_rank": mean(one.stable_rank for one in spectra),
-        "mean_drift": mean(place.drift for place in places),
+        "norm": sum(norm**2 for norm in norms) ** 0.5 if norms else None,
+        "mean_norm": mean(norms),
+        **{f"mean_{key}": mean(getattr(place, key) for place in places) for key in (*RANKS, "drift")},
     }
 
 
-def sparkline(spectra: Sequence[Spectrum]) -> str:
+def sparkline(places: Sequence[PlaceUpdate]) -> str:
     """Return the mean of log σ/σ₁, at least -3, at up to ten indices from first to last; empty where all are 0."""
-    curves = [one.values / one.values[0] for one in spectra if len(one.values) and one.values[0] > 0]
-    if not curves:
+    spectra = [place.singular_values for place in places if place.singular_values and place.singular_values[0] > 0]
+    if not spectra:
         return ""
-    length = min(len(curve) for curve in curves)
+    length = min(len(values) for values in spectra)
     count = min(length, SPARK)
-    at = [round(i * (length - 1) / max(1, count - 1)) for i in range(count)]
-    logs = [sum(math.log10(max(float(curve[i]), 10.0**-DECADES)) for curve in curves) / len(curves) for i in at]
-    return "".join(BARS[round((1 + log / DECADES) * (len(BARS) - 1))] for log in logs)
+    bars = []
+    for i in range(count):
+        at = round(i * (length - 1) / max(1, count - 1))
+        logs = [math.log10(max(values[at] / values[0], 10.0**-DECADES)) for values in spectra]
+        bars.append(BARS[round((1 + sum(logs) / len(logs) / DECADES) * (len(BARS) - 1))])
+    return "".join(bars)
 
 
 def _dtypes(one: Inspection) -> list[str]:
@@ -136,31 +146,12 @@ def _dtypes(one: Inspection) -> list[str]:
     return sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors})
 
 
-def _place(place: PlaceUpdate) -> dict[str, Any]:
-    found = place.spectrum
-    return {
-        "place": place.name,
-        "kind": place.kind,
-        "layer": place.layer,
-        "d_in": place.widths[0],
-        "d_out": place.widths[1],
-        "placement": place.placement,
-        "tensors": place.tensors,
-        "tensor_norms": {key: value if math.isfinite(value) else None for key, value in place.tensor_norms.items()},
-        "rank_bound": place.rank_bound,
-        "norm": None if found is None else found.norm,
-        **{key: None if found is None else getattr(found, key) for key in RANKS},
-        "drift": place.drift,
-        "singular_values": None if found is None else [float(f"{v:.6g}") for v in found.values.tolist()],
-    }
-
-
 def _rows(places: Sequence[PlaceUpdate], *, every: bool) -> list[dict[str, str]]:
     if every:
-        return [{"place": place.name, **_cells([place])} for place in places]
+        return [{"place": place.place, **_cells([place])} for place in places]
     groups: dict[Any, list[PlaceUpdate]] = {}
     for place in places:
-        key = place.kind, place.widths, place.placement, tuple(place.tensors.items())
+        key = place.kind, place.d_in, place.d_out, place.placement, tuple(place.tensors.items())
         groups.setdefault(key, []).append(place)
     return [{"place": group[0].kind, "places": str(len(group)), **_cells(group)} for group in groups.values()]
 
@@ -168,56 +159,38 @@ def _rows(places: Sequence[PlaceUpdate], *, every: bool) -> list[dict[str, str]]
 def _cells(group: Sequence[PlaceUpdate]) -> dict[str, str]:
     """Return heading → text of a place, or the means of several of the same shape."""
     first = group[0]
-    spectra = [place.spectrum for place in group if place.spectrum is not None]
     several = any(name.startswith("1.") for name in first.tensors)
     names = {name: name if several else name.removeprefix("0.") for name in first.tensors}
     shapes = ", ".join(f"{names[name]} {'×'.join(map(str, shape)) or '1'}" for name, shape in first.tensors.items())
-    if spectra:
-        norm = _number(mean(one.norm for one in spectra))
-    else:
+    norm = _number(mean(place.norm for place in group))
+    if not norm:
         each = {name: mean(place.tensor_norms[name] for place in group) for name in names}
         norm = ", ".join(f"{names[name]} {_number(value)}" for name, value in each.items())
     return {
-        "d_in → d_out": f"{first.widths[0]} → {first.widths[1]}",
+        "d_in → d_out": f"{first.d_in} → {first.d_out}",
         "tensors": shapes,
         "norm": norm,
         "rank ≤": "" if first.rank_bound is None else str(first.rank_bound),
-        "effective": _number(mean(one.effective_rank for one in spectra)),
-        "stable": _number(mean(one.stable_rank for one in spectra)),
+        "effective": _number(mean(place.effective_rank for place in group)),
+        "stable": _number(mean(place.stable_rank for place in group)),
         "drift": _number(mean(place.drift for place in group)),
-        "σ": sparkline(spectra),
+        "σ": sparkline(group),
     }
 
 
-def _method(config: AdapterConfig) -> str:
+def _format_method(config: AdapterConfig) -> str:
     insertion = config.insertion
     if config.branch is None:
-        whole = insertion.get("train_backbone")
-        return "no branches: the whole backbone trains" if whole else "no branches"
+        return "no branches" + (": the whole backbone trains" if insertion.get("train_backbone") else "")
     settings = ", ".join(f"{key} {value}" for key, value in config.branch_config.items() if value is not None)
-    targets, placement = insertion.get("target_modules", []), insertion.get("placement", "parallel")
-    ways = [placement] * len(targets) if isinstance(placement, str) else placement
-    where = "; ".join(
-        f"{way} at {', '.join(str(target) for target, its in zip(targets, ways, strict=False) if its == way)}"
-        for way in dict.fromkeys(ways)
-    )
+    targets: dict[str, list[str]] = {}
+    for target, placement in zip(insertion.get("target_modules", []), list_placements(insertion), strict=False):
+        targets.setdefault(placement, []).append(str(target))
+    where = "; ".join(f"{placement} at {', '.join(own)}" for placement, own in targets.items())
     times = insertion.get("modules_per_target", 1)
     extra = f", {times} at each" if times != 1 else ""
     extra += ", with DoRA's magnitude" if insertion.get("magnitude") else ""
     return f"{config.branch.rpartition('.')[2]}{f' ({settings})' if settings else ''}, {where}{extra}"
-
-
-def _update(one: Inspection) -> str:
-    if not any(place.spectrum for place in one.places):
-        return ""
-    found = means(one.places)
-    ranks = [f", {key.replace('_', ' ')} {_number(found[f'mean_{key}'])}" for key in RANKS if found[f"mean_{key}"]]
-    where = amount(len(one.places), "place")
-    return f"norm {_number(found['norm'])}; mean of {where}: norm {_number(found['mean_norm'])}{''.join(ranks)}"
-
-
-def _parts(parts: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2f}" for name, value in parts.items())
 
 
 def _number(value: float | int | None) -> str:

@@ -1,4 +1,4 @@
-"""`krona merge`: several trained adapters of one backbone as one file."""
+"""`krona merge`: write the weighted sum of several adapters of one backbone as one file."""
 
 import json
 import re
@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from krona.adapters.adapter import Adapter, AdapterConfig
-from krona.adapters.commands.import_peft import require_adapter_name
+from krona.adapters.commands.import_peft import require_adapter_file
 from krona.adapters.find import TrainedRun
 from krona.adapters.fingerprint import OtherBackboneError
+from krona.adapters.load import load_backbone
+from krona.adapters.origin import compose
 from krona.adapters.sums import combine
-from krona.backbones.shared import shared_backbone
-from krona.config.compose import compose_job, hydra_session
 from krona.messages import KronaError
-from krona.runs.folder import require_new
 
 INTO = "sum"
 NOTE = "krona_merge"  # the header's entry: run → weight
@@ -32,8 +31,8 @@ def merge(
 ) -> list[str]:
     """Write the weighted sum of adapters (`krona.adapters.sums`) as a file, and return lines for the user.
 
-    LayerNorms and a head become the backbone's plus the weighted sum of what each adapter changed of them; of a new
-    head the backbone's is the one drawn by the first run's seed.
+    LayerNorms and a head become the backbone's plus the weighted sum of the adapters' changes. For a new head, the
+    backbone's is the one that the first run's seed draws.
 
     Args:
         weights: one for each run; None: the mean.
@@ -41,32 +40,29 @@ def merge(
         backbone: its folder, if it is not where the first run had it.
 
     Raises:
-        KronaError: fewer than two runs, other backbones, updates that have no exact sum, a file that exists.
+        KronaError: fewer than two runs, other backbones, updates without an exact sum, or a file that exists.
     """
     shares = _check(runs, out, weights, overwrite=overwrite)
-    origin = replace(runs[0].origin, run_id=out.stem, scores={})
+    origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
     if task is not None:
-        with hydra_session():
-            origin = replace(origin, task=compose_job([f"task={task}"]).config["task"])
-    if backbone is not None:
-        origin = replace(origin, backbone={**origin.backbone, "path": backbone})
-    settings = origin.backbone_settings
-    model: Any = shared_backbone(settings, origin.task_settings, seed=origin.seed, bf16=False).model
+        origin = replace(origin, task=compose([f"task={task}"])["task"])
+    model = load_backbone(origin).model
     names = _adapter_names(runs)
     for name, run in zip(names, runs, strict=True):
         assert run.adapter is not None
         try:
             Adapter.load(run.adapter).insert(model, name=name)
         except OtherBackboneError as error:
-            raise KronaError(f"merge needs adapters of one backbone, {settings.name}: {error}") from error
+            raise KronaError(f"merge needs adapters of one backbone, {origin.backbone['name']}: {error}") from error
     combine(model, dict(zip(names, shares, strict=True)), into=INTO)
-    notes = {NOTE: json.dumps(dict(zip((run.origin.run_id for run in runs), shares, strict=True)))}
+    ids = [run.origin.run_id for run in runs]
+    notes = {NOTE: json.dumps(dict(zip(ids, shares, strict=True)))}
     merged = Adapter.of(model, INTO, notes=origin.as_note() | notes)
     merged.save(out)
     config = merged.config
     kind = "no branches" if config.branch is None else config.branch.rpartition(".")[2]
     size = config.branch_config.get("rank", config.branch_config.get("terms"))
-    parts = " + ".join(f"{share:g} × {run.origin.run_id}" for share, run in zip(shares, runs, strict=True))
+    parts = " + ".join(f"{share:g} × {run_id}" for share, run_id in zip(shares, ids, strict=True))
     return [
         f"{out}: {parts}",
         f"{kind}{f', of {size} terms or ranks' if size else ''}, answers task {origin.task_settings.name}",
@@ -80,11 +76,11 @@ def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
     try:
         return {str(run): float(weight) for run, weight in json.loads(notes.get(NOTE, "{}")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise KronaError(f"{file}: its header's `{NOTE}` makes no sense: {error}") from error
+        raise KronaError(f"{file}: the entry `{NOTE}` of its header is invalid: {error}") from error
 
 
 def parse_weights(text: str | None) -> list[float] | None:
-    """``0.5,0.5`` as numbers."""
+    """Return the numbers of a text such as ``0.5,0.5``."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
@@ -93,35 +89,37 @@ def parse_weights(text: str | None) -> list[float] | None:
 
 def _check(runs: Sequence[TrainedRun], out: Path, weights: Sequence[float] | None, *, overwrite: bool) -> list[float]:
     """Return the weight of each run, or raise an error before any weights are loaded."""
-    require_adapter_name(out)
-    require_new(out, overwrite=overwrite)
+    require_adapter_file(out, overwrite=overwrite)
     if len(runs) < 2:
-        raise KronaError("merge takes two or more runs.")
+        raise KronaError("merge needs two or more runs.")
     ids = [run.origin.run_id for run in runs]
     if twice := [run_id for run_id in dict.fromkeys(ids) if ids.count(run_id) > 1]:
         raise KronaError(f"{twice[0]} is named twice. Give it once, with the sum of its weights.")
     if weights is not None and len(weights) != len(runs):
         raise KronaError(f"--weights has {len(weights)} numbers for {len(runs)} runs.")
-    backbones: list[Any] = []
+    first: Any = None
     for run in runs:
         if run.adapter is None:
             raise KronaError(f"{run.origin.run_id} trained nothing: there is no adapter to merge.")
-        backbones.append(AdapterConfig.read(run.adapter).backbone)
-        if backbones[-1].pooling != backbones[0].pooling:
+        own: Any = AdapterConfig.read(run.adapter).backbone
+        first = first or own
+        if own.pooling != first.pooling:
             raise KronaError(
-                f"merge needs adapters of one backbone.pooling: {ids[0]} was trained with "
-                f"{backbones[0].pooling or 'null'}, {run.origin.run_id} with {backbones[-1].pooling or 'null'}."
+                f"merge needs adapters of one backbone.pooling: {ids[0]} was trained with {first.pooling or 'null'}, "
+                f"{run.origin.run_id} with {own.pooling or 'null'}."
             )
-        if backbones[-1].shapes != backbones[0].shapes:
-            described = [
-                f"{one.origin.run_id} is of {one.origin.backbone['name']}, {backbone.parameters:,} parameters"
-                for one, backbone in ((runs[0], backbones[0]), (run, backbones[-1]))
-            ]
-            raise KronaError(f"merge needs adapters of one backbone: {described[0]}; {described[1]}.")
+        if own.shapes != first.shapes:
+            raise KronaError(
+                f"merge needs adapters of one backbone: {_describe(runs[0], first)}; {_describe(run, own)}."
+            )
     return list(weights) if weights is not None else [1 / len(runs)] * len(runs)
 
 
+def _describe(run: TrainedRun, backbone: Any) -> str:
+    return f"{run.origin.run_id} is of {run.origin.backbone['name']}, {backbone.parameters:,} parameters"
+
+
 def _adapter_names(runs: Sequence[TrainedRun]) -> list[str]:
-    """Return names for the adapters in the model: the runs' ids, without characters that a module's name can't have."""
+    """Return the runs' ids as names of adapters, without characters that a module's name cannot have."""
     plain = [re.sub(r"[^\w-]", "_", run.origin.run_id) for run in runs]
     return plain if len(set(plain)) == len(plain) else [f"{number}-{name}" for number, name in enumerate(plain, 1)]

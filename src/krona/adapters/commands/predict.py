@@ -1,4 +1,4 @@
-"""`krona predict`: the answers of one or several runs to the rows of a file, of standard input, or as typed."""
+"""`krona predict`: answer the rows of a file, of standard input, or given as texts, with one or several runs."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -16,9 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from krona.adapters.commands.answers import Answer, answers_to, as_cells, as_text, check_output
+from krona.adapters.commands.answer_file import Answer, flatten, format_answers, open_answers, require_answer_file
 from krona.adapters.find import TrainedRun, find
-from krona.adapters.load import Prediction, Trained, columns_of, load
+from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.messages import KronaError, amount
 from krona.screen import rate, say, table, width_of
 from krona.tasks import InputRows, Task
@@ -28,7 +28,7 @@ PART = 1024  # rows that are read, answered and written together
 
 
 class StoppedError(KronaError):
-    """Ctrl-C: what is done is in the file."""
+    """Ctrl-C. The complete parts are in the file."""
 
 
 def predict(
@@ -40,52 +40,58 @@ def predict(
     backbone: str | None,
     batch_size: int,
     overwrite: bool,
-    outputs: Path,
     console: Console,
 ) -> None:
-    """Write the answers, in the order of the rows.
+    """Write the answers in the order of the rows.
+
+    Args:
+        runs: ids, beginnings of ids, folders or adapter files.
+        source: the file with the rows; ``-``: standard input.
+        texts: the rows themselves, one text for each column of the task.
+        output: the file to write; None: standard output.
+        backbone: the backbone's folder, if it is not where the runs had it.
 
     Raises:
-        KronaError: a run that can't answer, runs that read other columns, a wrong row, a file that exists.
+        KronaError: a run cannot answer, the runs read different columns, a row is wrong, or the output exists.
     """
     if (source is None) == (not texts):
-        raise KronaError('name the rows: --input FILE (- for standard input), or --text "…"')
+        raise KronaError('No rows, or rows from two places. Use either --input FILE (-: standard input) or --text "…".')
     if output is not None:
-        check_output(output, overwrite=overwrite)
-    found = [find(run, outputs=outputs) for run in runs]
+        require_answer_file(output, overwrite=overwrite)
+    found = [find(run) for run in runs]
     task = _common_task(found)
     rows: Iterable[tuple[str, Any]]
-    rows = _typed(texts, task) if source is None else InputRows(source, task)
+    rows = _rows_from_texts(texts, task) if source is None else InputRows(source, task)
     trained = [load(one, backbone=backbone) for one in found]
     if source is None and output is None:
-        answers = list(_answers(trained, list(rows), batch_size))
+        answers = list(_answer(trained, list(rows), batch_size))
         if console.is_terminal:
-            _show(answers, console)
+            _print_table(answers, console)
         else:
-            print(as_text(answers, ".tsv", header=True), end="")
+            print(format_answers(answers, ".tsv", header=True), end="")
         return
-    key = _key(found, source, texts, batch_size)
-    with answers_to(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance, _interrupts() as seen:
+    key = _resume_key(found, source, texts, batch_size)
+    with open_answers(output, key=key, overwrite=overwrite) as out, _bar(rows) as advance, _interrupts() as seen:
         if out.done:
             say(Console(stderr=True), f"{output}: resumes after {amount(out.done, 'row')}")
         before, began = out.done, time.perf_counter()
         try:
-            for part in parts(islice(iter(rows), out.done, None), PART):
-                out.add(list(_answers(trained, part, batch_size)))
+            for part in batches(islice(iter(rows), out.done, None), PART):
+                out.add(list(_answer(trained, part, batch_size)))
                 advance(rate((out.done - before) / (time.perf_counter() - began)))
                 if seen:
                     raise KeyboardInterrupt
         except KeyboardInterrupt:
-            raise StoppedError(_stopped(output, source, out.done)) from None
+            raise StoppedError(_format_stop(output, source, out.done)) from None
         if not out.done:
-            raise KronaError(f"{source} has no rows")
+            raise KronaError(f"{source} has no rows.")
     if output is not None:
         say(Console(stderr=True), f"{output}: {amount(out.done, 'row')}")
 
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Each Ctrl-C that was typed: a library may catch the exception, and it must not be lost."""
+    """Record each Ctrl-C: a library may catch the exception."""
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -102,65 +108,63 @@ def _interrupts() -> Iterator[list[int]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _stopped(output: Path | None, source: str | None, done: int) -> str:
+def _format_stop(output: Path | None, source: str | None, done: int) -> str:
     if output is None:
-        return "interrupted: with --output FILE, the same command would resume"
-    again = (
-        "--overwrite begins anew: standard input can't be resumed" if source == STDIN else "the same command resumes it"
-    )
-    return f"interrupted: {output}.partial has {amount(done, 'row')}; {again}"
+        return "Interrupted. With --output FILE, the same command would resume."
+    resume = "Run the same command again to resume."
+    if source == STDIN:
+        resume = "Standard input cannot be resumed. Start again with --overwrite."
+    return f"Interrupted. {output}.partial has {amount(done, 'row')}. {resume}"
 
 
 def _common_task(found: Sequence[TrainedRun]) -> Task:
-    tasks = [one.origin.task_settings for one in found]
-    for one, task in zip(found, tasks, strict=True):
-        if task.columns != tasks[0].columns:
+    first, *others = found
+    task = first.origin.task_settings
+    for one in others:
+        columns = one.origin.task_settings.columns
+        if columns != task.columns:
             raise KronaError(
-                f"{found[0].origin.run_id} reads {columns_of(tasks[0])}, {one.origin.run_id} reads {columns_of(task)}: "
-                "ask them one by one"
+                f"{first.origin.run_id} reads {quote_columns(task.columns)}, {one.origin.run_id} reads "
+                f"{quote_columns(columns)}. Use a command for each."
             )
-    return tasks[0]
+    return task
 
 
-def _typed(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
+def _rows_from_texts(texts: Sequence[str], task: Task) -> list[tuple[str, Any]]:
     width = len(task.columns)
     if len(texts) % width:
-        raise KronaError(f"--text: {len(texts)} texts; task {task.name} reads {width} to a row: {columns_of(task)}")
-    return [(f"text {i + 1}", row) for i, row in enumerate(parts(texts, width))]
+        columns = quote_columns(task.columns)
+        raise KronaError(f"--text has {amount(len(texts), 'text')}. A row of task {task.name} is {columns}.")
+    return [(f"text {number}", row) for number, row in enumerate(batches(texts, width), 1)]
 
 
-def _answers(trained: Sequence[Trained], rows: Sequence[tuple[str, Any]], batch_size: int) -> Iterator[Answer]:
-    """The answers to some rows, those of several runs side by side under the runs' ids."""
+def _answer(trained: Sequence[Trained], rows: Sequence[tuple[str, Any]], batch_size: int) -> Iterator[Answer]:
     columns = trained[0].task.columns
     places, values = [place for place, _ in rows], [row for _, row in rows]
-    splits = [one.split_of(values, places=places) for one in trained]
-    given = [one.predict_texts(split, batch_size=batch_size) for one, split in zip(trained, splits, strict=True)]
-    for place, texts in enumerate(splits[0].texts):
+    splits = [one.make_split(values, places=places) for one in trained]
+    predictions = [one.predict_texts(split, batch_size=batch_size) for one, split in zip(trained, splits, strict=True)]
+    for number, texts in enumerate(splits[0].texts):
         answer: Answer = dict(zip(columns, texts, strict=True))
-        for one, predictions in zip(trained, given, strict=True):
-            own = of_prediction(predictions[place])
-            answer |= own if len(trained) == 1 else {one.origin.run_id: own}
-        yield answer
+        by_run = {one.origin.run_id: _columns(own[number]) for one, own in zip(trained, predictions, strict=True)}
+        yield answer | (by_run if len(trained) > 1 else _columns(predictions[0][number]))
 
 
-def of_prediction(prediction: Prediction) -> Answer:
-    """The columns of an answer."""
+def _columns(prediction: Prediction) -> Answer:
     if not prediction.probabilities:
         return {"prediction": prediction.answer}
     return {"prediction": prediction.answer, "word": prediction.word, "probabilities": dict(prediction.probabilities)}
 
 
-def parts(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of at most ``size`` items, in order."""
-    left = iter(items)
-    while part := list(islice(left, size)):
+def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the items in lists of at most ``size``."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
         yield part
 
 
-def _key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], batch_size: int) -> str:
-    """Identifies the runs' adapters, the rows and the options; other rows may come from standard input each time."""
+def _resume_key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], batch_size: int) -> str:
     if source == STDIN:
-        return uuid.uuid4().hex
+        return uuid.uuid4().hex  # its rows may differ each time
     files = [one.adapter for one in found] + ([Path(source)] if source is not None else [])
     stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file]
     known = [[one.origin.run_id for one in found], stamps, source, list(texts), batch_size]
@@ -168,8 +172,8 @@ def _key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], 
 
 
 @contextmanager
-def _bar(rows: Iterable[Any]) -> Iterator[Any]:
-    """Something to call with the speed after each part; on a terminal it moves a bar by the bytes of the input."""
+def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows the speed after each part. On a terminal it moves a bar by the bytes of the input."""
     console = Console(stderr=True)
     if not console.is_terminal or not isinstance(rows, InputRows):
         yield lambda speed: None
@@ -180,8 +184,7 @@ def _bar(rows: Iterable[Any]) -> Iterator[Any]:
         yield lambda speed: progress.update(bar, completed=rows.bytes_read, description=speed)
 
 
-def _show(answers: Sequence[Answer], console: Console) -> None:
-    """A table on the terminal, for texts that were typed."""
-    flat = [as_cells(answer) for answer in answers]
-    names = list(flat[0])
-    say(console, table(names, [list(row.values()) for row in flat], width=width_of(console), left=names))
+def _print_table(answers: Sequence[Answer], console: Console) -> None:
+    cells = [flatten(answer) for answer in answers]
+    names = list(cells[0])
+    say(console, table(names, [list(row.values()) for row in cells], width=width_of(console), left=names))

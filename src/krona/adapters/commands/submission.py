@@ -1,4 +1,4 @@
-"""Predictions on GLUE's unlabelled test sets in the form that gluebenchmark.com takes: one TSV a task, in a zip."""
+"""Predictions on GLUE's unlabelled test sets in the form of gluebenchmark.com: a zip with one TSV for each task."""
 
 import io
 import zipfile
@@ -8,15 +8,14 @@ from pathlib import Path
 
 from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
-from krona.config.compose import compose_job, hydra_session
+from krona.adapters.origin import compose
 from krona.files import write_whole
 from krona.messages import KronaError, amount, listed
 from krona.metrics.answers import NUMBER
-from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.tasks import InputRows, Task
 
-# GLUE's task → its test files below the download's folder, the name in the submission, the rows of the official file
+# task → its test files below the download's folder, their names in a submission, the rows of the official file
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "cola": [("CoLA/test.tsv", "CoLA", 1063)],
     "sst2": [("SST-2/test.tsv", "SST-2", 1821)],
@@ -27,106 +26,105 @@ FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "qnli": [("QNLI/test.tsv", "QNLI", 5463)],
     "rte": [("RTE/test.tsv", "RTE", 3000)],
 }
-OTHERS = {"WNLI": 146, "AX": 1104}  # in a whole submission too; krona has no such tasks
+OTHERS = ("WNLI", "AX")  # parts of a complete submission for which krona has no task
 WORDS = ("mnli", "qnli", "rte")  # their labels are written as words, the others' as numbers
 LOWEST, HIGHEST = 0.0, 5.0  # of STS-B's ratings
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One TSV: a line a test row. replaced: answers that were no label (or no number) and what stands for them."""
+    """One TSV of a submission.
+
+    replaced: how many answers were not a label (a number), and a description of their replacement. official: the rows
+    of GLUE's own file.
+    """
 
     name: str
     predictions: Sequence[str]
     replaced: tuple[int, str]
     official: int
 
+    def as_tsv(self) -> str:
+        """Return the content of the file."""
+        lines = [f"{number}\t{prediction}\n" for number, prediction in enumerate(self.predictions)]
+        return "".join(["index\tprediction\n", *lines])
 
-def submission(
-    found: Sequence[TrainedRun], folder: Path, out: Path, *, overwrite: bool, backbone: str | None, batch_size: int
+
+def submit(
+    runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
     """Answer GLUE's test sets and write the zip.
 
     Raises:
-        KronaError: a task that GLUE has not, two runs of one task, a missing file, a file that exists.
+        KronaError: a task is not one of GLUE's, two runs have the same task, or a file is missing or empty.
     """
     if out.suffix != ".zip":
-        raise KronaError(f"--submission {out}: a .zip file")
-    require_new(out, overwrite=overwrite)
+        raise KronaError(f"--submission {out}: expected a .zip file.")
     by_task: dict[str, TrainedRun] = {}
-    for one in found:
-        name = _glue_name(one)
+    for run in runs:
+        name = _glue_name(run)
         if name in by_task:
-            raise KronaError(
-                f"{by_task[name].origin.run_id} and {one.origin.run_id} are both of GLUE's {name}: one run a task"
-            )
-        by_task[name] = one
-    inputs = {name: [(folder / file, sheet, rows) for file, sheet, rows in FILES[name]] for name in by_task}
-    for files in inputs.values():
-        for path, _, _ in files:
-            if not path.is_file():
-                raise KronaError(f"{path}: no such file; --data is the folder of the GLUE download")
-    with hydra_session():
-        tasks = {name: Task.from_config(compose_job([f"task={name}"]).config["task"]) for name in by_task}
+            ids = f"{by_task[name].origin.run_id} and {run.origin.run_id}"
+            raise KronaError(f"{ids} both answer GLUE's {name}. Name one run for each task.")
+        by_task[name] = run
+        for file, _, _ in FILES[name]:
+            if not (folder / file).is_file():
+                raise KronaError(f"{folder / file} was not found. --data is the folder of the GLUE download.")
     sheets: list[Sheet] = []
-    for name, one in by_task.items():
-        trained = load(one, backbone=backbone)
-        sheets += [
-            _sheet(trained, InputRows(str(path), tasks[name]), sheet, rows, task=name, batch_size=batch_size)
-            for path, sheet, rows in inputs[name]
-        ]
+    for name, run in by_task.items():
+        trained, task = load(run, backbone=backbone), Task.from_config(compose([f"task={name}"])["task"])
+        for file, sheet, official in FILES[name]:
+            rows = InputRows(str(folder / file), task)
+            predictions, replaced = _answer(trained, rows, words=name in WORDS, batch_size=batch_size)
+            sheets.append(Sheet(sheet, predictions, replaced, official))
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for one_sheet in sheets:
-            archive.writestr(zipfile.ZipInfo(f"{one_sheet.name}.tsv", (1980, 1, 1, 0, 0, 0)), as_tsv(one_sheet))
+        for one in sheets:
+            archive.writestr(zipfile.ZipInfo(f"{one.name}.tsv", (1980, 1, 1, 0, 0, 0)), one.as_tsv())
     write_whole(out, lambda part: part.write_bytes(packed.getvalue()))
     return sheets
 
 
-def as_tsv(sheet: Sheet) -> str:
-    lines = [f"{number}\t{prediction}\n" for number, prediction in enumerate(sheet.predictions)]
-    return "".join(["index\tprediction\n", *lines])
-
-
-def lines(sheets: Sequence[Sheet], out: Path) -> list[str]:
-    """What was written, and what a whole submission lacks."""
-    said = []
+def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
+    """Return lines on the files that were written, and on those that a complete submission still needs."""
+    lines = []
     for sheet in sheets:
-        count = len(sheet.predictions)
+        count, (replaced, replacement) = len(sheet.predictions), sheet.replaced
         odd = "" if count == sheet.official else f"; GLUE's test set has {sheet.official:,}"
-        replaced = f"; {amount(sheet.replaced[0], 'answer')} {sheet.replaced[1]} instead" if sheet.replaced[0] else ""
-        said.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{replaced}")
+        changed = f"; {amount(replaced, 'answer')} {replacement} instead" if replaced else ""
+        lines.append(f"{sheet.name}.tsv: {amount(count, 'row')}{odd}{changed}")
     names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
-    missing = [name for name in names if name not in {sheet.name for sheet in sheets}]
-    if missing:
-        said.append(f"a whole submission has also {listed([f'{name}.tsv' for name in missing])}")
-    return [*said, str(out)]
+    written = {sheet.name for sheet in sheets}
+    if missing := [f"{name}.tsv" for name in names if name not in written]:
+        lines.append(f"a complete submission also has {listed(missing)}")
+    return [*lines, str(out)]
 
 
-def _glue_name(found: TrainedRun) -> str:
-    task = found.origin.task_settings
+def _glue_name(run: TrainedRun) -> str:
+    task = run.origin.task_settings
     name = task.sample or task.name
     if task.kind == "own" or name not in FILES:
-        raise KronaError(f"{found.origin.run_id}: task {task.name} is none of GLUE's: {', '.join(FILES)}")
+        raise KronaError(f"{run.origin.run_id}: task {task.name} is not one of GLUE's: {', '.join(FILES)}.")
     return name
 
 
-def _sheet(trained: Trained, rows: InputRows, name: str, official: int, *, task: str, batch_size: int) -> Sheet:
+def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) -> tuple[list[str], tuple[int, str]]:
+    """Return the predictions on a test file; how many of them replace an answer, and with what."""
     located = list(rows)
     if not located:
-        raise KronaError(f"{rows.name} has no rows")
+        raise KronaError(f"{rows.name} has no rows.")
     places, values = zip(*located, strict=True)
-    answers = trained.predict_texts(trained.split_of(values, places=places), batch_size=batch_size)
+    answers = trained.predict_texts(trained.make_split(values, places=places), batch_size=batch_size)
     if not trained.task.labels:
-        ratings = [_rating(one.answer) for one in answers]
-        none = (ratings.count(None), f"no number: {LOWEST:.3f}")
-        return Sheet(name, [f"{LOWEST if rating is None else rating:.3f}" for rating in ratings], none, official)
+        ratings = [parse_rating(one.answer) for one in answers]
+        texts = [f"{LOWEST if rating is None else rating:.3f}" for rating in ratings]
+        return texts, (ratings.count(None), f"not a number: {LOWEST:.3f}")
     ids = {word: target for target, word in label_words(trained.origin.task).items()}
-    replaced = (sum(one.word is None for one in answers), "no label: the likeliest label")
-    words = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
-    return Sheet(name, words if task in WORDS else [ids[word] for word in words], replaced, official)
+    likeliest = [one.word or max(one.probabilities, key=lambda word: one.probabilities[word]) for one in answers]
+    replaced = sum(one.word is None for one in answers), "not a label: the likeliest label"
+    return (likeliest if words else [ids[word] for word in likeliest]), replaced
 
 
-def _rating(answer: str) -> float | None:
-    """None where the answer is no number, as `krona.metrics` reads it."""
+def parse_rating(answer: str) -> float | None:
+    """Return a rating within the scale; None for an answer that is not a number."""
     return min(HIGHEST, max(LOWEST, float(answer))) if NUMBER.fullmatch(answer) else None

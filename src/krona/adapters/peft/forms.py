@@ -19,8 +19,9 @@ from krona.methods.lokr import LoKr, split_width
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.surgery.layers import is_conv1d, is_linear
+from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.targets import widths
-from krona.surgery.wrapper import Adapted, adapted_modules, adapter_named, public_name
+from krona.surgery.wrapper import Adapted, public_name
 
 INSTEAD = "peft has no form for it. Merge the branches, or keep krona's file"
 
@@ -42,9 +43,9 @@ class Form:
     alpha_key: str = "lora_alpha"
 
 
-def form_of(model: nn.Module, name: str) -> Form:
+def find_form(model: nn.Module, name: str) -> Form:
     """Return the form that fits an adapter. Raises KronaError with the reason if none does."""
-    adapter = adapter_named(model, name)
+    adapter = get_adapter(model, name)
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains biases alone: {INSTEAD}")
     places = {public_name(path): place for path, place in adapted_modules(model) if name in place.branches}

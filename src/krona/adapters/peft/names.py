@@ -6,7 +6,7 @@ from torch import nn
 
 from krona.messages import KronaError
 from krona.surgery.layers import is_norm
-from krona.surgery.wrapper import base_of, of_an_adapter, public_name
+from krona.surgery.wrapper import is_in_adapter, public_name, unwrap
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 BRANCH = "krona_branch"  # the key of the tensors' metadata that names the krona branch that was written
@@ -15,13 +15,13 @@ PREFIX = "base_model.model."
 
 def module_names(model: nn.Module) -> list[str]:
     """Return the public names of all modules of the backbone."""
-    names = (name for name, _ in model.named_modules(remove_duplicate=False) if not of_an_adapter(f"{name}."))
+    names = (name for name, _ in model.named_modules(remove_duplicate=False) if not is_in_adapter(f"{name}."))
     return list(dict.fromkeys(map(public_name, names)))
 
 
 def norm_modules(model: nn.Module) -> list[str]:
     """Return the public names of the backbone's normalisations."""
-    return [public_name(name) for name, module in model.named_modules() if is_norm(base_of(module))]
+    return [public_name(name) for name, module in model.named_modules() if is_norm(unwrap(module))]
 
 
 def is_target(name: str, word: str) -> bool:

@@ -22,7 +22,7 @@ from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
 from krona.surgery.targets import widths
-from krona.surgery.wrapper import of_an_adapter, public_name
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 Tensors = dict[str, Tensor]
 
@@ -98,8 +98,8 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
     """Return the branches' tensors by place and part, and those of whole modules by the backbone's names."""
-    own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not of_an_adapter(n))
+    own = {public_name(n): p for n, p in model.named_parameters() if not is_in_adapter(n)}
+    tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n))
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
     saved: Tensors = {}

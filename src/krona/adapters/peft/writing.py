@@ -11,12 +11,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from krona.adapters.peft.forms import Form, form_of
+from krona.adapters.peft.forms import Form, find_form
 from krona.adapters.peft.names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
 from krona.files import write_whole
 from krona.messages import KronaError
+from krona.surgery.state import Insertion, get_adapter, get_state
 from krona.surgery.trainable import adapter_state
-from krona.surgery.wrapper import Insertion, adapter_named, of_an_adapter, public_name, state_of
+from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ def write_peft(
 @torch.no_grad()
 def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     """Return what `write_peft` writes, without writing it."""
-    name = state_of(model).active if name is None else name
+    name = get_state(model).active if name is None else name
     if name is None:
         raise KronaError("No adapter is active. Pass the name of one.")
-    adapter = adapter_named(model, name)
+    adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
         raise KronaError("full fine-tuning has no adapter to write for peft. Merge it and write the whole model")
-    names, form = module_names(model), form_of(model, name)
+    names, form = module_names(model), find_form(model, name)
     saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
         raise KronaError(f"adapter {name!r} trains nothing that peft could load")
@@ -125,6 +126,6 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
     """Return all parameters of a module: those that train with the adapter, the others as the backbone has them."""
-    own = {public_name(n): p for n, p in model.named_parameters() if not of_an_adapter(n)}
-    values: dict[str, Tensor] = {**own, **state_of(model).originals, **adapter.trained}
+    own = {public_name(n): p for n, p in model.named_parameters() if not is_in_adapter(n)}
+    values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

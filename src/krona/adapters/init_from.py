@@ -1,4 +1,4 @@
-"""Start a run from trained weights: ``init_from=RUN|FILE|PEFT_DIR`` (MNLI before RTE)."""
+"""Start a run from trained weights: ``init_from=RUN|FILE|PEFT_DIR``."""
 
 import hashlib
 from collections.abc import Mapping
@@ -17,11 +17,11 @@ from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 
 FLAGS = ("train_layer_norms", "train_backbone", "head")  # which of the backbone's weights no fingerprint covers
-SHOWN = 3  # tensors that a note names
+NAMED = 3  # tensors in a note
 
 
-def fingerprint(source: str) -> str:
-    """Return the hash of the files that a start is read from, for the run's id; "absent" if they are not there."""
+def hash_source(source: str) -> str:
+    """Return the hash of the source's files, for the run's id; "absent" if they were not found."""
     digest = hashlib.blake2b(digest_size=8)
     try:
         folder = Path(source)
@@ -33,8 +33,8 @@ def fingerprint(source: str) -> str:
     return digest.hexdigest()
 
 
-def require(source: str, branch: str | None) -> None:
-    """Raise `KronaError` if a start can't be read, or if its branches are of another class than ``branch``."""
+def require_source(source: str, branch: str | None) -> None:
+    """Raise `KronaError` if a source cannot be read, or if its branches are of another class than ``branch``."""
     if _is_peft(source):
         open_folder(Path(source))
     else:
@@ -42,43 +42,40 @@ def require(source: str, branch: str | None) -> None:
         _require_class(run_id, AdapterConfig.read(adapter).branch, branch)
 
 
-def read_start(source: str, model: nn.Module) -> tuple[str, Adapter]:
-    """Return a name and the adapter of a run, an adapter's file or a peft folder.
-
-    ``model``: the backbone, without an adapter.
-    """
+def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
+    """Return a name and the adapter of a run, an adapter's file or a peft folder. ``model``: the bare backbone."""
     if _is_peft(source):
         return source, read_peft(model, source).adapter
     run_id, adapter = _find_adapter(source)
     return run_id, Adapter.load(adapter)
 
 
-def begin_from(model: nn.Module, name: str, start: Adapter) -> list[str]:
-    """Copy the tensors of ``start`` that fit into what trains; return notes on those that do not.
+def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
+    """Copy the tensors that fit into the trainable parameters, and return notes on those that do not fit.
 
     Raises:
         KronaError: another method, another backbone, or no tensor of the branches fits. Nothing is copied then.
     """
     own = surgery.adapter_state(model, "default")
     inserted = model.__dict__["krona"].adapters["default"]
-    config, what = start.config, f"init_from={name}"
+    config, label = source.config, f"init_from={name}"
     _require_class(name, config.branch, class_path(inserted.branch) if inserted.branch else None)
     if config.backbone is not None:
-        require_pooling(model, config.backbone, what)
+        require_pooling(model, config.backbone, label)
     same_flags = all(config.insertion.get(flag, ()) == inserted.insertion.get(flag, ()) for flag in FLAGS)
     same_values = None
     if config.backbone is not None and same_flags:
         same_values = has_values(model, config.backbone, trained=inserted.trained)
     if same_values is False:
-        raise KronaError(f"{what} was trained on another backbone: its weights are not those of this one.")
-    fits = {key for key, value in start.tensors.items() if key in own and own[key].shape == value.shape}
+        raise KronaError(f"{label} was trained on another backbone, whose weights differ from this one's.")
+    fits = {key for key, value in source.tensors.items() if key in own and own[key].shape == value.shape}
     branches = own.keys() - inserted.trained.keys()
     if not fits or (branches and not branches & fits):
         kind = "branches' tensors" if branches else "tensors"
-        raise KronaError(f"{what}: none of this run's {len(branches or own):,} {kind} is there in its shape.")
+        raise KronaError(f"{label}: none of this run's {len(branches or own):,} {kind} is in it with the same shape.")
     for key in fits:
-        own[key].data.copy_(start.tensors[key])
-    return [f"{what}: {line}" for line in _differences(own, start, fits, inserted.branch_config)]
+        own[key].data.copy_(source.tensors[key])
+    return [f"{label}: {line}" for line in _differences(own, source, fits, inserted.branch_config)]
 
 
 def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
@@ -90,21 +87,21 @@ def _require_class(name: str, theirs: str | None, ours: str | None) -> None:
 
 
 def _differences(
-    own: Mapping[str, Tensor], start: Adapter, fits: set[str], branch_config: Mapping[str, Any]
+    own: Mapping[str, Tensor], source: Adapter, fits: set[str], branch_config: Mapping[str, Any]
 ) -> list[str]:
     lines = [f"begins with {len(fits)} of {amount(len(own), 'tensor')}"]
-    fresh = [
-        f"{name} {tuple(value.shape)}, there {tuple(start.tensors[name].shape)}" if name in start.tensors else name
+    new = [
+        f"{name} {tuple(value.shape)}, there {tuple(source.tensors[name].shape)}" if name in source.tensors else name
         for name, value in own.items()
         if name not in fits
     ]
-    if fresh:
-        lines[0] += f"; as drawn: {'; '.join(first_few(fresh, SHOWN))}"
-    if left := sorted(start.tensors.keys() - own.keys()):
-        lines.append(f"{amount(len(left), 'tensor')} of it have no place here: {'; '.join(first_few(left, SHOWN))}")
+    if new:
+        lines[0] += f"; newly drawn: {'; '.join(first_few(new, NAMED))}"
+    if unused := sorted(source.tensors.keys() - own.keys()):
+        lines.append(f"{amount(len(unused), 'tensor')} of it are not used: {'; '.join(first_few(unused, NAMED))}")
     other = [
         f"{key} {value} there, {branch_config[key]} here"
-        for key, value in start.config.branch_config.items()
+        for key, value in source.config.branch_config.items()
         if key in branch_config and branch_config[key] != value
     ]
     return lines + ([f"trained with other settings: {', '.join(other)}"] if other else [])
@@ -115,7 +112,6 @@ def _is_peft(source: str) -> bool:
 
 
 def _find_adapter(source: str) -> tuple[str, Path]:
-    """Return a run's id and its adapter's file."""
     found = find(source)
     if found.adapter is None:
         raise KronaError(f"init_from={source}: {found.origin.run_id} trained nothing.")

@@ -1,0 +1,96 @@
+"""The adapters in a model, and iteration over its modules and parameters."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from krona.messages import KronaError
+from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
+
+Slot = tuple[nn.Module, str]  # a module and the name of its attribute that holds a weight
+
+
+@dataclass
+class Insertion:
+    """One inserted adapter: its arguments, and the backbone's own weights that train with it."""
+
+    branch: Callable[..., nn.Module] | None
+    branch_config: dict[str, Any]
+    insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
+    reversible: bool = True  # the originals of the backbone's weights that train are kept
+    trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
+
+    @property
+    def irreversible(self) -> bool:
+        """Whether it trains the backbone's own weights without keeping a copy of them."""
+        return bool(self.trained) and not self.reversible
+
+
+@dataclass
+class Inserted:
+    """The state of a model with adapters."""
+
+    adapters: dict[str, Insertion] = field(default_factory=dict)
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # of the weights that train, by name
+    required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
+    active: str | None = None
+    merged: str | None = None
+    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where the weights that train were at insertion
+    batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
+
+
+def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Iterate over the model's modules by name, the outer before the inner: with wrappers, without branches."""
+    seen: set[nn.Module] = set()
+    for name, module in model.named_modules(seen):
+        if isinstance(module, Adapted):
+            seen.update((module.branches, module.magnitudes))  # named_modules skips modules that it has seen
+        yield name, module
+
+
+def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
+    """Iterate over the places that carry branches, by name, the outer before the inner."""
+    for name, module in backbone_modules(model):
+        if isinstance(module, Adapted):
+            yield name, module
+
+
+def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Iterate over the backbone's own parameters by public name; a tied weight once."""
+    for name, parameter in model.named_parameters():
+        if not is_in_adapter(name):
+            yield public_name(name), parameter
+
+
+def get_state(model: nn.Module) -> Inserted:
+    """Return the state of a model with adapters. Raises KronaError for a model without any."""
+    state = model.__dict__.get("krona")
+    if state is None:
+        raise KronaError("There is no adapter in this model. Call surgery.insert(model, …) first.")
+    assert isinstance(state, Inserted)
+    return state
+
+
+def get_adapter(model: nn.Module, name: str) -> Insertion:
+    """Return one of the model's adapters. Raises KronaError with their names for another name."""
+    adapters = get_state(model).adapters
+    if name not in adapters:
+        raise KronaError(f"There is no adapter {name!r} in this model. Its adapters: {', '.join(map(repr, adapters))}.")
+    return adapters[name]
+
+
+def active_adapter(model: nn.Module) -> str:
+    """Return the name of the active adapter. Raises KronaError if none is active."""
+    name = get_state(model).active
+    if name is None:
+        raise KronaError("No adapter is active. Pass the name of an adapter, or call surgery.activate(model, name).")
+    return name
+
+
+def require_unmerged(state: Inserted) -> None:
+    """Raise KronaError if an adapter is merged into the weights."""
+    if state.merged is not None:
+        raise KronaError(f"Adapter {state.merged!r} is merged into the weights. Call surgery.unmerge(model) first.")
