@@ -57,5 +57,5 @@ def test_the_command_on_a_run_that_kept_the_whole_model(tiny_folder: Path, tmp_p
     content = json.loads(CliRunner().invoke(app, [*command, "--json"]).stdout)
     assert len(content["directions"]) == 2 * (4 + 2) + 2 * (8 + 2)
     job, _ = one_job.run(one_job.config(*typed, "method=bitfit"), tmp_path / "outputs")
-    with pytest.raises(KronaError, match="no update of it is a matrix"):
+    with pytest.raises(KronaError, match="no update is a matrix"):
         directions(job.folder)

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from adapters.conftest import SAMPLE, finished
-from krona.adapters.commands.evaluate import Evaluation, evaluate, evaluate_runs
-from krona.adapters.commands.submission import Sheet, as_tsv, lines, submission
+from krona.adapters.commands.evaluate import Evaluation, RowChoice, evaluate, evaluate_runs
+from krona.adapters.commands.submission import Sheet, format_sheets, parse_rating, submit
 from krona.adapters.find import find
-from krona.adapters.load import load
+from krona.adapters.load import Prediction, Trained, load
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.result import read_result
@@ -38,8 +38,8 @@ def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
     return {name: finished(outputs, *tiny["bert"], "method=lora", f"task=sample_{name}") for name in TASKS}
 
 
-def score(folder: Path, **options: Any) -> Evaluation:
-    return evaluate(find(folder), **options)
+def score(folder: Path, *, output: Path | None = None, **rows: Any) -> Evaluation:
+    return evaluate(find(folder), RowChoice(**rows), output=output)
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])
@@ -111,7 +111,7 @@ def test_glues_own_labelled_files_as_input(name: str, encoders: dict[str, Path],
 
 def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
     mnli = encoders["mnli"]
-    with pytest.raises(KronaError, match=r"name the counterpart of neutral and contradiction: --map neutral="):
+    with pytest.raises(KronaError, match=r"counterpart of neutral and contradiction: --map neutral="):
         score(mnli, task="rte", data=str(glue))
     one = score(
         mnli, task="rte", data=str(glue), split="validation",
@@ -124,11 +124,13 @@ def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
     assert one.score == pytest.approx(100 * right / len(rows))
     assert 0 < one.score < 100
     for wrong in ("neutral", "maybe=entailment", "neutral=maybe"):
-        with pytest.raises(KronaError, match=f"--map {wrong}: WORD=WORD, from entailment, neutral, contradiction"):
+        with pytest.raises(
+            KronaError, match=f"--map {wrong}: expected WORD=WORD, from entailment, neutral, contradiction"
+        ):
             score(mnli, task="rte", data=str(glue), mapping=[wrong])
     with pytest.raises(KronaError, match=r"sample_rte has labels and stsb is a regression"):
         score(encoders["rte"], task="stsb", data=str(glue))
-    with pytest.raises(KronaError, match=r"reads 1 text of a row, rte has 2"):
+    with pytest.raises(KronaError, match=r"reads 1 text of a row, but rte has 2"):
         score(encoders["sst2"], task="rte", data=str(glue), mapping=["negative=entailment"])
 
 
@@ -136,9 +138,8 @@ def test_an_answer_that_is_only_the_other_tasks_label_is_none(
     encoders: dict[str, Path], glue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run with the labels 0 and 1 that answers "2", on a task that has a label 2."""
-    monkeypatch.setattr(
-        "krona.adapters.commands.evaluate._answers", lambda trained, rows, batch_size: ["2"] * len(rows)
-    )
+    answer = Prediction("2", None, {})
+    monkeypatch.setattr(Trained, "predict_texts", lambda trained, rows, **_: [answer] * len(rows))
     one = score(encoders["rte"], task="mnli", data=str(glue), split="validation_matched",
                 mapping=["not_entailment=neutral"])  # fmt: skip
     assert (one.score, one.no_label) == (0, one.count)
@@ -162,7 +163,7 @@ def test_a_task_of_ones_own(tiny: dict[str, list[str]], outputs: Path, tmp_path:
 
 def submitted(folders: list[Path], glue: Path, out: Path) -> list[Sheet]:
     found = [find(folder) for folder in folders]
-    return submission(found, glue, out, overwrite=False, backbone=None, batch_size=64)
+    return submit(found, glue, out, backbone=None, batch_size=64)
 
 
 def test_a_submission_of_all_tasks(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:
@@ -188,9 +189,9 @@ def test_a_submission_of_all_tasks(encoders: dict[str, Path], glue: Path, tmp_pa
     own = [json.loads(line) for line in (encoders["rte"] / "predictions.jsonl").read_text().splitlines()]
     words = [("entailment", "not_entailment")[int(row["prediction"])] for row in own if row["split"] == "test"]
     assert [row.split("\t")[1] for row in files["RTE.tsv"].splitlines()[1:]] == words
-    said = lines(sheets, out)
+    said = format_sheets(sheets, out)
     assert "RTE.tsv: 400 rows; GLUE's test set has 3,000" in said
-    assert said[-2:] == ["a whole submission has also WNLI.tsv and AX.tsv", str(out)]
+    assert said[-2:] == ["a complete submission also has WNLI.tsv and AX.tsv", str(out)]
 
 
 def test_answers_that_are_no_label_or_no_number_are_counted(
@@ -205,23 +206,21 @@ def test_answers_that_are_no_label_or_no_number_are_counted(
     none = sum(answer.word is None for answer in answers)
     assert sheets["SST-2"].replaced[0] == none > 0
     assert set(sheets["STS-B"].predictions) == {"0.000"}
-    said = "\n".join(lines(list(sheets.values()), tmp_path / "a.zip"))
-    assert f"{none} answers no label: the likeliest label instead" in said
-    assert "400 answers no number: 0.000 instead" in said
+    said = "\n".join(format_sheets(list(sheets.values()), tmp_path / "a.zip"))
+    assert f"{none} answers not a label: the likeliest label instead" in said
+    assert "400 answers not a number: 0.000 instead" in said
 
 
 def test_ratings_stay_within_the_scale() -> None:
-    from krona.adapters.commands.submission import parse_rating
-
     assert [parse_rating(text) for text in ("-0.3", "2.5", "7", "four", "nan", "1_0")] == [0, 2.5, 5, None, None, None]
-    assert as_tsv(Sheet("RTE", ["entailment"], (0, ""), 3000)) == "index\tprediction\n0\tentailment\n"
+    assert Sheet("RTE", ["entailment"], (0, ""), 3000).as_tsv() == "index\tprediction\n0\tentailment\n"
 
 
 def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.zip"
-    with pytest.raises(KronaError, match=r"are both of GLUE's rte: one run a task"):
+    with pytest.raises(KronaError, match=r"both answer GLUE's rte"):
         submitted([encoders["rte"], rte], glue, out)
-    with pytest.raises(KronaError, match=r"RTE/test.tsv: no such file; --data is the folder of the GLUE download"):
+    with pytest.raises(KronaError, match=r"RTE/test.tsv was not found. --data is the folder of the GLUE download"):
         submitted([rte], tmp_path, out)
     with pytest.raises(KronaError, match=r"a .zip file"):
         submitted([rte], glue, tmp_path / "a.tar")
@@ -230,10 +229,6 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
     with pytest.raises(KronaError, match=r"test.tsv has no rows"):
         submitted([rte], tmp_path, out)
     assert not out.exists()
-    out.write_text("mine")
-    with pytest.raises(KronaError, match=r"a.zip exists. Use --overwrite"):
-        submitted([rte], glue, out)
-    assert out.read_text() == "mine"
 
 
 def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
@@ -249,15 +244,19 @@ def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> N
 def test_options_that_do_not_go_together(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     from rich.console import Console
 
-    options: dict[str, Any] = {
-        "data": None, "output": None, "submission_to": None, "backbone": None, "batch_size": 64, "overwrite": False,
-        "outputs": outputs, "console": Console(),
-    }  # fmt: skip
-    names = [str(encoders[name]) for name in ("rte", "qnli")]
-    with pytest.raises(KronaError, match="--output: one run at a time"):
-        evaluate_runs(names, **{**options, "output": tmp_path / "a.jsonl"})
-    with pytest.raises(KronaError, match=r"--submission needs GLUE's test sets: --data FOLDER"):
-        evaluate_runs(names, **{**options, "submission_to": tmp_path / "a.zip"})
-    (tmp_path / "a.jsonl").write_text("mine")
-    with pytest.raises(KronaError, match=r"a.jsonl exists"):
-        evaluate_runs(names[:1], **{**options, "output": tmp_path / "a.jsonl"})
+    def wrong(count: int, message: str, *, data: str | None = None, **changes: Path) -> None:
+        options: dict[str, Any] = {"output": None, "submission_to": None, "backbone": None, "batch_size": 64}
+        names = [str(encoders[name]) for name in ("rte", "qnli")[:count]]
+        with pytest.raises(KronaError, match=message):
+            evaluate_runs(
+                names, RowChoice(data=data), **(options | changes), overwrite=False, console=Console()
+            )  # fmt: skip
+
+    answers, archive = tmp_path / "a.jsonl", tmp_path / "a.zip"
+    wrong(2, "--output needs exactly one run", output=answers)
+    wrong(2, r"--submission needs GLUE's test sets.*--data FOLDER", submission_to=archive)
+    for file in (answers, archive):
+        file.write_text("mine")
+    wrong(1, r"a.jsonl exists", output=answers)
+    wrong(1, r"a.zip exists", submission_to=archive, data=str(tmp_path))
+    assert archive.read_text() == "mine"

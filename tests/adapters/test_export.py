@@ -16,7 +16,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoModelForSequenceClassificati
 
 import one_job
 import tiny_backbones
-from krona.adapters.commands.export import FORMS, export, logits_of
+from krona.adapters.commands.export import FORMS, export, sample_logits
 from krona.adapters.commands.import_peft import import_peft
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
@@ -104,7 +104,7 @@ def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_
 
 def test_a_merged_t5_loads_in_a_process_without_krona(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", "method=krona")
-    expected = logits_of(load(found))
+    expected = sample_logits(load(found))
     export(found, to="merged", out=tmp_path / "model")
     script = f"""
 import sys
@@ -119,7 +119,7 @@ print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"\[\[0(, \d+)+\]\]", done.stdout.strip())
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model").eval()
-    again = logits_of(type(load(found))(**{**vars(load(found)), "model": model}))
+    again = sample_logits(type(load(found))(**{**vars(load(found)), "model": model}))
     assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
@@ -223,7 +223,7 @@ def test_a_hub_that_can_not_be_reached(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     found = trained(backbones, tmp_path / "runs", "method=lora")
-    with pytest.raises(KronaError, match=r"--push me/mine: the Hub can't be reached .*HF_HUB_OFFLINE"):
+    with pytest.raises(KronaError, match=r"--push me/mine: the Hub cannot be reached .*HF_HUB_OFFLINE"):
         export(found, to="adapter", out=tmp_path / "x", push="me/mine")
     assert not (tmp_path / "x").exists()
 

@@ -146,14 +146,14 @@ def test_what_a_prediction_holds(sst2: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ("It rains.", "rows are a list"),
-        ({"sentence1": "a", "sentence2": "b"}, "rows are a list"),
-        (["It rains."], "row 1: 1 texts, task sample_rte reads 'sentence1' and 'sentence2'"),
-        ([["a", "b"], ["a", "b", "c"]], "row 2: 3 texts"),
-        ([{"sentence1": "a"}], "row 1: no column 'sentence2'"),
+        ("It rains.", "not a list"),
+        ({"sentence1": "a", "sentence2": "b"}, "not a list"),
+        (["It rains."], "row 1: the row has 1 texts; task sample_rte reads 'sentence1' and 'sentence2'"),
+        ([["a", "b"], ["a", "b", "c"]], "row 2: the row has 3 texts"),
+        ([{"sentence1": "a"}], "row 1: the column 'sentence2' is missing"),
         ([("a", None)], r"row 1: the column 'sentence2' is empty"),
         ([("a", ["b"])], "row 1: the column 'sentence2' holds a list"),
-        ([5], "row 1: int is no row"),
+        ([5], "row 1: a row cannot be of type int"),
     ],
 )
 def test_a_wrong_row(rows: Any, message: str, rte: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_backbone_that_moved_and_another(tiny: dict[str, list[str]], outputs: 
     expected = load(folder).predict(rows)
     moved = here.rename(tmp_path / "there")
     shared.cache_for("backbone").clear()
-    with pytest.raises(KronaError, match=r"its backbone is not at .*here: name its folder: --backbone FOLDER"):
+    with pytest.raises(KronaError, match=r"its backbone was not found at .*here.*--backbone FOLDER"):
         load(folder)
     assert load(folder, backbone=moved).predict(rows) == expected
     other = tiny_backbones.write(tmp_path / "other", "bert", seed=1, initializer_range=0.5)
@@ -231,12 +231,12 @@ FORGERIES: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "an unknown key": ("entry", lambda e: e["insertion"].update(depth=1), "unexpected keyword argument 'depth'"),
     "a huge rank": ("entry", lambda e: e["branch_config"].update(rank=10**9), "rank=1000000000"),
     "no class of ours": ("entry", lambda e: e.update(branch="krona.methods.lora.torch"), "is a module, not a class"),
-    "nothing": ("note", lambda n: n.clear(), "`krona_run` makes no sense"),
-    "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` makes no sense: seed: "),
+    "nothing": ("note", lambda n: n.clear(), "`krona_run` of its header is invalid"),
+    "a seed in words": ("note", lambda n: n.update(seed="one"), "`krona_run` of its header is invalid: seed: "),
     "a length in words": ("note", lambda n: n.update(max_source_length="x"), "max_source_length: "),
-    "targets": ("note", lambda n: n.update(targets=5), "`krona_run` makes no sense"),
+    "targets": ("note", lambda n: n.update(targets=5), "`krona_run` of its header is invalid"),
     "columns": ("note", lambda n: n["task"].update(columns=5), "columns must be a list of words"),
-    "a backbone": ("note", lambda n: n.update(backbone=5), "`krona_run` makes no sense"),
+    "a backbone": ("note", lambda n: n.update(backbone=5), "`krona_run` of its header is invalid"),
 }
 
 
@@ -292,10 +292,10 @@ def test_files_that_are_no_adapters(rte: Path, tmp_path: Path) -> None:
     }
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(KronaError, match=f"{name} can't be read as safetensors"):
+        with pytest.raises(KronaError, match=f"{name} cannot be read as safetensors"):
             load(tmp_path / name)
     torch.save({"a": Trap()}, tmp_path / "torch.pt")
-    with pytest.raises(KronaError, match=r"torch.pt can't be read as safetensors"):
+    with pytest.raises(KronaError, match=r"torch.pt cannot be read as safetensors"):
         load(tmp_path / "torch.pt")
     assert not (tmp_path / "sprung").exists()
     save_file({"a": torch.zeros(1)}, tmp_path / "foreign.safetensors")

@@ -294,7 +294,7 @@ def test_a_miss_of_pefts_comes_in_or_is_another_form(kind: str, tmp_path: Path) 
     assert close(output(model), expected)
     for form, config in {"bat": {"r": 4}, "mini": {"r": 4, "mini_r": 2}}.items():
         made_by_peft(kind, peft.MissConfig(target_modules=places, init_weights=form, **config), tmp_path / form)
-        refused(fresh(kind), tmp_path / form, rf"init_weights='{form}': krona reads MiSS in its default form only")
+        refused(fresh(kind), tmp_path / form, rf"init_weights='{form}': krona reads the default form of MiSS only")
 
 
 def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_a_head_of_a_classifier_comes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"peft_type": "VERA"}, r"peft_type='VERA': krona reads LORA, IA3"),
+        ({"peft_type": "VERA"}, r"peft_type='VERA' is not supported. krona reads LORA, IA3"),
         ({"bias": "all"}, r"bias='all'"),
         ({"lora_bias": True}, r"lora_bias=True: krona's LORA has no such setting"),
         ({"layer_replication": [[0, 2], [1, 2]]}, r"layer_replication="),
@@ -358,13 +358,13 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
         save_file(whole | {key: p.contiguous() for key, p in change.items()}, weights)
         refused(fresh("t5"), tmp_path, message)
     weights.write_bytes(weights.read_bytes()[:100])
-    refused(fresh("t5"), tmp_path, "can't be read as safetensors")
+    refused(fresh("t5"), tmp_path, "cannot be read as safetensors")
     weights.unlink()
     refused(fresh("t5"), tmp_path, "adapter_model.safetensors was not found")
     (tmp_path / "adapter_model.bin").write_bytes(b"cos\nsystem\n")
-    refused(fresh("t5"), tmp_path, "is a pickle, which can run code: krona never loads one")
+    refused(fresh("t5"), tmp_path, "is a pickle, which can run code. krona never loads one")
     (tmp_path / "adapter_config.json").write_text("{")
-    refused(fresh("t5"), tmp_path, "can't be read as JSON")
+    refused(fresh("t5"), tmp_path, "cannot be read as JSON")
 
 
 @pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared")])

@@ -1,4 +1,4 @@
-"""A peft folder as it lies there: its config, checked for what krona can't express, and its tensors."""
+"""Read a peft folder: its tensors, and its config, which is checked for settings without a counterpart in krona."""
 
 import json
 import math
@@ -19,8 +19,8 @@ COMMON = {
     "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",
     "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
-PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names say where they are
-# settings that krona reads, or that change nothing after training
+PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names give the places
+# settings that krona reads, or that have no effect after training
 READ = {
     "LORA": COMMON | PLACES | {
         "alpha_pattern", "corda_config", "eva_config", "fan_in_fan_out", "init_lora_weights", "loftq_config",
@@ -36,12 +36,12 @@ READ = {
     "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
     "LN_TUNING": COMMON,
 }  # fmt: skip
-CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # starts that take something out of its weights
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # values of init_lora_weights
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The config and the tensors, by names without peft's prefix. branch: krona's, where krona wrote the folder."""
+    """The config and the tensors by names without peft's prefix. branch: krona's class, if krona wrote the folder."""
 
     path: Path
     peft_type: str
@@ -50,7 +50,6 @@ class Folder:
     branch: str | None = None
 
     def rank(self, place: str) -> int:
-        """Return the rank at a place."""
         rank = self._at(place, "r", "rank_pattern")
         if rank < 1 or not float(rank).is_integer():
             raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1.")
@@ -62,7 +61,6 @@ class Folder:
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def require_one(self, what: str, values: set[int]) -> int:
-        """Return the only value. Raise KronaError if there are several."""
         if len(values) > 1:
             raise KronaError(
                 f"{self.path}: {self.peft_type} with several {what} ({sorted(values)}). krona supports one."
@@ -85,12 +83,12 @@ class Folder:
 
 
 def open_folder(path: Path) -> Folder:
-    """Read a peft folder. Raises KronaError for a setting that krona can't express."""
+    """Read a peft folder. Raises KronaError for a setting without a counterpart in krona."""
     config = _read_config(path / CONFIG)
     _check_settings(path, config)
     if not (path / WEIGHTS).exists() and (path / PICKLE).exists():
         raise KronaError(
-            f"{path / PICKLE} is a pickle, which can run code: krona never loads one. Save it as {WEIGHTS}."
+            f"{path / PICKLE} is a pickle, which can run code. krona never loads one. Save it as {WEIGHTS}."
         )
     branch, tensors = read_safetensors(path / WEIGHTS, _read_weights)
     if foreign := next((key for key in tensors if not key.startswith(PREFIX)), None):
@@ -110,7 +108,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise KronaError(f"{path} was not found: this is not a peft folder.") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise KronaError(f"{path} can't be read as JSON: {error}") from error
+        raise KronaError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):
         raise KronaError(f"{path} is not a JSON object.")
     kinds = {"modules_to_save": list, "rank_pattern": dict, "alpha_pattern": dict}
@@ -125,9 +123,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in READ:
-        raise KronaError(f"{path}: peft_type={kind!r}: krona reads {', '.join(READ)}.")
+        raise KronaError(f"{path}: peft_type={kind!r} is not supported. krona reads {', '.join(READ)}.")
     if config.get("bias", "none") != "none":
-        raise KronaError(f"{path}: bias={config['bias']!r}: biases train beside the adapter. krona reads bias=none.")
+        raise KronaError(f"{path}: bias={config['bias']!r} is not supported. krona reads bias=none.")
     start = str(config.get("init_lora_weights", True)).lower()
     if start.startswith(CHANGES_THE_BACKBONE):
         raise KronaError(
@@ -135,7 +133,7 @@ def _check_settings(path: Path, config: Mapping[str, Any]) -> None:
             "Save it in peft with path_initial_model_for_weight_conversion."
         )
     if kind == "MISS" and config.get("init_weights") in ("bat", "mini"):
-        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads MiSS in its default form only.")
+        raise KronaError(f"{path}: init_weights={config['init_weights']!r}: krona reads the default form of MiSS only.")
     if unknown := sorted(key for key, value in config.items() if value and key not in READ[kind]):
         settings = ", ".join(f"{key}={config[key]!r}" for key in unknown)
         raise KronaError(f"{path}: {settings}: krona's {kind} has no such setting.")

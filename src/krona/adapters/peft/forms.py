@@ -1,4 +1,4 @@
-"""Forms of peft that an adapter fits: LORA, IA3, LOKR, MISS, C3A, LN_TUNING, or the reason why none does."""
+"""Convert an adapter to a form of peft: LORA, IA3, LOKR, MISS, C3A or LN_TUNING."""
 
 import inspect
 import math
@@ -23,22 +23,22 @@ from krona.surgery.state import adapted_modules, get_adapter
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import Adapted, public_name
 
-INSTEAD = "peft has no form for it. Merge the branches, or keep krona's file"
+INSTEAD = "peft has no form for it. Merge the branches, or keep krona's file."
 
 
 @dataclass
 class Form:
     """An adapter in peft's terms.
 
-    tensors: without peft's prefix. ranks: r and alpha of each place. feedforward: of IA3, the places whose input is
-    scaled.
+    tensors: by names without peft's prefix. ranks: r and alpha of each place. feedforward: for IA3, the places whose
+    input is scaled.
     """
 
     peft_type: str
     config: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     places: list[str] = field(default_factory=list)
-    feedforward: list[str] | None = None
+    feedforward: list[str] = field(default_factory=list)
     ranks: dict[str, tuple[int, float]] = field(default_factory=dict)
     alpha_key: str = "lora_alpha"
 
@@ -77,12 +77,11 @@ def find_form(model: nn.Module, name: str) -> Form:
 
 
 def _require_linear(label: str, adapted: Adapted, name: str) -> None:
-    """Raise an error unless a linear layer is at the place and the branches are matrices."""
     branches = list(adapted.branches[name].children())
     kinds = " and ".join(sorted({type(branch).__name__ for branch in branches}))
     if name in adapted.captures or not is_linear(adapted.base):
         block = "a whole block" if name in adapted.captures else f"a {type(adapted.base).__name__}"
-        raise KronaError(f"{kinds} at {label} stands at {block}, not at a linear layer: {INSTEAD}")
+        raise KronaError(f"{kinds} at {label} is at {block}, not at a linear layer: {INSTEAD}")
     for branch in branches:
         if not hasattr(branch, "delta"):
             raise KronaError(f"{kinds} at {label} is not linear in its input: {INSTEAD}")
@@ -103,16 +102,15 @@ def _norms(model: nn.Module, trained: Mapping[str, Tensor]) -> Form:
 
 def _ia3(places: Mapping[str, Adapted], name: str) -> Form:
     first = next(iter(places.values()))
-    before = []
-    form = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places))
+    form = Form("IA3", {"fan_in_fan_out": is_conv1d(first.base)}, places=list(places), feedforward=[])
     for label, adapted in places.items():
         how = adapted.places[name]
         if how.placement == "parallel" or how.inner_residual:
-            raise KronaError(f"(IA)³ at {label} does not stand in the place of what it scales: {INSTEAD}")
+            raise KronaError(f"(IA)³ at {label} does not replace the activations that it scales: {INSTEAD}")
         scale = adapted.branches[name].get_parameter("0.scale")
-        form.tensors[f"{label}.ia3_l"] = scale[None] if how.placement == "before" else scale[:, None]
-        before += [label] if how.placement == "before" else []
-    form.feedforward = before
+        before = how.placement == "before"
+        form.tensors[f"{label}.ia3_l"] = scale[None] if before else scale[:, None]
+        form.feedforward += [label] if before else []
     return form
 
 
@@ -162,7 +160,7 @@ def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:
 
 
 def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
-    """KronA as a LoKr, whose rank is so high that peft makes full matrices."""
+    """Return KronA as a LoKr whose rank is so high that peft makes full matrices."""
     rank = max(math.ceil(max(branch.B.shape) / 2) for branch in branches.values())
     config = {"decompose_both": False, "decompose_factor": factor}
     form = Form("LOKR", config, places=list(branches), alpha_key="alpha")
@@ -188,5 +186,5 @@ def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]
 
 
 def _plain(value: float) -> float:
-    """A whole number without its point, as peft's configs have it."""
+    """Return an integer for a whole number, as in peft's configs."""
     return int(value) if float(value).is_integer() else value

@@ -1,4 +1,4 @@
-"""Names in a peft folder: its files, its tensors' prefix, and modules as peft matches them."""
+"""Names in a peft folder: its files, the prefix of its tensors, and its patterns for modules."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -25,7 +25,7 @@ def norm_modules(model: nn.Module) -> list[str]:
 
 
 def is_target(name: str, word: str) -> bool:
-    """Return whether an entry of ``target_modules`` names a module: by its end, from a dot on."""
+    """Return whether an entry of ``target_modules`` matches a module: the last parts of its dotted name."""
     return name == word or name.endswith(f".{word}")
 
 
@@ -47,6 +47,8 @@ def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str
         for name in own:
             other = next((n for n in names if n != name and matches(n, name)), None)
             if other is not None and other not in wanted:
-                raise KronaError(f"peft takes the name {name} for {other} too, which does not train. Keep krona's file")
+                raise KronaError(
+                    f"peft would also match {other}, which does not train, with {name}. Keep krona's file."
+                )
         found += own
     return found

@@ -1,4 +1,4 @@
-"""Reading of a folder that peft wrote, as branches of krona."""
+"""Read a folder of peft as branches of krona."""
 
 import math
 from collections import Counter
@@ -21,6 +21,7 @@ from krona.methods.kronecker import Kronecker
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
+from krona.surgery.state import backbone_parameters
 from krona.surgery.targets import widths
 from krona.surgery.wrapper import is_in_adapter, public_name
 
@@ -35,14 +36,14 @@ PARTS = {
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
-SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the parts that take a scale
+SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the parts that are multiplied by a scale
 
 
 @dataclass(frozen=True)
 class Branches:
-    """The branches that compute what the tensors of a folder do: class, arguments, and tensors by krona's names.
+    """The class, the arguments and the tensors (by krona's names) of the branches that are equal to a folder's.
 
-    insertion: what `surgery.insert` needs besides ``target_modules``.
+    insertion: further arguments of `surgery.insert`.
     """
 
     branch: type[nn.Module] | None
@@ -53,7 +54,7 @@ class Branches:
 
 @dataclass(frozen=True)
 class PeftImport:
-    """The content of a peft folder. modules_to_save: the modules of the backbone whose weights it replaces."""
+    """The content of a peft folder. modules_to_save: the modules of the backbone whose weights it contains."""
 
     peft_type: str
     places: int
@@ -65,13 +66,14 @@ class PeftImport:
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
     """Read a peft folder as an adapter of a backbone, which is not changed.
 
-    LORA (with DoRA, rsLoRA, patterns of rank and alpha) becomes `LoRA`, IA3 `IA3`, LOKR `LoKr`, or `Kronecker` where
-    krona wrote one or no `LoKr` has its rank; MISS `MiSS`, C3A `C3A`. LN_TUNING and ``modules_to_save`` train as
-    ``train_layer_norms`` and ``head``. Ranks that differ are filled up with zeros to the highest, and scales that
-    differ are multiplied in: the function is the same. The places are those of the file's tensors. Dropout is ignored.
+    LORA (with DoRA, rsLoRA, patterns of rank and alpha) becomes `LoRA`, IA3 `IA3`, MISS `MiSS`, C3A `C3A`, and LOKR
+    `LoKr`, or `Kronecker` if krona wrote one or no `LoKr` has its rank. LN_TUNING and ``modules_to_save`` become
+    ``train_layer_norms`` and ``head``. Lower ranks are padded with zeros to the highest, and different scales are
+    multiplied in, so the function is the same. The places are those of the file's tensors. Dropout is ignored.
 
     Raises:
-        KronaError: another type, a setting that krona can't express, a pickle (never loaded), another backbone.
+        KronaError: the type or a setting has no counterpart in krona, the weights are a pickle (never loaded), or the
+            folder belongs to another backbone.
     """
     opened = open_folder(Path(folder))
     placed, saved = _sort(model, opened)
@@ -97,8 +99,8 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
-    """Return the branches' tensors by place and part, and those of whole modules by the backbone's names."""
-    own = {public_name(n): p for n, p in model.named_parameters() if not is_in_adapter(n)}
+    """Return the branches' tensors by place and part, and those of complete modules by the backbone's names."""
+    own = dict(backbone_parameters(model))
     tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n))
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
     placed: dict[str, Tensors] = {}
@@ -119,7 +121,7 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
         elif not any(key.rpartition(".")[0].endswith(word) or f".{word}." in f".{key}" for word in words):
             raise KronaError(
                 f"{opened.path} has weights {key} of the backbone, outside of modules_to_save (resized embeddings or "
-                "biases). krona has no adapter for them."
+                "biases). krona has no form for them."
             )
         elif tied[id(own[key])] > 1:
             raise KronaError(
@@ -138,7 +140,7 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """Return ``train_layer_norms`` and ``head`` that make exactly these weights train."""
+    """Return ``train_layer_norms`` and ``head`` for which exactly these weights train."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)
@@ -239,7 +241,7 @@ _BUILDERS = {
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the scale of most places (0 only where all are), and the tensors with what differs multiplied in."""
+    """Return the scale of most places (0 only if all are), and the tensors with the other scales multiplied in."""
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
     common = counted.most_common(1)[0][0] if counted else 0.0
     scaled = {

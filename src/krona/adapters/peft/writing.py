@@ -1,4 +1,4 @@
-"""Writing of an adapter as a folder that ``PeftModel.from_pretrained(base, folder)`` loads."""
+"""Write an adapter as a folder that ``PeftModel.from_pretrained(base, folder)`` loads."""
 
 import json
 from collections import Counter
@@ -15,14 +15,13 @@ from krona.adapters.peft.forms import Form, find_form
 from krona.adapters.peft.names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
 from krona.files import write_whole
 from krona.messages import KronaError
-from krona.surgery.state import Insertion, get_adapter, get_state
+from krona.surgery.state import Insertion, active_adapter, backbone_parameters, get_adapter, get_state
 from krona.surgery.trainable import adapter_state
-from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 @dataclass(frozen=True)
 class PeftFolder:
-    """The content of a peft folder. values: how many numbers the branches have in it; own_values: in krona's form."""
+    """The content of a peft folder. values, own_values: the size of the branches in peft's and in krona's form."""
 
     peft_type: str
     places: int
@@ -41,19 +40,19 @@ def write_peft(
     base_model: str,
     task_type: str | None = None,
 ) -> PeftFolder:
-    """Write one adapter (None: the active one) as ``adapter_config.json`` and ``adapter_model.safetensors``.
+    """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    LoRA and DoRA are peft's LORA, (IA)³ its IA3, LoKr and a KronA whose factors split every width as peft's rule does
-    its LOKR, MiSS its MISS, C3A its C3A. Another linear update is written as the exact LoRA of its rank
-    (`krona.adapters.update.low_rank`): ``values`` says how large.
-    LayerNorms that train, and a head, go to ``modules_to_save``; alone they are peft's LN_TUNING.
+    LoRA and DoRA become LORA, (IA)³ IA3, MiSS MISS, C3A C3A, and LoKr LOKR, as does a KronA whose factors follow peft's
+    rule. Another linear update becomes the exact LORA of its rank (`krona.adapters.update.low_rank`). LayerNorms that
+    train, and a head, are written to ``modules_to_save``; LayerNorms alone become LN_TUNING.
 
     Args:
+        name: None: the active adapter.
         base_model: the backbone's name or folder, for the config.
-        task_type: peft's word for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
+        task_type: peft's name of the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: peft has no form for the adapter, with the reason. Nothing is written then.
+        KronaError: peft has no form for the adapter. Nothing is written then.
     """
     content = peft_content(model, name)
     config = content.config | {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
@@ -66,16 +65,14 @@ def write_peft(
 @torch.no_grad()
 def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     """Return what `write_peft` writes, without writing it."""
-    name = get_state(model).active if name is None else name
-    if name is None:
-        raise KronaError("No adapter is active. Pass the name of one.")
+    name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
-        raise KronaError("full fine-tuning has no adapter to write for peft. Merge it and write the whole model")
+        raise KronaError("full fine-tuning has no adapter to write for peft. Merge it and write the complete model.")
     names, form = module_names(model), find_form(model, name)
     saved = _modules_to_save(adapter, exclude=form.places if form.peft_type == "LN_TUNING" else ())
     if not form.places:
-        raise KronaError(f"adapter {name!r} trains nothing that peft could load")
+        raise KronaError(f"Adapter {name!r} trains nothing that peft could load.")
     trained = {f"{module}.{key}": p for module in saved for key, p in _whole(model, adapter, module).items()}
     config = {
         "peft_type": form.peft_type,
@@ -84,7 +81,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
         **form.config,
         **_patterns(form),
     }
-    if form.feedforward is not None:
+    if form.peft_type == "IA3":
         config["feedforward_modules"] = shortest(form.feedforward, names)
     tensors = {f"{PREFIX}{key}": p.detach().cpu().clone().contiguous() for key, p in (form.tensors | trained).items()}
     return PeftFolder(
@@ -99,7 +96,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
 
 
 def _patterns(form: Form) -> dict[str, Any]:
-    """Return ``r`` of most places, and ``rank_pattern`` and ``alpha_pattern`` for the others."""
+    """Return the commonest rank and alpha, and ``rank_pattern`` and ``alpha_pattern`` for the other places."""
     if not form.ranks:
         return {}
     (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
@@ -113,7 +110,7 @@ def _patterns(form: Form) -> dict[str, Any]:
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
-    """Return the modules whose parameters train: the head's as a whole, others by themselves."""
+    """Return the modules whose parameters train; for the head, its outermost modules."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:
@@ -126,6 +123,6 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
     """Return all parameters of a module: those that train with the adapter, the others as the backbone has them."""
-    own = {public_name(n): p for n, p in model.named_parameters() if not is_in_adapter(n)}
+    own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}

@@ -80,7 +80,7 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     first, _ = run(files, "method=lora")
     _, notes = run(files, "method=layer_norm", f"init_from={first}")
     assert notes[0].endswith("begins with 12 of 12 tensors")
-    assert "24 tensors of it have no place here" in notes[1]
+    assert "24 tensors of it are not used" in notes[1]
     first, _ = run(files, "method=lora", backbone="bert")
     job, said = one_job.run(
         one_job.config(
@@ -91,7 +91,7 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     )  # fmt: skip
     assert job.result is not None, said
     (note,) = (note for note in job.result.notes if note.startswith("init_from="))
-    assert "as drawn: classifier.weight (3, 32), there (2, 32); classifier.bias (3,), there (2,)" in note
+    assert "newly drawn: classifier.weight (3, 32), there (2, 32); classifier.bias (3,), there (2,)" in note
 
 
 def test_what_can_not_be_begun_with_is_refused_before_anything_is_written(files: Path) -> None:
@@ -113,7 +113,7 @@ def test_another_backbone_and_another_shape_fail_the_run(files: Path) -> None:
     first, _ = run(files, "method=krona")
     for overrides, backbone, words in [
         (["method=krona"], "other", "was trained on another backbone"),
-        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "none of this run's 24 branches' tensors is there"),
+        (["method=krona", "method.kron_factors=[[2,16]]"], "t5", "none of this run's 24 branches' tensors is in it"),
     ]:
         job, _ = one_job.run(config(files, *overrides, f"init_from={first}", backbone=backbone), files / "runs")
         assert job.state == "failed"
