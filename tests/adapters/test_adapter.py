@@ -115,26 +115,46 @@ def test_another_backbone_or_another_shape_is_refused(tmp_path: Path) -> None:
     refused(file, inserted("lora", tiny_t5(seed=5)), ["another backbone"])
 
 
-def test_damaged_and_foreign_files(tmp_path: Path) -> None:
-    file, model = saved(tmp_path / "a.safetensors"), inserted("lora")
-    refused(tmp_path / "none.safetensors", model, ["none.safetensors was not found"])
-    altered = tmp_path / "altered.safetensors"
-    for content in (file.read_bytes()[:-100], b"no adapter"):
-        altered.write_bytes(content)
-        refused(altered, model, ["cannot be read as safetensors"])
-    save_file({"x": torch.zeros(1)}, altered)
-    refused(altered, model, ["not an adapter of krona"])
+UNUSABLE = "no usable `krona` entry"
+HEADERS: list[tuple[dict[str, Any], str]] = [
+    ({"format": 2}, "format 2"),
+    ({"branch": "krona.methods.nowhere.Branch"}, "nowhere"),
+    ({"branch": "krona.methods.lora.Gone"}, "can't be imported"),
+    ({"branch": "krona.methods.lora.torch"}, "is a module, not a class"),
+    ({"branch": "subprocess.Popen"}, "its branch='subprocess.Popen' is named by a file"),
+    ({"branch": "krona.methodsx.A"}, "krona.methodsx.A"),
+    ({"branch": "torch.nn.Linear"}, "torch.nn.Linear"),
+    ({"branch": 7}, UNUSABLE),
+    ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, "in these weights"),
+    ({"branch_config": {"wing": 2}}, "wing"),
+    ({"branch_config": [1]}, UNUSABLE),
+    ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
+    ({"insertion": {"placement": 5}}, "invalid arguments"),
+    ({"insertion": {"depth": 1}}, "depth"),
+    ({"insertion": {"target_modules": ["q"]}}, "are unknown"),
+    ({"insertion": {"target_modules": ["nowhere"]}}, "'nowhere' matches no module"),
+    ({"insertion": {"target_modules": [1]}}, UNUSABLE),
+    ({"insertion": {"target_modules": None}}, UNUSABLE),
+    ({"insertion": None}, UNUSABLE),
+    ({"backbone": {}}, UNUSABLE),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), HEADERS)
+def test_a_forged_header_is_one_message(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
+    file = saved(tmp_path / "a.safetensors")
     config = AdapterConfig.read(file).model_dump()
-    for changes, words in [
-        ({"format": 2}, ["format 2"]),
-        ({"branch": "krona.methods.nowhere.Branch"}, ["nowhere"]),
-        ({"branch": "subprocess.Popen"}, ["subprocess.Popen", "conf/"]),
-        ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, ["in these weights"]),
-        ({"insertion": {**config["insertion"], "inner_residual": False}}, ["inner_residual=false"]),
-        ({"insertion": {**config["insertion"], "placement": 5}}, ["invalid arguments"]),
-    ]:
-        save_file(load_file(file), altered, {"krona": json.dumps(config | changes)})
-        refused(altered, model, words)
+    if isinstance(changes.get("insertion"), dict):
+        changes = {"insertion": {**config["insertion"], **changes["insertion"]}}
+    save_file(load_file(file), file, {"krona": json.dumps(config | changes)})
+    refused(file, inserted("lora"), [message])
+
+
+def test_a_file_without_an_adapter(tmp_path: Path) -> None:
+    model = inserted("lora")
+    refused(tmp_path / "none.safetensors", model, ["none.safetensors was not found"])
+    save_file({"x": torch.zeros(1)}, tmp_path / "a.safetensors")
+    refused(tmp_path / "a.safetensors", model, ["not an adapter of krona"])
 
 
 def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:

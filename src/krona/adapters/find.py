@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from krona import paths
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.origin import Origin, read_origin
 from krona.messages import KronaError
-from krona.paths import OUTPUTS
 from krona.runs import names
 from krona.runs.folder import find_run, require_unchanged
 from krona.runs.result import Result, read_result
@@ -32,7 +32,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
     file = adapter_file(run)
     if file is not None:
         return _from_file(file)
-    folder = find_run(outputs or OUTPUTS, str(run)).path
+    folder = find_run(outputs or paths.OUTPUTS, str(run)).path
     result = read_result(folder / names.RESULT)
     if result.status != "done":
         raise KronaError(

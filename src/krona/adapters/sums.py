@@ -177,13 +177,15 @@ def _sum_products(places: Mapping[str, Weighted]) -> Sum:
         factors = [(weight, *_kron_factors(branch)) for weight, branch in branches]
         for _, A, _ in factors:
             shapes.setdefault(tuple(A.shape[1:]), label)
-        A, B = [A.double() for _, A, _ in factors], [weight * B.double() for weight, _, B in factors]
         if len(shapes) > 1:
             (one, first), (other, second) = list(shapes.items())[:2]
             raise KronaError(
                 f"Products of different shapes have no exact sum: A is {one} at {first} and {other} at {second}."
             )
-        sums[label] = torch.cat(A), torch.cat(B)
+        sums[label] = (
+            torch.cat([A.double() for _, A, _ in factors]),
+            torch.cat([weight * B.double() for weight, _, B in factors]),
+        )
     terms = max(len(A) for A, _ in sums.values())
     shape = next(iter(shapes))
     config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
