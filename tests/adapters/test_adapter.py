@@ -126,7 +126,7 @@ HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"branch": "torch.nn.Linear"}, "torch.nn.Linear"),
     ({"branch": 7}, UNUSABLE),
     ({"branch_config": {"kron_factors": [[4, 8]], "bias": 1}}, "in these weights"),
-    ({"branch_config": {"wing": 2}}, "wing"),
+    ({"branch_config": {"kron_factors": [[8, 8]], "wing": 2}}, "wing"),
     ({"branch_config": [1]}, UNUSABLE),
     ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
     ({"insertion": {"placement": 5}}, "invalid arguments"),
