@@ -1,4 +1,4 @@
-"""What is wrong is one message: what, where and the way out. Nothing is half-written, earlier results untouched."""
+"""Wrong input ends in one message, and leaves no incomplete file; earlier results are unchanged."""
 
 import errno
 import json
@@ -69,26 +69,14 @@ def tree(folder: Path) -> dict[Path, bytes]:
 RANDOM = ["profile=demo", "backbone=t5_small", "backbone.pretrained=false"]
 TYPED = [
     (["method=kronaa"], "method=kronaa: no such method; did you mean 'krona'?"),
-    (["task=rtee"], "task=rtee: no such task; did you mean 'rte'?"),
     (["factors=32x25"], "factors=32x25: no such factors; did you mean"),
-    (["factors=krona"], "factors=krona: no such factors; there are 12x64, "),
     (["factors=8x9"], "Any other shape of A: method.kron_factors=[[8,9]], B follows"),
     (["variant=table4_norml"], "variant=table4_norml: no such variant; did you mean 'table4_normal'"),
     (["backbone=t5base"], "did you mean 't5_base'?"),
-    (["logger=[csv,mlfow]"], "logger=mlfow: no such logger; did you mean 'mlflow'?"),
-    (["methd=krona"], "Unknown key methd: did you mean 'method'?"),
     (["++typo=3"], "Unknown key typo: there are backbone, batch_size"),
-    (["optimizer.learning_rate=3"], "Unknown key optimizer.learning_rate. Instead: optimizer.lr=3"),
-    (["+backbone=null"], "backbone=null: no such backbone; there are bert_base"),
-    (["task=1e-3"], "task=1e-3: no such task; there are cola"),
     (["backbone=[[32,24]]"], "backbone=[[32,24]]: no such backbone; there are bert_base"),
-    (["experiment=mine"], "experiment=mine: no such experiment; there are minilm_rank, minilm_sst2"),
     (["method=full", "method.rank=3"], "method.rank: the method full has no rank: it has no branch"),
-    (["method=lora", "method.rnk=3"], "method.rnk: the method lora has no rnk: did you mean 'rank'?"),
-    (["method=lora", "factors=2x384"], "method.kron_factors: the method lora has no kron_factors"),
     (["batch_size=0"], "batch_size=0 must be greater than or equal to 1"),
-    (["batch_size=1e23"], "batch_size=1e+23 must be a valid integer"),
-    (["optimizer.weight_decay=nan"], "optimizer.weight_decay=nan must be a finite number"),
     (["profile=demo", "optimizer.weight_decay=-1"], "refuses its arguments (optimizer.…): Invalid weight_decay value"),
     (["optimizer.betas=[2,3]"], "optimizer.betas is in no YAML of this run, but can be set: ++optimizer.betas=VALUE"),
     (
@@ -96,38 +84,31 @@ TYPED = [
         "trainer.num_workers=1000: each worker is a process",
     ),
     (["task.labels=[a]"], "task.labels=[a]: it needs keys and values, such as task.labels={KEY: VALUE}"),
-    (["max_batch_size=0"], "Unknown key max_batch_size: did you mean 'batch_size'?"),
     (
         [*RANDOM, "backbone.sizes={d_model: -1}"],
         "could not build a t5 model: RuntimeError: Trying to create tensor with negative",
     ),
     ([*RANDOM, "backbone.sizes={feed_forward_proj: zzz}"], "could not build a t5 model: KeyError: 'zzz'"),
     (["--cfg", "jobs"], "--cfg jobs: show what? did you mean 'job'? (there are: job, hydra, all)"),
-    (["--cfg=jbo"], "--cfg jbo: show what? did you mean 'job'?"),
     (["seed=1", "--cfg"], "--cfg: show what? there are job, hydra, all"),
     (["--mulitrun"], "--mulitrun is not an option; did you mean '--multirun'?"),
-    (["-x"], "-x is not an option; there are --help"),
     (["-m", "--dry-run"], "--dry-run is an option of krona table"),
     (["method.kron_factors=[[32,24"], "can't be read"),
-    (["method.kron_factors=abc"], "method.kron_factors='abc' must be"),
     (["sweeps=table1"], "sweeps=table1 is a sweep of many runs: python train.py -m sweeps=table1"),
     (["-m", "sweeps=tabel1"], "sweeps=tabel1: no such sweeps; did you mean 'table1'"),
-    (["-m", "sweeps=table1,table4"], "sweeps=table1,table4: one sweep at a time"),
     (["-m", "sweeps=table1", "sweeps=table4"], "sweeps=table1 sweeps=table4: one sweep at a time"),
-    (["+sweeps=table1"], "python train.py -m +sweeps=table1"),
     (["method=null"], "method=null: a run needs a method"),
     (["~task"], "~task: a run needs a task"),
     (["~batch_size"], "batch_size is missing"),
     (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml; there are"),
     (["backbone=local"], "backbone.path must be given (a model's folder or GGUF file): backbone.path="),
-    (["backbone=hub"], "backbone.name must be given"),
 ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"), TYPED, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
 )
-def test_what_is_typed(arguments: list[str], expected: str, outputs: Path) -> None:
+def test_wrong_arguments_are_one_message(arguments: list[str], expected: str, outputs: Path) -> None:
     message = wrong(outputs, *arguments)
     assert expected in message
     assert len(message.splitlines()) == 1
@@ -135,7 +116,7 @@ def test_what_is_typed(arguments: list[str], expected: str, outputs: Path) -> No
 
 
 FACTORS = [
-    ("[[32,24],[32,24]]", ["(32, 24)", "1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),
+    ("[[32,24],[32,24]]", ["(32, 24) ⊗ (32, 24) maps 1024 → 576", "32 → 32", "[[8,8],[4,4]]"]),  # Table 17's erratum
     ("[[5,8]]", ["(5, 8)", "32 → 32", "Shapes that fit"]),
     ("[[0,8]]", ["[[0, 8]]", "whole numbers ≥ 1"]),
     ("[[32,24],[24,32],[1,1]]", ["[[a1, a2], [b1, b2]] or [[a1, a2]]"]),
@@ -150,19 +131,6 @@ def test_factors_that_do_not_fit(
     message = wrong(outputs, *typed(tiny_folder, data), f"method.kron_factors={factors}")
     assert all(part in message for part in expected), message
     assert not outputs.exists()  # nothing was begun
-
-
-def test_the_papers_erratum_for_sts_b_is_refused_with_the_numbers(outputs: Path) -> None:
-    arguments = [
-        "backbone.pretrained=false",
-        "data=sample",
-        "task=sample_stsb",
-        "method.kron_factors=[[32,24],[32,24]]",
-    ]
-    message = wrong(outputs, *arguments)
-    assert "(32, 24) ⊗ (32, 24) maps 1024 → 576, but the layer is 768 → 768" in message
-    assert "[[32,24],[24,32]]" in message
-    assert not outputs.exists()
 
 
 def folder_with(path: Path, text: str | bytes, name: str = "train.tsv") -> Path:
@@ -193,7 +161,7 @@ def test_a_data_file_that_is_wrong(
     assert all(part in message for part in expected), message
 
 
-def test_data_that_is_not_there(tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
+def test_missing_data(tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
     arguments = [item for item in typed(tiny_folder, data) if not item.startswith("data.path")]
     assert "data.path=FOLDER" in wrong(outputs, *arguments)
     assert f"data.path={tmp_path}/nowhere: no such folder" in wrong(
@@ -212,7 +180,7 @@ def test_data_that_is_not_there(tiny_folder: Path, data: Path, outputs: Path, tm
     assert "train has only 12 rows" in wrong(outputs, *typed(tiny_folder, data), "data.train_rows=13")
 
 
-def test_a_users_file_that_is_not_there(tiny_folder: Path, outputs: Path) -> None:
+def test_missing_file_of_an_own_task(tiny_folder: Path, outputs: Path) -> None:
     values = config(*typed(tiny_folder, outputs.parent / "glue"))
     values["task"] = {
         "name": "mine", "columns": ["text"], "labels": ["no", "yes"], "metrics": ["accuracy"],
@@ -235,8 +203,6 @@ def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
         settings.write_text("{")
     elif what == "another kind":
         settings.write_text(json.dumps({"model_type": "vit", "hidden_size": 8}))
-    elif what == "no kind":
-        settings.write_text("{}")
     elif what == "no config":
         settings.unlink()
     elif what == "no tokenizer":
@@ -262,7 +228,6 @@ BACKBONES = {
     "no weights": ["the weights of", "can't be loaded"],
     "not json": ["the config of", "can't be loaded"],
     "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
-    "no kind": ["the config of"],
     "no config": ["has no config.json", "needs config.json, model.safetensors and a tokenizer"],
     "no tokenizer": ["The tokenizer of", "turns the label '0' of rte into ''"],
     "other keys": ["missing tensors", "save_pretrained"],
@@ -274,7 +239,7 @@ BACKBONES = {
 
 
 @pytest.mark.parametrize("what", BACKBONES)
-def test_a_backbone_that_is_wrong(what: str, tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
+def test_damaged_backbone(what: str, tiny_folder: Path, data: Path, outputs: Path, tmp_path: Path) -> None:
     folder = broken_backbone(tiny_folder, tmp_path / "broken", what)
     message = wrong(outputs, *typed(folder, data))
     assert all(part in message for part in BACKBONES[what]), message
@@ -282,12 +247,12 @@ def test_a_backbone_that_is_wrong(what: str, tiny_folder: Path, data: Path, outp
     assert len(message.splitlines()) == 1
 
 
-def test_a_backbone_that_is_not_there(data: Path, outputs: Path, tmp_path: Path) -> None:
+def test_missing_backbone(data: Path, outputs: Path, tmp_path: Path) -> None:
     assert f"backbone.path={tmp_path}/no: no such folder" in wrong(outputs, *typed(tmp_path / "no", data))
     assert not outputs.exists()
 
 
-def test_all_that_is_missing_is_said_at_once(outputs: Path, tmp_path: Path) -> None:
+def test_everything_that_is_missing_is_in_one_message(outputs: Path, tmp_path: Path) -> None:
     message = wrong(
         outputs, *typed(tmp_path / "no", tmp_path)[:2], "data=tsv", "data.path=gone", "trainer.devices=1000"
     )
@@ -313,7 +278,7 @@ def test_a_device_that_does_not_exist(
     assert not outputs.exists()
 
 
-@pytest.mark.parametrize("number", [1, 3, 4, 11, 12, 13])
+@pytest.mark.parametrize("number", [1, 4, 12])
 def test_no_space_left(
     number: int, tiny_folder: Path, data: Path, outputs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

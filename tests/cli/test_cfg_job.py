@@ -11,14 +11,14 @@ from krona.config.overrides import normalize
 from krona.messages import KronaError
 
 
-def job(*arguments: str) -> str:
+def render(*arguments: str) -> str:
     text = render_config(option_parser().parse_args(normalize([*arguments, "--cfg", "job"])))
     assert text is not None
     return text
 
 
 def test_the_values_of_a_run_and_its_id() -> None:
-    text = job("method=krona", "task=rte")
+    text = render("method=krona", "task=rte")
     values = yaml.safe_load(text)
     assert values["method"]["kron_factors"] == [[32, 24], [24, 32]]
     assert values["method"]["fit_factors"] == "nearest"
@@ -27,60 +27,55 @@ def test_the_values_of_a_run_and_its_id() -> None:
     assert "${" not in text
 
 
-def test_the_shape_that_this_backbone_gets_stands_beside_the_papers() -> None:
-    text = job("profile=demo", "method=krona")
+def test_the_fitted_shape_stands_beside_the_papers() -> None:
+    text = render("profile=demo", "method=krona")
     assert "  kron_factors:  # on this backbone [[16, 12], [12, 16]]" in text
     assert "# The paper's factors (32, 24) become (16, 12) on layers 192 → 192" in text
     assert yaml.safe_load(text)["method"]["kron_factors"] == [[32, 24], [24, 32]]
 
 
 def test_a_typed_shape_is_exact_as_in_the_run() -> None:
-    values = yaml.safe_load(job("method.kron_factors=[[12,64]]"))
+    values = yaml.safe_load(render("method.kron_factors=[[12,64]]"))
     assert values["method"]["fit_factors"] == "exact"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["factors=zzz"], "factors=zzz: no such factors; there are 12x64"),
         (["factors=16x12"], "Any other shape of A: method.kron_factors=[[16,12]]"),
         (["method.kron_factors=[[5,8]]"], "(5, 8)"),
-        (["method.kron_factors=[[32,24],[32,24]]"], "1024 → 576"),
-        (["method=lora", "factors=2x384"], "the method lora has no kron_factors"),
         (["backbone=local", "backbone.path=nowhere"], "backbone.path=nowhere: no such folder"),
         (["data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
         (["seed=-1"], "seed=-1 must be"),
-        (["task=sample_rte"], "data=sample"),
-        (["recipe=krona/rtee"], "there is no conf/recipe/krona/rtee.yaml"),
     ],
 )
-def test_what_the_run_would_refuse(arguments: list[str], words: str) -> None:
+def test_it_refuses_what_the_run_would_refuse(arguments: list[str], words: str) -> None:
     with pytest.raises(KronaError) as caught:
-        job(*arguments)
+        render(*arguments)
     assert words in str(caught.value)
 
 
 def test_of_a_multirun_the_first_job_is_shown() -> None:
-    text = job("-m", "profile=demo", "seed=3,4", "method=lora,krona")
+    text = render("-m", "profile=demo", "seed=3,4", "method=lora,krona")
     assert text.startswith("# the first of 4 runs: profile=demo seed=3 method=lora\n")
     assert yaml.safe_load(text)["seed"] == 3
 
 
-def test_other_questions_are_hydras() -> None:
+def test_other_options_are_left_to_hydra() -> None:
     for arguments in (["--cfg", "hydra"], ["--cfg", "job", "--package", "method"], ["seed=1"], ["--help"]):
         assert render_config(option_parser().parse_args(normalize(arguments))) is None
 
 
 def test_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    job("profile=demo")
+    render("profile=demo")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_branchs_argument_that_its_yaml_leaves_at_the_default_can_be_typed() -> None:
-    assert yaml.safe_load(job("method=krona", "method.terms=2"))["method"]["terms"] == 2
-    assert yaml.safe_load(job("method.bias=1"))["method"]["bias"] == 1
+    assert yaml.safe_load(render("method=krona", "method.terms=2"))["method"]["terms"] == 2
+    assert yaml.safe_load(render("method.bias=1"))["method"]["bias"] == 1
     assert normalize(["-m", "method=krona", "method.terms=2,4"]) == ["-m", "method=krona", "++method.terms=2,4"]
     assert normalize(["method=lora", "method.rank=2"]) == ["method=lora", "method.rank=2"]
     with pytest.raises(KronaError, match="did you mean 'terms'"):
-        job("method=krona", "method.term=2")
+        render("method=krona", "method.term=2")

@@ -1,10 +1,7 @@
 """`krona check-data`: what a run would read, counted, without a model; the run's own error where it would stop."""
 
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +12,7 @@ from rich.console import Console
 from krona.cli.check_data import check_data
 from krona.config.overrides import explain
 from krona.messages import KronaError
-from krona.paths import CONF, PROJECT
+from krona.paths import CONF
 from tasks.glue_files import write
 
 
@@ -108,20 +105,3 @@ def test_what_stops_a_run_stops_the_command(arguments: list[str], message: str) 
     with pytest.raises((KronaError, HydraException)) as caught:
         check_data(arguments[0], arguments[1:], Console(file=io.StringIO()))
     assert message in explain(caught.value, arguments)
-
-
-def krona(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(PROJECT / "src"), "NO_COLOR": "1"}
-    command = [sys.executable, "-m", "krona", *arguments]
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=100, check=False)
-
-
-def test_exit_codes_and_streams(tmp_path: Path) -> None:
-    done = krona("check-data", "sample_rte", "profile=demo", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout
-    assert row(done.stdout, "train")[0] == "2,000"
-    wrong = krona("check-data", "rte", "data=tsv", "data.path=nowhere", cwd=tmp_path)
-    assert (wrong.returncode, wrong.stdout) == (1, "")
-    assert wrong.stderr == "error: data.path=nowhere: no such folder\n"
-    assert list(tmp_path.iterdir()) == []

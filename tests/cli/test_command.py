@@ -1,16 +1,23 @@
-"""python train.py as people type it, in processes of its own: exit codes, what is said, the Hub's real path."""
+"""Commands in processes of their own: exit codes, messages, the Hub, signals, imports and completion."""
 
 import json
+import os
 import resource
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hub_server import Hub, serve
+from krona.cli.krona import app
+from krona.config.choices import choices
+from krona.paths import PROJECT
 from krona.runs.result import read_result
 from one_job import typed
 from tasks.test_hub import glue_repository
@@ -57,12 +64,6 @@ def test_without_a_network_it_is_one_message_within_30_seconds(tmp_path: Path) -
     for way_out in ("profile=demo", "backbone=local backbone.path=FOLDER", "data=tsv data.path=FOLDER", "HF_ENDPOINT"):
         assert way_out in line
     assert not list((tmp_path / "outputs").glob("*/*"))
-
-
-def test_a_mistake_is_one_line_on_stderr(tmp_path: Path) -> None:
-    done = train(tmp_path / "outputs", "method=full", "method.rank=3")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: method.rank: the method full has no rank: it has no branch\n"
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> str:
@@ -120,26 +121,81 @@ def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None
     assert read_result(folder / "result.json").status == "failed"
 
 
-def test_help_and_the_resolved_config(tmp_path: Path) -> None:
-    text = train(tmp_path / "outputs", "method=krona", "--help").stdout
-    for word in (
-        "krona_b_res",
-        "sample_rte",
-        "32x24",
-        "flan_t5_base",
-        "optimizer.lr=1e-3",
-        "python train.py",
-        'eval "$(python',
-    ):
-        assert word in text
-    shown = train(tmp_path / "outputs", "method=krona", "--cfg", "job", "task=rte").stdout
-    for line in ("lr: 0.002", "batch_size: 100", "warmup_steps: 500", "max_epochs: 20", "name: google-t5/t5-base"):
-        assert line in shown
-    assert "${" not in shown
-
-
-def test_it_works_from_any_folder_and_writes_only_there(tmp_path: Path) -> None:
+def test_a_mistake_is_one_line_on_stderr_from_any_folder(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     done = train(tmp_path / "outputs", "data=tsv", "data.path=nowhere", "backbone=nano", cwd=tmp_path / "elsewhere")
-    assert (done.returncode, done.stderr) == (1, "error: data.path=nowhere: no such folder\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "error: data.path=nowhere: no such folder\n")
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+SLOW = ["torch", "transformers", "datasets", "pytorch_lightning", "scipy", "pandas", "sklearn", "matplotlib", "wandb"]
+CODE = f"""
+import runpy, sys
+program, *sys.argv[1:] = sys.argv[1:]
+try:
+    if program == "krona":
+        runpy.run_module("krona", run_name="__main__")
+    else:
+        runpy.run_path(program, run_name="__main__")
+finally:
+    print("imported:", *[name for name in {SLOW!r} if name in sys.modules])
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "imported", "words"),
+    [
+        ([str(PROJECT / "train.py"), "--help"], [], ["krona_b_res", "32x24", "python train.py", 'eval "$(python']),
+        (["krona", "--help"], [], ["predict", "shapes"]),
+        (["krona", "status"], [], ["no runs yet"]),
+        (["krona", "shapes", "64", "64"], [], ["parameters"]),
+        (["krona", "check-data", "sample_rte", "data=sample"], ["torch"], ["2,000", "usable: "]),
+        ([str(PROJECT / "train.py"), "--cfg", "job"], ["torch"], ["lr: 0.002", "name: google-t5/t5-base"]),
+    ],
+)
+def test_a_command_imports_only_what_it_needs(
+    command: list[str], imported: list[str], words: list[str], tmp_path: Path
+) -> None:
+    environment = {**os.environ, "KRONA_OUTPUTS": str(tmp_path), "NO_COLOR": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, *command], env=environment, cwd=tmp_path, capture_output=True, text=True,
+        timeout=100, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    assert "\x1b" not in done.stdout
+    assert done.stdout.splitlines()[-1].split()[1:] == imported
+    assert [word for word in words if word not in done.stdout + done.stderr] == []
+    assert list(tmp_path.iterdir()) == []
+
+
+COMPLETE = """
+eval "$(python train.py -sc install=bash)"
+COMP_LINE=$1 COMP_POINT=${#1} COMP_CWORD=2
+hydra_bash_completion
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_hydra_completes_the_choices_and_keys_of_train_py() -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    command = ["bash", "-c", COMPLETE, "bash", "python train.py task=sample_"]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout.split() == [f"task={name}" for name in choices("task") if name.startswith("sample_")]
+
+
+def test_typer_completes_the_commands_of_krona() -> None:
+    asked = {"_KRONA_COMPLETE": "complete_bash", "COMP_WORDS": "krona sta", "COMP_CWORD": "1"}
+    code = "from krona.cli.krona import app; app(prog_name='krona')"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True)
+    assert done.stdout.split() == ["status"]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"), [("list", "krona status"), ("reprot", "report"), ("version", "--version")]
+)
+def test_an_unknown_command_gets_a_suggestion(name: str, instead: str) -> None:
+    done = CliRunner().invoke(app, [name])
+    assert done.exit_code == 2
+    assert instead in done.output

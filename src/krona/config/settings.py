@@ -1,7 +1,4 @@
-"""The settings of a run: each key's type, range, default and meaning. `krona.config.check` builds them from a config.
-
-``make schema`` writes them to conf/schema.json, for YAML editors.
-"""
+"""The settings of a run: the type, range, default and meaning of each key. `krona.config.check` builds them."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -11,7 +8,6 @@ from annotated_types import Ge, Le, Lt
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
-from krona.messages import KronaError, file_name
 from krona.tasks.task import Task
 
 MAX_COUNT = 2**31 - 1  # what torch and the operating system accept
@@ -21,7 +17,7 @@ STRICT = ConfigDict(
 NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
 Positive = Annotated[int, Ge(1), Le(MAX_COUNT)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Where = Literal["parallel", "sequential", "before"]
+Position = Literal["parallel", "sequential", "before"]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,7 +26,7 @@ class Placement:
 
     target_modules: list[str] = field(default_factory=list)
     """Modules that get a branch, such as [q, v]."""
-    placement: Where | list[Where] = "parallel"
+    placement: Position | list[Position] = "parallel"
     """One for all targets, or one for each."""
     inner_residual: bool = True
     """Whether a sequential branch adds its input."""
@@ -196,11 +192,8 @@ class Trainer:
 
     @model_validator(mode="after")
     def _check_compile(self) -> Self:
-        others = {"strategy=fsdp": self.strategy == "fsdp", "gradient_checkpointing=true": self.gradient_checkpointing}
-        for other in (name for name, is_set in others.items() if is_set and self.compile):
-            raise ValueError(
-                f"trainer.compile=true and trainer.{other}: torch.compile cannot do both. Set one of them."
-            )
+        if self.compile and (self.strategy == "fsdp" or self.gradient_checkpointing):
+            raise ValueError("trainer.compile=true excludes trainer.strategy=fsdp, trainer.gradient_checkpointing=true")
         return self
 
     @property
@@ -252,15 +245,6 @@ class Run:
             raise ValueError(f"micro_batch_size={self.micro_batch_size} is larger than batch_size={self.batch_size}")
         return self
 
-    @model_validator(mode="after")
-    def _check_sweep(self) -> Self:
-        try:
-            file_name("sweep", self.sweep)
-        except KronaError as error:
-            raise ValueError(str(error)) from error
-        return self
-
     @property
-    def step_rows(self) -> int:
-        """Rows of one optimizer step, over all devices."""
+    def step_rows(self) -> int:  # over all devices
         return self.batch_size * self.trainer.accumulate_grad_batches
