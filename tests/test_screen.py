@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.messages import KronaError
-from krona.screen import as_typed, say, scores, table, width_of
+from krona.screen import as_typed, say, scores, table, terminal_width
 
 HEADINGS = ("run", "state", "progress", "dev")
 ROWS = [
@@ -48,8 +48,8 @@ def test_a_column_without_entries_is_left_out() -> None:
 def test_a_pipe_gets_no_colour_and_no_folding() -> None:
     out = io.StringIO()
     console = Console(file=out, width=20)
-    assert width_of(console) is None
-    say(console, table(HEADINGS, ROWS, width=width_of(console)))
+    assert terminal_width(console) is None
+    say(console, table(HEADINGS, ROWS, width=terminal_width(console)))
     assert "\x1b" not in out.getvalue()
     assert len(out.getvalue().splitlines()) == 4
 

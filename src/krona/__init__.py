@@ -22,7 +22,8 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:  # on first use: `import krona` alone loads no torch
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use, so that `import krona` alone does not load torch."""
     if name == "__version__":
         from importlib.metadata import version
 

@@ -1,4 +1,4 @@
-"""The exception for user errors, and wording that messages share."""
+"""Define the exception for user errors, and wording that messages share."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,14 @@ from typing import Any
 
 # C0 without tab and line end, DEL, C1, and what turns the direction of a line: a terminal obeys them
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
 PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
 
 class KronaError(Exception):
-    """Wrong input or a missing resource. The message says what is wrong, where, and how to mend it.
+    """Wrong input or a missing resource. The message says what is wrong, where, and what to do.
 
-    The command line prints the message without a stack trace and exits with 1. What it quotes may come from any file:
-    control characters are shown (`visible`), as a terminal would obey them.
+    The command line prints the message without a stack trace and exits with 1. Quoted text may come from any file, so
+    control characters are escaped (`visible`).
     """
 
     def __str__(self) -> str:
@@ -24,67 +22,64 @@ class KronaError(Exception):
 
 
 def visible(text: str) -> str:
-    """The text with control characters (but line ends and tabs) and unpaired surrogates as ``\\x1b``."""
+    """Escape control characters (except line ends and tabs) and unpaired surrogates as ``\\x1b``."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def amount(count: int, noun: str) -> str:
-    """``1 run``, ``12 runs``, ``1,008 runs``."""
+    """Return ``1 run``, ``12 runs``, ``1,008 runs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
-def listed(names: list[str]) -> str:
-    """``train``, ``train and dev``, ``train, dev and test``."""
+def join_names(names: list[str]) -> str:
+    """Return ``train``, ``train and dev``, ``train, dev and test``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def first_few(lines: list[str], most: int) -> list[str]:
-    """The first ``most`` of them, and how many more there are."""
+    """Return the first ``most`` lines, and a line with the number of the others."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
-def shortened(value: object, width: int = 60) -> str:
-    """A value in one line of at most ``width`` characters that can be printed, for a message that quotes it."""
+def shorten(value: object, width: int = 60) -> str:
+    """Return a value in one line of at most ``width`` printable characters, to quote it in a message."""
     text = str(value).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
-    """`did you mean 'label'? (there are: idx, label)`, or `there are idx, label` where nothing is near."""
-    known = [shortened(name) for name in names]
+    """Return `did you mean 'label'? (there are: idx, label)`, or `there are idx, label` if no name is similar."""
+    known = [shorten(name) for name in names]
     folded = {name.casefold(): name for name in known}
     near = get_close_matches(wrong.casefold(), list(folded), n=1, cutoff=0.6)
-    there = shortened(", ".join(known), 1000) or "none"
-    return f"did you mean '{folded[near[0]]}'? (there are: {there})" if near else f"there are {there}"
+    all_names = shorten(", ".join(known), 1000) or "none"
+    return f"did you mean '{folded[near[0]]}'? (there are: {all_names})" if near else f"there are {all_names}"
 
 
-def file_name(what: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:
-    """Raise `KronaError` for a name of a sweep, a study or a run that is none: it becomes part of a file's name."""
-    if value is None:
-        return
-    if value.startswith((".", "-")) or CONTROL.search(value) or "\t" in value or "\n" in value:
+def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:
+    """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file's name."""
+    if value is not None and (value.startswith((".", "-")) or re.search(rf"{CONTROL.pattern}|[\t\n]", value)):
         raise KronaError(
-            f"{what}={shortened(value)!r}: it is a name, not a path; it begins with a letter, a digit or _ and has no "
-            "control characters"
+            f"{key}={shorten(value)!r} is not a name. A name begins with a letter, a digit or _ and has no control "
+            "characters."
         )
-    plain_name(what, value, forbidden=forbidden, longest=longest)
+    check_name(key, value, forbidden=forbidden, longest=longest)
 
 
-def without_password(value: Any) -> Any:
-    """The value, and all in it, with ``***`` in the place of a URL's password."""
-    if isinstance(value, Mapping):
-        return {key: without_password(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_password(item) for item in value]
-    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value
-
-
-def plain_name(what: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
-    """Raise `KronaError` if a name from the user has characters or a length that the tracker forbids."""
+def check_name(key: str, value: str | None, *, forbidden: str, longest: int = 128) -> None:
+    """Raise `KronaError` if a name has forbidden characters, or is empty or longer than ``longest``."""
     if value is None:
         return
-    found = sorted(set(re.findall(f"[{re.escape(forbidden)}]", value)))
-    if found:
-        raise KronaError(f"{what}={value!r}: {' '.join(found)} may not be in it; letters, digits, - _ and . may")
+    if found := sorted(set(re.findall(f"[{re.escape(forbidden)}]", value))):
+        raise KronaError(f"{key}={value!r}: {' '.join(found)} may not be in it. Use letters, digits, - _ and .")
     if not value.strip() or len(value) > longest:
-        raise KronaError(f"{what}={value!r}: 1 to {longest} characters, this has {len(value)}")
+        raise KronaError(f"{key}={value!r}: use 1 to {longest} characters instead of {len(value)}.")
+
+
+def mask_passwords(value: Any) -> Any:
+    """Replace the password of each URL in a value, a list or a mapping by ``***``."""
+    if isinstance(value, Mapping):
+        return {key: mask_passwords(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [mask_passwords(item) for item in value]
+    return PASSWORD.sub(r"\1***@", value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""The paper's printed numbers (`sweeps/paper/*.csv`), and its names of methods and tasks."""
+"""Read the paper's printed tables (`sweeps/paper/*.csv`), and name and order its methods and tasks."""
 
 import csv
 from dataclasses import dataclass
@@ -52,9 +52,9 @@ class PaperTable:
 
 
 def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
-    """Table ``number`` of the paper; an unknown number or a damaged file is an error that says so."""
+    """Return a table of the paper. Raise `KronaError` for an unknown number or a damaged file."""
     if number not in TABLES:
-        raise KronaError(f"the paper has no table {number!r} of results: choose from {', '.join(TABLES)}")
+        raise KronaError(f"The paper has no table {number!r} of results. Choose from {', '.join(TABLES)}.")
     path = folder / f"table{number}.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
@@ -66,17 +66,17 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
 
 
 def task_label(task: str) -> str:
-    """``SST-2`` for sst2, ``SST-2`` for sample_sst2 (its section says that it is sample data), else the name."""
+    """Return ``SST-2`` for sst2 and for sample_sst2, whose section says that it is sample data; else the name."""
     return TASK_LABELS.get(task.removeprefix("sample_"), task)
 
 
 def task_order(task: str) -> tuple[int, str]:
-    """Sorts tasks as the paper has them, others after by name."""
+    """Return a sort key: the paper's tasks in its order, then others by name."""
     plain = task.removeprefix("sample_")
     return (TASKS.index(plain), task) if plain in TASKS else (len(TASKS), task)
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Sorts methods as Table 1 has them, others after by name."""
+    """Return a sort key: methods in Table 1's order, then others by name."""
     known = tuple(METHOD_LABELS)
     return (known.index(method), method) if method in known else (len(known), method)

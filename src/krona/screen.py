@@ -1,4 +1,4 @@
-"""Text for the terminal: tables, durations, scores, and commands with the paths that the user can type."""
+"""Format text for the terminal: tables, durations, scores, and commands with the paths that the user can type."""
 
 import re
 import shutil
@@ -23,19 +23,22 @@ Cell = str | Text
 GAP = "  "
 
 
-def width_of(console: Console) -> int | None:
-    """The width of a terminal in columns; None for a pipe or a file, where lines are not wrapped."""
+def terminal_width(console: Console) -> int | None:
+    """Return the width of a terminal in columns; None for a pipe or a file, where lines are not wrapped."""
     return console.width if console.is_terminal else None
 
 
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
 ) -> Text:
-    """Rows under their headings. A column without entries is left out; those not in ``left`` are aligned right.
+    """Lay out rows under their headings. Columns without entries are left out.
 
-    Wider than ``width``, each row becomes a record: its first cell on a line of its own, the others named below it.
+    Args:
+        width: columns of the terminal. If the table is wider, each row becomes a record: its first cell on a line of
+            its own, the others with their headings below it.
+        left: headings of the columns that are aligned left.
     """
-    cells = [[inert(cell) for cell in row] for row in rows]
+    cells = [[escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(row[i].plain for row in cells)]
     names = [headings[i] for i in used]
     cells = [[row[i] for i in used] for row in cells]
@@ -51,35 +54,34 @@ def table(
 
 
 def duration(seconds: float) -> str:
-    """``40 s``, ``12 min``, ``3.5 h``."""
+    """Return ``40 s``, ``12 min``, ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def scores(dev: float | None, test: float | None) -> str:
-    """``dev 61.20  test 58.90``; a score that is None is left out."""
+    """Return ``dev 61.20  test 58.90``; a score that is None is left out."""
     return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
 def say(console: Console, line: Cell) -> None:
     """Print one line verbatim: no markup, no highlighting, not wrapped in a pipe."""
-    console.print(inert(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
+    console.print(escape(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
-def inert(line: Cell) -> Text:
-    """A line or a cell as a terminal may have it: no file can move the cursor or write into the clipboard."""
+def escape(line: Cell) -> Text:
+    """Escape control characters, so that no file can move the cursor or write to the clipboard."""
     text = line if isinstance(line, Text) else Text(line)
     return Text(visible(text.plain), style=text.style, spans=text.spans) if text.plain != visible(text.plain) else text
 
 
 def _line(cells: Sequence[Text], widths: Sequence[int], right: Sequence[bool]) -> Text:
-    line = Text()
-    for i, (cell, width, flush_right) in enumerate(zip(cells, widths, right, strict=True)):
-        space = " " * (width - cell.cell_len)
-        last = i == len(cells) - 1
-        line.append(GAP if i else "")
-        line.append(Text.assemble(space, cell) if flush_right else Text.assemble(cell, "" if last else space))
+    padded = []
+    for cell, width, is_right in zip(cells, widths, right, strict=True):
+        padded.append(cell.copy())
+        padded[-1].align("right" if is_right else "left", width)
+    line = Text(GAP).join(padded)
     line.rstrip()
     return line
 
@@ -88,27 +90,22 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
     lines = []
     for first, *others in rows:
         lines.append(first)
-        line = Text(GAP)
+        line = Text()
         for name, cell in zip(names[1:], others, strict=True):
-            if not cell.plain:
-                continue
-            part = Text.assemble((f"{name} ", "dim"), cell)
-            if line.cell_len > len(GAP) and line.cell_len + len(GAP) + part.cell_len > width:
+            part = Text.assemble(GAP, (f"{name} ", "dim"), cell)
+            if cell.plain and line and line.cell_len + part.cell_len > width:
                 lines.append(line)
-                line = Text(GAP)
-            line.append(GAP if line.cell_len > len(GAP) else "")
-            line.append(part)
-        if line.plain.strip():
+                line = Text()
+            line += part if cell.plain else Text()
+        if line:
             lines.append(line)
     return Text("\n").join(lines)
 
 
 def as_typed(text: str) -> str:
-    """The text with ``python train.py …`` and ``krona COMMAND …`` as this user can type them: krona's own if installed.
+    """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by the commands that this user can type.
 
-    Nothing in it is obeyed by a terminal.
-
-    A program on PATH keeps its bare name; another gets its path, relative if it is below the working directory.
+    A program on PATH keeps its name; another gets its path. Control characters are escaped.
     """
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
@@ -136,11 +133,11 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """The path, relative if it is below the working directory."""
+    """Return the path, relative if it is below the working directory."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
 
 def rate(examples_per_s: float) -> str:
-    """``202 examples/s``, ``0.46 examples/s``."""
+    """Return ``202 examples/s``, ``0.46 examples/s``."""
     return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"

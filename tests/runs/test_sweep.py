@@ -72,7 +72,7 @@ def begin(outputs: Path, *typed: str) -> ledger.Ledger:
     [
         (["seed=range(0,3,0)"], "must not be zero"),
         (["method=glob(zzz*)"], "this axis has no value"),
-        (["seed=0,1", "sweep=../mine"], "it is a name, not a path"),
+        (["seed=0,1", "sweep=../mine"], "is not a name"),
         (
             ["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"],
             "hydra.launcher.n_jobs='x' must be",

@@ -255,7 +255,7 @@ def test_the_network_goes_in_the_middle(
     [
         ({"project": "a/b"}, "logger.wandb.project='a/b': / may not be in it"),
         ({"entity": "me?"}, "logger.wandb.entity='me?': ? may not be in it"),
-        ({"project": ""}, "1 to 128 characters, this has 0"),
+        ({"project": ""}, "1 to 128 characters instead of 0"),
         ({"timeout": 0.0}, "logger.wandb.timeout=0.0: expected seconds above 0"),
         ({"tags": ["x" * 65]}, "logger.wandb.tags"),
         ({"name": " "}, "logger.wandb.name"),

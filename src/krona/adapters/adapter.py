@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from krona.adapters.fingerprint import Fingerprint, require_backbone, take_fingerprint
 from krona.config.targets import find
 from krona.files import Write, write_whole
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.surgery.insertion import activate, insert, take_out, trained_by
 from krona.surgery.state import active_adapter, get_adapter, get_state
 from krona.surgery.trainable import adapter_state, copy_into
@@ -127,10 +127,10 @@ class Adapter:
         for name, tensor in tensors.items():
             if tensor.dtype not in DTYPES:
                 dtype = str(tensor.dtype).removeprefix("torch.")
-                raise KronaError(f"{path} is damaged: {shortened(name)} is {dtype}, not a floating-point dtype.")
+                raise KronaError(f"{path} is damaged: {shorten(name)} is {dtype}, not a floating-point dtype.")
             if finite and not bool(torch.isfinite(tensor).all()):
                 wrong = int((~torch.isfinite(tensor)).sum())
-                values = f"{wrong:,} of the {tensor.numel():,} values of {shortened(name)}"
+                values = f"{wrong:,} of the {tensor.numel():,} values of {shorten(name)}"
                 raise KronaError(f"{path} is damaged: {values} are NaN or infinite.")
         return cls(config, tensors, path)
 

@@ -11,7 +11,7 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.config.settings import Data, Run
 from krona.messages import KronaError
-from krona.screen import Cell, as_typed, say, table, width_of
+from krona.screen import Cell, as_typed, say, table, terminal_width
 from krona.tasks import ROLES, DataOptions, Splits, Task
 from krona.tasks.files import Oddity
 from krona.tasks.sources import require_files
@@ -56,7 +56,7 @@ def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> N
     """Print the parts of the source, the splits made of them, their labels, and the notes that a run would have."""
     say(console, f"{task.name}, {f'data={data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
     for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
-        say(console, table(headings, rows, width=width_of(console), left=LEFT))
+        say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
         say(console, "")
     for note in tasks.notes(task, splits, train_rows=data.train_rows):
         say(console, f"note: {note}")

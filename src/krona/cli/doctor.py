@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from krona.files import is_below, remove_below
-from krona.messages import KronaError, amount, first_few, listed, shortened
+from krona.messages import KronaError, amount, first_few, join_names, shorten
 from krona.paths import PROJECT
 from krona.runs.claim import describe
 from krona.runs.folder import RunFolder, run_folders
@@ -137,7 +137,7 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
             dead += [run.path.name for path in found if path == run.claim_file]
             left += [path for path in found if path != run.claim_file]
         elif not run.path.is_symlink():
-            silent.append(f"{run.path.name}: {shortened(describe(holder), 80)} shows no sign of life")
+            silent.append(f"{run.path.name}: {shorten(describe(holder), 80)} shows no sign of life")
     counts = ", ".join(f"{count} {state}" for state, count in states.most_common())
     yield Finding("runs", f"{amount(states.total(), 'run')} in {below(outputs)}{': ' * bool(counts)}{counts}")
     yield from damaged
@@ -179,9 +179,9 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         check_answers(result, run.result)
         return result, list(_find_lost_files(run, result))
     except KronaError as error:
-        return None, [shortened(error, 300)]
+        return None, [shorten(error, 300)]
     except Exception as error:  # a damaged file may hold anything
-        return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shortened(error, 200)}"]
+        return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
 
 
 def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
@@ -193,7 +193,7 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
     )  # as `krona.training.files.RunFiles.write_end`
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
     if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
-        yield f"{below(run.path)} is done, but its {listed(lost)} {'are' if len(lost) > 1 else 'is'} gone"
+        yield f"{below(run.path)} is done, but its {join_names(lost)} {'are' if len(lost) > 1 else 'is'} gone"
     if run.adapter.is_file() and run.adapter.name not in lost:
         from safetensors import safe_open
 
@@ -201,7 +201,7 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
             with safe_open(run.adapter, framework="numpy"):  # its header against its size
                 pass
         except Exception as error:  # safetensors raises its own
-            yield f"{below(run.adapter)} can't be read: {shortened(error, 200)}"
+            yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
 
 
 def _is_live(run: RunFolder) -> bool:

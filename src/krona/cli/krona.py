@@ -13,7 +13,7 @@ from krona import paths
 from krona.cli import adapter_commands, count_commands, run_commands
 from krona.messages import KronaError
 from krona.report.formats import FORMATS
-from krona.screen import as_typed, width_of
+from krona.screen import as_typed, terminal_width
 
 INSTEAD = {  # commands that people type from habit
     **dict.fromkeys(("list", "ls", "runs", "ps", "jobs"), "krona status"),
@@ -168,7 +168,7 @@ def diff(
     from krona.report.diff.compare import compare
 
     found = compare(outputs or paths.OUTPUTS, a, b)
-    print(diff_text.render(found, width=width_of(Console()), examples=examples), end="")
+    print(diff_text.render(found, width=terminal_width(Console()), examples=examples), end="")
 
 
 @app.command("check-data", context_settings={"ignore_unknown_options": True})

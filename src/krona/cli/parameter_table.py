@@ -24,7 +24,7 @@ from krona.config.overrides import find_sweep, translate_errors
 from krona.config.settings import Method, Run
 from krona.messages import KronaError
 from krona.paper import read_paper_table
-from krona.screen import say, table, width_of
+from krona.screen import say, table, terminal_width
 from krona.surgery.operations import launches, multiply_adds
 
 PAPERS = "t5_base"  # the backbone of the paper's numbers
@@ -140,7 +140,7 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
         del columns["head"]
     say(console, Text(f"What trains, on {backbone}", style="bold"))
     cells = [list(row) for row in zip(*columns.values(), strict=True)]
-    say(console, table(list(columns), cells, width=width_of(console), left=("method",)))
+    say(console, table(list(columns), cells, width=terminal_width(console), left=("method",)))
     about_head = "head: of two classes, new on each task, trains with every method; " if with_head else ""
     about_paper = f"paper: {PRINTING_RULE}; " if backbone == PAPERS else ""
     say(console, f"\n%: of the backbone before insertion; {about_head}{about_paper}{LEGEND}")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from krona import paths
 from krona.files import write_whole
-from krona.messages import KronaError, listed
+from krona.messages import KronaError, join_names
 from krona.screen import as_typed, below
 
 STARTER = Path(__file__).with_name("starter")
@@ -61,7 +61,9 @@ def init(folder: Annotated[Path, typer.Argument(help="output folder; existing fi
     """Write a small project to edit: a task with its data, a method, a sweep, a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     if existing := [str(folder / file) for file in files if (folder / file).exists()]:
-        raise KronaError(f"{listed(existing)}: already exists. Nothing was written. Another folder: krona init FOLDER")
+        raise KronaError(
+            f"{join_names(existing)}: already exists. Nothing was written. Use another folder: krona init FOLDER"
+        )
     for file in files:
         write_whole(folder / file, partial(shutil.copyfile, STARTER / file))
         print(folder / file)

@@ -9,7 +9,7 @@ from rich.text import Text
 from krona.messages import KronaError
 from krona.methods.factor_shapes import fitting_shapes
 from krona.paper import read_paper_table
-from krona.screen import say, table, width_of
+from krona.screen import say, table, terminal_width
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything:
     cells = [[Text(cell, style="bold" if row.paper_mnli else "") for cell in _shape_cells(row)] for row in selected]
     headings = ("A", "B", "parameters", "rank", "adds", "% of layer", "MNLI")
     say(console, Text(f"Factor shapes of a layer {d_in} → {d_out}", style="bold"))
-    say(console, table(headings, cells, width=width_of(console)))
+    say(console, table(headings, cells, width=terminal_width(console)))
     say(
         console,
         f"\nLoRA of rank 1 has {d_in + d_out:,} parameters; shapes with as many come first. adds: multiply-adds for "

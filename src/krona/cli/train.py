@@ -18,7 +18,7 @@ from krona.config.multirun import expand
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
-from krona.screen import inert, say
+from krona.screen import escape, say
 
 if TYPE_CHECKING:  # torch, which --help does without
     from krona.config.settings import Run
@@ -95,7 +95,7 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
         say(console, counted.end_line(done))
         return
     if done.state == "skipped":
-        console.print(inert(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
+        console.print(escape(f"{done.run_id}: {'; '.join(done.messages)}"), highlight=False, markup=False)
     if multirun:
         if failed:
             say(console, f"  {WORDS[done.state]}: {done.error}")

@@ -13,7 +13,7 @@ from krona.config.habits import find_habit, unknown_key
 from krona.config.targets import find, find_inner, is_lightning_logger
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build
-from krona.messages import KronaError, did_you_mean, file_name
+from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.tasks.task import Task
 
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
@@ -46,7 +46,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
         with problems.collect():
-            file_name("sweep", config["sweep"])
+            check_file_name("sweep", config["sweep"])
     run = {**config, **parts, "config": dict(config)}
     invalid = [name for name in PARTS if name not in parts]
     for name in invalid:

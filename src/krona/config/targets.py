@@ -16,7 +16,7 @@ from hydra.utils import instantiate
 from krona.config.choices import own_targets
 from krona.config.settings import Optimizer
 from krona.config.validation import NotAllowedError as NotAllowedError
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.paths import import_own
 
 
@@ -86,7 +86,7 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
     trusted = own or (not shipped and str(path) in own_targets())
     if not shipped and not trusted:
         raise NotAllowedError(
-            f"{where}={shortened(path)!r} is named by a file, which may name {names} only. Nothing was imported. To "
+            f"{where}={shorten(path)!r} is named by a file, which may name {names} only. Nothing was imported. To "
             "allow this class, name it in a YAML of conf/ or on the command line."
         )
     if str(path).startswith("lightning.pytorch."):

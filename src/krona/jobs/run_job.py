@@ -20,7 +20,7 @@ from krona.jobs.interrupts import Interrupted, forget_signals, stop_if_interrupt
 from krona.jobs.job import Job, JobSpec, claimed, known_outcome
 from krona.jobs.preflight import count_devices, devices_wanted, require
 from krona.jobs.start_ranks import run_by_ranks
-from krona.messages import KronaError, without_password
+from krona.messages import KronaError, mask_passwords
 from krona.runs.claim import Claim, ClaimLostError
 from krona.runs.provenance import provenance
 from krona.runs.result import Result, Status, now, write_result
@@ -173,7 +173,7 @@ def _new_result(spec: JobSpec) -> Result:
         method=settings.method.name,
         task=settings.task.name,
         seed=settings.seed,
-        config={**settings.config, "logger": without_password(settings.config.get("logger", {}))},
+        config={**settings.config, "logger": mask_passwords(settings.config.get("logger", {}))},
         notes=list(spec.notes),
         provenance={
             **provenance(spec.project, device=device_name(), threads=torch.get_num_threads()),

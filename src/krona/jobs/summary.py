@@ -12,7 +12,7 @@ from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.provenance import describe_part, differing_part
 from krona.runs.result import Result
-from krona.screen import as_typed, inert, rate, say
+from krona.screen import as_typed, escape, rate, say
 
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 
@@ -41,7 +41,7 @@ def run_summary(job: Job, console: Console) -> None:
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
     for line in lines:  # not wrapped, to be copied
-        console.print(inert(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
+        console.print(escape(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def outputs_option(job: Job) -> str:

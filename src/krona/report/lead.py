@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from krona.messages import amount, listed
+from krona.messages import amount, join_names
 from krona.paper import task_label
 from krona.report.table import Cell, Column, Report, Row, Table
 from krona.report.text import number, value, warning
@@ -19,10 +19,10 @@ def compared(tables: Sequence[Table]) -> str:
     tasks = list(dict.fromkeys(task_label(column.key) for column in columns if column.kind == "task"))
     if not labels or not tasks:
         return ""
-    who = listed(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} methods"
+    who = join_names(labels) if len(labels) <= MOST_NAMED else f"{len(labels)} methods"
     settings = {row.differs for row in rows}
     who += f" in {amount(len(settings), 'setting')}" if len(labels) == 1 and len(settings) > 1 else ""
-    return f"{who} on {listed(tasks) if len(tasks) <= MOST_NAMED else amount(len(tasks), 'task')}"
+    return f"{who} on {join_names(tasks) if len(tasks) <= MOST_NAMED else amount(len(tasks), 'task')}"
 
 
 def lead(report: Report) -> list[str]:
@@ -44,7 +44,7 @@ def _of_table(table: Table) -> str:
         row = _leader(table, column)
         assert row is not None
         leaders.setdefault(f"{row.name}{_in_brackets(_costs(table, row))}", []).append(column.label)
-    parts = [f"{name} leads on {listed(labels)}" for name, labels in leaders.items()]
+    parts = [f"{name} leads on {join_names(labels)}" for name, labels in leaders.items()]
     return f"{'; '.join(parts)}." if parts else ""
 
 
@@ -63,7 +63,7 @@ def _whole(table: Table, column: Column) -> str:
     def named(row: Row) -> str:
         return f"{row.differs if alone else row.name}{'' if together else _in_brackets(_costs(table, row))}"
 
-    lead = f"{f'{best.label}: ' if alone else ''}{listed(list(map(named, first)))} lead{'s' * (len(first) == 1)}"
+    lead = f"{f'{best.label}: ' if alone else ''}{join_names(list(map(named, first)))} lead{'s' * (len(first) == 1)}"
     lead += f" on {what} with {value(cell)}{warning(cell)}"
     if not tied:
         tested = [other for _, other in others if other.value is not None]
@@ -72,7 +72,7 @@ def _whole(table: Table, column: Column) -> str:
         return f"{lead}.{together}"
     near = list(map(named, tied[:MOST_NAMED]))
     near += [f"{len(tied) - MOST_NAMED} more"] if len(tied) > MOST_NAMED else []
-    return f"{lead}; {listed(near)} {'is' if len(tied) == 1 else 'are'} not significantly behind.{together}"
+    return f"{lead}; {join_names(near)} {'is' if len(tied) == 1 else 'are'} not significantly behind.{together}"
 
 
 def _together(table: Table, rows: Sequence[Row]) -> str:

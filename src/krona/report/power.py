@@ -23,7 +23,7 @@ from krona.metrics.power import (
     smallest_difference,
 )
 from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, PaperTable, read_paper_table
-from krona.screen import Cell, say, table, width_of
+from krona.screen import Cell, say, table, terminal_width
 
 # The test sets of data.protocol=table1 (docs/fidelity.md, Data). Positive: of the whole validation set.
 TEST_SETS = {
@@ -148,7 +148,7 @@ def show(
     console: Console,
 ) -> None:  # fmt: skip
     """Both tables, each with what its columns mean."""
-    width = width_of(console)
+    width = terminal_width(console)
     say(
         console,
         "The smallest true difference that the paired test finds (power 80 %, level 5 %, two-sided), in points\n",

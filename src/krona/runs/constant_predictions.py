@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from krona.messages import amount, listed
+from krona.messages import amount, join_names
 from krona.metrics.answers import Answers
 from krona.metrics.scores import score_by_sums
 from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics
@@ -147,7 +147,7 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
         share = _skipped_share(result, names, first["skipped_rows"])
         details = [] if share is None else [f"{100 * share:.3g} %"]
         details += [f"{fault['rows']:,} {fault['kind']}" for fault in first.get("skipped") or []]
-        text = f"{amount(first['skipped_rows'], 'row')} of {listed(names)} left out by data.skip_bad_rows"
+        text = f"{amount(first['skipped_rows'], 'row')} of {join_names(names)} left out by data.skip_bad_rows"
         text += f" ({', '.join(details)})" if details else ""
         yield Remark(text, warns=share is None or share > MAX_SKIPPED_SHARE)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from krona.files import Write, link_target, sha256, write_whole
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
 from krona.runs import names
 from krona.runs.holder import Holder, read_holder
@@ -194,7 +194,7 @@ def require_out(path: Path) -> None:
         if target == result or (target.name in names.OWN and result.exists()):
             raise KronaError(f"{path} is a run's own file. Choose another name.")
     except (OSError, RuntimeError) as error:  # a name too long, a loop of links
-        raise KronaError(f"{shortened(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
+        raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def require_new(path: Path, *, overwrite: bool) -> None:

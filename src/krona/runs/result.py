@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Len
 
 from krona.files import Write, write_whole
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.runs import names
 from krona.runs import result_schema as parts
 from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
@@ -210,13 +210,13 @@ def _find_faults(content: dict[str, Any]) -> list[str]:
 
 
 def _describe(fault: Any) -> str:
-    place = shortened(".".join(map(str, fault["loc"])))
+    place = shorten(".".join(map(str, fault["loc"])))
     match fault["type"]:
         case "missing":
             return f"{place} is missing"
         case "unexpected_keyword_argument":
             return f"{place} is unknown"
-    return f"{place} is {shortened(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"
+    return f"{place} is {shorten(repr(fault['input']))}: {fault['msg'].removeprefix('Input ')}"
 
 
 def json_schema() -> str:

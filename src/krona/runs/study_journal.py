@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 from krona.files import remove_below
-from krona.messages import KronaError, file_name
+from krona.messages import KronaError, check_file_name
 from krona.runs import claim, holder
 
 LOCK_S = 30  # an older lock was left by a killed process; one write takes milliseconds
@@ -17,7 +17,7 @@ LOCK_S = 30  # an older lock was left by a killed process; one write takes milli
 
 def study_path(outputs: Path, name: str) -> Path:
     """Return the file of a study. Raise `KronaError` for an invalid name."""
-    file_name("--study", name, forbidden="/\\#?%:'\" ")
+    check_file_name("--study", name, forbidden="/\\#?%:'\" ")
     return outputs / "studies" / f"{name}.journal"
 
 

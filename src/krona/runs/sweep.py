@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from krona.files import remove_below, write_whole
-from krona.messages import KronaError, did_you_mean, file_name
+from krona.messages import KronaError, check_file_name, did_you_mean
 
 HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module
 
@@ -32,7 +32,7 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
         for run_id in found:
-            file_name("a run", run_id)
+            check_file_name("a run", run_id)
     except (OSError, ValueError, KronaError) as error:
         raise KronaError(
             f"{path} does not contain the ids of a sweep's runs ({error}). Remove it; the sweep's command rewrites it."
@@ -41,7 +41,7 @@ def load_run_ids(outputs: Path, sweep: str) -> set[str]:
 
 
 def _ids_file(outputs: Path, sweep: str) -> Path:
-    file_name("sweep", sweep)
+    check_file_name("sweep", sweep)
     return outputs / "sweeps" / f"{sweep}.runs.txt"
 
 
@@ -51,7 +51,7 @@ def _write(path: Path, text: str) -> None:
 
 def command_file(folder: Path, sweep: str) -> Path:
     """Return the file of a sweep's command. Raise `KronaError` for an invalid name."""
-    file_name("sweep", sweep)
+    check_file_name("sweep", sweep)
     return folder / f"{sweep}.json"
 
 

@@ -14,7 +14,7 @@ from krona.messages import amount, first_few
 from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
-from krona.screen import as_typed, duration, inert, say, table, width_of
+from krona.screen import as_typed, duration, escape, say, table, terminal_width
 
 BEST = "*"
 SPLITS = ("dev", "test")
@@ -85,7 +85,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     axes = [name for name in names if len({row.values.get(name) for row in rows}) > 1]
     means = _means_over_seeds(rows, axes)
     best = _best_rows(means or rows)
-    width = width_of(console)
+    width = terminal_width(console)
     say(console, "")
     if title := _title(rows, axes):
         say(console, title)
@@ -99,7 +99,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     say(console, "")
     for job in jobs:
         if job.result is not None:
-            console.print(inert(str(RunFolder(job.folder).result)), highlight=False, markup=False, soft_wrap=True)
+            console.print(escape(str(RunFolder(job.folder).result)), highlight=False, markup=False, soft_wrap=True)
     for line in (_counts(jobs), *_warnings(jobs), *_notes(jobs), *_failures(jobs)):
         say(console, line)
     if means:

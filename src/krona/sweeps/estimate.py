@@ -14,7 +14,7 @@ from rich.text import Text
 from krona.messages import KronaError, amount
 from krona.runs.index import summaries
 from krona.runs.result import Result
-from krona.screen import duration, say, table, width_of
+from krona.screen import duration, say, table, terminal_width
 from krona.sweeps.plan import Planned
 
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # from fine to coarse
@@ -104,7 +104,7 @@ def show_plan(planned: Sequence[Planned], *, outputs: Path, as_json: bool) -> No
     for run in runs:
         by_task[run.task].append(run.seconds)
     rows = [(task, str(len(seconds)), *_format_times(seconds)) for task, seconds in by_task.items()]
-    say(console, table(("task", "runs", "a run", "all"), rows, width=width_of(console), left=("task",)))
+    say(console, table(("task", "runs", "a run", "all"), rows, width=terminal_width(console), left=("task",)))
     say(console, "")
     more = f" ({done} more {'is' if done == 1 else 'are'} done)" if done else ""
     time = f"about {duration(sum(known))} in one process" if known else "their time is unknown"

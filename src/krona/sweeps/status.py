@@ -15,7 +15,7 @@ from krona.runs.folder import OPEN, RunFolder, State
 from krona.runs.index import summaries
 from krona.runs.result import Result
 from krona.runs.sweep import command_file, load_command
-from krona.screen import below, duration, inert, say, table, width_of
+from krona.screen import below, duration, escape, say, table, terminal_width
 from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
@@ -96,12 +96,12 @@ def refresh(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
     """Print a table, a line of counts, and the errors. In a pipe each run is one line."""
-    width = width_of(console)
+    width = terminal_width(console)
     say(console, _table(runs, width, MAX_ROWS if width is not None else len(runs)))
     say(console, "")
     say(console, counts_line(runs))
     for line in _problems(runs, outputs):
-        console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
+        console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:

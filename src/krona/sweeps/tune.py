@@ -32,7 +32,7 @@ from krona.runs.study_journal import (
     repeat_dead_trials,
     study_path,
 )
-from krona.screen import inert
+from krona.screen import escape
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
 MAX_FIRST_FAILURES = 3  # if the first trials all fail, the command itself is wrong
@@ -51,7 +51,7 @@ class Tuning:
     failures: list[str] = field(default_factory=list)
 
     def say(self, line: str) -> None:
-        self.console.print(inert(line), highlight=False, markup=False, soft_wrap=True)
+        self.console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
 
     def end_trial(self, trial: Any, state: str, *, error: str | None = None) -> None:
         """Record that a trial ended without a score: ``PRUNED`` or ``FAIL``."""

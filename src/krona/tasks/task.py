@@ -11,7 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
 
-from krona.messages import KronaError, did_you_mean, shortened
+from krona.messages import KronaError, did_you_mean, shorten
 from krona.metrics.scores import METRICS, fitting
 from krona.tasks.values import BadRowError, read_label, read_number, read_text
 
@@ -197,7 +197,7 @@ class Task(BaseModel):
         if target is None:
             ids = self.labels.values()
             words = ", ".join(self.labels if self._numbers_as_words else [self.label_name(str(i)) for i in ids])
-            what = f"label '{shortened(text)}' is not one of {shortened(words, 500)}"
+            what = f"label '{shorten(text)}' is not one of {shorten(words, 500)}"
             raise BadRowError(what, kind="unknown label")
         return target
 

@@ -4,7 +4,7 @@ import datetime
 import math
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from krona.messages import shortened
+from krona.messages import shorten
 
 LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
 TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # values of a text column; floats if they are finite
@@ -35,7 +35,7 @@ def read_text(name: str, value: object) -> str:
     if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
     words = next((words for kind, words in NO_TEXTS.items() if isinstance(value, kind)), None)
-    what = f"{words}, not text: {shortened(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
+    what = f"{words}, not text: {shorten(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
     raise BadRowError(f"the column '{name}' holds {what}", kind="no text")
 
 
@@ -55,8 +55,6 @@ def read_number(value: object) -> str:
     except ValueError:
         number = math.nan
     if not abs(number) < LARGEST:
-        raise BadRowError(
-            f"label '{shortened(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number"
-        )
+        raise BadRowError(f"label '{shorten(value)}' is not a number (below {LARGEST:.0e})", kind="label is no number")
     rounded = Decimal(repr(round(number, 4))).quantize(Decimal("0.1"), rounding=ROUND_HALF_EVEN)
     return str(rounded + Decimal("0.0"))  # -0.0 becomes 0.0

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from krona.files import remove_below
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.trackers.tracker import About, Ending, Value
 from krona.trackers.values import STEP, STEP_LOSS, numbers
 
@@ -88,7 +88,7 @@ class OtherLogger(LightningTracker):
         try:
             self.logger = build(**given)
         except Exception as error:  # each class raises its own
-            why = shortened(" ".join(str(error).split()), 300)
+            why = shorten(" ".join(str(error).split()), 300)
             raise KronaError(f"logger.{name}: {build.__name__} can't be constructed: {why}") from error
 
     def start(self) -> str | None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from krona.messages import plain_name
+from krona.messages import check_name
 from krona.runs.folder import RunFolder
 from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
@@ -36,7 +36,7 @@ class MLflow(LightningTracker):
     def check(arguments: Mapping[str, Any]) -> None:
         require("mlflow", logger="mlflow", extra="mlflow")
         require("sqlalchemy", logger="mlflow", extra="mlflow")
-        plain_name("logger.mlflow.experiment", arguments.get("experiment"), forbidden="/:'\"")
+        check_name("logger.mlflow.experiment", arguments.get("experiment"), forbidden="/:'\"")
 
     def start(self) -> str:
         from mlflow.tracking import MlflowClient

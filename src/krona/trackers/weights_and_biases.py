@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from krona.files import remove_below
-from krona.messages import KronaError, plain_name
+from krona.messages import KronaError, check_name
 from krona.runs.folder import RunFolder
 from krona.screen import below
 from krona.trackers.guard import first_line
@@ -53,10 +53,10 @@ class WeightsAndBiases(LightningTracker):
     def check(arguments: Mapping[str, Any]) -> None:
         require("wandb", logger="wandb")
         for key, characters in {"project": "/\\#?%:", "entity": "/\\#?%:", "name": "\n", "group": "\n"}.items():
-            plain_name(f"logger.wandb.{key}", arguments.get(key), forbidden=characters)
+            check_name(f"logger.wandb.{key}", arguments.get(key), forbidden=characters)
         for key, values in (("job_type", [arguments.get("job_type")]), ("tags", arguments.get("tags") or ())):
             for value in values:
-                plain_name(f"logger.wandb.{key}", value, forbidden="\n", longest=MAX_TAG)
+                check_name(f"logger.wandb.{key}", value, forbidden="\n", longest=MAX_TAG)
         if (timeout := arguments.get("timeout", 1)) <= 0:
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 

@@ -14,7 +14,7 @@ from pytorch_lightning.callbacks import (
 
 from krona.config.settings import Run
 from krona.config.targets import build
-from krona.messages import KronaError, did_you_mean, shortened
+from krona.messages import KronaError, did_you_mean, shorten
 
 FIRST_RANK_ONLY = (LearningRateMonitor, ModelCheckpoint, ModelSummary, ProgressBar)
 
@@ -52,6 +52,6 @@ def _build(name: str, values: Mapping[str, Any]) -> pl.Callback:
     except KronaError:
         raise
     except Exception as error:  # each class raises its own
-        why = shortened(" ".join(str(error).split()), 200)
+        why = shorten(" ".join(str(error).split()), 200)
         raise KronaError(f"callbacks.{name}: {values['_target_']} can't be built: {why}") from error
     return built

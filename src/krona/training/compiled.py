@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from krona.backbones.families import Batch
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 
 Loss = Callable[[Any, Batch], Tensor]
 BACKEND = "inductor"
@@ -34,7 +34,7 @@ def compile_loss(loss: Loss) -> Loss:
         try:
             return graph(model, batch)
         except (TorchDynamoException, InductorError) as error:
-            why = shortened(" ".join(str(error).split()), 200)
+            why = shorten(" ".join(str(error).split()), 200)
             raise KronaError(
                 f"trainer.compile: torch could not compile this model: {why}. On a CPU it needs a C++ compiler. "
                 "Set trainer.compile=false to train without it."

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, SequentialLR
 
 from krona.config.settings import Optimizer, Run, Scheduler
 from krona.config.targets import find
-from krona.messages import KronaError, amount, shortened
+from krona.messages import KronaError, amount, shorten
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ def build_schedule(
         rise = LambdaLR(optimizer, lambda step: step / warmup_steps)
         return SequentialLR(optimizer, [rise, _build(target, optimizer, arguments)], milestones=[warmup])
     except (TypeError, ValueError, AttributeError) as error:
-        why = shortened(" ".join(str(error).split()), 200)
+        why = shorten(" ".join(str(error).split()), 200)
         raise KronaError(f"scheduler: {scheduler.target} can't be built: {why}") from error
 
 

@@ -13,7 +13,7 @@ from pytorch_lightning.profilers import AdvancedProfiler, Profiler, PyTorchProfi
 
 from krona import surgery
 from krona.config.settings import Run
-from krona.messages import KronaError, shortened
+from krona.messages import KronaError, shorten
 from krona.training.callbacks import build_callbacks
 from krona.training.data import RunData
 from krona.training.files import RunFiles, WholeCheckpoints
@@ -85,4 +85,4 @@ def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: P
 
 
 def _format_error(error: MisconfigurationException) -> KronaError:
-    return KronaError(f"Lightning refuses these settings: {shortened(' '.join(str(error).split()), 300)}")
+    return KronaError(f"Lightning refuses these settings: {shorten(' '.join(str(error).split()), 300)}")

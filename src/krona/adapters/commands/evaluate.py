@@ -15,7 +15,7 @@ from krona.adapters.origin import compose
 from krona.config import check
 from krona.config.settings import Data
 from krona.files import write_whole
-from krona.messages import KronaError, amount, did_you_mean, listed
+from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.answers import encode
 from krona.metrics.statistics import bootstrap, interval_of
 from krona.runs.folder import require_new
@@ -210,7 +210,7 @@ def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) ->
         counterparts[word] = to
     if missing := [word for word in own.values() if word not in counterparts]:
         raise KronaError(
-            f"{run_id} answers {words}, but task {task.name} has {known}. Add the counterpart of {listed(missing)}: "
+            f"{run_id} answers {words}, but task {task.name} has {known}. Add the counterpart of {join_names(missing)}: "
             f"--map {missing[0]}={next(iter(targets))}"
         )
     return {answer: targets[counterparts[word]] for answer, word in own.items()}

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from krona import paths
 from krona.files import remove_below
-from krona.messages import KronaError, listed, shortened
+from krona.messages import KronaError, join_names, shorten
 from krona.runs import names
 
 MARKER = "krona_export.json"  # in an export: the files that krona wrote there
@@ -74,7 +74,7 @@ def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None
     except OSError as error:
         raise KronaError(f"--out {out} cannot be read: {error.strerror or error}. Choose another folder.") from error
     if others:
-        named = listed([shortened(name) for name in others[:3]])
+        named = join_names([shorten(name) for name in others[:3]])
         raise KronaError(f"--out {out} is not replaced: krona did not write {named} in it. Choose another folder.")
     if not overwrite:
         raise KronaError(f"--out {out} exists. Choose another folder, or replace this export with --overwrite.")

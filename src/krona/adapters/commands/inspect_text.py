@@ -14,7 +14,7 @@ from krona.adapters.commands.inspect import RANKS, Inspection, PlaceUpdate
 from krona.adapters.measure import mean
 from krona.messages import amount
 from krona.runs.forgetting import format_forgetting
-from krona.screen import say, table, width_of
+from krona.screen import say, table, terminal_width
 from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"
@@ -37,12 +37,12 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
         rows = _rows(one.places, every=every)
         heads = [head for head in rows[0] if any(row[head] for row in rows) or head != "drift"]  # drift: not measured
         cells = [[row[head] for head in heads] for row in rows]
-        say(console, table(heads, cells, width=width_of(console), left=("place", "tensors", "σ")))
+        say(console, table(heads, cells, width=terminal_width(console), left=("place", "tensors", "σ")))
         if any(place.singular_values for place in one.places):
             say(console, KEY)
     if within:
         say(console, "")
-        say(console, table(*directions.rows(within, every=every), width=width_of(console), left=("place",)))
+        say(console, table(*directions.rows(within, every=every), width=terminal_width(console), left=("place",)))
         say(console, directions.EXPLAINED)
     for note in one.notes:
         say(console, f"note: {note}")

@@ -20,7 +20,7 @@ from krona.adapters.commands.answer_file import Answer, flatten, format_answers,
 from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.messages import KronaError, amount
-from krona.screen import rate, say, table, width_of
+from krona.screen import rate, say, table, terminal_width
 from krona.tasks import InputRows, Task
 from krona.tasks.sources import STDIN
 
@@ -187,4 +187,4 @@ def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
 def _print_table(answers: Sequence[Answer], console: Console) -> None:
     cells = [flatten(answer) for answer in answers]
     names = list(cells[0])
-    say(console, table(names, [list(row.values()) for row in cells], width=width_of(console), left=names))
+    say(console, table(names, [list(row.values()) for row in cells], width=terminal_width(console), left=names))

@@ -10,7 +10,7 @@ from krona.adapters.find import TrainedRun
 from krona.adapters.load import Trained, load
 from krona.adapters.origin import compose
 from krona.files import write_whole
-from krona.messages import KronaError, amount, listed
+from krona.messages import KronaError, amount, join_names
 from krona.metrics.answers import NUMBER
 from krona.runs.predictions import label_words
 from krona.tasks import InputRows, Task
@@ -96,7 +96,7 @@ def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
     names = [name for files in FILES.values() for _, name, _ in files] + list(OTHERS)
     written = {sheet.name for sheet in sheets}
     if missing := [f"{name}.tsv" for name in names if name not in written]:
-        lines.append(f"a complete submission also has {listed(missing)}")
+        lines.append(f"a complete submission also has {join_names(missing)}")
     return [*lines, str(out)]
 
 

@@ -14,7 +14,7 @@ from krona.report.lead import lead
 from krona.report.notes import study_sentences
 from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.runs.constant_predictions import SIGN
-from krona.screen import as_typed, inert
+from krona.screen import as_typed, escape
 
 
 def render(report: Report, target: Target) -> str:
@@ -146,10 +146,10 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     from rich.text import Text
 
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(inert(table.axis), overflow="fold", width=_label_width(table, width))
+    grid.add_column(escape(table.axis), overflow="fold", width=_label_width(table, width))
     for column in columns:
         heading = "\n".join(filter(None, (column.label, column.metric)))
-        grid.add_column(inert(heading), justify="right", overflow="fold", width=_width(table, column))
+        grid.add_column(escape(heading), justify="right", overflow="fold", width=_width(table, column))
     for row in table.rows:
         cells = [_named(row)]
         for column in columns:
