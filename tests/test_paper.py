@@ -42,7 +42,7 @@ def test_tables_agree_where_they_print_the_same_thing():
 
 def test_every_table_is_read_and_an_unknown_or_damaged_one_is_named(tmp_path):
     assert all(read_paper_table(number).rows for number in TABLES)
-    with pytest.raises(KronaError, match="no table '3' of results. Choose from 1, 2"):
+    with pytest.raises(KronaError, match="no table '3' of results"):
         read_paper_table("3")
     (tmp_path / "table1.csv").write_text("method,params,cola\nfull,100\n")
     with pytest.raises(KronaError, match=r"table1\.csv does not hold"):
