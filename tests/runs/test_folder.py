@@ -84,7 +84,7 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
         lambda: study_path(tmp_path, name),
     ]
     for call in calls:
-        with pytest.raises(KronaError, match=r"not a path|may not be in it|1 to 100 characters"):
+        with pytest.raises(KronaError, match=r"not a name|may not be in it|1 to 100 characters"):
             call()
     assert list(tmp_path.iterdir()) == []
 
