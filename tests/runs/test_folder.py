@@ -92,7 +92,7 @@ def test_a_path_is_not_a_name(name: str, tmp_path: Path) -> None:
 def test_the_name_of_a_runs_sweep_is_not_a_path() -> None:
     values = config("profile=demo", "method=lora", "task=sample_rte")
     assert settings({**values, "sweep": "my sweep-1.2_x=é"}).sweep == "my sweep-1.2_x=é"
-    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a path"):
+    with pytest.raises(KronaError, match=r"sweep='../RUN/result'.*not a name"):
         settings({**values, "sweep": "../RUN/result"})
 
 
