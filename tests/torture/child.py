@@ -1,4 +1,4 @@
-"""A run in a process of its own that is killed, stopped, or finds the disk full, at the n-th change of a file.
+"""A run in its own process that is killed, is stopped, or finds the disk full, at the n-th change of a file.
 
 Changes are counted in Python: files opened to be written, renamed, removed, forced to the disk; folders made.
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from krona.messages import KronaError
+from krona.runs import holder
 from one_job import run
 
 DONE, FAILED, REFUSED, CRASHED = 0, 3, 4, 9  # exit codes of `run_with`
-WRITES = ("open", "fsync", "mkdir")  # what a full disk refuses
+WRITES = ("open", "fsync", "mkdir")  # refused by a full disk
 
 
 class Hook:
@@ -66,16 +67,9 @@ class Hook:
         )
 
 
-def quick_claims() -> None:
-    """Watch a lapsed claim for a moment only: what may come of that is what is tried."""
-    for name in ("krona.runs.claim", "krona.runs.holder"):
-        if hasattr(module := sys.modules.get(name), "WATCH_S"):
-            module.WATCH_S = 0.2  # type: ignore[union-attr]
-
-
 def run_with(values: dict[str, Any], outputs: str, act: str, n: int, count_to: str | None = None) -> None:
-    """For a process of its own: the run, with ``act`` (kill, stop, full) before its n-th change of a file."""
-    quick_claims()
+    """Run in this process, with ``act`` (kill, stop, full) before the n-th change of a file."""
+    holder.WATCH_S = 0.2
     hook = Hook(outputs, act, n)
     hook.install()
     try:

@@ -1,4 +1,4 @@
-"""The two sizes of each part (small, in `make test`; full, by `make torture`), and the table at the end."""
+"""The two sizes of each part (small, in `make test` or `make test-slow`; full, in `make torture`), and the table."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-SIZES = ["small", pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])]
+FULL = pytest.param("full", marks=[pytest.mark.torture, pytest.mark.timeout(1500)])
+SLOW_SIZES = [pytest.param("small", marks=pytest.mark.slow), FULL]
 
 
 @dataclass
 class Book:
-    """What a part tried, and what it lost: a line each, with what is needed to see it again."""
+    """The number of attempts of a part, and a line for each loss that says how to reproduce it."""
 
     part: str
     tried: int = 0
@@ -26,20 +27,20 @@ class Book:
 
 
 def _alike(lost: list[str]) -> list[str]:
-    """Of losses that differ only in what they say last, the first, and how many there are."""
+    """Return the first of the losses that differ only after the last colon, and their number."""
     kinds = Counter(line.rpartition(": ")[0] for line in lost)
     firsts = {line.rpartition(": ")[0]: line for line in reversed(lost)}
     return [f"{count} × {firsts[kind]}" if count > 1 else firsts[kind] for kind, count in kinds.most_common()]
 
 
-@pytest.fixture(params=SIZES)
+@pytest.fixture(params=["small", FULL])
 def full(request: pytest.FixtureRequest) -> bool:
     return bool(request.param == "full")
 
 
 @pytest.fixture
 def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
-    """``with book("kills") as found``: at its end the part is in the table, and nothing may be lost."""
+    """``with book("kills") as found`` adds the part to the table at its end, and fails if anything was lost."""
 
     @contextmanager
     def opened(part: str) -> Iterator[Book]:
@@ -54,7 +55,7 @@ def book(record_property: Callable[[str, Any], None]) -> Callable[[str], Any]:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """The table; of a run on several processes too, as properties travel with the reports."""
+    """Print the table, which also works with several processes, because properties are part of the reports."""
     rows = {
         (report.nodeid, value[0]): value
         for reports in terminalreporter.stats.values()

@@ -1,4 +1,4 @@
-"""A run is killed, stopped and taken over, or has a full disk, at every change of a file; then it ends as ever."""
+"""A run is killed, is stopped and taken over, or has a full disk, at every change of a file; the result is the same."""
 
 import multiprocessing
 import os
@@ -15,13 +15,15 @@ from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 from one_job import config, typed
 from torture.child import CRASHED, DONE, run_with
+from torture.conftest import SLOW_SIZES
 
 WAIT_S = 120
+FILES = ("adapter.safetensors", "predictions.jsonl")
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A run that nothing disturbed: its config, its folder, and how many changes of files it made."""
+class Undisturbed:
+    """An undisturbed run: its config, its folder, and how many changes of files it made."""
 
     values: dict[str, Any]
     folder: Path
@@ -34,7 +36,10 @@ class Sound:
         process.start()
         return process
 
-    def ended(self, process: Any) -> int:
+    def run(self, outputs: Path, act: str = "none", n: int = 0) -> int:
+        return self.wait(self.start(outputs, act, n))
+
+    def wait(self, process: Any) -> int:
         process.join(timeout=WAIT_S)
         if process.is_alive():
             process.kill()
@@ -42,13 +47,9 @@ class Sound:
             return -signal.SIGALRM
         return int(process.exitcode)
 
-    def where(self, full: bool, small: list[float]) -> list[int]:
-        """The changes to act before: all, or a few, as parts of the run."""
-        return [*range(1, self.changes + 1)] if full else [max(1, int(part * self.changes)) for part in small]
-
-    def differs(self, folder: Path) -> str | None:
-        """How a run's folder differs from this one; None if it has the same bits."""
-        for name in ("adapter.safetensors", "predictions.jsonl"):
+    def find_difference(self, folder: Path) -> str | None:
+        """Describe how a run's folder differs from this one; None if its files are equal."""
+        for name in FILES:
             if not (folder / name).is_file():
                 return f"{name} is gone"
             if (folder / name).read_bytes() != (self.folder / name).read_bytes():
@@ -57,92 +58,83 @@ class Sound:
         if result is None or wrong:
             return "; ".join(wrong)
         mine = read_result(self.folder / "result.json")
-        if (result.status, result.dev, result.test, result.best_epoch) != (
-            "done",
-            mine.dev,
-            mine.test,
-            mine.best_epoch,
-        ):
+        scores = [(one.status, one.dev, one.test, one.best_epoch) for one in (result, mine)]
+        if scores[0] != scores[1]:
             return f"another result ({result.status})"
         left = {path.name for path in folder.iterdir()} - {path.name for path in self.folder.iterdir()}
         return f"left over: {sorted(left)}" if left else None
 
 
+@pytest.fixture(params=SLOW_SIZES)
+def full(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param == "full")
+
+
 @pytest.fixture(scope="module")
-def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Sound:
+def sound(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["krona.training.run", "krona.training.progress", "krona.training.tracking", "torture.child"]
-    )
+    modules = ("krona.training.run", "krona.training.progress", "krona.training.tracking", "torture.child")
+    context.set_forkserver_preload(list(modules))
     folder = tmp_path_factory.mktemp("sound")
     values = config("method=krona", *typed(tiny_folder, folder / "glue"), "trainer.max_epochs=2")
-    first = Sound(values, folder, 0, context)
-    assert first.ended(first.start(folder / "outputs", count_to=folder / "count")) == DONE
+    first = Undisturbed(values, folder, 0, context)
+    assert first.wait(first.start(folder / "outputs", count_to=folder / "count")) == DONE
     (result,) = (folder / "outputs").glob("*/result.json")
-    found = Sound(values, result.parent, int((folder / "count").read_text()), context)
+    found = Undisturbed(values, result.parent, int((folder / "count").read_text()), context)
     assert found.changes > 20
-    assert found.differs(found.folder) is None
     return found
 
 
-def test_killed_and_typed_again(full: bool, sound: Sound, tmp_path: Path, book: Any) -> None:
-    with book("kills") as found:
-        for n in sound.where(full, [0.5, 0.9]):
+@pytest.mark.parametrize(
+    ("part", "act", "small"), [("kills", "kill", 0.9), ("full disk", "full", 0.7), ("stops", "stop", 0.6)]
+)
+def test_the_same_command_again_has_the_same_result(
+    part: str, act: str, small: float, full: bool, sound: Undisturbed, tmp_path: Path, book: Any
+) -> None:
+    with book(part) as found:
+        for n in range(1, sound.changes + 1) if full else [int(small * sound.changes)]:
             outputs = tmp_path / str(n)
-            killed = sound.ended(sound.start(outputs, "kill", n))
-            again = sound.ended(sound.start(outputs))
-            wrong = (
-                sound.differs(outputs / sound.folder.name) if again == DONE else f"typed again it exits with {again}"
-            )
-            found.add(wrong and f"kill {n} of {sound.changes} (exit {killed}): {wrong}")
+            loss = stop_and_continue(sound, outputs, n) if act == "stop" else repeat(sound, outputs, act, n)
+            found.add(loss and f"{act} {n} of {sound.changes}: {loss}")
 
 
-def test_a_full_disk_and_typed_again(full: bool, sound: Sound, tmp_path: Path, book: Any) -> None:
-    with book("full disk") as found:
-        for n in sound.where(full, [0.7]):
-            outputs = tmp_path / str(n)
-            refused = sound.ended(sound.start(outputs, "full", n))
-            again = sound.ended(sound.start(outputs))
-            wrong = (
-                sound.differs(outputs / sound.folder.name) if again == DONE else f"typed again it exits with {again}"
-            )
-            if refused in (CRASHED, -signal.SIGALRM):
-                wrong = f"a full disk ends it with exit code {refused}; {wrong or 'typed again it is whole'}"
-            found.add(wrong and f"full from change {n} of {sound.changes}: {wrong}")
+def repeat(sound: Undisturbed, outputs: Path, act: str, n: int) -> str | None:
+    """Disturb a run before a change, then run its command again."""
+    first, again = sound.run(outputs, act, n), sound.run(outputs)
+    if again != DONE:
+        return f"exit {first}, then {again}"
+    if act == "full" and first in (CRASHED, -signal.SIGALRM):
+        return f"a full disk ends it with exit code {first}"
+    difference = sound.find_difference(outputs / sound.folder.name)
+    return difference and f"exit {first}: {difference}"
 
 
-def test_stopped_taken_over_and_woken_up(full: bool, sound: Sound, tmp_path: Path, book: Any) -> None:
-    with book("stops") as found:
-        for n in sound.where(full, [0.6]):
-            found.add(_stopped(sound, tmp_path / str(n), n))
-
-
-def _stopped(sound: Sound, outputs: Path, n: int) -> str | None:
-    """Stop a run before a change, let another finish it, wake the first up: what it then spoils."""
+def stop_and_continue(sound: Undisturbed, outputs: Path, n: int) -> str | None:
+    """Stop a run before a change, let another process finish it, and continue the first one."""
     folder = outputs / sound.folder.name
     first = sound.start(outputs, "stop", n)
     try:
-        if not _is_stopped(first):
-            return f"stop {n}: the run ended with {first.exitcode} instead"
+        if not wait_until_stopped(first):
+            return f"the run ended with {first.exitcode} instead"
         if (claim := folder / "claim.json").is_file():
             os.utime(claim, (time.time() - 3600,) * 2)
-        if (code := sound.ended(sound.start(outputs))) != DONE:
-            return f"stop {n} of {sound.changes}: who takes it over exits with {code}"
-        before = {name: (folder / name).read_bytes() for name in ("result.json", "adapter.safetensors")}
+        if (code := sound.run(outputs)) != DONE:
+            return f"the process that takes it over exits with {code}"
+        before = {name: (folder / name).read_bytes() for name in ("result.json", *FILES)}
         os.kill(first.pid, signal.SIGCONT)
-        code = sound.ended(first)
-        wrong = sound.differs(folder)
+        code = sound.wait(first)
+        wrong = sound.find_difference(folder)
         if wrong is None and any((folder / name).read_bytes() != content for name, content in before.items()):
             wrong = "the finished result was written again"
         if wrong is None and code == CRASHED:
             wrong = "it ends with a stack trace"
-        return wrong and f"stop {n} of {sound.changes}: after it woke up (exit {code}): {wrong}"
+        return wrong and f"after it continued (exit {code}): {wrong}"
     finally:
         first.kill()
         first.join()
 
 
-def _is_stopped(process: Any) -> bool:
+def wait_until_stopped(process: Any) -> bool:
     """Wait until a process has stopped itself; false if it ended."""
     until = time.monotonic() + WAIT_S
     while time.monotonic() < until and process.is_alive():
