@@ -1,7 +1,9 @@
 """The documentation agrees with the code: shown code runs, drawings and generated pages are current."""
 
+import ast
 import json
 import os
+import pkgutil
 import re
 import runpy
 import shutil
@@ -72,6 +74,25 @@ def test_the_first_hour_in_python_runs(tmp_path: Path) -> None:
     printed = run_page([DOCS / "first_hour.py"], tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"outputs", "dev.png", "merged"}
     assert re.search(r"^ *krona +[\d.]+ +[\d.]+ +8064 ", printed, flags=re.MULTILINE), printed
+
+
+def test_the_names_of_the_package_on_the_pages_exist() -> None:
+    """Those that shown code imports, and those in sentences, such as `surgery.merge(model)`."""
+    names = set()
+    for page in (*DOCS.glob("*.md"), *DOCS.glob("*.py"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        if page.stem == "notebook":  # tells what was tried, also with earlier versions
+            continue
+        text = page.read_text(encoding="utf-8")
+        names |= {
+            f"krona.{name}" for name in re.findall(r"`(?:krona\.)?((?:surgery|adapters|trackers)(?:\.\w+)+)", text)
+        }
+        for code in code_blocks(page, "python") if page.suffix == ".md" else [text]:
+            imports = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+            names |= {f"{node.module}.{one.name}" for node in imports for one in node.names}
+    ours = {name for name in names if name.startswith("krona.")}
+    assert len(ours) > 20
+    for name in ours:
+        pkgutil.resolve_name(name)
 
 
 def test_pages_made_from_the_code_are_current() -> None:
