@@ -224,9 +224,9 @@ def broken_backbone(tiny_folder: Path, folder: Path, what: str) -> Path:
 
 
 BACKBONES = {
-    "truncated": ["the weights of", "can't be loaded"],
-    "no weights": ["the weights of", "can't be loaded"],
-    "not json": ["the config of", "can't be loaded"],
+    "truncated": ["Could not load the weights of"],
+    "no weights": ["Could not load the weights of"],
+    "not json": ["Could not load the config of"],
     "another kind": ["the architecture 'vit'", "docs/adding-a-backbone.md"],
     "no config": ["has no config.json", "needs config.json, model.safetensors and a tokenizer"],
     "no tokenizer": ["The tokenizer of", "turns the label '0' of rte into ''"],

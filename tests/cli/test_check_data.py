@@ -48,7 +48,10 @@ def test_glues_files_are_counted_as_a_run_reads_them(tmp_path: Path) -> None:
     assert row(said, "dev") == ["4", "0", "0", "0", "validation"]
     assert row(said, "test") == ["5", "0", "0", "0", "0", "validation"]
     assert row(said, "entailment (0)")[0] == row(said, "not_entailment (1)")[0] == "10"
-    assert "note: GLUE's form, but not GLUE's rows: 20 rows of train for 2,490, 9 rows of validation for 277" in said
+    assert (
+        "note: GLUE's form, but not GLUE's rows: 20 rows of train instead of 2,490, 9 rows of validation instead of 277"
+        in said
+    )
     assert said.splitlines()[-1].endswith(f"train.py task=rte data=tsv data.path={tmp_path}")
 
 
@@ -58,7 +61,7 @@ def test_oddities_duplicates_and_a_regression(tmp_path: Path) -> None:
     said = checked("cola", *own(tmp_path / "a.tsv"))
     assert row(said, "train") == ["20", "0", "1", "1", "0", str(tmp_path / "a.tsv")]
     assert said.startswith("mood, own data\n")
-    assert "the same source text again" in said
+    assert "Repeated source texts" in said
     said = checked("cola", *own(tmp_path / "a.tsv"), "data.quoting=csv")
     assert row(said, "train")[3] == "0"
     write(tmp_path, "stsb", train=30)
@@ -86,7 +89,7 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     assert "usable" not in out.getvalue()
     said = checked("cola", *own(tmp_path / "a.csv"), "data.skip_bad_rows=true")
     assert "usable: " in said
-    assert "left out (data.skip_bad_rows=true): 3 of 23 rows of train: 2 unknown label, first " in said
+    assert "data.skip_bad_rows=true skipped 3 of 23 rows of train: 2 unknown label, first " in said
 
 
 @pytest.mark.parametrize(
@@ -94,8 +97,8 @@ def test_bad_rows_are_counted_before_the_runs_error(tmp_path: Path) -> None:
     [
         (["rte", "data=tsv", "data.path=nowhere"], "data.path=nowhere: no such folder"),
         (["cola", *own(Path("/nowhere/a.csv"))], "files.train: /nowhere/a.csv was not found"),
-        (["cola", *own(CONF)], f"{CONF} is a folder, but not one that save_to_disk of datasets wrote"),
-        (["sample_rte", "data=tsv", "data.path=."], "add data=sample"),
+        (["cola", *own(CONF)], f"{CONF} is a folder, but save_to_disk of datasets did not write it"),
+        (["sample_rte", "data=tsv", "data.path=."], "Add data=sample"),
         (["rte", "data=sample", "data.train_rows=0"], "data.train_rows=0 must be"),
         (["rte,cola", "data=sample"], "rte,cola: one task at a time"),
         (["ret", "data=sample"], "task=ret: no such task; did you mean 'rte'?"),

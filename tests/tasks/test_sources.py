@@ -1,13 +1,20 @@
-"""GLUE's own files in all eight layouts, and everything that can be wrong with them."""
+"""Sources: GLUE's own files in all eight layouts, the sample tasks, a user's files, and their fingerprints."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from krona.messages import KronaError
+from krona.tasks import Task, data_fingerprint
+from krona.tasks.sample import FOLDERS, sample_files
+from krona.tasks.sample import write as write_sample
+from krona.tasks.sources import own_files
 from tasks.glue_files import NAMES, label, task, text, write
-from tasks.own_task import load
+from tasks.own_task import lines, load, mood, read
 
 LARGE = ("sst2", "qnli", "qqp")
 
@@ -20,9 +27,11 @@ def sizes(name: str) -> dict[str, int]:
 def test_each_layout_is_read_by_column_name(name: str, tmp_path: Path) -> None:
     write(tmp_path, name, **sizes(name))
     got = load(task(name), kind="tsv", path=str(tmp_path))
-    whole = dict(zip(got.train.ids, zip(got.train.sources, got.train.targets, strict=True), strict=True))
-    dev = dict(zip(got.dev.ids, zip(got.dev.sources, got.dev.targets, strict=True), strict=True))
-    rows = whole | {row: dev[row] for row in dev if row.startswith("train")}
+    rows = {
+        row: (source, target)
+        for split in (got.train, got.dev)
+        for row, source, target in zip(split.ids, split.sources, split.targets, strict=True)
+    }
     first, second = 'The cat no. 3 said "hello.', "A cat 's ünder 3."
     texts = {
         "cola": f"sentence: {first}",
@@ -51,7 +60,7 @@ def test_byte_order_mark_crlf_and_blank_last_lines_change_nothing(name: str, tmp
 
 
 @pytest.mark.parametrize("name", ["rte", "mnli", "qnli"])
-def test_labels_as_ids_are_labels_as_words(name: str, tmp_path: Path) -> None:
+def test_labels_as_ids_equal_labels_as_words(name: str, tmp_path: Path) -> None:
     inner = write(tmp_path, name, **sizes(name))
     words = load(task(name), kind="tsv", path=str(tmp_path))
     for file in inner.iterdir():
@@ -60,20 +69,6 @@ def test_labels_as_ids_are_labels_as_words(name: str, tmp_path: Path) -> None:
             content = re.sub(rf"\b{word}$", str(number), content, flags=re.MULTILINE)
         file.write_text(content)
     assert load(task(name), kind="tsv", path=str(tmp_path)) == words
-
-
-def test_line_separators_of_unicode_are_text(tmp_path: Path) -> None:
-    inner = write(tmp_path, "rte")
-    (inner / "train.tsv").write_text(text("rte", 3).replace("hello", "a\u2028b\x0cc\x85d"))
-    assert load(task("rte"), kind="tsv", path=str(tmp_path)).train.sources[0].count("a\u2028b\x0cc\x85d") == 1
-
-
-def broken(tmp_path: Path, old: str, new: str) -> Path:
-    inner = write(tmp_path, "rte")
-    content = (inner / "train.tsv").read_text()
-    assert old in content
-    (inner / "train.tsv").write_text(content.replace(old, new, 1))
-    return inner / "train.tsv"
 
 
 @pytest.mark.parametrize(
@@ -85,98 +80,177 @@ def broken(tmp_path: Path, old: str, new: str) -> Path:
     ],
 )
 def test_a_bad_row_is_an_error_with_its_line_or_counted(old: str, new: str, message: str, tmp_path: Path) -> None:
-    file = broken(tmp_path, old, new)
+    file = write(tmp_path, "rte") / "train.tsv"
+    content = file.read_text().replace(old, new, 1)
+    assert content != file.read_text()
+    file.write_text(content)
     with pytest.raises(KronaError, match=re.escape(f"{file}{message}")) as caught:
         load(task("rte"), kind="tsv", path=str(tmp_path))
     assert "data.skip_bad_rows=true" in str(caught.value)
     got = load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
-    assert got.train.skipped_rows == 1
-    assert got.dev.skipped_rows == 0
+    assert (got.train.skipped_rows, got.dev.skipped_rows) == (1, 0)
     assert len(got.train) == (12 if new == "\n\n4\t" else 11)
-    assert "train-11" in got.train.ids  # ids are places in the file
+    assert "train-11" in got.train.ids  # ids are positions in the file
 
 
 def test_a_dash_as_gold_label_is_a_bad_label(tmp_path: Path) -> None:
-    inner = write(tmp_path, "mnli")
-    file = inner / "dev_matched.tsv"
+    file = write(tmp_path, "mnli") / "dev_matched.tsv"
     file.write_text(file.read_text().replace("neutral\n", "-\n", 1))
     with pytest.raises(KronaError, match=r"dev_matched\.tsv:\d+: label '-' is not one of entailment \(0\), neutral"):
         load(task("mnli"), kind="tsv", path=str(tmp_path))
     assert load(task("mnli"), kind="tsv", path=str(tmp_path), skip_bad_rows=True).test.skipped_rows == 1
 
 
-def test_files_that_cannot_be_read_at_all(tmp_path: Path) -> None:
+def test_unusable_files_are_refused_with_skip_bad_rows_too(tmp_path: Path) -> None:
     file = write(tmp_path, "rte") / "train.tsv"
     whole = file.read_bytes()
-
-    def fails(content: bytes, message: str) -> None:
+    latin = whole.decode().encode("latin-1")
+    for content, message in (
+        (latin, f":2: not UTF-8: byte 0xfc at offset {latin.index(0xFC)}"),
+        (b"\n \n", " is empty (3 bytes)"),
+        (whole.replace(b"index", b"label"), " has 2 columns named 'label'"),
+        (re.sub(rb"(not_)?entailment", b"what", whole), ": a split with no rows: none of its 12 rows can be used"),
+    ):
         file.write_bytes(content)
         with pytest.raises(KronaError, match=re.escape(f"{file}{message}")):
             load(task("rte"), kind="tsv", path=str(tmp_path), skip_bad_rows=True)
-
-    latin = whole.decode().encode("latin-1")
-    fails(latin, f":2: not UTF-8: byte 0xfc at offset {latin.index(0xFC)}")
-    fails(whole.decode().encode("utf-16"), ":1: not UTF-8: byte 0xff at offset 0")
-    fails(b"index\tsentence1\tsentence2\tlabel\n".decode().encode("utf-16-le"), ":1: not UTF-8: byte 0x00 at offset 1")
-    fails(b"", " is empty (0 bytes)")
-    fails(b"\n \n", " is empty (3 bytes)")
-    fails(b"index\tsentence1\tsentence2\tlabel\n", ": a split with no rows")
-    fails(whole.replace(b"sentence2", b"sentense2"), " has no column 'sentence2': did you mean 'sentense2'?")
-    fails(whole.replace(b"index", b"label"), " has 2 columns named 'label'")
-    fails(re.sub(rb"(not_)?entailment", b"what", whole), ": a split with no rows: none of its 12 rows can be used")
+    file.write_text(text("rte", 3).replace("hello", "a\u2028b\x0cc\x85d"))  # Unicode's line separators are text
+    assert load(task("rte"), kind="tsv", path=str(tmp_path)).train.sources[0].count("a\u2028b\x0cc\x85d") == 1
 
 
-def test_a_column_that_only_looks_like_another_is_named(tmp_path: Path) -> None:
+def test_a_column_with_another_case_is_named(tmp_path: Path) -> None:
     inner = write(tmp_path, "mrpc")
     (inner / "dev.tsv").write_text(text("mrpc", 4).replace("#2 String", "#2 string"))
     with pytest.raises(KronaError, match=r"no column '#2 String': did you mean '#2 string'\?"):
         load(task("mrpc"), kind="tsv", path=str(tmp_path))
 
 
-def test_folders_that_do_not_hold_the_task(tmp_path: Path) -> None:
-    def fails(path: Path | None, message: str) -> None:
-        with pytest.raises(KronaError, match=re.escape(message)):
-            load(task("rte"), kind="tsv", path=None if path is None else str(path))
-
-    fails(None, "data.path=FOLDER")
-    fails(tmp_path / "nowhere", "no such folder")
+def test_folders_without_the_task(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    fails(tmp_path / "file", "not a folder")
     inner = write(tmp_path / "glue", "mrpc")
-    fails(tmp_path / "glue", "does not hold all files of task rte: neither")
-    fails(tmp_path / "glue", "(there is: MRPC)")
     (inner / "dev.tsv").unlink()
-    with pytest.raises(KronaError, match="does not hold all files of task mrpc"):
-        load(task("mrpc"), kind="tsv", path=str(tmp_path / "glue"))
+    for name, path, message in (
+        ("rte", None, "data.path=FOLDER"),
+        ("rte", tmp_path / "nowhere", "no such folder"),
+        ("rte", tmp_path / "file", "not a folder"),
+        ("rte", tmp_path / "glue", "(it holds: MRPC)"),
+        ("mrpc", tmp_path / "glue", "does not hold all files of task mrpc: neither"),
+    ):
+        with pytest.raises(KronaError, match=re.escape(message)):
+            load(task(name), kind="tsv", path=None if path is None else str(path))
 
 
 def test_data_and_task_must_fit() -> None:
-    with pytest.raises(KronaError, match=r"add data=sample \(or profile=demo\), or take task=rte"):
+    with pytest.raises(KronaError, match=r"Add data=sample \(or profile=demo\), or use task=rte"):
         load(task("sample_rte"), kind="tsv", path=".")
-    with pytest.raises(KronaError, match="take task=sample_rte"):
+    with pytest.raises(KronaError, match="Use task=sample_rte"):
         load(task("rte"), kind="sample")
     with pytest.raises(KronaError, match=r"data.kind 'tvs': did you mean 'tsv'\?"):
         load(task("rte"), kind="tvs")
+    with pytest.raises(KronaError, match=re.escape("files: {train: FILE}")):
+        load(Task.from_config({"name": "x", "columns": ["t"], "labels": None, "metrics": ["pearson"]}), kind="tsv")
+    with pytest.raises(KronaError, match=r"'wnli'.*cola, rte"):
+        sample_files("wnli")
 
 
-def test_sample_tasks_come_in_their_own_splits() -> None:
-    got = load(task("sample_sst2"), kind="sample")
-    assert got.kind == "sample"
-    assert min(len(got.train), len(got.dev), len(got.test)) >= 100
-    assert set(got.train.targets) == {"0", "1"}
-    assert not set(got.train.sources) & set(got.test.sources)
-    assert got == load(task("sample_sst2"), kind="sample", seed=7)  # nothing is drawn from them
+def test_sample_tasks_are_read_as_glue_and_come_in_their_own_splits(tmp_path: Path) -> None:
+    written = [str(path.relative_to(tmp_path)) for path in write_sample(tmp_path)]
+    assert len(written) == len(set(written)) == 26
+    assert sorted(name for name in written if name.startswith(("CoLA", "MNLI"))) == [
+        "CoLA/dev.tsv", "CoLA/test.tsv", "CoLA/train.tsv",
+        "MNLI/dev_matched.tsv", "MNLI/dev_mismatched.tsv", "MNLI/test_matched.tsv", "MNLI/test_mismatched.tsv",
+        "MNLI/train.tsv",
+    ]  # fmt: skip
+    for name in FOLDERS:
+        shipped = load(task(f"sample_{name}"), kind="sample", quoting="csv", seed=7)  # neither has an effect
+        assert shipped.kind == "sample"
+        assert [len(split) for split in (shipped.train, shipped.dev, shipped.test)] == [2000, 200, 400]
+        assert shipped.dev.ids[:2] == ["dev-0", "dev-1"]
+        assert not set(shipped.train.sources) & set(shipped.test.sources)
+        rule = "halve_validation" if name != "mnli" else "mnli"
+        official = load(task(name, split=rule), kind="tsv", path=str(tmp_path))
+        assert (official.train.sources, official.train.targets) == (shipped.train.sources, shipped.train.targets)
+    assert official.dev.sources != shipped.dev.sources
+    for part in ("matched", "mismatched"):  # MNLI's unlabelled files lack only the labels
+        labelled, unlabelled = (
+            (tmp_path / "MNLI" / f"{name}_{part}.tsv").read_text().splitlines() for name in ("dev", "test")
+        )
+        assert [line.split("\t")[:-2] for line in labelled] == [line.split("\t") for line in unlabelled]
 
 
-GLUE = Path(__file__).parents[3] / "shared" / "glue"
+def test_own_files_are_divided_and_relative_to_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(lines(100)))
+    (tmp_path / "b.csv").write_text("\n".join(lines(9)))
+    got = read(tmp_path / "a.csv")
+    assert got.kind == "own"
+    assert (len(got.train), len(got.dev), len(got.test)) == (80, 10, 10)
+    assert sorted(got.train.ids + got.dev.ids + got.test.ids) == sorted(f"train-{i}" for i in range(100))
+    number = int(got.train.ids[0].removeprefix("train-"))
+    assert (got.train.sources[0], got.train.targets[0]) == (f"text: day {number}", str(number % 3))
+    assert load(mood("a.csv"), kind="tsv", path=str(tmp_path)) == got
+    assert read(tmp_path / "a.csv", seed=1).dev.ids != got.dev.ids
+    for files, expected in (
+        ({"train": "a.csv", "dev": "b.csv"}, (100, 4, 5)),
+        ({"train": "a.csv", "test": "b.csv"}, (90, 10, 9)),
+    ):
+        got = load(mood(files), kind="hub", path=str(tmp_path))
+        assert (len(got.train), len(got.dev), len(got.test)) == expected
+    monkeypatch.chdir(tmp_path)
+    assert len(load(mood("a.csv"), kind="hub").train) == 80
+    monkeypatch.chdir("/")
+    with pytest.raises(KronaError, match=r"a\.csv: no such file in /"):
+        load(mood("a.csv"), kind="hub")
+    assert len(load(mood(str(tmp_path / "a.csv")), kind="sample").train) == 80
 
 
-@pytest.mark.skipif(not GLUE.is_dir(), reason="the real GLUE files are not at ../shared/glue")
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("cola", (8551, 521, 522)), ("rte", (2490, 138, 139)), ("sst2", (66349, 1000, 872))],
-)
-def test_the_real_files_give_the_papers_splits(name: str, expected: tuple[int, int, int]) -> None:
-    got = load(task(name), kind="tsv", path=str(GLUE))
-    assert (len(got.train), len(got.dev), len(got.test)) == expected
-    assert got.train.skipped_rows == got.test.skipped_rows == 0
+def test_a_regression_with_two_columns_and_other_names(tmp_path: Path) -> None:
+    rows = [f'{{"a": "x {i}", "b": {i}, "how much": {i / 4}, "more": null}}' for i in range(40)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(rows))
+    changes = {"columns": ["a", "b"], "labels": None, "label_column": "how much", "metrics": ["pearson", "spearman"]}
+    got = read(tmp_path / "pairs.jsonl", task=changes)
+    i = int(got.train.ids[0].removeprefix("train-"))
+    assert got.train.sources[0] == f"a: x {i} b: {i}"
+    assert abs(float(got.train.targets[0]) - i / 4) <= 0.05 + 1e-9
+
+
+def test_the_fingerprint_depends_on_the_content_only(tmp_path: Path) -> None:
+    inner, other = write(tmp_path / "a", "rte"), write(tmp_path / "b", "rte")
+    first = data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "a"))
+    assert first == data_fingerprint(task("rte"), kind="tsv", path=str(inner))
+    assert first == data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "b"))
+    file = other / "dev.tsv"
+    file.write_text(file.read_text().replace("cat", "dog", 1))
+    os.utime(file, ns=(1, 1))
+    assert first != data_fingerprint(task("rte"), kind="tsv", path=str(tmp_path / "b"))
+
+
+def test_fingerprints_of_own_files_and_of_the_hub(tmp_path: Path) -> None:
+    own = task("rte", files={"train": "a.csv"})
+    assert own_files(own, str(tmp_path)) == {"train": tmp_path / "a.csv"}
+    assert data_fingerprint(own, kind="hub", path=str(tmp_path)) == "hub:absent"
+    (tmp_path / "a.csv").write_text("x")
+    assert data_fingerprint(own, kind="hub", path=str(tmp_path)).startswith("own:")
+    hub = {"kind": "hub", "name": "nyu-mll/glue"}
+    assert data_fingerprint(task("rte"), **hub) == "hub:nyu-mll/glue/rte@main"
+    assert data_fingerprint(task("rte"), **hub, revision="abc") == "hub:nyu-mll/glue/rte@abc"
+    assert data_fingerprint(task("sample_rte"), kind="sample").startswith("sample:")
+
+
+@pytest.mark.parametrize("path", [None, "/nowhere", "\0", __file__])
+def test_the_fingerprint_never_raises(path: str | None) -> None:
+    assert data_fingerprint(task("rte"), kind="tsv", path=path) == "tsv:absent"
+    assert isinstance(data_fingerprint(task("rte"), kind="what", path=path), str)
+
+
+def test_the_fingerprint_needs_neither_torch_nor_datasets(tmp_path: Path) -> None:
+    write(tmp_path, "rte")
+    code = f"""
+import sys
+from krona.tasks import Task, data_fingerprint
+values = dict(name="rte", columns=["sentence1"], labels=["a", "b"], metrics=["f1"], tsv=dict(folder="RTE"))
+task = Task.from_config(values)
+print(data_fingerprint(task, kind="tsv", path={str(tmp_path)!r})[:4])
+print([m for m in ("torch", "datasets", "evaluate", "sklearn", "scipy", "transformers", "pandas") if m in sys.modules])
+"""
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert out.stdout.split("\n")[:2] == ["tsv:", "[]"]

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -50,8 +51,13 @@ SIZES = {
 }
 
 
+def slow_if_large(protocol: str, name: str) -> Any:
+    marks = [pytest.mark.slow] if OFFICIAL[name]["train"] > 100_000 else []
+    return pytest.param(protocol, name, marks=marks)
+
+
 @pytest.mark.parametrize(
-    ("protocol", "name"), [(protocol, name) for protocol, sizes in SIZES.items() for name in sizes]
+    ("protocol", "name"), [slow_if_large(protocol, name) for protocol, sizes in SIZES.items() for name in sizes]
 )
 def test_real_sizes(protocol: str, name: str) -> None:
     parts = {key: part(key, rows) for key, rows in OFFICIAL[name].items()}

@@ -123,12 +123,12 @@ def test_numbers_as_label_words_are_words_and_never_ids() -> None:
         ({"metrics": ["acuracy"]}, "metric 'acuracy': did you mean 'accuracy'?"),
         ({"metrics": ["f1"]}, "'f1' is for 2 classes, here are 3: use accuracy, macro_f1, matthews"),
         ({"labels": None}, "'accuracy' is for classes"),
-        ({"labels": [True, False]}, "quote them"),
-        ({"labels": ["a"]}, "at least two classes, labels names 1"),
+        ({"labels": [True, False]}, "in quotes"),
+        ({"labels": ["a"]}, "labels names 1, but a task has at least two"),
         ({"labels": {"a": 0, "b": 0}}, "share one id"),
         ({"labels": {"a": 0, "b": "x"}}, "not a whole number"),
         ({"labels": 3}, "must be a list"),
-        ({"columns": ["a", "b", "c"]}, "3 columns: a task has one or two"),
+        ({"columns": ["a", "b", "c"]}, "3 columns, but a task has one or two"),
         ({"columns": 7}, "must be a list of words"),
         ({"template": "text: {txt}"}, "did you mean 'text'?"),
         ({"template": "no column"}, "leaves out the column 'text'"),
@@ -150,7 +150,7 @@ def test_a_wrong_yaml_is_one_message(changes: dict[str, Any], message: str) -> N
 
 
 def test_a_missing_key_is_named() -> None:
-    with pytest.raises(KronaError, match=r"'labels' is missing \(words, or null for a number\)"):
+    with pytest.raises(KronaError, match=r"'labels' is missing \(a list of words, or null for a number\)"):
         Task.from_config({key: value for key, value in OWN.items() if key != "labels"})
 
 

@@ -1,6 +1,7 @@
-"""Files in other encodings, with other line ends, packed with gzip: read, or one message with the way out."""
+"""Text files: advice for other encodings, and limits for files that would fill the memory or never end."""
 
 import gzip
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -8,19 +9,11 @@ from pathlib import Path
 import pytest
 
 from krona.messages import KronaError
-from tasks.own_task import lines, read, texts
+from krona.tasks import InputRows, data_fingerprint
+from krona.tasks.sources import require_files
+from tasks.own_task import lines, mood, read, texts
 
 CAFE = "\n".join([*lines(12), "a “café”,sad"])
-
-
-@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_line_ends_of_cr_alone(ending: str, tmp_path: Path) -> None:
-    sep = "\t" if ending == "tsv" else ","
-    rows = [f'{{"text": "day {i}", "label": "sad"}}' for i in range(12)] if ending == "jsonl" else lines(12, sep=sep)
-    (tmp_path / f"lf.{ending}").write_bytes("\n".join(rows).encode())
-    for name, last in (("cr", ""), ("ended", "\r"), ("mixed", "\r\n")):
-        (tmp_path / f"{name}.{ending}").write_bytes(("\r".join(rows) + last).encode())
-        assert texts(read(tmp_path / f"{name}.{ending}")) == texts(read(tmp_path / f"lf.{ending}"))
 
 
 def test_a_cr_within_a_line_stays_text(tmp_path: Path) -> None:
@@ -28,68 +21,74 @@ def test_a_cr_within_a_line_stays_text(tmp_path: Path) -> None:
     assert "text: one\rtwo" in texts(read(tmp_path / "a.tsv")).values()
 
 
-@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_gzip(ending: str, tmp_path: Path) -> None:
-    sep = "\t" if ending == "tsv" else ","
-    rows = [f'{{"text": "day {i}", "label": "sad"}}' for i in range(12)] if ending == "jsonl" else lines(12, sep=sep)
-    (tmp_path / f"a.{ending}").write_text("\n".join(rows))
-    (tmp_path / f"a.{ending}.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
-    assert texts(read(tmp_path / f"a.{ending}.gz")) == texts(read(tmp_path / f"a.{ending}"))
-
-
-@pytest.mark.parametrize("cut", [5, -9])
-def test_a_broken_gzip_is_one_message(cut: int, tmp_path: Path) -> None:
-    (tmp_path / "a.csv.gz").write_bytes(gzip.compress("\n".join(lines(99)).encode())[:cut])
-    with pytest.raises(KronaError, match=r"a\.csv\.gz is not a whole gzip file"):
-        read(tmp_path / "a.csv.gz")
-    (tmp_path / "a.csv").write_bytes(gzip.compress("\n".join(lines(99)).encode()))
-    with pytest.raises(KronaError, match=r"a\.csv: a gzip file: its name must end in \.csv\.gz"):
-        read(tmp_path / "a.csv")
-    (tmp_path / "a.parquet.gz").write_bytes(gzip.compress(b"PAR1"))
-    with pytest.raises(KronaError, match=r"not in '\.parquet\.gz'"):
-        read(tmp_path / "a.parquet.gz")
-
-
 @pytest.mark.parametrize(
-    ("encoded", "named"),
+    ("content", "advice", "fixed"),
     [
-        (CAFE.encode("cp1252"), "CP1252"),
-        (CAFE.replace("“", "\x81").replace("”", "").encode("latin-1"), "LATIN1"),  # cp1252 has no 0x81
-        (CAFE.encode("utf-16"), "UTF-16"),
-        (b"\xfe\xff" + CAFE.encode("utf-16-be"), "UTF-16"),
-        (CAFE.encode("utf-16-le"), "UTF-16LE"),
-        (CAFE.encode("utf-16-be"), "UTF-16BE"),
-        (CAFE.encode("utf-32"), "UTF-32"),
+        (CAFE.encode("cp1252"), "iconv -f CP1252 -t UTF-8 ", "a “café”"),
+        (CAFE.replace("“", "\x81").replace("”", "").encode("latin-1"), "iconv -f LATIN1 -t UTF-8 ", "a \x81café"),
+        (CAFE.encode("utf-16"), "iconv -f UTF-16 -t UTF-8 ", "a “café”"),
+        (b"\xfe\xff" + CAFE.encode("utf-16-be"), "iconv -f UTF-16 -t UTF-8 ", "a “café”"),
+        (CAFE.encode("utf-16-le"), "iconv -f UTF-16LE -t UTF-8 ", "a “café”"),
+        (CAFE.encode("utf-16-be"), "iconv -f UTF-16BE -t UTF-8 ", "a “café”"),
+        (CAFE.encode("utf-32"), "iconv -f UTF-32 -t UTF-8 ", "a “café”"),
+        ("\n".join([*lines(12), "a\0b,sad"]).encode(), r"tr -d '\000' ", "ab"),
     ],
 )
-def test_the_advice_names_the_encoding_and_works(encoded: bytes, named: str, tmp_path: Path) -> None:
-    (tmp_path / "my mood.csv").write_bytes(encoded)
-    with pytest.raises(KronaError, match=r"my mood\.csv:\d+: not UTF-8: byte 0x") as caught:
-        read(tmp_path / "my mood.csv")
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_advice_for_another_encoding_works(
+    content: bytes, advice: str, fixed: str, packed: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / f"my mood.csv{'.gz' if packed else ''}"
+    file.write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(KronaError, match=rf"{re.escape(file.name)}:\d+: not (UTF-8|text): byte 0x") as caught:
+        read(file)
     command = str(caught.value).split(": ")[-1]
-    assert f"iconv -f {named} -t UTF-8 " in command
+    assert advice in command
     subprocess.run(["bash", "-c", command], cwd=tmp_path, check=True)
-    assert "text: a “café”" in texts(read(tmp_path / "utf8.csv")).values() or named == "LATIN1"
+    assert f"text: {fixed}" in texts(read(tmp_path / command.split("> ")[-1])).values()
 
 
-def test_the_advice_for_a_packed_file_works(tmp_path: Path) -> None:
-    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(CAFE.encode("cp1252")))
-    with pytest.raises(KronaError, match=r"a\.csv\.gz:14: not UTF-8") as caught:
-        read(tmp_path / "a.csv.gz")
-    subprocess.run(["bash", "-c", str(caught.value).split(": ")[-1]], cwd=tmp_path, check=True)
-    assert "text: a “café”" in texts(read(tmp_path / "utf8.csv")).values()
+def test_files_that_are_not_regular(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.tsv")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("fifo.tsv", "zero.csv"):
+        message = re.escape(f"{tmp_path / name} is not a regular file")
+        with pytest.raises(KronaError, match=message):
+            read(tmp_path / name)
+        with pytest.raises(KronaError, match=message):
+            require_files(mood(name), kind="hub", path=str(tmp_path))
+        with pytest.raises(KronaError, match=message):
+            InputRows(str(tmp_path / name), mood(name))
+        assert data_fingerprint(mood(name), kind="hub", path=str(tmp_path)) == "hub:absent"
 
 
-def test_a_stray_nul_is_named_and_removed(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes("\n".join([*lines(12), "a\0b,sad"]).encode())
-    with pytest.raises(KronaError, match=re.escape("a.csv:14: not text: byte 0x00 at offset")) as caught:
+@pytest.mark.parametrize("content", [b"text\tlabel\n" + b"x\tsad\n" * 400_000, b"\0" * 3_000_000, b"\n" * 3_000_000])
+def test_a_small_file_that_unpacks_to_a_large_one(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bomb.tsv.gz").write_bytes(gzip.compress(content))
+    monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "0.001")
+    monkeypatch.setenv("KRONA_MAX_LINE_MB", "2")
+    with pytest.raises(KronaError, match=r"bomb\.tsv\.gz (unpacks to|has a line of) more than .*: KRONA_MAX_\w+=N\."):
+        read(tmp_path / "bomb.tsv.gz")
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+@pytest.mark.parametrize("place", [0, 2, 12])
+def test_a_line_that_is_too_long(end: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = lines(12, sep="\t")
+    rows[place] = "x" * 5000
+    (tmp_path / "a.tsv").write_text(end.join(rows))
+    monkeypatch.setenv("KRONA_MAX_LINE_MB", "0.004")
+    with pytest.raises(KronaError, match=r"a\.tsv has a line of more than 4,194 bytes.*KRONA_MAX_LINE_MB=N"):
+        read(tmp_path / "a.tsv")
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "much", "nan", "inf"])
+def test_a_limit_that_is_not_a_number(value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.csv").write_text("\n".join(lines(30)))
+    monkeypatch.setenv("KRONA_MAX_UNPACKED_GB", "1e-9")
+    assert len(read(tmp_path / "a.csv").train) == 24  # this limit is for packed files
+    monkeypatch.setenv("KRONA_MAX_LINE_MB", value)
+    with pytest.raises(KronaError, match=f"KRONA_MAX_LINE_MB={value}: expected a number above 0"):
         read(tmp_path / "a.csv")
-    subprocess.run(["bash", "-c", str(caught.value).split(": ")[-1]], cwd=tmp_path, check=True)
-    assert "text: ab" in texts(read(tmp_path / "clean.csv")).values()
-
-
-@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-def test_a_byte_order_mark_alone_is_an_empty_file(ending: str, tmp_path: Path) -> None:
-    (tmp_path / f"a.{ending}").write_bytes(b"\xef\xbb\xbf\n")
-    with pytest.raises(KronaError, match=r"is empty \(4 bytes\)"):
-        read(tmp_path / f"a.{ending}")

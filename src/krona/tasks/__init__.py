@@ -1,8 +1,9 @@
-"""Tasks, sources of their rows as text, counts and notes of what was read, splits and tokens."""
+"""Tasks: rows as text from any source, splits, notes about the rows, and token ids."""
 
+from krona.tasks.input_rows import InputRows
 from krona.tasks.notes import notes, official_rows
 from krona.tasks.rows import DataOptions, Split
-from krona.tasks.sources import InputRows, data_fingerprint, undivided
+from krona.tasks.sources import data_fingerprint, read_parts
 from krona.tasks.splits import ROLES, Splits, load
 from krona.tasks.task import Task
 from krona.tasks.tokens import Encoding, Tokenised, tokenise
@@ -20,6 +21,6 @@ __all__ = [
     "load",
     "notes",
     "official_rows",
+    "read_parts",
     "tokenise",
-    "undivided",
 ]

@@ -1,4 +1,4 @@
-"""Notes on the rows of a run: what was left out, what may be misread, and what flatters or spoils a score."""
+"""Notes about a run's rows: rows that were skipped or may be misread, and properties that distort a score."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,75 +18,79 @@ GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # labelled rows, by the configur
     "rte": {"train": 2490, "validation": 277},
     "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
 }
-
-
-def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Part → [its rows, GLUE's]; empty for other tasks than GLUE's."""
-    glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
-    return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
-
-
-ODDITIES = {
+ODDITIES = {  # message, and what to do
     Oddity.QUOTED: (
         'fields quoted as by a spreadsheet ("" inside quotes)',
-        ": their quotes are read as text; data.quoting=csv reads the fields as in a CSV",
+        ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
     ),
-    Oddity.SPANNING: ("fields with a line end inside", ": correct them if a quote was left open"),
+    Oddity.SPANNING: ("fields with a line end inside", ". Correct them if a quote was left open"),
     Oddity.EMPTY: ("empty texts", ""),
 }
 
 
+def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
+    """Return part → [its rows, GLUE's rows]; empty for tasks outside GLUE."""
+    glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
+    return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
+
+
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
-    """A sentence for each thing that a reader of the scores should know. train_rows: the setting `data.train_rows`."""
-    used = {split.part.name: split.part for split in splits.by_role.values()}  # two halves share theirs
+    """Return a sentence for each property of the rows that a reader of the scores should know.
+
+    Args:
+        train_rows: the setting ``data.train_rows``.
+    """
+    used = {split.part.name: split.part for split in splits.by_role.values()}  # two halves share a part
     return [
-        *(note for part in used.values() for note in _of_part(part)),
-        *_other_rows_than_glues(task, splits),
-        *_labels(task, splits, train_rows),
-        *_again(splits),
+        *(note for part in used.values() for note in _note_part(part)),
+        *_note_other_rows(task, splits),
+        *_note_labels(task, splits, train_rows),
+        *_note_repeated(splits),
     ]
 
 
-def _of_part(part: Part) -> Iterator[str]:
-    of_all = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
+def _note_part(part: Part) -> Iterator[str]:
+    total = f"of {amount(part.rows + part.skipped_rows, 'row')} of {part.name}"
     if part.skipped:
-        faults = [f"{found.rows:,} {kind}, first {found.first}" for kind, found in part.skipped.items()]
-        yield f"left out (data.skip_bad_rows=true): {part.skipped_rows:,} {of_all}: {'; '.join(faults)}"
+        faults = [f"{fault.rows:,} {kind}, first {fault.first}" for kind, fault in part.skipped.items()]
+        yield f"data.skip_bad_rows=true skipped {part.skipped_rows:,} {total}: {'; '.join(faults)}"
     for oddity, (what, advice) in ODDITIES.items():
-        if found := part.oddities.get(oddity):
-            yield f"{what} in {found.rows:,} {of_all} (first {found.first}){advice}"
+        if fault := part.oddities.get(oddity):
+            yield f"{what} in {fault.rows:,} {total} (first {fault.first}){advice}"
 
 
-def _other_rows_than_glues(task: Task, splits: Splits) -> Iterator[str]:
+def _note_other_rows(task: Task, splits: Splits) -> Iterator[str]:
     other = {name: pair for name, pair in official_rows(task, splits.parts).items() if pair[0] != pair[1]}
     if other:
-        counts = ", ".join(f"{rows:,} rows of {name} for {glues:,}" for name, (rows, glues) in other.items())
-        yield f"GLUE's form, but not GLUE's rows: {counts}: the scores are not comparable with scores on GLUE"
+        counts = ", ".join(
+            f"{rows:,} rows of {name} instead of {official:,}" for name, (rows, official) in other.items()
+        )
+        yield f"GLUE's form, but not GLUE's rows: {counts}. The scores are not comparable with scores on GLUE."
 
 
-def _labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
+def _note_labels(task: Task, splits: Splits, train_rows: int | None) -> Iterator[str]:
     found = splits.facts["train"]["targets"]
     counts = {target: found.get(target, 0) for target in task.target_strings() or ()}
     if not counts:  # a regression
         return
     if len(found) == 1:
         (target,) = found
-        yield f"train has one class only, {task.label_name(target)}: a model learns nothing but to answer it"
+        yield f"train has only one class, {task.label_name(target)}, so a model learns only to answer it."
     elif train_rows is not None and max(counts.values()) - min(counts.values()) > 1:
         each = ", ".join(f"{rows:,} {task.label_name(target)}" for target, rows in counts.items())
-        yield f"data.train_rows={train_rows} is not balanced, train has too few rows of a label: {each}"
+        yield f"data.train_rows={train_rows} is not balanced, because train has too few rows of a label: {each}."
 
 
-def _again(splits: Splits) -> Iterator[str]:
+def _note_repeated(splits: Splits) -> Iterator[str]:
     counts = [
         f"{facts[key]:,} of {amount(facts['rows'], 'row')} of {role} {what}"
         for key, what in (
             ("repeated", "repeat an earlier one"),
-            ("also_in_train", "stand in train too"),
-            ("also_in_dev", "stand in dev too"),
+            ("also_in_train", "are also in train"),
+            ("also_in_dev", "are also in dev"),
         )
         for role, facts in splits.facts.items()
         if facts.get(key)
     ]
     if counts:
-        yield f"the same source text again: {', '.join(counts)}"
+        yield f"Repeated source texts: {', '.join(counts)}."

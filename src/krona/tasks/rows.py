@@ -1,4 +1,4 @@
-"""Rows as text, read from a source and checked one by one."""
+"""Rows as text: read from a source, checked one by one, and counted."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """How many rows of a part have one fault. first: the first of them, `FILE:LINE` or `FILE:LINE: message`."""
+    """Number of rows of a part with one fault. first: the first such row, `FILE:LINE` or `FILE:LINE: message`."""
 
     rows: int
     first: str
@@ -24,10 +24,14 @@ class Faults:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One official part of a source, as it was read.
+    """Counts of one official part of a source.
 
-    origin: the file, or the source's name. rows: those that can be used. skipped: bad rows by kind of fault.
-    oddities: usable rows that may be misread. empty: ids of rows with an empty text.
+    Args:
+        origin: the file, or the source's name.
+        rows: number of usable rows.
+        skipped: bad rows by kind of fault.
+        oddities: usable rows that may be misread.
+        empty: ids of rows with an empty text.
     """
 
     name: str = ""
@@ -39,15 +43,17 @@ class Part:
 
     @property
     def skipped_rows(self) -> int:
-        return sum(found.rows for found in self.skipped.values())
+        return sum(fault.rows for fault in self.skipped.values())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
     """Rows as text.
 
-    ids: `<part>-<place in the source>`. texts: the text columns by themselves. part: where they come from; another
-    split may share it.
+    Args:
+        ids: `<part>-<position in the source>`.
+        texts: the text columns of each row, separately.
+        part: the part that the rows come from; another split may share it.
     """
 
     ids: list[str]
@@ -61,19 +67,17 @@ class Split:
 
     @property
     def skipped_rows(self) -> int:
-        """Bad rows of its part that were left out."""
         return self.part.skipped_rows
 
     @cached_property
     def empty_texts(self) -> int:
-        """Rows with an empty text."""
         return len(self.part.empty.intersection(self.ids))
 
     def take(self, places: Sequence[int]) -> "Split":
-        def taken(column: list[Any]) -> list[Any]:
-            return [column[i] for i in places]
-
-        columns: Any = {name: taken(getattr(self, name)) for name in ("ids", "sources", "targets", "texts")}
+        """Return the rows at these positions, in this order."""
+        columns: Any = {
+            name: [getattr(self, name)[i] for i in places] for name in ("ids", "sources", "targets", "texts")
+        }
         return replace(self, **columns)
 
     @cached_property
@@ -89,7 +93,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Where the rows come from and how they are divided: the keys of `conf/data/*.yaml`, which document them."""
+    """Source and division of the rows: the keys of `conf/data/*.yaml`, which document them."""
 
     kind: str
     path: str | None = None
@@ -105,16 +109,20 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A task with the options of its data. prefix: whether the task's name stands before the source."""
+    """A task with the options of its data. prefix: whether the task's name precedes the source."""
 
     task: Task
     data: DataOptions
     prefix: bool
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
-        """The rows of one official part. origin: the source's name in errors (a path).
+        """Return the rows of one official part.
 
-        Raises KronaError at the first bad row.
+        Args:
+            origin: the source's name in errors, such as a path.
+
+        Raises:
+            KronaError: a bad row (unless ``data.skip_bad_rows``), or no usable rows.
         """
         ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
         texts = list[tuple[str, ...]]()
@@ -131,8 +139,8 @@ class Reading:
             except BadRowError as error:
                 if not self.data.skip_bad_rows:
                     raise KronaError(
-                        f"{origin}:{line}: {error}. Correct the row, or leave such rows out and count them: "
-                        "data.skip_bad_rows=true"
+                        f"{origin}:{line}: {error}. Correct the row, or skip and count such rows with "
+                        "data.skip_bad_rows=true."
                     ) from error
                 _count(skipped, error.kind, f"{origin}:{line}: {error}")
                 continue
@@ -144,13 +152,13 @@ class Reading:
                 _count(oddities, Oddity.EMPTY, f"{origin}:{line}")
                 empty.add(ids[-1])
         if not ids:
-            why = f"none of its {amount(place, 'row')} can be used" if place else "it has columns and no rows"
-            first = next((f"; {found.first}" for found in skipped.values()), "")
-            raise KronaError(f"{origin}: a split with no rows: {why}{first}")
+            why = f"none of its {amount(place, 'row')} can be used" if place else "it has columns but no rows"
+            first = next((f" ({fault.first})" for fault in skipped.values()), "")
+            raise KronaError(f"{origin}: a split with no rows: {why}{first}.")
         part = Part(name=name, origin=origin, rows=len(ids), skipped=skipped, oddities=oddities, empty=frozenset(empty))
         return Split(ids=ids, sources=sources, targets=targets, texts=texts, part=part)
 
 
-def _count(counted: dict[Kind, Faults], kind: Kind, place: str) -> None:
-    before = counted.get(kind, Faults(rows=0, first=place))
-    counted[kind] = replace(before, rows=before.rows + 1)
+def _count(faults: dict[Kind, Faults], kind: Kind, place: str) -> None:
+    before = faults.get(kind, Faults(rows=0, first=place))
+    faults[kind] = replace(before, rows=before.rows + 1)

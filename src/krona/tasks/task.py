@@ -1,15 +1,15 @@
 """Tasks: the columns of the source text, the labels of the target text, and the metrics.
 
-A row of a data file becomes two strings, `source` and `target`. A task is one YAML of `conf/task/`; its keys are the
-fields of `Task`.
+A task turns a row of a data file into two strings, `source` and `target`. A task is a YAML of `conf/task/`, whose keys
+are the fields of `Task`.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from krona.messages import KronaError, did_you_mean, shorten
 from krona.metrics.scores import METRICS, fitting
@@ -20,56 +20,100 @@ FILE_KEYS = ("train", "dev", "test")
 FIELD = re.compile(r"\{([^{}]*)\}")
 
 
+def _parse_words(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _parse_labels(value: Any) -> dict[str, int] | None:
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        pairs = list(value.items())
+    elif isinstance(value, Sequence) and not isinstance(value, str):
+        pairs = [(word, i) for i, word in enumerate(value)]
+    else:
+        raise ValueError(f"labels must be a list, word: id, or null for a number, not {value!r}")
+    labels: dict[str, int] = {}
+    for word, label_id in pairs:
+        if isinstance(word, bool):
+            raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans. Put them in quotes")
+        if isinstance(label_id, bool) or not isinstance(label_id, int):
+            raise ValueError(f"labels: the id of '{word}' is {label_id!r}, not a whole number")
+        if str(word) in labels:
+            raise ValueError(f"labels names '{word}' twice")
+        labels[str(word)] = label_id
+    if len(labels) < 2:
+        raise ValueError(f"labels names {len(labels)}, but a task has at least two classes")
+    if len(set(labels.values())) < len(labels):
+        raise ValueError(f"two labels share one id: {labels}")
+    return labels
+
+
+def _parse_files(value: Any) -> dict[str, str] | None:
+    if value is None:
+        return None
+    if not isinstance(value, str | Mapping):
+        raise ValueError(f"files must be train: FILE (and dev:, test:), not {value!r}")
+    named = {"train": value} if isinstance(value, str) else value
+    files = {str(key): str(path) for key, path in named.items() if path is not None}
+    for key in files:
+        if key not in FILE_KEYS:
+            raise ValueError(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
+    if "train" not in files:
+        raise ValueError("files has no 'train'. Name at least files.train")
+    return files
+
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_parse_words)]
+
+
 class TsvLayout(BaseModel):
-    """A task's files in GLUE's own download.
+    """A task's files in GLUE's own download."""
 
-    folder: the task's folder in the download.
-    header: the columns of files that have no header line (CoLA); None: the first line names them.
-    columns: this project's column → the file's column, for those whose names differ.
-    files: split → file name.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     folder: str
+    """Folder in the download."""
     header: tuple[str, ...] | None = None
+    """Columns of files without a header line (CoLA)."""
     columns: Mapping[str, str] = Field(default_factory=dict)
+    """This project's column → the file's column, where the names differ."""
     files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
+    """Split → file name."""
 
 
 class Task(BaseModel):
-    """One task.
+    """A task: the keys of a YAML in `conf/task/`."""
 
-    columns: the one or two text columns.
-    template: the source text, with `{column}` for a column's text; left out, it is `column: text` for each column.
-    labels: word → id; the target is the id as text. None: a regression, the target is a number of one decimal.
-    metrics: their mean on dev chooses the epoch.
-    score: those of `metrics` whose mean is in the tables (MRPC: F1 alone); left out, all of them.
-    split: the division into dev and test (`splits.py`); own files and sample tasks are `given`.
-    prefix: whether the task's name is put before the source; None: the method decides.
-    sample: name of a sample task. files: a user's own, or folders that `save_to_disk` of datasets wrote.
-    hub_name: GLUE's configuration on the Hub. tsv: GLUE's files.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str
-    columns: tuple[str, ...]
+    columns: Words
+    """One or two text columns."""
     template: str
-    labels: Mapping[str, int] | None
-    metrics: tuple[str, ...]
-    score: tuple[str, ...]
+    """The source text, with `{column}` for a column's text. Default: `column: text` for each column."""
+    labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
+    """Word → id, or a list of words; the target is the id as text. null: a regression with targets of one decimal."""
+    metrics: Words
+    """Metrics whose mean on dev chooses the epoch."""
+    score: Words
+    """Those of `metrics` whose mean is in the tables (F1 alone for MRPC). Default: all."""
     split: Division = "given"
+    """Division into dev and test (`krona.tasks.splits`)."""
     label_column: str = "label"
     prefix: StrictBool | None = None
+    """Put the task's name before the source. null: the method decides."""
     sample: str | None = None
-    files: Mapping[str, str] | None = None
+    """Name of a sample task."""
+    files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
+    """A user's own files, or folders that `save_to_disk` of datasets wrote."""
     hub_name: str | None = None
+    """GLUE's configuration on the Hub."""
     tsv: TsvLayout | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """A task from its YAML's plain values. Raises one KronaError, with a line for each problem."""
+        """Return a task from the plain values of its YAML. Raises one KronaError with a line for each problem."""
         name = config.get("name") or "?"
         try:
             return cls.model_validate(dict(config))
@@ -88,57 +132,10 @@ class Task(BaseModel):
             filled["score"] = filled.get("metrics")
         return filled
 
-    @field_validator("columns", "metrics", "score", mode="before")
-    @classmethod
-    def _read_words(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else value
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _read_labels(cls, value: Any) -> dict[str, int] | None:
-        if value is None:
-            return None
-        if isinstance(value, Mapping):
-            pairs = list(value.items())
-        elif isinstance(value, Sequence) and not isinstance(value, str):
-            pairs = [(word, i) for i, word in enumerate(value)]
-        else:
-            raise ValueError(f"labels must be a list, word: id, or null for a number, not {value!r}")
-        labels: dict[str, int] = {}
-        for word, label_id in pairs:
-            if isinstance(word, bool):
-                raise ValueError("labels: YAML reads yes, no, on, off, true and false as booleans: quote them")
-            if isinstance(label_id, bool) or not isinstance(label_id, int):
-                raise ValueError(f"labels: the id of '{word}' is {label_id!r}, not a whole number")
-            if str(word) in labels:
-                raise ValueError(f"labels names '{word}' twice")
-            labels[str(word)] = label_id
-        if len(labels) < 2:
-            raise ValueError(f"at least two classes, labels names {len(labels)}")
-        if len(set(labels.values())) < len(labels):
-            raise ValueError(f"two labels share one id: {labels}")
-        return labels
-
-    @field_validator("files", mode="before")
-    @classmethod
-    def _read_files(cls, value: Any) -> dict[str, str] | None:
-        if value is None:
-            return None
-        if not isinstance(value, str | Mapping):
-            raise ValueError(f"files must be train: FILE (and dev:, test:), not {value!r}")
-        named = {"train": value} if isinstance(value, str) else value
-        files = {str(key): str(path) for key, path in named.items() if path is not None}
-        for key in files:
-            if key not in FILE_KEYS:
-                raise ValueError(f"files.{key}: {did_you_mean(key, FILE_KEYS)}")
-        if "train" not in files:
-            raise ValueError("files has no 'train': name at least files.train")
-        return files
-
     @model_validator(mode="after")
     def _check(self) -> Self:
         if not 1 <= len(self.columns) <= 2:
-            raise ValueError(f"columns names {len(self.columns)} columns: a task has one or two text columns")
+            raise ValueError(f"columns names {len(self.columns)} columns, but a task has one or two text columns")
         used = FIELD.findall(self.template)
         for name in used:
             if name not in self.columns:
@@ -147,48 +144,47 @@ class Task(BaseModel):
         for name in self.columns:
             if name not in used:
                 raise ValueError(
-                    f"the template '{self.template}' leaves out the column '{name}': write {{{name}}} for its text"
+                    f"the template '{self.template}' leaves out the column '{name}'. Write {{{name}}} for its text"
                 )
         if not self.metrics:
-            raise ValueError(f"metrics is empty: choose from {', '.join(METRICS)}")
+            raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
         for metric in self.metrics:
             fitting(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
                 raise ValueError(f"score '{metric}': {did_you_mean(metric, self.metrics)}")
         if not self.score:
-            raise ValueError(f"score is empty: name one of {', '.join(self.metrics)}")
+            raise ValueError(f"score is empty. Choose from {', '.join(self.metrics)}")
         return self
 
     @property
     def kind(self) -> str:
-        """Kind of its scores: "glue", "sample" or "own"."""
+        """Kind of the scores: "glue", "sample" or "own"."""
         if self.files is not None:
             return "own"
         return "sample" if self.sample is not None else "glue"
 
     def prefixed(self, wanted: bool) -> bool:
-        """Whether the task's name is put before the source, where the method wants it or not."""
+        """Return whether the task's name precedes the source. wanted: the method's choice."""
         return wanted if self.prefix is None else self.prefix
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
-        """The source text of a row; raises BadRowError where a text is missing."""
+        """Return the source text of a row. Raises BadRowError for a missing text."""
         texts = {name: read_text(name, row.get(name)) for name in self.columns}
         text = self._format % tuple(texts[name] for name in self._fields)
         return f"{self.sample or self.name} {text}" if prefix else text
 
     @cached_property
     def _fields(self) -> tuple[str, ...]:
-        """The template's columns, in its order."""
         return tuple(FIELD.findall(self.template))
 
     @cached_property
     def _format(self) -> str:
-        """The template with %s for each of its columns: quicker than to search it in each row."""
+        """The template with %s for each column, which is faster than a search in each row."""
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """The label of a row as text; raises BadRowError for a label outside the set."""
+        """Return the label of a row as text. Raises BadRowError for an unknown label."""
         value = row.get(self.label_column)
         if self.labels is None:
             return read_number(value)
@@ -203,35 +199,34 @@ class Task(BaseModel):
 
     @cached_property
     def _targets(self) -> Mapping[str, str]:
-        """Label as a file has it, a word or an id → target."""
+        """Label in a file, a word or an id → target."""
         targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
         return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
 
     @property
     def _numbers_as_words(self) -> bool:
-        """Whether the words are numbers themselves ("1" to "5"): a number is then always a word and never an id."""
+        """Whether words are numbers ("1" to "5"). A number in a file is then always a word and never an id."""
         return any(word.lstrip("-").isdigit() for word in self.labels or ())
 
     def label_name(self, target: str) -> str:
-        """`entailment (0)` for the target `0`; a regression's target as it is."""
+        """Return a target with its word: `entailment (0)` for `0`. A regression's target stays as it is."""
         word = next((word for word, label_id in (self.labels or {}).items() if str(label_id) == target), None)
         return target if word is None else f"{word} ({target})"
 
     def target_strings(self) -> list[str] | None:
-        """All targets, in the order of their ids; None for a regression."""
+        """Return all targets by id; None for a regression."""
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """Mean of all metrics (0-100), which chooses the epoch on dev."""
+        """Return the mean of all metrics (0-100), which chooses the epoch on dev."""
         return sum(scores[name] for name in self.metrics) / len(self.metrics)
 
     def table_score(self, scores: Mapping[str, float]) -> float:
-        """Mean of the metrics of `score` (0-100), which is in the tables."""
+        """Return the mean of the metrics of `score` (0-100), which is in the tables."""
         return sum(scores[name] for name in self.score) / len(self.score)
 
 
 def _format_error(problem: Any) -> str:
-    """A problem that pydantic found, as a sentence."""
     *outer, key = map(str, problem["loc"] or ("",))
     known = [*(TsvLayout if outer else Task).model_fields]
     where = ".".join([*outer, key])
@@ -241,7 +236,7 @@ def _format_error(problem: Any) -> str:
     if kind == "extra_forbidden":
         return f"{''.join(f'{part}: ' for part in outer)}unknown key '{key}': {did_you_mean(key, known)}"
     if kind == "missing":
-        return f"the key '{where}' is missing{' (words, or null for a number)' if key == 'labels' else ''}"
+        return f"the key '{where}' is missing{' (a list of words, or null for a number)' if key == 'labels' else ''}"
     if kind == "literal_error":
         return f"{where} '{value}': {did_you_mean(str(value), get_args(Division))}"
     expected = {"string_type": "text", "bool_type": "true, false or null", "tuple_type": "a list of words"}

@@ -1,7 +1,6 @@
-"""Lines of a text file or of standard input, read as a stream: unpacked from gzip and decoded from UTF-8.
+"""Stream the lines of a text file or of standard input: decompress gzip, decode UTF-8, limit the size.
 
-Whatever is wrong with a file is one KronaError with the way out. Two limits keep a small file from filling the memory:
-the environment variables KRONA_MAX_UNPACKED_GB and KRONA_MAX_LINE_MB change them.
+Two environment variables limit what a small file can unpack to: KRONA_MAX_UNPACKED_GB and KRONA_MAX_LINE_MB.
 """
 
 import codecs
@@ -37,18 +36,20 @@ def require_file(path: Path) -> int:
         state = path.stat()
     except FileNotFoundError as error:
         place = "" if path.is_absolute() else f" in {Path.cwd()}"
-        raise KronaError(f"{path}: no such file{place}") from error
+        raise KronaError(f"{path}: no such file{place}.") from error
     except OSError as error:
-        raise KronaError(f"{path} cannot be read: {error.strerror}") from error
+        raise KronaError(f"{path} cannot be read: {error.strerror}.") from error
     if not stat.S_ISREG(state.st_mode):
         raise KronaError(f"{path} is not a regular file. Give a file, not a folder, a device or a FIFO.")
     return state.st_size
 
 
 class TextFile:
-    """The lines of a file, or of standard input where ``path`` is None.
+    """The lines of a file, or of standard input if ``path`` is None.
 
-    name: in messages. size: bytes on the disk; None for standard input.
+    Attributes:
+        name: the name in messages.
+        size: number of bytes on the disk; None for standard input.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -56,8 +57,8 @@ class TextFile:
         self.name = "standard input" if path is None else str(path)
         self.size = None if path is None else require_file(path)
         self.packed = path is not None and path.suffix.lower() == ".gz"
-        if self.packed:  # a small file may unpack to a huge one: find out before any row is kept
-            with self._opened() as binary:
+        if self.packed:  # check the unpacked size before any row is kept
+            with self._open() as binary:
                 for _ in self._chunks(binary):
                     pass
         self._file: BinaryIO | None = None
@@ -71,10 +72,10 @@ class TextFile:
         return (self.size or 0) if self._file.closed else self._file.tell()
 
     def lines(self) -> Iterator[str]:
-        """The lines with their ends. In a file without LF, CR ends a line; elsewhere it is text.
+        """Yield the lines with their ends. In a file without LF, CR ends a line; elsewhere it is text.
 
         Raises:
-            KronaError: no text, a damaged gzip file, a character that is not UTF-8, a limit.
+            KronaError: an empty file, a damaged gzip file, a character that is not UTF-8, a limit.
         """
         offset = 0
         for number, raw in enumerate(self._raw_lines(), start=1):
@@ -84,13 +85,13 @@ class TextFile:
             except UnicodeDecodeError as error:
                 wrong = error.start
             if wrong >= 0:
-                raise self._not_utf8(raw, wrong, line=number, offset=offset + wrong)
+                raise self._encoding_error(raw, wrong, line=number, offset=offset + wrong)
             offset += len(raw)
             yield text
 
     def _raw_lines(self) -> Iterator[bytes]:
-        longest = _limit(*MAX_LINE)
-        with self._opened() as binary:
+        longest = _read_limit(*MAX_LINE)
+        with self._open() as binary:
             chunks = self._chunks(binary)
             text = self._read_head(chunks)
             first = text.rstrip(b"\r\n")
@@ -107,24 +108,24 @@ class TextFile:
             if text:
                 yield text
 
-    def _opened(self) -> AbstractContextManager[Any]:
+    def _open(self) -> AbstractContextManager[Any]:
         if self.path is None:
             return nullcontext(sys.stdin.buffer)
         try:
             self._file = self.path.open("rb")
         except OSError as error:
-            raise KronaError(f"{self.name} cannot be read: {error.strerror}") from error
+            raise KronaError(f"{self.name} cannot be read: {error.strerror}.") from error
         return self._file
 
     def _chunks(self, binary: Any) -> Iterator[bytes]:
-        most, total = _limit(*MAX_UNPACKED), 0
+        most, total = _read_limit(*MAX_UNPACKED), 0
         stream = gzip.GzipFile(fileobj=binary) if self.packed else binary
         while True:
             try:
                 chunk = stream.read1(CHUNK)
             except (OSError, EOFError, zlib.error) as error:
-                what = f"is not a whole gzip file: {error}" if self.packed else f"cannot be read: {error}"
-                raise KronaError(f"{self.name} {what}") from error
+                problem = f"is not a whole gzip file: {error}" if self.packed else f"cannot be read: {error}"
+                raise KronaError(f"{self.name} {problem}") from error
             if not chunk:
                 return
             total += len(chunk)
@@ -136,45 +137,46 @@ class TextFile:
             yield chunk
 
     def _read_head(self, chunks: Iterator[bytes]) -> bytes:
-        """The beginning with at least a line end, without the byte-order mark."""
+        """Return the beginning with at least one line end, without the byte-order mark."""
         for chunk in chunks:
             self._head += chunk
             if len(self._head) > CHUNK or b"\n" in self._head.removeprefix(codecs.BOM_UTF8).lstrip():
                 break
         text = self._head.removeprefix(codecs.BOM_UTF8)
         if not text.strip() and len(text) <= CHUNK:
-            raise KronaError(f"{self.name} is empty ({len(self._head)} bytes)")
+            raise KronaError(f"{self.name} is empty ({len(self._head)} bytes).")
         if self.path is not None and text.startswith(GZIP):
-            raise KronaError(f"{self.name}: a gzip file: its name must end in {self.path.suffix}.gz")
+            raise KronaError(f"{self.name} is a gzip file. Its name must end in {self.path.suffix}.gz.")
         return text
 
-    def _not_utf8(self, raw: bytes, wrong: int, *, line: int, offset: int) -> KronaError:
-        encoding = _encoding(self._head + raw, utf8=raw[wrong] == 0)
+    def _encoding_error(self, raw: bytes, wrong: int, *, line: int, offset: int) -> KronaError:
+        """Return the error for byte ``wrong`` of a line, with a command that converts the file."""
+        encoding = _guess_encoding(self._head + raw, utf8=raw[wrong] == 0)
         what = f"{'not UTF-8' if encoding else 'not text'}: byte 0x{raw[wrong]:02x} at offset {offset}"
+        way_out = f"It looks like {encoding}. Convert it" if encoding else "Remove such bytes"
         command = f"iconv -f {encoding} -t UTF-8" if encoding else r"tr -d '\000'"
         if self.path is not None:
-            kind = Path(self.path.stem if self.packed else self.path.name).suffix
-            name, out = shlex.quote(self.path.name), f"{'utf8' if encoding else 'clean'}{kind}"
-            command = f"gzip -dc {name} | {command}" if self.packed else f"{command} < {name}"
-            command = f"{command} > {out}"
-        way_out = f"It looks like {encoding}; convert it" if encoding else "Remove such bytes"
+            suffix = Path(self.path.stem if self.packed else self.path.name).suffix
+            cat = "gzip -dc" if self.packed else "cat"
+            output = f"{'utf8' if encoding else 'clean'}{suffix}"
+            command = f"{cat} {shlex.quote(self.path.name)} | {command} > {output}"
         return KronaError(f"{self.name}:{line}: {what}. {way_out}, for example: {command}")
 
 
-def _limit(variable: str, default: float, unit: int) -> int:
-    """A limit in bytes. Raises KronaError where the environment variable is not a number above 0."""
+def _read_limit(variable: str, default: float, unit: int) -> int:
+    """Return a limit in bytes. Raises KronaError if the environment variable is not a number above 0."""
     text = os.environ.get(variable) or str(default)
     try:
-        bytes_ = int(float(text) * unit)
+        limit = int(float(text) * unit)
     except (ValueError, OverflowError):
-        bytes_ = 0
-    if bytes_ < 1:
+        limit = 0
+    if limit < 1:
         raise KronaError(f"{variable}={text}: expected a number above 0.")
-    return bytes_
+    return limit
 
 
-def _encoding(data: bytes, *, utf8: bool) -> str | None:
-    """The encoding that fits bytes which are not text in UTF-8, as iconv names it. None: UTF-8 with a stray NUL."""
+def _guess_encoding(data: bytes, *, utf8: bool) -> str | None:
+    """Return iconv's name of an encoding that fits bytes which are not UTF-8 text; None for UTF-8 with a NUL."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name
@@ -185,5 +187,5 @@ def _encoding(data: bytes, *, utf8: bool) -> str | None:
     try:
         data.decode("CP1252")
     except UnicodeDecodeError:
-        return "LATIN1"  # fits anything
+        return "LATIN1"  # accepts any bytes
     return "CP1252"

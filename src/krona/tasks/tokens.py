@@ -1,7 +1,7 @@
-"""Tokenised splits, cached in Arrow files that all runs share.
+"""Token ids of splits, cached in Arrow files that all runs share.
 
-The cache is keyed by the split's fingerprint, the tokenizer's and the length. Runs that start together each write into
-a folder of their own and rename it; the first wins and the others read its files.
+The key of the cache is made of the fingerprints of split and tokenizer, and the maximum length. Runs that start
+together write to temporary folders and rename them; the first rename wins, and the others read its files.
 """
 
 import hashlib
@@ -22,27 +22,28 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
-ABANDONED = 3600.0  # seconds after which a half-written folder counts as left by a killed run
+ABANDONED = 3600.0  # age in seconds at which a temporary folder counts as left by a killed run
 
 
 class Encoding(Protocol):
-    """What makes numbers of texts: a family of backbones with its tokenizer (`krona.backbones.families`)."""
+    """Turns texts into numbers: a family of backbones with its tokenizer (`krona.backbones.families`)."""
 
-    key: str  # names the form of the rows: part of the cache's key
+    key: str  # names the form of the rows; part of the cache's key
     label_type: str  # int32 or float32
 
-    def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
-        """`input_ids` and the model's other inputs of some rows, cut to ``longest`` tokens if that is given."""
+    def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]: ...
 
-    def label(self, target: str) -> list[Any]:
-        """The numbers that a target is learned as."""
+    def label(self, target: str) -> list[Any]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tokenised:
-    """rows: `input_ids` and `labels` (lists of numbers) a row, memory-mapped. truncated: how many sources were cut.
+    """A tokenised split.
 
-    mended: what was wrong with the cache, where it had to be made again.
+    Args:
+        rows: `input_ids` and `labels` (lists of numbers) of each row, memory-mapped.
+        truncated: number of sources that were cut.
+        mended: a message about damage of the cache, if it had to be made again.
     """
 
     rows: "datasets.Dataset"
@@ -60,32 +61,36 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Token ids of a split, from the cache if they are there. Sources are cut to max_source_length tokens, the end of
-    sequence among them; targets are never cut."""
+    """Return the token ids of a split, from the cache if possible.
+
+    Args:
+        max_source_length: maximum number of source tokens, the end of sequence included. Targets are never cut.
+    """
     if max_source_length < 2:
-        raise KronaError(f"max_source_length={max_source_length}: at least 2, a piece and the end of sequence")
+        raise KronaError(
+            f"max_source_length={max_source_length} must be at least 2: one token and the end of sequence."
+        )
     key_parts = [encoding.key, split.fingerprint, tokenizer_fingerprint, str(max_source_length)]
     key = hashlib.sha256("\n".join(key_parts).encode()).hexdigest()[:24]
     folder = Path(cache_dir) / key
-    _sweep(folder.parent)
+    _remove_abandoned(folder.parent)
     mended = None
     try:
-        if folder.is_dir() and (damage := _damage(folder, rows=len(split))) is not None:
+        if folder.is_dir() and (damage := _find_damage(folder, rows=len(split))) is not None:
             aside = folder.with_name(f"{key}.damaged")
             remove_below(folder.parents[2], aside)  # of an earlier time
             folder.rename(aside)
-            mended = f"the token cache {folder} was damaged ({damage}): set aside as {aside.name} and made again"
+            mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and made again."
         if not folder.is_dir():
             _write(split, encoding, max_source_length=max_source_length, folder=folder)
     except OSError as error:
-        raise KronaError(f"the token cache {folder} cannot be written: {error.strerror or error}") from error
-    if mended is not None and (damage := _damage(folder, rows=len(split))) is not None:
-        raise KronaError(f"{mended}, and is damaged again ({damage}): is the disk sound?")
+        raise KronaError(f"The token cache {folder} cannot be written: {error.strerror or error}.") from error
+    if mended is not None and (damage := _find_damage(folder, rows=len(split))) is not None:
+        raise KronaError(f"{mended} It is damaged again ({damage}). Check the disk.")
     return _read(folder, mended)
 
 
-def _damage(folder: Path, *, rows: int) -> str | None:
-    """What is wrong with a cached split, in words; None: it is whole."""
+def _find_damage(folder: Path, *, rows: int) -> str | None:
     import datasets
 
     try:
@@ -93,7 +98,7 @@ def _damage(folder: Path, *, rows: int) -> str | None:
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"{counts['rows']} rows in counts.json, {rows} in the split"
         if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # earlier versions had none
-            return "rows.arrow is not what was written"
+            return "rows.arrow has changed"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{type(error).__name__}: {error}"
@@ -107,12 +112,11 @@ def _read(folder: Path, mended: str | None) -> Tokenised:
     return Tokenised(rows=datasets.Dataset.from_file(str(folder / "rows.arrow")), truncated=truncated, mended=mended)
 
 
-def _sweep(cache: Path) -> None:
-    """Remove what runs that were killed here left half-written."""
-    for left in cache.glob(f".{'[0-9a-f]' * 24}-*"):
-        with suppress(OSError):  # another process sweeps too
-            if time.time() - max(path.lstat().st_mtime for path in (left, *left.iterdir())) > ABANDONED:
-                remove_below(cache.parents[1], left)  # neither the cache nor the folder above it may be a link
+def _remove_abandoned(cache: Path) -> None:
+    for folder in cache.glob(f".{'[0-9a-f]' * 24}-*"):
+        with suppress(OSError):  # another process may remove it too
+            if time.time() - max(path.lstat().st_mtime for path in (folder, *folder.iterdir())) > ABANDONED:
+                remove_below(cache.parents[1], folder)  # neither the cache nor the folder above it may be a link
 
 
 def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: Path) -> None:
@@ -125,18 +129,19 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
         try:
             own.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another run was first: the same content
+            if not folder.is_dir():  # else another run was first, with the same content
                 raise
     finally:
         remove_below(folder.parent, own)
 
 
 def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, file: Path) -> int:
+    """Write the rows. Return the number of truncated sources."""
     from datasets import Features, List, Value
     from datasets.arrow_writer import ArrowWriter
 
     truncated = 0
-    label_ids = {text: encoding.label(text) for text in sorted(set(split.targets))}
+    labels = {text: encoding.label(text) for text in sorted(set(split.targets))}
     columns = encoding.sources(split, [0], longest=None)
     features = Features(
         {**{name: List(Value("int32")) for name in columns}, "labels": List(Value(encoding.label_type))}
@@ -145,14 +150,14 @@ def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, fi
     try:
         for start in range(0, len(split), BATCH):
             rows = range(start, min(start + BATCH, len(split)))
-            batch = encoding.sources(split, rows, longest=None)  # uncut first: only so can cut sources be counted
+            batch = encoding.sources(split, rows, longest=None)  # uncut first, to count the truncated ones
             for place, ids in enumerate(batch["input_ids"]):
                 if len(ids) > max_source_length:
                     truncated += 1
                     cut = encoding.sources(split, [start + place], longest=max_source_length)
                     for name, values in cut.items():
                         batch[name][place] = values[0]
-            writer.write_batch({**batch, "labels": [label_ids[split.targets[row]] for row in rows]})
+            writer.write_batch({**batch, "labels": [labels[split.targets[row]] for row in rows]})
         writer.finalize()
     finally:
         writer.close()

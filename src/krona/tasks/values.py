@@ -1,4 +1,4 @@
-"""The values of a row: texts, labels and numbers of a regression."""
+"""The values of a row: texts, labels, and the numbers of a regression."""
 
 import datetime
 import math
@@ -7,15 +7,12 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from krona.messages import shorten
 
 LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
-TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # values of a text column; floats if they are finite
-NO_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
+TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types of a text column; also finite floats
+NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """One row is wrong. The reader adds the file and the line.
-
-    kind: the kind of fault in a few words, by which faults are counted.
-    """
+    """An error in one row. The reader adds the file and the line. kind: a short name by which errors are counted."""
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
@@ -23,18 +20,14 @@ class BadRowError(Exception):
 
 
 def read_text(name: str, value: object) -> str:
-    """Return the text of a column's value.
-
-    Raises:
-        BadRowError: it is missing, not a text or not a finite number.
-    """
+    """Return the text of a column's value. Raises BadRowError if it is missing, not a text or not a finite number."""
     if type(value) is str:
         return value
     if value is None:
         raise BadRowError(f"the column '{name}' is empty (null)", kind="no text")
     if isinstance(value, TEXTS) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
-    words = next((words for kind, words in NO_TEXTS.items() if isinstance(value, kind)), None)
+    words = next((words for kind, words in NOT_TEXTS.items() if isinstance(value, kind)), None)
     what = f"{words}, not text: {shorten(value)}" if words else f"{str(value).replace('nan', 'NaN')}, not text"
     raise BadRowError(f"the column '{name}' holds {what}", kind="no text")
 

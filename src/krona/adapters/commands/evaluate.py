@@ -180,12 +180,12 @@ def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tu
     prefix, options = found.origin.task_prefix, DataOptions(**{**vars(data), "train_rows": None})
     if rows.source is not None:
         files = {"files": {"train": rows.source}, "sample": None, "split": "given"}
-        parts = tasks.undivided(Task.from_config({**dict(task), **files}), replace(options, path=None), prefix=prefix)
+        parts = tasks.read_parts(Task.from_config({**dict(task), **files}), replace(options, path=None), prefix=prefix)
         split = parts["train"]
         return replace(split, ids=[str(number) for number in range(len(split))]), rows.source
     if rows.split in ROLES:
         return getattr(tasks.load(task, options, prefix=prefix), rows.split), rows.split
-    parts = tasks.undivided(task, options, prefix=prefix)
+    parts = tasks.read_parts(task, options, prefix=prefix)
     if rows.split not in parts:
         raise KronaError(f"--split {rows.split}: {did_you_mean(rows.split, dict.fromkeys([*ROLES, *parts]))}")
     return parts[rows.split], rows.split

@@ -22,7 +22,7 @@ from krona.adapters.load import Prediction, Trained, load, quote_columns
 from krona.messages import KronaError, amount
 from krona.screen import rate, say, table, terminal_width
 from krona.tasks import InputRows, Task
-from krona.tasks.sources import STDIN
+from krona.tasks.input_rows import STDIN
 
 PART = 1024  # rows that are read, answered and written together
 
