@@ -44,22 +44,16 @@ def test_each_run_has_a_row_with_the_numbers_of_its_file(outputs: Path) -> None:
     assert done.factors[done.method == "lora"].isna().all()
 
 
-def test_what_a_run_does_not_have_is_na(outputs: Path) -> None:
+def test_missing_values_are_na(outputs: Path) -> None:
     (failed,) = krona.read_results(str(outputs)).query("status == 'failed'").itertuples()
     assert (failed.seed, failed.error) == (7, "loss is nan at step 12: lower optimizer.lr")
     for value in (failed.dev, failed.test, failed.best_epoch, failed.total_s, failed.host_bytes):
         assert value is pd.NA
 
 
-def test_a_mean_over_seeds_is_one_line(outputs: Path) -> None:
-    table = krona.read_results(outputs)
-    means = table.groupby(["method", "task"]).test.mean()
-    for method, task in means.index:
-        own = table[(table.method == method) & (table.task == task) & (table.status == "done")]
-        assert means[method, task] == pytest.approx(sum(own.test) / 2)
-
-
-def test_the_pages_snippet_prints_the_means(outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_the_snippet_of_the_documentation_prints_the_means(
+    outputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     monkeypatch.setattr(paths, "OUTPUTS", outputs)
     page = Path(__file__).parents[2] / "docs" / "reading-the-report.md"
     (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -73,8 +67,8 @@ def test_damaged_results_are_named_and_left_out(outputs: Path) -> None:
     first, second, *_ = sorted(outputs.glob("*/result.json"))
     first.write_text(first.read_text()[:100])
     second.write_text("[]")
-    said = re.escape(f"2 results left out:\n  {first} is not a result: ")
-    with pytest.warns(UserWarning, match=rf"(?s){said}.*{re.escape(str(second))} is not a result"):
+    expected = re.escape(f"2 results left out:\n  {first} is not a result: ")
+    with pytest.warns(UserWarning, match=rf"(?s){expected}.*{re.escape(str(second))} is not a result"):
         table = krona.read_results(outputs)
     assert len(table) == 7
     assert not {first.parent.name, second.parent.name} & set(table.run_id)
