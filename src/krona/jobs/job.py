@@ -37,11 +37,7 @@ WORDS: dict[Outcome, str] = {  # on the screen
 
 @dataclass
 class Job:
-    """The outcome of a job.
-
-    Args:
-        overrides: in a multirun, the job's values on the sweep's axes.
-    """
+    """The outcome of a job."""
 
     run_id: str
     state: Outcome
@@ -49,29 +45,20 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()  # in a multirun, its values on the sweep's axes
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """The specification of a job, as plain values that can be passed to another process.
+    """The specification of a job, as plain values that can be passed to another process."""
 
-    Args:
-        config: composed from the user's own command.
-        notes: messages for result.json.
-        outputs: the folder of all runs.
-        project: the folder whose code version is recorded.
-        position: in a multirun, such as ``3/12``.
-        record: contents of the files in the run's ``.hydra/``, by name.
-    """
-
-    config: Mapping[str, Any]
+    config: Mapping[str, Any]  # composed from the user's own command
     outputs: Path
-    notes: list[str] = field(default_factory=list)
-    project: Path = PROJECT
+    notes: list[str] = field(default_factory=list)  # messages for result.json
+    project: Path = PROJECT  # its code version is recorded
     multirun: bool = False
-    position: str = ""
-    record: Mapping[str, str] = field(default_factory=dict)
+    position: str = ""  # in a multirun, such as 3/12
+    record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
 
     @cached_property
     def settings(self) -> Run:

@@ -7,6 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from krona.adapters.init_from import require_source
 from krona.backbones import source
 from krona.config.settings import Run, Scheduler, Trainer
 from krona.config.targets import build_optimizer
@@ -41,7 +44,7 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
     checks: list[Callable[[Run], None]] = [
         lambda run: require_files(run.task, kind=run.data.kind, path=run.data.path),
         lambda run: source.require_folders(run.backbone),
-        _check_start,
+        lambda run: require_source(run.init_from, run.method.branch) if run.init_from is not None else None,
         _check_devices,
         _check_loaders,
         _check_freezing,
@@ -59,13 +62,6 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
     if problems:
         raise KronaError("\n".join(problems))
     return _insert_without_weights(settings) if insert else ({}, [])
-
-
-def _check_start(settings: Run) -> None:
-    if settings.init_from is not None:
-        from krona.adapters.init_from import require_source  # torch
-
-        require_source(settings.init_from, settings.method.branch)
 
 
 def _check_devices(settings: Run) -> None:
@@ -145,8 +141,6 @@ def _check_lightning(settings: Run) -> None:
 
         build_callbacks(settings)
     if settings.scheduler != Scheduler():
-        import torch
-
         from krona.training.schedule import build_schedule, count_warmup_steps
 
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=settings.optimizer.lr)
@@ -182,8 +176,6 @@ def devices_wanted(trainer: Trainer) -> int:
 
 def count_devices(trainer: Trainer) -> tuple[str, int]:
     """Return the kind of device that a run uses, and how many this machine has: for a CPU, its cores."""
-    import torch
-
     mps = int(torch.backends.mps.is_available())
     counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
     kind: str = trainer.accelerator
