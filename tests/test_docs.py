@@ -17,11 +17,13 @@ import pytest
 import typer
 import yaml
 
-from krona.cli import parameter_table as tables
 from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Method, Placement
-from krona.paper import METHOD_LABELS, read_paper_table
+from krona.config.targets import KINDS
+from krona.metrics.power import MOST_SEEDS, Assumed
+from krona.paper import METHOD_LABELS, TASKS, read_paper_table
+from krona.report import power
 from krona.runs.result import Result
 from tiny_t5 import METHODS
 
@@ -156,8 +158,9 @@ def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -
     head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
     printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
     paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
-    rows, _ = tables.rows("t5_base", [])
-    launches = {METHOD_LABELS[row.method]: row.launches for row in rows if row.method in METHOD_LABELS}
+    index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # counted by docs/site/pages.py
+    counted = re.findall(r"^\| \[`(\w+)`\].* \| (\d+) \|$", index, flags=re.MULTILINE)
+    launches = {METHOD_LABELS[name]: int(count) for name, count in counted if name in METHOD_LABELS}
     for method in head[1:]:
         assert printed[method] == round(paper[method] / 100 - 1, 2)
         assert ratios[method] == round(authors[method] / 1150, 2)
@@ -176,6 +179,27 @@ def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
     nested = {name for name in schema["$defs"] if not name.endswith("Config") or name == "BranchConfig"}
     assert lists.keys() == nested
     assert {name: {*schema["$defs"][name]["properties"]} for name in lists} == lists
+
+
+def test_the_page_of_security_lists_the_classes_that_a_file_may_name() -> None:
+    text = (DOCS / "security.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (\w+)(?: of a method)? \| (.* \| .*) \|$", text, flags=re.MULTILINE))
+    assert rows.keys() >= KINDS.keys()
+    for name, kind in KINDS.items():
+        named = [kind.module, kind.functions, kind.base.rpartition(".")[2], *kind.methods]
+        assert [word for word in named if word not in rows[name]] == [], name
+
+
+def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> None:
+    text = " ".join((DOCS / "reading-the-report.md").read_text(encoding="utf-8").split())
+    chosen = power.chosen(["rte", "sst2"], examples=None, score=None)
+    for row in power.smallest(chosen, seeds=[1], difference=None, assumed=Assumed()):
+        one, most = row.by_seeds[1], row.by_seeds[MOST_SEEDS]
+        assert f"{one:.2f}" in text
+        assert f"{most:.2f}" in text
+    pairs = [pair for pair in power.printed("1", TASKS, assumed=Assumed()) if pair.best is not None]
+    unclear = sum(pair.best > 0.05 for pair in pairs if pair.best is not None)
+    assert f"{len(pairs)} neighbouring scores with countable rows, {unclear} have" in text
 
 
 def test_files_are_as_short_as_contributing_says() -> None:

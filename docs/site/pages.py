@@ -107,7 +107,7 @@ def _types(field: Mapping[str, Any]) -> list[str]:
         return ["`null`"]
     name = {"object": "mapping", "string": "text", "array": "list"}.get(field["type"], field["type"])
     limits = [f"{sign} {field[key]}" for key, sign in LIMITS.items() if key in field and field[key] < LARGEST]
-    return [" ".join([name, *limits])]
+    return [f"{name} {' and '.join(limits)}".strip()]
 
 
 def branches() -> list[str]:

@@ -56,7 +56,7 @@ class Method:
     task_prefix: bool = False
     """Put the task's name before the source text."""
     fit_factors: Literal["exact", "nearest"] = "exact"
-    """nearest: replace kron_factors that do not fit the backbone's width by their counterpart."""
+    """With nearest, replace kron_factors that do not fit the layers by a shape that fits."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -70,7 +70,7 @@ class Backbone:
     path: str | None = None
     """Folder or GGUF file with the model; null: the model ``name`` of the Hub."""
     pretrained: bool = True
-    """false: random weights."""
+    """With false, use random weights."""
     revision: str | None = None
     """Branch, tag or commit of the Hub repository."""
     sizes: Mapping[str, Any] | None = None
@@ -80,7 +80,7 @@ class Backbone:
     tied_head: bool | None = None
     """Whether the output layer shares the weight of the embeddings, where only ``sizes`` are given."""
     pooling: Literal["auto", "pooler", "first", "mean"] | None = None
-    """What an encoder's classifier reads; null: as the library's class does; auto: as a local folder's 1_Pooling."""
+    """Input of an encoder's classifier; null: as transformers has it; auto: as the folder's 1_Pooling says."""
     factor_shapes: Mapping[str, Any] = field(default_factory=dict)
     """This backbone's counterpart of each factor shape of the paper."""
 
@@ -98,7 +98,7 @@ class Data:
     revision: str | None = None
     """Branch, tag or commit of the data set on the Hub."""
     protocol: Literal["table1", "appendix_d1"] = "table1"
-    """How dev and test are made, as in the paper."""
+    """Division of the rows into train, dev and test."""
     train_rows: Positive | None = None
     """Train on a subset of so many rows, balanced by class."""
     subset_seed: Seed | None = None
@@ -106,7 +106,7 @@ class Data:
     skip_bad_rows: bool = False
     """Leave out malformed rows instead of stopping."""
     quoting: Literal["csv"] | None = None
-    """csv: the fields of a TSV file are quoted as in a CSV file."""
+    """With csv, read the quotes of a TSV file as in a CSV file."""
     seed: Seed = 42
     """Seed of the split."""
 
@@ -116,12 +116,12 @@ class Optimizer:
     """The optimizer's class and arguments, the warm-up and the clipping."""
 
     target: str
-    """Dotted path of the optimizer's class (``_target_``); other keys of the section are its arguments."""
+    """Dotted path of the class. Other keys of the section are its arguments."""
     lr: Annotated[float, Ge(0)]
     """Learning rate after the warm-up; the method or the recipe sets it."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
     warmup_steps: NonNegative | Annotated[float, Ge(0), Lt(1)]
-    """Steps in which the learning rate rises from 0; below 1: a share of all steps, rounded up."""
+    """Steps in which the learning rate rises from 0. A number below 1 is a share of all steps."""
     gradient_clip: Annotated[float, Ge(0)] | None = None
     """Maximum norm of the gradient; null: no clipping."""
 
@@ -131,7 +131,7 @@ class Scheduler:
     """Function or class of the learning-rate schedule, stepped after each optimizer step, and its arguments."""
 
     target: str = "transformers.get_linear_schedule_with_warmup"
-    """Dotted path of the function or class (``_target_``); other keys of the section are its arguments."""
+    """Dotted path of the function or class. Other keys of the section are its arguments."""
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -146,7 +146,7 @@ class Trainer:
     patience: Positive | None = None
     """Stop after so many epochs without a better dev score; null: never."""
     precision: Literal["32-true", "bf16-mixed", "bf16-true", "bf16-frozen"] = "32-true"
-    """Number format of the training; bf16-frozen: only the frozen weights are stored in bf16."""
+    """Number format. With bf16-frozen, only the frozen weights are in bf16."""
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, more time."""
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
@@ -166,15 +166,15 @@ class Trainer:
     compile: bool = False
     """Train the model as one graph of torch.compile."""
     measure_forgetting: bool | str = False
-    """Measure the pretraining loss on held-out text at the end; a path: on the texts of that file."""
+    """Measure the pretraining loss on held-out text at the end, or on the lines of a file."""
     limit_train_batches: Positive | Annotated[float, Ge(0), Le(1)] = 1.0
-    """Part of each epoch that is used: a number of batches, or a share."""
+    """Part of each epoch that is used: a number of batches, or a share of them."""
     accumulate_grad_batches: Positive = 1
     """Number of batches of batch_size rows in one step."""
     fast_dev_run: bool | Positive = False
     """Run one batch of each split without saving results."""
     log_every_n_steps: Positive = 50
-    """How often train/loss goes to Lightning's loggers."""
+    """Steps between two values of train/loss in Lightning's loggers."""
     enable_progress_bar: bool = True
     """Show the progress of the run."""
     enable_model_summary: bool = False
@@ -215,21 +215,21 @@ class Run:
     batch_size: Positive
     """Rows of a batch, over all devices."""
     micro_batch_size: Positive | None = None
-    """Rows that are computed together, for small memory; the gradient is that of the whole batch."""
+    """Rows that are computed together, to save memory. The gradient is that of the whole batch."""
     max_source_length: Annotated[int, Ge(2), Le(MAX_COUNT)]
-    """Maximum number of source tokens: at least one and the end of sequence."""
+    """Maximum number of source tokens, with the end of sequence."""
     seed: Seed
     """Seed of new weights, order of rows and dropout."""
     init_from: str | None = None
     """Run, adapter file or peft folder whose trained weights this run starts from."""
     keep: Literal["adapter", "all"] = "adapter"
-    """all: also save the weights of full fine-tuning."""
+    """With all, save the weights of full fine-tuning too."""
     score_test: bool = True
-    """false: score dev only, as a search for hyper-parameters requires."""
+    """With false, score dev only, as a search for hyper-parameters requires."""
     overwrite: bool = False
     """Run again even if the run is done."""
     retry: Literal["failed"] | None = None
-    """failed: run again if the run failed."""
+    """With failed, run again if the run failed."""
     sweep: str | None = None
     """Name of the run's sweep. It does not change the run id."""
     callbacks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
