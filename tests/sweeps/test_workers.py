@@ -45,6 +45,7 @@ def owners(outputs: Path) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_killed_worker_loses_no_run(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

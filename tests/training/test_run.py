@@ -149,12 +149,6 @@ def test_the_adapter_holds_what_trained_and_says_what_it_is(done: Path) -> None:
     assert (done / "adapter.safetensors").stat().st_size < 100_000
 
 
-def test_the_same_command_twice_gives_the_same_bytes(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
-    job, _ = run(values, tmp_path)
-    assert job.run_id == done.name
-    assert_same(job.folder, done)
-
-
 def test_again_it_is_done_and_nothing_is_touched(values: dict[str, Any], done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     job, said = run(values, done.parent)
@@ -178,17 +172,16 @@ def test_overwrite_runs_it_anew(values: dict[str, Any], done: Path, tmp_path: Pa
     assert "from before" not in (folder / "train.log").read_text()
 
 
-KILLS = [
-    ("step", 1),  # before any epoch's end
+KILLS = [  # most are slow: the others notice most of the same faults
+    pytest.param(("step", 1), marks=pytest.mark.slow),  # before any epoch has ended
     ("step", 4),
-    ("step", 8),
-    ("write", 4),  # the first checkpoint half-written
-    ("written", 4),
-    ("write", 7),  # the second
-    ("written", 10),  # trained, nothing scored on test
-    ("write", 11),  # predictions
-    ("write", 12),  # the adapter
-    ("write", 13),  # the result itself
+    ("write", 4),  # while the first checkpoint is written
+    pytest.param(("written", 4), marks=pytest.mark.slow),
+    pytest.param(("write", 7), marks=pytest.mark.slow),  # the second checkpoint
+    ("written", 10),  # trained, but test is not scored
+    pytest.param(("write", 11), marks=pytest.mark.slow),  # predictions
+    pytest.param(("write", 12), marks=pytest.mark.slow),  # the adapter
+    ("write", 13),  # the result
 ]
 
 
@@ -202,24 +195,31 @@ def processes() -> Any:
     return context
 
 
-def in_a_process(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[str, int] | None) -> int:
+def run_killed(context: Any, values: dict[str, Any], outputs: Path, kill: tuple[str, int]) -> None:
     process = context.Process(target=run_in_a_process, args=(values, str(outputs), kill))
     process.start()
     process.join(timeout=60)
-    assert not process.is_alive()
-    return int(process.exitcode)
+    assert process.exitcode == -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def killed(values: dict[str, Any], processes: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The outputs of a run that was killed in its second epoch."""
+    outputs = tmp_path_factory.mktemp("killed")
+    run_killed(processes, values, outputs, ("step", 4))
+    return outputs
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0]}-{kill[1]}")
 def test_killed_and_typed_again_it_ends_with_the_same_bits(
     kill: tuple[str, int], values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
 ) -> None:
-    assert in_a_process(processes, values, tmp_path, kill) == -signal.SIGKILL
+    run_killed(processes, values, tmp_path, kill)
     folder = tmp_path / done.name
     half = json.loads((folder / "result.json").read_text())
     jsonschema.validate(half, SCHEMA)
     assert half["status"] == "running"
-    assert in_a_process(processes, values, tmp_path, None) == 0
+    assert run(values, tmp_path)[0].state == "done"
     assert_same(folder, done)
     log = (folder / "train.log").read_text()
     assert log.count(done.name) == 2
@@ -228,23 +228,23 @@ def test_killed_and_typed_again_it_ends_with_the_same_bits(
     assert log.count("  epoch  1/3") == (1 if went_on else 2 if kill == ("write", 4) else 1)
 
 
-def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], processes: Any, tmp_path: Path) -> None:
-    assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
-    (checkpoint,) = tmp_path.glob("*/last.ckpt")
+def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], killed: Path, tmp_path: Path) -> None:
+    outputs = shutil.copytree(killed, tmp_path / "outputs")
+    (checkpoint,) = outputs.glob("*/last.ckpt")
     content = torch.load(checkpoint, weights_only=True)
     content["state_dict"] = {f"{name}x": tensor for name, tensor in content["state_dict"].items()}
     torch.save(content, checkpoint)
-    job, _ = run(values, tmp_path)
+    job, _ = run(values, outputs)
     assert job.state == "failed"
     assert "last.ckpt: These weights are of another method or backbone" in str(job.error)
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
 def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
-    damage: str, values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
+    damage: str, values: dict[str, Any], done: Path, killed: Path, tmp_path: Path
 ) -> None:
-    assert in_a_process(processes, values, tmp_path, ("step", 4)) == -signal.SIGKILL
-    (checkpoint,) = tmp_path.glob("*/last.ckpt")
+    outputs = shutil.copytree(killed, tmp_path / "outputs")
+    (checkpoint,) = outputs.glob("*/last.ckpt")
     content = bytearray(checkpoint.read_bytes())
     for place in range(300, len(content), 900):
         content[place] ^= 8
@@ -253,11 +253,11 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
     else:
         checkpoint.write_bytes(content if damage == "flipped" else content[:-100])
     wrong = checkpoint.read_bytes()
-    job, said = run(values, tmp_path)
+    job, said = run(values, outputs)
     assert job.state == "done"
     assert "last.ckpt is damaged (" in said
     assert "weights_only" not in said
-    assert "was renamed to last.ckpt.damaged" in said
+    assert "renamed to last.ckpt.damaged" in said
     assert (job.folder / "last.ckpt.damaged").read_bytes() == wrong
     assert (job.folder / "adapter.safetensors").read_bytes() == (done / "adapter.safetensors").read_bytes()
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
@@ -475,11 +475,9 @@ def test_steps_end_a_run_within_an_epoch(values: dict[str, Any], tmp_path: Path,
     short = {**values, "trainer": {**values["trainer"], "max_steps": 5}}
     job, _ = run(short, tmp_path / "a")
     assert [row["step"] for row in curve(job.folder)] == [3, 5]
-    for kill in (("step", 4), ("written", 7)):
-        outputs = tmp_path / f"{kill[0]}"
-        assert in_a_process(processes, short, outputs, kill) == -signal.SIGKILL
-        assert in_a_process(processes, short, outputs, None) == 0
-        assert_same(outputs / job.run_id, job.folder)
+    run_killed(processes, short, tmp_path / "b", ("written", 7))
+    run(short, tmp_path / "b")
+    assert_same(tmp_path / "b" / job.run_id, job.folder)
 
 
 def test_a_search_for_hyper_parameters_never_looks_at_test(values: dict[str, Any], tmp_path: Path) -> None:
@@ -493,11 +491,12 @@ def test_a_search_for_hyper_parameters_never_looks_at_test(values: dict[str, Any
     }
 
 
+@pytest.mark.slow
 def test_patience_holds_over_a_kill(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:
     patient = {**values, "trainer": {**values["trainer"], "patience": 1, "max_epochs": 6}}
     job, _ = run(patient, tmp_path / "a")
     epochs = len(curve(job.folder))
     assert epochs < 6
-    assert in_a_process(processes, patient, tmp_path / "b", ("written", 1 + 3 * epochs)) == -signal.SIGKILL
-    assert in_a_process(processes, patient, tmp_path / "b", None) == 0
+    run_killed(processes, patient, tmp_path / "b", ("written", 1 + 3 * epochs))
+    run(patient, tmp_path / "b")
     assert_same(tmp_path / "b" / job.run_id, job.folder)

@@ -14,14 +14,13 @@ from rich.console import Console
 from krona.config.choices import choices, remove_plugin_launchers
 from krona.config.compose import hydra_session
 from krona.config.multirun import expand
-from krona.config.overrides import normalize
+from krona.config.overrides import normalize, translate_errors
 from krona.messages import KronaError
 from krona.paths import CONF
 from krona.sweeps.launchers import slurm
 from krona.sweeps.launchers.launch import ENGINES
 from krona.sweeps.launchers.settings import require, require_package
 from krona.sweeps.workers import run_sweep
-from typed_run import train
 
 SLURM: dict[str, Any] = yaml.safe_load((CONF / "hydra" / "launcher" / "submitit_slurm.yaml").read_text())
 
@@ -138,12 +137,13 @@ def test_each_launcher_has_a_file_and_an_engine() -> None:
     assert choices("hydra/launcher") == ["basic", *ENGINES]
 
 
-def test_an_unknown_launcher_is_one_line(tmp_path: Path) -> None:
-    done = train(tmp_path / "outputs", "-m", "profile=demo", "hydra/launcher=jobib")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "error: hydra/launcher=jobib: no such hydra/launcher; did you mean 'joblib'? "
-        "(there are: basic, joblib, submitit_local, submitit_slurm)\n"
+def test_an_unknown_launcher_is_one_line() -> None:
+    typed = ["profile=demo", "hydra/launcher=jobib"]
+    with pytest.raises(KronaError) as caught, translate_errors(typed), hydra_session():
+        expand(typed)
+    assert str(caught.value) == (
+        "hydra/launcher=jobib: no such hydra/launcher; did you mean 'joblib'? "
+        "(there are: basic, joblib, submitit_local, submitit_slurm)"
     )
 
 
