@@ -153,7 +153,7 @@ def test_a_job_that_is_cancelled_takes_no_other_with_it(begin: Begin, small: lis
     out, err = process.communicate()
     assert (process.returncode, err) == (1, ""), err
     assert "3 runs: 2 done, 1 failed" in out
-    assert re.search(rf"job {one} ended without an outcome \(killed\?\): \S+_log\.err has its last words", out)
+    assert re.search(rf"job {one} ended without an outcome \(killed\?\): its last output is in \S+_log\.err", out)
     again = train(outputs, "-m", "method=lora", "seed=0,1,2", *small, *hold)
     assert again.returncode == 0
     assert "3 runs: 1 done, 2 done already" in again.stdout
@@ -181,8 +181,8 @@ def test_a_run_that_reaches_its_limit_goes_on_by_itself(begin: Begin, small: lis
     ("setting", "words"),
     [
         ("partition=wrok", "hydra.launcher.partition=wrok: not a partition of this cluster; did you mean 'work'?"),
-        ("gpus_per_node=8", "SLURM takes no job: "),
-        ("mem_gb=100000", "SLURM takes no job: "),
+        ("gpus_per_node=8", "SLURM rejected the job: "),
+        ("mem_gb=100000", "SLURM rejected the job: "),
     ],
 )
 def test_what_the_cluster_does_not_have_is_one_message(
@@ -208,9 +208,7 @@ def test_an_interrupt_leaves_the_jobs_in_the_queue_and_the_same_command_waits_no
     _, err = process.communicate()
     assert process.returncode == 143
     go.touch()
-    assert re.search(
-        r"^left in SLURM's queue: \d runs? \(squeue --me shows, scancel \d+ ends what is left\)$", err, re.M
-    )
+    assert re.search(r"^left in SLURM's queue: \d runs? \(squeue --me shows, scancel \d+ ends them\)$", err, re.M)
     while asked("squeue", "--me", "--noheader"):
         time.sleep(1)
     assert "2 runs: 2 done already" in train(outputs, *command).stdout

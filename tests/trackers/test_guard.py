@@ -112,7 +112,7 @@ def test_a_run_with_an_unruly_tracker_is_the_same(
     fails_at: str, tmp_path: Path, plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracking, "build", lambda *arguments, **others: Unruly(fails_at=fails_at))
-    job, lines = one_run(tmp_path, "logger=tensorboard")
+    job, lines = one_run(tmp_path, "logger=wandb")
     same_training(plain, job.folder)
     assert sum("failed at" in line for line in lines) == 1
 

@@ -8,7 +8,7 @@ from typing import Any
 from krona.files import remove_below
 from krona.messages import KronaError, shorten
 from krona.trackers.tracker import About, Ending, Value
-from krona.trackers.values import STEP, STEP_LOSS, numbers
+from krona.trackers.values import STEP, STEP_LOSS
 
 
 class LightningTracker:
@@ -55,7 +55,8 @@ class LightningTracker:
         self.logger.log_metrics(values, step=self.row)
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        self.logger.log_metrics(numbers(summary), step=self.row)
+        numbers = {key: value for key, value in summary.items() if not isinstance(value, str)}
+        self.logger.log_metrics(numbers, step=self.row)
         self.logger.save()
 
     def close(self, ending: Ending) -> str | None:

@@ -77,11 +77,6 @@ def summary_values(result: Result) -> dict[str, Value]:
     return values | {f"memory/{name}": int(value) for name, value in result.peak_memory.items()}
 
 
-def numbers(summary: Mapping[str, Value]) -> dict[str, float]:
-    """Return the values of a summary that are numbers, for loggers that accept no text."""
-    return {key: value for key, value in summary.items() if not isinstance(value, str)}
-
-
 def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
     """Return the loss curve of an epoch: step → the mean loss since the point before.
 
