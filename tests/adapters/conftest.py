@@ -6,6 +6,7 @@ import pytest
 
 import tiny_backbones
 from one_job import config, run
+from tiny_backbone import write_backbone
 
 SAMPLE = ["profile=demo", "trainer.max_epochs=1", "optimizer.warmup_steps=2"]
 TINY = [
@@ -39,8 +40,9 @@ def rte(outputs: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The overrides of a short run on a random encoder and on a random decoder, whose answers differ by row."""
+    """The overrides of a short run on a random encoder, decoder or T5, whose answers differ by row."""
     folder = tmp_path_factory.mktemp("tiny")
     kinds = ("bert", "llama")
     written = {kind: tiny_backbones.write(folder / kind, kind, initializer_range=0.5) for kind in kinds}
-    return {kind: ["backbone=local", f"backbone.path={written[kind]}", *TINY] for kind in kinds}
+    written["t5"] = write_backbone(folder / "t5", initializer_factor=5.0)
+    return {kind: ["backbone=local", f"backbone.path={written[kind]}", *TINY] for kind in written}

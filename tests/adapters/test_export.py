@@ -102,6 +102,7 @@ def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_
         assert cells["peft"].startswith("yes")
 
 
+@pytest.mark.slow
 def test_a_merged_t5_loads_in_a_process_without_krona(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", "method=krona")
     expected = sample_logits(load(found))
