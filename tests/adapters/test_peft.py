@@ -71,9 +71,11 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "untuned"])
-def test_peft_loads_what_was_written_or_the_reason_is_said(method: str, kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [(m, kind) for m in METHODS for kind in KINDS if m in FORMS or (m != "untuned" and kind in ("t5", "bert"))],
+)
+def test_peft_loads_what_was_written_or_it_is_refused(method: str, kind: str, tmp_path: Path) -> None:
     model = trained(method, kind)
     expected = output(model)
     if method not in FORMS:

@@ -128,8 +128,7 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
         ask(rte, source="x.tsv", texts=["a", "b"])
 
 
-@pytest.mark.parametrize("ending", ["tsv", "csv", "jsonl"])
-@pytest.mark.parametrize("done", [0, 3])
+@pytest.mark.parametrize(("done", "ending"), [(0, "tsv"), (3, "tsv"), (3, "csv"), (3, "jsonl")])
 def test_interrupted_and_typed_again_it_is_the_same_file(
     done: int, ending: str, rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,13 @@ from torch import nn
 from krona.kernels.t5_modules import use_fast_modules
 from krona.messages import KronaError
 from krona.surgery.branches import BuiltBranches, build, existing_names
-from krona.surgery.input_capture import InputCapture
 from krona.surgery.merging import unmerge
 from krona.surgery.options import InsertOptions
 from krona.surgery.parameter_swapping import copy_trained, follow, swap
 from krona.surgery.saving import refuse_saving, restore
 from krona.surgery.state import Inserted, Insertion, adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.trainable import trained_names
-from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, public_name, replace
+from krona.surgery.wrapper import WRAPPER_PARTS, Adapted, InputCapture, public_name, replace
 
 NO_COPY = "Adapter {!r} was inserted with reversible=False: it trains the backbone's own weights without a copy. "
 

@@ -230,13 +230,9 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
     return Branches(C3A, {"block_size": size}, {f"{place}.0.kernels": w for place, w in kernels.items()})
 
 
-def _read_norms(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -> Branches:
-    return Branches(None, {}, {})
-
-
 _BUILDERS = {
     "LORA": _read_lora, "IA3": _read_ia3, "LOKR": _read_lokr, "MISS": _read_miss, "C3A": _read_c3a,
-    "LN_TUNING": _read_norms,
+    "LN_TUNING": lambda *_: Branches(None, {}, {}),
 }  # fmt: skip
 
 
