@@ -88,6 +88,14 @@ def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Pa
     assert written == table, "KRONA_WRITE_DOCS=1 python -m pytest tests/adapters/test_export.py writes the page anew"
 
 
+def test_a_backbone_that_moved(backbones: dict[str, Path], tmp_path: Path) -> None:
+    here = write_backbone(tmp_path / "here")
+    found = trained({**backbones, "t5": here}, tmp_path / "runs", "method=lora")
+    moved = here.rename(tmp_path / "there")
+    for form in FORMS:
+        assert export(found, to=form, out=tmp_path / form, backbone=str(moved)).difference <= 1e-5
+
+
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 @pytest.mark.parametrize("method", ["lora", "krona", "dora", "bitfit", "krona_b"])
 def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_path: Path) -> None:
