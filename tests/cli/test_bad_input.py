@@ -75,7 +75,7 @@ TYPED = [
     (["backbone=t5base"], "did you mean 't5_base'?"),
     (["++typo=3"], "Unknown key typo: there are backbone, batch_size"),
     (["backbone=[[32,24]]"], "backbone=[[32,24]]: no such backbone; there are bert_base"),
-    (["method=full", "method.rank=3"], "method.rank: the method full has no rank: it has no branch"),
+    (["method=full", "method.rank=3"], "Unknown key method.rank: there are fit_factors, name, source"),
     (["batch_size=0"], "batch_size=0 must be greater than or equal to 1"),
     (["profile=demo", "optimizer.weight_decay=-1"], "refuses its arguments (optimizer.…): Invalid weight_decay value"),
     (["optimizer.betas=[2,3]"], "optimizer.betas is in no YAML of this run, but can be set: ++optimizer.betas=VALUE"),

@@ -1,7 +1,6 @@
-"""A config against every signature, type and range: one message, what is wrong and the nearest right thing."""
+"""The check of a config: unknown keys, missing keys, wrong types, ranges and classes, each in one message."""
 
 import copy
-import re
 from dataclasses import asdict
 from typing import Any
 
@@ -19,11 +18,12 @@ from krona.messages import KronaError
 @pytest.fixture(scope="module")
 def configs() -> dict[str, dict[str, Any]]:
     with hydra_session():
-        methods = ("krona", "krona_b", "lora", "full", "untuned", "pa", "layer_norm")
+        methods = ("krona", "lora", "full", "untuned", "pa", "layer_norm")
         return {name: compose_job([f"method={name}", "logger=wandb"]).config for name in methods}
 
 
-def checked(config: dict[str, Any], changes: dict[str, Any]) -> Run:
+def change(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return a copy with some values set; one that is ... is deleted."""
     config = copy.deepcopy(config)
     for path, value in changes.items():
         *parents, key = path.split(".")
@@ -31,11 +31,19 @@ def checked(config: dict[str, Any], changes: dict[str, Any]) -> Run:
         for parent in parents:
             node = node[parent]
         node[key] = value
-    return check.settings(config, own=True)
+        if value is ...:
+            del node[key]
+    return config
+
+
+def refusal(config: dict[str, Any], changes: dict[str, Any]) -> str:
+    with pytest.raises(KronaError) as caught:
+        check.settings(change(config, changes), own=True)
+    return str(caught.value)
 
 
 def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
-    run = checked(configs["krona"], {})
+    run: Run = check.settings(configs["krona"])
     assert (run.method.branch, run.optimizer.lr) == ("krona.methods.kronecker.Kronecker", 2e-3)
     assert run.method.branch_config == {"kron_factors": [[32, 24], [24, 32]], "scaling": 1.0}
     assert run.method.placement["target_modules"] == ["q", "v"]
@@ -44,32 +52,30 @@ def test_a_good_config_becomes_typed_settings(configs: dict[str, Any]) -> None:
     assert run.config == configs["krona"]
 
 
-UNKNOWN = [
-    ("typo", "there are backbone"),
-    ("sede", "did you mean 'seed'"),
-    ("trackers", "logger"),
-    ("method.scalling", "did you mean 'scaling'"),
-    ("method.rank", "there are name"),
-    ("method.target_module", "did you mean 'target_modules'"),
-    ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
-    ("optimizer.warmup_step", "did you mean 'warmup_steps'"),
-    ("optimizer.weight_decays", "did you mean 'weight_decay'"),
-    ("optimizer.params", "there are "),
-    ("trainer.max_epoch", "did you mean 'max_epochs'"),
-    ("backbone.pth", "did you mean 'path'"),
-    ("data.train_row", "did you mean 'train_rows'"),
-    ("task.colums", "did you mean 'columns'"),
-    ("task.tsv.folders", "did you mean 'folder'"),
-    ("logger.wandb.projekt", "did you mean 'project'"),
-    ("logger.typo", "there are wandb"),
-]
-
-
-@pytest.mark.parametrize(("path", "suggestion"), UNKNOWN)
+@pytest.mark.parametrize(
+    ("path", "suggestion"),
+    [
+        ("typo", "there are backbone"),
+        ("sede", "did you mean 'seed'"),
+        ("config", "there are backbone"),
+        ("method.scalling", "did you mean 'scaling'"),
+        ("method.rank", "there are bias"),
+        ("method.target_module", "did you mean 'target_modules'"),
+        ("optimizer.learning_rate", "Instead: optimizer.lr=3"),
+        ("optimizer.warmup_step", "did you mean 'warmup_steps'"),
+        ("optimizer.weight_decays", "did you mean 'weight_decay'"),
+        ("optimizer.params", "there are "),
+        ("trainer.max_epoch", "did you mean 'max_epochs'"),
+        ("backbone.pth", "did you mean 'path'"),
+        ("data.train_row", "did you mean 'train_rows'"),
+        ("task.colums", "did you mean 'columns'"),
+        ("task.tsv.folders", "did you mean 'folder'"),
+        ("logger.wandb.projekt", "did you mean 'project'"),
+        ("logger.typo", "there are wandb"),
+    ],
+)
 def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError) as caught:
-        checked(configs["krona"], {path: 3})
-    message = str(caught.value)
+    message = refusal(configs["krona"], {path: 3})
     assert path.removeprefix("task.").split(".")[-1] in message
     assert suggestion in message
     assert len(message.splitlines()) == 1
@@ -77,21 +83,21 @@ def test_an_unknown_key_is_named_with_the_nearest(path: str, suggestion: str, co
 
 @pytest.mark.parametrize(
     ("method", "key"),
-    [("full", "rank"), ("full", "kron_factors"), ("untuned", "scaling"), ("lora", "kron_factors"), ("pa", "rank"),
-     ("lora", "d_in"), ("full", "target_modules"), ("layer_norm", "placement")],
+    [("full", "rank"), ("untuned", "scaling"), ("lora", "kron_factors"), ("pa", "rank"), ("lora", "d_in"),
+     ("full", "target_modules"), ("layer_norm", "placement")],
 )  # fmt: skip
 def test_a_key_of_another_method_is_refused(method: str, key: str, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=rf"method\.{key}: the method {method} has no {key}"):
-        checked(configs[method], {f"method.{key}": 1})
+    assert refusal(configs[method], {f"method.{key}": 1}).startswith(f"Unknown key method.{key}: ")
 
 
+GROUPS = ("method", "task", "backbone", "data", "optimizer", "trainer", "logger")
 WRONG = {
     "optimizer.lr": ["abc", None, True, -1e-3, float("nan"), float("inf")],
     "optimizer.warmup_steps": [-1, 1.5],
     "optimizer.gradient_clip": ["none", -1],
-    "optimizer.weight_decay": ["x"],
+    "optimizer.weight_decay": ["x", float("nan")],
     "seed": [-1, 2**32, False, "0", None],
-    "batch_size": [0, True, 10.5, [1, 2], 2**31],
+    "batch_size": [0, True, 10.5, 1e23, [1, 2], 2**31],
     "micro_batch_size": [0, False],
     "max_source_length": [1],
     "keep": ["everything"],
@@ -123,14 +129,13 @@ WRONG = {
     "method.fit_factors": ["roughly"],
     "method.name": [3],
     "logger.wandb.table_rows": ["many"],
+    **{group: [None, 3, "abc", []] for group in GROUPS},
 }
 
 
 @pytest.mark.parametrize(("path", "value"), [(path, value) for path, values in WRONG.items() for value in values])
 def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError) as caught:
-        checked(configs["krona"], {path: value})
-    message = str(caught.value)
+    message = refusal(configs["krona"], {path: value})
     assert message.startswith(f"{path}={value!r}")
     assert len(message.splitlines()) == 1
 
@@ -143,18 +148,15 @@ def test_a_wrong_type_or_range_is_named(path: str, value: Any, configs: dict[str
         ("trainer.devices", "all", "valid integer or must be 'auto'"),
         ("keep", "everything", "'adapter' or 'all'"),
         ("trainer.precision", "16-mixed", "Instead: trainer.precision=bf16-mixed"),
+        ("micro_batch_size", 101, "micro_batch_size=101 is larger than batch_size=100"),
+        ("method._target_", "krona.methods.nothing.Nothing", "can't be imported"),
+        ("optimizer._target_", 3, "can't be imported"),
+        ("method._target_", "krona.methods.lora", "is a module, not a class"),
+        ("method.target_modules", [], "Name the modules"),
     ],
 )
 def test_a_message_says_what_is_expected(path: str, value: Any, expected: str, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=re.escape(expected)):
-        checked(configs["krona"], {path: value})
-
-
-@pytest.mark.parametrize("part", ["method", "task", "backbone", "data", "optimizer", "trainer", "logger"])
-@pytest.mark.parametrize("value", [None, 3, "abc", []])
-def test_a_group_that_is_no_group(part: str, value: Any, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=f"{part}="):
-        checked(configs["krona"], {part: value})
+    assert expected in refusal(configs["krona"], {path: value})
 
 
 @pytest.mark.parametrize("path", [
@@ -162,46 +164,21 @@ def test_a_group_that_is_no_group(part: str, value: Any, configs: dict[str, Any]
     "method.name", "method.target_modules", "method.kron_factors", "optimizer.lr", "optimizer.warmup_steps",
     "trainer.max_epochs", "data.kind", "backbone.name", "task.columns", "task.labels",
 ])  # fmt: skip
-def test_what_is_missing_is_named(path: str, configs: dict[str, Any]) -> None:
-    config = copy.deepcopy(configs["krona"])
-    *parents, key = path.split(".")
-    node = config
-    for parent in parents:
-        node = node[parent]
-    del node[key]
-    with pytest.raises(KronaError, match=key):
-        check.settings(config)
+def test_a_missing_key_is_named(path: str, configs: dict[str, Any]) -> None:
+    assert path.split(".")[-1] in refusal(configs["krona"], {path: ...})
 
 
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [("krona.methods.nothing.Nothing", "can't be imported"), ("nothing", "can't be imported"), (3, "can't be imported"),
-     ("krona.methods.lora", "is a module, not a class")],
-)  # fmt: skip
-@pytest.mark.parametrize("where", ["method", "optimizer"])
-def test_a_target_that_is_none(where: str, target: Any, message: str, configs: dict[str, Any]) -> None:
-    with pytest.raises(KronaError, match=rf"{where}\._target_=.*{message}"):
-        checked(configs["lora"], {f"{where}._target_": target})
-
-
-def test_all_that_is_wrong_is_said_at_once(configs: dict[str, Any]) -> None:
+def test_all_problems_are_in_one_message(configs: dict[str, Any]) -> None:
     changes = {"seed": -1, "typo": 1, "method.rank": 2, "optimizer.lr": "x", "trainer.devices": None, "task.typo": 3}
-    with pytest.raises(KronaError) as caught:
-        checked(configs["krona"], changes)
-    assert len(str(caught.value).splitlines()) == 6
-    assert all(path in str(caught.value) for path in changes if path != "task.typo")
+    message = refusal(configs["krona"], changes)
+    assert len(message.splitlines()) == 6
+    assert all(path in message for path in changes if path != "task.typo")
 
 
-def test_a_part_of_a_batch_is_no_larger_than_the_batch(configs: dict[str, Any]) -> None:
-    assert checked(configs["krona"], {"batch_size": 8, "micro_batch_size": 8}).micro_batch_size == 8
-    with pytest.raises(KronaError, match=r"^micro_batch_size=9 is larger than batch_size=8$"):
-        checked(configs["krona"], {"batch_size": 8, "micro_batch_size": 9})
-
-
-def test_the_placement_is_that_of_insert() -> None:
-    of_insert = asdict(surgery.InsertOptions())
-    del of_insert["head"]
-    assert {key: list(value) if isinstance(value, tuple) else value for key, value in of_insert.items()} == asdict(
+def test_the_placement_has_the_arguments_of_insert() -> None:
+    options = asdict(surgery.InsertOptions())
+    del options["head"]
+    assert {key: list(value) if isinstance(value, tuple) else value for key, value in options.items()} == asdict(
         Placement()
     )
 
@@ -211,6 +188,5 @@ def test_the_placement_is_that_of_insert() -> None:
     [([0.9, 0.99], 0), ([0.9], 1), ([0.9, "x"], 1), (0.9, 1), ([0.9, float("nan")], 1)],
 )  # fmt: skip
 def test_a_list_fits_a_tuple_of_its_length(betas: Any, problems: int) -> None:
-    assert (
-        len(find_argument_problems(torch.optim.AdamW, "optimizer.", {"betas": betas}, without=("params",))) == problems
-    )
+    found = find_argument_problems(torch.optim.AdamW, "optimizer.", {"betas": betas}, without=("params",))
+    assert len(found) == problems

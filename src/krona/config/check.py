@@ -17,6 +17,7 @@ from krona.messages import KronaError, check_file_name, did_you_mean
 from krona.tasks.task import Task
 
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
+METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
 TRAINS = ("train_layer_norms", "train_backbone")  # the keys of a method that has no branch
 GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
 SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # the run has them
@@ -59,25 +60,20 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
 
 def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
     """Return a method's settings. The branch's arguments are checked against its class. Raise one `KronaError`."""
-    values = dict(config)
-    target = values.pop("_target_", None)
+    target = config.get("_target_")
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
     arguments = {} if branch is None else parameters(branch, without=GIVEN_TO_BRANCHES)
     placement_keys = TRAINS if branch is None else PLACEMENT_KEYS
-    plain_keys = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
-    name, known = values.get("name", "?"), [*plain_keys, *placement_keys, *arguments]
-    problems = Problems()
-    for key in [key for key in values if key not in known]:
-        reason = "it has no branch" if branch is None else did_you_mean(key, known)
-        habit = find_habit(f"method.{key}", values[key])
-        problems.append(f"method.{key}: the method {name} has no {key}: {reason}{habit}")
-    branch_config, placement, plain = (
-        {key: values[key] for key in keys if key in values} for keys in (arguments, placement_keys, plain_keys)
+    known = (*METHOD_KEYS, *placement_keys, *arguments)
+    unknown = [key for key in config if key not in (*known, "_target_")]
+    problems = Problems(unknown_key(f"method.{key}", known, value=config[key]) for key in unknown)
+    plain, placement, branch_config = (
+        {key: config[key] for key in keys if key in config} for keys in (METHOD_KEYS, placement_keys, arguments)
     )
     if branch is not None:
         problems += find_argument_problems(branch, "method.", branch_config, without=GIVEN_TO_BRANCHES)
         if not placement.get("target_modules"):
-            problems.append(f"method.target_modules: name the modules that get the branch of {name}, such as [q, v]")
+            problems.append("method.target_modules is empty. Name the modules that get a branch, such as [q, v].")
     problems += find_problems(s.Placement, "method.", placement) + find_problems(s.Method, "method.", plain)
     problems.raise_all()
     return s.Method(**plain, branch=target, branch_config=branch_config, placement=placement)
