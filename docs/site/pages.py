@@ -160,7 +160,7 @@ def _part(name: str, definitions: Mapping[str, Any]) -> list[str]:
     """Return the section of a nested type, and those of the types in it."""
     part = definitions[name]
     lines = [f"\n## {name}\n", *([f"{part['description']}\n"] if "description" in part else [])]
-    inner = []
+    inner: list[str] = []
     for key, field in part["properties"].items():
         nested = _part_of(field)
         if nested and nested not in (name, *inner) and "properties" in definitions[nested]:
