@@ -37,6 +37,7 @@ def test_the_metric_scores_as_the_function_does(task: Scored, truth: list[str], 
     assert metric(truth, answers) == expected
 
 
+@pytest.mark.slow
 def test_processes_load_it_at_the_same_time_without_network(tmp_path: Path) -> None:
     code = """
 import warnings; warnings.simplefilter("error")

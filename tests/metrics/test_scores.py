@@ -1,14 +1,12 @@
 """Scores against scikit-learn and SciPy, and by hand where a prediction is no label."""
 
 import random
-import subprocess
-import sys
 
 import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from krona.metrics.scores import METRICS, score
+from krona.metrics.scores import score
 
 TWO = ["0", "1"]
 FIVE = ["0", "1", "2", "3", "4"]
@@ -116,7 +114,7 @@ def test_white_space_around_an_answer_is_no_mistake() -> None:
         (["accuracy"], ["0"], [], TWO, "1 targets and 0 predictions"),
         (["accuracy"], [], [], TWO, "no rows"),
         (["recall"], ["0"], ["0"], TWO, "unknown metric 'recall'"),
-        (["f1"], ["0"], ["0"], FIVE, "5: use accuracy, macro_f1, matthews"),
+        (["f1"], ["0"], ["0"], FIVE, "has 5. Use accuracy, macro_f1, matthews"),
         (["accuracy"], ["0.5"], ["0.5"], None, "is for classes"),
     ],
 )
@@ -125,13 +123,3 @@ def test_what_cannot_be_scored_is_said(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         score(metrics, truth, answers, labels)
-
-
-def test_the_names_load_without_the_heavy_libraries() -> None:
-    code = (
-        "import sys, krona.metrics, krona.metrics.scores, krona.tasks\n"
-        "print([m for m in ('torch', 'datasets', 'evaluate', 'sklearn', 'scipy', 'transformers') if m in sys.modules])"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert out.stdout.strip() == "[]"
-    assert len(METRICS) == 6

@@ -55,11 +55,11 @@ def test_bootstrap_is_the_plain_one(metrics):
     seeds = [[t if rng.random() < 0.7 else str(rng.choice(pool)) for t in targets] for _ in range(2)]
     draws = bootstrap([answers(targets, p, labels) for p in seeds], metrics, draws=4_000)
     plain = []
-    for _ in range(300):
+    for _ in range(150):
         rows = rng.integers(0, 60, 60)
         each = [scores.score(metrics, [targets[i] for i in rows], [p[i] for i in rows], labels) for p in seeds]
         plain.append(np.mean([list(one.values()) for one in each]))
-    assert draws.mean() == pytest.approx(np.mean(plain), abs=4 * np.std(plain) / np.sqrt(300))
+    assert draws.mean() == pytest.approx(np.mean(plain), abs=4 * np.std(plain) / np.sqrt(150))
     assert draws.std() == pytest.approx(np.std(plain), rel=0.2)
 
 
@@ -93,7 +93,7 @@ def brute_force(targets, a, b, metrics, labels):
 def test_swap_test_against_all_swaps(metrics, labels, seeds):
     rng = np.random.default_rng(len(metrics) + seeds)
     pool = labels or ["0.0", "1.0", "2.5", "4.0"]
-    n = 7
+    n = 6
     targets = [str(x) for x in rng.choice(pool, n)]
     a = [[t if rng.random() < 0.8 else str(rng.choice([*pool, "x"])) for t in targets] for _ in range(seeds)]
     b = [[str(x) for x in rng.choice(pool, n)] for _ in range(seeds)]

@@ -45,7 +45,7 @@ def test_the_six_metrics_are_found_and_one_file_adds_a_seventh(tmp_path, monkeyp
     same = "from krona.metrics.scores.accuracy import METRIC\n"
     (tmp_path / "exact_match.py").write_text(same)
     monkeypatch.setattr(scores, "__path__", [*scores.__path__, str(tmp_path)])
-    assert scores.found()["exact_match"] is METRICS["accuracy"]
+    assert scores.find_metrics()["exact_match"] is METRICS["accuracy"]
 
 
 def test_a_constant_that_does_not_round_well_has_no_correlation():

@@ -6,11 +6,11 @@ from typing import Protocol
 
 __all__ = ["load"]
 
-SCRIPT = Path(__file__).resolve().parent / "label_scores"  # evaluate wants folder and script of one name
+SCRIPT = Path(__file__).resolve().parent / "label_scores"  # evaluate requires the same name for folder and script
 
 
 class ScoredTask(Protocol):
-    """What a metric needs to know of a task."""
+    """The attributes of a task that a metric uses."""
 
     @property
     def name(self) -> str: ...
@@ -20,13 +20,13 @@ class ScoredTask(Protocol):
 
 
 def load(task: ScoredTask) -> Callable[[Sequence[str], Sequence[str]], dict[str, float]]:
-    """The task's metric: `metric(targets, predictions) -> {name: 0-100}`.
+    """Return the task's metric: `metric(targets, predictions) -> {name: 0-100}`.
 
-    What it returns does not pickle: keep it out of modules that are saved or sent to other processes.
+    The function does not pickle: keep it out of modules that are saved or sent to other processes.
     """
-    import evaluate  # takes a second; the report imports this package without it
+    import evaluate  # takes a second, and the report does not need it
 
-    # In memory: a failed compute would leave a lock on disk, and every later one would wait for it.
+    # In memory, because a failed compute leaves a lock on disk, for which every later one waits.
     metric = evaluate.load(str(SCRIPT), task.name, keep_in_memory=True)
     names, labels = list(task.metrics), task.target_strings()
 

@@ -1,4 +1,4 @@
-"""Targets and predictions of a test set as numbers: the rules for what a prediction is (docs/fidelity.md, Data)."""
+"""Targets and predictions of a test set as numbers, by the rules of docs/fidelity.md (Data)."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# float() also takes "nan", "inf", "1_0" and "1e999".
+# float() also accepts "nan", "inf", "1_0" and "1e999".
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)")
 NO_LABEL = -1
 NO_NUMBER = -1.0
@@ -17,7 +17,7 @@ NO_NUMBER = -1.0
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A test set, (n,) each. Classes: ids in the labels' order, -1 for no label; else numbers, -1 for no number."""
+    """A test set, (n,) each: ids in the order of the labels (-1 for no label), or numbers (-1 for no number)."""
 
     truth: NDArray[Any]
     given: NDArray[Any]
@@ -28,31 +28,35 @@ class Answers:
 
     @property
     def as_wrong(self) -> NDArray[Any]:
-        """``given``; of two classes, a prediction that is no label is the label that is not the target."""
+        """``given``, but with two classes an invalid prediction is the label that is not the target."""
         return np.where(self.given < 0, 1 - self.truth, self.given) if self.classes == 2 else self.given
 
 
 def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
-    """Strings to numbers. ``labels``: all target strings in the order of their ids; None for a regression.
+    """Convert strings to numbers.
 
-    Raises ValueError for unequal lengths, no rows, and a target that is no label.
+    Args:
+        labels: all target strings in the order of their ids; None for a regression.
+
+    Raises:
+        ValueError: unequal lengths, no rows, a target that is not a label.
     """
     if len(targets) != len(predictions):
-        raise ValueError(f"{len(targets)} targets and {len(predictions)} predictions")
+        raise ValueError(f"{len(targets)} targets and {len(predictions)} predictions cannot be paired.")
     if not targets:
-        raise ValueError("no rows to score")
+        raise ValueError("There are no rows to score.")
     if labels is None:
         truth, given = (np.array([_number(text) for text in texts]) for texts in (targets, predictions))
         return Answers(truth, given, classes=0)
     ids = {label: i for i, label in enumerate(labels)}
     truth = _ids(targets, ids)
     if (truth < 0).any():
-        raise ValueError(f"target {targets[int(np.argmin(truth))]!r} is none of the labels {', '.join(labels)}")
+        raise ValueError(f"target {targets[int(np.argmin(truth))]!r} is none of the labels {', '.join(labels)}.")
     return Answers(truth, _ids(predictions, ids), classes=len(labels))
 
 
 def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
-    """Labels to ids; where all are one character, as labels mostly are, by one look-up for all."""
+    """Convert labels to ids, with one look-up for all if each is one character, as labels usually are."""
     joined = "".join(texts)
     if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
         return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
@@ -66,6 +70,6 @@ def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
 @lru_cache(maxsize=4096)
 def _number(text: str) -> float:
     text = text.strip()
-    # Digits without end make inf, and a square of 1e200 overflows: neither is an answer.
+    # Very long digits give inf, and the square of 1e200 overflows: neither is an answer.
     number = float(text) if NUMBER.fullmatch(text) else np.inf
     return number if abs(number) < 1e100 else NO_NUMBER

@@ -1,6 +1,6 @@
 """Intervals over seeds (Student's t) and test sets (bootstrap), and paired tests of two methods (swaps, McNemar).
 
-All draws are seeded: the same results give the same report to the digit.
+All draws are seeded, so the same results give the same report to the digit.
 """
 
 import math
@@ -20,14 +20,14 @@ Interval = tuple[float, float]
 LEVEL = 0.95
 DRAWS = 2_000
 SWAPS = 10_000
-CHUNK = 4_000_000  # numbers held at once while resampling
-VALUES = 256  # more distinct predictions than this are merged to so many before ranks are compared
-SAME = 1e-4  # points: sums in single precision are as near as this to equal ones
-BLOCK = 100_000  # numbers that are scored at once: they stay in a core's cache
+CHUNK = 4_000_000  # numbers in memory while resampling
+VALUES = 256  # maximum number of distinct predictions for ranks; more are merged to quantiles
+SAME = 1e-4  # points: sums in single precision of equal scores differ by less
+BLOCK = 100_000  # numbers that are scored together, so that they stay in a core's cache
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
-    """Student's t interval of the mean over seeds; None for fewer than two."""
+    """Return Student's t interval of the mean over seeds; None for fewer than two seeds."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     if len(values) < 2:
@@ -38,31 +38,31 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None
 
 
 def interval_of(draws: Floats, level: float = LEVEL) -> Interval:
-    """The percentile interval of bootstrap draws."""
+    """Return the percentile interval of bootstrap draws."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
 def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """(draws,): the mean score over ``runs`` on test sets of the same size drawn with repetition.
+    """Return the mean score over runs, (draws,), on test sets of the same size drawn with repetition.
 
-    ``runs`` are seeds of one method on one test set; an example is drawn for all of them together. The percentile
-    interval of these says how much the score owes to which examples are in the test set, nothing about seeds.
+    The runs are seeds of one method on one test set, and an example is drawn for all of them together. The percentile
+    interval shows how much the score depends on the examples of the test set. It says nothing about seeds.
     """
     by_metric = [sums_of(name, runs) for name in metrics if METRICS[name].of_draws is None]
     sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
     of_draws = [score for name in metrics if (score := METRICS[name].of_draws) is not None]
     total = np.zeros(draws)
     n = len(runs[0])
-    if of_draws:  # they need the examples themselves
+    if of_draws:  # these need the examples themselves
         for rows in _chunks(draws, n * 4):
-            weights = _drawn(seed, rows.start, rows.stop - rows.start, n)
+            weights = _draw_examples(seed, rows.start, rows.stop - rows.start, n)
             for score in of_draws:
                 total[rows] += sum(score(run, weights) for run in runs) / len(runs)
             for one, share in sums:
                 total[rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
-    # Examples that count the same are interchangeable: only how often each kind comes is drawn.
+    # Examples with the same features are interchangeable, so only the count of each kind is drawn.
     rng = np.random.default_rng(seed)
     kinds, counts = np.unique(np.hstack([one.features for one, _ in sums]), axis=0, return_counts=True)
     ends = np.cumsum([one.features.shape[1] for one, _ in sums])[:-1]
@@ -75,7 +75,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
 
 @dataclass(frozen=True)
 class SwapTest:
-    """``difference`` = score(a) - score(b) in points; ``null``: the same after random swaps; ``p``: two-sided."""
+    """``difference``: score(a) - score(b) in points; ``null``: the same after random swaps; ``p``: two-sided."""
 
     difference: float
     null: Floats
@@ -85,14 +85,20 @@ class SwapTest:
 def swap_test(
     a: Sequence[Answers], b: Sequence[Answers], metrics: Sequence[str], *, swaps: int = SWAPS, seed: int = 0
 ) -> SwapTest:
-    """Paired randomisation test of two methods on one test set, on the task's own score.
+    """Compare two methods on one test set by a paired randomisation test of the task's score.
 
-    ``a[i]`` and ``b[i]`` are the same seed. A swap exchanges the two methods' predictions of one example in all seeds
-    together: an example is a cluster, because its answers under several seeds are no independent observations.
-    The p-value counts the observed difference itself, so it is never 0.
+    A swap exchanges the two methods' predictions of one example in all seeds together: an example is a cluster, because
+    its answers under several seeds are not independent. The p-value counts the observed difference, so it is not 0.
+
+    Args:
+        a, b: the runs of each method; ``a[i]`` and ``b[i]`` have the same seed.
+        swaps: number of random arrangements.
+
+    Raises:
+        ValueError: other seeds or another test set on one side.
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
-        raise ValueError("a paired test needs the same seeds and the same test set on both sides")
+        raise ValueError("A paired test needs the same seeds and the same test set on both sides.")
     rng = np.random.default_rng(seed)
     values = predicted_values([*a, *b])
     pairs: list[tuple[Sums, Sums, float]] = []
@@ -121,26 +127,26 @@ def swap_test(
 
 
 def predicted_values(runs: Sequence[Answers]) -> Floats:
-    """All predictions, each once, at most `VALUES`: beyond that, their quantiles."""
+    """Return the distinct predictions, or `VALUES` quantiles of them if there are more."""
     values = np.unique(np.concatenate([run.given for run in runs]))
     return values if len(values) <= VALUES else np.quantile(values, np.linspace(0, 1, VALUES))
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Two-sided; the observed arrangement is one of the possible ones."""
+    """Return the two-sided p-value; the observed arrangement is one of the possible ones."""
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values, in the order given."""
+    """Return Holm's adjusted p-values, in the same order."""
     order = np.argsort(p_values, kind="stable")
     raised = np.minimum(1.0, np.arange(len(order), 0, -1) * np.asarray(p_values, float)[order])
     return [float(p) for p in np.maximum.accumulate(raised)[np.argsort(order)]]
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Exact McNemar: two-sided binomial p of ``only_a`` examples right only under a, ``only_b`` only under b."""
+    """Return the exact McNemar p, two-sided, for the numbers of examples that are right under one method only."""
     from scipy.special import bdtr
 
     n = only_a + only_b
@@ -148,10 +154,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
-    """The distinct changes (K, F), and a drawer of how many examples of each are swapped, (rows, K)."""
+    """Return the distinct changes (K, F), and a function that draws the number of swaps of each, (rows, K)."""
     if change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)
-        if 20 * len(kinds) < len(change):  # a binomial costs as much as some twenty random bits
+        if 20 * len(kinds) < len(change):  # a binomial number costs as much as about twenty random bits
             return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
     # Single precision is twice as fast and moves a score of a few thousand examples by less than 1e-4 points.
     dtype: Any = np.float32 if len(change) < 4_000 else np.float64
@@ -163,9 +169,9 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
     return change.astype(dtype), bits
 
 
-@lru_cache(maxsize=1)  # the rows of a column are drawn alike
-def _drawn(seed: int, start: int, rows: int, n: int) -> Floats:
-    """(rows, n): how often each of n examples came in n draws."""
+@lru_cache(maxsize=1)  # all rows of a report's column use the same draws
+def _draw_examples(seed: int, start: int, rows: int, n: int) -> Floats:
+    """Return (rows, n): the number of times that each of n examples came in n draws."""
     rng = np.random.default_rng((seed, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

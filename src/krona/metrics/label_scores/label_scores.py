@@ -1,7 +1,7 @@
-"""The local `evaluate` metric: label strings in, scores in 0-100 out.
+"""The local `evaluate` metric: label strings to scores in 0-100.
 
-`evaluate.load` copies this file and imports the copy; the work is in `krona.metrics.scores`. Features are strings,
-because what the model wrote may be no label at all.
+`evaluate.load` copies this file and imports the copy, so the work is in `krona.metrics.scores`. Features are strings,
+because the model may write text that is not a label.
 """
 
 import datasets

@@ -1,4 +1,4 @@
-"""Metrics, one file each, found by themselves; scores in 0-100 (correlations: -100 to 100)."""
+"""Metrics, one file each, discovered on import; scores in 0-100 (correlations: -100 to 100)."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,22 +12,26 @@ from krona.metrics.answers import Answers, encode
 from krona.metrics.metric import Floats, Metric, Sums
 
 
-def found() -> dict[str, Metric]:
-    """The ``METRIC`` of every file of this package, by the file's name."""
+def find_metrics() -> dict[str, Metric]:
+    """Return the ``METRIC`` of every file of this package, by the file's name."""
     names = sorted(module.name for module in iter_modules(__path__))
     return {name: import_module(f"{__name__}.{name}").METRIC for name in names}
 
 
-METRICS = found()
+METRICS = find_metrics()
 
 
 def score(
     metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
 ) -> dict[str, float]:
-    """Every metric of ``metrics``, by the libraries.
+    """Return the scores by the libraries.
 
-    labels: all target strings in the order of their ids; the second of two is F1's positive class. None for a
-    regression. Raises ValueError for an unknown metric, one that does not fit, unequal lengths and no rows.
+    Args:
+        labels: all target strings in the order of their ids; the second of two is F1's positive class. None for a
+            regression.
+
+    Raises:
+        ValueError: an unknown metric or one that does not fit, unequal lengths, no rows.
     """
     scores = {}
     for name in metrics:
@@ -38,25 +42,26 @@ def score(
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Equal to `score`, without its libraries."""
+    """Return the scores of `score` without its libraries."""
     sums = {name: sums_of(name, [answers])[0] for name in metrics}
     return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
 
 
 def sums_of(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
-    """The sums of each run, whose mean is the runs' mean; of a linear metric one for all of them.
+    """Return the sums of each run; for a linear metric, one mean of them for all runs.
 
-    ``values``: all that a prediction may take; None: those of each run.
+    Args:
+        values: all values that a prediction can take; None: those of each run.
     """
     metric, classes = fitting(name, runs[0].classes), runs[0].classes
     if metric.of_numbers and classes:
-        raise ValueError(f"{name} does not fit a task of {classes} classes")
+        raise ValueError(f"{name} does not fit a task of {classes} classes.")
     each = [metric.sums(run, np.unique(run.given) if values is None else values) for run in runs]
     return [replace(each[0], features=np.mean([one.features for one in each], axis=0))] if metric.linear else each
 
 
 def fitting(name: str, classes: int) -> Metric:
-    """The metric of this name. Raises ValueError where there is none, or where it is not for ``classes`` (0: none)."""
+    """Return a metric. Raises ValueError if it is unknown, or not for this number of classes (0: a regression)."""
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]
@@ -64,6 +69,6 @@ def fitting(name: str, classes: int) -> Metric:
         return metric
     if not classes:
         numbers = ", ".join(other for other in METRICS if METRICS[other].of_numbers)
-        raise ValueError(f"'{name}' is for classes, and labels: null makes it a regression: use {numbers}")
+        raise ValueError(f"'{name}' is for classes, but labels: null makes the task a regression. Use {numbers}")
     others = ", ".join(other for other, one in METRICS.items() if not one.of_numbers and one.classes in (None, classes))
-    raise ValueError(f"'{name}' is for {metric.classes} classes, here are {classes}: use {others}")
+    raise ValueError(f"'{name}' is for {metric.classes} classes, but the task has {classes}. Use {others}")

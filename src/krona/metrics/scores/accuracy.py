@@ -1,4 +1,4 @@
-"""Accuracy: the share of right predictions; one that is no label is wrong."""
+"""Accuracy: the share of right predictions. An invalid prediction is wrong."""
 
 import numpy as np
 

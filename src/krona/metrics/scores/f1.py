@@ -1,4 +1,4 @@
-"""F1 of the second of two labels. A prediction that is no label counts as the label that is not the target."""
+"""F1 of the second of two labels. An invalid prediction counts as the label that is not the target."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def _score(answers: Answers) -> float:
 
 
 def mean_f1(answers: Answers, first: int) -> Sums:
-    """The mean over classes from ``first`` on; a class that neither side names does not count."""
+    """Return the mean F1 over the classes from ``first`` on; a class without targets or predictions does not count."""
     truth, given = (one_hot(ids, answers.classes)[:, first:] for ids in (answers.truth, answers.as_wrong))
     return Sums(np.hstack([truth * given, truth, given]), _value)
 

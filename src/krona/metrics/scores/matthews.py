@@ -1,4 +1,4 @@
-"""Matthews correlation. All predictions that are no label are one class of their own; a constant scores 0."""
+"""Matthews correlation. All invalid predictions form one class; a constant prediction scores 0."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
-"""Spearman correlation of numbers; a prediction that is no number counts as -1.
+"""Spearman correlation of numbers; an invalid prediction counts as -1.
 
-No sums of features an example give it, as every example moves the ranks. With the targets kept, as in the
-randomisation test, some do: how often each value is predicted, and the sum of the targets' ranks there.
+It is no function of sums over examples, since every example changes the ranks. But with fixed targets, as in the
+randomisation test, it is: of the counts of each predicted value, and of the sums of the targets' ranks at each.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def _sums(answers: Answers, values: Floats) -> Sums:
 
 
 def of_draws(answers: Answers, weights: Floats) -> Floats:
-    """Scores of test sets drawn with repetition, 0-100; ``weights`` (draws, n): how often each example was drawn."""
+    """Return the scores, 0-100, of test sets drawn with repetition; weights (draws, n) count each example."""
     ranked, moments = [], []
     middle = (weights.sum(1, keepdims=True) + 1) / 2
     for values in (answers.truth, answers.given):
@@ -40,13 +40,13 @@ def of_draws(answers: Answers, weights: Floats) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Ranks from 1, ties share their mean."""
+    """Return ranks from 1; ties share their mean."""
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     return _mid_ranks(counts.astype(float))[where]
 
 
 def _mid_ranks(counts: Floats) -> Floats:
-    """(..., K) occurrences of ascending values to the rank that each shares."""
+    """Return the rank that the occurrences of each value share, from the counts (..., K) of ascending values."""
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
