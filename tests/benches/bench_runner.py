@@ -1,4 +1,4 @@
-"""The door of bench.py on a tiny model: a config of plain values in, the JSON's content out."""
+"""Run a benchmark on a tiny model, from plain values to the content of its JSON."""
 
 import json
 from pathlib import Path

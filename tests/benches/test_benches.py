@@ -1,4 +1,4 @@
-"""Training, latency and the Kronecker product on a tiny model through the door of bench.py: rows, never times."""
+"""Training, latency and the Kronecker product on a tiny model: their rows, not their times."""
 
 import importlib.util
 import io
@@ -45,7 +45,7 @@ def test_the_floor_has_the_modules_of_the_models_over_it() -> None:
     assert {id(parameter) for model in (ours, library) for parameter in model.parameters()} == shared
 
 
-def test_a_frozen_model_gives_its_input_s_gradient_and_none_else() -> None:
+def test_a_frozen_model_computes_the_gradient_of_its_input_only() -> None:
     model = contestants.with_fast_modules(tiny_t5().requires_grad_(False))
     seen: list[torch.Tensor] = []
     model.encoder.block[0].register_full_backward_hook(lambda module, inputs, outputs: seen.extend(inputs))
@@ -60,7 +60,7 @@ def test_every_method_of_conf_takes_part() -> None:
     assert [entrant.name for entrant in bench_run.build_entrants(bench, compose, METHODS)] == METHODS
 
 
-def test_a_method_takes_part_as_its_own_yaml_has_it() -> None:
+def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
     asked: list[list[str]] = []
 
     def listening(overrides: list[str]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 @pytest.mark.parametrize("method", ["c3a", "miss"])
-def test_peft_s_form_of_a_method_is_beside_it_and_of_its_size(method: str, tmp_path: Path) -> None:
+def test_the_form_of_a_method_in_peft_has_the_same_size(method: str, tmp_path: Path) -> None:
     rows = {row["name"]: row for row in run(tmp_path, name="training", methods=[method], peft=True)["rows"]}
     form = rows[f"peft/{method}"]
     assert form["trainable"] == rows[method]["trainable"]
@@ -166,7 +166,7 @@ def test_kronecker_layers_are_the_paper_s_and_seeded_ones() -> None:
         ({"name": "latency", "options": {"source": 0}}, r"bench\.options\.source=0 must be"),
     ],
 )
-def test_what_no_bench_takes(config: dict[str, Any], message: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_refused(config: dict[str, Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=message):
         run(tmp_path, **{"methods": ["krona"], **config})
     assert not (tmp_path / "bench").exists()

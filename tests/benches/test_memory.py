@@ -1,4 +1,4 @@
-"""bench=memory: every method at one point, some at others, each in a process of its own."""
+"""bench=memory: every method at one point, some on a grid, each in its own process."""
 
 import multiprocessing
 import os
@@ -33,7 +33,7 @@ def test_rows(tmp_path: Path) -> None:
     assert two["ratio_to_full"] == two["peak_memory"] / one["peak_memory"]
 
 
-def test_one_figure() -> None:
+def test_measure_process_returns_memory_and_times() -> None:
     bench = Bench(name="memory", rounds=2, warm_up=1)
     point = memory.MemoryPoint(backbone="t5", batch_size=2, length=4, adapters=2)
     sizes = {"vocab_size": 64, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
@@ -43,7 +43,7 @@ def test_one_figure() -> None:
     assert [second > 0 for second in seconds] == [True, True]
 
 
-def test_every_method_at_one_point_and_some_at_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_method_is_measured_at_one_point_and_some_on_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_run_process", lambda bench, entrant, point, backbone: (point.batch_size, [1.0]))
     options = {"at": AT, "growing": ["lora", "krona"], "grid": [["t5_tiny", 8, 4, 1], AT]}
     entrants: Any = [SimpleNamespace(name=name, shape=None) for name in ("full", "lora")]
@@ -59,7 +59,7 @@ def die(*_: Any) -> None:
     os._exit(9)
 
 
-def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "measure_process", die)
     context = multiprocessing.get_context("fork")  # quicker, and knows the test's own function
     monkeypatch.setattr(memory.multiprocessing, "get_context", lambda _: context)
@@ -70,7 +70,7 @@ def test_a_process_that_ends_without_a_word(monkeypatch: pytest.MonkeyPatch) -> 
         )
 
 
-def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_point_that_is_always_disturbed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
     seconds = iter([0.0, 1.0, 2.0, 100.0])  # the deadline is after a minute: one more try
     monkeypatch.setattr(memory, "time", SimpleNamespace(perf_counter=seconds.__next__))
@@ -84,6 +84,6 @@ def test_a_point_that_is_disturbed_again_and_again_is_no_number(monkeypatch: pyt
 
 
 @pytest.mark.parametrize("point", [["t5_base", 8, 64], ["t5_base", 0, 64, 1], [8, 8, 64, 1], ["t5_base", 8, 64, "4"]])
-def test_a_point_of_another_form(point: list[Any], tmp_path: Path) -> None:
+def test_a_malformed_point_is_refused(point: list[Any], tmp_path: Path) -> None:
     with pytest.raises(KronaError, match=r"bench\.options: \[.*is not a point.*\[backbone, batch, length, adapters"):
         run(tmp_path, name="memory", methods=["lora"], options={"at": AT, "grid": [point]})

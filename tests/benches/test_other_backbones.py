@@ -1,4 +1,4 @@
-"""Benches on an encoder and on a decoder, and that each of their contestants trains what ours do."""
+"""Benchmarks on an encoder and on a decoder; their contestants train the same weights."""
 
 import importlib.util
 import io
@@ -77,7 +77,7 @@ def test_pipeline(kind: str, tmp_path: Path) -> None:
     assert [row["name"] for row in content["rows"]] == ["rte/padded to 128", "rte/longest", "rte/bucketed"]
 
 
-def test_a_tokenizer_of_another_backbone(tmp_path: Path) -> None:
+def test_the_tokenizer_of_another_backbone_is_refused(tmp_path: Path) -> None:
     tokenizer = tiny_backbones.words(pair=True)
     tokenizer.add_tokens([f"piece{number}" for number in range(3000)])
     tokenizer.save_pretrained(tmp_path)
@@ -87,7 +87,7 @@ def test_a_tokenizer_of_another_backbone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", tiny_models.NAMES)
-def test_a_batch_is_the_protocols_and_the_floor_gives_the_gradient_of_its_input(kind: str) -> None:
+def test_the_batch_follows_the_protocol_and_the_floor_has_an_input_gradient(kind: str) -> None:
     model = contestants.with_fast_modules(build_backbone(kind))
     family, batch = contestants.build_family(model), contestants.random_batch(model, rows=3, length=9, seed=0)
     assert batch["input_ids"].shape == (3, 9)
@@ -107,7 +107,7 @@ def test_a_batch_is_the_protocols_and_the_floor_gives_the_gradient_of_its_input(
 
 @peft
 @pytest.mark.parametrize("kind", sorted(set(tiny_models.NAMES) - {"gpt2"}))
-def test_peft_s_models_train_at_the_places_of_ours_and_beside_them_what_ours_train(kind: str) -> None:
+def test_models_of_peft_train_the_same_layers_as_ours(kind: str) -> None:
     backbone = build_backbone(kind)
     ours = contestants.with_method(backbone, Entrant(name="lora", method=settings("lora", rank=1)), seed=0)
     places = {surgery.public_name(place) for place, _ in surgery.adapted_modules(ours)}
@@ -124,7 +124,7 @@ def test_peft_s_models_train_at_the_places_of_ours_and_beside_them_what_ours_tra
 
 
 @peft
-def test_what_peft_refuses_is_one_message() -> None:
+def test_a_refusal_of_peft_is_one_message() -> None:
     twins = contestants.peft_twins(build_backbone("gpt2"))
     twins["peft/lora"]()
     with pytest.raises(KronaError, match=r"peft refuses its LOKR here: .*Conv1D.*bench\.peft=false"):

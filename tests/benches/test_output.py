@@ -1,4 +1,4 @@
-"""What is printed and drawn of the rows."""
+"""The table and the plot of a benchmark."""
 
 import io
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""bench=pipeline on files in GLUE's layout: three ways to make batches, and what it refuses."""
+"""bench=pipeline on files in GLUE's layout: three ways to make batches."""
 
 import itertools
 from pathlib import Path
@@ -45,7 +45,7 @@ class Lengths:
 
 
 @pytest.mark.parametrize("width", [9, None])
-def test_a_step_counts_real_tokens_only_and_pads_as_it_is_told(width: int | None) -> None:
+def test_a_step_pads_and_counts_tokens_without_padding(width: int | None) -> None:
     seen: list[torch.Size] = []
 
     class Model(torch.nn.Linear):
@@ -84,7 +84,9 @@ def test_bucketed_batches_waste_less_than_plain_ones() -> None:
         ({"tasks": ["mrpc"]}, r"MRPC"),
     ],
 )
-def test_what_is_not_there(tmp_path: Path, options: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+def test_missing_files_are_refused(
+    tmp_path: Path, options: dict[str, Any], changes: dict[str, Any], message: str
+) -> None:
     with pytest.raises(KronaError, match=message):
         run(tmp_path / "out", name="pipeline", methods=["krona"], options=options | changes)
 

@@ -1,4 +1,4 @@
-"""Rounds: shuffled, quiet or run again, and no number from a machine under load."""
+"""Rounds of a benchmark: shuffled, repeated if disturbed, refused on a machine under load."""
 
 import itertools
 from pathlib import Path
@@ -28,7 +28,7 @@ def bench(**settings: Any) -> Bench:
     return Bench(**{"name": "training", "warm_up": 0, "minutes": 1.0} | settings)
 
 
-def test_each_contestant_once_a_round_in_changing_order() -> None:
+def test_each_round_calls_every_contestant_in_random_order() -> None:
     calls: list[str] = []
     contestants = {name: (lambda name=name: calls.append(name)) for name in "abc"}
     timed = timed_rounds(bench(rounds=6), contestants, clock=clocks([0.0] * 6))
@@ -45,7 +45,7 @@ def test_a_disturbed_round_is_run_again() -> None:
     assert timed.disturbed == 1
 
 
-def test_load_is_an_error_and_no_number() -> None:
+def test_a_machine_under_load_gives_no_time() -> None:
     with pytest.raises(KronaError, match=r"under load: others used cores in \d+ of \d+ rounds.*bench\.load=mark"):
         timed_rounds(bench(rounds=5, minutes=0.0), {"a": lambda: 1.0}, clock=clocks([0.9] * 500))
 
@@ -57,7 +57,7 @@ def test_marked_load_is_kept_and_counted() -> None:
     assert timed.seconds["a"] == [1.0] * 3
 
 
-def test_ratios_are_taken_within_rounds() -> None:
+def test_ratios_are_computed_within_rounds() -> None:
     timed = Timed({"a": [1.1, 2.2, 11.0], "b": [1.0, 2.0, 10.0]})
     assert timed.ratio("a", "b") == pytest.approx(1.1)
     assert timed.median("a") == 2.2
@@ -70,7 +70,7 @@ def test_load_by_others_counts_stolen_time_and_not_ours() -> None:
     assert load_by_others(before, Clock(10.0, 15.0, 115.0, 4.0)) == pytest.approx(0.6)
 
 
-def test_a_machine_under_load_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_under_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "read_clock", clocks([1.5]))
     with pytest.raises(KronaError, match=r"under load: others use 1\.50 of \d+ cores"):
         require_quiet(seconds=0)

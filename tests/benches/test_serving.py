@@ -1,4 +1,4 @@
-"""A batch of several adapters through the door of bench.py: rows, never times."""
+"""bench=serving on tiny models: its rows, not its times."""
 
 from pathlib import Path
 

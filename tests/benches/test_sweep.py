@@ -1,4 +1,4 @@
-"""bench=sweep with a train.py of the test's own, which notes how it was called; the real one is `slow`."""
+"""bench=sweep with a simulated train.py that records its arguments."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_rows_and_calls(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [path.name for path in (project / "outputs").iterdir()] == ["another"]  # its own runs are no results
 
 
-def test_a_job_that_fails_is_the_message(project: Path) -> None:
+def test_a_failing_job_gives_the_message(project: Path) -> None:
     with pytest.raises(KronaError, match=r"train\.py fail=true .* failed: error: no such thing"):
         run(project / "out", project=project, name="sweep", options={"jobs": 2, "overrides": ["fail=true"]})
 

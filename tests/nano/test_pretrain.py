@@ -1,4 +1,4 @@
-"""Pretraining: what it may not see, its tokenizer, its resume, and the nano backbone that came out of it."""
+"""Pretraining of the nano backbone: held-out texts, the tokenizer, and resuming."""
 
 import re
 from itertools import islice
@@ -91,7 +91,7 @@ def test_batches_start_anywhere():
     assert all(torch.equal(a[key], b[key]) for a, b in zip(whole[21:], later, strict=True) for key in a)
 
 
-def test_unknown_words_and_labels_in_pieces():
+def test_unknown_words_and_labels_are_split_into_tokens():
     tokenizer = train_tokenizer(["The dog sleeps in 1987.", "A cat sleeps 12.5 hours."], size=700)
     text = "Zygotic 'quarks' #42 & {x}~|^ naïve “café” \\ 3.4!"
     ids = tokenizer(text)["input_ids"]

@@ -1,4 +1,4 @@
-"""The sample tasks: shipped as generated, with GLUE's columns, no pair in two splits, no give-away word."""
+"""The sample tasks: shipped as generated, in GLUE's columns, without pairs in two splits."""
 
 import gzip
 from collections import Counter
@@ -55,7 +55,7 @@ def test_the_shipped_files_are_what_the_script_gives() -> None:
 
 
 @pytest.mark.parametrize("task", ["cola", "rte", "mrpc", "sst2", "mnli", "qnli", "qqp"])
-def test_words_alone_do_not_give_the_label_away(task):
+def test_single_words_do_not_predict_the_label(task):
     splits = [generated.generate(task, split) for split in ("train", "test")]
     texts = [[" ## ".join(str(row[c]) for c in COLUMNS[task]) for row in rows] for rows in splits]
     labels = [np.array([row["label"] for row in rows]) for rows in splits]

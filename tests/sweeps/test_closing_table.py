@@ -1,4 +1,4 @@
-"""The end of a multirun: columns for what varies, rows and paths in the jobs' order, and the next command."""
+"""The output at the end of a multirun: columns, order, means and the next command."""
 
 import io
 from pathlib import Path
@@ -40,7 +40,7 @@ def shapes(outputs: Path) -> list[Job]:
     ]
 
 
-def test_a_column_for_each_axis_and_nothing_that_is_the_same(tmp_path: Path) -> None:
+def test_each_axis_with_different_values_has_a_column(tmp_path: Path) -> None:
     lines = said(shapes(tmp_path))
     (heading,) = [number for number, line in enumerate(lines) if line.startswith("kron_factors")]
     assert lines[heading].split() == ["kron_factors", "lr", "dev", "test", "time", "state"]
@@ -49,7 +49,7 @@ def test_a_column_for_each_axis_and_nothing_that_is_the_same(tmp_path: Path) -> 
     assert "krona, rte, GLUE, 158,208 parameters train" in lines
 
 
-def test_the_paths_come_in_the_order_of_the_rows(tmp_path: Path) -> None:
+def test_the_paths_have_the_order_of_the_rows(tmp_path: Path) -> None:
     jobs = shapes(tmp_path)
     paths = [line for line in said(jobs) if line.endswith("result.json")]
     assert paths == [str(one.folder / "result.json") for one in jobs]
@@ -62,7 +62,7 @@ def test_several_kinds_of_data_share_one_table(tmp_path: Path) -> None:
     assert any("sample data (not GLUE)" in line and "sample_rte" in line for line in lines)
 
 
-def test_failures_are_rows_with_their_axes_and_a_way_out(tmp_path: Path) -> None:
+def test_failed_jobs_are_rows_and_can_be_repeated(tmp_path: Path) -> None:
     wrong = Job("batch_size=0 seed=1", "failed", tmp_path, error="batch_size=0: too small", overrides=("batch_size=0",))
     broke = job(tmp_path, "batch_size=8", state="failed", status="failed")
     broke.error = "loss is nan"
@@ -86,7 +86,7 @@ def test_the_last_line_is_the_next_command(tmp_path: Path, monkeypatch: pytest.M
     assert next_command([Job("x", "failed", tmp_path, error="no")], "table1") == "krona status"
 
 
-def test_a_narrow_terminal_gets_a_record_a_run(tmp_path: Path) -> None:
+def test_a_narrow_terminal_shows_a_record_for_each_run(tmp_path: Path) -> None:
     lines = said(shapes(tmp_path), width=20)
     assert lines.count("32x24") == 2
     assert any(line.startswith("  lr 3e-3") for line in lines)
@@ -128,7 +128,7 @@ def test_without_seeds_the_best_run_is_marked_and_there_is_no_second_table(tmp_p
     assert "* best on its task" in lines
 
 
-def test_a_note_comes_once_with_the_number_of_its_runs(tmp_path: Path) -> None:
+def test_a_note_is_printed_once_with_the_number_of_runs(tmp_path: Path) -> None:
     jobs = seeds(tmp_path, {"krona": [0, 1, 2], "lora": [0]})
     for one in jobs:
         assert one.result is not None

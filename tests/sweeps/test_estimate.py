@@ -1,4 +1,4 @@
-"""The expected time of runs: the median of finished ones, from the finest group that has any."""
+"""The expected time of runs is the median of similar finished runs."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.runs.result import Result
-from krona.sweeps.estimate import Estimate, RunTimes, expected_runs
+from krona.sweeps.estimate import RunTimes, expected_runs
 from krona.sweeps.plan import Planned, plan
 from report.generate import make_result, write_all
 
@@ -36,10 +36,11 @@ def test_the_finest_group_that_has_a_finished_run_gives_its_median() -> None:
     results += finished("lora", "cola", [5.0], "b") + finished("lora", "rte", [7000.0], "other")
     failed = make_result("lora", "rte", 9, status="failed")
     times = RunTimes([*results, failed])
-    assert times.estimate(config("lora", "rte")) == Estimate(20.0, 3, ("method", "task", "backbone"))
-    assert times.estimate(config("full", "rte")) == Estimate(40.0, 4, ("task", "backbone"))
-    assert times.estimate(config("full", "qnli")) == Estimate(20.0, 5, ("backbone",))
-    assert times.estimate(config("lora", "rte", "unknown")) is None
+    basis = "the median of {} finished runs with the same {}"
+    assert times.estimate(config("lora", "rte")) == (20.0, basis.format(3, "method, task and backbone"))
+    assert times.estimate(config("full", "rte")) == (40.0, basis.format(4, "task and backbone"))
+    assert times.estimate(config("full", "qnli")) == (20.0, basis.format(5, "backbone"))
+    assert times.estimate(config("lora", "rte", "unknown"))[0] is None
 
 
 def test_a_plan_says_what_each_time_is_based_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +76,7 @@ def test_a_run_that_cannot_be_composed_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("options", [["--plan"], ["--json"], ["--dry-run", "--json"]])
-def test_an_option_that_needs_another_one(options: list[str]) -> None:
+def test_options_that_need_another_one(options: list[str]) -> None:
     with pytest.raises(KronaError, match="--plan needs --dry-run, and --json needs --plan"):
         CliRunner().invoke(app, ["table", "1", *options], catch_exceptions=False)
 

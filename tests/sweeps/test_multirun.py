@@ -1,4 +1,4 @@
-"""A multirun in this process: what fails takes no other job with it, and what is done is not run again."""
+"""A multirun in this process: failures do not affect other jobs, and finished runs are not repeated."""
 
 import signal
 import sys
@@ -34,7 +34,7 @@ def multirun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Multir
         signal.signal(number, handler)
 
 
-def test_a_sweep_goes_on_past_its_failures_and_says_so(
+def test_a_sweep_continues_after_failures(
     multirun: Multirun, tiny_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = [*typed(tiny_folder, tmp_path / "glue"), "method=lora,full"]

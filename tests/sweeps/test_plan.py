@@ -95,7 +95,7 @@ def test_every_sweep_file_is_tested() -> None:
     assert files - {"compare"} - {path for path in files if path.startswith("tune")} == set(RUNS)
 
 
-def test_the_learning_rates_hold_every_rate_of_the_papers_recipes() -> None:
+def test_the_learning_rates_include_those_of_the_paper() -> None:
     """Tables 10-18; tests/config/test_configs.py holds the recipes to them."""
     rates = {
         item.partition("=")[2] for job in expand("sweeps=learning_rates") for item in job if "optimizer.lr" in item
@@ -103,19 +103,19 @@ def test_the_learning_rates_hold_every_rate_of_the_papers_recipes() -> None:
     assert {3e-4, 9e-4, 1e-3, 2e-3, 3e-3, 5e-3} <= set(map(float, rates))
 
 
-def test_a_low_resource_seed_takes_a_subset_of_its_own() -> None:
+def test_the_seed_chooses_the_subset_of_training_rows() -> None:
     (job,) = expand("sweeps=train_rows", "method=lora", "data.train_rows=16", "seed=2")
     with hydra_session():
         data = check.settings(compose_job(job).config).data
     assert (data.train_rows, data.subset_seed, data.seed) == (16, 2, 42)
 
 
-def test_compare_takes_every_method_there_is() -> None:
+def test_compare_has_every_method() -> None:
     methods = {job[[item.startswith("method=") for item in job].index(True)] for job in expand("sweeps=compare")}
     assert methods == {f"method={path.stem}" for path in (CONF / "method").glob("*.yaml")}
 
 
-def test_an_axis_that_is_typed_wins() -> None:
+def test_a_typed_axis_replaces_that_of_the_sweep() -> None:
     jobs = expand("sweeps=table1", "task=rte,cola", "seed=0,1", "method=lora")
     assert len(jobs) == 4
     assert all("method=lora" in job for job in jobs)
@@ -137,12 +137,12 @@ def test_the_tables_of_the_paper_compose_and_pass_the_check() -> None:
                 assert check.settings(composer.job(job).config).task.name == "qnli"
 
 
-def test_a_sweep_of_absurd_size_is_refused_with_its_number() -> None:
+def test_a_sweep_with_too_many_runs_is_refused() -> None:
     with pytest.raises(KronaError, match="more than 10,000 runs"):
         expand("seed=range(100000)")
 
 
-def test_a_demo_of_a_table_takes_the_sample_tasks_unless_a_task_is_typed() -> None:
+def test_a_demo_of_a_table_uses_the_sample_tasks_unless_a_task_is_typed() -> None:
     assert plan.table_overrides(9, ["profile=demo"]) == ["sweeps=table9", "profile=demo", "task=sample_mnli"]
     typed = ["profile=demo", "task=sample_rte"]
     assert plan.table_overrides(9, typed) == ["sweeps=table9", *typed]
@@ -175,14 +175,14 @@ def test_the_plan_has_the_state_of_each_run(tmp_path: Path) -> None:
     assert plan.plan(overrides, outputs=tmp_path)[2].state == "interrupted"
 
 
-def test_a_wrong_job_of_a_plan_is_named_and_the_others_stand(tmp_path: Path) -> None:
+def test_a_wrong_job_does_not_affect_the_others_of_a_plan(tmp_path: Path) -> None:
     runs = plan.plan(["profile=demo", "batch_size=0,32"], outputs=tmp_path)
     assert [run.state for run in runs] == ["wrong", "waiting"]
     assert "batch_size=0" in str(runs[0].error)
 
 
 @pytest.mark.parametrize("content", ["", '{"sweep": "tab', "[]", "{}", '{"overrides": 3}'])
-def test_a_damaged_command_of_a_sweep_names_the_way_out(content: str, tmp_path: Path) -> None:
+def test_a_damaged_command_of_a_sweep_says_how_to_repair_it(content: str, tmp_path: Path) -> None:
     (tmp_path / "table1.json").write_text(content)
     with pytest.raises(KronaError, match=r"table1\.json does not contain a sweep's command .* Run the sweep's command"):
         load_command(tmp_path, "table1")
@@ -204,7 +204,7 @@ def test_a_sweeps_command_is_written_whole_or_not_at_all(tmp_path: Path, monkeyp
         load_command(tmp_path, "tabel1")
 
 
-def test_composing_leaves_the_random_numbers_alone() -> None:
+def test_composing_draws_no_random_numbers() -> None:
     torch.manual_seed(1)
     before = torch.random.get_rng_state()
     expand("sweeps=table9")

@@ -1,4 +1,4 @@
-"""Lines of a multirun's jobs: their number, and the time left where it is known."""
+"""The lines of a multirun's jobs, with the remaining time."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def test_each_job_is_counted_as_it_starts_and_ends() -> None:
     assert progress.end_line(ended(seconds=50)).endswith("  50 s")
 
 
-def test_the_time_left_is_that_of_the_jobs_that_ran_over_those_at_a_time() -> None:
+def test_the_remaining_time_depends_on_the_jobs_at_a_time() -> None:
     progress = SweepProgress(12, at_a_time=2)
     for seconds in (20.0, 40.0):
         progress.end_line(ended(seconds=seconds))

@@ -1,4 +1,4 @@
-"""One sweep in several processes on a shared folder: each run once, and what stops in the middle goes on elsewhere."""
+"""A sweep in several processes on a shared folder: each run once, and interrupted runs resume elsewhere."""
 
 import json
 import multiprocessing
@@ -60,7 +60,7 @@ def test_four_processes_started_together_do_each_of_six_runs_once(
         assert (folder / "train.log").read_text().count(folder.name) == 1  # begun once
 
 
-def test_a_node_that_dies_is_followed_by_another_to_the_same_bits(
+def test_another_node_resumes_a_dead_one_to_the_same_bits(
     small: list[str], processes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = config("method=lora", *small)

@@ -1,4 +1,4 @@
-"""`krona status`: filters, a line a run in a pipe, and what to do with runs that failed."""
+"""`krona status`: filters, output in a pipe, and advice for failed runs."""
 
 import io
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def said(outputs: Path, *where: str, width: int | None = None) -> str:
     return out.getvalue()
 
 
-def test_in_a_pipe_each_run_is_a_line_with_its_whole_id(outputs: Path) -> None:
+def test_a_pipe_gets_one_line_per_run_with_the_whole_id(outputs: Path) -> None:
     lines = said(outputs).splitlines()
     for path in outputs.glob("*/result.json"):
         assert sum(line.startswith(f"{path.parent.name} ") for line in lines) == 1
@@ -48,7 +48,7 @@ def test_no_id_is_cut_on_a_terminal(outputs: Path, width: int) -> None:
         assert path.parent.name in text
 
 
-def test_a_failed_run_says_how_to_run_it_anew_and_how_to_drop_it(outputs: Path) -> None:
+def test_a_failed_run_says_how_to_repeat_and_how_to_remove_it(outputs: Path) -> None:
     (failed,) = [path.name for path in outputs.iterdir() if path.name.startswith("lora")]
     text = said(outputs, "state=failed")
     assert f"{failed}: loss is nan at step 12: lower optimizer.lr" in text
@@ -57,7 +57,7 @@ def test_a_failed_run_says_how_to_run_it_anew_and_how_to_drop_it(outputs: Path) 
     assert "rm -r" not in said(outputs, "state=done")
 
 
-def test_a_result_that_cant_be_read_is_a_row_and_one_line(outputs: Path) -> None:
+def test_an_unreadable_result_is_a_row_and_one_line(outputs: Path) -> None:
     (outputs / "broken").mkdir()
     (outputs / "broken" / "result.json").write_text("{")
     lines = said(outputs, "state=wrong").splitlines()
@@ -75,13 +75,13 @@ def test_a_result_that_cant_be_read_is_a_row_and_one_line(outputs: Path) -> None
         ("rte", "--where rte: write key=value"),
     ],
 )
-def test_a_filter_that_fits_nothing_is_named_with_the_nearest(outputs: Path, where: str, words: str) -> None:
+def test_a_filter_without_a_match_suggests_the_most_similar_value(outputs: Path, where: str, words: str) -> None:
     with pytest.raises(KronaError) as caught:
         status.filter_runs(status.all_runs(outputs), [where])
     assert str(caught.value).startswith(words)
 
 
-def test_filters_take_several_values_and_hold_for_runs_that_have_not_begun(outputs: Path) -> None:
+def test_filters_accept_several_values_and_apply_to_waiting_runs(outputs: Path) -> None:
     runs = [*status.all_runs(outputs), Planned(("method=lora", "task=mrpc"), "lora-mrpc", "waiting")]
     assert len(status.filter_runs(runs, ["method=lora,pa"])) == 3
     assert [run.run_id for run in status.filter_runs(runs, ["task=mrpc"])] == ["lora-mrpc"]
@@ -89,7 +89,7 @@ def test_filters_take_several_values_and_hold_for_runs_that_have_not_begun(outpu
 
 
 @pytest.mark.parametrize("width", [20, 80, 160])
-def test_the_counts_stay_on_the_screen_that_is_watched(outputs: Path, width: int) -> None:
+def test_the_counts_stay_on_a_watched_screen(outputs: Path, width: int) -> None:
     runs = [
         *status.all_runs(outputs),
         *(Planned((), f"krona-rte-t5_base-32x24-s{i}-0123456789", "waiting") for i in range(40)),
@@ -102,7 +102,7 @@ def test_the_counts_stay_on_the_screen_that_is_watched(outputs: Path, width: int
     assert "s0-0123456789" in text.replace(" ", ""), "and as many runs as there is room for"
 
 
-def test_watching_without_a_terminal_is_a_line_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_without_a_terminal_prints_a_line_per_change(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(status, "WATCH_S", 0.0)
     done, waiting = Planned((), "a", "done"), Planned((), "b", "waiting")
     states = iter([[done, waiting], [done, Planned((), "b", "running")], [done, Planned((), "b", "done")]])
@@ -115,7 +115,7 @@ def test_watching_without_a_terminal_is_a_line_a_change(monkeypatch: pytest.Monk
     ]
 
 
-def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_ends_if_no_process_resumes_interrupted_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(
         status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)
@@ -139,7 +139,7 @@ def test_watching_ends_where_nobody_goes_on_with_what_was_interrupted(monkeypatc
     assert len(looks) == 9  # the third showed life, and six of ten seconds each none
 
 
-def test_watching_waits_for_runs_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_watching_waits_for_runs_in_a_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10**6, 600))
     monkeypatch.setattr(
         status, "time", SimpleNamespace(monotonic=lambda: float(next(clock)), sleep=lambda seconds: None)

@@ -1,4 +1,4 @@
-"""A study of real runs: dev only, pruned at epochs, killed and gone on with, and refused where it is another."""
+"""A study of real runs: dev only, pruned at epochs, resumed after a kill, and refused for other settings."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def trials_of(outputs: Path, name: str) -> list[Any]:
     return optuna.load_study(study_name=name, storage=open_storage(study_path(outputs, name))).trials
 
 
-def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
+def test_a_study_resumes_and_refuses_other_settings(tmp_path: Path) -> None:
     study, _ = small(tmp_path, trials=1)
     assert len(study.trials) == 1
     study, best = small(tmp_path, trials=2)
@@ -78,7 +78,7 @@ def test_a_study_on_dev_resumes_and_refuses_another(tmp_path: Path) -> None:
     assert len(trials_of(tmp_path, name)) == 2
 
 
-def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_with_a_low_score_is_pruned_after_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(optuna.trial.Trial, "should_prune", lambda trial: bool(asked.append(trial.number)) or True)
     with pytest.raises(KronaError, match="no finished trial yet"):
@@ -102,7 +102,7 @@ def test_a_lagging_trial_is_pruned_at_an_epoch(tmp_path: Path, monkeypatch: pyte
         ("seed=0,1", "these are 2 runs"),
     ],
 )
-def test_what_train_py_refuses_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:
+def test_a_wrong_command_begins_no_study(typed: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(KronaError) as error:
         small(tmp_path, typed, trials=1)
     assert words in str(error.value)
@@ -116,20 +116,20 @@ def test_a_study_whose_first_trial_is_refused_is_removed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("suffix", "content"), [("journal", b'{"op_code"\n\xff\x00\n'), ("db", b"no SQLite")])
-def test_a_damaged_study_is_named_with_the_ways_out(suffix: str, content: bytes, tmp_path: Path) -> None:
+def test_a_damaged_study_says_how_to_continue(suffix: str, content: bytes, tmp_path: Path) -> None:
     (tmp_path / "studies").mkdir()
     (tmp_path / "studies" / f"s.{suffix}").write_bytes(content)
     with pytest.raises(KronaError, match=rf"the study \S+/s\.{suffix} can't be opened \(.*\)\. Move the file away"):
         new_study(tmp_path)
 
 
-def test_a_studies_folder_that_is_none_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_the_studies_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
     with pytest.raises(KronaError, match=r"studies can't be written to: File exists\. KRONA_OUTPUTS=FOLDER"):
         new_study(tmp_path)
 
 
-def test_a_trial_is_composed_as_train_py_does() -> None:
+def test_a_trial_is_composed_as_in_train_py() -> None:
     assert compose_run(SMALL).config["method"]["fit_factors"] == "nearest"
     typed = compose_run(
         [*SMALL, "method.kron_factors=[[16,12]]", "method.bias=1", "factors=2x384", "method.fit_factors=nearest"]
@@ -147,7 +147,7 @@ def test_a_trial_is_composed_as_train_py_does() -> None:
         (["optimizer.weight_decay=0.1"], "optimizer.lr method.scaling factors", ""),
     ],
 )
-def test_what_is_typed_is_fixed(
+def test_typed_values_are_not_searched(
     typed: list[str], searched: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(tuning: Any, trial: Any) -> None:
@@ -161,7 +161,7 @@ def test_what_is_typed_is_fixed(
     assert [line.strip() for line in lines[1:]] == ([said] if said else [])
 
 
-def test_a_typed_companion_of_an_axis_is_kept() -> None:
+def test_a_typed_override_wins_over_that_of_an_axis() -> None:
     axes = (Axis("factors", choices=("2x384",), also="method.fit_factors=nearest"),)
     assert loop.split_typed(axes, ["method.fit_factors=exact"]) == ((replace(axes[0], also=""),), [])
     assert loop.split_typed(axes, ["method=krona"]) == (axes, [])
@@ -176,7 +176,7 @@ def test_nothing_left_to_search_begins_no_study(tmp_path: Path) -> None:
     assert not (tmp_path / "studies").exists()
 
 
-def test_a_trial_keeps_its_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notes_of_a_trial_reach_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[list[str]] = []
 
     def record(spec: JobSpec, *rest: Any) -> Any:
@@ -196,7 +196,7 @@ def new_study(outputs: Path, name: str = "s") -> Any:
     return open_study(outputs, name, space="x 0…1", base="b", seed=0)
 
 
-def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
+def test_only_trials_of_dead_processes_are_repeated(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -219,7 +219,7 @@ def test_only_the_dead_are_put_back(tmp_path: Path) -> None:
     assert again.params == dead.params
 
 
-def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
+def test_a_resumed_study_draws_new_values(tmp_path: Path) -> None:
     axis = {"x": optuna.distributions.FloatDistribution(0, 1)}
     drawn = []
     for _ in range(4):  # each as a new process
@@ -230,16 +230,6 @@ def test_a_study_that_goes_on_draws_no_trial_again(tmp_path: Path) -> None:
     assert len(set(drawn)) == 4
     (tmp_path / "again").mkdir()
     assert new_study(tmp_path / "again").ask(axis).params["x"] == drawn[0], "--seed decides"
-
-
-def test_several_workers_open_one_new_study(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from krona.runs.study_journal import open_study\n"
-    code += "s = open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)\n"
-    code += "for _ in range(5): s.tell(s.ask(), 1.0)"
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
-    assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
-    trials = new_study(tmp_path).trials
-    assert [(trial.number, trial.value) for trial in trials] == [(number, 1.0) for number in range(10)]
 
 
 def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +246,7 @@ def test_the_lock_of_a_killed_writer_is_released(tmp_path: Path, monkeypatch: py
     assert [file.name for file in path.parent.iterdir()] == ["s.journal"]
 
 
-def test_a_line_that_was_cut_short_spoils_nothing_after_it(tmp_path: Path) -> None:
+def test_an_incomplete_line_does_not_affect_later_lines(tmp_path: Path) -> None:
     study = new_study(tmp_path)
     study.tell(study.ask(), 1.0)
     path = study_path(tmp_path, "s")
@@ -289,17 +279,29 @@ def sqlite_study(outputs: Path) -> Any:
     return study
 
 
-def test_a_study_in_sqlite_is_read_and_resumed(tmp_path: Path) -> None:
+TWO_STUDIES = """
+import sys
+from pathlib import Path
+from krona.runs.study_journal import open_study
+
+open_study(Path(sys.argv[1]), "s", space="x 0…1", base="b", seed=0)
+new = open_study(Path(sys.argv[1]), "new", space="x 0…1", base="b", seed=0)
+for _ in range(5):
+    new.tell(new.ask(), 1.0)
+"""
+
+
+def test_two_workers_open_a_study_in_sqlite_and_a_new_one(tmp_path: Path) -> None:
     old = sqlite_study(tmp_path)
     (before,) = read_studies(tmp_path)
     assert not study_path(tmp_path, "s").exists(), "reading changes nothing"
-    code = "import sys; from pathlib import Path; from krona.runs.study_journal import open_study\n"
-    code += "open_study(Path(sys.argv[1]), 's', space='x 0…1', base='b', seed=0)"
-    workers = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(2)]
+    workers = [subprocess.Popen([sys.executable, "-c", TWO_STUDIES, str(tmp_path)]) for _ in range(2)]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
+    trials = new_study(tmp_path, "new").trials
+    assert [(trial.number, trial.value) for trial in trials] == [(number, 1.0) for number in range(10)]
     study = new_study(tmp_path)
     assert study.user_attrs == {"space": "x 0…1", "base": "b"}
-    kept = (
+    kept = [
         "number",
         "state",
         "value",
@@ -308,10 +310,10 @@ def test_a_study_in_sqlite_is_read_and_resumed(tmp_path: Path) -> None:
         "user_attrs",
         "intermediate_values",
         "datetime_start",
-    )
+    ]
     for own, copied in zip(old.trials, study.trials, strict=True):
         assert {key: getattr(own, key) for key in kept} == {key: getattr(copied, key) for key in kept}
-    assert read_studies(tmp_path) == [before]
+    assert before in read_studies(tmp_path)
     waiting = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
     assert (waiting.number, waiting.params) == (4, {"x": 0.25})
     with pytest.raises(KronaError, match="has another search space"):

@@ -1,4 +1,4 @@
-"""`krona tune` as it is typed: what it says at the end, and how it ends by a signal."""
+"""The command `krona tune`: its last lines, and its exit code after a signal."""
 
 import shlex
 import signal
@@ -14,9 +14,7 @@ pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
 from krona.sweeps import tune_command as typed_command
 
 
-def test_the_command_at_the_end_is_one_that_can_be_pasted(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_final_command_can_be_pasted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = ("optimizer.lr=0.003", "factors=2x384")
     best = Trial(3, "finished", 71.5, {}, 4, "krona-rte-1", overrides=own)
     monkeypatch.setattr(typed_command, "tune", lambda *args, **kwargs: (Study("s", [best] * 10), best))
@@ -30,7 +28,7 @@ def test_the_command_at_the_end_is_one_that_can_be_pasted(
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (Interrupted(signal.SIGTERM), 143)])
-def test_an_interrupt_ends_the_command_by_its_own_exit_code(
+def test_an_interrupt_has_its_exit_code(
     stop: BaseException, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The search space's YAML: its axes, and what is said of one that can't be read."""
+"""The YAML of a search space: its axes, and the messages for wrong ones."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ SPACE = CONF.parent / "sweeps" / "tune" / "default.yaml"
 CONFIG = {"method": {"kron_factors": [], "scaling": 1.0}, "optimizer": {"lr": 1.0}}
 
 
-def test_axes_that_mean_nothing_here_are_left_out() -> None:
+def test_axes_without_a_key_in_the_config_are_left_out() -> None:
     assert [axis.key for axis in read_space(SPACE, CONFIG)] == ["optimizer.lr", "method.scaling", "factors"]
     assert [axis.key for axis in read_space(SPACE, {"optimizer": {"lr": 1.0}, "method": {}})] == ["optimizer.lr"]
     axes = (
@@ -24,7 +24,7 @@ def test_axes_that_mean_nothing_here_are_left_out() -> None:
     assert trial_overrides(axes, params) == ["optimizer.lr=0.001", "factors=2x384", "method.fit_factors=nearest"]
 
 
-def test_the_space_of_all_four_has_a_bias_where_the_method_has_one() -> None:
+def test_the_space_of_all_axes_has_a_bias_if_the_method_has_one() -> None:
     keys = [
         axis.key for axis in read_space(SPACE.with_name("all.yaml"), {**CONFIG, "method": {"scaling": 1, "bias": 1}})
     ]

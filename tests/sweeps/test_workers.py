@@ -1,4 +1,4 @@
-"""A sweep with several workers: a killed one loses no run, an interrupt is recorded, a mistake is not repeated."""
+"""A sweep with several workers: killed runs are repeated, interrupts recorded, mistakes not repeated."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""W&B, MLflow and the like keep to the test's own folder, and know of no key but the test's."""
+"""Keep W&B and MLflow in the folder of the test, without the key of the user."""
 
 import json
 import subprocess

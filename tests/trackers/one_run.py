@@ -1,4 +1,4 @@
-"""One small run in this process: the nano backbone on a few generated rows, its folder under the test's own."""
+"""One small run in this process: the nano backbone on a few rows of a sample task."""
 
 from pathlib import Path
 from typing import Any

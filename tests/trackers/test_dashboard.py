@@ -1,4 +1,4 @@
-"""The dashboard's spec: made without a login, and asking only for what runs really log."""
+"""The dashboard is built without a login, and its keys are those that runs log."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def chart(panel: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return panel["viewType"], panel["config"]
 
 
-def test_the_spec_goes_to_files_without_a_login(outputs: Path, tmp_path: Path) -> None:
+def test_the_dashboard_is_written_without_a_login(outputs: Path, tmp_path: Path) -> None:
     spec = pytest.importorskip("krona.trackers.dashboard")
     pytest.importorskip("wandb_workspaces", reason="pip install -e '.[dashboard]'")
     paths = spec.write(tmp_path / "dashboard", outputs=outputs, project="krona", entity=None)
@@ -58,13 +58,13 @@ def test_the_spec_goes_to_files_without_a_login(outputs: Path, tmp_path: Path) -
     assert failed["filters"]["filters"][0]["value"] == ["failed", "crashed", "killed"]
 
 
-def test_every_panel_shows_what_a_real_run_logs(outputs: Path) -> None:
+def test_a_run_logs_the_keys_of_all_panels(outputs: Path) -> None:
     logged = logged_keys(outputs)
     check(SECTIONS, logged)
     assert {key for section in SECTIONS for kind, key in needed_keys(section) if kind == "history"} <= logged["history"]
 
 
-def test_a_panel_of_what_no_run_has_is_an_error(outputs: Path) -> None:
+def test_a_panel_with_an_unknown_key_is_an_error(outputs: Path) -> None:
     panel = {"kind": "line", "title": "Typo", "y": "dev/scores"}
     wrong = [{"title": "Mine", "panels": [panel], "table_by": ["metod"], "columns": ["test/scor"]}]
     with pytest.raises(KronaError) as error:

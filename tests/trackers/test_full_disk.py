@@ -1,4 +1,4 @@
-"""A disk that is full under wandb/: the training is the same to the bit, and one line says what is lost."""
+"""A full disk under wandb/ does not change the training, and one line reports it."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""Whatever a tracker does, the training is the same to the bit, and one line says so."""
+"""A tracker cannot change the training. Its failure is one line."""
 
 import random
 import threading
@@ -81,7 +81,7 @@ def all_calls(guarded: Guarded) -> None:
 
 
 @pytest.mark.parametrize("call", ["open", "epoch", "end", "close"])
-def test_a_failure_is_one_line_and_the_last_call_but_closing(call: str, said: list[str]) -> None:
+def test_after_a_failure_only_close_is_called(call: str, said: list[str]) -> None:
     tracker = Unruly(fails_at=call)
     all_calls(Guarded("disk", tracker, say=said.append))
     failures = [line for line in said if "failed" in line]
@@ -92,13 +92,13 @@ def test_a_failure_is_one_line_and_the_last_call_but_closing(call: str, said: li
     assert tracker.calls[-1] == "close"
 
 
-def test_a_call_that_hangs_is_left_behind(hanging: Guarded, said: list[str]) -> None:
+def test_a_call_that_hangs_is_abandoned(hanging: Guarded, said: list[str]) -> None:
     all_calls(hanging)
     assert said == ["  slow: here", said[1]]
     assert "failed at epoch 1 (no answer in 0.2 s)" in said[1]
 
 
-def test_random_streams_stay_where_they_were(said: list[str]) -> None:
+def test_random_streams_are_unchanged(said: list[str]) -> None:
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
     all_calls(Guarded("dice", Unruly(fails_at="epoch"), say=said.append))
     after = random.getstate(), np.random.get_state()[1], torch.get_rng_state()
@@ -117,7 +117,7 @@ def test_a_run_with_an_unruly_tracker_is_the_same(
     assert sum("failed at" in line for line in lines) == 1
 
 
-def test_what_is_not_installed_names_the_command() -> None:
+def test_a_missing_package_names_the_install_command() -> None:
     with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e '\.\[extra\]'"):
         require("no_such_module", logger="x", extra="extra")
     with pytest.raises(KronaError, match=r"logger=x needs no_such_module, .*: pip install -e \.$"):
@@ -133,7 +133,7 @@ def test_what_is_not_installed_names_the_command() -> None:
         (["++logger.trackers=[1]"], "logger.trackers has no class"),
     ],
 )
-def test_mistakes_are_told_before_any_work(overrides: list[str], words: str, tmp_path: Path) -> None:
+def test_wrong_settings_are_refused_before_the_run(overrides: list[str], words: str, tmp_path: Path) -> None:
     with pytest.raises(KronaError) as error:
         one_run(tmp_path, *overrides)
     assert words in str(error.value)

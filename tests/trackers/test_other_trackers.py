@@ -1,4 +1,4 @@
-"""TensorBoard and MLflow read back with their own readers, also after an interruption."""
+"""TensorBoard and MLflow after an interruption, read by their own readers."""
 
 from pathlib import Path
 from typing import Any

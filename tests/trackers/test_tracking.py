@@ -1,4 +1,4 @@
-"""What trackers hear of a run's epochs: the last step's gradients, and the best epoch's score, after a resume too."""
+"""The values that trackers get for an epoch, also after a resume."""
 
 import re
 import sys
@@ -51,7 +51,7 @@ def gradients_heard(told: dict[str, float]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("steps", "last"), [(6, [3, 6]), (5, [3, 5]), (2, [2])])
-def test_an_epoch_has_the_gradients_of_its_own_last_step(steps: int, last: list[int], tmp_path: Path) -> None:
+def test_gradient_norms_are_those_of_the_last_step_of_the_epoch(steps: int, last: list[int], tmp_path: Path) -> None:
     trackers, heard = trackers_of(tmp_path / "run")
     norms: list[dict[str, float]] = []
 
@@ -73,7 +73,7 @@ def test_an_epoch_has_the_gradients_of_its_own_last_step(steps: int, last: list[
     assert [gradients_heard(told) for told in heard.epochs.values()] == [norms[step - 1] for step in last]
 
 
-def test_gradients_are_of_one_epoch_alone(tmp_path: Path) -> None:
+def test_gradient_norms_are_not_kept_for_the_next_epoch(tmp_path: Path) -> None:
     trackers, heard = trackers_of(tmp_path / "run")
     tuned = learner(inserted("krona"), after_backward=trackers.after_backward, after_epoch=trackers.epoch)
     fit(tuned, tmp_path, epochs=1)
@@ -86,7 +86,7 @@ def test_gradients_are_of_one_epoch_alone(tmp_path: Path) -> None:
 EPOCHS = [(80.0, 70.0), (84.0, 60.0), (82.0, 69.0), (81.0, 70.0)]
 
 
-def test_the_best_is_the_chosen_epochs_score_live_and_after_a_resume(tmp_path: Path) -> None:
+def test_dev_best_is_the_score_of_the_chosen_epoch(tmp_path: Path) -> None:
     model = torch.nn.Linear(1, 1)
     trackers, heard = trackers_of(tmp_path / "live")
     live = learner(model)
@@ -109,7 +109,7 @@ def test_the_best_is_the_chosen_epochs_score_live_and_after_a_resume(tmp_path: P
     assert heard_again.epochs == heard.epochs
 
 
-def test_the_pages_tracker_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tracker_of_the_documentation_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (CONF.parent / "docs" / "tracking.md").read_text(encoding="utf-8").split("## A tracker of your own")[1]
     code, config = (re.search(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL).group(1) for kind in ("python", "yaml"))
     module = types.ModuleType("krona.trackers.scores")

@@ -1,4 +1,4 @@
-"""What trackers are told: keys, the history file, gradient norms and effective ranks against NumPy."""
+"""The values of trackers: keys, the history file, gradient norms and effective ranks against NumPy."""
 
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ def test_the_config_is_flat_and_has_short_names() -> None:
     assert all(isinstance(value, int | float | str) for value in flat.values())
 
 
-def test_a_row_of_the_curve() -> None:
+def test_epoch_values_of_a_row() -> None:
     row = {"epoch": 2, "step": 8, "loss": 0.5, "lr": 1e-3, "score": 70.0, "parts": {"f1": 70.0}, "examples_seen": 64}
     values = epoch_values(row, 71.0)
     assert values["dev/score"] == values["dev/f1"] == 70.0
@@ -47,7 +47,7 @@ def test_a_row_of_the_curve() -> None:
     assert epoch_values({"epoch": 0, "step": 0, "score": 1.0, "parts": {}}, 1.0)["epoch"] == 0
 
 
-def test_the_loss_curve_has_means_between_points_and_ends_with_the_epoch() -> None:
+def test_the_loss_curve_has_means_between_points() -> None:
     assert loss_curve([1.0, 2.0, 6.0], last=6, total=9) == {4: 1.0, 5: 2.0, 6: 6.0}
     assert loss_curve([1.0, 2.0, 6.0, 7.0, 9.0], last=9, total=1001) == {6: 1.5, 9: 22 / 3}
     assert loss_curve([], last=0, total=0) == {}
@@ -55,7 +55,7 @@ def test_the_loss_curve_has_means_between_points_and_ends_with_the_epoch() -> No
     assert sum(map(len, a_run)) <= 503
 
 
-def test_history_forgets_half_a_line_and_keeps_the_later_of_two(tmp_path: Path) -> None:
+def test_history_skips_an_incomplete_line_and_keeps_the_later_epoch(tmp_path: Path) -> None:
     history = History(tmp_path)
     assert history.epochs() == {}
     for epoch, value in ((1, 1.0), (2, 2.0), (2, 2.5)):
@@ -91,7 +91,7 @@ def test_rank_one() -> None:
     assert update_norms.update_values(model)["update_rank/mean"] == pytest.approx(1, rel=1e-4)
 
 
-def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
+def test_the_update_beside_a_block_is_the_sum_of_its_branches() -> None:
     model = tiny_t5()
     surgery.insert(
         model, Kronecker, target_modules=["DenseReluDense"], kron_factors=[[8, 4]], bias=1, residual="scale",
@@ -116,7 +116,7 @@ def test_beside_a_block_the_update_is_the_branches_own_map() -> None:
         (Bias, {}, {"bias"}),
     ],
 )
-def test_what_is_no_matrix_has_the_norms_of_its_parameters(
+def test_branches_without_a_matrix_have_norms_of_their_parameters(
     branch: Any, arguments: dict[str, Any], kinds: set[str]
 ) -> None:
     model = tiny_t5()

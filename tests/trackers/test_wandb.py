@@ -1,4 +1,4 @@
-"""W&B runs as W&B's own reader finds them: offline, resumed, and online against a server on 127.0.0.1."""
+"""W&B runs, read by W&B's own reader: offline, resumed, and online on a local server."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def stop_after(epoch: int) -> Callable[[Any], None]:
     return watch
 
 
-def test_two_runs_of_one_process_each_have_their_own_and_the_same_bits(
+def test_two_runs_of_one_process_have_two_wandb_runs(
     tmp_path: Path, plain: Path, read_wandb: Any, history_of: Any
 ) -> None:
     for changes in ([], ["method.kron_factors=[[2,96]]"]):
@@ -111,7 +111,7 @@ VARIABLES = {
 }  # fmt: skip
 
 
-def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     default = config("logger=wandb")["logger"]["wandb"]
     keys = ("project", "name", "group", "job_type", "tags", "notes", "entity", "mode", "dir")
     assert [default[key] for key in keys] == ["krona", None, None, "train", None, None, None, "auto", None]
@@ -127,7 +127,7 @@ def test_wandbs_variables_alone_and_empty_ones(monkeypatch: pytest.MonkeyPatch) 
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
 
 
-def test_an_offline_run_and_its_sync_carry_everything_and_what_is_typed_wins_over_variables(
+def test_an_offline_run_is_complete_after_sync_and_typed_values_win(
     tmp_path: Path, plain: Path, read_wandb: Any, online: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {**VARIABLES, "WANDB_DIR": str(tmp_path / "new")}.items():
@@ -199,7 +199,7 @@ def test_online_and_resumed_online(tmp_path: Path, plain: Path, online: Any) -> 
 
 
 @pytest.mark.parametrize("mode", ["refuse", "hang", pytest.param("drop", marks=pytest.mark.slow)])
-def test_a_server_of_no_use_from_the_start(
+def test_a_server_that_fails_at_the_start(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any
 ) -> None:
     with WandbServer(mode) as server:
@@ -218,7 +218,7 @@ def test_a_server_of_no_use_from_the_start(
 
 
 @pytest.mark.parametrize("mode", [pytest.param("hang", marks=pytest.mark.slow), "drop"])
-def test_the_network_goes_in_the_middle(
+def test_the_network_fails_during_a_run(
     mode: Mode, tmp_path: Path, plain: Path, online: Any, history_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weights_and_biases, "UPLOAD", 0.2)

@@ -1,4 +1,4 @@
-"""Each of sweeps/wandb: the command of W&B's agent, run once."""
+"""The command of W&B's agent for each file of sweeps/wandb."""
 
 import math
 from pathlib import Path

@@ -81,7 +81,7 @@ def test_one_graph_for_all_lengths_with_the_same_loss_and_gradients(
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
 
 
-def test_a_compiler_that_fails_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_compiler_gives_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(graph: Any, inputs: Any) -> Any:
         raise OSError("no g++")
 
@@ -100,7 +100,7 @@ def eager_and_compiled(typed: list[str], outputs: Path) -> Iterator[Result]:
         yield read_result(job.folder / "result.json")
 
 
-def test_a_run_compiles_its_training_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_compiles_only_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = counted(monkeypatch)
     folder = tiny_backbones.write(tmp_path / "llama", "llama", num_hidden_layers=1)
     typed = one_job.typed(folder, tmp_path / "rte")
@@ -116,7 +116,7 @@ def test_a_run_compiles_its_training_alone(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("other", ["trainer.strategy=fsdp", "trainer.gradient_checkpointing=true"])
-def test_what_is_no_part_of_a_graph_is_refused(other: str) -> None:
+def test_options_that_cannot_be_compiled_are_refused(other: str) -> None:
     values = one_job.config("method=krona", "trainer.compile=true", other)
     with pytest.raises(KronaError, match=rf"trainer\.compile=true excludes .*{re.escape(other)}"):
         check.settings(values)

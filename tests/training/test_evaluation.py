@@ -1,4 +1,4 @@
-"""Greedy decoding is `model.generate`'s, token by token."""
+"""Greedy decoding gives the tokens of `model.generate`."""
 
 import pytest
 import torch
@@ -46,7 +46,7 @@ def test_the_same_tokens_as_generate(gated: bool, width: int) -> None:
     assert width < 12 or len(lengths) > 3
 
 
-def test_a_row_that_ended_is_padded_and_the_last_ends_it() -> None:
+def test_finished_rows_are_padded_and_the_last_ends_the_batch() -> None:
     for seed in range(6):
         model = lively(seed)
         with torch.no_grad():
@@ -58,7 +58,7 @@ def test_a_row_that_ended_is_padded_and_the_last_ends_it() -> None:
         assert len(got[0]) == (12 if None in ends else max(end for end in ends if end is not None) + 1)
 
 
-def test_a_row_alone_and_in_a_batch_is_the_same() -> None:
+def test_a_row_has_the_same_prediction_alone_and_in_a_batch() -> None:
     model, batch = lively(2), sources(5)
     together = greedy(model, **batch, max_new_tokens=6)
     for row in range(len(batch["input_ids"])):

@@ -1,4 +1,4 @@
-"""What Lightning's users bring along in a run: callbacks, schedules, loggers and settings of the trainer."""
+"""Lightning's callbacks, schedules, loggers and trainer settings in a run."""
 
 import csv
 import math
@@ -59,7 +59,7 @@ def ids(overrides: list[str], *changes: str) -> str:
 
 
 @pytest.mark.parametrize("stops", [STOPS, MINE])
-def test_a_callback_stops_a_run_and_the_resumed_run_too(stops: list[str], overrides: list[str], tmp_path: Path) -> None:
+def test_a_callback_stops_a_run_and_its_resumed_run(stops: list[str], overrides: list[str], tmp_path: Path) -> None:
     job, _ = done(tmp_path / "whole", *overrides, *stops)
     assert epochs(job) == [1, 2]
     for epoch in (1, 2):  # the checkpoint of the epoch before, and of the last one, which knows that it was the last
@@ -89,7 +89,7 @@ def interrupted(epoch: int, values: dict[str, Any], outputs: Path) -> None:
 
 @pytest.mark.parametrize("group", ["logger", "callbacks"])
 @pytest.mark.parametrize("typed", ["{}=null", "~{}"])
-def test_null_leaves_a_group_out(group: str, typed: str, overrides: list[str]) -> None:
+def test_null_removes_a_group(group: str, typed: str, overrides: list[str]) -> None:
     settings = check.settings(config(*overrides, *normalize([typed.format(group)])))
     assert (settings.callbacks, settings.logger) == ({}, {})
     assert identify(settings) == ids(overrides)
@@ -99,7 +99,7 @@ def test_a_run_without_the_group_of_loggers(overrides: list[str], tmp_path: Path
     done(tmp_path, *overrides, *normalize(["~logger"]), "trainer.max_steps=1")
 
 
-def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[str]) -> None:
+def test_the_run_id_depends_on_settings_that_change_results(overrides: list[str]) -> None:
     own = ids(overrides)
     watching = [
         ["callbacks=[lr_monitor,rich_progress,model_summary]"],
@@ -151,7 +151,7 @@ def test_what_changes_results_is_in_the_run_id_and_nothing_else(overrides: list[
         (["+logger.c._target_=pytorch_lightning.loggers.NoLogger"], "can't be imported"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_one_message_before_anything_starts(typed: list[str], message: str, overrides: list[str]) -> None:
+def test_a_wrong_setting_gives_one_message_before_the_run(typed: list[str], message: str, overrides: list[str]) -> None:
     with pytest.raises(KronaError) as caught:
         require(check.settings(config(*overrides, *typed), own=True))
     assert message in str(caught.value)
@@ -201,9 +201,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_lightning_s_logger_gets_steps_epochs_and_the_end_also_after_a_resume(
-    overrides: list[str], tmp_path: Path
-) -> None:
+def test_a_lightning_logger_gets_steps_epochs_and_summary_after_a_resume(overrides: list[str], tmp_path: Path) -> None:
     chosen = [*overrides, CSV, "trainer.log_every_n_steps=1", "callbacks=lr_monitor"]
     plain, _ = done(tmp_path / "plain", *overrides)
     interrupted(2, config(*chosen), tmp_path)
@@ -249,7 +247,7 @@ def test_limited_and_accumulated_batches(overrides: list[str], tmp_path: Path) -
     assert (summed.folder / adapter).stat().st_size == (whole.folder / adapter).stat().st_size
 
 
-def test_fast_dev_run_goes_through_one_batch_and_keeps_nothing(overrides: list[str], tmp_path: Path) -> None:
+def test_fast_dev_run_uses_one_batch_and_saves_nothing(overrides: list[str], tmp_path: Path) -> None:
     job, said = run(config(*overrides, "trainer.fast_dev_run=true", "trainer.eval_batch_size=2"), tmp_path)
     assert (job.state, job.error, job.result) == ("done", None, None)
     assert "rows 4 / 2 / 2; 1 step of 4" in said

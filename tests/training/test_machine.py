@@ -1,4 +1,4 @@
-"""The allocator's setting: taken where there is a glibc, and left alone where someone has set it already."""
+"""The memory allocator's setting, and the note on bf16."""
 
 import subprocess
 import sys
@@ -29,14 +29,14 @@ def faults(how: str) -> int:
     return int(done.stdout)
 
 
-def test_a_step_s_memory_is_asked_for_once() -> None:
+def test_freed_memory_is_not_returned_to_the_kernel() -> None:
     kept = faults("keep")
     if kept < 0:
         pytest.skip("no glibc")
     assert faults("plain") > 10 * kept
 
 
-def test_a_setting_of_the_user_s_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malloc_variable_of_the_user_is_respected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MALLOC_ARENA_MAX", "2")
     assert not keep_freed_memory()
 
@@ -46,7 +46,7 @@ def test_other_systems(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not keep_freed_memory()
 
 
-def test_bf16_on_a_cpu_without_its_instructions_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bf16_on_a_cpu_without_its_instructions_gives_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "CPU_INFO", tmp_path / "cpuinfo")
     assert bf16_notes("bf16-mixed", "cpu") == []  # nothing is known
     (tmp_path / "cpuinfo").write_text("flags\t\t: avx2 avx512f\n")

@@ -1,4 +1,4 @@
-"""What a run measures beside its scores: it is in result.json, in what is shown, and changes nothing else."""
+"""The measures of a run besides its scores are recorded and do not change the run."""
 
 import json
 from pathlib import Path
@@ -39,7 +39,7 @@ def values(tiny_folder: Path, tmp_path: Path) -> list[str]:
     return typed(tiny_folder, tmp_path / "glue")
 
 
-def test_measuring_what_was_learned_changes_nothing_else(
+def test_measuring_updates_does_not_change_the_run(
     values: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     composed = config("method=krona", *values)
@@ -81,9 +81,7 @@ def test_forgetting_is_measured_and_changes_nothing_else(values: list[str], tmp_
     assert loss_increase(bare) == 0
 
 
-def test_what_cannot_be_measured_is_refused_before_anything_runs(
-    values: list[str], tmp_path: Path, tiny_folder: Path
-) -> None:
+def test_forgetting_that_cannot_be_measured_is_refused(values: list[str], tmp_path: Path, tiny_folder: Path) -> None:
     with pytest.raises(KronaError, match=r"none\.txt is no file"):
         run(config("method=lora", *values, "trainer.measure_forgetting=none.txt"), tmp_path / "outputs")
     bert = tiny_backbones.write(tmp_path / "bert", "bert")

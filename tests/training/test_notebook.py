@@ -1,4 +1,4 @@
-"""The module and its loaders with a plain `pl.Trainer`: the run's own scores and weights."""
+"""The module and its loaders in a plain `pl.Trainer` give the scores and weights of the run."""
 
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ class Seen(Callback):
             self.scores.append(float(trainer.callback_metrics["val/score"]))
 
 
-def test_validate_test_and_predict_give_the_run_s_own(overrides: list[str], done: Path) -> None:
+def test_validate_test_and_predict_equal_the_run(overrides: list[str], done: Path) -> None:
     result = read_result(done / "result.json")
     assert result.dev is not None
     assert result.test is not None
@@ -88,7 +88,7 @@ def test_fit_trains_as_the_run_does(with_dev: bool, overrides: list[str], done: 
     assert all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_of_one_batch_its_rows_are_scored_and_other_loaders_refused(overrides: list[str]) -> None:
+def test_one_batch_is_scored_and_other_loaders_are_refused(overrides: list[str]) -> None:
     module, loaders = module_and_loaders(config(*overrides, "trainer.eval_batch_size=2"))
     (scores,) = trainer(limit_val_batches=1).validate(module, loaders.dev, verbose=False)
     assert scores["val/score"] in (0.0, 50.0, 100.0)

@@ -1,4 +1,4 @@
-"""What a run says on its way: plain lines in a pipe and on a dumb terminal, the warm-up in words."""
+"""The output of a run: plain lines in a pipe and on a dumb terminal, and notes on the warm-up."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ def notes(steps: int, *overrides: str) -> str:
     return " ".join(schedule_notes(settings, StepCounts(epoch=25, warmup=warmup, total=steps)))
 
 
-def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
+def test_a_note_names_the_rate_that_a_long_warm_up_reaches() -> None:
     said = notes(400, "optimizer.warmup_steps=500", "optimizer.lr=1e-3")
     assert "warm-up of 500 steps of the paper is longer than training (400 steps)" in said
     assert "lr rises to 0.000798, not to 0.001" in said  # 399 / 500: the last step's
@@ -30,7 +30,7 @@ def test_a_warm_up_longer_than_training_says_the_rate_that_is_reached() -> None:
     assert notes(4000, "optimizer.warmup_steps=500") == ""
 
 
-def test_a_warm_up_below_one_is_a_share_of_all_steps() -> None:
+def test_warm_up_below_one_is_a_share_of_the_steps() -> None:
     assert notes(500, "optimizer.warmup_steps=0.06") == ""
     assert "warm-up of 250 steps takes 50 % of training (500 steps)" in notes(500, "optimizer.warmup_steps=0.5")
 
@@ -58,7 +58,7 @@ def said(values: dict[str, Any], outputs: Path, **console: Any) -> str:
     return out.getvalue()
 
 
-def test_epochs_are_counted_to_where_max_steps_ends(values: dict[str, Any], tmp_path: Path) -> None:
+def test_max_steps_limits_the_number_of_epochs_shown(values: dict[str, Any], tmp_path: Path) -> None:
     text = said(values, tmp_path / "outputs", width=20)
     assert "  epoch  1/2  loss " in text  # three steps an epoch
     assert "  epoch  2/2  loss " in text

@@ -1,4 +1,4 @@
-"""One run end to end: what lies on disk, the same bits twice, and the same bits however it was killed."""
+"""A run from start to end: its files, and the same bits after any kill."""
 
 import csv
 import io
@@ -66,7 +66,7 @@ def assert_same(folder: Path, reference: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "wrong"), [(math.nan, r"best epoch's \S+ is"), (1e30, "best epoch's loss on the first row of dev is")]
 )
-def test_a_model_that_is_not_finite_is_no_adapter(
+def test_a_model_that_is_not_finite_is_not_saved(
     value: float, wrong: str, values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     restore = Learner.restore_best
@@ -85,7 +85,7 @@ def test_a_model_that_is_not_finite_is_no_adapter(
     assert not (job.folder / "adapter.safetensors").exists()
 
 
-def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
+def test_the_files_of_a_run(done: Path, tiny_folder: Path) -> None:
     assert sorted(path.name for path in done.iterdir()) == FILES
     result = read_result(done / "result.json")
     content = json.loads((done / "result.json").read_text())
@@ -122,7 +122,7 @@ def test_what_lies_on_disk(done: Path, tiny_folder: Path) -> None:
     assert log.count("  epoch  ") == 3
 
 
-def test_rows_left_out_are_named_as_a_run_starts(tiny_folder: Path, tmp_path: Path) -> None:
+def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Path) -> None:
     typed_values = typed(tiny_folder, tmp_path / "glue")
     file = tmp_path / "glue" / "RTE" / "train.tsv"
     file.write_text(file.read_text() + "99\tone field\n100\ta\tb\tperhaps\n")
@@ -139,7 +139,7 @@ def test_rows_left_out_are_named_as_a_run_starts(tiny_folder: Path, tmp_path: Pa
     assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
 
 
-def test_the_adapter_holds_what_trained_and_says_what_it_is(done: Path) -> None:
+def test_the_adapter_contains_the_trained_weights_and_its_origin(done: Path) -> None:
     with safe_open(done / "adapter.safetensors", framework="pt") as file:
         names, header = list(file.keys()), file.metadata()
         size = sum(file.get_tensor(name).numel() for name in names)
@@ -149,7 +149,7 @@ def test_the_adapter_holds_what_trained_and_says_what_it_is(done: Path) -> None:
     assert (done / "adapter.safetensors").stat().st_size < 100_000
 
 
-def test_again_it_is_done_and_nothing_is_touched(values: dict[str, Any], done: Path) -> None:
+def test_a_finished_run_is_not_run_again(values: dict[str, Any], done: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in done.iterdir()}
     job, said = run(values, done.parent)
     assert (job.state, said) == ("skipped", "")
@@ -158,7 +158,7 @@ def test_again_it_is_done_and_nothing_is_touched(values: dict[str, Any], done: P
     assert {path: path.stat().st_mtime_ns for path in done.iterdir()} == before
 
 
-def test_overwrite_runs_it_anew(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+def test_overwrite_runs_a_finished_run_again(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = tmp_path / done.name
     folder.mkdir()
     for name in FILES:
@@ -211,7 +211,7 @@ def killed(values: dict[str, Any], processes: Any, tmp_path_factory: pytest.Temp
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=lambda kill: f"{kill[0]}-{kill[1]}")
-def test_killed_and_typed_again_it_ends_with_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     kill: tuple[str, int], values: dict[str, Any], done: Path, processes: Any, tmp_path: Path
 ) -> None:
     run_killed(processes, values, tmp_path, kill)
@@ -240,7 +240,7 @@ def test_a_checkpoint_of_another_method_is_refused(values: dict[str, Any], kille
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "other"])
-def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
+def test_a_damaged_checkpoint_is_renamed_and_the_run_starts_again(
     damage: str, values: dict[str, Any], done: Path, killed: Path, tmp_path: Path
 ) -> None:
     outputs = shutil.copytree(killed, tmp_path / "outputs")
@@ -263,7 +263,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_run_begins_anew(
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
 
 
-def test_a_flip_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_a_checkpoint_is_detected(tmp_path: Path) -> None:
     from krona.training.files import find_damage
 
     file = tmp_path / "last.ckpt"
@@ -281,7 +281,7 @@ def test_a_flip_anywhere_in_a_checkpoint_is_noticed(tmp_path: Path) -> None:
             assert after == {key: value for key, value in before.items() if key != "state_dict"}
 
 
-def test_a_done_run_says_what_is_gone_or_damaged_of_it(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
+def test_a_done_run_reports_missing_and_damaged_files(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     from krona.adapters.find import find
 
     folder = Path(shutil.copytree(done, tmp_path / done.name))
@@ -301,9 +301,7 @@ def test_a_done_run_says_what_is_gone_or_damaged_of_it(values: dict[str, Any], d
     assert find(folder).adapter == folder / "adapter.safetensors"
 
 
-def test_the_second_process_on_a_claimed_run_leaves_it_alone(
-    values: dict[str, Any], done: Path, tmp_path: Path
-) -> None:
+def test_a_claimed_run_is_not_touched_by_another_process(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     claim = ownership.claim(tmp_path / done.name)
     assert claim is not None
     job, said = run(values, tmp_path)
@@ -313,7 +311,7 @@ def test_the_second_process_on_a_claimed_run_leaves_it_alone(
     claim.release()
 
 
-def test_who_lost_a_run_stops_before_it_writes(
+def test_a_process_that_lost_its_run_writes_nothing(
     values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = Learner.on_train_batch_start
@@ -333,7 +331,7 @@ def test_who_lost_a_run_stops_before_it_writes(
 
 
 @pytest.mark.parametrize("lost", ["claim", "disk"])
-def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
+def test_an_interrupt_that_cannot_be_recorded_ends_the_run(
     lost: str, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from krona.jobs import run_job
@@ -362,7 +360,7 @@ def test_an_interrupt_that_cant_be_recorded_is_one_all_the_same(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_is_recorded_and_goes_on(
+def test_an_interrupted_run_is_recorded_and_resumes(
     number: signal.Signals, values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin = Learner.on_train_batch_start
@@ -387,9 +385,7 @@ def test_interrupted_is_recorded_and_goes_on(
     assert_same(job.folder, done)
 
 
-def test_what_a_process_left_that_was_killed_at_the_end_of_its_run_is_swept(
-    values: dict[str, Any], done: Path, tmp_path: Path
-) -> None:
+def test_files_left_by_a_killed_process_are_removed(values: dict[str, Any], done: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(done, tmp_path / done.name))
     there = {path.name for path in folder.iterdir()}
     claimed(folder, pid=dead_pid())
@@ -402,7 +398,7 @@ def test_what_a_process_left_that_was_killed_at_the_end_of_its_run_is_swept(
     assert (folder / "claim.json").exists()
 
 
-def test_an_interrupt_that_a_library_loses_ends_the_run_after_the_epoch(
+def test_a_lost_interrupt_ends_the_run_after_the_epoch(
     values: dict[str, Any], done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin, before = Learner.on_train_batch_start, signal.getsignal(signal.SIGTERM)
@@ -480,7 +476,7 @@ def test_steps_end_a_run_within_an_epoch(values: dict[str, Any], tmp_path: Path,
     assert_same(tmp_path / "b" / job.run_id, job.folder)
 
 
-def test_a_search_for_hyper_parameters_never_looks_at_test(values: dict[str, Any], tmp_path: Path) -> None:
+def test_score_test_false_does_not_score_test(values: dict[str, Any], tmp_path: Path) -> None:
     job, _ = run({**values, "score_test": False}, tmp_path)
     assert job.result is not None
     assert job.result.test is None
@@ -492,7 +488,7 @@ def test_a_search_for_hyper_parameters_never_looks_at_test(values: dict[str, Any
 
 
 @pytest.mark.slow
-def test_patience_holds_over_a_kill(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:
+def test_patience_is_kept_after_a_kill(values: dict[str, Any], tmp_path: Path, processes: Any) -> None:
     patient = {**values, "trainer": {**values["trainer"], "patience": 1, "max_epochs": 6}}
     job, _ = run(patient, tmp_path / "a")
     epochs = len(curve(job.folder))

@@ -20,19 +20,6 @@ from krona.sweeps.plan import Planned
 GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # from fine to coarse
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The median time of ``runs`` finished runs that share the config groups ``same`` with the expected run."""
-
-    seconds: float
-    runs: int
-    same: tuple[str, ...]
-
-    def describe(self) -> str:
-        same = f"{', '.join(self.same[:-1])} and {self.same[-1]}" if len(self.same) > 1 else self.same[0]
-        return f"the median of {amount(self.runs, 'finished run')} with the same {same}"
-
-
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRun:
     """An unfinished run. ``seconds`` is None if no finished run has its backbone."""
@@ -56,13 +43,14 @@ class RunTimes:
                 for same in GROUPS:
                     self._seconds[_key(names, same)].append(float(result.times["total"]))
 
-    def estimate(self, config: Mapping[str, Any]) -> Estimate | None:
-        """Return the expected time of a run; None if no finished run has its backbone."""
+    def estimate(self, config: Mapping[str, Any]) -> tuple[float | None, str]:
+        """Return the expected seconds of a run and their basis; None if no finished run has its backbone."""
         names = group_names(config)
         for same in GROUPS:
             if seconds := self._seconds.get(_key(names, same)):
-                return Estimate(median(seconds), len(seconds), same)
-        return None
+                listed = " and ".join(filter(None, (", ".join(same[:-1]), same[-1])))
+                return median(seconds), f"the median of {amount(len(seconds), 'finished run')} with the same {listed}"
+        return None, f"no finished run has the backbone {names['backbone']}"
 
 
 def group_names(config: Mapping[str, Any]) -> dict[str, str]:
@@ -82,11 +70,8 @@ def expected_runs(runs: Sequence[Planned], times: RunTimes) -> list[ExpectedRun]
             continue
         if run.config is None:
             raise KronaError(f"{' '.join(run.overrides)}: {run.error}")
-        estimate, names = times.estimate(run.config), group_names(run.config)
-        seconds, basis = None, f"no finished run has the backbone {names['backbone']}"
-        if estimate is not None:
-            seconds, basis = estimate.seconds, estimate.describe()
-        found.append(ExpectedRun(overrides=run.overrides, **names, seconds=seconds, basis=basis))
+        seconds, basis = times.estimate(run.config)
+        found.append(ExpectedRun(overrides=run.overrides, **group_names(run.config), seconds=seconds, basis=basis))
     return found
 
 

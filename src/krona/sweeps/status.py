@@ -165,12 +165,12 @@ def seconds_left(runs: Sequence[Planned]) -> float | None:
     for run in runs:
         if run.state in OPEN:
             config = run.config if run.result is None else run.result.config
-            expected = None if config is None else times.estimate(config)
-            if expected is None:
+            seconds = None if config is None else times.estimate(config)[0]
+            if seconds is None:
                 return None
             progress = run.result.progress if run.result is not None else {}
             done = float(progress.get("step", 0)) / max(1.0, float(progress.get("steps", 1)))
-            total = (total or 0.0) + expected.seconds * (1 - done)
+            total = (total or 0.0) + seconds * (1 - done)
     return total
 
 

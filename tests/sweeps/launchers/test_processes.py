@@ -1,4 +1,4 @@
-"""joblib's processes: they end with the process that started them, however it ends."""
+"""joblib's processes end with the process that started them."""
 
 import os
 import subprocess
@@ -41,7 +41,7 @@ def test_both_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
     sweep.wait()
 
 
-def test_a_worker_whose_parent_ended_first_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_ends_if_its_parent_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[int, int]] = []
     monkeypatch.setattr(interrupts.ctypes, "CDLL", lambda name: type("C", (), {"prctl": lambda *arguments: 0})())
     monkeypatch.setattr(interrupts.sys, "platform", "linux")

@@ -1,4 +1,4 @@
-"""Launchers at work: each job once, one that is killed takes no other with it, one whose time is over goes on."""
+"""Launchers at work: each job runs once, a killed job affects no other, and time limits are resumed."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def claims(outputs: Path) -> dict[str, int]:
 
 
 @pytest.mark.slow
-def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_folder: Path, tmp_path: Path) -> None:
+def test_joblib_runs_each_job_once_and_loses_only_a_killed_one(tiny_folder: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     command = [*EIGHT, *typed(tiny_folder, tmp_path / "glue"), "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     process = start(outputs, *command)
@@ -49,7 +49,7 @@ def test_joblib_does_each_of_eight_once_and_a_killed_one_alone_is_left(tiny_fold
 
 
 @pytest.mark.slow
-def test_a_run_whose_time_is_over_goes_on_by_itself_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_run_at_its_time_limit_resumes_to_the_same_bits(tiny_folder: Path, tmp_path: Path) -> None:
     small = [*typed(tiny_folder, tmp_path / "glue"), "method=lora", "trainer.max_epochs=60"]
     process = start(tmp_path / "told", "-m", *small, "hydra/launcher=submitit_local")
     while not list((tmp_path / "told").glob("*/last.ckpt")):

@@ -1,4 +1,4 @@
-"""What launchers are asked for, and what they refuse: one message each, and the way out."""
+"""The settings of launchers, and the messages for wrong ones."""
 
 import importlib.util
 import stat
@@ -30,7 +30,7 @@ def needs(*overrides: str, typed: set[str] = frozenset(), **settings: Any) -> di
     return slurm.job_resources({**SLURM, **settings}, overrides, chosen, typed)
 
 
-def test_a_job_gets_what_its_backbone_and_its_task_need() -> None:
+def test_a_job_gets_the_resources_of_its_backbone_and_task() -> None:
     assert (needs()["timeout_min"], needs()["mem_gb"], needs()["gpus_per_node"]) == (240, 24, 1)
     assert needs("task=mnli")["timeout_min"] == 1440
     assert needs("backbone=t5_large", "task=rte")["mem_gb"] == 48
@@ -40,16 +40,16 @@ def test_a_job_gets_what_its_backbone_and_its_task_need() -> None:
     assert not {"by_task", "by_backbone"} & needs().keys()
 
 
-def test_what_is_typed_wins() -> None:
+def test_typed_resources_win() -> None:
     assert needs("task=mnli", typed={"timeout_min"}, timeout_min=60)["timeout_min"] == 60
 
 
-def test_the_needs_of_the_tables_are_those_of_names_that_exist() -> None:
+def test_the_resources_name_existing_backbones_and_tasks() -> None:
     assert set(SLURM["by_task"]) <= set(choices("task"))
     assert set(SLURM["by_backbone"]) <= set(choices("backbone"))
 
 
-def test_sbatch_is_asked_for_nothing_that_is_not_needed() -> None:
+def test_sbatch_gets_no_empty_parameters() -> None:
     asked = slurm.sbatch_parameters(needs("backbone=nano"))
     assert "gpus_per_node" not in asked
     assert "partition" not in asked
@@ -57,7 +57,7 @@ def test_sbatch_is_asked_for_nothing_that_is_not_needed() -> None:
     assert asked["setup"] == ["export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"]
 
 
-def test_sbatchs_words_are_told_once() -> None:
+def test_the_reason_of_sbatch_is_reported_once() -> None:
     words = "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed: Invalid name"
     assert slurm.format_refusal(words).startswith(
         "SLURM rejected the job: invalid partition specified: x; Batch job submission failed: Invalid name."
@@ -93,7 +93,7 @@ def test_a_partition_that_does_not_exist(commands: Callable[..., None]) -> None:
         slurm.require({**SLURM, "partition": "wrok"})
 
 
-def test_a_slurm_that_does_not_answer_is_no_empty_queue(commands: Callable[..., None]) -> None:
+def test_a_queue_without_an_answer_is_not_empty(commands: Callable[..., None]) -> None:
     commands(squeue="echo 12_0; echo 12_1; echo 13")
     assert slurm.queued_jobs() == {"12_0", "12_1", "13"}
     commands(squeue="")
@@ -152,12 +152,12 @@ def test_a_launcher_without_a_multirun_is_refused() -> None:
         normalize(["profile=demo", "hydra/launcher=joblib"])
 
 
-def test_two_who_share_the_runs_out_are_one_too_many(tmp_path: Path) -> None:
+def test_workers_and_a_launcher_together_are_refused(tmp_path: Path) -> None:
     with pytest.raises(KronaError, match="--workers 2 and hydra/launcher=joblib: both choose where"):
         run_sweep(["seed=0,1", "hydra/launcher=joblib"], workers=2, outputs=tmp_path, console=Console())
 
 
-def test_hydras_own_launchers_of_the_same_names_step_aside(recwarn: pytest.WarningsRecorder) -> None:
+def test_launchers_of_hydra_plugins_are_replaced(recwarn: pytest.WarningsRecorder) -> None:
     store = ConfigStore.instance()
     store.store(group="hydra/launcher", name="joblib", node={"_target_": "theirs"}, provider="another")
     try:

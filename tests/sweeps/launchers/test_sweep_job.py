@@ -11,7 +11,7 @@ from krona.jobs.interrupts import Interrupted, interrupt
 from krona.sweeps.launchers.sweep_job import Requeued
 
 
-def test_slurms_own_signal_only_ends_a_run_that_stands_in_the_queue_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requeued_run_ends_by_the_signal_of_slurm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(submitit, "JobEnvironment", lambda: SimpleNamespace(USR_SIG="USR2"))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR2)}
 
