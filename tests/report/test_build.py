@@ -10,7 +10,7 @@ import pytest
 from krona.messages import KronaError
 from krona.report.build import build_report, collect
 from krona.report.formats import FORMATS
-from krona.report.selection import choose, load
+from krona.report.stored_runs import filter_runs, load_runs
 from krona.runs import sweep as sweep_runs
 from report.generate import grid, make_result, write_all, write_thousand
 
@@ -44,7 +44,7 @@ BAD = {
     "damaged predictions": (edited("test.outcomes.predictions", "eNoLSURBV"), "can't be used"),
     "an unknown metric": (edited("test.parts", {"bleu": 3.0}), "unknown metric 'bleu'"),
     "no task": (edited("config.task", None), "is not a result: config.task is None"),
-    "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is none of glue"),
+    "an unknown kind of data": (edited("provenance.data_kind", "secret"), "data_kind 'secret' is not one of glue"),
 }
 
 
@@ -68,14 +68,14 @@ def test_two_results_of_one_id_that_differ(tmp_path):
     result = make_result("krona", "rte", 0)
     write_all(one, [result, make_result("lora", "rte", 0)])
     write_all(two, [result])
-    runs, problems = load([one, two])
+    runs, problems = load_runs([one, two])
     assert len(runs) == 2
     assert problems == []
     result.notes = ["another"]
     write_all(two, [result])
-    runs, problems = load([one, two])
+    runs, problems = load_runs([one, two])
     assert [run.result.method for run in runs] == ["lora"]
-    assert "are one run with different results: neither is used" in problems[0]
+    assert "are one run with different results" in problems[0]
 
 
 @pytest.mark.parametrize("format", FORMATS)
@@ -88,7 +88,7 @@ def test_a_table_without_runs_says_what_makes_them_and_shows_the_papers(tmp_path
 
 def test_no_runs_at_all(tmp_path):
     assert "No finished run under" in build_report(tmp_path)
-    with pytest.raises(KronaError, match="is no folder"):
+    with pytest.raises(KronaError, match="nowhere was not found"):
         build_report(tmp_path / "nowhere")
 
 
@@ -96,9 +96,11 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
     write_all(tmp_path, [make_result("krona", "rte", 0)])
     with pytest.raises(KronaError, match="no table '3'"):
         build_report(tmp_path, table="3")
-    with pytest.raises(KronaError, match=r"--sweep tabel1: there is no sweep of that name; did you mean 'table1'\?"):
+    with pytest.raises(KronaError, match=r"--sweep tabel1: the sweep was not found; did you mean 'table1'\?"):
         build_report(tmp_path, sweep="tabel1")
-    with pytest.raises(KronaError, match=r"none of its runs is here \(sweeps with runs: table1\); python train.py -m"):
+    with pytest.raises(
+        KronaError, match=r"none of its runs is here \(sweeps with runs: table1\). Run python train.py -m"
+    ):
         build_report(tmp_path, sweep="table4")
     with pytest.raises(KronaError, match="format 'pdf': choose from csv, html, latex, md, svg, terminal"):
         build_report(tmp_path, format="pdf")
@@ -110,11 +112,11 @@ def test_words_that_mean_nothing_are_refused_with_what_there_is(tmp_path):
 
 def test_filters_choose_by_name_seed_and_setting(tmp_path):
     write_all(tmp_path, [*grid(["krona", "lora"], ["rte"], range(3)), make_result("krona", "rte", 9)])
-    runs, _ = load([tmp_path])
-    assert len(choose(runs, ["method=krona,lora", "seed=0,1"])) == 4
-    assert len(choose(runs, ["optimizer.lr=2e-3"])) == 4
-    assert len(choose(runs, ["kron_factors=32x24"])) == 4
-    assert choose(runs, ["method=pa"]) == []
+    runs, _ = load_runs([tmp_path])
+    assert len(filter_runs(runs, ["method=krona,lora", "seed=0,1"])) == 4
+    assert len(filter_runs(runs, ["optimizer.lr=2e-3"])) == 4
+    assert len(filter_runs(runs, ["kron_factors=32x24"])) == 4
+    assert filter_runs(runs, ["method=pa"]) == []
 
 
 @pytest.mark.parametrize("format", ["html", "csv"])
@@ -124,7 +126,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
     with pytest.raises(KronaError, match="is a folder"):
         build_report(outputs, format=format, out=outputs)
     (tmp_path / "file").write_text("")
-    with pytest.raises(KronaError, match=r"can't be written: .*file is no folder"):
+    with pytest.raises(KronaError, match=r"can't be written: .*file is not a folder"):
         build_report(outputs, format=format, out=tmp_path / "file" / "report.html")
 
 
@@ -132,7 +134,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
 def test_a_thousand_runs_are_read_in_two_seconds(tmp_path):
     write_thousand(tmp_path)
     begin = time.process_time()  # other work on the machine does not count
-    runs, problems = load([tmp_path])
+    runs, problems = load_runs([tmp_path])
     taken = time.process_time() - begin
     assert (len(runs), problems) == (1008, [])
     assert taken < 2

@@ -2,7 +2,7 @@
 
 import pytest
 
-from krona.report import build, cells
+from krona.report import build, score_cells
 from report.generate import make_result, write_all
 
 RATES = [1e-4, 3e-4, 1e-3, 3e-3, 1e-2]
@@ -38,9 +38,9 @@ def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatc
     _, whole = shown(outputs)
     means = [row.cells["rte"].value for row in whole.rows]
     best = sorted(range(len(means)), key=means.__getitem__)[-2:]
-    monkeypatch.setattr(cells, "MOST_RUNS", 10)
-    monkeypatch.setattr(cells, "FEWEST_ROWS", 2)
-    monkeypatch.setattr(cells, "MOST_CELLS", 2)
+    monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
+    monkeypatch.setattr(score_cells, "FEWEST_ROWS", 2)
+    monkeypatch.setattr(score_cells, "MOST_CELLS", 2)
     _, table = shown(outputs)
     assert [row.differs for row in table.rows] == [whole.rows[i].differs for i in sorted(best)]
     assert [row.cells["rte"].value for row in table.rows] == [means[i] for i in sorted(best)]
@@ -48,8 +48,8 @@ def test_of_many_the_best_rows_are_shown_in_the_tables_order(outputs, monkeypatc
 
 
 def test_of_many_only_the_predictions_of_some_seeds_are_read(outputs, monkeypatch):
-    monkeypatch.setattr(cells, "MOST_RUNS", 10)
-    monkeypatch.setattr(cells, "MOST_SEEDS", 2)
+    monkeypatch.setattr(score_cells, "MOST_RUNS", 10)
+    monkeypatch.setattr(score_cells, "MOST_SEEDS", 2)
     report, table = shown(outputs)
     cell = table.rows[0].cells["rte"]
     assert cell.seeds == [0, 1, 2], "the mean is over all"

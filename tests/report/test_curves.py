@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.curves import Point, curves_of, expect_best
+from krona.report.curves import CurvePoint, expect_best, find_curves
 from report.generate import make_result, write_all
 
 RATES = (3e-4, 1e-3, 3e-3)
@@ -38,7 +38,7 @@ def runs_in(folder, results):
 
 
 def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
-    (curves,) = curves_of(runs_in(tmp_path, sweep_of_rates()))
+    (curves,) = find_curves(runs_in(tmp_path, sweep_of_rates()))
     assert (curves.setting, curves.split, list(curves.lines)) == ("optimizer.lr", "dev", ["LoRA", "KronA"])
     for points in curves.lines.values():
         assert [point.x for point in points] == list(RATES)
@@ -50,22 +50,22 @@ def test_a_line_a_method_over_rates_with_dev_scores(tmp_path):
 
 
 def test_two_rates_make_no_curve_and_another_setting_no_point_of_it(tmp_path):
-    assert curves_of(runs_in(tmp_path / "two", sweep_of_rates(rates=RATES[:2]))) == []
+    assert find_curves(runs_in(tmp_path / "two", sweep_of_rates(rates=RATES[:2]))) == []
     other = make_result("krona", "rte", 0, rows=60, change={"optimizer.lr": 1e-2, "method.scaling": 4.0})
-    (curves,) = curves_of(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), other]))
+    (curves,) = find_curves(runs_in(tmp_path / "other", [*sweep_of_rates(("krona",)), other]))
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 
 def test_a_rate_that_is_no_number_is_no_point(tmp_path):
     results = [*sweep_of_rates(("krona",)), make_result("krona", "rte", 2, rows=60, change={"optimizer.lr": "x"})]
-    (curves,) = curves_of(runs_in(tmp_path, results))
+    (curves,) = find_curves(runs_in(tmp_path, results))
     assert [point.x for point in curves.lines["KronA"]] == list(RATES)
 
 
 def test_the_expect_best_k_is_the_mean_over_all_draws():
     """Dodge et al. (2019) draw with repetition: all n^k draws, one by one."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
-    points = [Point(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
+    points = [CurvePoint(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
     for k, dev, test in expect_best(points):
         draws = [max(draw, key=lambda i: scores[i]) for draw in itertools.product(range(3), repeat=k)]
         assert dev == pytest.approx(np.mean([scores[i] for i in draws]))
@@ -73,7 +73,7 @@ def test_the_expect_best_k_is_the_mean_over_all_draws():
 
 
 def test_subsets_of_each_seed_are_one_point(tmp_path):
-    (curves,) = curves_of(runs_in(tmp_path, sweep_of_rows()))
+    (curves,) = find_curves(runs_in(tmp_path, sweep_of_rows()))
     assert [(point.x, len(point.runs)) for point in curves.lines["LoRA"]] == [(16, 2), (128, 2), (2490, 2)]
     assert curves.split == "test"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from krona.report.build import collect
-from krona.report.diff.runs import diff
+from krona.report.diff.runs import diff_runs
 from report.generate import make_result, write_all
 
 
@@ -39,5 +39,5 @@ def test_a_default_that_is_not_known_or_changed_joins_nothing(tmp_path, records)
 
 def test_a_diff_of_two_runs_does_not_name_it(tmp_path):
     one, two = pair(tmp_path, "method.terms", 2.0, [{}, {"terms": 2.0}])
-    found = diff(tmp_path / one.run_id, tmp_path / two.run_id)
+    found = diff_runs(tmp_path / one.run_id, tmp_path / two.run_id)
     assert [key for key, _, _ in found.settings] == ["seed"]

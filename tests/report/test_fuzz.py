@@ -18,8 +18,8 @@ from rich.console import Console
 
 from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.report.diff import text as diff_text
-from krona.report.diff.compare import compare
+from krona.report.diff import compare
+from krona.report.diff.text import render as render_diff
 from krona.runs.frame import read_results
 from krona.runs.result import read_result
 from krona.sweeps import status
@@ -67,7 +67,7 @@ def look(outputs: Path, *, format: str) -> str:
         text += build_report(outputs, table="1")
     status.show(status.find_runs(None, [], outputs), console, outputs=outputs)
     with suppress(KronaError):
-        text += diff_text.render(compare(outputs, GOOD.run_id, BAD.run_id), width=None, examples=2)
+        text += render_diff(compare(outputs, GOOD.run_id, BAD.run_id), width=None, examples=2)
     with suppress(KronaError):
         status.find_runs(None, ["task=rte"], outputs)
     with warnings.catch_warnings():

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from krona.report.build import build_report, collect
+from krona.report.facts import POWER_NOTE
 from krona.report.formats import renderer
-from krona.report.lead import lead
-from krona.report.notes import POWER_NOTE
+from krona.report.summary import summarize
 from krona.report.table import Target
 from report.generate import grid, make_result, write_all
 
@@ -24,7 +24,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_sentence_opens_the_terminal_markdown_and_html(outputs: Path) -> None:
     report = collect(outputs)
     (table,) = report.tables
-    (sentence,) = lead(report)
+    (sentence,) = summarize(report)
     best, other = sorted(table.rows, key=lambda row: -(row.cells["avg"].value or 0.0))
     assert re.match(rf"{re.escape(best.label)} \(.*% of the parameters.*\) leads on the mean of 2 with ", sentence)
     assert f" with {best.cells['avg'].value:.2f}" in sentence
@@ -43,17 +43,17 @@ def test_settings_of_one_method_are_named_by_what_differs_and_an_equal_cost_is_s
     write_all(tmp_path, [make_result(sweep="factor_shapes", rows=40, change=change) for change in changes])
     report = collect(tmp_path, sweep="factor_shapes")
     assert report.title == "Sweep factor_shapes: KronA in 5 settings on RTE"
-    (sentence,) = lead(report)
-    assert re.match(r"KronA: kron_factors=\d+x\d+(,| and| leads?) ", sentence)
-    assert sentence.count("KronA") == sentence.count("% of the parameters") == 1
-    assert re.search(r" Each: 0.071 % of the parameters, \d+ to \d+ s of training\.$", sentence)
+    (sentence,) = summarize(report)
+    assert re.match(r"KronA \(kron_factors=\d+x\d+\)(,| and| leads?) ", sentence)
+    assert re.search(r" \(0.071 % of the parameters, \d+ to \d+ s of training\)\.$", sentence)
+    assert sentence.count("% of the parameters") == 1
     assert collect(tmp_path, table="9").title == "Table 9: shapes of A in KronA"
 
 
 def test_without_a_mean_each_leader_has_its_cost_and_names_are_as_in_the_table(tmp_path: Path) -> None:
     write_all(tmp_path, grid(["lora", "krona_b_res"], ["rte", "cola"], rows=60))
     report = collect(tmp_path, table="1")
-    (sentence,) = lead(report)
+    (sentence,) = summarize(report)
     assert sentence.count(" (0.071 % of the parameters) leads on ") == sentence.count(" leads on ") >= 1
     report.tables[0].rows[0].label = "KronA^B_res"
     for format in ("html", "md"):
@@ -63,12 +63,12 @@ def test_without_a_mean_each_leader_has_its_cost_and_names_are_as_in_the_table(t
 
 def test_rows_with_the_same_score_lead_together_and_a_lone_row_leads_nothing(tmp_path: Path) -> None:
     write_all(tmp_path, [make_result("lora", "rte", rows=40)])
-    assert lead(collect(tmp_path)) == []
+    assert summarize(collect(tmp_path)) == []
     same = collect(tmp_path).tables[0]
     twice = make_result("krona", "rte", rows=40)
     twice.test, twice.dev = (getattr(make_result("lora", "rte", rows=40), split) for split in ("test", "dev"))
     write_all(tmp_path, [twice])
-    (sentence,) = lead(collect(tmp_path))
+    (sentence,) = summarize(collect(tmp_path))
     assert " lead on RTE with " in sentence
     assert f"{same.rows[0].cells['rte'].value:.2f}" in sentence
     assert "behind" not in sentence
@@ -84,9 +84,9 @@ def test_two_seeds_show_their_range_and_headings_their_metric(outputs: Path) -> 
     assert {"MCC", "acc"} <= set(text.split())
     shown = f"{low:.2f}…{high:.2f}".replace("-", "−")
     page, markdown = build_report(outputs, format="html"), build_report(outputs, format="md")
-    assert page.count(f'<small class="spread">{shown}<br>2 seeds</small>') == 1
-    assert f"{shown}<br><sub>2 seeds</sub>" in markdown
-    assert len(re.findall("<br>2 seeds</small>", page)) == markdown.count("<sub>2 seeds</sub>") == 2 * 3
+    assert f"<small>{shown}</small><small>2 seeds</small>" in page.partition("<details>")[0]
+    assert f"<sub>{shown}</sub><br><sub>2 seeds</sub>" in markdown
+    assert markdown.count("<sub>2 seeds</sub>") == 2 * 3
     latex = build_report(outputs, format="latex")
     assert "Mean over 2 seeds; seeds: the range of two." in latex
     assert "Student" not in latex.split(POWER_NOTE[:20])[0]
@@ -101,14 +101,14 @@ def test_a_page_says_whose_numbers_are_of_two_seeds_of_three_and_of_one(tmp_path
     write_all(tmp_path, grid(["krona"], ["rte"], [0, 1], rows=40))
     write_all(tmp_path, grid(["bitfit"], ["rte"], [0], rows=40))
     page = build_report(tmp_path, format="html")
-    spreads = re.findall(r'<small class="spread">(.*?)</small>', page)
-    assert sorted(re.sub(r"[\d.]+(?=…|±|<)|(?<=…|±)[\d.]+", "N", one) for one in spreads) == [
-        "1 seed", "N…N<br>2 seeds", "±N<br>3 seeds"
-    ]  # fmt: skip
-    for name in ("Student&#x27;s t over them", "the range of two seeds", "★ best"):
+    table = page.partition("<details>")[0]
+    assert re.search(r"<small>[\d.]+…[\d.]+</small><small>2 seeds", table)
+    assert re.search(r"<small>±[\d.]+</small><small>3 seeds", table)
+    assert "<small>1 seed</small>" in table
+    for name in ("half of Student&#x27;s t interval", "the range of two seeds", "* best"):
         assert name in page
     assert "paper" not in page.split('class="legend"')[1].split("</p>")[0]
-    assert "Mean over 1 to 3 seeds; seeds: the range of two, of more Student's t (95 \\%)." in build_report(
+    assert "Mean over 1 to 3 seeds; seeds: the range of two; of more: Student's t, 95 \\%." in build_report(
         tmp_path, format="latex"
     )
     assert "(the range of two; of more: Student's t, 95 %)" in html.unescape(build_report(tmp_path, format="svg"))

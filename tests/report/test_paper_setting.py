@@ -5,7 +5,7 @@ import pytest
 from krona.config.compose import compose_job, hydra_session
 from krona.paper import TASKS
 from krona.report.build import build_report, collect
-from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, departures
+from krona.report.sections import PARAMETERS, PUBLISHED, SIZES, SPLIT, list_departures
 from report.generate import make_result, write_all
 
 
@@ -75,13 +75,13 @@ def test_sizes_architecture_and_rows_are_named_with_both_numbers() -> None:
     result.provenance["backbone"]["sizes"]["d_ff"] = 2048
     result.provenance["official_rows"]["train"] = [100, 2490]
     result.splits["train"]["skipped_rows"] = 3
-    assert departures(result) == (
+    assert list_departures(result) == (
         "the backbone has d_ff 2048 and T5-base 3072",
         "RTE's train has 100 rows, GLUE's 2,490",
         "3 rows of RTE left out by data.skip_bad_rows",
     )
     result.provenance["backbone"]["architecture"] = "mt5"
-    assert departures(result)[0] == "the backbone is of the architecture mt5, the paper's is a T5"
+    assert list_departures(result)[0] == "the backbone is of the architecture mt5, the paper's is a T5"
 
 
 def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) -> None:
@@ -99,9 +99,9 @@ def test_a_result_of_an_earlier_version_is_not_compared_and_says_so(tmp_path) ->
 def test_a_run_that_has_not_finished_is_taken_for_what_its_config_says() -> None:
     failed = make_result(status="failed")
     del failed.provenance["backbone"], failed.provenance["official_rows"]
-    assert departures(failed) == ()
+    assert list_departures(failed) == ()
     failed.config["data"]["seed"] = 7
-    assert len(departures(failed)) == 1
+    assert len(list_departures(failed)) == 1
 
 
 def test_in_a_table_of_both_only_what_compares_has_a_difference(tmp_path) -> None:

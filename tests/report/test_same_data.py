@@ -3,11 +3,11 @@
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.diff.compare import compare
-from krona.report.diff.runs import diff
+from krona.report.diff import compare
+from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
+from krona.report.facts import study_sentences
 from krona.report.formats import FORMATS
-from krona.report.notes import study_sentences
 from krona.runs.studies import Study
 from report.generate import grid, make_result, write_all
 
@@ -58,14 +58,14 @@ def test_in_a_sweep_and_in_every_format_they_are_two_rows(tmp_path):
 def test_a_diff_names_what_differs_of_the_data_and_nothing_else(tmp_path):
     (one,) = write_all(tmp_path / "a", [plain()])
     (two,) = write_all(tmp_path / "b", [on_other_train(seed=0, sweep="again", change={"trainer.threads": 2})])
-    found = diff(tmp_path / "a" / one.run_id, tmp_path / "b" / two.run_id)
+    found = diff_runs(tmp_path / "a" / one.run_id, tmp_path / "b" / two.run_id)
     assert found.settings == [("train set", "reviews-train", "0123456789abcdef")]
     assert "the same run twice" not in render(found)
 
 
 def test_a_run_that_never_read_its_data_differs_in_nothing_that_is_not_known(tmp_path):
     done, failed = write_all(tmp_path, [plain(), plain(seed=1, status="failed")])
-    found = diff(tmp_path / done.run_id, tmp_path / failed.run_id)
+    found = diff_runs(tmp_path / done.run_id, tmp_path / failed.run_id)
     assert [key for key, _, _ in found.settings] == ["seed"]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.charts.studies import study_charts
-from krona.report.notes import study_sentences
+from krona.report.facts import study_sentences
 from report.generate import make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
@@ -49,7 +49,8 @@ def outputs(tmp_path_factory):
 
 def test_a_studys_trials_its_best_and_what_the_axes_account_for(outputs):
     (study,) = collect(outputs, sweep=NAME).studies
-    counts, best, shares = study_sentences(study, [])
+    counts, best, pruned, shares = study_sentences(study, [])
+    assert pruned.startswith("Pruned trials: 10 (optimizer.lr=")
     assert counts == "12 trials: 10 finished, 2 pruned."
     assert re.fullmatch(r"Best dev score 59\.00, trial 9: optimizer\.lr=0\.0\d+ factors=32x24\.", best)
     assert re.search(r"optimizer\.lr \d+ %", shares)

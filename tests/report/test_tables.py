@@ -8,8 +8,9 @@ import pytest
 
 from krona.paper import METHODS, TASKS, read_paper_table
 from krona.report.build import collect
-from krona.report.layouts import layout_of
-from krona.report.text import asides, remarks
+from krona.report.layouts import find_layout
+from krona.report.notes import score_remarks, table_notes
+from krona.report.text import cell_details
 from krona.runs import claim
 from krona.runs.result import outcomes, unpack_outcomes
 from report.generate import grid, make_result, write_all
@@ -28,8 +29,9 @@ def test_a_cell_is_the_mean_over_seeds_with_both_intervals(tmp_path):
     cell = report.tables[0].cell("krona", "rte")
     scores = [r.test["score"] for r in results if r.method == "krona"]
     assert cell.value == pytest.approx(np.mean(scores))
-    assert cell.interval == pytest.approx((np.mean(scores) - cell.half_width, np.mean(scores) + cell.half_width))
-    assert cell.half_width == pytest.approx(4.302653 * np.std(scores, ddof=1) / np.sqrt(3))
+    half = 4.302653 * np.std(scores, ddof=1) / np.sqrt(3)
+    assert cell.interval == pytest.approx((np.mean(scores) - half, np.mean(scores) + half))
+    assert cell_details(cell)[:2] == [f"±{half:.2f}", "3 seeds"]
     assert cell.test_interval[0] < cell.value < cell.test_interval[1]
     assert cell.paper == 77.70
     assert cell.difference == pytest.approx(cell.value - 77.70)
@@ -54,7 +56,7 @@ def test_the_average_over_seeds_is_of_seeds_that_every_task_has(tmp_path):
     results = [r for r in grid(["krona"], seeds=range(3), rows=60) if (r.task, r.seed) != ("rte", 2)]
     cell = tables(tmp_path, results, table="1").tables[0].cell("krona", "avg")
     both = [np.mean([r.test["score"] for r in results if r.seed == seed]) for seed in (0, 1)]
-    assert cell.half_width == pytest.approx(12.7062 * np.std(both, ddof=1) / np.sqrt(2), rel=1e-4)
+    assert cell.over_seeds == (min(both), max(both))
 
 
 def test_a_clearly_worse_method_is_told_apart_and_an_equal_one_is_not(tmp_path):
@@ -137,7 +139,7 @@ def test_a_command_with_a_strange_name_can_be_pasted_into_a_shell(tmp_path):
         ["method=lora", "task=rte"],
         ["method=$(touch x); krona", "task=rte; reboot"],
     ]
-    assert "'method=$(touch x); krona'" in " ".join(command for _, command in asides(table))
+    assert "'method=$(touch x); krona'" in " ".join(note.command for note in table_notes(table))
 
 
 def test_among_shapes_dev_chooses_and_test_stands_beside(tmp_path):
@@ -293,7 +295,7 @@ def test_runs_that_did_not_learn_to_answer_are_no_result(tmp_path):
     targets, _ = unpack_outcomes(silent.test["outcomes"])
     silent.test |= {"score": 0.0, "parts": {"accuracy": 0.0}, "outcomes": outcomes(targets, ["the"] * len(targets))}
     table = tables(tmp_path, [silent, learned], table="1").tables[0]
-    (remark,) = remarks(table)
+    (remark,) = score_remarks(table)
     assert remark.startswith("! KronA on RTE: 120 of 120 test predictions are not a label of rte (0, 1)")
     assert (table.cell("krona", "rte").warned, table.cell("lora", "rte").warned) == (True, False)
 
@@ -342,17 +344,17 @@ def test_what_the_tables_say_to_type_exists():
     from krona.paths import CONF
 
     for number in ("4", "5", "6", "7"):
-        layout = layout_of(number, None)
+        layout = find_layout(number, None)
         for row in layout.rows:
             (variant,) = [w.removeprefix("variant=") for w in layout.override(row) if w.startswith("variant=")]
             assert (CONF / "variant" / f"{variant}.yaml").is_file(), variant
-    for row in layout_of("9", None).rows:
+    for row in find_layout("9", None).rows:
         assert (CONF / "factors" / f"{row}.yaml").is_file()
 
 
 def test_rows_of_the_layouts_are_the_papers():
     for number in ("1", "2", "4", "5", "6", "7", "8", "9"):
-        layout = layout_of(number, None)
+        layout = find_layout(number, None)
         assert set(layout.rows) == set(read_paper_table(number).rows), number
 
 
@@ -381,7 +383,7 @@ def test_table_2_takes_the_benches_where_they_are(tmp_path):
     assert report.tables[0].cell("krona", "latency").value == pytest.approx(102)
     assert report.tables[0].cell("krona", "launches").value == 0
     assert report.tables[0].cell("pa", "latency").command == "python bench.py bench=latency"
-    assert "training.json is not a bench's result" in report.problems[0]
+    assert "training.json is not a benchmark's result" in report.problems[0]
 
 
 @pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])

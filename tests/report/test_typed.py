@@ -9,7 +9,7 @@ from krona.config.compose import Composer, compose_job, hydra_session
 from krona.config.multirun import expand
 from krona.jobs.job import identify
 from krona.report.build import collect
-from krona.report.sections import typed_words
+from krona.report.sections import override_words
 from krona.runs.result import write_result
 from krona.sweeps.plan import table_overrides
 from report.generate import make_result
@@ -68,11 +68,11 @@ CHOICES = [
 def test_the_words_for_a_backbone_and_data_compose_to_the_same(words) -> None:
     with hydra_session():
         config = compose_job(words).config
-        again = compose_job([*typed_words(config["backbone"], config["data"], "glue")]).config
+        again = compose_job([*override_words(config["backbone"], config["data"], "glue")]).config
     assert (again["backbone"], again["data"]) == (config["backbone"], config["data"])
 
 
 def test_the_demo_profile_chooses_backbone_and_data() -> None:
     with hydra_session():
         config = compose_job(["profile=demo", "data.train_rows=100"]).config
-    assert typed_words(config["backbone"], config["data"], "sample") == ("profile=demo", "data.train_rows=100")
+    assert override_words(config["backbone"], config["data"], "sample") == ("profile=demo", "data.train_rows=100")

@@ -1,7 +1,7 @@
 """The shape of A that was asked for and the one that was used, and the rank of an update, from what a result says."""
 
 from krona.report.build import collect
-from krona.report.diff.runs import diff
+from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.report.layouts import asked_shape, used_shape
 from report.generate import make_result, write_all
@@ -63,7 +63,7 @@ def test_a_diff_shows_the_used_shape_and_no_shape_where_it_is_the_same(tmp_path)
     other = fitted(change={"method.kron_factors": [[2, 384], [384, 2]]})
     other.provenance["branch_config"] = {"kron_factors": [[2, 96], [96, 2]]}
     write_all(tmp_path, [asked, typed, other])
-    assert diff(tmp_path / asked.run_id, tmp_path / typed.run_id).settings == []
-    found = diff(tmp_path / asked.run_id, tmp_path / other.run_id)
+    assert diff_runs(tmp_path / asked.run_id, tmp_path / typed.run_id).settings == []
+    found = diff_runs(tmp_path / asked.run_id, tmp_path / other.run_id)
     assert found.settings == [("method.kron_factors", "16x12", "2x96")]
     assert "384" not in render(found).split("Scores")[0].split("Settings")[1]

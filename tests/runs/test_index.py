@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from krona.report.selection import load
+from krona.report.stored_runs import load_runs
 from krona.runs import index
 from krona.runs.index import summaries, summary_of
 from krona.runs.result import Result, read_result, write_result
@@ -85,9 +85,9 @@ def test_equal_parts_under_two_keys_stay_two_settings(outputs: Path) -> None:
         write_all(outputs, [result])
         make_old(outputs / run_id / "result.json")
     for _ in range(2):  # from the files, then from the cache, where equal parts are one object
-        runs = {run.result.run_id: run for run in load([outputs])[0]}
-        assert {"data={}", "extra={}"} <= set(runs["krona-rte-a"].variant)
-        assert {"data={}", "extra="} <= set(runs["krona-rte-b"].variant)
+        runs = {run.result.run_id: run for run in load_runs([outputs])[0]}
+        assert {"data": "{}", "extra": "{}"}.items() <= runs["krona-rte-a"].settings.items()
+        assert {"data": "{}", "extra": ""}.items() <= runs["krona-rte-b"].settings.items()
 
 
 def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
@@ -105,7 +105,7 @@ def test_edited_rewritten_and_removed_files_are_noticed(outputs: Path) -> None:
     assert isinstance(found[1], Result)
     assert found[1].notes == ["again"]
     assert third not in [one.run_id for one in found if isinstance(one, Result)]
-    assert len(load([outputs])[1]) == 1
+    assert len(load_runs([outputs])[1]) == 1
 
 
 @pytest.mark.parametrize("damage", ["cut", "other byte", "empty", "no database", "other tables"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
+from krona.report.diff.compare import compare
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -20,7 +21,6 @@ from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.report.build import build_report
 from krona.report.diff import text as diff_text
-from krona.report.diff.compare import compare
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results

@@ -90,10 +90,10 @@ def power(
         assumed = Assumed(**{name: value for name, value in known.items() if value is not None})
     except ValueError as error:
         raise KronaError(str(error)) from error
-    chosen = command.chosen(task or [], examples=examples, score=score)
+    test_sets = command.choose_test_sets(task or [], examples=examples, score=score)
     counts = [seeds] if seeds > 1 else [1, 3, 5]
-    rows = command.smallest(chosen, seeds=counts, difference=difference, assumed=assumed)
-    pairs = command.printed(number, list(chosen), rows=pair.split(",") if pair else (), assumed=assumed)
+    rows = command.find_smallest(test_sets, seeds=counts, difference=difference, assumed=assumed)
+    pairs = command.paper_differences(number, list(test_sets), rows=pair.split(",") if pair else (), assumed=assumed)
     if as_json:
         print(command.as_json(rows, pairs, assumed, number=number, difference=difference))
     else:

@@ -164,11 +164,11 @@ def diff(
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
     """Compare two runs: settings, scores, a paired test, changed examples. Or two methods, task by task."""
-    from krona.report.diff import text as diff_text
-    from krona.report.diff.compare import compare
+    from krona.report.diff import compare
+    from krona.report.diff.text import render
 
     found = compare(outputs or paths.OUTPUTS, a, b)
-    print(diff_text.render(found, width=terminal_width(Console()), examples=examples), end="")
+    print(render(found, width=terminal_width(Console()), examples=examples), end="")
 
 
 @app.command("check-data", context_settings={"ignore_unknown_options": True})

@@ -1,4 +1,4 @@
-"""`krona report`: results to text in a format."""
+"""`krona report`: read results, build the tables, and render them in a format."""
 
 import os
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from krona.messages import KronaError, did_you_mean, visible
 from krona.paths import choice_files
 from krona.report import times
 from krona.report.formats import FORMATS, renderer
-from krona.report.layouts import Layout, layout_of
-from krona.report.lead import compared
-from krona.report.selection import StoredRun, choose, load
-from krona.report.table import Report, Table, Target
+from krona.report.layouts import Layout, find_layout
+from krona.report.stored_runs import StoredRun, filter_runs, load_runs
+from krona.report.summary import describe_subject
+from krona.report.table import Report, Target
 from krona.report.tables import build_tables, paper_table
-from krona.report.text import unfinished_counts
+from krona.report.text import count_unfinished
 from krona.runs import sweep as sweep_runs
 from krona.runs.folder import require_out
 from krona.runs.studies import Study, read_studies
@@ -32,12 +32,18 @@ def build_report(
     width: int | None = None,
     color: bool | None = None,
 ) -> str:
-    """The report as text, written whole to ``out`` if that is given.
+    """Return the report as text, and write it to ``out`` if that is given.
 
-    table: a number of the paper's. sweep: a sweep's name. Neither: all runs. filters: ``key=value[,value]``.
-    width, color: of the terminal format (`krona.report.table.Target`).
-    Raises KronaError for an unknown table, sweep, format or filter, and where ``out`` can't be written; files under
-    ``outputs`` that can't be used are named in the report.
+    Args:
+        outputs: folders with runs. Files that can't be used are named in the report.
+        table: the number of a table of the paper.
+        sweep: the name of a sweep; without table and sweep, the report is on all runs.
+        format: the name of a module in `krona.report.formats`.
+        filters: ``key=value[,value]``.
+        width, color: of the terminal format (`krona.report.table.Target`).
+
+    Raises:
+        KronaError: for an unknown table, sweep, format or filter, and if ``out`` can't be written.
     """
     if format not in FORMATS:
         raise KronaError(f"format {format!r}: choose from {', '.join(FORMATS)}")
@@ -53,44 +59,49 @@ def build_report(
 def collect(
     outputs: Path | Sequence[Path], *, table: str | None = None, sweep: str | None = None, filters: Sequence[str] = ()
 ) -> Report:
-    """Everything that a format shows."""
+    """Return everything that a format shows. The arguments are those of `build_report`."""
     if table is not None and sweep is not None:
         raise KronaError("table and sweep: name one of them; --where sweep=NAME narrows a table")
-    layout = layout_of(table, sweep)
+    layout = find_layout(table, sweep)
     folders = [outputs] if isinstance(outputs, Path) else list(outputs)
-    runs, problems = load(folders)
-    runs = choose(_of_sweep(runs, sweep, folders), filters)
-    studies, unread = _studies_of(folders, runs)
+    runs, problems = load_runs(folders)
+    runs = filter_runs(_select_sweep(runs, sweep, folders), filters)
+    studies, unread = _read_studies(folders, runs)
     problems += unread
     pruned = {trial.run_id for study in studies for trial in study.trials if trial.state == "pruned"}
     runs = [run for run in runs if run.status == "done" or run.result.run_id not in pruned]
     if any(study.name == sweep for study in studies):
         layout = replace(layout, title=f"Study {sweep}", command="krona tune")
-    tables = build_tables(layout, runs)
-    what = compared(tables) if layout.paper is None else ""  # a table of the paper has a title of its own
-    title = f"{layout.title}: {what}" if what else layout.title
-    report = Report(title, tables, studies=studies, problems=problems)
+    report = Report(layout.title, build_tables(layout, runs), studies=studies, problems=problems)
+    if layout.paper is None and (subject := describe_subject(report.tables)):
+        report.title += f": {subject}"
     if layout.name == "2":
-        report.tables = [*_bench(layout, folders, problems), *report.tables]
+        benches, damaged = times.read_benchmarks(folders)
+        report.tables = [*([times.benchmark_table(layout, benches)] if benches else []), *report.tables]
+        problems += damaged
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]
     report.unfinished = [run for run in belonging if run.status != "done"]
-    finished = any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values())
-    if not finished:
-        counts = unfinished_counts(report.unfinished)
+    if not any(cell.value is not None for one in report.tables for row in one.rows for cell in row.cells.values()):
+        counts = count_unfinished(report.unfinished)
         words = f"No finished run under {', '.join(map(str, folders))} belongs to this table."
-        words += f" Not finished: {counts}." if counts else ""
-        report.empty = f"{words} To make them:", layout.command
-    if (printed := paper_table(layout)) is not None:
-        beside = [one for one in report.tables if one.section is not None and one.section.comparable]
-        for one in beside:
-            one.notes += printed.notes
-        report.tables += [] if beside else [printed]
+        report.empty = f"{words}{f' Not finished: {counts}.' if counts else ''} To make them:", layout.command
+    _add_paper_table(report, layout)
     return report
 
 
-def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path]) -> list[StoredRun]:
-    """The runs that the sweep made, and those that it found made already."""
+def _add_paper_table(report: Report, layout: Layout) -> None:
+    """Add the paper's own numbers, or their notes to the tables that have these numbers beside the runs'."""
+    if (printed := paper_table(layout)) is None:
+        return
+    comparable = [one for one in report.tables if one.section is not None and one.section.comparable]
+    for one in comparable:
+        one.notes += printed.notes
+    report.tables += [] if comparable else [printed]
+
+
+def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path]) -> list[StoredRun]:
+    """Return the runs that the sweep made, and those that it found finished."""
     if sweep is None:
         return runs
     known = set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))
@@ -101,36 +112,25 @@ def _of_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path])
     shipped = choice_files("sweeps")
     if sweep in shipped:
         others = f" (sweeps with runs: {', '.join(sorted(names))})" if names else ""
-        raise KronaError(f"--sweep {sweep}: none of its runs is here{others}; python train.py -m sweeps={sweep} …")
+        raise KronaError(f"--sweep {sweep}: none of its runs is here{others}. Run python train.py -m sweeps={sweep}")
     names |= {*shipped}
-    raise KronaError(f"--sweep {sweep}: there is no sweep of that name; {did_you_mean(sweep, sorted(names))}")
-
-
-def _bench(layout: Layout, folders: Sequence[Path], problems: list[str]) -> list[Table]:
-    found = {}
-    for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
-        try:
-            if path.is_file():
-                found[path.stem] = times.read_bench(path)
-        except KronaError as error:
-            problems.append(str(error))
-    return [times.bench_table(layout, found)] if found else []
+    raise KronaError(f"--sweep {sweep}: the sweep was not found; {did_you_mean(sweep, sorted(names))}")
 
 
 def _check_writable(out: Path | None) -> None:
-    """Raise KronaError before the work where ``out`` is a folder or lies in one that can't be written."""
+    """Raise KronaError before the work if ``out`` is a folder or its folder can't be written."""
     if out is None:
         return
     require_out(out)
-    place = out.parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise KronaError(f"{out} can't be written: {place} is {'not writable' if place.is_dir() else 'no folder'}")
+    folder = out.parent
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise KronaError(f"{out} can't be written: {folder} is {'read-only' if folder.is_dir() else 'not a folder'}")
 
 
-def _studies_of(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
-    """The studies that made some of these runs, and a sentence for each file that can't be read."""
+def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
+    """Return the studies that made some of these runs, and a sentence for each file that can't be read."""
     made = {run.sweep for run in runs}
     found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
     problems = [str(one) for one in found if isinstance(one, KronaError)]

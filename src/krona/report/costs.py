@@ -1,21 +1,15 @@
 """Costs of runs: the columns beside the scores, and the Pareto front of score and cost."""
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
-import numpy as np
-from numpy.typing import NDArray
-
-from krona.metrics.metric import Floats
-from krona.report.selection import StoredRun
+from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell
 from krona.runs.folder import RunFolder
 from krona.runs.forgetting import loss_increase
 
-DRAWS = 1_000
-CHUNK = 4_000_000  # comparisons held at once
 Value = Callable[[StoredRun], float | None]
 
 
@@ -39,15 +33,15 @@ class Quantity:
     logarithmic: bool = False
 
 
-def seconds_a_step(run: StoredRun) -> float | None:
-    """Return a finished run's training seconds a step, in which a run that stopped early compares with the others."""
+def step_seconds(run: StoredRun) -> float | None:
+    """Return a finished run's training seconds a step, which do not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
     steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
     return train / steps if run.status == "done" and train and steps else None
 
 
 def _peak_memory(run: StoredRun) -> float | None:
-    """Bytes of the device where there is one, otherwise of the host."""
+    """Return the bytes of the device, or of the host if there is no device."""
     return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
 
 
@@ -83,7 +77,7 @@ QUANTITIES = {
         "Training (s)", "training time (s)", lambda run: run.result.times.get("train"), average=True, always=True,
     ),
     "step": Quantity(
-        "Step (ms)", "training time of a step (ms)", seconds_a_step, 1e-3, average=True, digits=-3, same_digits=True,
+        "Step (ms)", "training time of a step (ms)", step_seconds, 1e-3, average=True, digits=-3, same_digits=True,
     ),
     "memory": Quantity("Peak memory (GB)", "peak memory (GB)", _peak_memory, 1e9, digits=-3, same_digits=True),
     "adapter": Quantity("Adapter (KB)", "adapter (KB)", _adapter_size, 1e3, digits=-3, same_digits=True),
@@ -103,7 +97,7 @@ def quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
     found = [known / one.unit for run in runs if run.status == "done" and (known := value(run)) is not None]
     if not found or (name == "time" and not any(found)):
         return Cell(missing="")
-    shown = float(np.mean(found)) if one.average else float(max(found))
+    shown = fmean(found) if one.average else float(max(found))
     return Cell(shown, digits=0 if name != "params" and shown >= 100 else one.digits)
 
 
@@ -112,63 +106,19 @@ def same_digits(values: Iterable[float | None]) -> int:
     return max(0, *(2 - math.floor(math.log10(value)) for value in values if value), 0)
 
 
-@dataclass(frozen=True)
-class Standing:
-    """A row's mean cost, whether it is on the front, and the probability of that (None: of single seeds alone)."""
-
-    cost: float
-    on_front: bool
-    probability: float | None
-
-    @property
-    def text(self) -> str:
-        """``70 % of draws``; of single seeds ``yes`` or ``no``."""
-        if self.probability is None:
-            return "yes" if self.on_front else "no"
-        return f"{100 * self.probability:.0f} % of draws"
+def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
+    """Return the mean of a cost over runs; None if it is not known of all."""
+    values = [QUANTITIES[cost].value(run) for run in runs]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
-def standings(rows: Sequence[Sequence[StoredRun]], split: str, cost: str, *, seed: int = 0) -> list[Standing | None]:
-    """Return for each row's runs of one column its standing by ``cost``; None where score or cost is not known.
+def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
+    """Return which points of score and cost are on the Pareto front.
 
-    A draw takes each row's seeds anew, with repetition, scores and costs of a seed together; several tasks of a row
-    are averaged within a seed. The probability is the share of draws in which the row is on the front.
+    A point is on it if no other has a score as high at a cost as low, and is better in one of both.
     """
-    known = {i: table for i, runs in enumerate(rows) if len(table := _by_seed(runs, split, QUANTITIES[cost].value))}
-    found: list[Standing | None] = [None] * len(rows)
-    if not known:
-        return found
-    means = np.stack([table.mean(0) for table in known.values()])
-    now = _on_front(means[None])[0]
-    rng = np.random.default_rng(seed)
-    several = any(len(table) > 1 for table in known.values())
-    share = np.zeros(len(known))
-    step = max(1, CHUNK // len(known) ** 2)
-    for start in range(0, DRAWS if several else 0, step):
-        count = min(step, DRAWS - start)
-        drawn = [table[rng.integers(len(table), size=(count, len(table)))].mean(1) for table in known.values()]
-        share += _on_front(np.stack(drawn, axis=1)).sum(0)
-    for place, i in enumerate(known):
-        found[i] = Standing(float(means[place, 1]), bool(now[place]), float(share[place]) / DRAWS if several else None)
-    return found
-
-
-def _by_seed(runs: Sequence[StoredRun], split: str, cost: Value) -> Floats:
-    """(seeds, 2): score and cost of each seed that all of the row's tasks have."""
-    tasks: dict[str, dict[int, tuple[float, float]]] = defaultdict(dict)
-    for run in runs:
-        score, spent = run.score(split), cost(run)
-        if score is not None and spent is not None:
-            tasks[run.result.task][run.result.seed] = (score, spent)
-    if len(tasks) < len({run.result.task for run in runs}) or not tasks:
-        return np.empty((0, 2))
-    seeds = sorted(set.intersection(*(set(one) for one in tasks.values())))
-    return np.array([np.mean([one[seed] for one in tasks.values()], axis=0) for seed in seeds]).reshape(-1, 2)
-
-
-def _on_front(points: Floats) -> NDArray[np.bool_]:
-    """(draws, rows) of bool from (draws, rows, 2): no other has a score as high at a cost as low, and one better."""
-    score, cost = points[..., 0], points[..., 1]
-    no_worse = (score[:, None, :] >= score[:, :, None]) & (cost[:, None, :] <= cost[:, :, None])
-    better = (score[:, None, :] > score[:, :, None]) | (cost[:, None, :] < cost[:, :, None])
-    return np.asarray(~(no_worse & better).any(-1), dtype=np.bool_)
+    return [
+        not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)
+        for own_score, own in points
+    ]

@@ -4,21 +4,24 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
-from krona.metrics.statistics import Interval, t_interval
+from krona.metrics.statistics import Interval
 from krona.paper import METHOD_LABELS, method_order, task_label, task_order
-from krona.report.selection import StoredRun
-from krona.report.table import seed_range
+from krona.report.stored_runs import StoredRun
+from krona.report.table import seed_interval
+from krona.report.text import explain_over_seeds
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
 FEWEST = 3  # values of the setting that make a curve
-NOT_HELD = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}  # what may differ along one
+VARYING = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}  # along a curve
+NAMES = {RATE: "learning rate", ROWS: "training rows"}
 
 
 @dataclass(frozen=True)
-class Point:
+class CurvePoint:
     """One value of the setting: the runs of all seeds, and their mean scores."""
 
     x: float
@@ -36,16 +39,20 @@ class Curves:
     heading: str
     task: str
     split: str
-    lines: dict[str, list[Point]] = field(default_factory=dict)  # by the method's label
+    lines: dict[str, list[CurvePoint]] = field(default_factory=dict)  # by the method's label
 
     @property
     def title(self) -> str:
-        what = "learning rate" if self.setting == RATE else "training rows"
-        return f"{task_label(self.task)} {self.split} by {what}: {self.heading}"
+        return f"{task_label(self.task)} {self.split} by {NAMES[self.setting]}: {self.heading}"
+
+    def explain_bars(self) -> str:
+        """Explain the bars of the points; empty if there are none."""
+        kinds = explain_over_seeds(len(point.runs) for points in self.lines.values() for point in points)
+        return f"Bars: over seeds ({kinds})." if kinds else ""
 
 
-def curves_of(runs: Sequence[StoredRun]) -> list[Curves]:
-    """The curves that these runs make; a method needs three values of a setting and all else equal."""
+def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
+    """Return the curves that these runs make. A method needs three values of a setting, with all else equal."""
     places: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
         if run.status == "done":
@@ -65,15 +72,7 @@ def curves_of(runs: Sequence[StoredRun]) -> list[Curves]:
     return found
 
 
-def bar_words(curves: Curves) -> list[str]:
-    """Return what the bars of the points are; nothing where there are none."""
-    seeds = {len(point.runs) for points in curves.lines.values() for point in points}
-    kinds = ["the range of two"] if 2 in seeds else []
-    kinds += ["Student's t, 95 %"] if max(seeds) > 2 else []
-    return [f"Bars: over seeds ({'; of more: '.join(kinds)})."] if kinds else []
-
-
-def expect_best(points: Sequence[Point]) -> list[tuple[int, float, float | None]]:
+def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
     """Return for k of the line's trials drawn at random: k, the expected best dev score, and its expected test score.
 
     Dodge et al. (2019), Eq. 8: with n trials in ascending order the best of k is the i-th with probability
@@ -91,32 +90,21 @@ def expect_best(points: Sequence[Point]) -> list[tuple[int, float, float | None]
     return found
 
 
-def _line(runs: Sequence[StoredRun], setting: str, split: str) -> list[Point]:
-    """The points of the variant with the most values of the setting, and of these the one with the most runs."""
-    found = [(x, run) for run in runs if (x := _value(run, setting)) is not None and run.score(split) is not None]
-    if len({x for x, _ in found}) < FEWEST:
-        return []
-    variants: dict[tuple[str, ...], dict[float, list[StoredRun]]] = defaultdict(lambda: defaultdict(list))
-    for x, run in found:
-        variants[_rest(run, NOT_HELD[setting])][x].append(run)
-    chosen = max(variants.values(), key=lambda one: (len(one), sum(map(len, one.values()))))
+def _line(runs: Sequence[StoredRun], setting: str, split: str) -> list[CurvePoint]:
+    """Return the points of the variant with the most values of the setting, and of these the one with most runs."""
+    variants: dict[Any, dict[float, list[StoredRun]]] = defaultdict(lambda: defaultdict(list))
+    for run in runs:
+        x = _value(run, setting)
+        if x is not None and run.score(split) is not None:
+            rest = frozenset((key, value) for key, value in run.settings.items() if key not in VARYING[setting])
+            variants[rest][x].append(run)
+    chosen = max(variants.values(), key=lambda one: (len(one), sum(map(len, one.values()))), default={})
     return [_point(x, chosen[x], split) for x in sorted(chosen)]
-
-
-def _rest(run: StoredRun, keys: Sequence[str]) -> tuple[str, ...]:
-    """The variant without these settings."""
-
-    def kept(part: str) -> str:
-        if not any(f"{key}=" in part for key in keys):
-            return part
-        return "\n".join(line for line in part.split("\n") if line.partition("=")[0] not in keys)
-
-    return tuple(text for part in run.variant if (text := kept(part)))
 
 
 def _value(run: StoredRun, setting: str) -> float | None:
     text = run.setting(setting)
-    if setting == ROWS and text == "null":
+    if setting == ROWS and text in (None, "null"):
         rows = run.result.splits.get("train", {}).get("rows")
         return None if rows is None else float(rows)
     try:
@@ -126,8 +114,8 @@ def _value(run: StoredRun, setting: str) -> float | None:
     return value if value > 0 else None
 
 
-def _point(x: float, runs: Sequence[StoredRun], split: str) -> Point:
+def _point(x: float, runs: Sequence[StoredRun], split: str) -> CurvePoint:
     scores = [score for run in runs if (score := run.score(split)) is not None]
     tests = [score for run in runs if (score := run.score("test")) is not None]
     test = fmean(tests) if len(tests) == len(runs) else None
-    return Point(x, tuple(runs), fmean(scores), seed_range(scores) or t_interval(scores), test)
+    return CurvePoint(x, tuple(runs), fmean(scores), seed_interval(scores), test)

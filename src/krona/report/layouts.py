@@ -7,26 +7,26 @@ from typing import Any
 from krona.methods.factor_shapes import shape_name
 from krona.paper import METHOD_LABELS, METHODS, TASKS, PaperTable, method_order, read_paper_table, task_order
 from krona.paths import choice_files
-from krona.report.selection import StoredRun
+from krona.report.stored_runs import StoredRun
 from krona.runs.result import Result
 from krona.runs.run_id import as_text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """``row`` gives a run's row, or None where the run is no part of the table."""
+    """The rows and columns of a table. ``row`` gives a run's row, or None if the run does not belong to the table."""
 
     name: str  # the paper's number, or a sweep's name, or "runs"
     title: str
     axis: str  # heading of the first column
     row: Callable[[StoredRun], str | None]
-    override: Callable[[str], list[str]]  # what to type for a row
-    command: str  # what makes its runs
+    override: Callable[[str], list[str]]  # the overrides for a row
+    command: str  # makes its runs
     labels: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[str, ...] = ()  # always shown, in this order
     tasks: tuple[str, ...] = ()  # always shown; empty: those that the runs have
     split: str = "test"
-    beside: str | None = None  # another split, whose scores stand beside and are not compared
+    beside: str | None = None  # another split, whose scores are shown and not compared
     quantity: str = "score"  # score | seconds a step
     average: bool = True
     extras: tuple[str, ...] = ()  # of `krona.report.costs.QUANTITIES`
@@ -36,8 +36,8 @@ class Layout:
     notes: tuple[str, ...] = ()
 
 
-def layout_of(table: str | None, sweep: str | None) -> Layout:
-    """The layout of the paper's ``table``, of a ``sweep``, or of whatever runs there are."""
+def find_layout(table: str | None, sweep: str | None) -> Layout:
+    """Return the layout of the paper's ``table``, of a ``sweep``, or of all runs."""
     if table is not None:
         paper = read_paper_table(table)  # refuses a number that the paper does not have
         return Layout(paper=paper, sweep=f"table{table}", name=table, command=f"krona table {table}", **_TABLES[table])
@@ -66,7 +66,7 @@ def _init(run: StoredRun) -> str | None:
 
 
 def factor_shape(run: StoredRun) -> str | None:
-    """The shape of A as the paper has it: a backbone's own counterpart is read back."""
+    """Return the shape of A as in the paper: a backbone's counterpart is read back."""
     factors = _setting(run, "kron_factors")
     if not factors:
         return None
@@ -75,12 +75,12 @@ def factor_shape(run: StoredRun) -> str | None:
 
 
 def used_shape(result: Result) -> str | None:
-    """The shape of A on this backbone's layers, as 16x12."""
+    """Return the shape of A on this backbone's layers: 16x12."""
     return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
 
 
 def asked_shape(result: Result) -> str | None:
-    """The shape of A that was asked for, where the layers made another of it: 32x24."""
+    """Return the shape of A in the config, if the layers needed another one: 32x24."""
     asked = _shape_of_a(result.config["method"])
     return asked if asked != used_shape(result) else None
 
@@ -91,7 +91,7 @@ def _shape_of_a(method: dict[str, Any]) -> str | None:
 
 
 def _step(run: StoredRun) -> str | None:
-    """Table 5's step, from what the run did."""
+    """Return the step of Table 5 from the run's settings."""
     if not _method(run).startswith("krona_b") or _setting(run, "residual"):
         return None
     if _setting(run, "placement") == "sequential":
@@ -122,7 +122,7 @@ _BY_METHOD: dict[str, Any] = {
     "override": lambda row: [f"method={row}"],
     "labels": METHOD_LABELS,
 }
-_STEPS = {  # its name in the table, its variant
+_STEPS = {  # name in the table, variant
     "sequential": ("Sequential", "table5_1_sequential"),
     "parallel": ("Parallel", "table5_2_parallel"),
     "ps": ("Parallel+Scale (PS)", "table5_3_parallel_scale"),
@@ -184,12 +184,12 @@ _TABLES: dict[str, dict[str, Any]] = {
 
 
 def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
-    """The paper's rows as it has them, then others."""
+    """Sort the paper's rows as in the paper, then others."""
     return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))
 
 
-def section_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
-    """The columns: what the runs have, and if ``whole`` the paper's tasks or their sample counterparts."""
+def table_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
+    """Return the tasks of the runs, and if ``whole`` the paper's tasks or their sample counterparts."""
     if not whole:
         return sorted(found, key=task_order)
     always = {"glue": layout.tasks, "sample": tuple(f"sample_{t}" for t in layout.tasks)}.get(kind, ())

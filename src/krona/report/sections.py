@@ -1,4 +1,4 @@
-"""Sections of a report: kind of data and backbone, and whether the paper's numbers belong beside the runs.
+"""Sections of a report: the kind of data and the backbone, and whether the paper's numbers belong beside the runs.
 
 Runs of different sections are never compared.
 """
@@ -31,23 +31,22 @@ KINDS = ("glue", "sample", "own")
 MOST_DEPARTURES = 6  # named in a caution
 
 
-def departures(result: Result) -> tuple[str, ...]:
-    """Why a run on GLUE does not compare with the paper's numbers; empty where it does.
+def list_departures(result: Result) -> tuple[str, ...]:
+    """Return why a run on GLUE does not compare with the paper's numbers; empty where it does.
 
     A run that has not finished is taken for what its config says.
     """
-    return (*_of_backbone(result), *_of_split(result), *_of_rows(result))
+    return (*_backbone_departures(result), *_data_departures(result))
 
 
-def _of_backbone(result: Result) -> Iterator[str]:
+def _backbone_departures(result: Result) -> Iterator[str]:
     config: Mapping[str, Any] = result.config["backbone"]
     facts: Mapping[str, Any] | None = result.provenance.get("backbone")
     published = not config.get("path") and config["name"] in PUBLISHED
     if facts is None:
         if not published:
             yield f"the backbone's size is not known{f' {EARLIER}' if result.status == 'done' else ''}"
-        return
-    if facts["architecture"] != "t5":
+    elif facts["architecture"] != "t5":
         yield f"the backbone is of the architecture {facts['architecture']}, the paper's is a T5"
     elif facts["parameters"] != PARAMETERS:
         yield f"the backbone has {facts['parameters']:,} parameters, T5-base {PARAMETERS:,}"
@@ -58,15 +57,11 @@ def _of_backbone(result: Result) -> Iterator[str]:
         yield f"the weights are those of {config['name']}, the paper's of {PUBLISHED[0]}"
 
 
-def _of_split(result: Result) -> Iterator[str]:
-    data = result.config.get("data", {})
+def _data_departures(result: Result) -> Iterator[str]:
+    data, task = result.config.get("data", {}), task_label(result.task)
     for key, own in SPLIT.items():
         if (value := data.get(key, own)) != own:
             yield f"data.{key}={value}, the paper's protocol is {'all rows' if own is None else own}"
-
-
-def _of_rows(result: Result) -> Iterator[str]:
-    task = task_label(result.task)
     if part := differing_part(result):
         name, found, official = part
         yield f"{task}'s {name} has {amount(found, 'row')}, GLUE's {official:,}"
@@ -76,15 +71,21 @@ def _of_rows(result: Result) -> Iterator[str]:
         yield f"{amount(skipped, 'row')} of {task} left out by data.skip_bad_rows"
 
 
-def typed_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """``backbone=local backbone.path=/t5``: the shipped choices, and each key in which the config differs from them."""
-    name = _named().get(backbone["name"], "local" if backbone.get("path") else "hub")
+def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
+    """Return the overrides that choose a backbone and data: ``backbone=local backbone.path=/t5``.
+
+    These are the shipped choices, and each key in which the config differs from them.
+    """
+    names = {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
+    name = names.get(backbone["name"], "local" if backbone.get("path") else "hub")
     source = data.get("kind", DATA)
-    demo = (kind, name) == ("sample", "nano")  # the profile chooses both
-    words = ["profile=demo"] if demo else [f"backbone={name}"] if name != BACKBONE else []
-    words += _differing("backbone", backbone, _shipped("backbone", name))
-    words += [f"data={source}"] if source != DATA and not demo else []
-    return (*words, *_differing("data", data, _shipped("data", source)))
+    if (kind, name) == ("sample", "nano"):
+        words = ["profile=demo"]  # it chooses both
+    else:
+        words = [f"backbone={name}"] if name != BACKBONE else []
+        words += [f"data={source}"] if source != DATA else []
+    words += _differing("backbone", backbone, _read_choice("backbone", name))
+    return (*words, *_differing("data", data, _read_choice("data", source)))
 
 
 def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any]) -> Iterator[str]:
@@ -92,33 +93,25 @@ def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any])
         value, own = values[key], shipped.get(key)
         if isinstance(value, Mapping) and isinstance(own, Mapping):
             yield from _differing(f"{path}.{key}", value, own)
-        elif value != own and not (own == "auto" and value is None):  # what auto came to
-            yield f"{'' if key in shipped else '+'}{path}.{key}={_typed(value)}"
+        elif value != own and not (own == "auto" and value is None):  # auto has become a value
+            yield f"{'' if key in shipped else '+'}{path}.{key}={_hydra_text(value)}"
 
 
-def _typed(value: Any) -> str:
-    """A value as Hydra reads it."""
+def _hydra_text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{key}:{_typed(item)}' for key, item in value.items())}}}"
+        return f"{{{','.join(f'{key}:{_hydra_text(item)}' for key, item in value.items())}}}"
     if isinstance(value, list):
-        return f"[{','.join(map(_typed, value))}]"
+        return f"[{','.join(map(_hydra_text, value))}]"
     return value if isinstance(value, str) else json.dumps(value)
 
 
 @cache
-def _named() -> dict[str, str]:
-    """The name that a backbone's YAML gives, and the YAML's own."""
-    shipped = ((_shipped("backbone", stem).get("name"), stem) for stem in choice_files("backbone"))
-    return {name: stem for name, stem in shipped if name is not None}
-
-
-@cache
-def _shipped(group: str, stem: str) -> dict[str, Any]:
-    """A YAML of conf/ with what its defaults give; empty for one that is not there (any more)."""
+def _read_choice(group: str, stem: str) -> dict[str, Any]:
+    """Return a YAML of conf/ with its defaults; empty for one that does not exist (any more)."""
     path = choice_files(group).get(stem)
     own = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None else {}
     content: dict[str, Any] = {}
-    for part in (*(_shipped(group, name) for name in own.pop("defaults", []) if isinstance(name, str)), own):
+    for part in (*(_read_choice(group, name) for name in own.pop("defaults", []) if isinstance(name, str)), own):
         for key, value in part.items():
             below = content.get(key)
             content[key] = {**below, **value} if isinstance(below, dict) and isinstance(value, dict) else value
@@ -127,7 +120,7 @@ def _shipped(group: str, stem: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """Runs that may share a table. What is not compared is of one run, or of all of a table (`of_table`)."""
+    """Runs that may share a table. The last four fields describe one run, or all runs of a table (`merge_sections`)."""
 
     kind: str  # glue | sample | own
     backbone: str
@@ -149,11 +142,11 @@ class Section:
 
     @property
     def caution(self) -> str | None:
-        """What these numbers are not."""
+        """A sentence against a wrong use of the numbers; None where none is needed."""
         if self.kind == "sample":
             return "Generated sentences, not GLUE: the rows compare with one another, not with the paper."
         if not self.pretrained:
-            return "Random weights: what is compared here is code, not methods."
+            return "Random weights: these numbers compare code, not methods."
         if self.kind != "glue" or not self.departures:
             return None
         some, of = self.departing
@@ -162,7 +155,7 @@ class Section:
 
     @property
     def comparable(self) -> bool:
-        """Whether the paper's numbers belong beside these, or beside some of them."""
+        """Whether the paper's numbers belong beside some of the runs."""
         return self.kind == "glue" and self.pretrained and self.departing[0] < self.departing[1]
 
     @property
@@ -171,28 +164,28 @@ class Section:
         return (KINDS.index(self.kind), *shipped)
 
 
-def section_of(result: Result) -> Section:
-    """The section of one run."""
+def find_section(result: Result) -> Section:
+    """Return the section of one run."""
     config, provenance = result.config, result.provenance
     task, backbone = config["task"], config["backbone"]
     kind = provenance.get("data_kind") or ("own" if task.get("files") else "sample" if task.get("sample") else "glue")
     if kind not in KINDS:
-        raise ValueError(f"data_kind {kind!r} is none of {', '.join(KINDS)}")
+        raise ValueError(f"data_kind {kind!r} is not one of {', '.join(KINDS)}")
     pretrained = provenance.get("pretrained", backbone.get("pretrained", True))
     local = backbone["name"] == "local" and backbone.get("path")
     name = Path(str(backbone["path"])).name if local else str(backbone["name"])
     data = config.get("data", {})
     part = differing_part(result) if kind == "glue" else None
     named = part and (f"{task_label(result.task)}'s {part[0]}", *part[1:])
-    found = departures(result) if kind == "glue" else ()
+    found = list_departures(result) if kind == "glue" else ()
     return Section(
         kind, name, bool(pretrained), str(data.get("protocol", "table1")), part is None,
-        typed_words(backbone, data, kind), named, found, (int(bool(found)), 1),
+        override_words(backbone, data, kind), named, found, (int(bool(found)), 1),
     )  # fmt: skip
 
 
-def of_table(sections: Sequence[Section]) -> Section:
-    """One section of equal ones, a run each: the words that all have, the oddest part, all departures."""
+def merge_sections(sections: Sequence[Section]) -> Section:
+    """Merge equal sections of one run each: the overrides of all, the oddest part, every departure."""
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.report.diff.compare import compare
-from krona.report.diff.runs import diff
+from krona.report.diff import compare
+from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.runs.folder import find_run
 from krona.runs.result import unpack_outcomes
@@ -23,7 +23,7 @@ def pair(tmp_path):
 
 def test_settings_scores_and_the_paired_test(tmp_path, pair):
     krona, lora = pair
-    found = diff(tmp_path / krona.run_id, tmp_path / lora.run_id)
+    found = diff_runs(tmp_path / krona.run_id, tmp_path / lora.run_id)
     settings = {key: (a, b) for key, a, b in found.settings}
     assert settings["method.name"] == ("krona", "lora")
     assert settings["method.rank"] == ("not set", "1")
@@ -40,7 +40,7 @@ def test_settings_scores_and_the_paired_test(tmp_path, pair):
 
 def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
     krona, lora = pair
-    found = diff(tmp_path / krona.run_id, tmp_path / lora.run_id)
+    found = diff_runs(tmp_path / krona.run_id, tmp_path / lora.run_id)
     _, a = unpack_outcomes(krona.test["outcomes"])
     _, b = unpack_outcomes(lora.test["outcomes"])
     changed = [i for i, (x, y) in enumerate(zip(a, b, strict=True)) if x != y]
@@ -57,14 +57,14 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
 
 @pytest.mark.parametrize("width", [20, 40, 80, 160])
 def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
-    found = diff(*(tmp_path / result.run_id for result in pair))
+    found = diff_runs(*(tmp_path / result.run_id for result in pair))
     lines = render(found, width=width).splitlines()[2:]  # ids stay whole: the terminal folds them
     assert max(map(len, lines)) <= width
     assert any("only A right" in line for line in lines)
 
 
 def test_a_long_example_says_that_it_is_cut(tmp_path, pair):
-    found = diff(*(tmp_path / result.run_id for result in pair))
+    found = diff_runs(*(tmp_path / result.run_id for result in pair))
     found.changes[:] = [replace(change, source="sentence: " + "a word " * 40) for change in found.changes]
     assert sum(line.endswith(" …") for line in render(found, width=20, examples=3).splitlines()) == 3
     assert "…" not in render(found, width=400, examples=len(found.changes))
@@ -81,7 +81,7 @@ def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
         if line["id"] == f"test-{row}":
             line["prediction"] = "maybe"
     (folder / "predictions.jsonl").write_text("\n".join(map(json.dumps, lines)))
-    text = render(diff(tmp_path / krona.run_id, folder), width=None, examples=1000)
+    text = render(diff_runs(tmp_path / krona.run_id, folder), width=None, examples=1000)
     assert (
         f"only A right  test-{row}: not_entailment is right; A says not_entailment, B says 'maybe' (no label)" in text
     )
@@ -90,7 +90,7 @@ def test_labels_stand_in_words_and_what_is_no_label_is_said(tmp_path, pair):
 def test_a_tiny_p_is_never_printed_as_zero(tmp_path):
     results = [make_result("krona", "rte", skill=1.3, rows=600), make_result("lora", "rte", skill=0.1, rows=600)]
     write_all(tmp_path, results, predictions=True)
-    found = diff(*(tmp_path / result.run_id for result in results))
+    found = diff_runs(*(tmp_path / result.run_id for result in results))
     assert found.mcnemar < 0.00005
     assert "Exact McNemar: p < 0.0001." in render(found)
     assert "0.0000" not in render(found)
@@ -100,7 +100,7 @@ def test_what_stands_for_nothing_is_in_words(tmp_path):
     changes = [{"trainer.max_steps": steps, "data.train_rows": rows} for steps, rows in ((-1, None), (300, 100))]
     results = [make_result(change=change) for change in changes]
     write_all(tmp_path, results)
-    text = render(diff(*(tmp_path / result.run_id for result in results)))
+    text = render(diff_runs(*(tmp_path / result.run_id for result in results)))
     assert "no limit" in text
     assert "none" in text
     assert "null" not in text
@@ -123,7 +123,7 @@ def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
         ("pa-rte", "is failed"),
         ("krona-rte-t5_base-32x24-s5", "test sets differ (120 and 50 examples)"),
     ):
-        found = diff(first, find_run(tmp_path, other).path)
+        found = diff_runs(first, find_run(tmp_path, other).path)
         assert found.p is None
         assert reason in found.untested
         assert "Paired test" in render(found)
@@ -132,11 +132,11 @@ def test_what_cant_be_tested_says_why_and_still_shows_the_rest(tmp_path, pair):
 def test_without_or_with_damaged_texts_the_test_is_still_there(tmp_path, pair):
     krona, lora = (tmp_path / result.run_id for result in pair)
     (lora / "predictions.jsonl").write_text('{"split": "test", "id": "test-0"}\n')
-    found = diff(krona, lora)
+    found = diff_runs(krona, lora)
     assert found.p is not None
     assert "can't be read near line 1" in found.without_texts
     (lora / "predictions.jsonl").unlink()
-    assert "is not there" in diff(krona, lora).without_texts
+    assert "was not found" in diff_runs(krona, lora).without_texts
 
 
 def test_runs_are_found_by_path_id_or_beginning(tmp_path, pair):
@@ -179,7 +179,7 @@ def test_an_edited_run_is_refused(tmp_path, pair):
     content["test"]["score"] = 100.0
     path.write_text(json.dumps(content))
     with pytest.raises(KronaError, match="edited by hand"):
-        diff(path.parent, tmp_path / pair[1].run_id)
+        diff_runs(path.parent, tmp_path / pair[1].run_id)
 
 
 def test_methods_are_compared_over_the_seeds_that_both_have(tmp_path):

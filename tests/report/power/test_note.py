@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.notes import POWER_NOTE, power_note
+from krona.report.facts import POWER_NOTE, power_note
 from report.generate import grid, make_result, write_all
 
 
@@ -24,7 +24,7 @@ def test_every_format_says_it_once_for_each_table(outputs, form):
     assert text.count(POWER_NOTE) == 1
     shown = next(line for line in text.splitlines() if POWER_NOTE in line)
     assert not shown.startswith("%"), "not in a comment of LaTeX"
-    assert re.search(r"RTE \d+\.\d\d \(100 examples, 2 seeds\), STS-B \d+\.\d\d", shown)
+    assert re.search(r"RTE \d+\.\d\d \(\w+ and \w+, 100 examples, 2 seeds\), STS-B \d+\.\d\d", shown)
 
 
 def test_the_difference_is_2_8_spreads_of_the_null_and_falls_with_examples(outputs, tmp_path):

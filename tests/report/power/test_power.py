@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from krona.cli.krona import app
 from krona.messages import KronaError
 from krona.metrics.power import Assumed, Errors, smallest_difference
-from krona.report.power import MNLI_DEV, TEST_SETS, chosen, printed
+from krona.report.power import MNLI_DEV, TEST_SETS, choose_test_sets, paper_differences
 from krona.tasks.notes import GLUE_ROWS
 from report.power.simulated import simulated_power
 
@@ -31,19 +31,19 @@ def test_the_test_sets_are_those_of_the_papers_protocol():
 
 
 def test_neighbours_of_table_1_and_a_pair():
-    pairs = printed("1", ["rte", "stsb"], assumed=Assumed())
+    pairs = paper_differences("1", ["rte", "stsb"], assumed=Assumed())
     assert len(pairs) == 16, "nine methods on each"
     assert [pairs[0].better, pairs[0].other, pairs[0].examples] == ["krona", "krona_b_res", 1]
     assert pairs[-1].examples is None
     assert pairs[-1].best is None, "a correlation counts no examples"
     assert 0 < pairs[-1].realistic < 1
-    (pair,) = printed("1", ["rte"], rows=["lora", "krona"], assumed=Assumed())
+    (pair,) = paper_differences("1", ["rte"], rows=["lora", "krona"], assumed=Assumed())
     assert (pair.better, pair.examples, pair.best) == ("krona", 5, 0.0625)
     assert pair.realistic > pair.best
 
 
 def test_table_9_is_of_dev():
-    (pair,) = printed("9", ["mnli"], rows=["2x384", "48x16"], assumed=Assumed())
+    (pair,) = paper_differences("9", ["mnli"], rows=["2x384", "48x16"], assumed=Assumed())
     assert pair.examples == round(0.0013 * 9832)
 
 
@@ -74,14 +74,14 @@ def test_the_command_prints_both_tables_and_json():
 
 
 def test_a_task_of_ones_own():
-    assert chosen(["reviews"], examples=400, score=85.0) == {"reviews": (Errors("accuracy", 400), 85.0)}
+    assert choose_test_sets(["reviews"], examples=400, score=85.0) == {"reviews": (Errors("accuracy", 400), 85.0)}
     assert "reviews" in typed("--task", "reviews", "--examples", "400", "--score", "85")
 
 
 @pytest.mark.parametrize(("task", "seeds", "near"), [("rte", 1, 0), ("rte", 3, 0), ("mrpc", 1, 0.06)])
 def test_the_projects_own_test_has_that_power(task, seeds, near):
     """Within Monte Carlo error; F1, which is approximated, within six points more."""
-    (errors, score), sets = chosen([task], examples=None, score=None)[task], 300
+    (errors, score), sets = choose_test_sets([task], examples=None, score=None)[task], 300
     least = smallest_difference(errors, score=score, seeds=seeds, assumed=Assumed())
     found = simulated_power(errors, least, score=score, seeds=seeds, assumed=Assumed(), test_sets=sets)
     assert found == pytest.approx(0.8, abs=near + 3 * np.sqrt(0.8 * 0.2 / sets))

@@ -6,8 +6,8 @@ from statistics import fmean
 
 from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
 from krona.report.charts.looks import Look, method_look, row_looks
-from krona.report.costs import COSTS, QUANTITIES, Standing, standings
-from krona.report.curves import RATE, Curves, expect_best
+from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
+from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.text import format_range, number, plain_label
 
@@ -45,52 +45,46 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
     return [Scored(row, cell, look, cell.value) for row, cell, look in found if cell.value is not None]
 
 
-def cost_standings(table: Table, column: Column, rows: Sequence[Scored]) -> dict[str, list[Standing | None]]:
-    """Return the standing of each row for each cost that differs between rows."""
-    found = {}
-    for cost in COSTS:
-        each = standings([one.cell.runs for one in rows], table.scored_on(column), cost)
-        if len({one.cost for one in each if one}) > 1:
-            found[cost] = each
-    return found
-
-
-def cost_chart(
-    column: Column, cost: str, rows: Sequence[Scored], each: Sequence[Standing | None], *, named: bool = False
-) -> Chart:
-    """Return the score against a cost with the Pareto front; a method of several sizes is a line over parameters.
+def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) -> dict[str, Chart]:
+    """Return the score against each cost that differs between rows.
 
     named: write the methods' names at the ends of their lines.
     """
-    known = [(row, standing) for row, standing in zip(rows, each, strict=True) if standing]
-    lines = _group_by_size(known) if cost == "params" else {}
-    points = {row: _cost_point(row, standing, cost, labelled=not lines) for row, standing in known}
+    charts = {}
+    for cost in COSTS:
+        spent = {row: value for row in rows if (value := mean_cost(row.cell.runs, cost)) is not None}
+        if len({*spent.values()}) > 1:
+            charts[cost] = _cost_chart(column, cost, spent, named=named)
+    return charts
+
+
+def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, named: bool) -> Chart:
+    """Return the score against a cost with the Pareto front; a method of several sizes is a line over parameters."""
+    front = dict(zip(spent, on_front([(row.score, value) for row, value in spent.items()]), strict=True))
+    lines = _group_by_size(spent) if cost == "params" else {}
+    points = {}
+    for row, value in spent.items():
+        x = value / QUANTITIES[cost].unit
+        label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip() if front[row] and not lines else ""
+        more = f"; {x:,.5g}{'; on the Pareto front' if front[row] else ''}"
+        points[row] = row.point(x, more, label=label, hollow=not front[row])
     series = [
         Series(sized[0].name, method_look(sized[0].row.method), [points[row] for row in sized], line=True, named=named)
         for sized in lines.values()
     ]
-    series += [Series(row.name, row.look, [points[row]]) for row, _ in known if row.row.label not in lines]
+    series += [Series(row.name, row.look, [points[row]]) for row in spent if row.row.label not in lines]
     if lines:
         return _against(cost, column, series)
-    front = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
-    return _against(cost, column, series, detail="filled and joined: the Pareto front", front=front)
+    ends = sorted((one for one in points.values() if not one.hollow), key=lambda one: (one.x, one.y))
+    return _against(cost, column, series, detail="filled and joined: the Pareto front", front=ends)
 
 
-def _cost_point(row: Scored, standing: Standing, cost: str, *, labelled: bool) -> Point:
-    spent = standing.cost / QUANTITIES[cost].unit
-    label = f"{row.name} {row.row.differs.rpartition('=')[2]}".strip()
-    shown = label if labelled and standing.on_front else ""
-    return row.point(spent, f"; {spent:,.5g}; on the front: {standing.text}", label=shown, hollow=not standing.on_front)
-
-
-def _group_by_size(known: Sequence[tuple[Scored, Standing]]) -> dict[str, list[Scored]]:
+def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
     """Return the rows, by size, of each method that has several sizes."""
-    found: dict[str, list[tuple[float, Scored]]] = {}
-    for row, standing in known:
-        found.setdefault(row.row.label, []).append((standing.cost, row))
-    ordered = {label: sorted(sizes, key=lambda one: one[0]) for label, sizes in found.items()}
-    several = {label: sizes for label, sizes in ordered.items() if sizes[-1][0] >= SEVERAL * sizes[0][0] > 0}
-    return {label: [row for _, row in sizes] for label, sizes in several.items()}
+    found: dict[str, list[Scored]] = {}
+    for row in sorted(spent, key=lambda row: spent[row]):
+        found.setdefault(row.row.label, []).append(row)
+    return {label: rows for label, rows in found.items() if spent[rows[-1]] >= SEVERAL * spent[rows[0]] > 0}
 
 
 def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
@@ -131,7 +125,7 @@ def _epoch_points(row: Scored) -> list[Point]:
 
 def curve_charts(curves: Curves) -> list[Chart]:
     """Return the scores over the setting; of learning rates also what the best of k trials is worth."""
-    setting = "learning rate" if curves.setting == RATE else "training rows"
+    setting = NAMES[curves.setting]
     looks = {name: method_look(points[0].runs[0].result.method) for name, points in curves.lines.items()}
     values = sorted({point.x for points in curves.lines.values() for point in points})
     lines = {

@@ -1,4 +1,4 @@
-"""`krona diff METHOD METHOD`: two methods on every task that either has run."""
+"""Compare two methods on every task that either has run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +7,10 @@ from statistics import fmean
 
 from krona.messages import KronaError
 from krona.metrics.statistics import holm
-from krona.report.cells import CellScores, paired_test, score_cell
-from krona.report.grouping import apart, differs
-from krona.report.selection import StoredRun, load
+from krona.report.grouping import differing_data, format_differing
+from krona.report.score_cells import paired_test, score_cell
+from krona.report.stored_runs import StoredRun, load_runs
+from krona.report.table import Cell
 
 
 @dataclass(frozen=True)
@@ -20,25 +21,27 @@ class TaskDiff:
     task: str
     a: float | None
     b: float | None
-    seeds: int
-    p: float | None
-    remark: str
+    seeds: int = 0
+    p: float | None = None
+    remark: str = ""
 
 
 @dataclass(frozen=True)
 class MethodDiff:
+    """Two methods, and a sentence for each file that could not be used."""
+
     a: str
     b: str
     tasks: list[TaskDiff]
-    problems: list[str]  # files that could not be used
+    problems: list[str]
 
 
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
-    """Two methods on every task that either has; one that only one side has is named, never dropped.
+    """Compare two methods on every task that either has run.
 
-    Where a method has several variants on a task, the task's remark says so and it is not compared.
+    A task with runs of one method alone, or with several variants of a method, has a remark in place of a test.
     """
-    runs, problems = load([outputs])
+    runs, problems = load_runs([outputs])
     done = [run for run in runs if run.result.status == "done"]
     for name in (a, b):
         if not any(run.result.method == name for run in done):
@@ -47,42 +50,37 @@ def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
                 f"no finished run of method {name!r} under {outputs}; there are {', '.join(known) or 'none'}"
             )
     places = sorted({(run.section.heading, run.result.task) for run in done if run.result.method in (a, b)})
-    rows = [_task_diff(done, section, task, a, b) for section, task in places]
+    rows = [_task_diff(done, section, task, (a, b)) for section, task in places]
     adjusted = iter(holm([row.p for row in rows if row.p is not None]))
-    tasks = [row if row.p is None else replace(row, p=next(adjusted)) for row in rows]
-    return MethodDiff(a, b, tasks, problems)
+    return MethodDiff(a, b, [row if row.p is None else replace(row, p=next(adjusted)) for row in rows], problems)
 
 
-def _task_diff(runs: Sequence[StoredRun], section: str, task: str, a: str, b: str) -> TaskDiff:
-    sides: list[list[StoredRun]] = []
+def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tuple[str, str]) -> TaskDiff:
+    cells: list[Cell | None] = []
     remarks = []
-    for name in (a, b):
+    for name in methods:
         wanted = (section, task, name)
         ours = [run for run in runs if (run.section.heading, run.result.task, run.result.method) == wanted]
         variants = len({run.variant for run in ours})
         if variants != 1:
             remarks.append(f"{name} has {variants} variants: name two runs" if variants else f"no run of {name}")
-        sides.append(ours if variants == 1 else [])
-    one, two = (score_cell(side, "test") for side in sides)
+        cells.append(score_cell(ours, "test") if variants == 1 else None)
+    one, two = cells
     if one is not None and two is not None:
-        return _compared(section, task, sides, (one, two))
-    values = [None if side is None else side.cell.value for side in (one, two)]
-    return TaskDiff(section, task, values[0], values[1], 0, None, "; ".join(remarks))
+        return _test_cells(section, task, one, two)
+    a, b = (None if cell is None else cell.value for cell in cells)
+    return TaskDiff(section, task, a, b, remark="; ".join(remarks))
 
 
-def _compared(
-    section: str, task: str, sides: Sequence[Sequence[StoredRun]], scored: tuple[CellScores, CellScores]
-) -> TaskDiff:
-    """Means and test over the seeds that both have: what is tested is the difference that is shown."""
-    one, two = scored
-    seeds = one.answers.keys() & two.answers.keys()
-    means = [fmean(side.by_seed[seed] for seed in sorted(seeds) or side.by_seed) for side in scored]
-    if odd := apart(*(side[0] for side in sides)):
-        why = f"not on the same data: {differs(odd)}"
-        return TaskDiff(section, task, means[0], means[1], 0, None, why)
+def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
+    """Compare means over the seeds that both have: the tested difference is the one that is shown."""
+    seeds = sorted(one.answers.keys() & two.answers.keys())
+    a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
+    if differing := differing_data(one.runs[0], two.runs[0]):
+        return TaskDiff(section, task, a, b, remark=f"not on the same data: {format_differing(differing)}")
     test = paired_test(one, two)
     if test is None:
-        return TaskDiff(section, task, means[0], means[1], 0, None, "no seed of both on one test set")
-    counts = [len({run.result.seed for run in side}) for side in sides]
+        return TaskDiff(section, task, a, b, remark="no seed of both on one test set")
+    counts = len(one.by_seed), len(two.by_seed)
     remark = "" if max(counts) == len(seeds) else f"of {counts[0]} and {counts[1]} seeds those that both have"
-    return TaskDiff(section, task, means[0], means[1], len(seeds), test.p, remark)
+    return TaskDiff(section, task, a, b, len(seeds), test.p, remark)

@@ -1,4 +1,4 @@
-"""`krona diff RUN RUN`: settings, scores, a paired test, the examples that changed with their texts."""
+"""Compare two runs: settings, scores, a paired test, and the examples that changed with their texts."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.metrics.statistics import mcnemar, swap_test
 from krona.report.layouts import used_shape
-from krona.report.selection import Memo, StoredRun, of_result
+from krona.report.stored_runs import SharedParts, StoredRun, stored_run
 from krona.runs.folder import RunFolder
 from krona.runs.result import read_result
 
@@ -18,7 +18,7 @@ ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
 @dataclass(frozen=True)
 class Change:
-    """An example with two answers. ``verdict``: which side is right; of a number, the change of its error."""
+    """An example with two answers. ``verdict``: the side that is right; of a number, the change of its error."""
 
     id: str
     source: str
@@ -29,8 +29,8 @@ class Change:
 
 
 @dataclass
-class Diff:
-    """Two runs. ``p`` is of the paired randomisation test on the task's score; `untested` says why there is none."""
+class RunDiff:
+    """Two runs. ``p`` is of the paired randomisation test on the task's score; `untested` is the reason without one."""
 
     a: StoredRun
     b: StoredRun
@@ -45,18 +45,12 @@ class Diff:
     without_texts: str | None = None  # why the changed examples can't be shown
 
 
-def diff(a: Path, b: Path) -> Diff:
-    """Two runs by their folders or result.json files. Raises KronaError where one can't be read."""
-    memo = Memo()
+def diff_runs(a: Path, b: Path) -> RunDiff:
+    """Compare two runs by their folders or result.json files. Raise KronaError if one can't be read."""
+    shared = SharedParts()
     files = [path if path.is_file() else RunFolder(path).result for path in (a, b)]
-    one, two = (of_result(read_result(file), str(file), memo) for file in files)
-    finished = one.status == two.status == "done"  # else a shape that was asked would be compared with a used one
-    settings = [_settings_used(run) if finished else run.settings for run in (one, two)]
-    sides = [{"seed": str(run.result.seed), **own} for run, own in zip((one, two), settings, strict=True)]
-    unknown = [key for run in (one, two) for key, value in run.content.items() if value is None]
-    keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
-    both = {key: [side.get(key, "not set") for side in sides] for key in keys}
-    found = Diff(one, two, [(key, x, y) for key, (x, y) in both.items() if x != y], list(_scores(one, two)))
+    one, two = (stored_run(read_result(file), str(file), shared) for file in files)
+    found = RunDiff(one, two, _differing_settings(one, two), list(_scores(one, two)))
     found.untested = _why_untested(one, two)
     if found.untested is None:
         _test(found)
@@ -64,9 +58,21 @@ def diff(a: Path, b: Path) -> Diff:
     return found
 
 
+def _differing_settings(one: StoredRun, two: StoredRun) -> list[tuple[str, str, str]]:
+    """Return key and both values; a content that only one run knows does not differ."""
+    finished = one.status == two.status == "done"  # the shape of A of a run that has not finished is not known
+    sides = []
+    for run in (one, two):
+        sides.append({"seed": str(run.result.seed), **(_settings_used(run) if finished else run.settings)})
+    unknown = {key for run in (one, two) for key, value in run.content.items() if value is None}
+    keys = [key for key in {**sides[0], **sides[1]} if key not in unknown]
+    both = [(key, *(side.get(key, "not set") for side in sides)) for key in keys]
+    return [(key, x, y) for key, x, y in both if x != y]
+
+
 def _settings_used(run: StoredRun) -> dict[str, str]:
-    """A run's settings with the shape of A that a finished run used, whichever was asked for and fitted to it."""
-    used = used_shape(run.result) if run.status == "done" else None
+    """Return a finished run's settings with the shape of A that it used."""
+    used = used_shape(run.result)
     if used is None:
         return run.settings
     found = {**run.settings, "method.kron_factors": used}
@@ -96,7 +102,7 @@ def _why_untested(a: StoredRun, b: StoredRun) -> str | None:
     return None
 
 
-def _test(found: Diff) -> None:
+def _test(found: RunDiff) -> None:
     one, two, metrics = found.a.packed["test"], found.b.packed["test"], found.a.metrics
     found.p = swap_test([one], [two], metrics).p
     if one.classes:
@@ -106,7 +112,7 @@ def _test(found: Diff) -> None:
             found.mcnemar = mcnemar(found.only_a, found.only_b)
 
 
-def _add_changes(found: Diff) -> None:
+def _add_changes(found: RunDiff) -> None:
     try:
         one, two = (_predictions(RunFolder(run.path.parent).predictions) for run in (found.a, found.b))
     except KronaError as error:
@@ -125,7 +131,7 @@ def _add_changes(found: Diff) -> None:
 
 
 def _predictions(path: Path) -> dict[str, dict[str, Any]]:
-    """The test split's lines by id. Raises KronaError for a file that is missing or damaged."""
+    """Return the test split's lines by id. Raise KronaError for a file that is missing or damaged."""
     found, number = {}, 0
     try:
         with path.open(encoding="utf-8") as lines:
@@ -135,7 +141,7 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
                 if row["split"] == "test":
                     found[str(row["id"])] = {key: str(row[key]) for key in ("source", "target", "prediction")}
     except FileNotFoundError as error:
-        raise KronaError(f"{path} is not there: the changed examples can't be shown") from error
+        raise KronaError(f"{path} was not found: the changed examples can't be shown.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise KronaError(f"{path} can't be read near line {number}: {type(error).__name__} {error}") from error
     return found
@@ -159,6 +165,6 @@ def _size(verdict: str) -> float:
 
 
 def _natural(text: str) -> tuple[str, int]:
-    """test-2 before test-10."""
+    """Sort test-2 before test-10."""
     digits = len(text) - len(text.rstrip("0123456789"))
     return (text[:-digits], int(text[-digits:])) if digits else (text, -1)

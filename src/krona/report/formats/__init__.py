@@ -1,4 +1,4 @@
-"""Report formats, one file or folder each, found by themselves: its name is the format's, its ``render`` the text."""
+"""Report formats: each module or package here is one, with the name that `--format` takes and a function `render`."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from krona.report.table import Report, Target
 
 
-def found() -> tuple[str, ...]:
+def find_formats() -> tuple[str, ...]:
+    """Return the names of the modules of this package."""
     return tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
-FORMATS = found()
+FORMATS = find_formats()
 
 
 def renderer(name: str) -> "Callable[[Report, Target], str]":
-    """The ``render(report, target)`` of a format."""
+    """Return the ``render(report, target)`` of a format."""
     return cast("Callable[[Report, Target], str]", import_module(f"{__name__}.{name}").render)

@@ -1,11 +1,12 @@
-"""A report as CSV: one line a cell, everything that is known of it."""
+"""A report as CSV: one line for each cell with everything that is known of it."""
 
 import csv
 import io
 from collections.abc import Sequence
 
-from krona.report import text
+from krona.report.notes import cell_remarks
 from krona.report.table import Cell, Report, Target
+from krona.runs.constant_predictions import SIGN
 
 FIELDS = (
     "table", "section", "row", "differs", "column", "metric", "value", "t_low", "t_high", "seeds",
@@ -15,13 +16,12 @@ FIELDS = (
 
 
 def render(report: Report, target: Target) -> str:
-    """Numbers are not rounded; a file that could not be used has a line with its reason under ``missing``."""
+    """Return the CSV. Numbers are not rounded; a file that could not be used has its reason under ``missing``."""
     lines: list[Sequence[object]] = [FIELDS]
     for table in report.tables:
-        caution = table.section.caution if table.section else None
         for row in table.rows:
             for column in table.columns:
-                cell = _cell(row.cells.get(column.key, Cell()), caution)
+                cell = _fields(row.cell(column.key), table.caution)
                 lines.append((table.name, table.heading, row.label, row.differs, column.key, column.metric, *cell))
     blank = [""] * (len(FIELDS) - 4)
     for run in report.unfinished:
@@ -29,23 +29,21 @@ def render(report: Report, target: Target) -> str:
         lines.append(("not finished", *blank, run.status, reason, run.result.run_id))
     lines += [("not used", *blank, problem, "", "") for problem in report.problems]
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(map(_plain, line) for line in lines)
+    csv.writer(out, lineterminator="\n").writerows(map(_safe_line, lines))
     return out.getvalue()
 
 
-def _cell(cell: Cell, caution: str | None) -> tuple[object, ...]:
+def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
     low, high = cell.interval or ("", "")
     test_low, test_high = cell.test_interval or ("", "")
     return (
         cell.value, low, high, " ".join(map(str, cell.seeds)), test_low, test_high, cell.paper, cell.difference,
-        int(cell.best), int(cell.tied), cell.p, text.warning(cell), " ".join(text.cell_remarks(cell)), caution,
-        cell.missing, cell.command,
-        " ".join(run.result.run_id for run in cell.runs),
+        int(cell.best), int(cell.tied), cell.p, SIGN * cell.warned, " ".join(cell_remarks(cell)), caution,
+        cell.missing, cell.command, " ".join(run.result.run_id for run in cell.runs),
     )  # fmt: skip
 
 
-def _plain(value: object) -> object:
-    """Empty for None; a name that a spreadsheet would run as a formula is quoted."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "@", "-"):  # after a space or a tab too
-        return f"'{value}"
-    return "" if value is None else value
+def _safe_line(line: Sequence[object]) -> list[object]:
+    """Quote a name that a spreadsheet would run as a formula, also after a space or a tab."""
+    quoted = [isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "@", "-") for value in line]
+    return [f"'{value}" if formula else value for value, formula in zip(line, quoted, strict=True)]

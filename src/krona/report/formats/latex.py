@@ -1,12 +1,20 @@
-"""Tables for a paper: booktabs, one ``table*`` a section."""
+"""Tables for a paper: booktabs, one ``table*`` for each section."""
 
 import itertools
 import re
 from collections.abc import Sequence
 
-from krona.report import text
-from krona.report.notes import POWER_NOTE
+from krona.report.notes import closing_notes, table_notes
 from krona.report.table import Cell, Column, Report, Row, Table, Target
+from krona.report.text import (
+    cell_mark,
+    cell_value,
+    count_seeds,
+    explain_over_seeds,
+    format_seeds,
+    label_parts,
+    number,
+)
 
 SPECIAL = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -15,24 +23,27 @@ SPECIAL = {
     "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
     "³": r"\textsuperscript{3}",
 }  # fmt: skip
+PRINTED = ("warning", "remark", "power")  # kinds of notes; the others are comments
 
 
 def render(report: Report, target: Target) -> str:
-    """Needs ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``; nothing else."""
-    lines = [f"% {report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.".replace("\n", " ")]
+    """Return the tables. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
+    lines = [_comment(f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.")]
     if report.empty:
-        lines.append(f"% {' '.join(report.empty)}".replace("\n", " "))
+        lines.append(_comment(" ".join(report.empty)))
     for table in report.tables:
         lines += ["", *_table(table)]
-    for name, found in (("Not finished", text.unfinished_lines(report)), ("Could not be used", report.problems)):
-        lines += [f"% {name}: {line}".replace("\n", " ") for line in found]
+    for heading, notes in closing_notes(report):
+        lines += [_comment(f"{heading}: {note.text} {note.command}") for note in notes]
     return "\n".join(lines) + "\n"
 
 
+def _comment(line: str) -> str:
+    return f"% {line}".replace("\n", " ").rstrip()
+
+
 def _table(table: Table) -> list[str]:
-    power = [note for note in table.notes if note.startswith(POWER_NOTE)]
-    notes = [note for note in table.notes if note not in power]
-    notes += [" ".join(one).rstrip() for one in text.asides(table)]
+    notes = table_notes(table)
     return [
         r"\begin{table*}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{2.5pt}",
@@ -41,40 +52,44 @@ def _table(table: Table) -> list[str]:
         " & ".join(escape(name) for name in (table.axis, *(c.label for c in table.columns))) + r" \\",
         *_metrics(table.columns),
         r"\midrule",
-        *(line for row in table.rows for line in _rows(table, row)),
+        *(line for row in table.rows for line in _row(table, row)),
         r"\bottomrule", r"\end{tabular}",
-        *(rf"\par{{\scriptsize {escape(remark)}\par}}" for remark in (*text.remarks(table), *power)),
+        *(rf"\par{{\scriptsize {escape(note.text)}\par}}" for note in notes if note.kind in PRINTED),
         rf"\caption{{{_caption(table)}}}", r"\end{table*}",
-        *(f"% {note}".replace("\n", " ") for note in notes),
+        *(_comment(f"{note.text} {note.command}") for note in notes if note.kind not in PRINTED),
     ]  # fmt: skip
 
 
 def _metrics(columns: Sequence[Column]) -> list[str]:
-    """The metrics of the columns' scores, small below the names; two of a task below one another."""
-    lines = itertools.zip_longest(*(column.metric.split(", ") for column in columns), fillvalue="")
-    small = ([rf"{{\scriptsize {escape(name)}}}" if name else "" for name in line] for line in lines)
-    return [" & ".join(["", *line]) + r" \\" for line in small if any(line)]
+    """Return small lines below the names: the metrics, two of a task below one another, and the sizes of the sets."""
+    details = [[part for line in column.details for part in line.split(", ")] for column in columns]
+    return [_small_line("", line) for line in itertools.zip_longest(*details, fillvalue="") if any(line)]
 
 
-def _rows(table: Table, row: Row) -> list[str]:
-    """The means; below them, small, both intervals and the paper's number, where there are any."""
-    cells = [row.cells.get(column.key, Cell()) for column in table.columns]
+def _small_line(name: str, values: Sequence[str]) -> str:
+    small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
+    return " & ".join([name, *small]) + r" \\"
+
+
+def _row(table: Table, row: Row) -> list[str]:
+    """Return the means; below them, small, both intervals and the paper's number, where there are any."""
+    cells = [row.cell(column.key) for column in table.columns]
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
-    spreads, tests = [text.spread(cell) for cell in cells], [text.test_range(cell) for cell in cells]
-    papers = [text.paper(cell) if cell.comparable else "" for cell in cells]
-    for name, values in (("seeds", spreads), ("examples", tests), ("paper", papers)):
+    seeds = [format_seeds([*cell.by_seed.values()], cell.digits) for cell in cells]
+    examples = ["–".join(number(end, 1) for end in cell.test_interval or ()) for cell in cells]
+    papers = [number(cell.paper, cell.digits) if cell.comparable and cell.paper is not None else "" for cell in cells]
+    for name, values in (("seeds", seeds), ("examples", examples), ("paper", papers)):
         if any(values):
-            small = [rf"{{\scriptsize {escape(value)}}}" if value else "" for value in values]
-            lines.append(" & ".join([rf"\quad{{\scriptsize {name}}}", *small]) + r" \\")
+            lines.append(_small_line(rf"\quad{{\scriptsize {name}}}", values))
     return lines
 
 
 def _mean(cell: Cell) -> str:
-    shown = escape(text.value(cell))
+    shown = escape(cell_value(cell))
     if cell.best or cell.tied:
         shown = rf"\textbf{{{shown}}}"
-    signs = ("*" if cell.best else "") + text.warning(cell)
+    signs = cell_mark(cell).replace("~", "")
     return shown + (rf"\rlap{{$^{{{signs}}}$}}" if signs else "")
 
 
@@ -83,39 +98,34 @@ def _caption(table: Table) -> str:
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         cells = [cell for row in table.rows for cell in row.cells.values()]
-        words.append(" ".join([_over_seeds(cells), *_examples(cells)]))
+        words += [_seeds(cells)]
+        words += ["Examples: bootstrap of the scored set (95 %)."] * any(cell.test_interval for cell in cells)
         if any(cell.best for cell in cells):
             words.append(
                 "Bold: the best (starred) and those not significantly different from it by a paired randomisation test."
             )
         if any(column.kind == "beside" for column in table.columns):
             words.append("The best is chosen by dev; test stands beside it.")
-        words += [table.section.caution] if table.section.caution else []
+        words += [table.caution] if table.caution else []
     return escape(" ".join(words))
 
 
-def _over_seeds(cells: Sequence[Cell]) -> str:
-    """``Mean over 2 to 3 seeds; seeds: the range of two, of more Student's t (95 %).``"""
-    counts = sorted({text.fewest_seeds(cell) for cell in cells if text.seed_count(cell)})
+def _seeds(cells: Sequence[Cell]) -> str:
+    """``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
+    counts = sorted({count_seeds(cell) for cell in cells if cell.by_seed and cell.runs})
     if not counts or counts == [1]:
         return "One seed each." if counts else "Mean over seeds."
-    shown = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    kinds = ["the range of two"] if any(cell.seed_range for cell in cells) else []
-    kinds += ["Student's t (95 %)"] if counts[-1] > 2 else []
-    return f"Mean over {shown} seeds; seeds: {', of more '.join(kinds)}."
-
-
-def _examples(cells: Sequence[Cell]) -> list[str]:
-    return ["Examples: bootstrap of the scored set (95 %)."] if any(cell.test_interval for cell in cells) else []
+    shown = " to ".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
+    return f"Mean over {shown} seeds; seeds: {explain_over_seeds(len(cell.by_seed) for cell in cells)}."
 
 
 def _label(label: str) -> str:
-    name, above, below = text.label_parts(label)
+    name, above, below = label_parts(label)
     raised = rf"\textsuperscript{{{above}}}" if above else ""
     return escape(name) + raised + (rf"\textsubscript{{{below}}}" if below else "")
 
 
 def escape(value: str) -> str:
-    """Characters that LaTeX takes for commands, and those that its fonts may lack."""
+    """Escape characters that LaTeX takes for commands, and those that its fonts may lack."""
     shown = "".join(SPECIAL.get(character, character) for character in " ".join(value.splitlines()))
     return shown.encode("latin-1", "replace").decode("latin-1")

@@ -4,8 +4,9 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-from krona.report import text
 from krona.report.charts.looks import Look
+from krona.report.notes import Note
+from krona.report.text import label_parts
 
 
 def escape(value: str) -> str:
@@ -14,14 +15,20 @@ def escape(value: str) -> str:
 
 def label(name: str) -> str:
     """Return a method's label with its superscript and subscript."""
-    first, above, below = map(escape, text.label_parts(name))
+    first, above, below = map(escape, label_parts(name))
     return first + (f"<sup>{above}</sup>" if above else "") + (f"<sub>{below}</sub>" if below else "")
 
 
 def sentence(line: str, command: str = "") -> str:
-    """Return a sentence, in which labels of methods are as in the table, and a command behind it."""
+    """Return a sentence, in which labels of methods are as in the table, and the command that follows it."""
     words = re.sub(r"(\w+)\^(\w)(?:_(\w+))?", lambda found: label(found[0]), escape(line))
     return f"{words} <code>{escape(command)}</code>" if command else words
+
+
+def note(one: Note) -> str:
+    """Return a note; a warning in its color."""
+    shown = sentence(one.text, one.command)
+    return f'<span class="warning">{shown}</span>' if one.kind == "warning" else shown
 
 
 def items(lines: Iterable[str], kind: str = "notes") -> str:
@@ -35,7 +42,7 @@ def mark(look: Look) -> str:
     return f'<span class="mark" style="--light:{look.light};--dark:{look.dark}" aria-hidden="true">{look.sign}</span>'
 
 
-def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def plain_table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a table that scrolls within the page; the cells are HTML."""
     head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
@@ -43,4 +50,11 @@ def table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str
 
 
 def scroll(name: str, content: str) -> str:
+    """Return content that scrolls within the page where it is too wide."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
+
+
+def folded(summary: str, content: str, *, shown: bool = False) -> str:
+    """Return content that a click unfolds; nothing without content."""
+    opened = " open" if shown else ""
+    return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>" if content else ""

@@ -1,0 +1,173 @@
+"""Sentences on the runs of a table: seeds, settings, code, machine, and the smallest difference that it can show."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+
+from krona.messages import amount, first_few
+from krona.metrics.power import LEVEL, POWER, fewest_examples
+from krona.metrics.statistics import swap_test
+from krona.paper import METHOD_LABELS, task_label
+from krona.report.grouping import differing_data, format_differing, mixed_data_notes, setting_text
+from krona.report.layouts import Layout, asked_shape, used_shape
+from krona.report.stored_runs import StoredRun
+from krona.report.table import Cell, Table
+from krona.report.text import count_unfinished, number
+from krona.runs.studies import Study, Trial
+
+STATES = ("finished", "pruned", "failed", "running")  # of trials
+TUNED = "recipe=tuned took "
+MOST_TUNED = 12  # of such notes
+SWAPS = 400  # they estimate the spread of the null differences to 4 %
+POWER_NOTE = "The paired test finds differences of this size four times out of five, smaller ones less often"
+SETTINGS = {
+    "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
+    "optimizer.warmup_steps": "warm-up steps", "data.train_rows": "training rows", "trainer.precision": "precision",
+}  # fmt: skip
+
+
+def describe_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
+    """Describe settings, fitted shapes, tuned settings, code and machine of the runs."""
+    shapes = [] if layout.by_shape else _shapes_note(runs)
+    return [
+        *mixed_data_notes(runs),
+        *_head_note(runs),
+        *_settings_note(runs),
+        *shapes,
+        *_tuned_notes(runs),
+        _code_note(runs),
+    ]
+
+
+def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
+    notes = dict.fromkeys(
+        f"{METHOD_LABELS.get(run.result.method, run.result.method)} on {task_label(run.result.task)} took "
+        f"{note.removeprefix(TUNED)}."
+        for run in runs
+        for note in run.result.notes
+        if note.startswith(TUNED)
+    )
+    return first_few(list(notes), MOST_TUNED)
+
+
+def describe_limits(table: Table, tasks: list[str]) -> list[str]:
+    """Describe single or unequal seeds, and cells without a paired test or an interval over the test set."""
+    columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
+    cells = [cell for column in columns for cell in column]
+    if not cells:
+        return []
+    notes = []
+    sizes = sorted({len(cell.seeds) for cell in cells})
+    if sizes == [1]:
+        notes.append("One seed each: no interval over seeds can be given.")
+    elif len(sizes) > 1:
+        notes.append(f"Cells have {sizes[0]} to {sizes[-1]} seeds; the paired test uses those that both methods have.")
+    untested = sum(not cell.best and cell.p is None for column in columns if len(column) > 1 for cell in column)
+    if untested:
+        notes.append(f"{amount(untested, 'cell')} could not be tested against the best of the column.")
+    if any(cell.test_interval is None for cell in cells):
+        notes.append("Cells without stored predictions, or with several test sets, have no interval over examples.")
+    return notes
+
+
+def _settings_note(runs: Sequence[StoredRun]) -> list[str]:
+    training = {run.variant: run for run in runs if run.result.trainable_params != 0}.values() or list(runs)
+    words = []
+    for key, name in SETTINGS.items():
+        values = sorted({run.setting(key) or "null" for run in training}, key=lambda value: (len(value), value))
+        if values not in (["null"], ["-1"]):
+            words.append(f"{name} {' or '.join(setting_text(key, value) for value in values[:4])}")
+    return [f"Settings: {', '.join(words)}."] if words else []
+
+
+def _head_note(runs: Sequence[StoredRun]) -> list[str]:
+    sizes = sorted({run.result.head_params for run in runs if run.result.head_params})
+    shown = " or ".join(f"{size:,}" for size in sizes)
+    return [f"Not in Params: the new head of {shown} parameters, which trains with every method."] if sizes else []
+
+
+def _shapes_note(runs: Sequence[StoredRun]) -> list[str]:
+    done = [run.result for run in runs if run.status == "done"]
+    fitted = sorted({f"{asked} → {used_shape(result)}" for result in done if (asked := asked_shape(result))})
+    return [f"Shapes of A on this backbone's layers, the paper's first: {', '.join(fitted)}."] if fitted else []
+
+
+def _code_note(runs: Sequence[StoredRun]) -> str:
+    done = [run for run in runs if run.status == "done"]
+    commits = sorted({str(run.result.provenance.get("git_commit") or "unknown")[:10] for run in done or runs})
+    dirty = sum(bool(run.result.provenance.get("git_dirty")) for run in done)
+    devices = sorted({str(run.result.provenance.get("device")) for run in done or runs})
+    changed = f", {dirty} with uncommitted changes" if dirty else ""
+    code = f"{len(commits)} commits ({', '.join(commits[:3])})" if len(commits) > 1 else f"commit {commits[0]}"
+    finished = f"{amount(len(done), 'finished run')} of {code}{changed}, on {', '.join(devices[:3])}."
+    others = count_unfinished(runs)
+    return f"{finished} Not finished: {others}." if others else finished
+
+
+def power_note(table: Table) -> list[str]:
+    """Return a note on the smallest difference that each task's test of the best row and the next one can find.
+
+    The difference belongs to this pair alone: it follows from their disagreement and does not depend on other rows.
+    """
+    found = []
+    for column in (column for column in table.columns if column.kind == "task"):
+        rows = [row for row in table.rows if row.cell(column.key).best or row.cell(column.key).p is not None]
+        rows.sort(key=lambda row: (not row.cell(column.key).best, -(row.cell(column.key).value or 0)))
+        smallest = _smallest_difference(*(row.cell(column.key) for row in rows[:2])) if len(rows) > 1 else None
+        if smallest is not None:
+            points, examples, seeds = smallest
+            pair = " and ".join(row.name for row in rows[:2])
+            counts = f"{pair}, {amount(examples, 'example')}, {amount(seeds, 'seed')}"
+            found.append(f"{task_label(column.key)} {number(points)} ({counts})")
+    return [f"{POWER_NOTE} (level 5 %, of two rows): {', '.join(found)}."] if found else []
+
+
+def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
+    """Return points, examples and common seeds of two cells; None without a seed in common.
+
+    A difference is found with a power of 80 % at (z of the level + 0.84) · the spread of the test's null differences;
+    of classes never below the fewest examples that can reach the level.
+    """
+    from scipy.special import ndtri
+
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    if not seeds:
+        return None
+    one, two = ([cell.answers[seed] for seed in seeds] for cell in (a, b))
+    spread = float(np.std(swap_test(one, two, a.runs[0].metrics, swaps=SWAPS).null))
+    if not spread or not math.isfinite(spread):
+        return None
+    smallest = float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * spread
+    floor = 100 * fewest_examples() / len(one[0]) if one[0].classes else 0.0
+    return max(smallest, floor), len(one[0]), len(seeds)
+
+
+def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
+    """Describe a search: its trials, the best of them, and the importance of each axis.
+
+    runs: if those of the search read different data, a sentence says so.
+    """
+    counts = Counter(trial.state for trial in study.trials)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
+    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
+    if odd := dict.fromkeys(key for run in made for key in differing_data(made[0], run)):
+        lines.append(
+            f"Its trials were not run on the same data ({format_differing([*odd])}): their scores do not compare."
+        )
+    if study.best is None:
+        return [*lines, "No trial has finished yet."]
+    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {_trial_values(study.best)}.")
+    pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
+    lines += [f"Pruned trials: {', '.join(first_few(pruned, MOST_TUNED))}."] if pruned else []
+    if study.importances:
+        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
+        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
+    return lines
+
+
+def _trial_values(trial: Trial) -> str:
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items())

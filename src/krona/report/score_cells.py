@@ -1,0 +1,205 @@
+"""Cells of scores: means, intervals, the average of a row, and the best of a column with what ties with it.
+
+Among several settings of one method, dev scores choose the best; test scores never do.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test
+from krona.paper import task_label
+from krona.report.grouping import Group
+from krona.report.layouts import Layout
+from krona.report.stored_runs import StoredRun
+from krona.report.table import Cell
+from krona.runs.constant_predictions import Remark, constant_scores, remarks
+
+ALPHA = 0.05
+METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
+METRICS |= {"spearman": "Spearman"}
+MOST_RUNS = 5_000  # a report of more runs shows the best rows
+MOST_CELLS = 240  # of such a report's tables together: each is resampled and compared with others
+FEWEST_ROWS = 3  # of each table, however many tables there are
+MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
+CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
+AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
+FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
+
+Scored = dict[str, Cell | None]  # a row's cells by task
+
+
+def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
+    """Return the mean over the finished runs of one method on one task; None without any.
+
+    seeds: read the predictions of so many seeds; None: of all.
+    """
+    done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
+    if not done:
+        return None
+    by_seed = {run.result.seed: run.score(split) or 0.0 for run in done}
+    cell = Cell(float(np.mean([*by_seed.values()])), done, by_seed)
+    for run in done[:seeds]:
+        for remark in remarks(run.whole, run.packed, split):
+            cell.remarks.setdefault(remark, []).append(run.result.seed)
+    answers = {run.result.seed: run.packed[split] for run in done[:seeds] if split in run.packed}
+    first = next(iter(answers.values()), None)
+    if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
+        cell.answers = answers
+        cell.draws = bootstrap(list(answers.values()), done[0].metrics)
+        cell.test_interval = interval_of(cell.draws)
+        _compare_with_constant(cell)
+    return cell
+
+
+def _compare_with_constant(cell: Cell) -> None:
+    """Warn if the interval over examples contains the score of the best constant prediction."""
+    low, high = cell.test_interval or (0.0, 0.0)
+    answers = next(iter(cell.answers.values()))
+    constant = max(constant_scores(answers, cell.runs[0].metrics))
+    if low <= constant <= high and not cell.warned:
+        text = f"the interval over examples contains {constant:.2f}, the score of the best constant prediction"
+        cell.remarks[Remark(text)] = cell.seeds
+
+
+def metric_label(found: Cell | None) -> str:
+    """``F1, acc``: the metrics whose mean a column's scores are; empty without a score."""
+    return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
+
+
+def set_sizes(cells: Iterable[Cell | None]) -> tuple[int, ...]:
+    """Return the numbers of examples of the sets that the cells were scored on, in ascending order."""
+    return tuple(sorted({len(one) for cell in cells if cell is not None for one in cell.answers.values()}))
+
+
+def average(parts: Sequence[Cell]) -> Cell:
+    """Return the mean over tasks. Its seeds are those that every task has; its test interval is over all test sets."""
+    seeds = set.intersection(*(set(part.by_seed) for part in parts))
+    by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
+    runs = [run for part in parts for run in part.runs]
+    cell = Cell(float(np.mean([part.value for part in parts])), runs, by_seed)
+    for part in parts:
+        task = task_label(part.runs[0].result.task)
+        warnings = {remark: seeds for remark, seeds in part.remarks.items() if remark.warns}
+        cell.remarks |= {replace(remark, text=f"{task}: {remark.text}"): seeds for remark, seeds in warnings.items()}
+    draws = [part.draws for part in parts if part.draws is not None]
+    if len(draws) == len(parts):
+        # Tasks are independent: each is shuffled, as its draws came from the same seeded generator.
+        rng = np.random.default_rng(0)
+        cell.draws = np.mean([rng.permutation(one) for one in draws], axis=0)
+        cell.test_interval = interval_of(cell.draws)
+    return cell
+
+
+def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
+    """Test two cells on the seeds that both have; None without any, or on different test sets."""
+    seeds = sorted(a.answers.keys() & b.answers.keys())
+    metrics = a.runs[0].metrics
+    if metrics != b.runs[0].metrics:
+        return None
+    try:
+        return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], metrics, seed=seed)
+    except ValueError:  # no seed in common, or another test set
+        return None
+
+
+class PairedTests:
+    """Tests of cells against others, each made once: a column's best is often in the row of the best average too."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int], SwapTest | None] = {}
+
+    def _compare(self, a: Cell, b: Cell, seed: int) -> SwapTest | None:
+        key = (id(a), id(b))
+        if key not in self._known:
+            self._known[key] = paired_test(a, b, seed=seed)
+        return self._known[key]
+
+    def mark_best(
+        self, scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
+    ) -> None:
+        """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
+
+        An example is swapped in its own task, and the tasks' differences are averaged.
+
+        Args:
+            parts: of each row the cells that its score is the mean of, one for each task.
+            seed: of the first task's test.
+        """
+        if len(scored) < 2 or not fit:  # a lone cell is not the best of anything
+            return
+        top = max(fit, key=lambda i: scored[i].value or 0.0)
+        scored[top].best = True
+        found: list[tuple[Cell, float]] = []
+        for i in (i for i in scored if i != top):
+            pairs = zip(parts[i], parts[top], strict=True)
+            tests = [self._compare(a, b, seed + task) for task, (a, b) in enumerate(pairs)]
+            known = [test for test in tests if test is not None]
+            if len(known) == len(tests):
+                null = np.mean([test.null for test in known], axis=0)
+                found.append((scored[i], p_value(float(np.mean([test.difference for test in known])), null)))
+        for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
+            cell.p, cell.tied = p, p > ALPHA
+
+
+def mark_columns(layout: Layout, groups: list[Group], tasks: list[str], scored: list[Scored]) -> dict[int, Cell]:
+    """Mark the best of each column and what ties with it; return the averages of rows that have one."""
+    tests = PairedTests()
+    compared = rows_of_most_data(groups)
+    for place, task in enumerate(tasks):
+        found = {i: cell for i in compared if (cell := scored[i][task]) is not None}
+        fit = _fit(groups, found, [task], layout.split)
+        tests.mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
+    if not layout.average or len(tasks) < 2:
+        return {}
+    whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
+    averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
+    shown = {i: cell for i, cell in averages.items() if i in compared}
+    tests.mark_best(shown, whole, fit=_fit(groups, shown, tasks, layout.split))
+    return averages
+
+
+def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
+    """Return the rows with the largest ``data.train_rows``: scores of fewer training rows do not compare."""
+    sizes = [one.first.setting("data.train_rows") if one.first else None for one in groups]
+    numbers = [float(size) if size and size.isdigit() else float("inf") for size in sizes]
+    most = max((number for number, one in zip(numbers, groups, strict=True) if one.first), default=0.0)
+    return [i for i, number in enumerate(numbers) if number == most]
+
+
+def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
+    """Return the rows among ``places`` that may be the best: on test only each method's best row on dev."""
+    if split != "test":
+        return list(places)
+    of_method = defaultdict(list)
+    for place in places:
+        of_method[groups[place].key].append(place)
+    return [max(rows, key=lambda place: _dev_score(groups[place], tasks)) for rows in of_method.values()]
+
+
+def _dev_score(one: Group, tasks: Sequence[str]) -> float:
+    """Return the mean over tasks of the mean over seeds; 0 where dev was not scored."""
+    scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
+    return float(np.mean([np.mean(found) for found in scores]))
+
+
+def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
+    """Return the ``rows`` with the best mean score, in the order given, and a note on what is left out.
+
+    Rows with scores on more tasks come first; those without any run stay, because a table shows what is missing.
+    """
+    filled = [one for one in groups if one.runs]
+    best = sorted(filled, key=lambda one: _standing(one, split), reverse=True)[:rows]
+    kept = {id(one) for one in best}
+    notes = [f"Over {MOST_RUNS:,} runs: the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
+    if len(best) < len(filled):
+        notes.insert(0, f"The best {rows} of {len(filled):,} rows: --where or --sweep shows others.")
+    return [one for one in groups if id(one) in kept or not one.runs], notes
+
+
+def _standing(one: Group, split: str) -> tuple[int, float]:
+    scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
+    means = [float(np.mean(found)) for found in scores if found]
+    return len(means), float(np.mean(means)) if means else 0.0
