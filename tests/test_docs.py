@@ -6,7 +6,6 @@ import os
 import pkgutil
 import re
 import runpy
-import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -25,7 +24,6 @@ from krona.metrics.power import MOST_SEEDS, Assumed
 from krona.paper import METHOD_LABELS, TASKS, read_paper_table
 from krona.report import power
 from krona.runs.result import Result
-from tiny_t5 import METHODS
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -220,35 +218,6 @@ def test_the_readmes_and_docs_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
-
-
-def test_adding_a_method_takes_two_files(tmp_path: Path) -> None:
-    """Do what docs/adding-a-method.md says, in a copy of the project."""
-    for folder in ("src/krona", "conf", "sweeps", "tests"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.safetensors", "sample", "report", "tasks")
-        kept = ignored if folder == "tests" else shutil.ignore_patterns("__pycache__", "*.safetensors")
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=kept)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    page = DOCS / "adding-a-method.md"
-    names = re.findall(r"^## \d\. `(.*?)`$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert len(names) == 2
-    for name, content in zip(names, code_blocks(page, "python") + code_blocks(page, "yaml"), strict=True):
-        (tmp_path / name).write_text(content, encoding="utf-8")
-
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-
-    def run(*command: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    rows = {row["method"]: row for row in json.loads(run("krona", "params", "--json"))}
-    assert set(rows) == {*METHODS, "block_diagonal"}
-    assert rows["block_diagonal"]["trainable_params"] == 72 * 2 * 768 + 47_616
-    passed = run("pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")
-    assert re.search(r"\b1[0-9] passed", passed)
 
 
 def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables on screens of any width, and in a pipe."""
+"""Tables on terminals of any width and in a pipe, numbers with nouns, and masked text."""
 
 import io
 
@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from krona.messages import KronaError
+from krona.messages import KronaError, amount, mask_passwords
 from krona.screen import as_typed, say, scores, table, terminal_width
 
 HEADINGS = ("run", "state", "progress", "dev")
@@ -74,3 +74,15 @@ def test_no_text_can_command_a_terminal() -> None:
     assert shown.count("]52;c;ZXZpbA==") == 6
     assert not set(shown) & set("\x1b\x07\r\u202e\x9b")
     assert r"a\x1b]52;c;ZXZpbA==\x07b\x1b[2Jc\rd\u202ee\x9b31m" in shown
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "0 runs"), (1, "1 run"), (2, "2 runs"), (1008, "1,008 runs")])
+def test_the_noun_of_one_is_singular(count: int, expected: str) -> None:
+    assert amount(count, "run") == expected
+
+
+def test_the_password_of_a_url_is_masked() -> None:
+    given = {"mlflow": {"tracking_uri": "https://me:s3cr:et@host:5000/x", "a": ["postgresql://u:p@h/db", 1, None]}}
+    masked = {"mlflow": {"tracking_uri": "https://me:***@host:5000/x", "a": ["postgresql://u:***@h/db", 1, None]}}
+    assert mask_passwords(given) == masked
+    assert mask_passwords("https://host:5000/a@b") == "https://host:5000/a@b"
