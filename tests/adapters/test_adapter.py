@@ -129,7 +129,7 @@ HEADERS: list[tuple[dict[str, Any], str]] = [
     ({"branch_config": {"kron_factors": [[8, 8]], "wing": 2}}, "wing"),
     ({"branch_config": [1]}, UNUSABLE),
     ({"insertion": {"inner_residual": False}}, "inner_residual=false"),
-    ({"insertion": {"placement": 5}}, "invalid arguments"),
+    ({"insertion": {"placement": 5}}, "method.placement=5"),
     ({"insertion": {"depth": 1}}, "depth"),
     ({"insertion": {"target_modules": ["q"]}}, "are unknown"),
     ({"insertion": {"target_modules": ["nowhere"]}}, "'nowhere' matches no module"),

@@ -256,7 +256,11 @@ def untouched(model: nn.Module, mistake: Callable[[], object], words: list[str])
         (LoRA, {"target_modules": QV, "rank": 65}, ["method.rank=65", "1 to 64"]),
         (LoRA, {"target_modules": QV, "ranks": 2}, ["LoRA", "'ranks'", "its arguments: rank, scaling"]),
         (LoRA, {"target_modules": []}, ["target_modules is empty"]),
-        (LoRA, {"target_modules": QV, "placement": "beside"}, ["method.placement='beside'", "parallel, sequential"]),
+        (
+            LoRA,
+            {"target_modules": QV, "placement": "beside"},
+            ["method.placement='beside'", "'sequential' or 'before'"],
+        ),
         (LoRA, {"target_modules": QV, "placement": ["parallel"] * 3}, ["3 entries", "target_modules 2"]),
         (LoRA, {"target_modules": QV, "inner_residual": False}, ["inner_residual"]),
         (LoRA, {"target_modules": QV, "modules_per_target": 0}, ["method.modules_per_target=0"]),

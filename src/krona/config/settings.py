@@ -8,6 +8,7 @@ from annotated_types import Ge, Le, Lt
 from pydantic import ConfigDict, model_validator
 from pydantic.dataclasses import dataclass
 
+from krona.methods.placement import Placement as Placement
 from krona.tasks.task import Task
 
 MAX_COUNT = 2**31 - 1  # what torch and the operating system accept
@@ -17,27 +18,6 @@ STRICT = ConfigDict(
 NonNegative = Annotated[int, Ge(0), Le(MAX_COUNT)]
 Positive = Annotated[int, Ge(1), Le(MAX_COUNT)]
 Seed = Annotated[int, Ge(0), Le(2**32 - 1)]
-Position = Literal["parallel", "sequential", "before"]
-
-
-@dataclass(frozen=True, kw_only=True, config=STRICT)
-class Placement:
-    """Where a method's branches go and what trains beside them: arguments of `krona.surgery.insert`."""
-
-    target_modules: list[str] = field(default_factory=list)
-    """Modules that get a branch, such as [q, v]."""
-    placement: Position | list[Position] = "parallel"
-    """One for all targets, or one for each."""
-    inner_residual: bool = True
-    """Whether a sequential branch adds its input."""
-    modules_per_target: Positive = 1
-    """Branches at each target, each with the same arguments."""
-    magnitude: bool = False
-    """Train the norm of each row of the merged weight, as DoRA does."""
-    train_layer_norms: bool = True
-    """Train the weights of the normalisation layers too."""
-    train_backbone: bool = False
-    """Train all weights."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

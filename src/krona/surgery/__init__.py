@@ -16,7 +16,7 @@ saves, loads and sums adapters.
 from krona.surgery.insertion import activate, insert, take_out
 from krona.surgery.merging import merge, unmerge
 from krona.surgery.mixed_batch import mixed
-from krona.surgery.options import InsertOptions, Placement
+from krona.surgery.options import InsertOptions
 from krona.surgery.saving import bake
 from krona.surgery.state import adapted_modules
 from krona.surgery.targets import find_places, widths, widths_or_none
@@ -35,7 +35,6 @@ __all__ = [
     "Adapted",
     "Count",
     "InsertOptions",
-    "Placement",
     "activate",
     "adapted_modules",
     "adapter_state",

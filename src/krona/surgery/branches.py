@@ -3,15 +3,15 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from torch import Tensor, nn
 
 from krona.messages import KronaError
-from krona.methods.arguments import check_choice, check_int
 from krona.methods.magnitude import Magnitude
+from krona.methods.placement import Position
 from krona.surgery.layers import is_linear, reads_past_forward, weight_matrix
-from krona.surgery.options import InsertOptions, Placement, list_placements
+from krona.surgery.options import InsertOptions, list_placements
 from krona.surgery.targets import end_layers, match_places, widths_of_part
 from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
@@ -36,7 +36,6 @@ def build(
     Parameters that the branch's class names in ``shared`` are one object at all places.
     """
     _check_arguments(branch, branch_config)
-    check_int("modules_per_target", options.modules_per_target, low=1)
     placements = _check_placements(options)
     built = []
     for place, match in match_places(model, options.target_modules).items():
@@ -103,12 +102,10 @@ def _check_arguments(branch: Callable[..., nn.Module], branch_config: dict[str, 
         raise KronaError(f"method: {label}: {error}; its arguments: {known or 'none'}") from error
 
 
-def _check_placements(options: InsertOptions) -> list[Placement]:
+def _check_placements(options: InsertOptions) -> list[Position]:
     patterns, placements = options.target_modules, list_placements(vars(options))
     if not patterns:
         raise KronaError("target_modules is empty. Name the modules that get branches, such as ['q', 'v'].")
-    for placement in placements:
-        check_choice("placement", placement, get_args(Placement))
     if len(placements) != len(patterns):
         raise KronaError(
             f"method.placement has {len(placements)} entries and target_modules {len(patterns)}. Give one placement "
@@ -119,7 +116,7 @@ def _check_placements(options: InsertOptions) -> list[Placement]:
     return placements
 
 
-def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placement: Placement) -> None:
+def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placement: Position) -> None:
     parent = unwrap(model.get_submodule(place.rpartition(".")[0]))
     if reads_past_forward(parent):
         raise KronaError(
@@ -142,7 +139,7 @@ def _weight_at(place: str, layer: nn.Module) -> Tensor:
     return weight
 
 
-def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Placement) -> Magnitude:
+def _magnitude(place: str, base: nn.Module, branches: nn.ModuleList, placement: Position) -> Magnitude:
     if not is_linear(base) or placement != "parallel":
         raise KronaError(f"magnitude needs a linear layer with a parallel branch, which {place} is not.")
     deltas = [branch_delta(branch).detach() for branch in branches]

@@ -47,7 +47,7 @@ def insert(
     if not state.adapters:
         _check_module_names(model)
     keys = {field.name for field in fields(InsertOptions)}
-    options = InsertOptions(**{key: value for key, value in arguments.items() if key in keys})
+    options = InsertOptions.parse({key: value for key, value in arguments.items() if key in keys})
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
     # everything is built before the model is changed, so that an error leaves it as it was
     built = [] if branch is None else build(model, branch, branch_config, options)

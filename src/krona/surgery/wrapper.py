@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from krona.kernels.gradients import under_functorch
 from krona.messages import KronaError
+from krona.methods.placement import Position
 from krona.surgery.layers import weight_matrix
-from krona.surgery.options import Placement
 
 WRAPPER_PARTS = ("base", "branches", "magnitudes")  # of `Adapted`
 
 
 @dataclass(frozen=True)
 class BranchPlacement:
-    placement: Placement
+    placement: Position
     inner_residual: bool
 
 
