@@ -1,4 +1,4 @@
-"""An owner that was stopped for long: at whatever file operation, it changes nothing of what the next owner wrote."""
+"""An owner that was stopped, at any file operation, and continues later changes nothing that the next owner wrote."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from krona.jobs import run_job
-from krona.runs import claim as ownership
+from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
 from krona.runs.folder import RunFolder
 from krona.runs.names import WRITTEN
@@ -21,7 +21,7 @@ from one_job import config, run, typed
 
 
 class Stops:
-    """An audit hook: before the file operation of a number in a folder, something else happens."""
+    """An audit hook that calls a function before the n-th file operation in a folder."""
 
     def __init__(self) -> None:
         self.folder, self.number, self.meanwhile = Path("/nowhere"), 0, lambda: None
@@ -49,7 +49,7 @@ def stops() -> Stops:
 
 @pytest.fixture(scope="module")
 def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a real run gives to the function that writes its end."""
+    """The arguments with which a real run writes its end."""
     kept: dict[str, Any] = {}
 
     def keep(self: RunFiles, settings: Any, result: Any, model: Any, predictions: Any, *, backbone: Any) -> None:
@@ -62,56 +62,51 @@ def end(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return kept
 
 
-def whole_life(folder: Path, end: dict[str, Any]) -> None:
-    """A run's claim and all its writes, as `krona.jobs.run_job` makes them."""
-    held = claim(folder)
-    if held is None:
+def claim_write_release(folder: Path, end: dict[str, Any]) -> None:
+    """Do all writes of a run in the order of `krona.jobs.run_job`."""
+    mine = claim(folder)
+    if mine is None:
         return
     try:
         if RunFolder(folder).state(owned=False)[0] == "done":
             return
         for name in WRITTEN:
-            held.remove(folder / name)
-        files = RunFiles(folder=folder, claim=held, ranks=Ranks())
+            mine.remove(folder / name)
+        files = RunFiles(folder=folder, claim=mine, ranks=Ranks())
         result: Result = end["result"]
         result.status = "running"
         files.write_epoch(result)
-        WholeCheckpoints(held.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
+        WholeCheckpoints(mine.write).save_checkpoint({"step": 1}, folder / "last.ckpt")
         result.status = "done"
         files.write_end(end["settings"], result, end["model"], end["predictions"], backbone=end["backbone"])
-        run_job._finish(result, folder, held, "done", None)
+        run_job._finish(result, folder, mine, "done", None)
     except ClaimLostError:
         pass
     finally:
-        held.release()
+        mine.release()
 
 
 def content(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def next_owner(folder: Path, end: dict[str, Any], patch: pytest.MonkeyPatch, *, releases: bool) -> Claim:
-    """Another process takes the run over, as if the first showed no sign of life, and ends it."""
-    with patch.context() as only_here:
+def take_over(folder: Path) -> Claim:
+    """Claim a run as if its owner showed no heartbeat."""
+    with pytest.MonkeyPatch.context() as patch:
         for name in ("has_lapsed", "stands_still"):
-            only_here.setattr(ownership, name, lambda path: True)
-        held = claim(folder)
-    assert held is not None
-    for name in WRITTEN:
-        held.write(folder / name, lambda part: part.write_text("the next owner's"))
-    write_result(folder, end["result"], held.write)
-    if releases:
-        held.release()
-    return held
+            patch.setattr(claims, name, lambda path: True)
+        theirs = claim(folder)
+    assert theirs is not None
+    return theirs
 
 
 @pytest.mark.parametrize("releases", [True, False], ids=["the-next-has-ended", "the-next-still-runs"])
-def test_stopped_at_any_file_operation_it_destroys_nothing(
+def test_a_stopped_owner_destroys_nothing(
     releases: bool, end: dict[str, Any], stops: Stops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda number: None)  # fast
-    number, events = 0, 0
-    while number == events:
+    monkeypatch.setattr(os, "fsync", lambda number: None)  # faster
+    number, stopped = 0, 0
+    while number == stopped:
         number += 1
         folder = tmp_path / str(number) / end["result"].run_id
         after: dict[str, bytes] = {}
@@ -119,50 +114,53 @@ def test_stopped_at_any_file_operation_it_destroys_nothing(
 
         def meanwhile(folder: Path = folder, after: dict[str, bytes] = after, others: list[Claim] = others) -> None:
             end["result"].status = "done"
-            others.append(next_owner(folder, end, monkeypatch, releases=releases))
+            theirs = take_over(folder)
+            for name in WRITTEN:
+                theirs.write(folder / name, lambda part: part.write_text("the next owner's"))
+            write_result(folder, end["result"], theirs.write)
+            if releases:
+                theirs.release()
+            others.append(theirs)
             after.update(content(folder))
 
         stops.set(folder, number, meanwhile)
-        whole_life(folder, end)
+        claim_write_release(folder, end)
         stops.set(Path("/nowhere"), 0, lambda: None)
         if others:
-            events += 1
+            stopped += 1
             assert content(folder) == after, f"operation {number}"
             if not releases:
                 others[0].check()
                 others[0].release()
         assert not list(folder.glob(".own-*")), f"operation {number}"
-    assert events > 60  # all of them: the last life was not stopped
+    assert stopped > 60  # every operation: the last pass was not stopped
     assert set(content(folder)) == {"adapter.safetensors", "metrics.csv", "predictions.jsonl", "result.json"}
 
 
-def test_it_says_who_has_the_run_and_that_it_wrote_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine = claim(tmp_path / "run")
+def test_the_message_names_the_new_owner(tmp_path: Path) -> None:
+    file = tmp_path / "run" / "x"
+    mine = claim(file.parent)
     assert mine is not None
-    for name in ("has_lapsed", "stands_still"):
-        monkeypatch.setattr(ownership, name, lambda path: True)
-    theirs = claim(tmp_path / "run")
-    assert theirs is not None
-    where = f"this run was taken over by process {os.getpid()} on .* it has written nothing since then"
-    for write in (lambda: mine.write(tmp_path / "run" / "x", Path.touch), lambda: mine.remove(tmp_path / "run" / "x")):
-        with pytest.raises(ClaimLostError, match=where):
+    theirs = take_over(file.parent)
+    message = f"this run was taken over by process {os.getpid()} on .* it has written nothing since then"
+    for write in (lambda: mine.write(file, Path.touch), lambda: mine.remove(file)):
+        with pytest.raises(ClaimLostError, match=message):
             write()
     theirs.release()
     with pytest.raises(ClaimLostError, match="taken over by a process that has ended"):
         mine.check()
     mine.release()
-    assert list((tmp_path / "run").iterdir()) == []
+    assert list(file.parent.iterdir()) == []
 
 
-def test_what_a_killed_owner_left_is_swept(tmp_path: Path) -> None:
-    desk = tmp_path / ".own-dead"
-    desk.mkdir()
-    (desk / ".adapter.safetensors.tmp").write_bytes(b"half a gigabyte")
+def test_files_of_a_killed_owner_are_removed(tmp_path: Path) -> None:
+    (tmp_path / ".own-dead").mkdir()
+    (tmp_path / ".own-dead" / ".adapter.safetensors.tmp").write_bytes(b"half a gigabyte")
     for name in (".now.1", ".claim.1", ".takeover.1"):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1, 1))
-    (tmp_path / ".now.young").touch()  # another process is just looking
+    (tmp_path / ".now.recent").touch()  # another process is reading the claim
     mine = claim(tmp_path)
     assert mine is not None
-    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.staging.name, ".now.young"}
+    assert {path.name for path in tmp_path.iterdir()} == {"claim.json", mine.staging.name, ".now.recent"}
     mine.release()
