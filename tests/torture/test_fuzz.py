@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from krona.report.diff.compare import compare
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -20,7 +19,8 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.report.build import build_report
-from krona.report.diff import text as diff_text
+from krona.report.diff import compare
+from krona.report.diff.text import render as render_diff
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
 from krona.runs.frame import read_results
@@ -68,7 +68,7 @@ def test_results(full: bool, copied: Path, outputs: Path, book: Any) -> None:
             ways += [
                 lambda: build_report([outputs], format=shape).encode(),
                 lambda: build_report([outputs], table="1"),
-                lambda: diff_text.render(compare(outputs, "whole", copied.name), width=None, examples=2),
+                lambda: render_diff(compare(outputs, "whole", copied.name), width=None, examples=2),
                 lambda: examine(RunFolder(copied)),
                 read_frame,
             ]
