@@ -9,12 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from krona import surgery
+from krona.backbones.families import target_patterns
+from krona.backbones.with_method import insert_method
 from krona.methods.c3a import C3A
 from krona.methods.ia3 import IA3
 from krona.methods.lokr import LoKr
 from krona.methods.lora import LoRA
 from krona.methods.miss import MiSS
-from tiny_t5 import batch, disturb, logits, tiny_t5
+from tiny_models import output, tiny
+from tiny_t5 import batch, disturb, logits, settings, tiny_t5
 
 peft = pytest.importorskip("peft", reason="peft is not installed: the comparison with it is left out")
 
@@ -22,60 +25,56 @@ peft = pytest.importorskip("peft", reason="peft is not installed: the comparison
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
 # Our parameter's last name → peft's, and how ours becomes theirs.
-LORA = {"A": ("lora_A.default.weight", torch.t), "B": ("lora_B.default.weight", torch.t)}
-DORA = LORA | {"magnitude": ("lora_magnitude_vector.default.weight", lambda p: p)}
-LOKR_NAMES = ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")
-LOKR = {name: (f"lokr_{name}.default", lambda p: p) for name in LOKR_NAMES}
-C3A_NAMES = {"kernels": ("c3a_kernel.default", lambda p: p)}
-MISS = {"D": ("miss_block.default", lambda p: p)}
-IA3_NAMES = {"scale": ("ia3_l.default", lambda p: p)}
-
-
-def lora(**changes: Any) -> Any:
-    return peft.LoraConfig(r=3, lora_alpha=6, target_modules=["q", "v"], lora_dropout=0.0, **changes)
-
-
-def lokr(**changes: Any) -> Any:
-    return peft.LoKrConfig(r=2, alpha=6, target_modules=["q", "v"], rank_dropout=0.0, module_dropout=0.0, **changes)
-
-
+NAMES: dict[str, tuple[str, Any]] = {
+    "A": ("lora_A.default.weight", torch.t),
+    "B": ("lora_B.default.weight", torch.t),
+    "magnitude": ("lora_magnitude_vector.default.weight", torch.clone),
+    "kernels": ("c3a_kernel.default", torch.clone),
+    "D": ("miss_block.default", torch.clone),
+    "scale": ("ia3_l.default", torch.clone),
+    **{name: (f"lokr_{name}.default", torch.clone) for name in ("w1", "w1_a", "w1_b", "w2", "w2_a", "w2_b")},
+}
 QV = {"target_modules": ["q", "v"]}
-IA3_PLACES = {"target_modules": ["k", "v", "wo"], "placement": ["sequential", "sequential", "before"]}
+IA3_TARGETS = {"target_modules": ["k", "v", "wo"]}
+
+
+def lora_config(targets: list[str], **changes: Any) -> Any:
+    return peft.LoraConfig(r=3, lora_alpha=6, target_modules=targets, lora_dropout=0.0, **changes)
+
+
+def lokr_config(**changes: Any) -> Any:
+    return peft.LoKrConfig(r=2, alpha=6, **QV, rank_dropout=0.0, module_dropout=0.0, **changes)
+
+
 CASES = {
-    "lora": (LoRA, {**QV, "rank": 3, "scaling": 2.0}, lora, LORA),
-    "dora": (LoRA, {**QV, "rank": 3, "scaling": 2.0, "magnitude": True}, lambda: lora(use_dora=True), DORA),
-    "lokr": (LoKr, {**QV, "rank": 2, "alpha": 6.0}, lokr, LOKR),
-    "lokr, full factors": (LoKr, {**QV, "rank": 8, "alpha": 24.0}, lambda: peft.LoKrConfig(r=8, alpha=24, **QV), LOKR),
+    "lora": (LoRA, {**QV, "rank": 3, "scaling": 2.0}, lambda: lora_config(["q", "v"])),
+    "dora": (
+        LoRA,
+        {**QV, "rank": 3, "scaling": 2.0, "magnitude": True},
+        lambda: lora_config(["q", "v"], use_dora=True),
+    ),
+    "lokr": (LoKr, {**QV, "rank": 2, "alpha": 6.0}, lokr_config),
+    "lokr, full factors": (LoKr, {**QV, "rank": 8, "alpha": 24.0}, lambda: peft.LoKrConfig(r=8, alpha=24, **QV)),
     "lokr, both low": (
         LoKr,
         {**QV, "rank": 2, "alpha": 6.0, "decompose_both": True, "decompose_factor": 8},
-        lambda: lokr(decompose_both=True, decompose_factor=8),
-        LOKR,
+        lambda: lokr_config(decompose_both=True, decompose_factor=8),
     ),
     "ia3": (
         IA3,
-        {**IA3_PLACES, "inner_residual": False},
-        lambda: peft.IA3Config(target_modules=["k", "v", "wo"], feedforward_modules=["wo"]),
-        IA3_NAMES,
+        {**IA3_TARGETS, "placement": ["sequential", "sequential", "before"], "inner_residual": False},
+        lambda: peft.IA3Config(**IA3_TARGETS, feedforward_modules=["wo"]),
     ),
-    "c3a": (C3A, {**QV}, lambda: peft.C3AConfig(block_size=32, **QV), C3A_NAMES),
-    "c3a, one block": (C3A, {**QV, "block_size": 64}, lambda: peft.C3AConfig(block_size=64, **QV), C3A_NAMES),
+    "c3a": (C3A, QV, lambda: peft.C3AConfig(block_size=32, **QV)),
+    "c3a, one block": (C3A, {**QV, "block_size": 64}, lambda: peft.C3AConfig(block_size=64, **QV)),
     "c3a, wo": (
         C3A,
         {"target_modules": ["wo"], "block_size": 16},
         lambda: peft.C3AConfig(block_size=16, target_modules=["wo"]),
-        C3A_NAMES,
     ),
-    "miss": (MiSS, {**QV, "rank": 4}, lambda: peft.MissConfig(r=4, **QV), MISS),
-    "miss, parts that do not divide the width": (MiSS, {**QV, "rank": 6}, lambda: peft.MissConfig(r=6, **QV), MISS),
+    "miss": (MiSS, {**QV, "rank": 4}, lambda: peft.MissConfig(r=4, **QV)),
+    "miss, parts that do not divide the width": (MiSS, {**QV, "rank": 6}, lambda: peft.MissConfig(r=6, **QV)),
 }
-
-
-def theirs_of(name: str, names: dict[str, Any]) -> tuple[str, Any]:
-    """peft's name for one of our parameters, and the map from our values to theirs."""
-    place, _, last = name.rpartition(".")
-    suffix, change = names[last]
-    return f"base_model.model.{place.removesuffix('.0')}.{suffix}", change
 
 
 class Differentiated:
@@ -89,35 +88,74 @@ class Differentiated:
         return y
 
 
+def peft_name(name: str) -> tuple[str, Any]:
+    """Return peft's name of one of our parameters, and the map from our values to peft's."""
+    place, _, last = name.rpartition(".")
+    suffix, change = NAMES[last]
+    return f"{place.removesuffix('.0')}.{suffix}", change
+
+
+@torch.no_grad()
+def copy_values(ours: nn.Module, theirs: Any) -> None:
+    """Copy all values that train to peft's model, a new head included."""
+    targets: dict[str, Tensor] = dict(theirs.get_base_model().named_parameters())
+    copied = set()
+    for name, parameter in surgery.trainable_state(ours).items():
+        if name.rpartition(".")[2] not in NAMES:
+            assert "classifier" in name
+            targets[name].copy_(parameter)
+            continue
+        target, change = peft_name(name)
+        targets[target].copy_(change(parameter).reshape(targets[target].shape))
+        copied.add(target)
+    assert copied == {name for name, parameter in targets.items() if parameter.requires_grad}
+
+
+def close(actual: Tensor, expected: Tensor) -> bool:
+    return bool((actual - expected).abs().max() <= 1e-5 * expected.abs().max())
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_outputs_and_gradients_are_pefts(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("peft.tuners.c3a.layer.BlockCircularConvolution", Differentiated)
-    branch, arguments, config, names = CASES[case]
-    ours = tiny_t5()
+    branch, arguments, config = CASES[case]
+    ours: Any = tiny_t5()
     theirs = peft.get_peft_model(copy.deepcopy(ours), config())
-    surgery.insert(ours, branch, train_layer_norms=False, **arguments)
+    surgery.insert(ours, branch, train_layer_norms=False, **arguments)  # type: ignore[arg-type]
     disturb(ours)
-    trainable = surgery.trainable_state(ours)
-    targets: dict[str, nn.Parameter] = dict(theirs.named_parameters())
-    assert {theirs_of(name, names)[0] for name in trainable} == {n for n, p in targets.items() if p.requires_grad}
-    with torch.no_grad():
-        for name, parameter in trainable.items():
-            target, change = theirs_of(name, names)
-            targets[target].copy_(change(parameter).reshape(targets[target].shape))
+    copy_values(ours, theirs)
     theirs.eval()
-    output = logits(ours)
-    assert close(logits(theirs), output)
+    assert close(logits(theirs), logits(ours))
 
     ours(**batch()).loss.backward()
     theirs(**batch()).loss.backward()
-    for name, parameter in trainable.items():
-        target, change = theirs_of(name, names)
+    targets = dict(theirs.get_base_model().named_parameters())
+    for name, parameter in surgery.trainable_state(ours).items():
+        target, change = peft_name(name)
         gradient, other = parameter.grad, targets[target].grad
         assert gradient is not None
         assert other is not None
         assert close(other, change(gradient).reshape(other.shape)), name
 
 
-def close(actual: Tensor, expected: Tensor) -> bool:
-    """Within 1e-5 of the expected's scale."""
-    return bool((actual - expected).abs().max() <= 1e-5 * expected.abs().max())
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+@pytest.mark.parametrize("method", ["lora", "dora", "ia3"])
+@torch.no_grad()
+def test_outputs_of_our_yamls_on_other_backbones_are_pefts(method: str, kind: str) -> None:
+    ours = tiny(kind)
+
+    def find(*words: str) -> list[str]:
+        return surgery.find_places(ours, list(target_patterns(ours, words)))
+
+    if method == "ia3":
+        config = peft.IA3Config(target_modules=find("k", "v", "wo"), feedforward_modules=find("wo"))
+    else:
+        config = lora_config(find("q", "v"), use_dora=method == "dora")
+    before, theirs = output(ours), peft.get_peft_model(copy.deepcopy(ours), config)
+    changes = {} if method == "ia3" else {"rank": 3, "scaling": 2.0}
+    insert_method(ours, settings(method, train_layer_norms=False, **changes), counterparts={})
+    disturb(ours)
+    copy_values(ours, theirs)
+    expected = output(theirs.eval().get_base_model())
+    assert close(output(ours), expected)
+    assert (expected - before).abs().max() > 1e-2 * expected.abs().max()
