@@ -5,16 +5,19 @@ import json
 import os
 import pkgutil
 import re
-import runpy
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 from xml.etree import ElementTree
 
+import commands
+import draw
+import pages
 import pytest
 import typer
 import yaml
+from drawing.branch import Weight, find_steps
 
 from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
@@ -96,7 +99,7 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
 
 
 def test_pages_made_from_the_code_are_current() -> None:
-    for name, text in runpy.run_path(str(DOCS / "site" / "pages.py"))["pages"]().items():
+    for name, text in pages.pages().items():
         assert (DOCS / name).read_text(encoding="utf-8") == text, "run python docs/site/pages.py"
 
 
@@ -141,7 +144,7 @@ def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> No
 
 def test_the_page_of_commands_has_every_command_and_option() -> None:
     """`make docs` builds the page; it is not stored."""
-    *_, sections = runpy.run_path(str(DOCS / "site" / "commands.py"))["commands_page"]().partition("\n## ")
+    *_, sections = commands.commands_page().partition("\n## ")
     found = {section.splitlines()[0]: section for section in sections.split("\n## ")}
     group = typer.main.get_command(app)
     assert found.keys() == group.commands.keys()  # type: ignore[attr-defined]
@@ -221,7 +224,7 @@ def test_the_readmes_and_docs_links_lead_somewhere() -> None:
 
 
 def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
-    runpy.run_path(str(DOCS / "methods" / "draw.py"))["main"](tmp_path)
+    draw.main(tmp_path)
     assert {*read_paper_table("1").rows} < {*PAGES}
     drawings = {name: (tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in PAGES}
     bodies = [re.sub(r"<title>.*?</title>", "", one) for one in drawings.values()]
@@ -244,13 +247,10 @@ def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
             assert heading in anchors, (name, heading)
 
 
-def test_a_drawing_reads_how_weights_follow_each_other_from_their_shapes() -> None:
-    drawing = runpy.run_path(str(DOCS / "methods" / "draw.py"))
-    weight, steps_of = drawing["Weight"], drawing["steps_of"]
-
+def test_a_drawing_reads_the_order_of_weights_from_their_shapes() -> None:
     def read(*weights: tuple[str, int, int, int], shared: int = 0) -> list[str] | None:
-        made = [weight(*one) for one in weights]
-        steps = steps_of(made[shared:], made[:shared], 768, 768)
+        made = [Weight(*one) for one in weights]
+        steps = find_steps(made[shared:], made[:shared], 768, 768)
         return steps and [" ".join(one if isinstance(one, str) else one.name for one in step) for step in steps]
 
     assert read(("A", 768, 1, 1), ("B", 1, 768, 1)) == ["A", "B"]

@@ -4,11 +4,11 @@ import inspect
 import json
 import pydoc
 import re
-import runpy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import evidence
 import yaml
 from pydantic import TypeAdapter
 from torch import nn
@@ -44,8 +44,7 @@ def pages() -> dict[str, str]:
 
     A part stands between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
     """
-    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods}
-    parts |= runpy.run_path(str(DOCS / "site" / "evidence.py"))["TABLES"]
+    parts = {"keys": keys, "branches": branches, "result": result, "methods": methods} | evidence.TABLES
     texts = {}
     for path in sorted(DOCS.rglob("*.md")):
         text = path.read_text(encoding="utf-8")

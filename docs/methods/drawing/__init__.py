@@ -1,0 +1,1 @@
+"""Drawings of methods: what a branch computes, and where it is in a T5 block."""
