@@ -193,12 +193,12 @@ def test_the_page_of_security_lists_the_classes_that_a_file_may_name() -> None:
 
 def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> None:
     text = " ".join((DOCS / "reading-the-report.md").read_text(encoding="utf-8").split())
-    chosen = power.chosen(["rte", "sst2"], examples=None, score=None)
-    for row in power.smallest(chosen, seeds=[1], difference=None, assumed=Assumed()):
+    chosen = power.choose_test_sets(["rte", "sst2"], examples=None, score=None)
+    for row in power.find_smallest(chosen, seeds=[1], difference=None, assumed=Assumed()):
         one, most = row.by_seeds[1], row.by_seeds[MOST_SEEDS]
         assert f"{one:.2f}" in text
         assert f"{most:.2f}" in text
-    pairs = [pair for pair in power.printed("1", TASKS, assumed=Assumed()) if pair.best is not None]
+    pairs = [pair for pair in power.paper_differences("1", TASKS, assumed=Assumed()) if pair.best is not None]
     unclear = sum(pair.best > 0.05 for pair in pairs if pair.best is not None)
     assert f"{len(pairs)} neighbouring scores with countable rows, {unclear} have" in text
 

@@ -9,7 +9,7 @@ from typing import Any
 from krona.metrics.power import Assumed
 from krona.metrics.statistics import holm
 from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
-from krona.report.power import printed
+from krona.report.power import paper_differences
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PAIRS = {  # of rows, by table of the paper
@@ -33,7 +33,7 @@ def differences() -> list[str]:
     lines = ["| table | rows | first is better on | p below 0.05 after Holm |", "|:--|---|--:|---|"]
     for number, pairs in PAIRS.items():
         for first, second in pairs:
-            found = printed(number, list(TASKS), rows=(first, second), assumed=Assumed())
+            found = paper_differences(number, list(TASKS), rows=(first, second), assumed=Assumed())
             corrected = holm([pair.realistic for pair in found])
             better = sum(pair.better == first and pair.difference > 0 for pair in found)
             ways: dict[str, list[str]] = defaultdict(list)
