@@ -132,7 +132,10 @@ print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
     assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-@pytest.mark.parametrize("method", ["lora", "krona", "lokr", "dora", "ia3", "miss", "c3a"])
+OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
+
+
+@pytest.mark.parametrize("method", ["lora", "krona", *(pytest.param(m, marks=pytest.mark.slow) for m in OTHERS)])
 def test_to_peft_and_back_the_predictions_are_identical(
     method: str, backbones: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,15 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
+
+
+def combinations(names: Iterable[str]) -> list[Any]:
+    """Each name on each kind of model; all kinds in `make test` for the first name, else T5 and one other in turn."""
+    found = []
+    for number, name in enumerate(names):
+        often = KINDS if number == 0 else ("t5", KINDS[1 + number % 3])
+        found += [pytest.param(name, kind, marks=() if kind in often else pytest.mark.slow) for kind in KINDS]
+    return found
 
 
 def fresh(kind: str, seed: int = 0) -> Any:
@@ -71,10 +81,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
-@pytest.mark.parametrize(
-    ("method", "kind"),
-    [(m, kind) for m in METHODS for kind in KINDS if m in FORMS or (m != "untuned" and kind in ("t5", "bert"))],
-)
+@pytest.mark.parametrize(("method", "kind"), combinations([m for m in METHODS if m != "untuned"]))
 def test_peft_loads_what_was_written_or_it_is_refused(method: str, kind: str, tmp_path: Path) -> None:
     model = trained(method, kind)
     expected = output(model)
@@ -152,8 +159,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", FORMS)
+@pytest.mark.parametrize(("method", "kind"), combinations(FORMS))
 def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Path) -> None:
     model = trained(method, kind)
     expected = output(model)
@@ -208,8 +214,7 @@ LORA = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("form", LORA)
+@pytest.mark.parametrize(("form", "kind"), combinations(LORA))
 def test_a_lora_of_pefts_comes_in(form: str, kind: str, tmp_path: Path) -> None:
     config = peft.LoraConfig(**{"target_modules": targets(kind)["lora"], **LORA[form]})
     expected = made_by_peft(kind, config, tmp_path)
