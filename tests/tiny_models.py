@@ -1,8 +1,10 @@
 """Models of other architectures than T5, small enough for every test: random weights, the library's own code."""
 
+from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 from transformers import AutoConfig
@@ -43,6 +45,16 @@ SIZES: dict[str, dict[str, Any]] = {
     "xlm-roberta": SMALL,
 }  # fmt: skip
 NAMES = sorted(SIZES)
+
+
+def combinations(names: Iterable[str], kinds: Sequence[str]) -> list[Any]:
+    """Each name with each kind; in `make test` all of the first name, else the first kind and one of the others."""
+    first, *others = kinds
+    found = []
+    for number, name in enumerate(names):
+        often = kinds if number == 0 else (first, others[number % len(others)])
+        found += [pytest.param(name, kind, marks=() if kind in often else pytest.mark.slow) for kind in kinds]
+    return found
 
 
 def tiny(kind: str, *, seed: int = 0) -> Any:

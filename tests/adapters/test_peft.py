@@ -2,7 +2,6 @@
 
 import json
 import warnings
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from krona.adapters.peft.writing import peft_content, write_peft
 from krona.backbones.with_method import insert_method
 from krona.messages import KronaError
 from krona.methods.lora import LoRA
+from tiny_models import combinations
 from tiny_t5 import METHODS, settings
 
 peft = pytest.importorskip("peft", reason="peft is not installed: nothing else reads its folders")
@@ -36,15 +36,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
-
-
-def combinations(names: Iterable[str]) -> list[Any]:
-    """Each name on each kind of model; all kinds in `make test` for the first name, else T5 and one other in turn."""
-    found = []
-    for number, name in enumerate(names):
-        often = KINDS if number == 0 else ("t5", KINDS[1 + number % 3])
-        found += [pytest.param(name, kind, marks=() if kind in often else pytest.mark.slow) for kind in KINDS]
-    return found
 
 
 def fresh(kind: str, seed: int = 0) -> Any:
@@ -81,7 +72,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> bool:
 
 
 @pytest.mark.filterwarnings("error:.*[Mm]issing.*", "error:.*unexpected.*")
-@pytest.mark.parametrize(("method", "kind"), combinations([m for m in METHODS if m != "untuned"]))
+@pytest.mark.parametrize(("method", "kind"), combinations([m for m in METHODS if m != "untuned"], KINDS))
 def test_peft_loads_what_was_written_or_it_is_refused(method: str, kind: str, tmp_path: Path) -> None:
     model = trained(method, kind)
     expected = output(model)
@@ -159,7 +150,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
 SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
 
 
-@pytest.mark.parametrize(("method", "kind"), combinations(FORMS))
+@pytest.mark.parametrize(("method", "kind"), combinations(FORMS, KINDS))
 def test_out_and_in_again_is_the_same_model(method: str, kind: str, tmp_path: Path) -> None:
     model = trained(method, kind)
     expected = output(model)
@@ -214,7 +205,7 @@ LORA = {
 }
 
 
-@pytest.mark.parametrize(("form", "kind"), combinations(LORA))
+@pytest.mark.parametrize(("form", "kind"), combinations(LORA, KINDS))
 def test_a_lora_of_pefts_comes_in(form: str, kind: str, tmp_path: Path) -> None:
     config = peft.LoraConfig(**{"target_modules": targets(kind)["lora"], **LORA[form]})
     expected = made_by_peft(kind, config, tmp_path)

@@ -10,7 +10,7 @@ import torch
 from backbones.test_families import inserted
 from krona import surgery
 from krona.messages import KronaError
-from tiny_models import output, tiny, train
+from tiny_models import combinations, output, tiny, train
 from tiny_t5 import METHODS
 
 KINDS = ["bert", "gpt2", "llama", "mt5"]
@@ -32,8 +32,7 @@ BAKED = {
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "kind"), combinations(METHODS, KINDS))
 def test_baked_it_is_a_checkpoint_of_plain_transformers_or_untouched(method: str, kind: str, tmp_path: Path) -> None:
     model = inserted(method, tiny(kind))
     if method != "untuned":
