@@ -23,7 +23,10 @@ def refusal(composer: Composer, *arguments: str) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("key", habits())
+KEYS = [key for key in habits() if not key.startswith("krona ")]
+
+
+@pytest.mark.parametrize("key", KEYS)
 def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -> None:
     key = key.replace(".*", ".something").replace("[…]", "[0,1]")
     message = refusal(composer, key if "=" in key else f"{key}=1")
@@ -37,7 +40,7 @@ def test_a_habit_is_refused_with_its_replacement(key: str, composer: Composer) -
 EXAMPLES = {"backbone": "t5_small", "method": "lora", "task": "sst2", "logger": "wandb"}
 
 
-@pytest.mark.parametrize("instead", sorted({*habits().values()}))
+@pytest.mark.parametrize("instead", sorted({habits()[key] for key in KEYS}))
 def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Composer) -> None:
     key = instead.partition("={}")[0].split()[-1]
     value = EXAMPLES.get(key, "true" if key.endswith(("compile", "checkpointing")) else "2")

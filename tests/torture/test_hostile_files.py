@@ -320,7 +320,7 @@ def cleanings(outputs: Path) -> dict[str, Any]:
     return {
         "doctor --fix": lambda: remove_left_overs(outputs),
         "index": lambda: summaries(outputs),
-        "tokens": lambda: tokens._sweep(outputs / ".cache" / "tokens"),
+        "tokens": lambda: tokens._remove_abandoned(outputs / ".cache" / "tokens"),
         "a run with overwrite=true": prepare,
         "a run that is done": lambda: RunFolder(outputs / "run").clean(done=True),
         "a multirun": ledger,

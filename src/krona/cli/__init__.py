@@ -1,1 +1,1 @@
-"""The command line: train.py's job, `krona` and its commands, error messages and exit codes."""
+"""Command line: train.py's job, `krona` and its commands, error messages and exit codes."""

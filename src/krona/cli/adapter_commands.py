@@ -1,4 +1,4 @@
-"""The commands of `krona` that use adapters: predict, evaluate, export, import, inspect, merge."""
+"""Define the commands of `krona` that use adapters: predict, evaluate, export, import, inspect, merge."""
 
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
 ) -> None:
-    """Let finished runs answer: each row's label, its word, and the probability of every label."""
+    """Predict with finished runs: each row's label, its word, and the probability of every label."""
     from krona.adapters.commands import predict as command
 
     try:
@@ -101,7 +101,7 @@ def export(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
-    """Write what a run trained for transformers (merged), for peft, or as krona's file; with a model card."""
+    """Export an adapter for transformers (merged), for peft, or as krona's file, with a model card."""
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 
@@ -120,7 +120,7 @@ def import_(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Make krona's adapter file of a peft adapter, for krona predict, evaluate, inspect and init_from."""
+    """Convert a peft adapter to krona's adapter file, for krona predict, evaluate, inspect and init_from."""
     from krona.adapters.commands.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
@@ -136,13 +136,14 @@ def inspect(
     backbone_directions: Annotated[
         bool,
         typer.Option(
-            "--backbone-directions", help="also how the updates lie in the backbone's weights, which it reads (minutes)"
+            "--backbone-directions",
+            help="also the alignment of the updates with the backbone's weights (minutes)",
         ),
     ] = False,
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
-    """Show what a run trained: places, shapes, norms, ranks and drift of the updates; needs no backbone weights."""
+    """Show an adapter's places, shapes, norms, ranks and drift of the updates, without the backbone's weights."""
     from krona.adapters.commands import inspect_plot, inspect_text
     from krona.adapters.commands.directions import directions
     from krona.adapters.commands.inspect import inspect as command
@@ -168,7 +169,7 @@ def merge(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Add up what several runs of one backbone and method trained, with weights, into one adapter's file."""
+    """Merge the adapters of several runs of one backbone and method by a weighted sum."""
     from krona.adapters.commands import merge as command
     from krona.adapters.find import find
 

@@ -1,4 +1,4 @@
-"""The commands of `krona` that compute without a run: params, shapes, power."""
+"""Define the commands of `krona` that need no run: params, shapes, power."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def params(
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """Trainable parameters and cost of each method on a backbone; needs no weights."""
+    """Count trainable parameters and cost of each method on a backbone, without weights."""
     from krona.cli import parameter_table as tables
 
     typed = overrides or []
@@ -44,7 +44,7 @@ def shapes(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """Factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
+    """List the factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
     from krona.cli.shapes import print_shapes, shape_table
 
     rows = shape_table(d_in, d_out, budget=budget)
@@ -59,17 +59,18 @@ def power(
     task: Annotated[list[str] | None, typer.Option(help="rte, or several: rte,cola; default: GLUE's eight")] = None,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="number of seeds of each method")] = 1,
     difference: Annotated[
-        float | None, typer.Option(min=0.01, max=100, help="points: how many seeds does it need?")
+        float | None,
+        typer.Option(min=0.01, max=100, help="points; prints the number of seeds that they need"),
     ] = None,
     number: Annotated[str, typer.Option("--table", help="a table of the paper with scores: 1, 4, 5, 6, 9")] = "1",
     pair: Annotated[
         str | None, typer.Option(help="rows of that table: krona,lora; default: neighbours in each column")
     ] = None,
     unshared: Annotated[
-        float | None, typer.Option(min=0.001, max=1, help="of two methods' errors, the share that one alone makes")
+        float | None, typer.Option(min=0.001, max=1, help="share of the errors that only one of two methods makes")
     ] = None,
     lasting: Annotated[
-        float | None, typer.Option(min=0, max=1, help="of these errors, the share that every seed makes")
+        float | None, typer.Option(min=0, max=1, help="share of these errors that every seed makes")
     ] = None,
     score: Annotated[
         float | None, typer.Option(help="with one --task: the methods' score; default: Table 1's median")
@@ -77,10 +78,10 @@ def power(
     examples: Annotated[int | None, typer.Option(min=1, help="with one --task: of its test set")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """The smallest difference that a test set can show, the seeds that one needs, and the p of the paper's differences.
+    """Compute the smallest difference that a test set can show, and the p values of the paper's differences.
 
-    The test is the paired one of reports: power 80 %, level 5 %, two-sided. Best case: all examples that one method
-    alone gets right are the better one's, p = 2 · 0.5^examples. Realistic: exact McNemar with --unshared.
+    The test is the paired test of reports: power 80 %, level 5 %, two-sided. In the best case, only the better method
+    solves examples that the other does not, p = 2 · 0.5^examples. In the realistic case, exact McNemar with --unshared.
     """
     from krona.metrics.power import Assumed
     from krona.report import power as command

@@ -1,4 +1,4 @@
-"""The commands of `krona`. Each imports the module that does the work only when it is called."""
+"""Define the command line `krona`. Each command imports the module that does the work only when it is called."""
 
 import sys
 from importlib.metadata import version
@@ -15,29 +15,16 @@ from krona.messages import KronaError
 from krona.report.formats import FORMATS
 from krona.screen import as_typed, terminal_width
 
-INSTEAD = {  # commands that people type from habit
-    **dict.fromkeys(("list", "ls", "runs", "ps", "jobs"), "krona status"),
-    **dict.fromkeys(("show", "info", "results", "log", "logs"), "krona status, krona report or krona inspect RUN"),
-    **dict.fromkeys(("rm", "remove", "delete"), "rm -r outputs/RUN (the run's folder); krona status lists the runs"),
-    **dict.fromkeys(("clean", "gc", "prune", "fix"), "krona doctor --fix"),
-    **dict.fromkeys(("compare", "best", "leaderboard", "plot"), "krona report"),
-    **dict.fromkeys(("sweep", "run", "fit", "start", "finetune"), "krona train (with -m for several runs)"),
-    **dict.fromkeys(("search", "optimize", "hpo"), "krona tune"),
-    **dict.fromkeys(("eval", "test", "score", "validate"), "krona evaluate"),
-    **dict.fromkeys(("infer", "generate"), "krona predict"),
-    **dict.fromkeys(("methods", "tasks", "config"), "krona train --help, krona params"),
-    **dict.fromkeys(("benchmark", "profile"), "krona bench"),
-    "version": "krona --version",
-    "help": "krona --help",
-}
-
 
 class Commands(TyperGroup):
     """The commands, with a suggestion for names of other tools."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] in INSTEAD:
-            ctx.fail(f"No such command '{args[0]}'. Instead: {as_typed(INSTEAD[args[0]])}")
+        if args[0] not in self.commands:
+            from krona.config.habits import find_habit
+
+            if habit := find_habit(f"krona {args[0]}"):
+                ctx.fail(f"No such command '{args[0]}'{as_typed(habit)}")
         return super().resolve_command(ctx, args)
 
 
@@ -51,7 +38,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Entry point; wrong input gives one message on stderr and exit code 1."""
+    """Run the command line. Wrong input gives one message on stderr and exit code 1."""
     paths.hide_working_directory()
     try:
         app()
@@ -147,7 +134,7 @@ def report(
     ] = None,
     outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; default: outputs/")] = None,
 ) -> None:
-    """Tables of the results: means with intervals, beside the paper's numbers. --format html writes one page."""
+    """Print tables of the results: means with intervals, beside the paper's numbers. --format html writes one page."""
     from krona.report.build import build_report
 
     folders = outputs or [paths.OUTPUTS]
@@ -193,7 +180,7 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
-    """Search learning rate, scaling and factor shape on dev with Optuna, except those typed. Weak trials stop early."""
+    """Search learning rate, scaling and factor shape on dev with Optuna. Keys on the command line are fixed."""
     from krona.sweeps.tune_command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
@@ -206,7 +193,7 @@ def dashboard(
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: that of the key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build the W&B workspace and report; check that the runs log every key shown."""
+    """Build the W&B workspace and report, and check that the runs log each of their keys."""
     from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}

@@ -1,4 +1,4 @@
-"""Start of a @hydra.main program: normalised arguments, one-line errors, signals and exit codes.
+"""Start a @hydra.main program: normalize arguments, print errors in one line, handle signals, set the exit code.
 
 0 done, 1 failed or wrong input, 130 interrupted (Ctrl-C), 143 terminated.
 """
@@ -72,7 +72,7 @@ def _require_one_launch(arguments: Sequence[str]) -> None:
 
 
 def _search_also(arguments: list[str]) -> None:
-    """Let --config-dir hold for whatever looks for configs, also in the processes that this one starts."""
+    """Set the variable KRONA_CONF to --config-dir, also for the processes that this one starts."""
     folder = option_parser().parse_known_args(arguments)[0].config_dir
     if folder is not None:
         if not Path(folder).is_dir():
@@ -86,7 +86,7 @@ def _fail(message: str) -> NoReturn:
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """Whether the error comes from Hydra's own code, which also raises ValueError and others for wrong input."""
+    """Return whether the error comes from Hydra's own code, which also raises ValueError for wrong input."""
     module, frame = "", error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__", ""))

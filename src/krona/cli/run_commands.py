@@ -1,4 +1,4 @@
-"""The commands of `krona` that begin something: train, bench, init (a new project), sample, doctor."""
+"""Define the commands train, bench, init (a new project), sample and doctor of `krona`."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""The jobs of train.py: run one, or show its config (--cfg job)."""
+"""Run one job of train.py, or show its config (--cfg job)."""
 
 import re
 import traceback

@@ -1,4 +1,4 @@
-"""The groups of conf/, the names that each offers, and the messages for names that do not exist."""
+"""List the groups of conf/ and their choices, and report choices that do not exist."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Messages for unknown keys. habits.yaml lists keys of other tools with krona's replacement."""
+"""Report unknown keys. habits.yaml lists keys of other tools with krona's replacement."""
 
 from collections.abc import Collection
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The pooling that a sentence-transformers checkpoint was trained with, read from its folder."""
+"""Read and write the pooling of a sentence-transformers checkpoint."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "firs
 
 
 def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` of a composed backbone by what its folder says, so that it is part of the run id."""
+    """Replace ``pooling: auto`` of a composed backbone by its folder's pooling, so that it is part of the run id."""
     if backbone.get("pooling") == "auto":
         backbone["pooling"] = folder_pooling(backbone.get("path"))
 

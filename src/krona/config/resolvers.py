@@ -1,8 +1,8 @@
-"""Resolvers of conf/'s ``${…}``: ``${project:}``, ``${choices:method}`` and others, registered on import."""
+"""Register the resolvers of conf/, such as ``${project:}`` and ``${choices:method}``, on import."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # names of a backbone's wi
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Shapes of A with the parameters of rank-1 LoRA on a layer as wide as the backbone; all sides are 2 or more."""
+    """Return the shapes of A with the parameters of rank-1 LoRA on a layer as wide as the backbone."""
     backbone = _root_.backbone
     sizes = dict(backbone.get("sizes") or {})
     folder = NANO if backbone.name == "nano" else backbone.get("path")
@@ -39,38 +39,24 @@ def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfi
     return exceptions.get(_root_.method.name, default)
 
 
-def _program(name: str) -> str:
-    """What a help text calls ``train`` and ``bench``."""
-    return f"krona {name}" if INSTALLED else f"python {name}.py"
-
-
-def _completion() -> str:
-    """How to install completion, in Hydra's template of a help text: $$ is $."""
-    return "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"'
-
-
-def _search_path() -> list[str]:
-    """The folders that have a sweeps/, in the order of search. Hydra takes a group from a folder's subfolder."""
-    return [f"file://{folder.parent}" for folder in sweeps_folders()]
-
-
-def _variable(name: str, default: str | None = None) -> str | None:
-    """An environment variable's text; an empty one is unset."""
-    return os.environ.get(name) or default
-
-
-def _variable_list(name: str) -> list[str] | None:
-    """The entries of an environment variable that are separated by commas; None if there are none."""
+def _list_variable(name: str) -> list[str] | None:
+    """Return the entries of an environment variable that are separated by commas; None if there are none."""
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
 
 
-OmegaConf.register_new_resolver("project", lambda: str(PROJECT), replace=True)
-OmegaConf.register_new_resolver("outputs", lambda: str(OUTPUTS), replace=True)
-OmegaConf.register_new_resolver("program", _program, replace=True)
-OmegaConf.register_new_resolver("completion", _completion, replace=True)
-OmegaConf.register_new_resolver("search_path", _search_path, replace=True)
-OmegaConf.register_new_resolver("choices", lambda group: " ".join(choices(group)), replace=True)
-OmegaConf.register_new_resolver("budget_shapes", _budget_shapes, replace=True)
-OmegaConf.register_new_resolver("by_method", _by_method, replace=True)
-OmegaConf.register_new_resolver("variable", _variable, replace=True)
-OmegaConf.register_new_resolver("variable_list", _variable_list, replace=True)
+RESOLVERS: dict[str, Callable[..., Any]] = {
+    "project": lambda: str(PROJECT),
+    "outputs": lambda: str(OUTPUTS),
+    "program": lambda name: f"krona {name}" if INSTALLED else f"python {name}.py",
+    # in Hydra's template of a help text, where $$ is $
+    "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
+    # Hydra takes a group from a folder's subfolder
+    "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
+    "choices": lambda group: " ".join(choices(group)),
+    "budget_shapes": _budget_shapes,
+    "by_method": _by_method,
+    "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is unset
+    "variable_list": _list_variable,
+}
+for _name, _resolver in RESOLVERS.items():
+    OmegaConf.register_new_resolver(_name, _resolver, replace=True)
