@@ -1,8 +1,9 @@
-"""A run of seconds: a tiny backbone on GLUE's file layout, through the same door as the command line's jobs."""
+"""A run of seconds: a tiny backbone on GLUE's file layout, started as the command line starts its jobs."""
 
 import io
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ SMALL = [
 
 
 def typed(backbone: Path, data: Path) -> list[str]:
-    """The overrides of a small run; the data is written where it is not there yet."""
+    """Return the overrides of a small run. Write the data if it does not exist."""
     if not data.exists():
         glue_files.write(data, "rte", train=12, dev=9)
     return ["backbone=local", f"backbone.path={backbone}", "data=tsv", f"data.path={data}", *SMALL]
@@ -38,43 +39,54 @@ def config(*overrides: str) -> dict[str, Any]:
 
 
 def compose_all(overrides: list[str]) -> list[dict[str, Any]]:
-    """The composed config of each job of a multirun."""
+    """Return the composed config of each job of a multirun."""
     with hydra_session():
         return [compose_job(job).config for job in expand(overrides)]
 
 
 def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tuple[Job, str]:
-    """Run a composed config; what became of it and what it said."""
+    """Run a composed config. Return its outcome and its output."""
     quiet_libraries()
-    said = io.StringIO()
-    job = run_job(JobSpec(config=values, outputs=outputs, multirun=multirun), Console(file=said, width=200))
-    return job, said.getvalue()
+    output = io.StringIO()
+    spec = JobSpec(config=values, outputs=outputs, multirun=multirun)
+    return run_job(spec, Console(file=output, width=200)), output.getvalue()
 
 
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:
-    """For a process of its own: run, and be killed on the way where ``kill`` says so.
-
-    ("step", 4): as step 4 begins; ("write", 7): in the middle of the 7th file; ("written", 7): right after it.
-    """
+    """Run in this process, which is killed at a place: as ("step", 4) begins, in the 7th ("write", 7), or after it."""
     if kill is not None:
-        _kill_at(*kill)
+        kill_at(*kill)
     run(values, Path(outputs))
 
 
-def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, said: Any) -> None:
-    """For a process of its own: begin with the others, and do of a sweep's jobs what nobody does; say what became."""
+def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, answers: Any) -> None:
+    """Start with other processes, run those jobs of a sweep that no other process runs, and send the outcomes."""
     together.wait()
-    said.put([run(values, Path(outputs), multirun=True)[0].state for values in jobs])
+    answers.put([run(values, Path(outputs), multirun=True)[0].state for values in jobs])
 
 
-def _kill_at(what: str, number: int) -> None:
+def kill_at(place: str, number: int) -> None:
     from krona.training.learner import Learner
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
-    count = 0
-    if what == "step":
+    def counted(real: Callable[..., Any], *, before: bool) -> Callable[..., Any]:
+        count = 0
+
+        def call(*arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if before and count == number:
+                die()
+            result = real(*arguments)
+            if not before and count == number:
+                die()
+            return result
+
+        return call
+
+    if place == "step":
         begin = Learner.on_train_batch_start
 
         def begin_or_die(self: Learner, batch: Any, batch_idx: int) -> None:
@@ -83,21 +95,7 @@ def _kill_at(what: str, number: int) -> None:
                 die()
 
         Learner.on_train_batch_start = begin_or_die  # type: ignore[method-assign]
-        return
-    name = {"write": "fsync", "written": "replace"}[what]
-    real = os.fsync if name == "fsync" else Path.replace
-
-    def counted(*arguments: Any) -> Any:
-        nonlocal count
-        count += 1
-        if what == "write" and count == number:
-            die()
-        done = real(*arguments)  # type: ignore[operator]
-        if what == "written" and count == number:
-            die()
-        return done
-
-    if name == "fsync":
-        os.fsync = counted
+    elif place == "write":
+        os.fsync = counted(os.fsync, before=True)
     else:
-        Path.replace = counted  # type: ignore[method-assign]
+        Path.replace = counted(Path.replace, before=False)  # type: ignore[method-assign]

@@ -1,4 +1,4 @@
-"""Signals to a process that has others: they record where they stopped, and its exit code says which signal it was."""
+"""Signals to a process with children: they record the interrupt, and its exit code names the signal."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ folder, takes_s = Path(sys.argv[1]), float(sys.argv[2])
 
 def stop(number, frame):
     for known in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(known, signal.SIG_DFL)  # a second one ends it at once
+        signal.signal(known, signal.SIG_DFL)  # a second one kills it
     (folder / f"stopping-{os.getpid()}").touch()
     time.sleep(takes_s)
     (folder / f"recorded-{os.getpid()}").write_text(str(int(number)))
@@ -34,13 +34,10 @@ for known in (signal.SIGINT, signal.SIGTERM):
 time.sleep(60)
 """
 PARENT = """
-import signal
-import subprocess
-import sys
-
+import signal, subprocess, sys
 from krona.jobs.interrupts import children, exit_code
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # also where the tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run in the background
 folder, takes_s, number, child = sys.argv[1:]
 with children(announce=int(number) > 1) as started:
     for _ in range(int(number)):
@@ -49,19 +46,13 @@ with children(announce=int(number) > 1) as started:
         process.wait()
 sys.exit(exit_code(started[0]))
 """
-NOTHING = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
 @contextmanager
 def parent(folder: Path, *, workers: int, takes_s: float) -> Iterator[subprocess.Popen[str]]:
-    """A process with children, in a process group of its own, as in a terminal, once all of them run."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", PARENT, str(folder), str(takes_s), str(workers), CHILD],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    """Start a process with children, in its own process group as in a terminal, and wait until all run."""
+    command = [sys.executable, "-c", PARENT, str(folder), str(takes_s), str(workers), CHILD]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         wait_for(folder, "ready-*", workers, process)
         yield process
@@ -90,22 +81,18 @@ def test_workers_record_an_interrupt_before_their_parent_ends(
     workers: int, number: signal.Signals, to_all: bool, code: int, tmp_path: Path
 ) -> None:
     with parent(tmp_path, workers=workers, takes_s=0.6) as process:  # `subprocess.run` would wait for 0.25 s
-        if to_all:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
-        _, said = process.communicate()
-    assert process.returncode == code, said
+        (os.killpg if to_all else os.kill)(process.pid, number)
+        _, errors = process.communicate()
+    assert process.returncode == code, errors
     assert [path.read_text() for path in tmp_path.glob("recorded-*")] == [str(int(number))] * workers
-    told = "interrupted: the same command resumes it\n"
-    assert said == (told if workers > 1 else "")
+    assert errors == ("interrupted: the same command resumes it\n" if workers > 1 else "")
 
 
-def test_a_second_ctrl_c_waits_for_nothing(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with parent(tmp_path, workers=1, takes_s=60) as process:
         os.killpg(process.pid, signal.SIGINT)
         wait_for(tmp_path, "stopping-*", 1, process)
-        time.sleep(0.5)  # the parent waits by now
+        time.sleep(0.5)  # until the parent waits
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         process.communicate()
@@ -113,18 +100,17 @@ def test_a_second_ctrl_c_waits_for_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("recorded-*"))
 
 
-def test_a_mistake_leaves_no_process_behind() -> None:
+def test_an_error_leaves_no_process_behind() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    own: list[subprocess.Popen[bytes]] = []
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
 
-    def mistaken() -> None:
+    def fail() -> None:
         with children(announce=False) as started:
-            own.append(subprocess.Popen(NOTHING))
-            started.append(own[0])
+            started.append(child)
             raise KronaError("wrong")
 
     with pytest.raises(KronaError, match="wrong"):
-        mistaken()
-    assert own[0].returncode is not None
-    assert exit_code(own[0]) == 128 + signal.SIGTERM
+        fail()
+    assert child.returncode is not None
+    assert exit_code(child) == 128 + signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before

@@ -1,4 +1,4 @@
-"""A sweep's runs are kept by their ids, whichever sweep made them."""
+"""The runs of a sweep are listed by their ids, including those that another sweep made."""
 
 import re
 from pathlib import Path
@@ -15,7 +15,30 @@ from krona.sweeps import ledger, plan
 from report.generate import make_result
 
 
-def test_ids_are_kept_once_and_none_is_lost(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _restore_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ledger.VARIABLE, "")  # the ledger sets it
+
+
+def begin(outputs: Path, *overrides: str) -> ledger.Ledger:
+    """Start a multirun as Hydra does."""
+    single = [item for item in overrides if "," not in item and "(" not in item]
+    with hydra_session():
+        config = compose("config", overrides=single, return_hydra_config=True)
+        config.hydra.sweep.dir = str(outputs)
+        config.hydra.overrides.task = list(overrides)
+        started = ledger.Ledger()
+        started.on_multirun_start(config)
+        return started
+
+
+def end(started: ledger.Ledger, name: str) -> None:
+    """End a multirun in which a job failed."""
+    with pytest.raises(SystemExit):
+        started.on_multirun_end(OmegaConf.create({"sweep": name}))
+
+
+def test_ids_are_added(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "ranks") == set()
     sweep.save_run_ids(tmp_path, "ranks", ["b", "a"])
     sweep.save_run_ids(tmp_path, "ranks", ["c", "a"])
@@ -23,7 +46,7 @@ def test_ids_are_kept_once_and_none_is_lost(tmp_path: Path) -> None:
     assert sweep.load_run_ids(tmp_path, "seeds") == set()
 
 
-def test_the_end_of_a_multirun_keeps_also_what_was_done_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_end_of_a_multirun_adds_finished_and_skipped_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notes = tmp_path / "sweeps" / "jobs-1"
     notes.mkdir(parents=True)
     monkeypatch.setenv(ledger.VARIABLE, str(notes))
@@ -32,60 +55,35 @@ def test_the_end_of_a_multirun_keeps_also_what_was_done_before(tmp_path: Path, m
         write_result(tmp_path / result.run_id, result)
         ledger.note_job(Job(result.run_id, state, tmp_path / result.run_id), number=number, overrides=[])
     ledger.note_job(Job("method=nosuch", "failed", tmp_path, error="no such method"), number=2, overrides=[])
-    with pytest.raises(SystemExit):
-        ledger.Ledger().on_multirun_end(OmegaConf.create({"sweep": "ranks"}))
+    end(ledger.Ledger(), "ranks")
     assert sweep.load_run_ids(tmp_path, "ranks") == {result.run_id for result in results}
 
 
-def test_a_sweep_that_is_cut_off_has_from_its_start_what_others_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(ledger.VARIABLE, "")  # is set by the ledger
-    typed = ["profile=demo", "sweep=ranks", "method=krona,lora,nosuch", "task=sample_rte"]
-    there, *_ = plan.plan(["profile=demo", "method=krona", "task=sample_rte"], outputs=tmp_path)
+def test_the_start_of_a_multirun_adds_runs_of_other_sweeps(tmp_path: Path) -> None:
+    planned, *_ = plan.plan(["profile=demo", "method=krona", "task=sample_rte"], outputs=tmp_path)
     made = make_result("krona", "sample_rte", sweep="table1")
-    made.run_id = there.run_id
-    write_result(tmp_path / there.run_id, made)
-    with hydra_session():
-        config = compose("config", overrides=["sweep=ranks"], return_hydra_config=True)
-        config.hydra.sweep.dir = str(tmp_path)
-        config.hydra.overrides.task = typed
-        ledger.Ledger().on_multirun_start(config)
-    assert sweep.load_run_ids(tmp_path, "ranks") == {there.run_id}
-
-
-def begin(outputs: Path, *typed: str) -> ledger.Ledger:
-    """A multirun's start, as Hydra calls it."""
-    with hydra_session():
-        config = compose(
-            "config", overrides=[w for w in typed if "," not in w and "(" not in w], return_hydra_config=True
-        )
-        config.hydra.sweep.dir = str(outputs)
-        config.hydra.overrides.task = list(typed)
-        started = ledger.Ledger()
-        started.on_multirun_start(config)
-        return started
+    made.run_id = planned.run_id
+    write_result(tmp_path / planned.run_id, made)
+    begin(tmp_path, "profile=demo", "sweep=ranks", "method=krona,lora,nosuch", "task=sample_rte")
+    assert sweep.load_run_ids(tmp_path, "ranks") == {planned.run_id}
 
 
 @pytest.mark.parametrize(
-    ("typed", "words"),
+    ("overrides", "message"),
     [
         (["seed=range(0,3,0)"], "must not be zero"),
         (["method=glob(zzz*)"], "this axis has no value"),
         (["seed=0,1", "sweep=../mine"], "is not a name"),
-        (
-            ["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"],
-            "hydra.launcher.n_jobs='x' must be",
-        ),
+        (["seed=0,1", "hydra/launcher=joblib", "hydra.launcher.n_jobs=x"], "hydra.launcher.n_jobs='x' must be"),
         (["seed=0,1", "hydra/launcher=submitit_slurm"], "hydra/launcher=submitit_slurm: sbatch"),
     ],
 )
-def test_a_sweep_that_is_refused_leaves_nothing(
-    typed: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_refused_sweep_leaves_nothing(
+    overrides: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SystemExit, match=re.escape(words)):
-        begin(tmp_path / "outputs", "profile=demo", *typed)
+    with pytest.raises(SystemExit, match=re.escape(message)):
+        begin(tmp_path / "outputs", "profile=demo", *overrides)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -98,10 +96,7 @@ def test_a_damaged_list_of_runs_is_named_before_anything_starts(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("earlier", [False, True])
-def test_a_named_sweep_whose_runs_are_all_refused_is_as_before(
-    earlier: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(ledger.VARIABLE, "")  # is set by the ledger
+def test_a_named_sweep_whose_runs_are_all_refused_changes_nothing(earlier: bool, tmp_path: Path) -> None:
     (folder := tmp_path / "sweeps").mkdir()
     if earlier:
         sweep.save_command(folder, "mine", ["seed=7"])
@@ -109,6 +104,5 @@ def test_a_named_sweep_whose_runs_are_all_refused_is_as_before(
     before = {path: path.read_bytes() for path in folder.iterdir()}
     started = begin(tmp_path, "profile=demo", "seed=0,1", "sweep=mine")
     ledger.note_job(Job("seed=0", "failed", tmp_path, error="refused"), number=0, overrides=["seed=0"])
-    with pytest.raises(SystemExit):
-        started.on_multirun_end(OmegaConf.create({"sweep": "mine"}))
+    end(started, "mine")
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
