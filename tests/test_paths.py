@@ -75,7 +75,7 @@ def test_an_own_sweep_is_found_and_goes_before_kronas(here: Path) -> None:
     write(here / "sweeps" / "seeds.yaml", axes)
     write(here / "sweeps" / "tune" / "default.yaml", axes)
     assert "compare" in choices("sweeps")
-    assert paths.first_of(paths.sweeps_folders(), "tune/default.yaml").is_relative_to(here)
+    assert paths.find_first(paths.sweeps_folders(), "tune/default.yaml").is_relative_to(here)
     with hydra_session():
         assert read_axes(["sweeps=seeds"]) == {"seed": "7,8"}
 

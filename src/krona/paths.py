@@ -45,7 +45,7 @@ def choice_files(group: str) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def first_of(folders: list[Path], name: str) -> Path:
+def find_first(folders: list[Path], name: str) -> Path:
     """Return the first file with this name in ``folders``, or its path in the last folder if none has it."""
     return next((folder / name for folder in folders if (folder / name).is_file()), folders[-1] / name)
 

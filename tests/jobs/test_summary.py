@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from krona.jobs.job import Job
-from krona.jobs.summary import heading, run_summary
+from krona.jobs.summary import heading, print_summary
 from krona.runs.result import Result
 from report.generate import make_result
 
@@ -14,7 +14,7 @@ from report.generate import make_result
 def said(result: Result) -> str:
     out = io.StringIO()
     job = Job(result.run_id, "done", Path("/outputs") / result.run_id, result)
-    run_summary(job, Console(file=out, width=1000, color_system=None))
+    print_summary(job, Console(file=out, width=1000, color_system=None))
     return out.getvalue()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from krona.report.stored_runs import load_runs
 from krona.runs import index
-from krona.runs.index import summaries, summary_of
+from krona.runs.index import strip_result, summaries
 from krona.runs.result import Result, read_result, write_result
 from report.generate import grid, make_result, write_all
 
@@ -39,7 +39,7 @@ def stored(outputs: Path) -> dict[str, str]:
 
 
 def from_files(outputs: Path) -> list[Result]:
-    return [summary_of(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
+    return [strip_result(read_result(file)) for file in sorted(outputs.glob("*/result.json"))]
 
 
 def first_run(outputs: Path) -> Result:

@@ -86,7 +86,7 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:
     """Print a job's outcome. Raise `SystemExit` if a single run failed."""
     from krona.jobs.job import WORDS
-    from krona.jobs.summary import run_summary
+    from krona.jobs.summary import print_summary
     from krona.sweeps import ledger
 
     failed = done.state in ("failed", "claimed_by_other")
@@ -100,7 +100,7 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
         if failed:
             say(console, f"  {WORDS[done.state]}: {done.error}")
         return
-    run_summary(done, console)
+    print_summary(done, console)
     if failed:
         raise SystemExit(done.error)
 

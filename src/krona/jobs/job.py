@@ -123,7 +123,7 @@ def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
 
 
 def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
-    outcome = known_outcome(spec)
+    outcome = find_outcome(spec)
     if outcome is not None:
         if outcome.state == "skipped":
             with suppress(KronaError, OSError):  # the folder may be read-only
@@ -135,13 +135,13 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
         error = f"{spec.run_id} is being run by {describe(spec.run.owner() or {})}"
         return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
     cleanup.callback(claim.release)
-    if (outcome := known_outcome(spec)) is not None:  # another process finished it meanwhile
+    if (outcome := find_outcome(spec)) is not None:  # another process finished it meanwhile
         return outcome
     _prepare(spec, claim)
     return claim
 
 
-def known_outcome(spec: JobSpec) -> Job | None:
+def find_outcome(spec: JobSpec) -> Job | None:
     """Return the outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
     if spec.settings.overwrite:
         return None

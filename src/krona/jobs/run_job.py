@@ -17,7 +17,7 @@ from rich.console import Console
 
 from krona.backbones import source
 from krona.jobs.interrupts import Interrupted, forget_signals, stop_if_interrupted
-from krona.jobs.job import Job, JobSpec, claimed, known_outcome
+from krona.jobs.job import Job, JobSpec, claimed, find_outcome
 from krona.jobs.preflight import count_devices, devices_wanted, require
 from krona.jobs.start_ranks import run_by_ranks
 from krona.messages import KronaError, mask_passwords
@@ -54,7 +54,7 @@ def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | No
             return _run_rank(spec, ranks, console, after_epoch)
     if devices == 1:
         return _run_rank(spec, Ranks(), console, after_epoch)
-    if (known := known_outcome(spec)) is not None:
+    if (known := find_outcome(spec)) is not None:
         return known
     require(spec.settings)
     if after_epoch is not None:

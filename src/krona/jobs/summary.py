@@ -17,7 +17,7 @@ from krona.screen import as_typed, escape, rate, say
 HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data"}
 
 
-def run_summary(job: Job, console: Console) -> None:
+def print_summary(job: Job, console: Console) -> None:
     """Print score, parameters, time, memory and files of one run."""
     result = job.result
     if result is None or result.dev is None:

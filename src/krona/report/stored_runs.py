@@ -11,7 +11,7 @@ from krona.metrics.answers import Answers
 from krona.report.sections import Section, find_section
 from krona.runs.folder import RunFolder
 from krona.runs.index import summaries
-from krona.runs.predictions import check_answers, score_metrics, unusable
+from krona.runs.predictions import check_answers, score_metrics, unusable_result
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical, flatten
 
@@ -210,7 +210,7 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
         key = (result.status == "done", *map(id, parts), *skipped, *facts)
         return StoredRun(result, shared.compute(key, parts, lambda: find_section(result)), place, shared)
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise unusable(Path(place), error) from error
+        raise unusable_result(Path(place), error) from error
 
 
 def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:

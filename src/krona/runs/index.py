@@ -73,7 +73,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
         return [found[name] for name in sorted(stamps)] + unreadable
 
 
-def summary_of(result: Result) -> Result:
+def strip_result(result: Result) -> Result:
     """Return a result without its outcomes, layers and checksums, and with the last epoch of its curve."""
 
     def without(part: dict[str, Any] | None, key: str) -> Any:
@@ -97,7 +97,7 @@ def _read(path: Path) -> Result | KronaError:
         check_answers(result, path)
     except KronaError as error:
         return error
-    return summary_of(result)
+    return strip_result(result)
 
 
 def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:

@@ -33,11 +33,11 @@ def check_answers(result: Result, path: Path) -> dict[str, Answers]:
         for split, numbers in answers.items():
             _check_scores(split, getattr(result, split), numbers, score_metrics(result.config["task"]))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
-        raise unusable(path, error) from error
+        raise unusable_result(path, error) from error
     return answers
 
 
-def unusable(path: Path, error: Exception) -> KronaError:
+def unusable_result(path: Path, error: Exception) -> KronaError:
     """Return the error for a result of the right form whose content makes no sense."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} can't be used: {reason}")

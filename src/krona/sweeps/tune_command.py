@@ -12,7 +12,7 @@ from rich.console import Console
 from krona.jobs.interrupts import Child, children, end_with_parent
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError, amount
-from krona.paths import OUTPUTS, first_of, sweeps_folders
+from krona.paths import OUTPUTS, find_first, sweeps_folders
 from krona.runs.study_journal import study_path
 from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
@@ -29,7 +29,7 @@ def tune_here(
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for a wrong name
     console = Console(soft_wrap=True)
-    space = space or first_of(sweeps_folders(), "tune/default.yaml")
+    space = space or find_first(sweeps_folders(), "tune/default.yaml")
     shared = list(overrides)
     if workers > 1 and not any(item.startswith("trainer.threads=") for item in overrides):
         shared.append(f"trainer.threads={max(1, cpu_count() // workers)}")
