@@ -1,4 +1,4 @@
-"""Adapter files: rebuilt from the header alone, whole or not at all, refused where they do not belong."""
+"""Adapter files: saving, loading, and refusals of damaged files and other backbones."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def saved(path: Path, name: str = "krona_b", **overrides: object) -> Path:
     return path
 
 
-def test_the_header_has_all_that_rebuilds_it(tmp_path: Path) -> None:
+def test_the_header_rebuilds_the_adapter(tmp_path: Path) -> None:
     config = AdapterConfig.read(saved(tmp_path / "a.safetensors", bias=2, scaling=3.0))
     assert config.notes == {"task": "rte"}
     assert config.branch == "krona.methods.kronecker.Kronecker"
@@ -48,7 +48,7 @@ def test_mode_and_size(tmp_path: Path) -> None:
         assert file.stat().st_size == adapter.file_bytes
 
 
-def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_written_atomically(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = saved(tmp_path / "a.safetensors")
     before = file.read_bytes()
 

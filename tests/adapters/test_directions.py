@@ -1,4 +1,4 @@
-"""Updates within the backbone's weights: shares and intruders of made matrices, and the weights that methods move."""
+"""Directions of updates within the backbone's weights: shares and intruder dimensions."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_shares_and_intruders_of_made_updates() -> None:
 
 
 @pytest.mark.parametrize("method", ["lora", "dora", "ia3", "full"])
-def test_an_update_is_the_tuned_weight_less_the_backbones(method: str) -> None:
+def test_an_update_is_the_tuned_weight_minus_the_original(method: str) -> None:
     model = inserted(method)
     disturb(model)
     found = {name: (W.clone(), D.clone()) for name, W, D in _updates(model)}

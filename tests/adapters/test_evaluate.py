@@ -1,4 +1,4 @@
-"""`krona evaluate`: the run's own score again, other rows and labels; GLUE's submission files."""
+"""`krona evaluate`: the run's own score, other rows and labels, and GLUE's submission files."""
 
 import json
 import shutil
@@ -134,7 +134,7 @@ def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
         score(encoders["sst2"], task="rte", data=str(glue), mapping=["negative=entailment"])
 
 
-def test_an_answer_that_is_only_the_other_tasks_label_is_none(
+def test_a_label_of_the_other_task_alone_does_not_count(
     encoders: dict[str, Path], glue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A run with the labels 0 and 1 that answers "2", on a task that has a label 2."""
@@ -145,7 +145,7 @@ def test_an_answer_that_is_only_the_other_tasks_label_is_none(
     assert (one.score, one.no_label) == (0, one.count)
 
 
-def test_a_task_of_ones_own(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
+def test_a_users_own_task(tiny: dict[str, list[str]], outputs: Path, tmp_path: Path) -> None:
     words, path = ("sad", "glad"), tmp_path / "days.csv"
     path.write_text("".join(["text,label\n", *(f"day {n} the cat sat on {n % 5},{words[n % 2]}\n" for n in range(60))]))
     named = {"name": "mood", "columns": ["text"], "labels": list(words), "metrics": ["accuracy"]}
@@ -216,7 +216,7 @@ def test_ratings_stay_within_the_scale() -> None:
     assert Sheet("RTE", ["entailment"], (0, ""), 3000).as_tsv() == "index\tprediction\n0\tentailment\n"
 
 
-def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: Path, tmp_path: Path) -> None:
+def test_refused_submissions(encoders: dict[str, Path], rte: Path, glue: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.zip"
     with pytest.raises(KronaError, match=r"both answer GLUE's rte"):
         submitted([encoders["rte"], rte], glue, out)
@@ -231,7 +231,7 @@ def test_submissions_that_cannot_be(encoders: dict[str, Path], rte: Path, glue: 
     assert not out.exists()
 
 
-def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
+def test_the_command(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     run, output = encoders["rte"], tmp_path / "a.jsonl"
     done = CliRunner().invoke(app, ["evaluate", str(run), "--split", "dev", "--output", str(output)])
     assert done.exit_code == 0, done.output
@@ -241,7 +241,7 @@ def test_as_typed(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> N
     assert len(output.read_text().splitlines()) == 200
 
 
-def test_options_that_do_not_go_together(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
+def test_refused_options(encoders: dict[str, Path], outputs: Path, tmp_path: Path) -> None:
     from rich.console import Console
 
     def wrong(count: int, message: str, *, data: str | None = None, **changes: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every method in every form: exported, loaded again and compared, or refused; docs/use-an-adapter.md says the same."""
+"""Export of every method in every form, compared with the table of docs/use-an-adapter.md."""
 
 import json
 import os
@@ -170,7 +170,7 @@ def test_a_smaller_dtype(dtype: str, backbones: dict[str, Path], tmp_path: Path)
     assert model.config.id2label == {0: "entailment", 1: "not_entailment"}
 
 
-def test_the_card_says_what_a_reader_must_know(backbones: dict[str, Path], tmp_path: Path) -> None:
+def test_the_content_of_the_card(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", "method=lora")
     export(found, to="merged", out=tmp_path / "model")
     text = (tmp_path / "model" / "README.md").read_text()
@@ -215,7 +215,7 @@ def test_the_cards_code_runs(
         assert (loaded["model"](**rows) - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
-def test_wrong_words_and_places(backbones: dict[str, Path], tmp_path: Path) -> None:
+def test_refused_options(backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", "method=lora")
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()

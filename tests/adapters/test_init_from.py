@@ -1,4 +1,4 @@
-"""A run that begins with weights trained before: what is copied, what the notes say, what is refused."""
+"""Runs with init_from: the copied tensors, the notes, and the refusals."""
 
 import re
 import shutil
@@ -94,7 +94,7 @@ def test_norms_alone_and_a_head_of_another_task(files: Path) -> None:
     assert "newly drawn: classifier.weight (3, 32), there (2, 32); classifier.bias (3,), there (2,)" in note
 
 
-def test_what_can_not_be_begun_with_is_refused_before_anything_is_written(files: Path) -> None:
+def test_a_refused_source_leaves_no_files(files: Path) -> None:
     first, _ = run(files, "method=krona")
     there = {path.name for path in (files / "runs").iterdir()}
     (files / "peft_pickle").mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""krona inspect: its numbers against NumPy on the whole model, every method, files that say little or lie."""
+"""krona inspect: its numbers against NumPy, every method, and files that are incomplete or damaged."""
 
 import json
 from dataclasses import asdict

@@ -1,4 +1,4 @@
-"""A trained run answers as it did, under every name it has; what can't be used is one message."""
+"""krona.load: the answers are those of the run, by each name of a run; wrong input is one message."""
 
 import json
 import pickle
@@ -123,7 +123,7 @@ def test_a_file_beside_another_runs_result(rte: Path, sst2: Path, tmp_path: Path
     assert (found.origin.run_id, found.result) == (rte.name, None)
 
 
-def test_what_a_prediction_holds(sst2: Path) -> None:
+def test_the_fields_of_a_prediction(sst2: Path) -> None:
     trained = load(sst2)
     rows = own(sst2)["test"]
     texts = [one[0] for one in split_of(trained, rows).texts]
@@ -165,7 +165,7 @@ def test_untuned_has_no_adapter(outputs: Path) -> None:
     assert_same_answers(folder)
 
 
-def test_runs_that_cannot_answer(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_path: Path) -> None:
+def test_refused_runs(rte: Path, outputs: Path, tiny: dict[str, list[str]], tmp_path: Path) -> None:
     full = finished(outputs, *tiny["llama"], "method=full", "task=sample_rte")
     with pytest.raises(KronaError, match=r"trained the whole backbone.*keep=all overwrite=true"):
         load(full)
@@ -255,7 +255,7 @@ def test_a_class_that_a_file_names_is_not_imported(rte: Path, tmp_path: Path, mo
     assert not (tmp_path / "here").exists()
 
 
-def test_a_method_of_ones_own_is_imported(rte: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_users_own_method_is_imported(rte: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_lora.py").write_text("from krona.methods.lora import LoRA\n\n\nclass Mine(LoRA): ...\n")
     monkeypatch.syspath_prepend(tmp_path)
     conf = tmp_path / "conf"
@@ -271,7 +271,7 @@ def test_a_method_of_ones_own_is_imported(rte: Path, tmp_path: Path, monkeypatch
     assert trained.predict(rows) == load(rte).predict(rows)
 
 
-def test_files_that_are_no_adapters(rte: Path, tmp_path: Path) -> None:
+def test_files_that_are_not_adapters(rte: Path, tmp_path: Path) -> None:
     whole = (rte / "adapter.safetensors").read_bytes()
 
     class Trap:
@@ -304,7 +304,7 @@ def test_files_that_are_no_adapters(rte: Path, tmp_path: Path) -> None:
         load(tmp_path / "lacking.safetensors")
 
 
-def test_a_file_of_before_the_note(rte: Path, tmp_path: Path) -> None:
+def test_an_older_file_without_an_origin(rte: Path, tmp_path: Path) -> None:
     old = tmp_path / rte.name
     old.mkdir()
     with safe_open(rte / "adapter.safetensors", framework="pt") as file:

@@ -1,4 +1,4 @@
-"""krona merge: the written file is the weighted sum, loads by itself, and says how far it is from it."""
+"""krona merge: the file is the weighted sum and loads without its runs."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -102,7 +102,7 @@ def test_a_lora_above_a_layers_width_loads(tmp_path: Path) -> None:
     assert all(torch.allclose(both[place], (a[place] + b[place]) / 2, atol=1e-6) for place in both)
 
 
-def test_what_can_not_be_merged(tiny_folder: Path, tmp_path: Path) -> None:
+def test_refused_merges(tiny_folder: Path, tmp_path: Path) -> None:
     lora, other = (saved(tmp_path / f"{n}.safetensors", "lora", tiny_folder, seed=s) for s, n in enumerate("ab"))
     krona_ = saved(tmp_path / "k.safetensors", "krona", tiny_folder, seed=3, kron_factors=[[8, 4]])
     dora = [saved(tmp_path / f"d{s}.safetensors", "dora", tiny_folder, seed=s) for s in (4, 5)]

@@ -1,4 +1,4 @@
-"""Adapters out to peft's folders and in again: the logits of the real peft, and of krona after the way back."""
+"""Conversion to and from peft's folders, with the logits of peft itself as the reference."""
 
 import json
 import warnings

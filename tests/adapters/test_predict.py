@@ -1,4 +1,4 @@
-"""`krona predict`: order, forms, several runs, interruption and resumption, and files that are whole or not there."""
+"""`krona predict`: order, file formats, several runs, interruption and resumption, complete files."""
 
 import csv
 import errno
@@ -129,7 +129,7 @@ def test_typed_texts_are_a_table_on_a_terminal(rte: Path) -> None:
 
 
 @pytest.mark.parametrize(("done", "ending"), [(0, "tsv"), (3, "tsv"), (3, "csv"), (3, "jsonl")])
-def test_interrupted_and_typed_again_it_is_the_same_file(
+def test_an_interrupted_file_is_resumed_to_the_same_bytes(
     done: int, ending: str, rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask(sst2, source=rows, output=tmp_path / f"whole.{ending}")
@@ -150,7 +150,7 @@ def test_interrupted_and_typed_again_it_is_the_same_file(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name, f"whole.{ending}"])
 
 
-def test_a_partial_file_of_something_else_is_not_continued(
+def test_a_partial_file_of_other_options_is_not_resumed(
     rows: Path, sst2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     output = tmp_path / "a.tsv"
@@ -191,7 +191,7 @@ def test_standard_input_is_not_resumed(sst2: Path, tmp_path: Path, monkeypatch: 
         ask(sst2, source="-", output=output)
 
 
-def test_outputs_that_cannot_be(rows: Path, sst2: Path, tmp_path: Path) -> None:
+def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
     there = tmp_path / "a.tsv"
     there.write_text("mine")
     with pytest.raises(KronaError, match=r"a.tsv exists. Use --overwrite"):
@@ -327,7 +327,7 @@ def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
     assert not state.exists()
 
 
-def test_text_and_run_as_typed(rte: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_with_texts(rte: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "OUTPUTS", rte.parent)
     texts = ["--text", "It rains.", "It is wet.", "--batch-size", "2"]
     done = CliRunner().invoke(app, ["predict", rte.name, *texts])

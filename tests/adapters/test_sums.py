@@ -1,4 +1,4 @@
-"""Weighted sums of adapters: equal to dense sums, or refused."""
+"""Weighted sums of adapters equal dense sums, or are refused."""
 
 import copy
 from pathlib import Path
@@ -145,7 +145,7 @@ REFUSED: dict[str, tuple[str, dict[str, Any], dict[str, Any], dict[str, Any], st
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_has_no_sum_is_refused(case: str) -> None:
+def test_refused_sums(case: str) -> None:
     method, first, second, call, message = REFUSED[case]
     refused(two("t5", method, first, second), message, **call)
 

@@ -1,4 +1,4 @@
-"""Updates, their spectra and what an adapter learned: against plain algebra; nothing about the model changes by it."""
+"""Updates, their spectra and their measures against plain algebra."""
 
 from typing import Any
 
@@ -91,9 +91,7 @@ def test_equal_single_and_no_singular_values_have_known_ranks() -> None:
     ],
 )
 @torch.no_grad()
-def test_a_weights_update_is_what_the_layer_does_less_what_its_weight_does(
-    branch: Any, arguments: dict[str, Any]
-) -> None:
+def test_the_update_of_a_weight_is_that_of_the_layers_output(branch: Any, arguments: dict[str, Any]) -> None:
     model = tiny_t5()
     surgery.insert(model, branch, **arguments)
     disturb(model, by=0.3)
@@ -191,7 +189,7 @@ def test_measuring_changes_nothing() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
 
-def test_what_a_watch_returns_goes_on() -> None:
+def test_a_returned_activation_replaces_the_original() -> None:
     model = moved("lora")
     with watch_activations(model, lambda name, plain, whole: plain):
         found = logits(model)

@@ -1,4 +1,4 @@
-"""Rows of different adapters in one batch: each row's output is what its adapter alone gives."""
+"""Batches with several adapters: each row's output is that of its adapter alone."""
 
 import copy
 import itertools

@@ -1,4 +1,4 @@
-"""An adapted model for saving: merged and loaded by plain transformers, or refused while branches are in it."""
+"""Saving of adapted models: merged ones load in transformers, others are refused."""
 
 import copy
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""An update made smaller for a while: 0 is the bare backbone, halves are halves of the weights, and all comes back."""
+"""Scaled updates: 0 is the bare backbone, and the model is restored afterwards."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Insertion, switching, merging and taking out, on models and by mistakes."""
+"""Insertion, switching, merging and removal of adapters, and their refusals."""
 
 import copy
 from collections.abc import Callable

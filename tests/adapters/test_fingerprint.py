@@ -1,0 +1,93 @@
+"""Fingerprints of backbones: casts are accepted, changed weights are refused."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import (
+    T5ForConditionalGeneration,
+)
+
+from krona import surgery
+from krona.adapters.adapter import Adapter, AdapterConfig
+from krona.messages import KronaError
+from krona.methods.lora import LoRA
+from tiny_t5 import disturb, inserted, same_bits, snapshot, tiny_t5
+
+
+def refused(model: nn.Module, mistake: Callable[[], object], words: str) -> None:
+    """One KronaError, and the model is untouched."""
+    before = snapshot(model)
+    with pytest.raises(KronaError, match=words):
+        mistake()
+    assert same_bits(snapshot(model), before)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    model = inserted("krona")
+    disturb(model)
+    Adapter.of(model).save(tmp_path / "a.safetensors")
+    return tmp_path / "a.safetensors"
+
+
+def test_an_adapter_of_an_fp32_backbone_loads_on_its_casts(file: Path, tmp_path: Path) -> None:
+    tiny_t5().save_pretrained(tmp_path / "t5")
+    mixed = T5ForConditionalGeneration.from_pretrained(tmp_path / "t5", dtype=torch.float16)
+    for model in (tiny_t5().half(), tiny_t5().bfloat16(), tiny_t5().double(), mixed):
+        Adapter.load(file).insert(model)
+    other = tiny_t5(seed=5).half()
+    refused(other, lambda: Adapter.load(file).insert(other), "another backbone")
+
+
+def test_an_adapter_of_a_cast_backbone_loads_on_the_whole_one(tmp_path: Path) -> None:
+    for cast in (torch.float16, torch.bfloat16):
+        model = inserted("krona", tiny_t5().to(cast))
+        Adapter.of(model).save(tmp_path / "a.safetensors")
+        Adapter.load(tmp_path / "a.safetensors").insert(tiny_t5())
+    half = tiny_t5().half()
+    refused(half, lambda: Adapter.load(tmp_path / "a.safetensors").insert(half), "in fp32, or pass other_backbone=True")
+
+
+@pytest.mark.parametrize("cast", [torch.float32, torch.bfloat16, torch.float16])
+def test_any_weight_that_changed_is_noticed(file: Path, cast: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for name in ("shared.weight", "encoder.block.1.layer.1.DenseReluDense.wi.weight"):
+        for _ in range(3):
+            model = tiny_t5().to(cast)
+            weight = model.get_parameter(name).data.view(-1)
+            at, to = torch.randint(len(weight), (2,), generator=generator).tolist()
+            weight[at] *= 1 + 2 * torch.finfo(cast).eps
+            refused(model, partial(Adapter.load(file).insert, model), "another backbone")
+            model = tiny_t5().to(cast)
+            weight = model.get_parameter(name).data.view(-1)
+            weight[[at, to]] = weight[[to, at]]
+            refused(model, partial(Adapter.load(file).insert, model), "another backbone")
+
+
+def test_files_from_before_load_as_they_did(file: Path) -> None:
+    header = AdapterConfig.read(file).model_dump()
+    marks = header["backbone"].pop("marks")
+    assert set(marks) == {"float32", "bfloat16", "float16"}
+    save_file(load_file(file), file, {"krona": json.dumps(header)})
+    Adapter.load(file).insert(tiny_t5())
+    Adapter.load(file).insert(tiny_t5().bfloat16())
+    half, other = tiny_t5().half(), tiny_t5(seed=5)
+    refused(half, lambda: Adapter.load(file).insert(half), "in fp32, or pass other_backbone=True")
+    refused(other, lambda: Adapter.load(file).insert(other), "another backbone")
+    Adapter.load(file).insert(half, other_backbone=True)
+
+
+def test_the_mark_that_older_files_keep_is_computed_as_it_was() -> None:
+    model = nn.ModuleDict({"q": nn.Linear(30, 20), "norm": nn.LayerNorm(20)})
+    for p in model.parameters():
+        p.data = torch.arange(p.numel()).view(p.shape).sin()
+    surgery.insert(model, LoRA, target_modules=["q"])
+    found = Adapter.of(model).config.backbone
+    assert found is not None
+    assert (found.parameters, found.shapes, found.frozen) == (660, "045eb4d9b9b1bfc5", "86021d4c34cb3cfe")
