@@ -67,9 +67,11 @@ format: setup  ## format the code
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-schema: setup  ## conf/schema.json, by which editors check the YAMLs of conf/, and docs/result.schema.json
+schema: setup  ## generated files: conf/schema.json, docs/result.schema.json, tables and drawings of the documentation
 	$(BIN)/python -m krona.config.schema
 	$(BIN)/python -m krona.runs.result
+	$(BIN)/python docs/site/pages.py
+	$(BIN)/python docs/methods/draw.py
 
 docs: setup  ## the documentation site, into site/; open site/index.html
 	$(BIN)/mkdocs build --quiet --strict

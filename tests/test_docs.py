@@ -100,7 +100,7 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
 
 def test_pages_made_from_the_code_are_current() -> None:
     for name, text in pages.pages().items():
-        assert (DOCS / name).read_text(encoding="utf-8") == text, "run python docs/site/pages.py"
+        assert (DOCS / name).read_text(encoding="utf-8") == text, "run make schema"
 
 
 def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
@@ -217,6 +217,13 @@ def test_every_package_says_what_is_in_it() -> None:
         assert page.read_text(encoding="utf-8").startswith("# " if room.name == "nano" else '"""'), room
 
 
+def test_the_pages_that_the_code_names_exist() -> None:
+    for folder in ("src", "conf", "scripts", "benchmarks", "sweeps", "tests"):
+        for path in (one for one in (ROOT / folder).rglob("*") if one.suffix in (".py", ".yaml", ".html")):
+            for name in re.findall(r"\bdocs/[\w/-]+\.(?:md|json)", path.read_text(encoding="utf-8")):
+                assert (ROOT / name).exists(), f"{path}: {name}"
+
+
 def test_the_readmes_and_docs_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
@@ -240,7 +247,7 @@ def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
         page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
         assert f"({name}.svg)" in page
         stored = (DOCS / "methods" / f"{name}.svg").read_text(encoding="utf-8")
-        assert stored == drawings[name], "run python docs/methods/draw.py"
+        assert stored == drawings[name], "run make schema"
         for heading in re.findall(r"fidelity\.md#([\w-]+)\)", page):
             titles = re.findall(r"^#+ (.*)$", (DOCS / "fidelity.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
