@@ -31,7 +31,7 @@ MOST_SEEDS = 20
 
 @dataclass(frozen=True)
 class Assumed:
-    """Quantities that are unknown before two methods have run; the defaults are measured (docs/reading-the-report.md)."""
+    """Quantities that are unknown before two methods have run. docs/reading-the-report.md explains the defaults."""
 
     unshared: float = 0.27  # of the errors of two methods, the share that only one of them makes
     lasting: float = 0.2  # of the discordant examples, the share that is discordant under every seed
