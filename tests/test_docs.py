@@ -38,12 +38,12 @@ def code_blocks(path: Path, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
-def test_surgery_in_fifteen_lines() -> None:
+def test_surgery_in_fifteen_lines(capsys: pytest.CaptureFixture[str]) -> None:
     (script,) = code_blocks(DOCS / "surgery.md", "python")
     assert len([line for line in script.splitlines() if line]) <= 15
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    exec(script, {})
     (comment,) = re.findall(r"# (Count\(.*\))", script)
-    assert done.stdout.strip() == comment
+    assert capsys.readouterr().out.strip() == comment
 
 
 def run_page(command: list[str | Path], folder: Path) -> str:
