@@ -5,7 +5,7 @@ import re
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.charts.studies import study_charts
+from krona.report.charts.scores import study_charts
 from krona.report.facts import study_sentences
 from report.generate import make_result, write_all
 

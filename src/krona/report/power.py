@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations, pairwise
 from statistics import median
+from typing import Any
 
 from rich.console import Console
 
@@ -73,43 +74,31 @@ def choose_test_sets(
     return found
 
 
-@dataclass(frozen=True)
-class SmallestDifference:
-    """The smallest difference that a task's test set shows.
-
-    Attributes:
-        discordant: share of the examples; None for a correlation.
-        by_seeds: number of seeds -> points; None where no difference has the power.
-        seeds_needed: for the difference that was asked for; None where 20 are too few.
-    """
-
-    task: str
-    errors: Errors
-    score: float
-    discordant: float | None
-    by_seeds: dict[int, float | None]
-    seeds_needed: int | None = None
-
-
 def find_smallest(
-    test_sets: Mapping[str, tuple[Errors, float]],
-    *,
-    seeds: Sequence[int],
-    difference: float | None,
-    assumed: Assumed,
-) -> list[SmallestDifference]:
-    """Return the smallest differences of each task with ``seeds`` and with 20 seeds.
+    test_sets: Mapping[str, tuple[Errors, float]], *, seeds: Sequence[int], difference: float | None, assumed: Assumed
+) -> list[dict[str, Any]]:
+    """Return the smallest difference that each task's test set shows.
 
-    difference: in points; how many seeds it needs is computed too.
+    Args:
+        seeds: numbers of seeds; 20 is always added.
+        difference: points of which the number of seeds is asked.
+
+    Returns:
+        A record for each task. ``smallest_difference``: number of seeds -> points, None where no difference has the
+        power. ``discordant``: a share of the examples. ``seeds_needed``: None where 20 are too few.
     """
-    rows = []
+    records = []
     for task, (errors, score) in test_sets.items():
         counts = dict.fromkeys((*seeds, MOST_SEEDS))
         found = {n: smallest_difference(errors, score=score, seeds=n, assumed=assumed) for n in counts}
         needed = None if difference is None else seeds_needed(errors, difference, score=score, assumed=assumed)
-        share = errors.discordant(score, score, assumed) if errors.counts else None
-        rows.append(SmallestDifference(task, errors, score, share, found, needed))
-    return rows
+        records.append({
+            "task": task, "metric": errors.metric, "examples": errors.examples,
+            "points_an_example": errors.points if errors.counts else None, "score": score,
+            "discordant": errors.discordant(score, score, assumed) if errors.counts else None,
+            "smallest_difference": found, "seeds_needed": needed,
+        })  # fmt: skip
+    return records
 
 
 @dataclass(frozen=True)
@@ -155,7 +144,7 @@ def paper_differences(
 
 
 def show(
-    rows: Sequence[SmallestDifference], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
+    rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None, console: Console,
 ) -> None:  # fmt: skip
     """Print both tables, each with the meaning of its columns."""
@@ -165,7 +154,7 @@ def show(
         "The smallest true difference that the paired test finds (power 80 %, level 5 %, two-sided), in points\n",
     )
     headings = ["task", "metric", "examples", "one example", "at score", "discordant"]
-    headings += [amount(n, "seed") for n in rows[0].by_seeds]
+    headings += [amount(n, "seed") for n in rows[0]["smallest_difference"]]
     headings += [f"seeds for {difference:g}"] if difference is not None else []
     say(
         console,
@@ -186,34 +175,26 @@ def show(
 
 
 def as_json(
-    rows: Sequence[SmallestDifference], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
+    rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None,
 ) -> str:  # fmt: skip
     """Return both tables as one JSON object; differences are in points, and shares between 0 and 1."""
-    tasks = []
-    for row in rows:
-        errors = row.errors
-        tasks.append({
-            "task": row.task, "metric": errors.metric, "examples": errors.examples,
-            "points_an_example": errors.points if errors.counts else None, "score": row.score,
-            "discordant": row.discordant, "smallest_difference": row.by_seeds, "seeds_needed": row.seeds_needed,
-        })  # fmt: skip
     found = {
         "level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference,
-        "tasks": tasks, "table": number, "pairs": [asdict(pair) for pair in pairs],
+        "tasks": list(rows), "table": number, "pairs": [asdict(pair) for pair in pairs],
     }  # fmt: skip
     return json.dumps(found, indent=1, ensure_ascii=False)
 
 
-def _smallest_cells(row: SmallestDifference, difference: float | None) -> list[Cell]:
-    errors = row.errors
-    example = f"{'' if errors.metric == 'accuracy' else '≈ '}{errors.points:.3f}" if errors.counts else NOTHING
-    cells: list[Cell] = [TASK_LABELS.get(row.task, row.task), METRICS.get(errors.metric, errors.metric)]
-    cells += [f"{errors.examples:,}", example, f"{row.score:.1f}"]
-    cells.append(NOTHING if row.discordant is None else f"{row.discordant:.1%}")
-    cells += [NOTHING if found is None else f"{found:.2f}" for found in row.by_seeds.values()]
+def _smallest_cells(row: dict[str, Any], difference: float | None) -> list[Cell]:
+    metric, example = row["metric"], row["points_an_example"]
+    about = "" if metric == "accuracy" else "≈ "
+    cells: list[Cell] = [TASK_LABELS.get(row["task"], row["task"]), METRICS.get(metric, metric)]
+    cells += [f"{row['examples']:,}", NOTHING if example is None else f"{about}{example:.3f}", f"{row['score']:.1f}"]
+    cells.append(NOTHING if row["discordant"] is None else f"{row['discordant']:.1%}")
+    cells += [NOTHING if found is None else f"{found:.2f}" for found in row["smallest_difference"].values()]
     if difference is not None:
-        cells.append(f"over {MOST_SEEDS}" if row.seeds_needed is None else str(row.seeds_needed))
+        cells.append(f"over {MOST_SEEDS}" if row["seeds_needed"] is None else str(row["seeds_needed"]))
     return cells
 
 

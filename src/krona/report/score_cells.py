@@ -29,6 +29,7 @@ AMONG = "Of a method's several rows, only the one with the best dev score can be
 FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
 
 Scored = dict[str, Cell | None]  # a row's cells by task
+Tests = dict[tuple[int, int], SwapTest | None]  # by the ids of two cells
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
@@ -105,59 +106,50 @@ def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
         return None
 
 
-class PairedTests:
-    """Tests of cells against others, each made once: a column's best is often in the row of the best average too."""
+def mark_best(
+    scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], tests: Tests, *, fit: Sequence[int], seed: int = 0
+) -> None:
+    """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int], SwapTest | None] = {}
+    An example is swapped in its own task, and the tasks' differences are averaged.
 
-    def _compare(self, a: Cell, b: Cell, seed: int) -> SwapTest | None:
-        key = (id(a), id(b))
-        if key not in self._known:
-            self._known[key] = paired_test(a, b, seed=seed)
-        return self._known[key]
-
-    def mark_best(
-        self, scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
-    ) -> None:
-        """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
-
-        An example is swapped in its own task, and the tasks' differences are averaged.
-
-        Args:
-            parts: of each row the cells that its score is the mean of, one for each task.
-            seed: of the first task's test.
-        """
-        if len(scored) < 2 or not fit:  # a lone cell is not the best of anything
-            return
-        top = max(fit, key=lambda i: scored[i].value or 0.0)
-        scored[top].best = True
-        found: list[tuple[Cell, float]] = []
-        for i in (i for i in scored if i != top):
-            pairs = zip(parts[i], parts[top], strict=True)
-            tests = [self._compare(a, b, seed + task) for task, (a, b) in enumerate(pairs)]
-            known = [test for test in tests if test is not None]
-            if len(known) == len(tests):
-                null = np.mean([test.null for test in known], axis=0)
-                found.append((scored[i], p_value(float(np.mean([test.difference for test in known])), null)))
-        for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
-            cell.p, cell.tied = p, p > ALPHA
+    Args:
+        parts: of each row the cells that its score is the mean of, one for each task.
+        tests: those made already: a column's best is often in the row of the best average too.
+        seed: of the first task's test.
+    """
+    if len(scored) < 2 or not fit:  # a lone cell is not the best of anything
+        return
+    top = max(fit, key=lambda i: scored[i].value or 0.0)
+    scored[top].best = True
+    found: list[tuple[Cell, float]] = []
+    for i in (i for i in scored if i != top):
+        pairs = list(zip(parts[i], parts[top], strict=True))
+        for task, (a, b) in enumerate(pairs):
+            if (id(a), id(b)) not in tests:
+                tests[id(a), id(b)] = paired_test(a, b, seed=seed + task)
+        known = [test for a, b in pairs if (test := tests[id(a), id(b)]) is not None]
+        if len(known) == len(pairs):
+            null = np.mean([test.null for test in known], axis=0)
+            found.append((scored[i], p_value(float(np.mean([test.difference for test in known])), null)))
+    for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
+        cell.p, cell.tied = p, p > ALPHA
 
 
 def mark_columns(layout: Layout, groups: list[Group], tasks: list[str], scored: list[Scored]) -> dict[int, Cell]:
     """Mark the best of each column and what ties with it; return the averages of rows that have one."""
-    tests = PairedTests()
+    tests: Tests = {}
     compared = rows_of_most_data(groups)
     for place, task in enumerate(tasks):
         found = {i: cell for i in compared if (cell := scored[i][task]) is not None}
         fit = _fit(groups, found, [task], layout.split)
-        tests.mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
+        mark_best(found, {i: [cell] for i, cell in found.items()}, tests, fit=fit, seed=place)
     if not layout.average or len(tasks) < 2:
         return {}
     whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
     averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
     shown = {i: cell for i, cell in averages.items() if i in compared}
-    tests.mark_best(shown, whole, fit=_fit(groups, shown, tasks, layout.split))
+    mark_best(shown, whole, tests, fit=_fit(groups, shown, tasks, layout.split))
     return averages
 
 

@@ -16,6 +16,7 @@ from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical, flatten
 
 SPLITS = ("train", "dev", "test")
+CHANGED = object()  # a default that is not the same in all results
 NO_SETTING = ("seed", "score_test")  # they do not change what is trained
 
 
@@ -29,7 +30,6 @@ class SharedParts:
         self._known: dict[Any, tuple[Any, Any]] = {}
         self._flat: dict[Any, dict[str, str]] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
-        self._changed: set[tuple[str, str]] = set()
 
     def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
         """Return what ``make`` gives for ``key``, which holds the ids of ``part``. The parts are kept alive."""
@@ -49,21 +49,16 @@ class SharedParts:
         return self._flat.setdefault(tuple(sorted(settings.items())), settings)
 
     def learn_defaults(self, result: Result) -> None:
-        """Take the default arguments of its method that a result records."""
-        record = result.provenance.get("method_defaults")
-        if record:
-            self.compute(("defaults", id(record)), record, lambda: self._add_defaults(result.config["method"], record))
-
-    def _add_defaults(self, method: Mapping[str, Any], record: Mapping[str, Any]) -> None:
-        known = self._defaults.setdefault(_branch_class(method), {})
-        changed = {key for key, value in record.items() if known.setdefault(key, value) != value}
-        self._changed |= {(_branch_class(method), key) for key in changed}
+        """Take the default arguments of its method that a result records; one that differs between results is lost."""
+        known = self._defaults.setdefault(_branch_class(result.config["method"]), {})
+        for key, value in (result.provenance.get("method_defaults") or {}).items():
+            if known.setdefault(key, value) != value:
+                known[key] = CHANGED
 
     def fill_in(self, method: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a method's settings with its defaults; one that differs between results (other code) is left out."""
-        branch = _branch_class(method)
-        known = self._defaults.get(branch, {})
-        return {**{key: value for key, value in known.items() if (branch, key) not in self._changed}, **method}
+        """Return a method's settings with its defaults."""
+        known = self._defaults.get(_branch_class(method), {})
+        return {**{key: value for key, value in known.items() if value is not CHANGED}, **method}
 
 
 @dataclass(eq=False)

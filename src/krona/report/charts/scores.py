@@ -1,4 +1,4 @@
-"""The charts of a report: scores against costs and ranks, over epochs and over a setting."""
+"""The charts of a report: scores against costs and ranks, over epochs, over a setting and in a search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,10 +10,14 @@ from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
 from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.text import format_range, number, plain_label
+from krona.runs import studies
+from krona.runs.studies import Study, Trial
 
 FIRST = ("params", "time", "memory")  # of the costs
 SEVERAL = 1.2  # of a method's largest over its smallest size: less is one size, such as that of several shapes
 MOST_LINES = 12  # of the chart of epochs: the best rows
+PRUNED = Look("#5b7083", "#a9bccd", "x")
+MOST_NAMES = 20  # of choices on a search's axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,3 +184,50 @@ def score_chart(
     """Return a chart of scores; label: of the upright axis."""
     points = [point for one in series for point in one.points]
     return Chart(title, axis, score_axis(label, points), series, detail, front)
+
+
+def study_charts(study: Study) -> list[Chart]:
+    """Return the dev score by trial and along each axis of a search; none for a single trial."""
+    trials = [one for one in study.trials if one.value is not None and one.state in ("finished", "pruned")]
+    if len(trials) < 2:
+        return []
+    best: list[Point] = []
+    for one in trials:
+        if one.state == "finished":
+            best.append(Point(one.number, max([one.value or 0.0, *(point.y for point in best)])))
+    charts = [_trial_chart("Dev score by trial", Axis("trial", "whole"), [(one.number, one) for one in trials], best)]
+    for axis in study.axes:
+        places = [(place, one) for one in trials if (place := _position(axis, one)) is not None]
+        if len(places) > 1:
+            charts.append(_trial_chart(f"Dev score along {axis.key}", _chart_axis(axis), places))
+    return charts
+
+
+def _trial_chart(
+    title: str, axis: Axis, trials: Sequence[tuple[float, Trial]], best: Sequence[Point] = ()
+) -> Chart:  # fmt: skip
+    series = []
+    for state, look in (("finished", method_look("full")), ("pruned", PRUNED)):
+        points = [
+            Point(x, one.value or 0.0, None, f"trial {one.number}, {state}: {number(one.value or 0.0)}")
+            for x, one in trials
+            if one.state == state
+        ]
+        series += [Series(state, look, points)] if points else []
+    detail = "dots finished, crosses pruned, line the best until then" if best else ""
+    return score_chart(title, axis, "dev score (0–100)", series, detail=detail, front=best)
+
+
+def _chart_axis(axis: studies.Axis) -> Axis:
+    if axis.choices:
+        step = 1 + len(axis.choices) // MOST_NAMES
+        return Axis(axis.key, ticks=[(i, str(name)) for i, name in enumerate(axis.choices) if i % step == 0])
+    return Axis(f"{axis.key}, log.", "log", axis.low, axis.high) if axis.log else Axis(axis.key, low=axis.low)
+
+
+def _position(axis: studies.Axis, trial: Trial) -> float | None:
+    """Return where a trial stands on an axis: a choice by its number."""
+    value = trial.params.get(axis.key)
+    if value is None or (axis.choices and str(value) not in axis.choices):
+        return None
+    return float(axis.choices.index(str(value))) if axis.choices else float(value)

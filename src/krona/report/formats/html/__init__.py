@@ -4,7 +4,7 @@ from pathlib import Path
 from string import Template
 
 from krona.messages import amount
-from krona.report.charts.studies import study_charts
+from krona.report.charts.scores import study_charts
 from krona.report.formats.html.charts import chart_style, curve_charts, grid, table_charts
 from krona.report.formats.html.markup import escape, folded, items, note, sentence
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
