@@ -6,8 +6,8 @@ from krona.report.build import build_report, collect
 from krona.report.diff import compare
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
-from krona.report.facts import study_sentences
 from krona.report.formats import FORMATS
+from krona.report.notes import study_sentences
 from krona.runs.studies import Study
 from report.generate import grid, make_result, write_all
 

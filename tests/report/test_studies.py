@@ -6,7 +6,7 @@ import pytest
 
 from krona.report.build import build_report, collect
 from krona.report.charts.scores import study_charts
-from krona.report.facts import study_sentences
+from krona.report.notes import study_sentences
 from report.generate import make_result, write_all
 
 optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")

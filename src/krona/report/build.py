@@ -8,14 +8,13 @@ from pathlib import Path
 from krona.files import write_whole
 from krona.messages import KronaError, did_you_mean, visible
 from krona.paths import choice_files
-from krona.report import times
 from krona.report.formats import FORMATS, renderer
 from krona.report.layouts import Layout, find_layout
-from krona.report.stored_runs import StoredRun, filter_runs, load_runs
+from krona.report.stored_runs import StoredRun, count_unfinished, filter_runs, load_runs
 from krona.report.summary import describe_subject
 from krona.report.table import Report, Target
 from krona.report.tables import build_tables, paper_table
-from krona.report.text import count_unfinished
+from krona.report.times import benchmark_tables
 from krona.runs import sweep as sweep_runs
 from krona.runs.folder import require_out
 from krona.runs.studies import Study, read_studies
@@ -76,8 +75,8 @@ def collect(
     if layout.paper is None and (subject := describe_subject(report.tables)):
         report.title += f": {subject}"
     if layout.name == "2":
-        benches, damaged = times.read_benchmarks(folders)
-        report.tables = [*([times.benchmark_table(layout, benches)] if benches else []), *report.tables]
+        benches, damaged = benchmark_tables(layout, folders)
+        report.tables = [*benches, *report.tables]
         problems += damaged
     belonging = [run for run in runs if layout.row(run) is not None]
     report.runs = [run for run in belonging if run.status == "done"]

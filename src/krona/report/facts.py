@@ -1,7 +1,6 @@
 """Sentences on the runs of a table: seeds, settings, code, machine, and the smallest difference that it can show."""
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,14 +9,12 @@ from krona.messages import amount, first_few
 from krona.metrics.power import LEVEL, POWER, fewest_examples
 from krona.metrics.statistics import swap_test
 from krona.paper import METHOD_LABELS, task_label
-from krona.report.grouping import differing_data, format_differing, mixed_data_notes, setting_text
+from krona.report.grouping import mixed_data_notes, setting_text
 from krona.report.layouts import Layout, asked_shape, used_shape
-from krona.report.stored_runs import StoredRun
+from krona.report.stored_runs import StoredRun, count_unfinished
 from krona.report.table import Cell, Table
-from krona.report.text import count_unfinished, number
-from krona.runs.studies import Study, Trial
+from krona.report.text import number
 
-STATES = ("finished", "pruned", "failed", "running")  # of trials
 TUNED = "recipe=tuned took "
 MOST_TUNED = 12  # of such notes
 SWAPS = 400  # they estimate the spread of the null differences to 4 %
@@ -142,32 +139,3 @@ def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
     smallest = float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * spread
     floor = 100 * fewest_examples() / len(one[0]) if one[0].classes else 0.0
     return max(smallest, floor), len(one[0]), len(seeds)
-
-
-def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
-    """Describe a search: its trials, the best of them, and the importance of each axis.
-
-    runs: if those of the search read different data, a sentence says so.
-    """
-    counts = Counter(trial.state for trial in study.trials)
-    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
-    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
-    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
-    if odd := dict.fromkeys(key for run in made for key in differing_data(made[0], run)):
-        lines.append(
-            f"Its trials were not run on the same data ({format_differing([*odd])}): their scores do not compare."
-        )
-    if study.best is None:
-        return [*lines, "No trial has finished yet."]
-    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {_trial_values(study.best)}.")
-    pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
-    lines += [f"Pruned trials: {', '.join(first_few(pruned, MOST_TUNED))}."] if pruned else []
-    if study.importances:
-        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
-        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
-    return lines
-
-
-def _trial_values(trial: Trial) -> str:
-    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
-    return " ".join(f"{key}={value}" for key, value in shown.items())

@@ -1,23 +1,25 @@
 """Sentences below the tables of a report, and the commands for what is missing or comes next."""
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from krona import paths
-from krona.messages import first_few
+from krona.messages import amount, first_few
 from krona.paper import task_label
-from krona.report.facts import POWER_NOTE, study_sentences
-from krona.report.stored_runs import StoredRun
+from krona.report.grouping import differing_data, format_differing
+from krona.report.stored_runs import UNFINISHED, StoredRun, count_unfinished
 from krona.report.table import Cell, Column, Report, Table
-from krona.report.text import UNFINISHED, count_unfinished
 from krona.runs.constant_predictions import SIGN
 from krona.runs.folder import RunFolder
+from krona.runs.studies import Study, Trial
 from krona.screen import below
 
 MOST_REMARKS, MOST_NAMES = 20, 4
+STATES = ("finished", "pruned", "failed", "running")  # of trials
+MOST_PRUNED = 12
 ABSENT = ("no run", "not measured")
 
 
@@ -35,7 +37,7 @@ def table_notes(table: Table) -> list[Note]:
     found: list[Note] = []
     for remark in score_remarks(table):
         found.append(Note(remark, kind="warning" if remark.startswith(SIGN) else "remark"))
-    found += [Note(note, kind="power" if note.startswith(POWER_NOTE) else "note") for note in table.notes]
+    found += [Note(note) for note in table.notes] + [Note(note, kind="power") for note in table.power]
     return [*found, *_missing_notes(table)]
 
 
@@ -136,3 +138,32 @@ def unfinished_lines(runs: Sequence[StoredRun]) -> list[str]:
             why = f": {run.result.error}" if run.result.error else ""
             lines.append(f"{run.result.run_id}: {status}, {run.result.reached}{why}")
     return lines
+
+
+def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
+    """Describe a search: its trials, the best of them, and the importance of each axis.
+
+    runs: if those of the search read different data, a sentence says so.
+    """
+    counts = Counter(trial.state for trial in study.trials)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    lines = [f"{amount(len(study.trials), 'trial')}: {states}."]
+    made = [run for run in runs if run.sweep == study.name and run.status == "done"]
+    if odd := dict.fromkeys(key for run in made for key in differing_data(made[0], run)):
+        lines.append(
+            f"Its trials were not run on the same data ({format_differing([*odd])}): their scores do not compare."
+        )
+    if study.best is None:
+        return [*lines, "No trial has finished yet."]
+    lines.append(f"Best dev score {study.best.value:.2f}, trial {study.best.number}: {_trial_values(study.best)}.")
+    pruned = [f"{trial.number} ({_trial_values(trial)})" for trial in study.trials if trial.state == "pruned"]
+    lines += [f"Pruned trials: {', '.join(first_few(pruned, MOST_PRUNED))}."] if pruned else []
+    if study.importances:
+        shares = ", ".join(f"{key} {100 * share:.0f} %" for key, share in study.importances.items())
+        lines.append(f"Importance of each axis for the best half of the trials (PED-ANOVA): {shares}.")
+    return lines
+
+
+def _trial_values(trial: Trial) -> str:
+    shown = {key: f"{value:.3g}" if isinstance(value, float) else value for key, value in trial.params.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items())

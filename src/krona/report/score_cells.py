@@ -12,7 +12,6 @@ import numpy as np
 from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test
 from krona.paper import task_label
 from krona.report.grouping import Group
-from krona.report.layouts import Layout
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell
 from krona.runs.constant_predictions import Remark, constant_scores, remarks
@@ -29,7 +28,6 @@ AMONG = "Of a method's several rows, only the one with the best dev score can be
 FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
 
 Scored = dict[str, Cell | None]  # a row's cells by task
-Tests = dict[tuple[int, int], SwapTest | None]  # by the ids of two cells
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
@@ -95,7 +93,16 @@ def average(parts: Sequence[Cell]) -> Cell:
 
 
 def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
-    """Test two cells on the seeds that both have; None without any, or on different test sets."""
+    """Test two cells on the seeds that both have; None without any, or on different test sets.
+
+    ``a`` keeps the result: the best of a column is often in the row of the best average too.
+    """
+    if id(b) not in a.tests:
+        a.tests[id(b)] = _swap_test(a, b, seed)
+    return a.tests[id(b)]
+
+
+def _swap_test(a: Cell, b: Cell, seed: int) -> SwapTest | None:
     seeds = sorted(a.answers.keys() & b.answers.keys())
     metrics = a.runs[0].metrics
     if metrics != b.runs[0].metrics:
@@ -106,8 +113,8 @@ def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
         return None
 
 
-def mark_best(
-    scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], tests: Tests, *, fit: Sequence[int], seed: int = 0
+def _mark_best(
+    scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
 ) -> None:
     """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
 
@@ -115,7 +122,6 @@ def mark_best(
 
     Args:
         parts: of each row the cells that its score is the mean of, one for each task.
-        tests: those made already: a column's best is often in the row of the best average too.
         seed: of the first task's test.
     """
     if len(scored) < 2 or not fit:  # a lone cell is not the best of anything
@@ -124,32 +130,30 @@ def mark_best(
     scored[top].best = True
     found: list[tuple[Cell, float]] = []
     for i in (i for i in scored if i != top):
-        pairs = list(zip(parts[i], parts[top], strict=True))
-        for task, (a, b) in enumerate(pairs):
-            if (id(a), id(b)) not in tests:
-                tests[id(a), id(b)] = paired_test(a, b, seed=seed + task)
-        known = [test for a, b in pairs if (test := tests[id(a), id(b)]) is not None]
-        if len(known) == len(pairs):
+        pairs = enumerate(zip(parts[i], parts[top], strict=True))
+        tests = [paired_test(a, b, seed=seed + task) for task, (a, b) in pairs]
+        known = [test for test in tests if test is not None]
+        if len(known) == len(tests):
             null = np.mean([test.null for test in known], axis=0)
             found.append((scored[i], p_value(float(np.mean([test.difference for test in known])), null)))
     for (cell, _), p in zip(found, holm([p for _, p in found]), strict=True):
         cell.p, cell.tied = p, p > ALPHA
 
 
-def mark_columns(layout: Layout, groups: list[Group], tasks: list[str], scored: list[Scored]) -> dict[int, Cell]:
-    """Mark the best of each column and what ties with it; return the averages of rows that have one."""
-    tests: Tests = {}
-    compared = rows_of_most_data(groups)
+def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> None:
+    """Mark the best row of each task and the rows that tie with it."""
     for place, task in enumerate(tasks):
-        found = {i: cell for i in compared if (cell := scored[i][task]) is not None}
-        fit = _fit(groups, found, [task], layout.split)
-        mark_best(found, {i: [cell] for i, cell in found.items()}, tests, fit=fit, seed=place)
-    if not layout.average or len(tasks) < 2:
-        return {}
-    whole = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
-    averages = {i: average(parts) for i, parts in whole.items() if len(parts) == len(tasks)}
-    shown = {i: cell for i, cell in averages.items() if i in compared}
-    mark_best(shown, whole, tests, fit=_fit(groups, shown, tasks, layout.split))
+        found = {i: cell for i in rows_of_most_data(groups) if (cell := scored[i][task]) is not None}
+        fit = _fit(groups, found, [task], split)
+        _mark_best(found, {i: [cell] for i, cell in found.items()}, fit=fit, seed=place)
+
+
+def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> dict[int, Cell]:
+    """Return the averages of the rows that have all tasks; mark the best and the rows that tie with it."""
+    parts = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
+    averages = {i: average(cells) for i, cells in parts.items() if len(cells) == len(tasks)}
+    compared = {i: averages[i] for i in rows_of_most_data(groups) if i in averages}
+    _mark_best(compared, parts, fit=_fit(groups, compared, tasks, split))
     return averages
 
 

@@ -1,6 +1,7 @@
 """Read the runs of a report, check them against their predictions, and filter them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from krona.runs.predictions import check_answers, score_metrics, unusable_result
 from krona.runs.result import Result, read_result
 from krona.runs.run_id import as_text, canonical, flatten
 
+UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
 CHANGED = object()  # a default that is not the same in all results
 NO_SETTING = ("seed", "score_test")  # they do not change what is trained
@@ -236,3 +238,9 @@ def _number_or_text(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
+
+
+def count_unfinished(runs: Iterable[StoredRun]) -> str:
+    """``1 failed, 2 running``; empty if all have finished."""
+    counts = Counter(run.status for run in runs)
+    return ", ".join(f"{counts[status]} {status}" for status in UNFINISHED if counts[status])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats
-from krona.metrics.statistics import Interval, t_interval
+from krona.metrics.statistics import Interval, SwapTest, t_interval
 from krona.report.sections import Section
 from krona.report.stored_runs import StoredRun
 from krona.runs.constant_predictions import Remark
@@ -32,6 +32,7 @@ class Cell:
     tied: bool = False  # not significantly different from the best
     p: float | None = None  # against the best, Holm over the column
     remarks: dict[Remark, list[int]] = field(default_factory=dict)  # on its score, each with its seeds
+    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # against other cells, by their ids
     missing: str | None = None
     command: str | None = None  # makes what is missing
     digits: int = 2
@@ -114,6 +115,7 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
+    power: list[str] = field(default_factory=list)  # the smallest differences that its tests can find
     split: str = "test"  # of its scores, except for columns beside them
     asides: list[tuple[str, str]] = field(default_factory=list)  # runs left out, with the command that shows them
 

@@ -90,9 +90,11 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
             notes = [score_cells.FEWER_ROWS, *notes]
         table.notes = [*layout.notes, *notes, *table.notes]
     else:
-        table = times.time_table(layout, section, groups, tasks)
+        table = Table(layout.name, layout.title, section.heading, layout.axis, [], [], section)
+        times.fill_times(layout, table, groups, tasks)
         table.notes += notes
-    table.notes += [*describe_runs(layout, runs), *power_note(table)]
+    table.notes += describe_runs(layout, runs)
+    table.power = power_note(table)
     return table
 
 
@@ -103,8 +105,9 @@ def _score_table(
     scored: list[Scored] = [
         {task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups
     ]
-    averages = score_cells.mark_columns(layout, groups, tasks, scored)
+    score_cells.mark_columns(groups, tasks, scored, layout.split)
     with_average = layout.average and len(tasks) > 1
+    averages = score_cells.mark_averages(groups, tasks, scored, layout.split) if with_average else {}
     columns = _score_columns(layout, section, tasks, scored, with_average=with_average)
     table = Table(layout.name, layout.title, section.heading, layout.axis, columns, [], section, split=layout.split)
     for i, one in enumerate(groups):

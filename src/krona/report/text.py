@@ -6,12 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from krona.messages import amount
 from krona.metrics.statistics import Interval
-from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell, Report, seed_interval
 from krona.runs.constant_predictions import SIGN
 
 NOTHING = "—"
-UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -123,9 +121,3 @@ def legend(report: Report) -> str:
     warned = [(f"{SIGN} a warning: see the note", any(cell.warned for cell in cells))]
     sentences = ("; ".join(words for words, there in part if there) for part in (numbers, marks, warned))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)
-
-
-def count_unfinished(runs: Iterable[StoredRun]) -> str:
-    """``1 failed, 2 running``; empty if all have finished."""
-    counts = Counter(run.status for run in runs)
-    return ", ".join(f"{counts[status]} {status}" for status in UNFINISHED if counts[status])

@@ -11,7 +11,6 @@ from krona.paper import METHOD_LABELS, task_label
 from krona.report.costs import step_seconds
 from krona.report.grouping import Group, add_paper, build_row
 from krona.report.layouts import Layout, row_order
-from krona.report.sections import Section
 from krona.report.table import AVERAGE, Cell, Column, Row, Table
 
 REFERENCE = "full"
@@ -39,8 +38,8 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
     return rows
 
 
-def read_benchmarks(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Return the results of the latency and training benchmarks, and a sentence for each damaged file."""
+def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
+    """Return Table 2 from the latency and training benchmarks, and a sentence for each damaged file."""
     found: dict[str, dict[str, Any]] = {}
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
@@ -55,11 +54,10 @@ def read_benchmarks(folders: Sequence[Path]) -> tuple[dict[str, dict[str, Any]],
         except (OSError, ValueError, TypeError, KeyError) as error:
             reason = f"{type(error).__name__}: {error}"
             problems.append(f"{path} is not a benchmark's result: {reason}. Run bench.py again.")
-    return found, problems
+    return [_benchmark_table(layout, found)] if found else [], problems
 
 
-def benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
-    """Return Table 2 from the ``latency`` and ``training`` benchmarks."""
+def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Table:
     by_name = {kind: {row["name"]: row for row in bench["rows"]} for kind, bench in benches.items()}
     others = {kind: name for kind, bench in benches.items() if (name := _backbone_name(bench)) != PAPER_BACKBONE}
     machines = " and ".join(dict.fromkeys(_machine_name(bench.get("machine")) for bench in benches.values()))
@@ -101,19 +99,19 @@ def _machine_name(machine: Any) -> str:
     return str(machine or "an unnamed machine")
 
 
-def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks: Sequence[str]) -> Table:
-    """Return Table 8, or the training half of Table 2, from the runs' own times."""
+def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Sequence[str]) -> None:
+    """Fill Table 8, or the training half of Table 2, with the runs' own times."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = COLUMNS[-1] if percent else Column(AVERAGE, "Mean", "time")
-    table = Table(layout.name, layout.title, section.heading, layout.axis, [*columns, mean], [], section)
+    table.columns = [*columns, mean]
     for one, cells in zip(groups, relative_steps(groups, REFERENCE), strict=True):
         row = build_row(layout, one)
         for column in columns:
             missing = "no run" if not one.runs.get(column.key) else f"no {REFERENCE} run to compare with"
             row.cells[column.key] = cells.get(column.key) or Cell(missing=missing)
         row.cells[mean.key] = mean_cell(list(cells.values()), 100 if percent else 1)
-        add_paper(layout, one, row, comparable=section.comparable)
+        add_paper(layout, one, row, comparable=table.section is not None and table.section.comparable)
         table.rows.append(row)
     table.notes = list(layout.notes)
     if percent:
@@ -125,7 +123,6 @@ def time_table(layout: Layout, section: Section, groups: Sequence[Group], tasks:
         table.notes.append(
             f"Times are ratios to {layout.labels[REFERENCE]}, and no such run is here: method={REFERENCE}"
         )
-    return table
 
 
 def mean_cell(cells: list[Cell], scale: int) -> Cell:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from krona.report.charts.chart import Axis, Chart, Point, Series, score_axis, short
+from krona.report.charts.curves import NAMES, RATE, Curves, expect_best
 from krona.report.charts.looks import Look, method_look, row_looks
 from krona.report.costs import COSTS, QUANTITIES, mean_cost, on_front
-from krona.report.curves import NAMES, RATE, Curves, expect_best
 from krona.report.table import Cell, Column, Row, Table
 from krona.report.text import format_range, number, plain_label
 from krona.runs import studies

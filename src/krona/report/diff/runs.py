@@ -26,6 +26,7 @@ class Change:
     a: str
     b: str
     verdict: str
+    size: float = 0.0  # of the change of a number's error
 
 
 @dataclass
@@ -119,13 +120,14 @@ def _add_changes(found: RunDiff) -> None:
         found.without_texts = str(error)
         return
     regression = found.a.packed["test"].classes == 0
-    for key in one.keys() & two.keys():
+    for key in (key for key in one if key in two):
         x, y = one[key], two[key]
         if x["prediction"].strip() != y["prediction"].strip():
-            verdict = _error_change(x, y) if regression else _verdict(x, y)
-            found.changes.append(Change(key, x["source"], x["target"], x["prediction"], y["prediction"], verdict))
+            verdict, size = _judge_error(x, y) if regression else (_judge_label(x, y), 0.0)
+            texts = x["source"], x["target"], x["prediction"], y["prediction"]
+            found.changes.append(Change(key, *texts, verdict, size))
     order = {ONLY_A: 0, ONLY_B: 1, NEITHER: 2}
-    found.changes.sort(key=lambda c: (order.get(c.verdict, 0), -_size(c.verdict), _natural(c.id)))
+    found.changes.sort(key=lambda change: (order.get(change.verdict, 0), -change.size))
     if one.keys() != two.keys():
         found.without_texts = f"only {len(one.keys() & two.keys())} examples are in both predictions.jsonl"
 
@@ -147,24 +149,15 @@ def _predictions(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _verdict(x: dict[str, Any], y: dict[str, Any]) -> str:
+def _judge_label(x: dict[str, Any], y: dict[str, Any]) -> str:
     a, b = (row["prediction"].strip() == row["target"].strip() for row in (x, y))
     return NEITHER if not a and not b else ONLY_A if a else ONLY_B
 
 
-def _error_change(x: dict[str, Any], y: dict[str, Any]) -> str:
+def _judge_error(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:
+    """Return the change of the error as text, and its size."""
     try:
         errors = [abs(float(row["prediction"]) - float(row["target"])) for row in (x, y)]
     except ValueError:
-        return "no number"
-    return f"error {errors[1] - errors[0]:+.1f}"
-
-
-def _size(verdict: str) -> float:
-    return abs(float(verdict.split()[1])) if verdict.startswith("error") else 0.0
-
-
-def _natural(text: str) -> tuple[str, int]:
-    """Sort test-2 before test-10."""
-    digits = len(text) - len(text.rstrip("0123456789"))
-    return (text[:-digits], int(text[-digits:])) if digits else (text, -1)
+        return "not a number", 0.0
+    return f"error {errors[1] - errors[0]:+.1f}", abs(errors[1] - errors[0])

@@ -8,8 +8,7 @@ from itertools import groupby, zip_longest
 from krona.messages import visible
 from krona.report.diff.methods import MethodDiff
 from krona.report.diff.runs import Change, RunDiff
-from krona.report.power import format_p
-from krona.report.text import NOTHING
+from krona.report.power import NOTHING, format_p
 from krona.runs.predictions import decode_label, label_words
 from krona.screen import table
 

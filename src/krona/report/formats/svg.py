@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from krona.messages import amount
 from krona.report.charts import scores
 from krona.report.charts.chart import Chart, RowChart, ScoreRow
+from krona.report.charts.curves import find_curves
 from krona.report.charts.picture import Part, picture
 from krona.report.charts.scores import Scored
-from krona.report.curves import find_curves
 from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table, Target
 from krona.report.text import cell_mark, cell_value, count_seeds, explain_over_seeds, format_seeds

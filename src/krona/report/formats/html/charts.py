@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from krona.report.charts import scores
 from krona.report.charts.chart import Chart
+from krona.report.charts.curves import find_curves
 from krona.report.charts.draw import draw
 from krona.report.charts.looks import dark_style, row_looks
 from krona.report.charts.scores import PRUNED, Scored
-from krona.report.curves import find_curves
 from krona.report.formats.html.markup import escape, folded, label, mark
 from krona.report.table import Column, Report, Table
 
