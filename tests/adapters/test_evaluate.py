@@ -216,10 +216,10 @@ def test_ratings_stay_within_the_scale() -> None:
     assert Sheet("RTE", ["entailment"], (0, ""), 3000).as_tsv() == "index\tprediction\n0\tentailment\n"
 
 
-def test_refused_submissions(encoders: dict[str, Path], rte: Path, glue: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.zip"
+def test_refused_submissions(encoders: dict[str, Path], glue: Path, tmp_path: Path) -> None:
+    out, rte = tmp_path / "a.zip", encoders["rte"]
     with pytest.raises(KronaError, match=r"both answer GLUE's rte"):
-        submitted([encoders["rte"], rte], glue, out)
+        submitted([rte, rte], glue, out)
     with pytest.raises(KronaError, match=r"RTE/test.tsv was not found. --data is the folder of the GLUE download"):
         submitted([rte], tmp_path, out)
     with pytest.raises(KronaError, match=r"a .zip file"):

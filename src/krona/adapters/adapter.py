@@ -8,7 +8,7 @@ The file is a safetensors file without frozen weights. The entry ``krona`` of it
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,19 @@ class AdapterConfig(BaseModel):
         """Return the metadata of the safetensors file."""
         entry = self.model_dump(exclude_unset=True)
         return {"krona": json.dumps(entry, sort_keys=True)}  # one entry: safetensors writes several in random order
+
+
+@dataclass(frozen=True)
+class Branches:
+    """Branches that are not inserted yet: their class (None: no branches), arguments, and tensors by public name.
+
+    insertion: arguments of `surgery.insert` that the branches need.
+    """
+
+    branch: type[nn.Module] | None
+    config: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    insertion: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

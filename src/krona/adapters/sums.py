@@ -5,13 +5,13 @@ Kronecker products. Only updates that are linear in the input have a sum.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from krona.adapters.adapter import Branches
 from krona.messages import KronaError
 from krona.methods.arguments import check_float
 from krona.methods.bitfit import Bias
@@ -27,15 +27,6 @@ from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import public_name
 
 Weighted = list[tuple[float, Any]]  # the branches at a place, with the weights of their adapters
-
-
-@dataclass
-class Sum:
-    """The class, the arguments and the tensors of the branches that compute a weighted sum."""
-
-    branch: type[nn.Module] | None
-    config: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -154,7 +145,7 @@ def _sum_backbone_weights(
     return sums
 
 
-def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
+def _sum_loras(places: Mapping[str, Weighted]) -> Branches:
     sums = {
         label: (
             torch.cat([branch.A.double() for _, branch in branches], dim=1),
@@ -164,13 +155,13 @@ def _sum_loras(places: Mapping[str, Weighted]) -> Sum:
     }
     rank = max(A.shape[1] for A, _ in sums.values())
     narrow = any(rank > min(len(A), B.shape[1]) for A, B in sums.values())
-    made = Sum(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0})
+    made = Branches(FittedLoRA if narrow else LoRA, {"rank": rank, "scaling": 1.0})
     for label, (A, B) in sums.items():
         made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = widen_factors(A, B, rank)
     return made
 
 
-def _sum_products(places: Mapping[str, Weighted]) -> Sum:
+def _sum_products(places: Mapping[str, Weighted]) -> Branches:
     shapes: dict[tuple[int, ...], str] = {}
     sums: dict[str, tuple[Tensor, Tensor]] = {}
     for label, branches in places.items():
@@ -189,7 +180,7 @@ def _sum_products(places: Mapping[str, Weighted]) -> Sum:
     terms = max(len(A) for A, _ in sums.values())
     shape = next(iter(shapes))
     config = {"kron_factors": [list(shape)], "terms": terms, "scaling": 1.0, "bias": 0, "residual": None}
-    made = Sum(Kronecker, config)
+    made = Branches(Kronecker, config)
     for label, pair in sums.items():
         A, B = (F.pad(factor, (0, 0, 0, 0, 0, terms - len(factor))) for factor in pair)
         made.tensors[f"{label}.0.A"], made.tensors[f"{label}.0.B"] = (A, B) if terms > 1 else (A[0], B[0])
@@ -225,21 +216,21 @@ def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[An
     return sums
 
 
-def _sum_scales(places: Mapping[str, Weighted]) -> Sum:
+def _sum_scales(places: Mapping[str, Weighted]) -> Branches:
     changes = _sum_parameter(places, "scale", lambda branch: branch.scale.double() - 1)
-    return Sum(IA3, {}, {f"{label}.0.scale": 1 + change for label, change in changes.items()})
+    return Branches(IA3, {}, {f"{label}.0.scale": 1 + change for label, change in changes.items()})
 
 
-def _sum_biases(places: Mapping[str, Weighted]) -> Sum:
+def _sum_biases(places: Mapping[str, Weighted]) -> Branches:
     biases = _sum_parameter(places, "bias", lambda branch: branch.bias)
-    return Sum(Bias, {}, {f"{label}.0.bias": bias for label, bias in biases.items()})
+    return Branches(Bias, {}, {f"{label}.0.bias": bias for label, bias in biases.items()})
 
 
-SUMS: Mapping[Any, Callable[[Mapping[str, Weighted]], Sum]] = {
+SUMS: Mapping[Any, Callable[[Mapping[str, Weighted]], Branches]] = {
     LoRA: _sum_loras,
     Kronecker: _sum_products,
     LoKr: _sum_products,
     IA3: _sum_scales,
     Bias: _sum_biases,
-    None: lambda places: Sum(None),
+    None: lambda places: Branches(None),
 }

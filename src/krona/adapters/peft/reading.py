@@ -3,14 +3,14 @@
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
+from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, Branches, class_path
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.names import module_names, norm_modules, shortest
 from krona.messages import KronaError
@@ -37,19 +37,6 @@ PARTS = {
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
 SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the parts that are multiplied by a scale
-
-
-@dataclass(frozen=True)
-class Branches:
-    """The class, the arguments and the tensors (by krona's names) of the branches that are equal to a folder's.
-
-    insertion: further arguments of `surgery.insert`.
-    """
-
-    branch: type[nn.Module] | None
-    config: dict[str, Any]
-    tensors: Tensors
-    insertion: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -232,7 +219,7 @@ def _read_c3a(model: nn.Module, opened: Folder, placed: Mapping[str, Tensors]) -
 
 _BUILDERS = {
     "LORA": _read_lora, "IA3": _read_ia3, "LOKR": _read_lokr, "MISS": _read_miss, "C3A": _read_c3a,
-    "LN_TUNING": lambda *_: Branches(None, {}, {}),
+    "LN_TUNING": lambda *_: Branches(None),
 }  # fmt: skip
 
 
