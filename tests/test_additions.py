@@ -103,6 +103,7 @@ def test_a_method_trains_at_the_demos_rate_and_is_counted(copy: Path, printed: d
     assert rows == {"block_diagonal": 72 * 2 * 768 + 47_616, "lora": 158_208}
 
 
+@pytest.mark.slow
 def test_the_contract_finds_a_method(copy: Path) -> None:
     passed = run(copy, "-m", "pytest", "tests/test_contract.py", "-k", "block_diagonal", "-p", "no:cacheprovider")
     assert re.search(r"\b1[0-9] passed", passed)
