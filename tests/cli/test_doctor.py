@@ -90,12 +90,9 @@ def test_a_sound_folder_has_nothing_broken(tmp_path: Path) -> None:
     assert not [line for line in lines(tmp_path) if line.level != "fine"]
     assert remove_left_overs(tmp_path) == []
     assert tree(tmp_path) == before
-
-
-def test_no_folder_at_all(tmp_path: Path) -> None:
-    (line,) = lines(tmp_path / "none")
-    assert line.text.startswith("0 runs in ")
-    assert not (tmp_path / "none").exists()
+    (counted,) = lines(tmp_path / "missing")
+    assert counted.text.startswith("0 runs in ")
+    assert not (tmp_path / "missing").exists()
 
 
 @pytest.mark.parametrize(
@@ -161,10 +158,7 @@ def test_a_dead_processs_claim_and_files_are_notes_that_fix_removes(tmp_path: Pa
     assert other.exists()
     assert (folder / "last.ckpt").read_text() == "resume from here"
     assert not lines(tmp_path, "claims", "left-overs")
-
-
-def test_a_done_runs_checkpoint_is_left_over(tmp_path: Path) -> None:
-    checkpoint = run(tmp_path) / "last.ckpt"
+    checkpoint = run(tmp_path, "finished") / "last.ckpt"
     checkpoint.write_text("killed before this was removed")
     assert remove_left_overs(tmp_path) == [checkpoint]
 

@@ -37,7 +37,6 @@ def train() -> NoReturn:
 
 def job(cfg: DictConfig) -> "Job":
     """Run one job. A failed job of a multirun is recorded, not raised: the other jobs continue."""
-    from krona.jobs.job import Job
     from krona.sweeps import ledger
     from krona.training.ranks import my_rank
 
@@ -48,16 +47,15 @@ def job(cfg: DictConfig) -> "Job":
     console = Console(soft_wrap=True, quiet=my_rank() > 0)
     try:
         done = _run(cfg, console, multirun=multirun)
-    except Exception as error:
-        is_input_error = isinstance(error, KronaError)
-        if not multirun and is_input_error:
+    except KronaError as error:
+        if not multirun:
             raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
+        done = _failed(overrides, str(error))
+    except Exception as error:  # a bug of krona
         if not multirun:
             raise
-        if not is_input_error:  # a bug of krona
-            traceback.print_exc()
-        message = str(error) if is_input_error else f"{type(error).__name__}: {error}"
-        done = Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=message)
+        traceback.print_exc()
+        done = _failed(overrides, f"{type(error).__name__}: {error}")
     _report(done, console, multirun=multirun)
     if multirun and my_rank() == 0:
         ledger.note_job(done, number=hydra_config.job.num, overrides=overrides)
@@ -81,6 +79,12 @@ def _run(cfg: DictConfig, console: Console, *, multirun: bool) -> "Job":
         record=run.record(),
     )
     return run_job(spec, console)
+
+
+def _failed(overrides: Sequence[str], error: str) -> "Job":
+    from krona.jobs.job import Job
+
+    return Job(run_id=" ".join(overrides) or "job", state="failed", folder=OUTPUTS, error=error)
 
 
 def _report(done: "Job", console: Console, *, multirun: bool) -> None:

@@ -4,7 +4,7 @@
 their signatures; nothing is constructed (`krona.config.targets`).
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -112,21 +112,24 @@ def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Map
     def check(config: Mapping[str, Any], own: bool) -> Mapping[str, Any]:
         problems = Problems()
         for name, values in config.items():
-            where = f"{group}.{name}"
             with problems.collect():
-                if not isinstance(values, Mapping) or "_target_" not in values:
-                    near = did_you_mean(name, config.keys() - {name})
-                    raise KronaError(f"{where} has no class: {near}. Your own class: +{where}._target_=package.Class")
-                found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
-                filled_in = ("save_dir",) if is_lightning_logger(found) else ()
-                wrong = _find_object_problems(found, where, values, own=own, filled_in=filled_in)
-                problems += wrong
-                if not wrong and "tracker" in kinds and hasattr(found, "check"):
-                    found.check(values)  # raises for a missing package or a forbidden name
+                problems += _check_object(f"{group}.{name}", values, config.keys() - {name}, kinds, own)
         problems.raise_all()
         return config
 
     return check
+
+
+def _check_object(where: str, values: Any, others: Collection[str], kinds: Sequence[str], own: bool) -> list[str]:
+    if not isinstance(values, Mapping) or "_target_" not in values:
+        near = did_you_mean(where.partition(".")[2], others)
+        raise KronaError(f"{where} has no class: {near}. Your own class: +{where}._target_=package.Class")
+    found = find(values["_target_"], f"{where}._target_", *kinds, own=own)
+    filled_in = ("save_dir",) if is_lightning_logger(found) else ()
+    problems = _find_object_problems(found, where, values, own=own, filled_in=filled_in)
+    if not problems and "tracker" in kinds and hasattr(found, "check"):
+        found.check(values)  # raises for a missing package or a forbidden name
+    return problems
 
 
 def _find_object_problems(

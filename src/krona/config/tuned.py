@@ -77,34 +77,37 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     Raises:
         KronaError: there is no such search, several studies fit, or another method's search had more trials.
     """
-    method, wanted = config["method"]["name"], _describe(config)
+    method = config["method"]["name"]
     found = _find_studies(config, outputs, studies)
     runs = [] if studies else _find_swept_runs(config, outputs)
-    trials = Counter(run.method for run in runs)
-    for one in sorted(found, key=lambda one: one.trials):
-        trials[one.method] = one.trials
-    fitting = [one for one in found if one.method == method and one.fits(config)]
-    if len(fitting) > 1:
-        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
-        raise KronaError(
-            f"recipe=tuned: {len(fitting)} studies are of {wanted}: {each}. recipe=tuned/{fitting[0].name} takes the "
-            "first. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
-        )
-    if fitting:
-        study = fitting[0]
-        trials[method] = study.trials
-        _require_equal_trials(trials, config, study=study.name)
+    trials = dict(Counter(run.method for run in runs))
+    trials |= {one.method: one.trials for one in sorted(found, key=lambda one: one.trials)}
+    study = _select_study(config, found)
+    if study is not None:
+        _require_equal_trials({**trials, method: study.trials}, config, study=study.name)
         origin = f"the best of {amount(study.trials, 'trial')} on dev ({study.score:.2f}), study {study.name}"
         return Tuned(study.values(), f"recipe=tuned took {' '.join(study.overrides)}, {origin}")
     if studies:
-        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {wanted}")
+        raise KronaError(f"recipe=tuned/{'/'.join(studies)}: none of these is a study of {_describe(config)}")
     scores = _scores_by_rate(config, runs)
-    trials[method] = sum(len(each) for each in scores.values())
+    trials[method] = sum(map(len, scores.values()))
     most = max(trials, key=lambda name: trials[name])
     has_study = most in {one.method for one in found}
     _require_equal_trials(trials, config, study=default_study_name(config) if has_study else None)
     lr = min(scores, key=lambda one: (-fmean(scores[one]), one))  # a tie goes to the smaller rate
     return Tuned({"optimizer.lr": lr}, _rate_note(lr, scores))
+
+
+def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> StudyBest | None:
+    """Return the study of the config's method and settings. Raise `KronaError` if there are several."""
+    fitting = [one for one in found if one.method == config["method"]["name"] and one.fits(config)]
+    if len(fitting) > 1:
+        each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
+        raise KronaError(
+            f"recipe=tuned: {len(fitting)} studies are of {_describe(config)}: {each}. recipe=tuned/{fitting[0].name} "
+            "takes the first. In a comparison, name one study of each method: recipe=tuned/ONE/ANOTHER"
+        )
+    return fitting[0] if fitting else None
 
 
 def _describe(config: Mapping[str, Any]) -> str:
