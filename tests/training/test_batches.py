@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 import one_job
 from krona.jobs.interrupts import Interrupted
-from krona.runs.run_id import run_id
 from krona.training.batches import WINDOW, ShortToLong, TrainingBatches
 from krona.training.evaluation import SplitEvaluation
 from krona.training.learner import Learner
@@ -129,10 +128,3 @@ def test_an_interrupted_run_with_buckets_resumes_to_the_same_weights(
     assert "resumes after epoch 1" in said
     weights = [(job.folder / "adapter.safetensors").read_bytes() for job in (whole, resumed)]
     assert weights[0] == weights[1]
-
-
-def test_buckets_are_part_of_the_run_id_if_they_are_on() -> None:
-    values: list[dict[str, Any]] = [{}, {"bucket_by_length": False}, {"bucket_by_length": True}]
-    configs = [{"trainer": {"max_epochs": 3} | trainer, "seed": 0} for trainer in values]
-    ids = [run_id(config, data_fingerprint="d", backbone_fingerprint="b") for config in configs]
-    assert ids[0] == ids[1] != ids[2]

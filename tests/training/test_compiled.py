@@ -57,7 +57,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def cases() -> list[Any]:
     """Every method on each kind; most are slow: tests/test_contract.py traces a block with every method."""
-    fast = {("krona", "t5"), ("krona", "bert"), ("lora", "llama"), ("krona_b", "bert")}
+    fast = {("krona", "t5"), ("krona", "bert")}
     marks = {True: [], False: [pytest.mark.slow]}
     return [pytest.param(m, kind, marks=marks[(m, kind) in fast]) for m in METHODS for kind in KINDS]
 

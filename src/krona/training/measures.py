@@ -4,15 +4,13 @@ They draw no random number and change no weight.
 """
 
 import math
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from krona.adapters import measure
-from krona.backbones.families import Family
-from krona.backbones.held_out import HeldOut, held_out_loss, tokenise_held_out
+from krona.backbones.held_out import HeldOut, held_out_loss
 from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.surgery.scaling import scale_update
@@ -59,11 +57,6 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
             result.learned = measure.measure_updates(model, pass_rows)
     except Exception as error:  # from a user's own branch
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")
-
-
-def load_held_out(text: bool | str, family: Family) -> HeldOut | None:
-    """Return the held-out text of ``trainer.measure_forgetting``; None if that is off."""
-    return tokenise_held_out(family, Path(text) if isinstance(text, str) else None) if text else None
 
 
 def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from krona.adapters.adapter import Adapter
 from krona.adapters.fingerprint import Fingerprint
 from krona.adapters.init_from import copy_tensors, read_source
 from krona.backbones import load as backbones
-from krona.backbones.held_out import HeldOut
+from krona.backbones.held_out import HeldOut, tokenise_held_out
 from krona.backbones.memory import recompute_blocks, shard_frozen, train_in_fp32
 from krona.backbones.model_config import describe_backbone
 from krona.backbones.shared import shared_backbone
@@ -30,7 +30,7 @@ from krona.training.data import RunData, build_data, load_splits
 from krona.training.files import RunFiles
 from krona.training.learner import Learner, Plan
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
-from krona.training.measures import load_held_out, measure_forgetting, measure_updates, require_finite
+from krona.training.measures import measure_forgetting, measure_updates, require_finite
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts, build_schedule, count_steps, schedule_notes
@@ -146,7 +146,9 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
     data = build_data(settings, result, splits, backbone, cache=cache, ranks=ranks)
-    held_out = load_held_out(trainer.measure_forgetting, backbone.family)
+    held_out = None
+    if text := trainer.measure_forgetting:
+        held_out = tokenise_held_out(backbone.family, Path(text) if isinstance(text, str) else None)
     steps = count_steps(settings, len(data.train))
     result.notes += schedule_notes(settings, steps)
 
