@@ -76,9 +76,8 @@ def test_a_killed_worker_loses_no_run(
     assert owners(outputs) == []
 
 
-@pytest.mark.parametrize(
-    ("number", "to_all"), [(signal.SIGINT, True), pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_an_interrupt_is_recorded_by_all_workers(
     number: signal.Signals, to_all: bool, tiny_folder: Path, tmp_path: Path
 ) -> None:

@@ -82,7 +82,7 @@ def test_forgetting_is_measured_and_changes_nothing_else(values: list[str], tmp_
 
 
 def test_forgetting_that_cannot_be_measured_is_refused(values: list[str], tmp_path: Path, tiny_folder: Path) -> None:
-    with pytest.raises(KronaError, match=r"none\.txt is no file"):
+    with pytest.raises(KronaError, match=r"none\.txt is not a file"):
         run(config("method=lora", *values, "trainer.measure_forgetting=none.txt"), tmp_path / "outputs")
     bert = tiny_backbones.write(tmp_path / "bert", "bert")
     encoder = [f"backbone.path={bert}" if str(tiny_folder) in value else value for value in values]

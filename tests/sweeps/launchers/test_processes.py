@@ -30,6 +30,7 @@ run([partial(job, sys.argv[1])] * 2, n_jobs=2, started=str, ended=max)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has ended")
 def test_both_workers_of_a_killed_sweep_end(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
