@@ -72,19 +72,24 @@ def open_study(
     # a resumed search must not draw the same values as the process before it
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
     study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
-    for key, value, what in (("space", space, "search space"), ("base", base, "setting")):
-        known = study.user_attrs.get(key)
-        if known is None:
-            study.set_user_attr(key, value)
-        elif known != value:
-            own = study.user_attrs.get("settings", {}) if key == "base" else {}
+    _require_same(study, path, {"space": space, "base": base}, settings or {})
+    return study
+
+
+def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Mapping[str, str]) -> None:
+    """Record the search space and the settings of a new study; raise `KronaError` if a known study has others."""
+    known = study.user_attrs
+    for key, text in texts.items():
+        if key not in known:
+            study.set_user_attr(key, text)
+        elif known[key] != text:
+            what, own = ("setting", known.get("settings", {})) if key == "base" else ("search space", {})
             raise KronaError(
-                f"the study {name} has another {what} ({path}): {_differences(own, settings or {}, known, value)}. "
+                f"the study {path.stem} has another {what} ({path}): {_differences(own, settings, known[key], text)}. "
                 "Use --study=ANOTHER_NAME for a new study."
             )
-    if settings is not None and "settings" not in study.user_attrs:
+    if settings and "settings" not in known:
         study.set_user_attr("settings", dict(settings))
-    return study
 
 
 def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
