@@ -76,7 +76,7 @@ def look(outputs: Path, *, format: str) -> str:
     return text + said.getvalue()
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(places(PLAIN)), anything | st.just(...), st.sampled_from(["terminal", "html", "csv", "latex"]))
 def test_any_value_at_any_place(path: tuple[Any, ...], value: Any, format: str) -> None:
     with TemporaryDirectory() as folder:

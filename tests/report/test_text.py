@@ -3,8 +3,6 @@
 import csv
 import io
 import re
-import shutil
-import subprocess
 
 import pytest
 
@@ -144,14 +142,3 @@ def test_a_picture_of_one_task_has_the_warnings_of_that_task_alone(tmp_path):
     both = collect(tmp_path).tables[0]
     column = next(one for one in both.columns if one.key == "rte")
     assert score_remarks(both, column) == []
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.slow
-def test_latex_with_a_warning_compiles(outputs, tmp_path):
-    build_report(outputs, format="latex", out=tmp_path / "table.tex")
-    head = r"\documentclass[twocolumn]{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
-    (tmp_path / "all.tex").write_text(head + r"\input{table}\end{document}")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from krona.jobs import summary
 from krona.jobs.job import Job
-from krona.sweeps.closing_table import next_command, show
+from krona.sweeps.closing_table import SEEDS, next_command, show
 from report.generate import make_result
 
 
@@ -109,13 +109,14 @@ def test_means_over_seeds_and_the_best_of_the_task(tmp_path: Path) -> None:
     scores = {method: [one.result.test["score"] for one in jobs if one.result.method == method]  # type: ignore
               for method in ("krona", "lora")}  # fmt: skip
     krona, lora = (" ".join(filter(None, row)) for row in rows)
-    assert f"{np.mean(scores['krona']):.2f} ± {np.std(scores['krona'], ddof=1):.2f}" in krona
+    half = 4.302653 * np.std(scores["krona"], ddof=1) / np.sqrt(3)
+    assert f"{np.mean(scores['krona']):.2f} ±{half:.2f}" in krona
     assert f"{scores['lora'][0]:.2f}" in lora
     assert lora.count("±") == 0
     assert [row.split()[-3] for row in (krona, lora)] == ["3", "1"]
     best = max(scores, key=lambda method: np.mean(scores[method]))
     assert ["*" in krona, "*" in lora] == [best == "krona", best == "lora"]
-    assert lines[heading + 4] == "mean ± standard deviation over seeds; * best on its task"
+    assert lines[heading + 4] == f"{SEEDS}; * best on its task"
 
 
 def test_without_seeds_the_best_run_is_marked_and_there_is_no_second_table(tmp_path: Path) -> None:

@@ -4,13 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 
 from rich.console import Console
 
 from krona.jobs.job import WORDS, Job
 from krona.jobs.summary import heading, outputs_option
 from krona.messages import amount, first_few
+from krona.report.text import format_seeds
 from krona.runs.constant_predictions import remark_lines
 from krona.runs.folder import RunFolder
 from krona.runs.result import Result
@@ -18,6 +19,7 @@ from krona.screen import as_typed, duration, escape, say, table, terminal_width
 
 BEST = "*"
 SPLITS = ("dev", "test")
+SEEDS = "mean over seeds (±: half of Student's t interval, 95 %; from…to: the range of two)"
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
 DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # parts in which equal warnings of several runs differ
 MAX_LINES = 5  # of warnings, and of notes
@@ -67,7 +69,7 @@ class JobRow:
         for split in SPLITS:
             scores = self.scores(split)
             text = f"{mean(scores):.2f}" if scores else ""
-            text += f" ± {stdev(scores):.2f}" if len(scores) > 1 else ""
+            text += f" {format_seeds(scores)}" if len(scores) > 1 else ""
             mark = BEST if self in best else " "
             cells.append(text + mark if best and split == self.split else text)
         return cells
@@ -107,7 +109,7 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
         cells = [[*row.cells(axes, best), str(len(row.results)), row.time] for row in means]
         say(console, "")
         say(console, table([*_shorten_keys(axes), *SPLITS, "seeds", "time"], cells, width=width, left=LEFT))
-    if legend := ["mean ± standard deviation over seeds"] * bool(means) + [f"{BEST} best on its task"] * bool(best):
+    if legend := [SEEDS] * bool(means) + [f"{BEST} best on its task"] * bool(best):
         say(console, "; ".join(legend))
     command = as_typed(next_command(jobs, sweep, named=named))
     console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # on one line, to be copied
