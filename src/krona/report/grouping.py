@@ -163,7 +163,7 @@ def differing_data(a: StoredRun, b: StoredRun) -> list[str]:
 
 
 def format_differing(keys: Sequence[str]) -> str:
-    """``train set and dev set differ``"""
+    """Format ``train set and dev set differ``."""
     return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
 
 

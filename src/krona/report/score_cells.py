@@ -64,7 +64,7 @@ def _compare_with_constant(cell: Cell) -> None:
 
 
 def metric_label(found: Cell | None) -> str:
-    """``F1, acc``: the metrics whose mean a column's scores are; empty without a score."""
+    """Return the metrics whose mean a column's scores are, ``F1, acc``; empty without a score."""
     return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
 
 

@@ -241,6 +241,6 @@ def _number_or_text(text: str) -> float | str:
 
 
 def count_unfinished(runs: Iterable[StoredRun]) -> str:
-    """``1 failed, 2 running``; empty if all have finished."""
+    """Format ``1 failed, 2 running``; empty if all have finished."""
     counts = Counter(run.status for run in runs)
     return ", ".join(f"{counts[status]} {status}" for status in UNFINISHED if counts[status])

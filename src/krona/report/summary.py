@@ -13,7 +13,7 @@ DIGITS = {"params": -3, "time": 0}
 
 
 def describe_subject(tables: Sequence[Table]) -> str:
-    """``LoRA and KronA on RTE``, ``9 methods on 8 tasks``, ``KronA in 7 settings on RTE``; empty without rows."""
+    """Format ``LoRA and KronA on RTE``, ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
     tables = [table for table in tables if table.section is not None]
     rows = [row for table in tables for row in table.rows]
     columns = [column for table in tables for column in table.columns]
@@ -82,7 +82,7 @@ def _best_row(table: Table, column: Column) -> Row | None:
 
 
 def _cost_words(rows: Sequence[Row]) -> str:
-    """`` (0.071 % of the parameters, 70 to 74 s of training)``: the costs of a row, or of several."""
+    """Format the costs of rows: `` (0.071 % of the parameters, 70 to 74 s of training)``."""
     words = []
     for key, unit in UNITS.items():
         values = sorted(cell.value for row in rows if (cell := row.cell(key)).value is not None)

@@ -23,7 +23,7 @@ def number(value: float, digits: int = 2) -> str:
 
 
 def format_range(ends: Interval) -> str:
-    """``74.10 to 76.00``"""
+    """Format ``74.10 to 76.00``."""
     return " to ".join(map(number, ends))
 
 
@@ -41,17 +41,17 @@ def plain_label(label: str) -> str:
 
 
 def cell_value(cell: Cell) -> str:
-    """The mean, or a dash."""
+    """Format the mean, or a dash."""
     return NOTHING if cell.value is None else number(cell.value, cell.digits)
 
 
 def cell_mark(cell: Cell) -> str:
-    """``*`` for the best, ``~`` for not significantly different from it, and ``!`` for a warning."""
+    """Return ``*`` for the best, ``~`` for not significantly different from it, and ``!`` for a warning."""
     return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
 
 
 def cell_details(cell: Cell) -> list[str]:
-    """The lines below a mean: seeds (``±1.24`` or ``60.10…62.30``), their number, the interval over examples."""
+    """Return the lines below a mean: seeds (``±1.24`` or ``60.10…62.30``), their number, the interval over examples."""
     seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.over_seeds) else ""
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds([*cell.by_seed.values()], cell.digits), seeds, examples) if line]
@@ -88,7 +88,7 @@ def count_seeds(cell: Cell) -> int:
 
 
 def difference(cell: Cell) -> str:
-    """``Δ+0.31``: the value minus the paper's; empty where it means nothing."""
+    """Format the value minus the paper's, ``Δ+0.31``; empty where it means nothing."""
     if (gap := cell.difference) is None:
         return ""
     shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
@@ -96,7 +96,7 @@ def difference(cell: Cell) -> str:
 
 
 def paper(cell: Cell) -> str:
-    """``paper 77.70, Δ+0.31``; empty where the paper has no number."""
+    """Format ``paper 77.70, Δ+0.31``; empty where the paper has no number."""
     if cell.paper is None:
         return ""
     return ", ".join(filter(None, (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell))))
@@ -119,5 +119,5 @@ def legend(report: Report) -> str:
     )
     marks = [("* best", any(cell.best for cell in cells)), (tied, any(cell.tied for cell in cells))]
     warned = [(f"{SIGN} a warning: see the note", any(cell.warned for cell in cells))]
-    sentences = ("; ".join(words for words, there in part if there) for part in (numbers, marks, warned))
+    sentences = ("; ".join(words for words, needed in part if needed) for part in (numbers, marks, warned))
     return " ".join(f"{sentence}." for sentence in sentences if sentence)

@@ -111,7 +111,7 @@ def _caption(table: Table) -> str:
 
 
 def _seeds(cells: Sequence[Cell]) -> str:
-    """``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
+    """Format ``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
     counts = sorted({count_seeds(cell) for cell in cells if cell.by_seed and cell.runs})
     if not counts or counts == [1]:
         return "One seed each." if counts else "Mean over seeds."
