@@ -1,4 +1,4 @@
-"""Where configs, sweeps and results are looked for: a user's own folders before krona's."""
+"""The folders of configs, sweeps and results: a user's own have precedence over krona's."""
 
 import importlib.util
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from krona import paths
+from krona.cli import launch
 from krona.config.choices import choices, groups, own_targets
 from krona.config.compose import compose_job, hydra_session
 from krona.config.multirun import read_axes
@@ -40,7 +41,7 @@ def test_in_the_repository_only_its_own_folders_are_searched(monkeypatch: pytest
     assert not paths.INSTALLED
 
 
-def test_the_given_folder_goes_before_the_working_directorys_and_that_before_kronas(
+def test_the_order_of_precedence_is_given_folder_working_directory_krona(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KRONA_CONF", "given/conf")
@@ -70,7 +71,7 @@ def test_an_own_file_replaces_kronas_of_that_name(here: Path) -> None:
         assert compose_job(["method=lora", "task=rte"]).config["method"]["rank"] == 5
 
 
-def test_an_own_sweep_is_found_and_goes_before_kronas(here: Path) -> None:
+def test_an_own_sweep_has_precedence(here: Path) -> None:
     axes = "# @package _global_\nsweep: seeds\nhydra: {sweeper: {params: {seed: '7,8'}}}\n"
     write(here / "sweeps" / "seeds.yaml", axes)
     write(here / "sweeps" / "tune" / "default.yaml", axes)
@@ -109,9 +110,8 @@ def test_krona_train_takes_a_config_folder_and_modules_of_the_working_directory(
     environment = {**os.environ, "PYTHONPATH": str(paths.PROJECT / "src")}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert done.stdout.startswith("# mine-sample_rte-nano-"), done.stderr
-    missing = [*command[:6], "nowhere", *command[7:]]
-    failed = subprocess.run(missing, env=environment, capture_output=True, text=True, timeout=100, check=False)
-    assert (failed.returncode, failed.stderr) == (1, "error: --config-dir nowhere: there is no such folder\n")
+    with pytest.raises(KronaError, match="--config-dir nowhere: there is no such folder"):
+        launch._search_also(["--config-dir", "nowhere"])
 
 
 def test_an_installed_packages_results_are_in_the_working_directory(here: Path) -> None:
@@ -138,7 +138,7 @@ def own_modules(folder: Path) -> None:
     write(folder / "brotli.py", "raise SystemExit('brotli.py was run')\n")
 
 
-def test_only_a_module_that_a_target_names_is_imported_and_its_neighbours(here: Path) -> None:
+def test_only_a_module_that_a_target_names_and_its_imports_are_imported(here: Path) -> None:
     own_modules(here)
     for name in ("my_branch", "my_neighbour", "brotli"):
         assert importlib.util.find_spec(name) is None
