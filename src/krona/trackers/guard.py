@@ -1,13 +1,8 @@
 """Protection of a run from its trackers: training continues with the same numbers, even if a tracker fails."""
 
-import random
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
-import torch
 
 from krona.trackers.tracker import Tracker
 
@@ -31,6 +26,8 @@ class Guarded:
 
     def call(self, method: str, *arguments: Any, when: str) -> None:
         """Call a method, if the tracker has it, and print the line that it returns. ``when``: for the message."""
+        from pytorch_lightning.utilities.seed import isolate_rng
+
         call = getattr(self.tracker, method, None)
         if call is None or (self.failed and method != "close"):
             return
@@ -43,7 +40,7 @@ class Guarded:
                 outcome.append((None, error))
 
         thread = threading.Thread(target=run, name=f"tracker {self.name}", daemon=True)
-        with unchanged_random_streams():
+        with isolate_rng():
             thread.start()
             thread.join(self.limit_s)
         line, error = outcome[0] if outcome else (None, TimeoutError(f"no answer in {self.limit_s:g} s"))
@@ -53,21 +50,6 @@ class Guarded:
             self.failed = True
         if line:
             self.say(f"  {self.name}: {line}")
-
-
-@contextmanager
-def unchanged_random_streams() -> Iterator[None]:
-    """Restore the random number streams of Python, NumPy and torch at the end."""
-    python, numpy, cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    device = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(cpu)
-        if device:
-            torch.cuda.set_rng_state_all(device)
 
 
 def first_line(error: BaseException) -> str:
