@@ -158,13 +158,6 @@ def test_a_study_and_a_sweep_of_fewer_trials_do_not_compare(tmp_path: Path) -> N
         best(tmp_path, "method=krona")
 
 
-def test_a_study_of_any_name_is_found_by_its_settings(tmp_path: Path) -> None:
-    study(tmp_path, "krona", 80, 70, name="krona-wide")
-    study(tmp_path, "lora", 90, 70, own=("optimizer.lr=0.004", "method.scaling=2.0"), name="another")
-    assert best(tmp_path, "method=krona").note.endswith("the best of 2 trials on dev (80.00), study krona-wide")
-    assert best(tmp_path, "method=lora").note.endswith("study another")
-
-
 def test_of_two_studies_that_fit_one_must_be_named(tmp_path: Path) -> None:
     wide = ("optimizer.lr=0.005", "method.scaling=4.0")
     study(tmp_path, "krona", 80, 70)

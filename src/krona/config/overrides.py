@@ -59,7 +59,7 @@ def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) ->
     if key == "hydra/sweeper" and (habit := find_habit(key, item.partition("=")[2])):
         raise KronaError(f"{item} is not supported{habit}")
     if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
-        raise KronaError(f"{item}: a run needs a {key}; there are: {', '.join(choices(key))}")
+        raise KronaError(f"{item}: a run needs a {key}. Choose from {', '.join(choices(key))}.")
     if key in known and "=" in item:
         with suppress(HydraException):  # Hydra reports what cannot be parsed
             require_names([OverridesParser.create().parse_override(item)])
@@ -78,13 +78,13 @@ def _check_options(arguments: Sequence[str]) -> None:
                 "again; its overrides are in RUN/.hydra/overrides.yaml."
             )
         if name == "--dry-run":
-            raise KronaError("--dry-run is an option of krona table; krona status NAME shows the progress of a sweep")
+            raise KronaError("--dry-run is an option of krona table. krona status NAME shows the progress of a sweep.")
         if name not in known and not any(option.startswith(name) for option in known if name.startswith("--")):
             near = did_you_mean(name, [option for option in known if option.startswith("--")])
             raise KronaError(f"{name} is not an option; {near}")
         value = value if equals else following
         if name in ("--cfg", "-c") and value not in CFG:
-            raise KronaError(f"{f'{name} {value}'.strip()}: show what? {did_you_mean(value, CFG)}")
+            raise KronaError(f"{f'{name} {value}'.strip()}: {did_you_mean(value, CFG)}")
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
@@ -133,7 +133,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
     if isinstance(cause, KronaError):
         return str(cause)
     if isinstance(error, OSError) and error.filename:
-        return f"{error.filename}: {error.strerror}; hydra.run.dir and hydra.sweep.dir need a folder to write to"
+        return f"{error.filename}: {error.strerror}. hydra.run.dir and hydra.sweep.dir must be writable folders."
     text = str(error)
     if option := re.search(r"Could not (?:find|load) '(hydra/launcher|\w+)/(.+?)'", text):
         return unknown_choice(option[1], option[2])
@@ -144,7 +144,9 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
         habit = find_habit(name, value) or f": it needs keys and values, such as {name}={{KEY: VALUE}}"
         return f"{name}={value}{habit}"
     if isinstance(cause, OverrideParseException):
-        return f"{cause.override}: can't be read ({text.splitlines()[0]}); key=value, and lists as [[32,24],[24,32]]"
+        return (
+            f"{cause.override} can't be read: {text.splitlines()[0]}. Write key=value, and lists as [[32,24],[24,32]]."
+        )
     lines = [line.strip() for line in text.split("Config search path")[0].splitlines() if line.strip()]
     hidden = ("Set the environment", "full_key:", "object_type=", "See https://hydra.cc")
     return " ".join(line for line in lines if not line.startswith(hidden)) or type(error).__name__
@@ -170,4 +172,4 @@ def _explain_key(key: str, arguments: Sequence[str]) -> str:
         return str(error) if key in str(error) else unknown_key(key, value=value)
     except (HydraException, OmegaConfBaseException):
         return unknown_key(key, value=value)
-    return f"{key} is in no YAML of this run, but can be set: ++{key}=VALUE"
+    return f"No YAML of this run has {key}. To set it: ++{key}=VALUE"
