@@ -9,6 +9,8 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 from xml.etree import ElementTree
 
 import commands
@@ -18,6 +20,7 @@ import pytest
 import typer
 import yaml
 from drawing.branch import Weight, find_steps
+from scipy.stats import spearmanr
 
 from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
@@ -201,6 +204,23 @@ def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> Non
     pairs = [pair for pair in power.paper_differences("1", TASKS, assumed=Assumed()) if pair.best is not None]
     unclear = sum(pair.best > 0.05 for pair in pairs if pair.best is not None)
     assert f"{len(pairs)} neighbouring scores with countable rows, {unclear} have" in text
+
+
+def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
+    runs = json.loads((DOCS / "results" / "rank-at-budget.json").read_text(encoding="utf-8"))["scores"]
+    by_update: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
+    for run in (run for run in runs if run["task"] == "sst2" and run["lr"] == 3e-3):
+        by_update.setdefault((run["update"], run["rank"]), []).append(run)
+    norms = by_update.pop(("LayerNorms alone", None))
+    means = {split: [fmean(run[split] for run in group) for group in by_update.values()] for split in ("dev", "test")}
+    trend = spearmanr([rank for _, rank in by_update], means["dev"]).statistic
+    directions = fmean(run["effective_rank"] for run in by_update["KronA 32×24", 256])
+    text = " ".join((DOCS / "claims.md").read_text(encoding="utf-8").split())
+    for number in (f"{len(by_update)} updates", f"between {min(means['test']):.1f} and {max(means['test']):.1f}"):
+        assert number in text
+    assert f"LayerNorms alone score {fmean(run['test'] for run in norms):.1f}" in text
+    assert f"Spearman {trend:.2f}".replace("-", "−") in text
+    assert f"{directions:.0f} of 256 directions" in text
 
 
 def test_files_are_as_short_as_contributing_says() -> None:
