@@ -21,14 +21,13 @@ import typer
 import yaml
 from drawing.branch import Weight, find_steps
 from scipy.stats import spearmanr
+from typer.testing import CliRunner
 
 from krona.cli.krona import app
 from krona.config.compose import compose_job, hydra_session
 from krona.config.settings import Method, Placement
 from krona.config.targets import KINDS
-from krona.metrics.power import MOST_SEEDS, Assumed
-from krona.paper import METHOD_LABELS, TASKS, read_paper_table
-from krona.report import power
+from krona.paper import METHOD_LABELS, read_paper_table
 from krona.runs.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -196,14 +195,14 @@ def test_the_page_of_security_lists_the_classes_that_a_file_may_name() -> None:
 
 def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> None:
     text = " ".join((DOCS / "reading-the-report.md").read_text(encoding="utf-8").split())
-    chosen = power.choose_test_sets(["rte", "sst2"], examples=None, score=None)
-    for row in power.find_smallest(chosen, seeds=[1], difference=None, assumed=Assumed()):
-        one, most = row.by_seeds[1], row.by_seeds[MOST_SEEDS]
-        assert f"{one:.2f}" in text
-        assert f"{most:.2f}" in text
-    pairs = [pair for pair in power.paper_differences("1", TASKS, assumed=Assumed()) if pair.best is not None]
-    unclear = sum(pair.best > 0.05 for pair in pairs if pair.best is not None)
-    assert f"{len(pairs)} neighbouring scores with countable rows, {unclear} have" in text
+    printed = json.loads(CliRunner().invoke(app, ["power", "--json"]).stdout)
+    for row in printed["tasks"]:
+        if row["task"] in ("rte", "sst2"):
+            assert f"{row['smallest_difference']['1']:.2f}" in text
+            assert f"{row['smallest_difference']['20']:.2f}" in text
+    best_cases = [pair["best"] for pair in printed["pairs"] if pair["best"] is not None]
+    unclear = sum(p > 0.05 for p in best_cases)
+    assert f"{len(best_cases)} neighbouring scores with countable rows, {unclear} have" in text
 
 
 def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
