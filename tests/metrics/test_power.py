@@ -64,19 +64,19 @@ def test_the_chances_of_an_examples_sum_over_seeds_are_a_distribution_with_the_m
 
 def test_the_papers_best_cases():
     assert power.examples_apart(RTE, 77.70, 74.10) == 5
-    assert power.best_case(5) == 0.0625
+    assert power.best_case_p(5) == 0.0625
     assert power.examples_apart(SST2, 94.26, 93.92) == 3
-    assert power.best_case(3) == 0.25
-    assert power.best_case(0) == power.best_case(1) == 1.0
-    assert power.best_case(power.fewest_examples()) <= 0.05 < power.best_case(power.fewest_examples() - 1)
+    assert power.best_case_p(3) == 0.25
+    assert power.best_case_p(0) == power.best_case_p(1) == 1.0
+    assert power.best_case_p(power.fewest_examples()) <= 0.05 < power.best_case_p(power.fewest_examples() - 1)
 
 
 def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
     errors = Errors("accuracy", 1_000)
     # 100 and 120 errors, 30 % of them unshared: 66 discordant, 20 more of them one way: 43 and 23.
     expected = stats.binomtest(23, 66, 0.5).pvalue
-    assert power.realistic(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
-    assert power.realistic(errors, 90, 88, Assumed(unshared=0.001)) == power.best_case(20)
+    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
+    assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.001)) == power.best_case_p(20)
 
 
 @pytest.mark.parametrize(("metric", "positive"), [("f1", 0.68), ("matthews", 0.69), ("accuracy", 0.5)])

@@ -8,7 +8,7 @@ from scipy import stats
 
 from krona.metrics import scores, statistics
 from krona.metrics.answers import encode
-from krona.metrics.statistics import bootstrap, holm, interval_of, mcnemar, p_value, swap_test, t_interval
+from krona.metrics.statistics import bootstrap, holm, mcnemar, p_value, percentile_interval, swap_test, t_interval
 
 
 def test_t_interval_is_scipys_and_needs_two_seeds():
@@ -42,7 +42,7 @@ def test_bootstrap_of_accuracy_is_the_binomial():
     low, high = stats.binom.ppf([0.025, 0.975], 100, 0.9)
     assert draws.mean() == pytest.approx(90, abs=0.1)
     assert draws.std() == pytest.approx(100 * np.sqrt(0.9 * 0.1 / 100), rel=0.03)
-    assert interval_of(draws) == pytest.approx((low, high), abs=1.01)
+    assert percentile_interval(draws) == pytest.approx((low, high), abs=1.01)
     assert np.array_equal(draws, bootstrap([run], ["accuracy"], draws=20_000)), "seeded"
 
 

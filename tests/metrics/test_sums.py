@@ -7,8 +7,8 @@ import pytest
 
 from krona.metrics import scores
 from krona.metrics.answers import encode
-from krona.metrics.scores import METRICS, score_by_sums, sums_of
-from krona.metrics.scores.spearman import of_draws
+from krona.metrics.scores import METRICS, compute_sums, score_by_sums
+from krona.metrics.scores.spearman import redrawn_scores
 from krona.metrics.statistics import predicted_values
 
 STRANGE = ["", "maybe", " 1 ", "0", "nan", "-1", "2.5.1"]
@@ -56,7 +56,7 @@ def test_a_constant_that_does_not_round_well_has_no_correlation():
 def test_spearman_of_weighted_examples_is_that_of_repeated_ones():
     targets, predictions, _ = strings(0, 40, 1)
     weights = np.random.default_rng(0).multinomial(40, [1 / 40] * 40, size=3).astype(float)
-    for row, got in zip(weights, of_draws(encode(targets, predictions, None), weights), strict=True):
+    for row, got in zip(weights, redrawn_scores(encode(targets, predictions, None), weights), strict=True):
         again = [i for i, times in enumerate(row) for _ in range(int(times))]
         expected = scores.score(["spearman"], [targets[i] for i in again], [predictions[i] for i in again], None)
         assert got == pytest.approx(expected["spearman"], abs=1e-9)
@@ -66,7 +66,7 @@ def test_many_distinct_numbers_are_merged_and_stay_close():
     rng = np.random.default_rng(0)
     truth = rng.normal(size=3000)
     answers = encode([str(round(x, 5)) for x in truth], [str(round(x, 5)) for x in truth + rng.normal(size=3000)], None)
-    (merged,) = sums_of("spearman", [answers], predicted_values([answers]))
+    (merged,) = compute_sums("spearman", [answers], predicted_values([answers]))
     assert merged.features.shape == (3000, 512)
     assert float(merged.value(merged.features.sum(0))) == pytest.approx(
         score_by_sums(["spearman"], answers)["spearman"], abs=0.1
@@ -87,6 +87,6 @@ def test_what_does_not_fit_is_refused():
         encode(["0", "2"], ["0", "1"], ["0", "1"])
     answers = encode(["0", "1"], ["0", "1"], ["0", "1"])
     with pytest.raises(ValueError, match="pearson does not fit a task of 2 classes"):
-        sums_of("pearson", [answers])
+        compute_sums("pearson", [answers])
     with pytest.raises(ValueError, match="unknown metric 'bleu'"):
-        sums_of("bleu", [answers])
+        compute_sums("bleu", [answers])

@@ -52,10 +52,10 @@ def outputs_option(job: Job) -> str:
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
     """Return the score with its bootstrap interval over the test set's examples."""
-    from krona.metrics.statistics import bootstrap, interval_of
+    from krona.metrics.statistics import bootstrap, percentile_interval
     from krona.runs.predictions import encode_answers, score_metrics
 
-    low, high = interval_of(bootstrap([encode_answers(result)["test"]], score_metrics(result.config["task"])))
+    low, high = percentile_interval(bootstrap([encode_answers(result)["test"]], score_metrics(result.config["task"])))
     parts = ", ".join(f"{name} {value:.2f}" for name, value in test["parts"].items())
     rows = f"{amount(result.splits['test']['rows'], 'row')} of {heading(result)}"
     return f"{test['score']:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {rows}"

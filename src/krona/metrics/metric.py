@@ -31,7 +31,7 @@ class Metric:
         of_numbers: it is for a regression.
         classes: the only number of classes that it is for; None: any.
         linear: it is linear in its sums, so the mean of several runs can be summed.
-        of_draws: the scores (draws,), 0-100, of test sets drawn with repetition, from weights (draws, n), the number of
+        redrawn_scores: the scores (draws,), 0-100, of test sets drawn with repetition, from weights (draws, n), the number of
             times that each example was drawn. Only for metrics whose sums do not give them.
     """
 
@@ -40,7 +40,7 @@ class Metric:
     of_numbers: bool = False
     classes: int | None = None
     linear: bool = False
-    of_draws: Callable[[Answers, Floats], Floats] | None = None
+    redrawn_scores: Callable[[Answers, Floats], Floats] | None = None
 
 
 def one_hot(ids: NDArray[Any], n: int) -> Floats:

@@ -130,7 +130,7 @@ def fewest_examples(level: float = LEVEL) -> int:
     return math.ceil(math.log2(2 / level))
 
 
-def best_case(examples: int) -> float:
+def best_case_p(examples: int) -> float:
     """Return the exact McNemar p of k discordant examples that all go one way: 2 · 0.5^k, at most 1.
 
     No arrangement of the errors of two methods that differ by k examples has a lower p.
@@ -138,7 +138,7 @@ def best_case(examples: int) -> float:
     return mcnemar(examples, 0)
 
 
-def realistic(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
+def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     """Return the p of two printed scores (single runs) with the assumed share of unshared errors.
 
     It is the exact McNemar p of d · N discordant examples, of which k more go to the better method; k is the difference

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Floats, Sums
-from krona.metrics.scores import METRICS, sums_of
+from krona.metrics.scores import METRICS, compute_sums
 
 Interval = tuple[float, float]
 LEVEL = 0.95
@@ -37,7 +37,7 @@ def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None
     return mean - half, mean + half
 
 
-def interval_of(draws: Floats, level: float = LEVEL) -> Interval:
+def percentile_interval(draws: Floats, level: float = LEVEL) -> Interval:
     """Return the percentile interval of bootstrap draws."""
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
@@ -49,15 +49,15 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
     The runs are seeds of one method on one test set, and an example is drawn for all of them together. The percentile
     interval shows how much the score depends on the examples of the test set. It says nothing about seeds.
     """
-    by_metric = [sums_of(name, runs) for name in metrics if METRICS[name].of_draws is None]
+    by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
     sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
-    of_draws = [score for name in metrics if (score := METRICS[name].of_draws) is not None]
+    redrawn_scores = [score for name in metrics if (score := METRICS[name].redrawn_scores) is not None]
     total = np.zeros(draws)
     n = len(runs[0])
-    if of_draws:  # these need the examples themselves
+    if redrawn_scores:  # these need the examples themselves
         for rows in _chunks(draws, n * 4):
             weights = _draw_examples(seed, rows.start, rows.stop - rows.start, n)
-            for score in of_draws:
+            for score in redrawn_scores:
                 total[rows] += sum(score(run, weights) for run in runs) / len(runs)
             for one, share in sums:
                 total[rows] += share * one.value(weights @ one.features)
@@ -103,7 +103,7 @@ def swap_test(
     values = predicted_values([*a, *b])
     pairs: list[tuple[Sums, Sums, float]] = []
     for name in metrics:
-        both = list(zip(sums_of(name, a, values), sums_of(name, b, values), strict=True))
+        both = list(zip(compute_sums(name, a, values), compute_sums(name, b, values), strict=True))
         pairs += [(x, y, 1 / len(both)) for x, y in both]
     change = np.hstack([y.features - x.features for x, y, _ in pairs])
     change = change[np.any(change != 0, axis=1)]

@@ -16,9 +16,9 @@ from krona.metrics.power import (
     POWER,
     Assumed,
     Errors,
-    best_case,
+    best_case_p,
     examples_apart,
-    realistic,
+    realistic_p,
     seeds_needed,
     smallest_difference,
 )
@@ -137,8 +137,8 @@ def paper_differences(
         for a, b in combinations(ranked, 2) if rows else pairwise(ranked):
             one, two = scores[a], scores[b]
             examples = examples_apart(errors, one, two) if errors.counts else None
-            best = None if examples is None else best_case(examples)
-            p = realistic(errors, one, two, assumed)
+            best = None if examples is None else best_case_p(examples)
+            p = realistic_p(errors, one, two, assumed)
             found.append(PaperDifference(task, a, b, round(one - two, 2), examples, best, p))
     return found
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from krona.metrics.statistics import SwapTest, bootstrap, holm, interval_of, p_value, swap_test
+from krona.metrics.statistics import SwapTest, bootstrap, holm, p_value, percentile_interval, swap_test
 from krona.paper import task_label
 from krona.report.grouping import Group
 from krona.report.stored_runs import StoredRun
@@ -48,7 +48,7 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
     if first is not None and all(np.array_equal(one.truth, first.truth) for one in answers.values()):
         cell.answers = answers
         cell.draws = bootstrap(list(answers.values()), done[0].metrics)
-        cell.test_interval = interval_of(cell.draws)
+        cell.test_interval = percentile_interval(cell.draws)
         _compare_with_constant(cell)
     return cell
 
@@ -88,7 +88,7 @@ def average(parts: Sequence[Cell]) -> Cell:
         # Tasks are independent: each is shuffled, as its draws came from the same seeded generator.
         rng = np.random.default_rng(0)
         cell.draws = np.mean([rng.permutation(one) for one in draws], axis=0)
-        cell.test_interval = interval_of(cell.draws)
+        cell.test_interval = percentile_interval(cell.draws)
     return cell
 
 

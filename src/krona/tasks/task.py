@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, ValidationError, model_validator
 
 from krona.messages import KronaError, did_you_mean, shorten
-from krona.metrics.scores import METRICS, fitting
+from krona.metrics.scores import METRICS, get_metric
 from krona.tasks.values import BadRowError, read_label, read_number, read_text
 
 Division = Literal["halve_validation", "carve_train", "mnli", "given"]
@@ -149,7 +149,7 @@ class Task(BaseModel):
         if not self.metrics:
             raise ValueError(f"metrics is empty. Choose from {', '.join(METRICS)}")
         for metric in self.metrics:
-            fitting(metric, len(self.labels or ()))
+            get_metric(metric, len(self.labels or ()))
         for metric in self.score:
             if metric not in self.metrics:
                 raise ValueError(f"score '{metric}': {did_you_mean(metric, self.metrics)}")

@@ -17,7 +17,7 @@ from krona.config.settings import Data
 from krona.files import write_whole
 from krona.messages import KronaError, amount, did_you_mean, join_names
 from krona.metrics.answers import encode
-from krona.metrics.statistics import bootstrap, interval_of
+from krona.metrics.statistics import bootstrap, percentile_interval
 from krona.runs.folder import require_new
 from krona.runs.predictions import label_words
 from krona.screen import say
@@ -146,7 +146,7 @@ def evaluate(
     if output is not None:
         _write(output, split, predictions)
     numbers = encode(split.targets, predictions, task.target_strings())
-    low, high = interval_of(bootstrap([numbers], list(task.score)))
+    low, high = percentile_interval(bootstrap([numbers], list(task.score)))
     return Evaluation(
         run_id=found.origin.run_id,
         task=task.name,

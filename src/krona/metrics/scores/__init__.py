@@ -37,30 +37,30 @@ def score(
     for name in metrics:
         numbers = name in METRICS and METRICS[name].of_numbers
         answers = encode(targets, predictions, None if numbers else labels)
-        scores[name] = 100.0 * fitting(name, answers.classes).score(answers)
+        scores[name] = 100.0 * get_metric(name, answers.classes).score(answers)
     return scores
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
     """Return the scores of `score` without its libraries."""
-    sums = {name: sums_of(name, [answers])[0] for name in metrics}
+    sums = {name: compute_sums(name, [answers])[0] for name in metrics}
     return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
 
 
-def sums_of(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
+def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
     """Return the sums of each run; for a linear metric, one mean of them for all runs.
 
     Args:
         values: all values that a prediction can take; None: those of each run.
     """
-    metric, classes = fitting(name, runs[0].classes), runs[0].classes
+    metric, classes = get_metric(name, runs[0].classes), runs[0].classes
     if metric.of_numbers and classes:
         raise ValueError(f"{name} does not fit a task of {classes} classes.")
     each = [metric.sums(run, np.unique(run.given) if values is None else values) for run in runs]
     return [replace(each[0], features=np.mean([one.features for one in each], axis=0))] if metric.linear else each
 
 
-def fitting(name: str, classes: int) -> Metric:
+def get_metric(name: str, classes: int) -> Metric:
     """Return a metric. Raises ValueError if it is unknown, or not for this number of classes (0: a regression)."""
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")

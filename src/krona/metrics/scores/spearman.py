@@ -25,7 +25,7 @@ def _sums(answers: Answers, values: Floats) -> Sums:
     return Sums(np.hstack([given, given * truth[:, None]]), value)
 
 
-def of_draws(answers: Answers, weights: Floats) -> Floats:
+def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
     """Return the scores, 0-100, of test sets drawn with repetition; weights (draws, n) count each example."""
     ranked, moments = [], []
     middle = (weights.sum(1, keepdims=True) + 1) / 2
@@ -50,4 +50,6 @@ def _mid_ranks(counts: Floats) -> Floats:
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 
-METRIC = Metric(score=lambda answers: correlation("spearmanr", answers), sums=_sums, of_numbers=True, of_draws=of_draws)
+METRIC = Metric(
+    score=lambda answers: correlation("spearmanr", answers), sums=_sums, of_numbers=True, redrawn_scores=redrawn_scores
+)
