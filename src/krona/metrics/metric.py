@@ -31,8 +31,8 @@ class Metric:
         of_numbers: it is for a regression.
         classes: the only number of classes that it is for; None: any.
         linear: it is linear in its sums, so the mean of several runs can be summed.
-        redrawn_scores: the scores (draws,), 0-100, of test sets drawn with repetition, from weights (draws, n), the number
-            of times that each example was drawn. Only for metrics whose sums do not give them.
+        redrawn_scores: the scores (draws,), 0-100, of test sets drawn with repetition, from weights (draws, n), the
+            number of times that each example was drawn. Only for metrics whose sums do not give them.
     """
 
     score: Callable[[Answers], float]
