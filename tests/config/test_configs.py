@@ -24,7 +24,12 @@ GIVEN = {  # what a choice leaves to its user
     "experiment=minilm_sst2": ["data.path=FOLDER"],
     "experiment=minilm_rank": ["data.path=FOLDER"],
 }
-OTHERS = ("recipe", "bench", "hydra")  # composed with a method; a command of its own; launchers: test_launchers.py
+OTHERS = (
+    "recipe",
+    "bench",
+    "hydra",
+    "callbacks",
+)  # have tests of their own, callbacks tests/training/test_lightning.py
 
 
 COMPOSERS: list[Composer] = []  # one, which reads the files once
