@@ -95,11 +95,11 @@ def difference(cell: Cell) -> str:
     return f"Δ{shown.replace('-', '−') if float(shown) else shown.lstrip('+-')}"
 
 
-def paper(cell: Cell) -> str:
-    """Format ``paper 77.70, Δ+0.31``; empty where the paper has no number."""
+def paper_lines(cell: Cell) -> list[str]:
+    """Return ``paper 77.70`` and ``Δ+0.31``, as far as the paper has a number and it compares."""
     if cell.paper is None:
-        return ""
-    return ", ".join(filter(None, (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell))))
+        return []
+    return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
 def legend(report: Report) -> str:

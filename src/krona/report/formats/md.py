@@ -5,7 +5,7 @@ import re
 from krona.report.notes import Note, closing_notes, table_notes
 from krona.report.summary import summarize
 from krona.report.table import Cell, Column, Report, Table, Target
-from krona.report.text import cell_details, cell_mark, cell_value, label_parts, legend, paper
+from krona.report.text import cell_details, cell_mark, cell_value, label_parts, legend, paper_lines
 
 
 def render(report: Report, target: Target) -> str:
@@ -42,7 +42,7 @@ def _heading(column: Column) -> str:
 
 def _cell(cell: Cell) -> str:
     shown = f"**{cell_value(cell)}**" if cell.best or cell.tied else cell_value(cell)
-    details = [*cell_details(cell), *filter(None, [paper(cell)])]
+    details = [*cell_details(cell), *paper_lines(cell)]
     return "<br>".join([shown + _escape(cell_mark(cell)), *(f"<sub>{line}</sub>" for line in details)])
 
 

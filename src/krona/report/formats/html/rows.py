@@ -10,7 +10,7 @@ from krona.report.formats.html.markup import escape, folded, items, label, note,
 from krona.report.notes import Note, best_run, cell_remarks, run_commands
 from krona.report.stored_runs import StoredRun
 from krona.report.table import Cell, Column, Row, Table
-from krona.report.text import NOTHING, cell_details, cell_mark, cell_value, number, paper
+from krona.report.text import NOTHING, cell_details, cell_mark, cell_value, number, paper_lines
 from krona.runs.constant_predictions import SIGN
 
 
@@ -41,7 +41,7 @@ def _cell(cell: Cell) -> str:
         why = escape(" ".join(cell_remarks(cell)))
         shown += f'<span class="warned" role="img" aria-label="warning" title="{why}">{SIGN}</span>'
     shown = f"<strong>{shown}</strong>" if cell.best or cell.tied else shown
-    details = [*cell_details(cell), *filter(None, [paper(cell)])]
+    details = [*cell_details(cell), *paper_lines(cell)]
     value = "" if cell.value is None else f' data-value="{cell.value:.6g}"'
     told = [cell.missing or "", f"p against the best: {cell.p:.4f} (Holm)" if cell.p is not None else ""]
     title = f' title="{escape("".join(told))}"' if any(told) else ""
