@@ -131,7 +131,11 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("backbone", PUBLISHED)
+SLOW = ("roberta_base", "deberta_v3_base", "llama_3_2_1b", "qwen2_5_0_5b")  # another of each family is counted always
+BACKBONES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PUBLISHED]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_counts_of_other_backbones_are_the_librarys(backbone: str) -> None:
     full, lora, untuned = tables.rows(backbone, ["method=full,lora,untuned"])[0]
     settings = check.settings(one_job.config(f"backbone={backbone}", "data=sample", "task=sample_rte")).backbone
