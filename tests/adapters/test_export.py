@@ -22,9 +22,12 @@ from krona.adapters.find import TrainedRun, find
 from krona.adapters.load import load
 from krona.messages import KronaError
 from tiny_backbone import write_backbone
+from tiny_models import combinations
 from tiny_t5 import METHODS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use-an-adapter.md"
+KINDS = ("t5", "bert", "llama")
+OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
 REASONS = {  # of a refusal, by words of its message
     "no single weight can hold it": "at a block",
     "adds a constant": "bias",
@@ -70,6 +73,7 @@ def cell(found: TrainedRun, form: str, folder: Path) -> str:
     return f"yes: {kind}" if kind else "yes"
 
 
+@pytest.mark.slow
 def test_every_method_in_every_form_and_the_page_says_so(backbones: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     rows = []
@@ -96,8 +100,7 @@ def test_a_backbone_that_moved(backbones: dict[str, Path], tmp_path: Path) -> No
         assert export(found, to=form, out=tmp_path / form, backbone=str(moved)).difference <= 1e-5
 
 
-@pytest.mark.parametrize("kind", ["bert", "llama"])
-@pytest.mark.parametrize("method", ["lora", "krona", "dora", "bitfit", "krona_b"])
+@pytest.mark.parametrize(("method", "kind"), combinations(["krona", "lora", "dora", "bitfit", "krona_b"], KINDS))
 def test_other_families(kind: str, method: str, backbones: dict[str, Path], tmp_path: Path) -> None:
     found = trained(backbones, tmp_path / "runs", f"method={method}", kind=kind)
     (tmp_path / "out").mkdir()
@@ -130,9 +133,6 @@ print(model.generate(**text, max_new_tokens=3, do_sample=False).tolist())
     model = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "model").eval()
     again = sample_logits(type(load(found))(**{**vars(load(found)), "model": model}))
     assert (again - expected).abs().max() <= 1e-5 * expected.abs().max()
-
-
-OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
 
 
 @pytest.mark.parametrize("method", ["lora", "krona", *(pytest.param(m, marks=pytest.mark.slow) for m in OTHERS)])
@@ -186,14 +186,14 @@ def test_the_content_of_the_card(backbones: dict[str, Path], tmp_path: Path) -> 
     ("kind", "pooling", "form"),
     [
         ("t5", "null", "merged"),
-        ("t5", "null", "peft"),
+        pytest.param("t5", "null", "peft", marks=pytest.mark.slow),
         ("bert", "null", "peft"),
-        ("llama", "null", "merged"),
-        ("bert", "pooler", "merged"),
+        pytest.param("llama", "null", "merged", marks=pytest.mark.slow),
+        pytest.param("bert", "pooler", "merged", marks=pytest.mark.slow),
         ("bert", "mean", "merged"),
         ("bert", "first", "peft"),
         ("mpnet", "mean", "peft"),
-        ("distilbert", "first", "merged"),
+        pytest.param("distilbert", "first", "merged", marks=pytest.mark.slow),
     ],
 )
 def test_the_cards_code_runs(

@@ -53,7 +53,7 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
         assert len({one.answer for one in answers}) >= different  # else this tests nothing
 
 
-@pytest.mark.parametrize("batch_size", [7, 200])
+@pytest.mark.parametrize("batch_size", [7, pytest.param(200, marks=pytest.mark.slow)])
 def test_a_t5_answers_as_its_run_did(sst2: Path, batch_size: int) -> None:
     assert_same_answers(sst2, batch_size=batch_size, different=10)
 
@@ -68,8 +68,8 @@ def test_a_t5_answers_as_its_run_did(sst2: Path, batch_size: int) -> None:
         ("llama", "rte", "krona", "32-true"),
         ("llama", "rte", "lora", "bf16-true"),
         ("llama", "rte", "dora", "bf16-frozen"),
-        ("t5", "sst2", "krona", "bf16-true"),
-        ("t5", "sst2", "krona", "bf16-mixed"),
+        pytest.param("t5", "sst2", "krona", "bf16-true", marks=pytest.mark.slow),
+        pytest.param("t5", "sst2", "krona", "bf16-mixed", marks=pytest.mark.slow),
         ("t5", "sst2", "krona", "bf16-frozen"),
     ],
 )
