@@ -1,39 +1,17 @@
-"""The documentation agrees with the code: shown code runs, drawings and generated pages are current."""
+"""The code of the documentation runs, and its links and names exist. Generated parts: test_generated_pages.py."""
 
 import ast
-import json
 import os
 import pkgutil
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
-from statistics import fmean
-from typing import Any
-from xml.etree import ElementTree
 
-import commands
-import draw
-import pages
 import pytest
-import typer
-import yaml
-from drawing.branch import Weight, find_steps
-from scipy.stats import spearmanr
-from typer.testing import CliRunner
-
-from krona.cli.krona import app
-from krona.config.compose import compose_job, hydra_session
-from krona.config.settings import Method, Placement
-from krona.config.targets import KINDS
-from krona.paper import METHOD_LABELS, read_paper_table
-from krona.runs.result import Result
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
-OTHER_PAGES = {"index", "what-is-called-krona"}
-PAGES = sorted({path.stem for path in DOCS.glob("methods/*.md")} - OTHER_PAGES)  # a method of one's own needs none
 
 
 def code_blocks(path: Path, language: str) -> list[str]:
@@ -100,128 +78,6 @@ def test_the_names_of_the_package_on_the_pages_exist() -> None:
         pkgutil.resolve_name(name)
 
 
-def test_pages_made_from_the_code_are_current() -> None:
-    for name, text in pages.pages().items():
-        assert (DOCS / name).read_text(encoding="utf-8") == text, "run make schema"
-
-
-def test_the_page_of_methods_lists_every_method_with_its_count() -> None:
-    """docs/site/pages.py counts the sizes; tests/cli/test_parameter_counts.py checks the counts."""
-    text = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")
-    counts = dict(re.findall(r"^\| \[`(\w+)`\]\(\1\.md\) \| [^|]+ \| ([\d,]+) \|", text, flags=re.MULTILINE))
-    assert sorted(counts) == PAGES
-    for name, count in counts.items():
-        page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
-        (line,) = re.findall(r"^- \*\*Trainable parameters\*\*: (?:.|\n  )*", page, flags=re.MULTILINE)
-        assert count in line, name
-
-
-def test_the_page_of_the_configuration_has_every_key_with_its_default_and_meaning() -> None:
-    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^- `([\w.]+)`: (`[^`]*`).*?\. (.*)$", text, flags=re.MULTILINE)
-    assert [key for key, _, meaning in rows if len(meaning.split()) < 3] == []
-    listed = {key: default.strip("`") for key, default, _ in rows}
-    with hydra_session():
-        config = compose_job(["~recipe"]).config
-    for section in ("optimizer", "scheduler", "trainer", "data", "backbone"):
-        for key, value in config[section].items():
-            shown = listed[f"{section}.{key}"]
-            assert shown in (json.dumps(value).strip('"'), "{…}"), f"{section}.{key}"
-    top = {key for key, value in config.items() if not isinstance(value, dict)}
-    assert top == {key for key in listed if "." not in key}
-    assert listed["data.kind"] == "hub"
-    assert listed["backbone.name"] == "google-t5/t5-base"
-
-
-def test_the_page_of_the_configuration_has_the_arguments_of_every_branch() -> None:
-    text = (DOCS / "configuration.md").read_text(encoding="utf-8")
-    lines = dict(re.findall(r"^- \[(\w+)\]\(methods/\1\.md\): (.*)$", text, flags=re.MULTILINE))
-    for path in (ROOT / "conf" / "method").glob("*.yaml"):
-        method = yaml.safe_load(path.read_text(encoding="utf-8"))["method"]
-        of_branch = {*method} - {*Method.__dataclass_fields__, *Placement.__dataclass_fields__, "_target_"}
-        shown = dict(re.findall(r"`(\w+)=([^`]*)`", lines.get(path.stem, "")))
-        assert of_branch <= shown.keys(), path.stem
-        assert {key: json.dumps(method[key]).strip('"') for key in of_branch}.items() <= shown.items(), path.stem
-
-
-def test_the_page_of_commands_has_every_command_and_option() -> None:
-    """`make docs` builds the page; it is not stored."""
-    *_, sections = commands.commands_page().partition("\n## ")
-    found = {section.splitlines()[0]: section for section in sections.split("\n## ")}
-    group = typer.main.get_command(app)
-    assert found.keys() == group.commands.keys()  # type: ignore[attr-defined]
-    for name, command in group.commands.items():  # type: ignore[attr-defined]
-        for parameter in command.params:
-            assert parameter.opts[0] in found[name] or f"`{parameter.name.upper()}`" in found[name]
-
-
-def test_fidelitys_table_2_divides_as_it_says_and_has_this_projects_launches() -> None:
-    text = (DOCS / "fidelity.md").read_text(encoding="utf-8").split("## Table 2")[1].split("\n## ")[0]
-    table = re.findall(r"^\|.*\|$", text, flags=re.MULTILINE)
-    head, _, *lines = ([cell.strip() for cell in line.strip("|").split("|")] for line in table)
-    printed, authors, ratios, ours = (dict(zip(head[1:], map(float, line[1:]), strict=True)) for line in lines)
-    paper = {METHOD_LABELS[name]: row["latency"] for name, row in read_paper_table("2").rows.items()}
-    index = (DOCS / "methods" / "index.md").read_text(encoding="utf-8")  # counted by docs/site/pages.py
-    counted = re.findall(r"^\| \[`(\w+)`\].* \| (\d+) \|$", index, flags=re.MULTILINE)
-    launches = {METHOD_LABELS[name]: int(count) for name, count in counted if name in METHOD_LABELS}
-    for method in head[1:]:
-        assert printed[method] == round(paper[method] / 100 - 1, 2)
-        assert ratios[method] == round(authors[method] / 1150, 2)
-        assert ours[method] == launches[method] <= authors[method]
-    assert {*head[1:]} == {method for method, latency in paper.items() if latency > 100}
-
-
-def test_the_page_of_results_names_every_key_that_a_result_may_have() -> None:
-    """tests/training/test_run.py holds results to the schema, which is closed but for the config."""
-    schema = json.loads((DOCS / "result.schema.json").read_text(encoding="utf-8"))
-    _, fields_, *parts = (DOCS / "results-schema.md").read_text(encoding="utf-8").split("\n## ")
-    meanings = dict(re.findall(r"^- \[?`(\w+)`.*?: (.*)$", fields_, flags=re.MULTILINE))
-    assert meanings.keys() == schema["properties"].keys() == {field.name for field in fields(Result)}
-    assert [name for name, meaning in meanings.items() if not meaning] == []
-    lists = {part.splitlines()[0]: {*re.findall(r"^- \[?`(\w+)`", part, flags=re.MULTILINE)} for part in parts}
-    nested = {name for name in schema["$defs"] if not name.endswith("Config") or name == "BranchConfig"}
-    assert lists.keys() == nested
-    assert {name: {*schema["$defs"][name]["properties"]} for name in lists} == lists
-
-
-def test_the_page_of_security_lists_the_classes_that_a_file_may_name() -> None:
-    text = (DOCS / "security.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| (\w+)(?: of a method)? \| (.* \| .*) \|$", text, flags=re.MULTILINE))
-    assert rows.keys() >= KINDS.keys()
-    for name, kind in KINDS.items():
-        named = [kind.module, kind.functions, kind.base.rpartition(".")[2], *kind.methods]
-        assert [word for word in named if word not in rows[name]] == [], name
-
-
-def test_the_page_of_reports_has_the_differences_that_krona_power_finds() -> None:
-    text = " ".join((DOCS / "reading-the-report.md").read_text(encoding="utf-8").split())
-    printed = json.loads(CliRunner().invoke(app, ["power", "--json"]).stdout)
-    for row in printed["tasks"]:
-        if row["task"] in ("rte", "sst2"):
-            assert f"{row['smallest_difference']['1']:.2f}" in text
-            assert f"{row['smallest_difference']['20']:.2f}" in text
-    best_cases = [pair["best"] for pair in printed["pairs"] if pair["best"] is not None]
-    unclear = sum(p > 0.05 for p in best_cases)
-    assert f"{len(best_cases)} neighbouring scores with countable rows, {unclear} have" in text
-
-
-def test_the_page_of_claims_has_the_scores_of_the_rank_study() -> None:
-    runs = json.loads((DOCS / "results" / "rank-at-budget.json").read_text(encoding="utf-8"))["scores"]
-    by_update: dict[tuple[str, int | None], list[dict[str, Any]]] = {}
-    for run in (run for run in runs if run["task"] == "sst2" and run["lr"] == 3e-3):
-        by_update.setdefault((run["update"], run["rank"]), []).append(run)
-    norms = by_update.pop(("LayerNorms alone", None))
-    means = {split: [fmean(run[split] for run in group) for group in by_update.values()] for split in ("dev", "test")}
-    trend = spearmanr([rank for _, rank in by_update], means["dev"]).statistic
-    directions = fmean(run["effective_rank"] for run in by_update["KronA 32×24", 256])
-    text = " ".join((DOCS / "claims.md").read_text(encoding="utf-8").split())
-    for number in (f"{len(by_update)} updates", f"between {min(means['test']):.1f} and {max(means['test']):.1f}"):
-        assert number in text
-    assert f"LayerNorms alone score {fmean(run['test'] for run in norms):.1f}" in text
-    assert f"Spearman {trend:.2f}".replace("-", "−") in text
-    assert f"{directions:.0f} of 256 directions" in text
-
-
 def test_files_are_as_short_as_contributing_says() -> None:
     (most,) = re.findall(r"has at most (\d+) lines", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     lines = {path.name: path.read_text(encoding="utf-8").count("\n") for path in (ROOT / "src").rglob("*.py")}
@@ -247,41 +103,3 @@ def test_the_readmes_and_docs_links_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *DOCS.rglob("*.md")):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / link).exists(), f"{page.name}: {link}"
-
-
-def test_every_page_of_a_method_has_a_current_drawing(tmp_path: Path) -> None:
-    draw.main(tmp_path)
-    assert {*read_paper_table("1").rows} < {*PAGES}
-    drawings = {name: (tmp_path / f"{name}.svg").read_text(encoding="utf-8") for name in PAGES}
-    bodies = [re.sub(r"<title>.*?</title>", "", one) for one in drawings.values()]
-    assert len(set(bodies)) == len(bodies), "two methods have one drawing"
-    for name, drawn in drawings.items():
-        ElementTree.fromstring(drawn)
-        assert "prefers-color-scheme:dark" in drawn, name
-        assert min(map(float, re.findall(r"scale\(([\d.]+)\)", drawn)), default=1.0) > 0.85, f"{name} is squeezed"
-    assert {"krona_b_res"} == {name for name, drawn in drawings.items() if "learned, × x" in drawn}
-    assert drawings["monarch"].count(">permutes<") == 2
-    assert ">384 parts<" in drawings["miss"]
-    for name in PAGES:
-        page = (DOCS / "methods" / f"{name}.md").read_text(encoding="utf-8")
-        assert f"({name}.svg)" in page
-        stored = (DOCS / "methods" / f"{name}.svg").read_text(encoding="utf-8")
-        assert stored == drawings[name], "run make schema"
-        for heading in re.findall(r"fidelity\.md#([\w-]+)\)", page):
-            titles = re.findall(r"^#+ (.*)$", (DOCS / "fidelity.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
-            anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
-            assert heading in anchors, (name, heading)
-
-
-def test_a_drawing_reads_the_order_of_weights_from_their_shapes() -> None:
-    def read(*weights: tuple[str, int, int, int], shared: int = 0) -> list[str] | None:
-        made = [Weight(*one) for one in weights]
-        steps = find_steps(made[shared:], made[:shared], 768, 768)
-        return steps and [" ".join(one if isinstance(one, str) else one.name for one in step) for step in steps]
-
-    assert read(("A", 768, 1, 1), ("B", 1, 768, 1)) == ["A", "B"]
-    assert read(("A", 32, 24, 1), ("B", 24, 32, 1)) == ["A ⊗ B"]
-    assert read(("W1", 24, 24, 1), ("Wa", 32, 4, 1), ("Wb", 4, 32, 1)) == ["W1 ⊗ ( Wa Wb )"]
-    assert read(("R", 4, 4, 4), ("S", 192, 1, 4), ("T", 1, 192, 4), shared=1) == ["R ⊗ ( S T )"]
-    assert read(("L", 192, 2, 4), ("R", 2, 192, 4)) == ["L", "R"]
-    assert read(("w", 6, 128, 6)) is None
