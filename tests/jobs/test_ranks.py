@@ -28,6 +28,7 @@ from typed_run import start, train
 
 T = TypeVar("T")
 TWO = "trainer.devices=2"
+LONG = ["trainer.max_epochs=10", TWO]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="reads /proc")
 
 
@@ -123,16 +124,20 @@ def has_finished_an_epoch(outputs: Path) -> bool:
     return False
 
 
+@pytest.fixture(scope="module")
+def whole(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return finish([*overrides, *LONG], tmp_path_factory.mktemp("whole"))[0]
+
+
 @pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize(
     ("killed", "code"), [("rank 1", 1), ("rank 0", 1), ("parent", -signal.SIGKILL), ("parent by SIGTERM", 143)]
 )
 def test_a_killed_process_ends_all_and_the_run_resumes(
-    killed: str, code: int, overrides: list[str], tmp_path: Path
+    killed: str, code: int, overrides: list[str], whole: Job, tmp_path: Path
 ) -> None:
-    long, outputs = [*overrides, "trainer.max_epochs=30", TWO], tmp_path / "outputs"
-    whole, _ = finish(long, tmp_path / "whole")
+    long, outputs = [*overrides, *LONG], tmp_path / "outputs"
     process = start(outputs, *long)
     wait_for(lambda: has_finished_an_epoch(outputs))
     ranks = ranks_of(process)
