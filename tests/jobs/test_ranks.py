@@ -28,7 +28,7 @@ from typed_run import start, train
 
 T = TypeVar("T")
 TWO = "trainer.devices=2"
-LONG = ["trainer.max_epochs=10", TWO]
+LONG = ["trainer.max_epochs=6", TWO]
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason="reads /proc")
 
 
@@ -130,6 +130,7 @@ def whole(overrides: list[str], tmp_path_factory: pytest.TempPathFactory) -> Job
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @needs_proc
 @pytest.mark.parametrize(
     ("killed", "code"), [("rank 1", 1), ("rank 0", 1), ("parent", -signal.SIGKILL), ("parent by SIGTERM", 143)]
