@@ -13,7 +13,7 @@ from rich.console import Console
 
 from krona.messages import KronaError
 from krona.report.build import build_report
-from krona.report.diff import compare
+from krona.report.diff.compare import compare
 from krona.report.diff.text import render as render_diff
 from krona.runs.frame import read_results
 from krona.sweeps import status

@@ -3,7 +3,7 @@
 import pytest
 
 from krona.report.build import build_report, collect
-from krona.report.diff import compare
+from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.report.formats import FORMATS

@@ -372,41 +372,35 @@ def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
     assert table2.cell("krona", "training_time").value == pytest.approx(75)
 
 
-def test_table_2_takes_the_benches_where_they_are(tmp_path):
-    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
-    (tmp_path / "bench").mkdir()
-    rows = '{"rows": [{"name": "krona", "ratio_to_full": 1.02, "launches_added": 0}], "machine": {"device": "a GPU"}}'
-    (tmp_path / "bench" / "latency.json").write_text(rows)
+def table_2(outputs, *, ratio=1.02, **settings):
+    """The report of Table 2 with a latency benchmark of KronA."""
+    write_all(outputs, grid(["full", "krona"], ["rte"], [0]))
+    (outputs / "bench").mkdir()
+    row = {"name": "krona", "ratio_to_full": ratio, "launches_added": 0}
+    bench = {"rows": [row], "machine": {"device": "a GPU"}, "settings": {"options": settings}}
+    (outputs / "bench" / "latency.json").write_text(json.dumps(bench))
+    return collect(outputs, table="2")
+
+
+def test_table_2_takes_the_benchmarks_and_names_a_damaged_one(tmp_path):
+    table = table_2(tmp_path).tables[0]
+    assert table.heading == "Bench on a GPU"
+    assert table.cell("krona", "latency").value == pytest.approx(102)
+    assert table.cell("krona", "launches").value == 0
+    assert table.cell("pa", "latency").command == "python bench.py bench=latency"
     (tmp_path / "bench" / "training.json").write_text('{"rows": [{"nome": 1}]}')
-    report = collect(tmp_path, table="2")
-    assert report.tables[0].heading == "Bench on a GPU"
-    assert report.tables[0].cell("krona", "latency").value == pytest.approx(102)
-    assert report.tables[0].cell("krona", "launches").value == 0
-    assert report.tables[0].cell("pa", "latency").command == "python bench.py bench=latency"
-    assert "training.json is not a benchmark's result" in report.problems[0]
+    assert "training.json is not a benchmark's result" in collect(tmp_path, table="2").problems[0]
 
 
 @pytest.mark.parametrize("backbone", ["t5_base", "bert_base"])
-def test_a_bench_compares_with_the_paper_on_its_backbone_alone(tmp_path, backbone):
-    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
-    (tmp_path / "bench").mkdir()
-    bench = {
-        "rows": [{"name": "krona", "ratio_to_full": 1.02, "launches_added": 0}],
-        "machine": {"device": "a GPU"},
-        "settings": {"options": {"backbone": backbone}},
-    }
-    (tmp_path / "bench" / "latency.json").write_text(json.dumps(bench))
-    table = collect(tmp_path, table="2").tables[0]
+def test_a_benchmark_compares_with_the_paper_on_its_backbone_alone(tmp_path, backbone):
+    table = table_2(tmp_path, backbone=backbone).tables[0]
     assert (table.cell("krona", "latency").difference is not None) == (backbone == "t5_base")
     assert any("ran on bert_base" in note for note in table.notes) == (backbone == "bert_base")
 
 
-def test_a_bench_without_full_has_launches_and_no_ratio(tmp_path):
-    write_all(tmp_path, grid(["full", "krona"], ["rte"], [0]))
-    (tmp_path / "bench").mkdir()
-    row = '{"name": "krona", "ratio_to_full": null, "launches_added": 0}'
-    (tmp_path / "bench" / "latency.json").write_text(f'{{"rows": [{row}], "machine": {{"device": "a GPU"}}}}')
-    report = collect(tmp_path, table="2")
+def test_a_benchmark_without_full_has_launches_and_no_ratio(tmp_path):
+    report = table_2(tmp_path, ratio=None)
     assert report.tables[0].cell("krona", "latency").missing == "measured without full"
     assert report.tables[0].cell("krona", "launches").value == 0
     assert not report.problems

@@ -151,7 +151,7 @@ def diff(
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
     """Compare two runs: settings, scores, a paired test, changed examples. Or two methods, task by task."""
-    from krona.report.diff import compare
+    from krona.report.diff.compare import compare
     from krona.report.diff.text import render
 
     found = compare(outputs or paths.OUTPUTS, a, b)

@@ -186,16 +186,15 @@ def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list
 
     Rows with scores on more tasks come first; those without any run stay, because a table shows what is missing.
     """
+
+    def standing(one: Group) -> tuple[int, float]:
+        scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
+        means = [float(np.mean(found)) for found in scores if found]
+        return len(means), float(np.mean(means)) if means else 0.0
+
     filled = [one for one in groups if one.runs]
-    best = sorted(filled, key=lambda one: _standing(one, split), reverse=True)[:rows]
-    kept = {id(one) for one in best}
+    kept = {id(one) for one in sorted(filled, key=standing, reverse=True)[:rows]}
     notes = [f"Over {MOST_RUNS:,} runs: the first {MOST_SEEDS} seeds of a cell are resampled and compared."]
-    if len(best) < len(filled):
+    if len(kept) < len(filled):
         notes.insert(0, f"The best {rows} of {len(filled):,} rows: --where or --sweep shows others.")
     return [one for one in groups if id(one) in kept or not one.runs], notes
-
-
-def _standing(one: Group, split: str) -> tuple[int, float]:
-    scores = [[score for run in runs if (score := run.score(split)) is not None] for runs in one.runs.values()]
-    means = [float(np.mean(found)) for found in scores if found]
-    return len(means), float(np.mean(means)) if means else 0.0

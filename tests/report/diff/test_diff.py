@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from krona.messages import KronaError
-from krona.report.diff import compare
+from krona.report.diff.compare import compare
 from krona.report.diff.runs import diff_runs
 from krona.report.diff.text import render
 from krona.runs.folder import find_run

@@ -1,12 +1,17 @@
 """One HTML page with everything in it: tables, charts and the runs behind each number; no network."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 from krona.messages import amount
-from krona.report.charts.scores import study_charts
-from krona.report.formats.html.charts import chart_style, curve_charts, grid, table_charts
-from krona.report.formats.html.markup import escape, folded, items, note, sentence
+from krona.report.charts import scores
+from krona.report.charts.chart import Chart
+from krona.report.charts.curves import find_curves
+from krona.report.charts.draw import draw
+from krona.report.charts.looks import dark_style, row_looks
+from krona.report.charts.scores import PRUNED, Scored, study_charts
+from krona.report.formats.html.markup import escape, folded, items, label, mark, note, sentence
 from krona.report.formats.html.rows import runs_of_rows, table_of_rows
 from krona.report.notes import closing_notes, table_notes
 from krona.report.summary import summarize
@@ -15,6 +20,9 @@ from krona.report.text import legend
 
 HERE = Path(__file__).parent
 MOST_COLUMNS = 6  # of a table; the others are folded
+MOST_CHARTED = 12  # columns of all tables together with charts; beyond, only the first of a table
+MOST_TABLES = 12
+MANY = 14  # rows from which lists of rows are folded
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # kinds of columns that are shown before others
 
 
@@ -25,10 +33,10 @@ def render(report: Report, target: Target) -> str:
     if any(one.section for one in report.tables):
         words = f"{legend(report)} A column's heading sorts."
         body.append(f'<p class="legend">{escape(words)}</p>')
-    body += [curve_charts(report), _closing(report)]
+    body += [_curve_charts(report), _closing(report)]
     return Template((HERE / "page.html").read_text(encoding="utf-8")).substitute(
         title=escape(report.title),
-        style=(HERE / "page.css").read_text(encoding="utf-8") + chart_style(report),
+        style=(HERE / "page.css").read_text(encoding="utf-8") + _chart_style(report),
         body="".join(body),
     )
 
@@ -60,7 +68,7 @@ def _section(report: Report, number: int, base: Path) -> str:
 {items(note(one) for one in notes if one.kind != "missing")}
 {folded("Missing or left out, with the commands", missing)}
 {runs_of_rows(table, base)}
-{table_charts(report, number)}
+{_table_charts(report, number)}
 </section>
 """
 
@@ -79,8 +87,62 @@ def _closing(report: Report) -> str:
     sections = []
     studies = [study_charts(study) for study in report.studies]
     for i, (heading, notes) in enumerate(closing_notes(report)):
-        charts = grid(studies[i]) if i < len(studies) else ""
+        charts = _chart_grid(studies[i]) if i < len(studies) else ""
         sections.append(
             f'<section><h2 id="closing-{i}">{escape(heading)}</h2>{items(map(note, notes))}{charts}</section>\n'
         )
     return "".join(sections)
+
+
+def _chart_style(report: Report) -> str:
+    """Return the CSS that charts need on a dark page."""
+    looks = [look for one in report.tables for look in row_looks([row.method for row in one.rows])]
+    return dark_style([PRUNED, *looks])
+
+
+def _chart_grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
+    """Return charts side by side as far as the page is wide enough."""
+    width, height = (560, 300) if wide else (440, 280)
+    figures = "".join(
+        f"<figure><figcaption>{escape(chart.title)} <small>{escape(chart.detail)}</small></figcaption>"
+        f"{draw(chart, width=width, height=height)}</figure>"
+        for chart in charts
+    )
+    return f'<div class="charts{" wide" * wide}">{figures}</div>' if figures else ""
+
+
+def _table_charts(report: Report, number: int) -> str:
+    """Return the charts of a table: those of its first column of scores, the others' folded."""
+    table = report.tables[number]
+    columns = table.score_columns
+    if number >= MOST_TABLES or not columns:
+        return ""
+    rows = scores.scored_rows(table, columns[0])
+    keys = f'<div class="keys">{"".join(f"<span>{_row_name(row)}</span>" for row in rows)}</div>'
+    keys = folded(f"The marks of the {len(rows)} rows", keys) if len(rows) > MANY else keys
+    parts = [f'<h3 id="charts-{number}">Charts</h3>{keys}{_column_charts(table, columns[0], others=True)}']
+    if sum(len(one.score_columns) for one in report.tables) <= MOST_CHARTED:
+        for column in columns[1:]:
+            parts.append(folded(f"Charts of {column.label}", _column_charts(table, column, others=False)))
+    return "".join(parts)
+
+
+def _curve_charts(report: Report) -> str:
+    """Return the charts of scores over learning rates and training rows."""
+    parts = []
+    for one in find_curves(report.runs):
+        charts = _chart_grid(scores.curve_charts(one), wide=True)
+        parts.append(f"<h3>{escape(one.title)}</h3>{charts}<p>{escape(one.explain_bars())}</p>")
+    return f'<section><h2 id="curves">Scores over a setting</h2>{"".join(parts)}</section>\n' if parts else ""
+
+
+def _column_charts(table: Table, column: Column, *, others: bool) -> str:
+    rows = scores.scored_rows(table, column)
+    costs = scores.cost_charts(column, rows)
+    first = [costs[cost] for cost in scores.FIRST if cost in costs] + scores.epoch_charts(column, rows)
+    more = [chart for cost, chart in costs.items() if cost not in scores.FIRST] + scores.rank_charts(column, rows)
+    return _chart_grid(first) + (folded("Score against other costs and ranks", _chart_grid(more)) if others else "")
+
+
+def _row_name(row: Scored) -> str:
+    return f"{mark(row.look)} {label(row.row.label)} {escape(row.row.differs)}"
