@@ -56,14 +56,6 @@ class Page:
             raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
         return answer["result"].get("value")
 
-    def press(self, *keys: str) -> None:
-        codes = {"Tab": (9, ""), "Enter": (13, "\r"), "Escape": (27, "")}
-        for key in keys:
-            code, text = codes[key]
-            same = {"key": key, "code": key, "windowsVirtualKeyCode": code}
-            self._call("Input.dispatchKeyEvent", type="keyDown", text=text, **same)
-            self._call("Input.dispatchKeyEvent", type="keyUp", **same)
-
     def console(self) -> list[str]:
         """Return the messages, errors and exceptions since the page was opened."""
         self.run("return 0")  # events that were sent before this answer have arrived

@@ -19,7 +19,7 @@ from krona.config import check
 from krona.config.compose import compose_job, hydra_session
 from krona.config.overrides import normalize
 from krona.report.build import build_report
-from krona.report.diff import compare
+from krona.report.diff.compare import compare
 from krona.report.diff.text import render as render_diff
 from krona.runs.claim import Claim
 from krona.runs.folder import RunFolder
