@@ -129,12 +129,12 @@ def test_skipped_rows_are_reported_at_the_start(tiny_folder: Path, tmp_path: Pat
     job, said = run(config("method=lora", *typed_values, "data.skip_bad_rows=true"), tmp_path / "outputs")
     result = read_result(job.folder / "result.json")
     jsonschema.validate(json.loads((job.folder / "result.json").read_text()), SCHEMA)
-    (note,) = [note for note in result.notes if "left out" in note]
+    (note,) = [note for note in result.notes if "skip_bad_rows" in note]
     for words in ("2 of 14 rows of train", f"1 wrong number of fields, first {file}:14: 2 fields", "1 unknown label"):
         assert words in note
     assert f"  note: {note}\n" in said
     assert note in (job.folder / "train.log").read_text()
-    assert said.index("left out") < said.index("epoch  1")
+    assert said.index(note) < said.index("epoch  1")
     assert [fault["rows"] for fault in result.splits["train"]["skipped"]] == [1, 1]
     assert (result.splits["train"]["skipped_rows"], result.splits["dev"]["skipped"]) == (2, [])
 
