@@ -1,1 +1,1 @@
-"""Adapters as runs leave them: their origin, how they are found, and a start from one."""
+"""Read and write trained adapters, find them by their run, measure them, and start a run from one."""

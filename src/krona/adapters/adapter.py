@@ -1,9 +1,10 @@
-"""The adapter: trained tensors, with the config that rebuilds their branches.
+"""An adapter: the trained tensors, and the config that rebuilds their branches on a backbone.
 
-    Adapter.of(model).save("adapter.safetensors")  # of a model with branches in it
-    Adapter.load("adapter.safetensors").insert(model)  # into the backbone that it was trained on
+    Adapter.of(model).save("adapter.safetensors")  # the model contains branches
+    Adapter.load("adapter.safetensors").insert(model)  # the model is the backbone that the adapter was trained on
 
-The file is a safetensors file without frozen weights. The entry ``krona`` of its header is an `AdapterConfig` as JSON.
+An adapter is saved as a safetensors file, which does not contain the frozen weights. The entry ``krona`` of the file's
+header is an `AdapterConfig` as JSON.
 """
 
 import json
@@ -31,11 +32,15 @@ DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class AdapterConfig(BaseModel):
-    """The values that rebuild an adapter on its backbone: the ``krona`` entry of the file's header.
+    """The values that rebuild an adapter on its backbone. They are the ``krona`` entry of the file's header.
 
-    branch: the dotted path of the branches' class; None: no branches. branch_config: its arguments. insertion: the
-    other arguments of `surgery.insert`. backbone: None for a folder of peft. notes: further entries by name, such as
-    the origin (`krona.adapters.origin`).
+    Args:
+        format: the version of the file format.
+        branch: the dotted path of the branches' class, or None for an adapter without branches.
+        branch_config: the arguments of the branches' class.
+        insertion: the other arguments of `surgery.insert`.
+        backbone: the fingerprint of the backbone, or None for an adapter that was read from a peft folder.
+        notes: further entries of the header by name, such as the adapter's origin (`krona.adapters.origin`).
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -56,7 +61,7 @@ class AdapterConfig(BaseModel):
 
     @classmethod
     def read(cls, path: str | Path) -> "AdapterConfig":
-        """Read the header of an adapter's file. Raises KronaError if the file is not an adapter."""
+        """Read the config from the header of an adapter's file. Raises KronaError if the file is not an adapter."""
         metadata = read_safetensors(Path(path), read_metadata)
         try:
             entry = json.loads(metadata.pop("krona"))
@@ -71,16 +76,20 @@ class AdapterConfig(BaseModel):
         raise KronaError(f"{path} has format {found}. This version of krona reads format {FORMAT}.")
 
     def as_metadata(self) -> dict[str, str]:
-        """Return the metadata of the safetensors file."""
+        """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_unset=True)
-        return {"krona": json.dumps(entry, sort_keys=True)}  # one entry: safetensors writes several in random order
+        return {"krona": json.dumps(entry, sort_keys=True)}  # a single entry, because safetensors writes several in random order
 
 
 @dataclass(frozen=True)
 class Branches:
-    """Branches that are not inserted yet: their class (None: no branches), arguments, and tensors by public name.
+    """Branches that are not inserted into a model yet.
 
-    insertion: arguments of `surgery.insert` that the branches need.
+    Args:
+        branch: the class of the branches, or None if there are no branches.
+        config: the arguments of the class.
+        tensors: the tensors of the branches by public name.
+        insertion: the arguments of `surgery.insert` that the branches need.
     """
 
     branch: type[nn.Module] | None
@@ -91,7 +100,11 @@ class Branches:
 
 @dataclass(frozen=True)
 class Adapter:
-    """The trained tensors by public name, and their config. path: the file that they were read from."""
+    """The trained tensors by public name, and their config.
+
+    Args:
+        path: the file or folder from which the tensors were read, or None.
+    """
 
     config: AdapterConfig
     tensors: Mapping[str, Tensor]
@@ -106,12 +119,13 @@ class Adapter:
         notes: Mapping[str, str] | None = None,
         backbone: Fingerprint | None = None,
     ) -> "Adapter":
-        """Return an adapter of a model. Its tensors are those of the model, not copies.
+        """Return an adapter of a model. Its tensors share their memory with the model's parameters.
 
         Args:
-            name: None: the active adapter.
+            name: the name of the adapter in the model. None means the active adapter.
             notes: further entries for the file's header.
-            backbone: its fingerprint, if it was taken before the weights were sharded over processes.
+            backbone: the fingerprint of the backbone. Pass it if the weights have since been sharded over several
+                processes. None means that it is computed from the model.
         """
         name = name or active_adapter(model)
         inserted = get_adapter(model, name)
@@ -127,13 +141,14 @@ class Adapter:
 
     @classmethod
     def load(cls, path: str | Path, *, finite: bool = True) -> "Adapter":
-        """Read an adapter's file.
+        """Read an adapter from a file.
 
         Args:
-            finite: raise an error for NaN and infinite values.
+            finite: raise an error if a tensor contains NaN or infinite values.
 
         Raises:
-            KronaError: the file is damaged, not an adapter, or has a dtype that no weight has.
+            KronaError: the file is damaged, is not an adapter, or contains a tensor whose dtype is not a floating-point
+                dtype.
         """
         path = Path(path)
         config, tensors = AdapterConfig.read(path), read_safetensors(path, load_file)
@@ -148,7 +163,7 @@ class Adapter:
         return cls(config, tensors, path)
 
     def save(self, path: str | Path, *, write: Write = write_whole) -> None:
-        """Write the adapter's file atomically."""
+        """Write the adapter to a file. A process that is killed does not leave a partial file under this name."""
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         write(Path(path), lambda part: save_file(tensors, part, metadata=self.config.as_metadata()))
 
@@ -160,18 +175,20 @@ class Adapter:
         branch: Callable[..., nn.Module] | None = None,
         other_backbone: bool = False,
     ) -> None:
-        """Insert the adapter into its backbone and make it the active one.
+        """Insert the adapter into its backbone and make it the active adapter.
 
-        On a backbone of the meta device only the adapter's tensors get values.
+        If the backbone is on the meta device, only the adapter's tensors get values.
 
         Args:
-            branch: the branches' class; None: the class that the file names. It must be in `krona.methods` or in a YAML
-                of conf/method: no other module is imported.
-            other_backbone: accept a backbone of the same shape with other weights.
+            name: the name of the adapter in the model.
+            branch: the class of the branches. None means the class that the file names. That class must be defined in
+                `krona.methods` or named by a YAML file of conf/method, because no other module is imported.
+            other_backbone: accept a backbone whose weights have the same names and shapes but other values.
 
         Raises:
-            OtherBackboneError: the model is another backbone.
-            KronaError: the class may not be imported, or tensors and config do not fit. The model is unchanged then.
+            OtherBackboneError: the model is another backbone than the adapter's.
+            KronaError: the class must not be imported, or the tensors do not fit the config. The model is then
+                unchanged.
         """
         config, label = self.config, self.path or "The adapter"
         if branch is None and config.branch is not None:
@@ -203,7 +220,7 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes; also for tensors on the meta device."""
+        """The size in bytes of the file that `save` writes. It is also known for tensors on the meta device."""
         content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
         offset = 0
         for key, tensor in sorted(self.tensors.items()):
@@ -215,7 +232,7 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch's class. Raises KronaError if it is not at the top level of a module."""
+    """Return the dotted path of a branch's class. Raises KronaError if the class is not at the top level of a module."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"A file cannot name {branch!r}. Use a class at the top level of a module.")
@@ -229,7 +246,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def read_safetensors(path: Path, read: Callable[[Path], Any]) -> Any:
-    """Return ``read(path)`` of a safetensors file. Raises KronaError if it is missing or cannot be read."""
+    """Return ``read(path)`` for a safetensors file. Raises KronaError if the file is missing or cannot be read."""
     try:
         return read(path)
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
-"""The fingerprint of a backbone: hashes of its weights' names and shapes, and of the values of the frozen weights.
+"""The fingerprint of a backbone: a hash of its weights' names and shapes, and hashes of the frozen weights' values.
 
-The values are hashed after rounding to fp32, bf16 and fp16, so that a backbone in another dtype has the same
-fingerprint. Older files have a hash of 64 values of each weight.
+The values are rounded to fp32, bf16 and fp16 before they are hashed, so that the same backbone in another dtype has the
+same fingerprint. Files of earlier versions contain only a hash of 64 values of each weight.
 """
 
 import hashlib
@@ -17,22 +17,26 @@ from krona.messages import KronaError
 from krona.surgery.state import adapted_modules, backbone_parameters, get_state
 from krona.surgery.wrapper import public_name
 
-SAMPLE = 64  # values of each frozen weight in the hash of older files
-ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the finest first
-BLOCK = 1 << 18  # values that are rounded and summed at a time, so that they stay in a core's cache
-ROW = 512  # 64-bit words in each row that is summed
+SAMPLE = 64  # the number of values of each frozen weight that `_hash_sample` reads
+ROUNDINGS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}  # the most precise first
+BLOCK = 1 << 18  # the number of values that are rounded and summed together, so that they fit into a core's cache
+ROW = 512  # the number of 64-bit words in a row of a block
 
 
 class OtherBackboneError(KronaError):
-    """The model is not the backbone that the adapter was trained on."""
+    """An error for a model that is not the backbone that the adapter was trained on."""
 
 
 class Fingerprint(BaseModel):
     """The entry of an adapter's file that identifies its backbone.
 
-    parameters: number of weights. shapes: hash of names and shapes. frozen: hash of a sample of the frozen weights.
-    marks: rounding → hash of all frozen weights; None in older files. pooling: ``backbone.pooling`` of an encoder;
-    None: the library's own head.
+    Args:
+        parameters: the number of parameters of the backbone.
+        shapes: the hash of the names and shapes of all weights.
+        frozen: the hash of a sample of the frozen weights' values.
+        marks: a dict from each rounding ("float32", …) to the hash of all frozen weights after that rounding. It is None
+            in files of earlier versions.
+        pooling: the setting ``backbone.pooling`` of an encoder. None means the classification head of transformers.
     """
 
     model_config = ConfigDict(strict=True, frozen=True)
@@ -45,10 +49,10 @@ class Fingerprint(BaseModel):
 
 
 def take_fingerprint(model: nn.Module, *, trained: Container[str]) -> Fingerprint:
-    """Return the fingerprint of the backbone as it was before any insertion.
+    """Return the fingerprint of the backbone, computed from the weights as they were before any insertion.
 
     Args:
-        trained: names of the backbone's own weights that the adapter trains. The hashes leave them out.
+        trained: the names of the backbone's own weights that the adapter trains. The hashes of values exclude them.
     """
     weights = _weights(model)
     frozen = {key: weight for key, weight in weights.items() if key not in trained}
@@ -68,9 +72,10 @@ def require_backbone(
     """Raise an error if the model is not the backbone of an adapter.
 
     Args:
-        path: the adapter's file, for the message.
-        trained: names of the backbone's own weights that the adapter trains.
-        any_values: accept other weights of the same names and shapes.
+        wanted: the fingerprint of the adapter's backbone.
+        path: the adapter's file, which the error message names.
+        trained: the names of the backbone's own weights that the adapter trains.
+        any_values: accept weights that have the same names and shapes but other values.
 
     Raises:
         OtherBackboneError: the weights have other names, shapes or values.
@@ -98,7 +103,7 @@ def require_backbone(
 
 
 def require_pooling(model: nn.Module, wanted: Fingerprint, label: str) -> None:
-    """Raise OtherBackboneError, which begins with ``label``, if the model is an encoder with another pooling."""
+    """Raise OtherBackboneError if the model is an encoder with another pooling. The message begins with ``label``."""
     there, here = (name or "null" for name in (wanted.pooling, _pooling(model)))
     if there != here:
         raise OtherBackboneError(
@@ -113,10 +118,12 @@ def _pooling(model: nn.Module) -> str | None:
 
 
 def has_values(model: nn.Module, wanted: Fingerprint, *, trained: Container[str]) -> bool | None:
-    """Return whether the weights are those of a fingerprint, up to a dtype's rounding; None without a common hash.
+    """Return whether the weights have the values of a fingerprint, up to the rounding to a dtype.
+
+    The result is None if the fingerprint has no hash that can be compared with weights of this model's dtype.
 
     Args:
-        trained: names of the backbone's own weights that the adapter trains.
+        trained: the names of the backbone's own weights that the adapter trains.
     """
     frozen = {key: weight for key, weight in _weights(model).items() if key not in trained}
     possible = _possible_roundings(frozen)
@@ -156,7 +163,7 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the dtypes to which these weights can be rounded with the same result as the original backbone's."""
+    """Return the roundings that give these weights the same values as the original backbone's weights."""
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
         return list(ROUNDINGS)
@@ -164,13 +171,13 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Hash the sums of the rounded values' bits, by row and by column of each block.
+    """Return a hash for each rounding. It covers sums of the rounded values' bits over the rows and columns of each block.
 
-    Sums of integers are exact, so they are the same on every device and with every number of threads.
+    The bits are summed as integers, so the sums are exact: every device and every number of threads gives the same hash.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the blocks are small: threads would mostly wait for each other
+    torch.set_num_threads(1)  # several threads would mostly wait for each other, because the blocks are small
     for key, weight in weights.items():
         if weight.is_meta:
             continue
@@ -188,6 +195,6 @@ def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dic
 
 
 def _as_words(values: Tensor) -> Tensor:
-    """(rows, ROW): the values' bits as 64-bit integers, with zeros at the end."""
+    """Return (rows, ROW): the bits of the values as 64-bit integers, padded with zeros at the end."""
     padded = F.pad(values, (0, -len(values) % (ROW * 8 // values.element_size())))
     return padded.contiguous().view(torch.int64).view(-1, ROW)

@@ -1,7 +1,8 @@
-"""The exact weighted sum of several adapters of one model, as one adapter.
+"""Compute the exact weighted sum of several adapters of one model, as a new adapter.
 
-LoRAs side by side are a LoRA whose rank is the sum of their ranks. KronAs of the same shapes, and LoKrs, are a sum of
-Kronecker products. Only updates that are linear in the input have a sum.
+The sum of LoRA adapters is a LoRA whose rank is the sum of their ranks. The sum of KronA adapters whose factors have
+the same shapes, or of LoKr adapters, is a sum of Kronecker products. Only updates that are linear in the input can be
+summed.
 """
 
 from collections.abc import Callable, Mapping
@@ -26,22 +27,23 @@ from krona.surgery.state import Insertion, adapted_modules, get_adapter, get_sta
 from krona.surgery.trainable import adapter_state, copy_into
 from krona.surgery.wrapper import public_name
 
-Weighted = list[tuple[float, Any]]  # the branches at a place, with the weights of their adapters
+Weighted = list[tuple[float, Any]]  # the branches at one module, each with the weight of its adapter
 
 
 @torch.no_grad()
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
-    """Insert ``Σ weight · update`` of adapters of this model as the adapter ``into``, the active one.
+    """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    An adapter without a branch at a place adds nothing there. (IA)³'s ``l`` becomes ``1 + Σ weight (l − 1)``, the
-    weighted mean if the weights sum to 1. LayerNorms, a head and other weights of the backbone become the original plus
-    the weighted sum of the adapters' changes.
+    An adapter without a branch at a module adds nothing to that module's update. For (IA)³ the new ``l`` is
+    ``1 + Σ weight (l - 1)``, which is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head
+    and other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
 
     Args:
-        weights: of the adapters by name. They stay in the model.
+        weights: a dict from the name of each adapter to its weight in the sum. These adapters stay in the model.
+        into: the name of the new adapter.
 
     Raises:
-        KronaError: the updates are not linear, or of several kinds or shapes. The model is unchanged then.
+        KronaError: an update is not linear, or the updates differ in kind or shape. The model is then unchanged.
     """
     adapters = _check_adapters(model, weights)
     kind = _common_kind(adapters)
@@ -74,7 +76,7 @@ def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str,
 
 
 def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
-    """Return the class of all branches, LoRA for a fitted LoRA; None for adapters without branches."""
+    """Return the class of all branches, or None if the adapters have no branches. LoRA also stands for a fitted LoRA."""
     kinds: dict[str, Any] = {n: LoRA if one.branch is FittedLoRA else one.branch for n, one in adapters.items()}
     words = {name: "no branch" if kind is None else kind.__name__ for name, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
@@ -117,7 +119,7 @@ def _check_placement(label: str, branch: nn.Module, adapters: Mapping[str, Inser
 
 
 def _merge_options(adapters: Mapping[str, Insertion]) -> dict[str, Any]:
-    """Return the arguments of `surgery.insert`: the places of all adapters, and all that any of them trains."""
+    """Return the arguments of `surgery.insert` for the sum: everything that any of the adapters adapts or trains."""
     options = [adapter.insertion for adapter in adapters.values()]
     placed: dict[str, str] = {}
     for one in options:
@@ -198,7 +200,7 @@ def _sum_products(places: Mapping[str, Weighted]) -> Branches:
 
 
 def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
-    """(T, a1, a2) and (T, b1, b2), the scale multiplied in."""
+    """Return the factors (T, a1, a2) and (T, b1, b2) of a branch. One of them is multiplied by the branch's scale."""
     if isinstance(branch, LoKr):
         W1, W2 = branch.factors()
         return W1.T[None], branch.scaling * W2.T[None]
@@ -207,7 +209,7 @@ def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
 
 
 def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """Return place → the weighted sum of what ``read`` returns, for the branches that have the parameter."""
+    """Return a dict from each module's name to the weighted sum of ``read(branch)`` over its branches with the parameter."""
     sums: dict[str, Tensor] = {}
     for label, branches in places.items():
         values = [weight * read(one).double() for weight, one in branches if getattr(one, name, None) is not None]

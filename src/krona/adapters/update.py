@@ -1,8 +1,8 @@
-"""The update of a layer: the change of its weight, as a matrix, as low-rank factors and as a spectrum.
+"""The update that an adapter makes to a layer's weight: as a matrix, as low-rank factors, and its singular values.
 
-It is the update of all branches at a place, without biases. Beside a layer it is the sum of the branches' matrices.
-After or before a layer the branches are a map M of its output or input: the update is M - 1, and the weight moves by
-(M - 1) W or W (M - 1).
+The update is that of all branches of an adapter at one module, without their biases. For parallel branches it is the
+sum of their matrices. Sequential branches are a map M of the module's output, and branches before the module are a map
+M of its input. There the update is M - 1, and the weight W changes by (M - 1) W or W (M - 1).
 """
 
 import copy
@@ -28,18 +28,25 @@ from krona.surgery.wrapper import Adapted
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The singular values of an update: (r) in fp64, descending; r is the highest rank that the update can have."""
+    """The singular values of an update.
+
+    Args:
+        values: (r) in fp64, in descending order, where r is the highest rank that the update can have.
+    """
 
     values: Tensor
 
     @property
     def norm(self) -> float:
-        """‖ΔW‖, the Frobenius norm."""
+        """The Frobenius norm ‖ΔW‖."""
         return float(torch.linalg.vector_norm(self.values))
 
     @property
     def effective_rank(self) -> float | None:
-        """``exp(H(p))``, H being the entropy of ``p = σ / Σσ`` (Roy & Vetterli 2007, Definition 1); None for ΔW = 0."""
+        """The effective rank ``exp(H(p))``, where H is the entropy of ``p = σ / Σσ``. It is None for ΔW = 0.
+
+        It is defined in Roy & Vetterli 2007, Definition 1.
+        """
         total = float(self.values.sum())
         if not total > 0:
             return None
@@ -48,17 +55,19 @@ class Spectrum:
 
     @property
     def stable_rank(self) -> float | None:
-        """``‖ΔW‖² / σ₁²``; None for ΔW = 0."""
+        """The stable rank ``‖ΔW‖² / σ₁²``. It is None for ΔW = 0."""
         largest = float(self.values.max()) if len(self.values) else 0.0
         return float(((self.values / largest) ** 2).sum()) if largest > 0 else None
 
 
 @torch.no_grad()
 def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
-    """Return the spectrum of an adapter's update at a place, without a magnitude. Needs no weight of the backbone.
+    """Return the singular values of an adapter's update at one module, without DoRA's magnitude.
+
+    The backbone's weights are not needed.
 
     Raises:
-        KronaError: a branch is not a matrix, or values are not finite.
+        KronaError: a branch is not equal to a matrix, or a tensor contains NaN or infinite values.
     """
     branches: Any = copy.deepcopy(adapted.branches[name]).to("cpu", torch.float64)
     placement, (d_in, d_out) = adapted.places[name], widths_at(adapted, name)
@@ -69,24 +78,27 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
     values = _svdvals(add_update(one, [branch_matrix(branch) for branch in branches], placement) - one)
-    if bound is not None and bound < min(d_in, d_out):  # else the map may be wider than the module's narrower side
+    if bound is not None and bound < min(d_in, d_out):  # otherwise the map may be larger than the module's smaller width
         values = values[:bound]
     return Spectrum(values)
 
 
 @torch.no_grad()
 def weight_update(adapted: Adapted, name: str = "default") -> Tensor:
-    """Return (d_out, d_in), fp32: the change of a linear layer's weight, with a magnitude but without biases.
+    """Return (d_out, d_in) in fp32: the change of a linear layer's weight. It includes a magnitude, but no biases.
 
     Raises:
-        KronaError: a branch is not a matrix.
+        KronaError: a branch is not equal to a matrix.
     """
     tuned = tuned_weight(adapted, name, torch.float64, matrix=branch_matrix)
     return (tuned - weight_matrix(adapted.base).double()).float()
 
 
 def branch_matrix(branch: nn.Module) -> Tensor:
-    """Return (d_out, d_in): a branch without its bias. Raises KronaError if it is not linear in its input."""
+    """Return (d_out, d_in): the matrix of a branch, without its bias.
+
+    Raises KronaError if the branch is not linear in its input.
+    """
     matrix: Any = getattr(branch, "linear_part", None) or getattr(branch, "delta", None)
     if matrix is None:
         raise KronaError(f"{type(branch).__name__} is not a matrix: it is not linear in its input, or adds a constant")
@@ -95,12 +107,12 @@ def branch_matrix(branch: nn.Module) -> Tensor:
 
 
 def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
-    """Return V (r, d_in) and U (d_out, r): ``U V`` is the sum of the branches, with their scales and without biases.
+    """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
-    They are the exact factors of least rank that need no decomposition: ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where of
-    each pair one is the factor and the other the identity, has the rank ``min(a1, a2) · min(b1, b2)``. Branches and
-    terms are side by side. If r exceeds the layer's widths, or a branch has another form, one of the two is the
-    identity.
+    The rank r is the lowest for which the factors are exact without a matrix decomposition. For a Kronecker product they
+    are ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``: in each of the pairs L_A, R_A and L_B, R_B, one matrix is the factor itself and
+    the other is the identity. This gives the rank ``min(a1, a2) · min(b1, b2)``. The factors of several branches and terms
+    are concatenated. If r is larger than a width of the layer, or a branch has another form, then U or V is the identity.
     """
     pairs = [_factors(branch) for branch in branches]
     if all(pair is not None for pair in pairs):
@@ -114,7 +126,7 @@ def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tens
 
 
 def _factors(branch: Any) -> tuple[Tensor, Tensor] | None:
-    """(d_in, r) and (r, d_out) of a branch, if its form has such factors."""
+    """Return the factors (d_in, r) and (r, d_out) of a branch, or None if the branch does not have this form."""
     if hasattr(branch, "low_rank"):
         found: tuple[Tensor, Tensor] = branch.low_rank()
         return found
@@ -138,13 +150,13 @@ def _is_sum_of_products(branch: nn.Module) -> bool:
 
 
 def _with_identity(M: Tensor) -> tuple[Tensor, Tensor]:
-    """M as a product of two matrices, one of which is the identity of its narrower side."""
+    """Return two matrices whose product is M. One of them is the identity of M's smaller dimension."""
     one = torch.eye(min(M.shape), dtype=M.dtype, device=M.device)
     return (M, one) if M.shape[1] <= M.shape[0] else (one, M)
 
 
 def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
-    """Singular values of the sum of the branches' matrices, computed from their factors where that is less work."""
+    """Return the singular values of the sum of the branches, computed from the factors if that is faster."""
     first = branches[0]
     if len(branches) == 1 and isinstance(first, LoKr):
         return _svdvals_of_product(*first.factors(), first.scaling)
@@ -158,14 +170,14 @@ def _singular_values(branches: list[Any], d_in: int, d_out: int) -> Tensor:
 
 
 def _svdvals_of_product(A: Tensor, B: Tensor, scaling: float) -> Tensor:
-    """Singular values of s · A ⊗ B: the products of those of A and B."""
+    """Return the singular values of s · A ⊗ B, which are the products of the singular values of A and B."""
     products = torch.outer(torch.linalg.svdvals(A), torch.linalg.svdvals(scaling * B))
     return torch.sort(products.flatten(), descending=True).values
 
 
 def _svdvals(M: Tensor) -> Tensor:
     diagonal = M.diagonal()
-    if torch.equal(M, torch.diag(diagonal)):  # (IA)³: the SVD of an FFN's width squared would take minutes
+    if torch.equal(M, torch.diag(diagonal)):  # for (IA)³ at an FFN, an SVD would take minutes
         return torch.sort(diagonal.abs(), descending=True).values
     values: Tensor = torch.linalg.svdvals(M)
     return values
