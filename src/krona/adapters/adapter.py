@@ -78,7 +78,7 @@ class AdapterConfig(BaseModel):
     def as_metadata(self) -> dict[str, str]:
         """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_unset=True)
-        return {"krona": json.dumps(entry, sort_keys=True)}  # a single entry, because safetensors writes several in random order
+        return {"krona": json.dumps(entry, sort_keys=True)}  # safetensors writes several entries in random order
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Adapter:
         return cls(config, tensors, path)
 
     def save(self, path: str | Path, *, write: Write = write_whole) -> None:
-        """Write the adapter to a file. A process that is killed does not leave a partial file under this name."""
+        """Write the adapter to a file, atomically."""
         tensors = {key: tensor.cpu().contiguous() for key, tensor in self.tensors.items()}
         write(Path(path), lambda part: save_file(tensors, part, metadata=self.config.as_metadata()))
 
@@ -232,7 +232,7 @@ class Adapter:
 
 
 def class_path(branch: Callable[..., nn.Module]) -> str:
-    """Return the dotted path of a branch's class. Raises KronaError if the class is not at the top level of a module."""
+    """Return the dotted path of a branch's class. Raises KronaError if a file cannot name the class."""
     path = f"{getattr(branch, '__module__', '?')}.{getattr(branch, '__qualname__', '?')}"
     if "<" in path or path.endswith("?"):
         raise KronaError(f"A file cannot name {branch!r}. Use a class at the top level of a module.")

@@ -1,4 +1,4 @@
-"""Find a trained adapter and its origin by a run's id, its folder, or an adapter file."""
+"""Find a trained adapter and its origin by the id of a run, its folder, or an adapter's file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,12 @@ ADAPTER = names.ADAPTER
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run, or an adapter file. adapter: None if nothing trained. result: None for a file by itself."""
+    """A finished run, or an adapter's file.
+
+    Args:
+        adapter: the adapter's file, or None if the run trained no parameters.
+        result: the run's result, or None if no run belongs to the file.
+    """
 
     origin: Origin
     adapter: Path | None
@@ -24,7 +29,10 @@ class TrainedRun:
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
-    """Return a finished run by its id, the beginning of it, or its folder; or an adapter file by its path.
+    """Return a finished run by its id, the beginning of its id or its folder, or return an adapter by its file.
+
+    Args:
+        outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
         KronaError: the run was not found or is not finished, its weights were not kept, or a file is damaged.
@@ -54,7 +62,10 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the adapter's file if ``run`` names one, or a folder that has one and no result; else None."""
+    """Return the path of the adapter's file if ``run`` is such a file or a folder with an adapter but without a result.
+
+    Return None otherwise.
+    """
     path = Path(run)
     if path.is_dir() and not (path / names.RESULT).is_file():
         path /= ADAPTER

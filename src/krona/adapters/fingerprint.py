@@ -34,8 +34,8 @@ class Fingerprint(BaseModel):
         parameters: the number of parameters of the backbone.
         shapes: the hash of the names and shapes of all weights.
         frozen: the hash of a sample of the frozen weights' values.
-        marks: a dict from each rounding ("float32", …) to the hash of all frozen weights after that rounding. It is None
-            in files of earlier versions.
+        marks: a dict from each rounding ("float32", …) to the hash of all frozen weights after that rounding. It is
+            None in files of earlier versions.
         pooling: the setting ``backbone.pooling`` of an encoder. None means the classification head of transformers.
     """
 
@@ -171,9 +171,10 @@ def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
 
 
 def _hash_values(weights: Mapping[str, Tensor], roundings: Sequence[str]) -> dict[str, str]:
-    """Return a hash for each rounding. It covers sums of the rounded values' bits over the rows and columns of each block.
+    """Return a hash of the rounded values' bits for each rounding.
 
-    The bits are summed as integers, so the sums are exact: every device and every number of threads gives the same hash.
+    The bits are summed as integers over the rows and columns of each block, and the sums are hashed. These sums are
+    exact, so every device and every number of threads gives the same hash.
     """
     digests = {rounding: hashlib.blake2b(digest_size=8) for rounding in roundings}
     threads = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Start a run from trained weights: ``init_from=RUN|FILE|PEFT_DIR``."""
+"""Start a run from trained weights (``init_from=RUN|FILE|PEFT_DIR``)."""
 
 import hashlib
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from krona.adapters.peft.names import CONFIG, WEIGHTS
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 
-FLAGS = ("train_layer_norms", "train_backbone", "head")  # which of the backbone's weights no fingerprint covers
-NAMED = 3  # tensors in a note
+FLAGS = ("train_layer_norms", "train_backbone", "head")  # the options that select which of the backbone's weights train
+NAMED = 3  # the most tensors that a note lists
 
 
 def hash_source(source: str) -> str:
-    """Return the hash of the source's files, for the run's id; "absent" if they were not found."""
+    """Return the hash of the source's files, which is part of the run's id. Return "absent" if they were not found."""
     digest = hashlib.blake2b(digest_size=8)
     try:
         folder = Path(source)
@@ -34,7 +34,7 @@ def hash_source(source: str) -> str:
 
 
 def require_source(source: str, branch: str | None) -> None:
-    """Raise `KronaError` if a source cannot be read, or if its branches are of another class than ``branch``."""
+    """Raise `KronaError` if the source cannot be read, or if the class of its branches is not ``branch``."""
     if _is_peft(source):
         open_folder(Path(source))
     else:
@@ -43,7 +43,12 @@ def require_source(source: str, branch: str | None) -> None:
 
 
 def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
-    """Return a name and the adapter of a run, an adapter's file or a peft folder. ``model``: the bare backbone."""
+    """Return the name and the adapter of a source.
+
+    Args:
+        source: a run, an adapter's file or a peft folder.
+        model: the backbone without branches.
+    """
     if _is_peft(source):
         return source, read_peft(model, source).adapter
     run_id, adapter = _find_adapter(source)
@@ -51,10 +56,14 @@ def read_source(source: str, model: nn.Module) -> tuple[str, Adapter]:
 
 
 def copy_tensors(model: nn.Module, name: str, source: Adapter) -> list[str]:
-    """Copy the tensors that fit into the trainable parameters, and return notes on those that do not fit.
+    """Copy the tensors that fit into the trainable parameters, and return notes on the tensors that do not fit.
+
+    Args:
+        name: the name of the source, for messages.
 
     Raises:
-        KronaError: another method, another backbone, or no tensor of the branches fits. Nothing is copied then.
+        KronaError: the source has another method or another backbone, or none of the branches' tensors fits. Nothing is
+            copied in this case.
     """
     own = surgery.adapter_state(model, "default")
     inserted = model.__dict__["krona"].adapters["default"]

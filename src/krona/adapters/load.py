@@ -1,11 +1,11 @@
-"""Load a trained adapter on its backbone: `krona.load`.
+"""Load a trained adapter and its backbone: `krona.load`.
 
     import krona
 
     trained = krona.load("krona-rte-t5_base-32x24-s0-1f3a5c7e9b")
     trained.predict([{"sentence1": "It rains.", "sentence2": "It is wet."}])
 
-Adapters of one backbone share its frozen weights in memory (`krona.backbones.shared`).
+Adapters of the same backbone share its frozen weights in memory (`krona.backbones.shared`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,15 +30,17 @@ from krona.tasks import Split, Task
 from krona.tasks.values import BadRowError
 
 Row = str | Sequence[str] | Mapping[str, Any]
-LONGEST_NUMBER = 16  # tokens of a regression's answer, if its origin has no targets
+LONGEST_NUMBER = 16  # the most tokens of a predicted number, if the origin has no targets
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The answer to one row.
+    """The prediction for one row.
 
-    answer: the text that the model gave: a label's id ("1"), or a number of a regression. word: the label; None if the
-    answer is not a label, and for a regression. probabilities: label → probability; they sum to 1.
+    Args:
+        answer: the text that the model predicted. It is the id of a label ("1"), or a number for a regression.
+        word: the name of the label. It is None for a regression, and if the predicted text is not a label.
+        probabilities: a dict from each label to its probability. The probabilities sum to 1.
     """
 
     answer: str
@@ -48,7 +50,7 @@ class Prediction:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A model with a trained adapter in it, and the adapter's origin."""
+    """A model with a trained adapter inserted, and the adapter's origin."""
 
     origin: Origin
     model: PreTrainedModel
@@ -57,21 +59,27 @@ class Trained:
     adapter: Path | None
 
     def predict(self, rows: Iterable[Row], *, batch_size: int = 64) -> list[Prediction]:
-        """Return the answers to rows, in their order.
+        """Return the predictions for rows, in the order of the rows.
 
         Args:
-            rows: for each row the task's text columns: a dictionary, a sequence in their order, or one text.
-            batch_size: rows at once; they are batched by length.
+            rows: the text columns of the task for each row. A row is a dict by column name, a sequence in the order of
+                the columns, or a string if the task has a single column.
+            batch_size: the number of rows in a batch. Rows of similar length are batched together.
 
         Raises:
-            KronaError: a row lacks one of the columns, or a column is not text.
+            KronaError: a column is missing in a row or is not text.
         """
         if isinstance(rows, str | Mapping):
             raise KronaError("The rows are not a list. Put a single row in brackets.")
         return self.predict_texts(self.make_split(rows), batch_size=batch_size)
 
     def make_split(self, rows: Iterable[Row], *, places: Sequence[str] | None = None) -> Split:
-        """Return rows as the text that the model reads. ``places``: the location of each row, for messages."""
+        """Return a split that contains the rows as the text that the model reads.
+
+        Args:
+            rows: the rows, as for `predict`.
+            places: the location of each row, for error messages.
+        """
         prefix = self.task.prefixed(self.origin.task_prefix)
         sources, texts = list[str](), list[tuple[str, ...]]()
         for number, row in enumerate(rows):
@@ -84,7 +92,7 @@ class Trained:
         return Split(ids=[str(i) for i in range(len(texts))], sources=sources, targets=[""] * len(texts), texts=texts)
 
     def predict_texts(self, split: Split, *, batch_size: int = 64, probabilities: bool = True) -> list[Prediction]:
-        """Return the answers to the rows of a split, in their order."""
+        """Return the predictions for the rows of a split, in the order of the rows."""
         if not len(split):
             return []
         lengths = [len(self.family.label(text)) for text in self.task.target_strings() or self.origin.targets]
@@ -99,7 +107,7 @@ class Trained:
         return [found[row] for row in range(len(split))]
 
     def batch(self, ids: Mapping[str, Any], rows: Iterable[int]) -> dict[str, Any]:
-        """Return some of the tokenised rows as the model's tensors, each with the task's first label."""
+        """Return some of the tokenised rows as the model's input tensors. Each row gets the first label of the task."""
         label = self.family.label((self.task.target_strings() or ["0.0"])[0])
         chosen = [{**{name: values[row] for name, values in ids.items()}, "labels": label} for row in rows]
         return {name: values.to(self.model.device) for name, values in self.family.collate(chosen).items()}
@@ -126,16 +134,16 @@ def load(
     device: str | None = None,
     outputs: Path | None = None,
 ) -> Trained:
-    """Load what a run trained onto its backbone.
+    """Load the adapter that a run trained, and insert it into its backbone.
 
     Args:
-        run: a run's id, the beginning of it, or its folder; or an adapter's file.
-        backbone: a folder with the backbone, if it is not where the run had it.
-        device: a device's name for torch; None: a GPU if there is one.
-        outputs: the folder with the runs; None: outputs/.
+        run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
+        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
+        device: the name of a torch device. None means a GPU if one is available.
+        outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
-        KronaError: the run was not found or is not finished, the backbone is another one, or a file is damaged.
+        KronaError: the run was not found or is not finished, the backbone is not the adapter's, or a file is damaged.
     """
     found = run if isinstance(run, TrainedRun) else find(run, outputs=outputs)
     origin = found.origin.with_backbone(backbone)
@@ -147,7 +155,7 @@ def load(
         adapter.insert(model)
         if frozen_in_bf16:
             train_in_fp32(model)
-            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # again: bf16 has rounded a magnitude
+            copy_into(adapter_state(model, "default"), dict(adapter.tensors))  # bf16 has rounded a magnitude
         model.requires_grad_(False)
     if origin.precision == "bf16-true":
         model.to(torch.bfloat16)
@@ -156,10 +164,11 @@ def load(
 
 
 def load_backbone(origin: Origin, *, bf16: bool = False) -> Loaded:
-    """Load the backbone of an origin, with modules of its own over weights that this process shares.
+    """Load the backbone of an origin. The modules are new, but their frozen weights are shared within this process.
 
     Raises:
-        KronaError: the backbone was not found, or the origin's rows are longer than its positions.
+        KronaError: the backbone was not found, or the origin's rows may have more tokens than the backbone has
+            positions.
     """
     settings = origin.backbone_settings
     if settings.path is not None and not Path(settings.path).expanduser().exists():
@@ -188,5 +197,5 @@ def _by_column(row: Row, task: Task) -> Mapping[str, Any]:
 
 
 def quote_columns(columns: Sequence[str]) -> str:
-    """Return ``'sentence1' and 'sentence2'``."""
+    """Return the names as text: ``'sentence1' and 'sentence2'``."""
     return " and ".join(map(repr, columns))

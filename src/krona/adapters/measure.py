@@ -1,4 +1,4 @@
-"""Measure an adapter: the norms and ranks of its updates, and how far they move the activations."""
+"""Measure an adapter: the norms and ranks of its updates, and how much the branches change the activations."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,18 +17,20 @@ MEASURES = ("norm", "effective_rank", "stable_rank", "drift")
 
 
 def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, Any] | None:
-    """Measure the update of the active adapter at each of its places.
+    """Measure the update of the active adapter at each module that it adapts.
 
-    ``norm``, ``effective_rank`` and ``stable_rank`` are those of `Spectrum`; None where the update is not a matrix.
-    ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens: how far the branches move the output that they act on (the input,
-    for branches before the module).
+    ``norm``, ``effective_rank`` and ``stable_rank`` are defined in `Spectrum`. They are None where the update is not
+    equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens: it shows how much the branches change the
+    module's output. For branches before a module, it shows how much they change the module's input.
 
     Args:
-        passes: calls the model on the rows for the drift.
+        passes: a function that calls the model on the rows from which the drift is measured.
 
     Returns:
-        ``by_place``: name → these four. ``places``: their number. ``norm``: of the whole update. The others: means.
-        None for an adapter without places.
+        A dict, or None for an adapter without branches. ``by_place`` is a dict from each module's name to the four
+            values.
+        ``places`` is the number of these modules, and ``norm`` is the norm of the whole update. ``effective_rank``,
+        ``stable_rank`` and ``drift`` are means over the modules.
     """
     active = str(get_state(model).active)
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}
@@ -63,13 +65,13 @@ def _drifts(model: nn.Module, passes: Callable[[], None]) -> dict[str, float | N
 def _ranks(adapted: Adapted, name: str) -> dict[str, float | None]:
     try:
         measured = spectrum(adapted, name)
-    except KronaError:  # not a matrix: a non-linearity, a bias
+    except KronaError:  # the update is not equal to a matrix (a non-linearity, a bias)
         return dict.fromkeys(MEASURES[:-1])
     return {key: _rounded(getattr(measured, key)) for key in MEASURES[:-1]}
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are not None; None if there are none."""
+    """Return the mean of the values that are not None. Return None if there are no such values."""
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
 

@@ -1,6 +1,7 @@
-"""The origin of a trained adapter: the task, the backbone and the settings that its use needs.
+"""The origin of a trained adapter: its run, with the task, the backbone and the settings that are needed to use it.
 
-A run writes it into its adapter's file, so that the file alone is enough. For older files it is read from result.json.
+A run writes the origin into its adapter's file, so that the file can be used without the run's folder. For files of
+earlier versions, which do not contain the origin, it is read from result.json.
 """
 
 import json
@@ -20,15 +21,18 @@ from krona.messages import KronaError
 from krona.runs.result import Result
 from krona.tasks.task import Task
 
-NOTE = "krona_run"  # the entry of the adapter's header
+NOTE = "krona_run"  # the key of the entry in the file's header
 
 
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class Origin:
     """The run that trained an adapter.
 
-    scores: split → metric → value (0-100) of the run's own dev and test. targets: of a regression, the numbers in its
-    rows as text; an answer has at most as many tokens as the longest of them.
+    Args:
+        task_prefix: whether the text of each row begins with the task's prefix.
+        scores: a dict from each split (dev, test) to a dict from each metric to the run's score, from 0 to 100.
+        targets: for a regression, the targets of the data as text. A predicted text has at most as many tokens as the
+            longest of these targets.
     """
 
     run_id: str
@@ -44,7 +48,10 @@ class Origin:
 
     @classmethod
     def parse(cls, text: str, label: str) -> "Origin":
-        """Return the origin of a JSON text. Raises KronaError, which begins with ``label``, if it is invalid."""
+        """Return the origin that is written in a JSON text.
+
+        Raises KronaError if the text is invalid. The message begins with ``label``.
+        """
         try:
             origin = TypeAdapter(cls).validate_json(text)
             origin.task_settings, origin.backbone_settings  # noqa: B018
@@ -57,7 +64,7 @@ class Origin:
 
     @classmethod
     def of_result(cls, result: Result) -> "Origin":
-        """Return the origin that a run's result records."""
+        """Return the origin that the result of a run records."""
         config = result.config
         parts = {split: (getattr(result, split) or {}).get("parts") for split in ("dev", "test")}
         targets = [number for split in result.splits.values() for number in split.get("targets", ())]
@@ -85,16 +92,19 @@ class Origin:
         return settings
 
     def source_text(self, row: Mapping[str, Any]) -> str:
-        """Return the text of a row for a model that reads text."""
+        """Return a row as the text that the model reads."""
         task = self.task_settings
         return task.source(row, prefix=task.prefixed(self.task_prefix))
 
     def with_backbone(self, folder: str | Path | None) -> "Origin":
-        """Return the origin with the backbone in another folder; None: as it is."""
+        """Return a copy of the origin in which the backbone is in ``folder``. None returns the origin itself."""
         return self if folder is None else replace(self, backbone={**self.backbone, "path": str(folder)})
 
     def as_note(self) -> dict[str, str]:
-        """Return the entry of the adapter's header. The task's own files are named without their folders."""
+        """Return the entry that the header of the adapter's file contains.
+
+        The data files of a task of the user are named without their folders.
+        """
         task = dict(self.task)
         if task.get("files"):
             task["files"] = {split: Path(file).name for split, file in task["files"].items()}
@@ -102,11 +112,11 @@ class Origin:
 
 
 def read_origin(notes: Mapping[str, str], path: Path) -> Origin | None:
-    """Return the origin in the notes of an adapter's file; None if there is none."""
+    """Return the origin from the notes of an adapter's file, or None if the notes do not contain an origin."""
     return Origin.parse(notes[NOTE], f"{path}: the entry `{NOTE}` of its header") if NOTE in notes else None
 
 
 def compose(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the config of a run with these overrides of train.py."""
+    """Return the config that train.py composes from these overrides."""
     with hydra_session():
         return compose_job(normalize(overrides)).config

@@ -34,9 +34,9 @@ Weighted = list[tuple[float, Any]]  # the branches at one module, each with the 
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
     """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    An adapter without a branch at a module adds nothing to that module's update. For (IA)³ the new ``l`` is
-    ``1 + Σ weight (l - 1)``, which is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head
-    and other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
+    An adapter without a branch at a module adds nothing to that module's update. For (IA)³ the new ``l`` is ``1 + Σ
+    weight (l − 1)``, which is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
+    other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
 
     Args:
         weights: a dict from the name of each adapter to its weight in the sum. These adapters stay in the model.
@@ -76,7 +76,7 @@ def _check_adapters(model: nn.Module, weights: Mapping[str, float]) -> dict[str,
 
 
 def _common_kind(adapters: Mapping[str, Insertion]) -> Any:
-    """Return the class of all branches, or None if the adapters have no branches. LoRA also stands for a fitted LoRA."""
+    """Return the class of all branches, or None if the adapters have no branches. A fitted LoRA counts as LoRA."""
     kinds: dict[str, Any] = {n: LoRA if one.branch is FittedLoRA else one.branch for n, one in adapters.items()}
     words = {name: "no branch" if kind is None else kind.__name__ for name, kind in kinds.items()}
     if len(set(kinds.values())) > 1:
@@ -209,7 +209,10 @@ def _kron_factors(branch: Any) -> tuple[Tensor, Tensor]:
 
 
 def _sum_parameter(places: Mapping[str, Weighted], name: str, read: Callable[[Any], Tensor]) -> dict[str, Tensor]:
-    """Return a dict from each module's name to the weighted sum of ``read(branch)`` over its branches with the parameter."""
+    """Return a dict from each module's name to the weighted sum of ``read(branch)``.
+
+    Branches without the parameter ``name`` are left out.
+    """
     sums: dict[str, Tensor] = {}
     for label, branches in places.items():
         values = [weight * read(one).double() for weight, one in branches if getattr(one, name, None) is not None]

@@ -78,7 +78,7 @@ def spectrum(adapted: Adapted, name: str = "default") -> Spectrum:
         return Spectrum(_singular_values(list(branches), d_in, d_out)[:bound])
     one = torch.eye(d_out if placement.placement == "sequential" else d_in, dtype=torch.float64)
     values = _svdvals(add_update(one, [branch_matrix(branch) for branch in branches], placement) - one)
-    if bound is not None and bound < min(d_in, d_out):  # otherwise the map may be larger than the module's smaller width
+    if bound is not None and bound < min(d_in, d_out):  # otherwise the update may have a higher rank
         values = values[:bound]
     return Spectrum(values)
 
@@ -109,10 +109,11 @@ def branch_matrix(branch: nn.Module) -> Tensor:
 def low_rank(branches: Sequence[nn.Module], d_in: int, d_out: int) -> tuple[Tensor, Tensor]:
     """Return V (r, d_in) and U (d_out, r), where ``U V`` is the sum of the branches with their scales, without biases.
 
-    The rank r is the lowest for which the factors are exact without a matrix decomposition. For a Kronecker product they
-    are ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``: in each of the pairs L_A, R_A and L_B, R_B, one matrix is the factor itself and
-    the other is the identity. This gives the rank ``min(a1, a2) · min(b1, b2)``. The factors of several branches and terms
-    are concatenated. If r is larger than a width of the layer, or a branch has another form, then U or V is the identity.
+    The rank r is the lowest for which the factors are exact without a matrix decomposition. For a Kronecker product
+    they are ``A ⊗ B = (L_A ⊗ L_B)(R_A ⊗ R_B)``, where ``A = L_A R_A`` and ``B = L_B R_B``. One matrix of each pair is
+    the factor itself and the other is the identity. This gives the rank ``min(a1, a2) · min(b1, b2)``. The factors of
+    several branches and terms are concatenated. If r is larger than a width of the layer, or a branch has another form,
+    then U or V is the identity.
     """
     pairs = [_factors(branch) for branch in branches]
     if all(pair is not None for pair in pairs):

@@ -1,1 +1,1 @@
-"""Adapters in the folder format of the peft library, out and in: torch, safetensors and JSON, without peft itself."""
+"""Read and write adapters in the folder format of the peft library. The peft package itself is not needed."""

@@ -1,4 +1,4 @@
-"""Read a peft folder: its tensors, and its config, which is checked for settings without a counterpart in krona."""
+"""Read a peft folder: its tensors and its config. Settings that krona does not support raise an error."""
 
 import json
 import math
@@ -20,7 +20,7 @@ COMMON = {
     "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
 PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names give the places
-# settings that krona reads, or that have no effect after training
+# the supported settings: krona reads them, or they have no effect after training
 READ = {
     "LORA": COMMON | PLACES | {
         "alpha_pattern", "corda_config", "eva_config", "fan_in_fan_out", "init_lora_weights", "loftq_config",
@@ -36,12 +36,16 @@ READ = {
     "C3A": COMMON | PLACES | {"block_size", "block_size_pattern", "init_weights"},
     "LN_TUNING": COMMON,
 }  # fmt: skip
-CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # values of init_lora_weights
+CHANGES_THE_BACKBONE = ("pissa", "olora", "loftq", "corda", "lora_ga")  # the beginnings of values of init_lora_weights
 
 
 @dataclass(frozen=True)
 class Folder:
-    """The config and the tensors by names without peft's prefix. branch: krona's class, if krona wrote the folder."""
+    """The config and the tensors of a peft folder. The tensors' names are without peft's prefix.
+
+    Args:
+        branch: the name of krona's class of the branches if krona wrote the folder, or None.
+    """
 
     path: Path
     peft_type: str
@@ -56,7 +60,7 @@ class Folder:
         return int(rank)
 
     def scaling(self, place: str, rank: int) -> float:
-        """Return alpha / r, or alpha / √r for rsLoRA."""
+        """Return the scale of a module's update: alpha / r, or alpha / √r for rsLoRA."""
         alpha = self._at(place, "lora_alpha" if self.peft_type == "LORA" else "alpha", "alpha_pattern")
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
@@ -83,7 +87,7 @@ class Folder:
 
 
 def open_folder(path: Path) -> Folder:
-    """Read a peft folder. Raises KronaError for a setting without a counterpart in krona."""
+    """Read a peft folder. Raises KronaError if a setting is not supported by krona."""
     config = _read_config(path / CONFIG)
     _check_settings(path, config)
     if not (path / WEIGHTS).exists() and (path / PICKLE).exists():

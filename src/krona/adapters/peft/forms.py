@@ -1,4 +1,4 @@
-"""Convert an adapter to a form of peft: LORA, IA3, LOKR, MISS, C3A or LN_TUNING."""
+"""Convert an adapter to one of peft's types: LORA, IA3, LOKR, MISS, C3A or LN_TUNING."""
 
 import inspect
 import math
@@ -28,10 +28,15 @@ INSTEAD = "peft has no form for it. Merge the branches, or keep krona's file."
 
 @dataclass
 class Form:
-    """An adapter in peft's terms.
+    """An adapter in the terms of peft.
 
-    tensors: by names without peft's prefix. ranks: r and alpha of each place. feedforward: for IA3, the places whose
-    input is scaled.
+    Args:
+        config: the entries of peft's config that depend on the type.
+        tensors: the tensors by name, without peft's prefix.
+        places: the names of the adapted modules.
+        feedforward: for IA3, the names of the modules whose input is scaled.
+        ranks: a dict from each module's name to its rank and alpha.
+        alpha_key: the key of alpha in peft's config.
     """
 
     peft_type: str
@@ -44,7 +49,7 @@ class Form:
 
 
 def find_form(model: nn.Module, name: str) -> Form:
-    """Return the form that fits an adapter. Raises KronaError with the reason if none does."""
+    """Return an adapter in the terms of the peft type that fits it. Raises KronaError with the reason if none fits."""
     adapter = get_adapter(model, name)
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains biases alone: {INSTEAD}")
@@ -160,7 +165,7 @@ def _lokr(branches: Mapping[str, nn.Module], given: Mapping[str, Any]) -> Form:
 
 
 def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
-    """Return KronA as a LoKr whose rank is so high that peft makes full matrices."""
+    """Return KronA as LOKR. Its rank is so high that peft does not factorise the two matrices."""
     rank = max(math.ceil(max(branch.B.shape) / 2) for branch in branches.values())
     config = {"decompose_both": False, "decompose_factor": factor}
     form = Form("LOKR", config, places=list(branches), alpha_key="alpha")
@@ -171,7 +176,7 @@ def _product(branches: Mapping[str, Kronecker], factor: int) -> Form:
 
 
 def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]) -> int | None:
-    """Return the ``decompose_factor`` whose rule gives every place the factors that it has; None if there is none."""
+    """Return the ``decompose_factor`` with which peft chooses the shapes of all given factors, or None."""
     for branch in branches.values():
         if not isinstance(branch, Kronecker) or branch.A.dim() != 2 or branch.residual_scale is not None:
             return None
@@ -186,5 +191,5 @@ def _decompose_factor(branches: Mapping[str, Any], places: Mapping[str, Adapted]
 
 
 def _plain(value: float) -> float:
-    """Return an integer for a whole number, as in peft's configs."""
+    """Return a whole number as an integer, as peft's configs contain it."""
     return int(value) if float(value).is_integer() else value

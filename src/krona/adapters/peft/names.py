@@ -1,4 +1,4 @@
-"""Names in a peft folder: its files, the prefix of its tensors, and its patterns for modules."""
+"""The names of files and tensors in a peft folder, and the names by which peft finds modules."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,7 +9,7 @@ from krona.surgery.layers import is_norm
 from krona.surgery.wrapper import is_in_adapter, public_name, unwrap
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-BRANCH = "krona_branch"  # the key of the tensors' metadata that names the krona branch that was written
+BRANCH = "krona_branch"  # the key of the metadata entry that names krona's class of the branches
 PREFIX = "base_model.model."
 
 
@@ -20,20 +20,23 @@ def module_names(model: nn.Module) -> list[str]:
 
 
 def norm_modules(model: nn.Module) -> list[str]:
-    """Return the public names of the backbone's normalisations."""
+    """Return the public names of the backbone's normalisation layers."""
     return [public_name(name) for name, module in model.named_modules() if is_norm(unwrap(module))]
 
 
 def is_target(name: str, word: str) -> bool:
-    """Return whether an entry of ``target_modules`` matches a module: the last parts of its dotted name."""
+    """Return whether an entry of ``target_modules`` matches a module: it is the end of the module's dotted name."""
     return name == word or name.endswith(f".{word}")
 
 
 def shortest(wanted: Iterable[str], names: Sequence[str], matches: Callable[[str, str], bool] = is_target) -> list[str]:
-    """Return the wanted modules by their last words if these match no other module, else by their whole names.
+    """Return short names that match exactly the wanted modules.
+
+    Modules are named by the last part of their dotted name if this part matches no other module. Otherwise they are
+    listed by their whole names.
 
     Raises:
-        KronaError: another module's name ends with a whole name.
+        KronaError: a whole name also matches another module, which must not be adapted.
     """
     wanted = list(wanted)
     words: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Read a folder of peft as branches of krona."""
+"""Read a peft folder as an adapter of krona."""
 
 import math
 from collections import Counter
@@ -36,12 +36,17 @@ PARTS = {
     "LN_TUNING": {"ln_tuning_layers.weight", "ln_tuning_layers.bias"},
 }
 MATRICES = ("lora_A", "lora_B", "ia3_l", "lokr_", "miss_")
-SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the parts that are multiplied by a scale
+SCALED = ("lora_B.weight", "lokr_w2", "lokr_w2_b")  # the tensors into which a scale is multiplied
 
 
 @dataclass(frozen=True)
 class PeftImport:
-    """The content of a peft folder. modules_to_save: the modules of the backbone whose weights it contains."""
+    """The content of a peft folder.
+
+    Args:
+        places: the number of adapted modules.
+        modules_to_save: the modules of the backbone whose complete weights are in the folder.
+    """
 
     peft_type: str
     places: int
@@ -51,16 +56,19 @@ class PeftImport:
 
 @torch.no_grad()
 def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
-    """Read a peft folder as an adapter of a backbone, which is not changed.
+    """Read a peft folder as an adapter of a backbone. The backbone is not changed.
 
-    LORA (with DoRA, rsLoRA, patterns of rank and alpha) becomes `LoRA`, IA3 `IA3`, MISS `MiSS`, C3A `C3A`, and LOKR
-    `LoKr`, or `Kronecker` if krona wrote one or no `LoKr` has its rank. LN_TUNING and ``modules_to_save`` become
-    ``train_layer_norms`` and ``head``. Lower ranks are padded with zeros to the highest, and different scales are
-    multiplied in, so the function is the same. The places are those of the file's tensors. Dropout is ignored.
+    LORA becomes `LoRA`, including DoRA, rsLoRA and the patterns of rank and alpha. IA3 becomes `IA3`, MISS becomes
+    `MiSS` and C3A becomes `C3A`. LOKR becomes `LoKr`, or `Kronecker` if krona wrote the folder from one or if no `LoKr`
+    can have its rank. LN_TUNING and ``modules_to_save`` become ``train_layer_norms`` and ``head``.
+
+    An adapter of krona has one rank and one scale for all modules. LORA tensors of a lower rank are therefore padded
+    with zeros, and scales that differ are multiplied into the tensors. This does not change the outputs. The names of
+    the tensors determine the adapted modules. Dropout is ignored.
 
     Raises:
-        KronaError: the type or a setting has no counterpart in krona, the weights are a pickle (never loaded), or the
-            folder belongs to another backbone.
+        KronaError: krona does not support the type or a setting, the weights are a pickle (which krona never loads), or
+            the folder belongs to another backbone.
     """
     opened = open_folder(Path(folder))
     placed, saved = _sort(model, opened)
@@ -86,7 +94,7 @@ def read_peft(model: nn.Module, folder: str | Path) -> PeftImport:
 
 
 def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors]:
-    """Return the branches' tensors by place and part, and those of complete modules by the backbone's names."""
+    """Return the branches' tensors by module and part, and the tensors of complete modules by the backbone's names."""
     own = dict(backbone_parameters(model))
     tied = Counter(id(p) for n, p in model.named_parameters(remove_duplicate=False) if not is_in_adapter(n))
     names, words = set(module_names(model)), opened.config.get("modules_to_save") or []
@@ -127,7 +135,7 @@ def _sort(model: nn.Module, opened: Folder) -> tuple[dict[str, Tensors], Tensors
 
 
 def _trained(model: nn.Module, opened: Folder, saved: Tensors) -> dict[str, Any]:
-    """Return ``train_layer_norms`` and ``head`` for which exactly these weights train."""
+    """Return the options ``train_layer_norms`` and ``head`` with which exactly the saved weights train."""
     modules = list(dict.fromkeys(key.rpartition(".")[0] for key in saved))
     norms, known = set(norm_modules(model)), set(module_names(model))
     every = bool(norms) and norms <= set(modules)
@@ -224,7 +232,10 @@ _BUILDERS = {
 
 
 def _common_scale(scales: Mapping[str, float], placed: Mapping[str, Tensors]) -> tuple[float, Mapping[str, Tensors]]:
-    """Return the scale of most places (0 only if all are), and the tensors with the other scales multiplied in."""
+    """Return the most common scale, and the tensors with all other scales multiplied in.
+
+    The scale is 0 only if the scales of all modules are 0.
+    """
     counted = Counter(scale for scale in scales.values() if scale != 0.0)
     common = counted.most_common(1)[0][0] if counted else 0.0
     scaled = {

@@ -21,7 +21,13 @@ from krona.surgery.trainable import adapter_state
 
 @dataclass(frozen=True)
 class PeftFolder:
-    """The content of a peft folder. values, own_values: the size of the branches in peft's and in krona's form."""
+    """The content of a peft folder.
+
+    Args:
+        places: the number of adapted modules.
+        own_values: the number of values in krona's tensors of the branches.
+        values: the number of values in peft's tensors of the branches.
+    """
 
     peft_type: str
     places: int
@@ -42,17 +48,18 @@ def write_peft(
 ) -> PeftFolder:
     """Write one adapter as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
-    LoRA and DoRA become LORA, (IA)³ IA3, MiSS MISS, C3A C3A, and LoKr LOKR, as does a KronA whose factors follow peft's
-    rule. Another linear update becomes the exact LORA of its rank (`krona.adapters.update.low_rank`). LayerNorms that
-    train, and a head, are written to ``modules_to_save``; LayerNorms alone become LN_TUNING.
+    LoRA and DoRA become peft's type LORA, (IA)³ becomes IA3, MiSS becomes MISS, C3A becomes C3A, and LoKr becomes LOKR.
+    A KronA also becomes LOKR if its factors have the shapes that peft chooses. Every other linear update becomes a LORA
+    that is exactly equal to it (`krona.adapters.update.low_rank`). Trained LayerNorms and a head are written as
+    ``modules_to_save``. LayerNorms without branches become LN_TUNING.
 
     Args:
-        name: None: the active adapter.
-        base_model: the backbone's name or folder, for the config.
-        task_type: peft's name of the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
+        name: the name of the adapter. None means the active adapter.
+        base_model: the name or the folder of the backbone, for peft's config.
+        task_type: peft's name for the model's class (``SEQ_2_SEQ_LM``, ``SEQ_CLS``, ``CAUSAL_LM``), or None.
 
     Raises:
-        KronaError: peft has no form for the adapter. Nothing is written then.
+        KronaError: peft has no type for the adapter. Nothing is written in this case.
     """
     content = peft_content(model, name)
     config = content.config | {"base_model_name_or_path": base_model, "task_type": task_type, "inference_mode": True}
@@ -64,7 +71,7 @@ def write_peft(
 
 @torch.no_grad()
 def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
-    """Return what `write_peft` writes, without writing it."""
+    """Return the content of the folder that `write_peft` writes, without writing it."""
     name = name or active_adapter(model)
     adapter = get_adapter(model, name)
     if adapter.insertion["train_backbone"]:
@@ -77,7 +84,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
     config = {
         "peft_type": form.peft_type,
         "target_modules": shortest(form.places, names),
-        "modules_to_save": shortest(saved, names, str.endswith) or None,  # so peft matches these
+        "modules_to_save": shortest(saved, names, str.endswith) or None,  # peft compares the ends of names
         **form.config,
         **_patterns(form),
     }
@@ -96,7 +103,7 @@ def peft_content(model: nn.Module, name: str | None = None) -> PeftFolder:
 
 
 def _patterns(form: Form) -> dict[str, Any]:
-    """Return the commonest rank and alpha, and ``rank_pattern`` and ``alpha_pattern`` for the other places."""
+    """Return the most common rank and alpha, and ``rank_pattern`` and ``alpha_pattern`` for the other modules."""
     if not form.ranks:
         return {}
     (rank, alpha), _ = Counter(form.ranks.values()).most_common(1)[0]
@@ -110,7 +117,7 @@ def _patterns(form: Form) -> dict[str, Any]:
 
 
 def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
-    """Return the modules whose parameters train; for the head, its outermost modules."""
+    """Return the modules whose own parameters train. For a head, return its outermost modules."""
     head = [str(module) for module in adapter.insertion.get("head", ())]
     found: dict[str, None] = {}
     for key in adapter.trained:
@@ -122,7 +129,7 @@ def _modules_to_save(adapter: Insertion, exclude: Container[str]) -> list[str]:
 
 
 def _whole(model: nn.Module, adapter: Insertion, module: str) -> dict[str, Tensor]:
-    """Return all parameters of a module: those that train with the adapter, the others as the backbone has them."""
+    """Return all parameters of a module. Those that train have the adapter's values, the others the backbone's."""
     own = dict(backbone_parameters(model))
     values: dict[str, Tensor] = {**own, **get_state(model).originals, **adapter.trained}
     return {key.removeprefix(f"{module}."): values[key] for key in own if key.startswith(f"{module}.")}
