@@ -1,1 +1,1 @@
-"""One run: rows, model, training, evaluation and files."""
+"""Train and evaluate one run: load the data and the backbone, train, evaluate, and write the files."""

@@ -1,4 +1,4 @@
-"""Batches: the shuffled rows of a training epoch, rows of similar length, and the order of an evaluation."""
+"""Batch samplers: shuffled batches for training, optionally of rows of similar length, and sorted ones for evaluation."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,22 +9,26 @@ from torch.utils.data import Sampler
 from krona.tasks import Tokenised
 from krona.training.ranks import Ranks
 
-WINDOW = 50  # batches among which rows are sorted by length: even batches, and still random ones
+WINDOW = 50  # rows are sorted by length within so many batches: similar lengths in a batch, but still random batches
 
 
 class TrainingBatches(Sampler[list[int]]):
-    """The batches of an epoch. Their order depends on the seed and the epoch only, so a resumed run repeats it.
+    """A sampler of the batches of a training epoch.
 
-    With ``lengths``, a batch has rows of similar length. The shuffled rows are cut into windows of `WINDOW` batches,
-    sorted by length within each window and cut into batches, which are then shuffled. Which rows share a batch then
-    depends on their length, unlike in the paper.
+    The order of the rows depends only on the seed and the epoch. A resumed run therefore repeats the same order.
+
+    If ``lengths`` is given, each batch contains rows of similar length. The shuffled rows are divided into windows of
+    `WINDOW` batches. The rows of each window are sorted by length and divided into batches. Finally, all batches are
+    shuffled. This differs from the paper, in which the length of a row has no influence on its batch.
 
     Args:
-        rows: number of rows.
-        batch_size: rows of a batch, over all ranks.
-        lengths: tokens of each row; None: batches of random rows.
-        ranks: each rank gets its rows of every batch. If the number of ranks does not divide a batch, some ranks have
-            one row fewer; of a small last batch, none.
+        rows: the number of rows.
+        batch_size: the number of rows in a batch, over all ranks.
+        seed: the seed of the run.
+        lengths: the number of tokens of each row. None means that each batch contains random rows.
+        ranks: the processes of the run, which share every batch. If the number of rows in a batch is not divisible by
+            the number of ranks, some ranks get one row fewer. If the last batch has fewer rows than there are ranks,
+            some ranks get no row.
     """
 
     def __init__(
@@ -36,7 +40,7 @@ class TrainingBatches(Sampler[list[int]]):
         self.sampler = self  # Lightning looks for `set_epoch` here
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch. Lightning calls this before each epoch, also in a resumed run."""
+        """Set the number of the epoch. Lightning calls this method before each epoch, also in a resumed run."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -54,17 +58,22 @@ class TrainingBatches(Sampler[list[int]]):
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in _permutation(len(batches), seed ^ 1)]  # not the numbers of the rows
+        return [batches[number] for number in _permutation(len(batches), seed ^ 1)]  # ^ 1: not the rows' random numbers
 
 
 class ShortToLong(Sampler[list[int]]):
-    """The batches of an evaluation: all rows sorted by length, so that there is little padding.
+    """A sampler of the batches of an evaluation. All rows are sorted by length, so that batches need little padding.
 
-    Each rank takes every size-th batch. The batches are shared evenly, because all ranks wait for the slowest; of a few
-    rows, some ranks may have none.
+    Of N ranks, each takes every N-th batch. Batches are made smaller if this divides the work more evenly, because all
+    ranks wait for the slowest. If there are fewer rows than ranks, some ranks get no batch.
+
+    Args:
+        lengths: the number of tokens of each row.
+        batch_size: the maximum number of rows in a batch.
+        ranks: the processes of the run.
 
     Attributes:
-        order: this rank's rows, in the order of the evaluation.
+        order: the numbers of this rank's rows, in the order of the evaluation.
     """
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, ranks: Ranks) -> None:
@@ -81,7 +90,10 @@ class ShortToLong(Sampler[list[int]]):
 
 
 def mix_seeds(seed: int, number: int) -> int:
-    """Return a seed for two numbers. Neighbouring numbers give distant seeds (64-bit golden-ratio hashing)."""
+    """Combine a seed and a number into a new seed. Neighbouring numbers give very different seeds.
+
+    The method is multiplicative hashing with the 64-bit golden ratio.
+    """
     return (seed * 0x9E3779B97F4A7C15 + (number + 1) * 0xC2B2AE3D27D4EB4F) % 2**63
 
 

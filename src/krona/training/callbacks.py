@@ -1,4 +1,4 @@
-"""Lightning's callbacks of a run (``callbacks=``), built from its config."""
+"""Build the Lightning callbacks that the config of a run lists (``callbacks=``)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,8 @@ def build_callbacks(settings: Run, *, first: bool = True) -> list[pl.Callback]:
     """Build the callbacks of a run.
 
     Args:
-        first: whether this is the first rank. Other ranks get no callback that prints or writes.
+        settings: the settings of the run.
+        first: whether this is the first rank. On other ranks, callbacks that print or write files are left out.
 
     Raises:
         KronaError: a callback cannot be built, monitors a value that is not logged, or needs a logger.
@@ -51,7 +52,7 @@ def _build(name: str, values: Mapping[str, Any]) -> pl.Callback:
         built: pl.Callback = build(values, f"callbacks.{name}", "callback", own=True)
     except KronaError:
         raise
-    except Exception as error:  # each class raises its own
+    except Exception as error:  # classes raise different errors
         why = shorten(" ".join(str(error).split()), 200)
         raise KronaError(f"callbacks.{name}: {values['_target_']} can't be built: {why}") from error
     return built

@@ -1,4 +1,4 @@
-"""The loss of a batch as one compiled graph (``trainer.compile``)."""
+"""Compile the computation of the loss into one graph with torch.compile (``trainer.compile``)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,18 +14,17 @@ BACKEND = "inductor"
 
 
 def compile_loss(loss: Loss) -> Loss:
-    """Return ``loss(model, batch)`` as a graph that is compiled at the first call, for all numbers of rows and lengths.
+    """Return a function that computes ``loss(model, batch)`` as one compiled graph.
 
-    A batch of one row, and labels of fewer than three tokens, have graphs of their own.
-
-    Raises:
-        KronaError: when it is called, if torch cannot compile the model.
+    The graph is compiled at the first call. It is used for all numbers of rows and all lengths, with two exceptions:
+    batches of a single row, and labels of fewer than three tokens, are compiled separately. If torch cannot compile the
+    model, the returned function raises `KronaError`.
     """
-    from torch._dynamo import maybe_mark_dynamic  # imported here: it takes a second, and few runs compile
+    from torch._dynamo import maybe_mark_dynamic  # imported here because the import takes a second and is rarely needed
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    torch.compiler.reset()  # graphs of this process's earlier runs would count against the limit
+    torch.compiler.reset()  # graphs of earlier runs in this process count towards torch's limit
     graph: Loss = torch.compile(loss, fullgraph=True, backend=BACKEND)
 
     def call(model: Any, batch: Batch) -> Tensor:

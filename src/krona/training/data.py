@@ -1,4 +1,4 @@
-"""The data of a run: its splits, tokenised, in training batches and in evaluations of dev and test."""
+"""Load and tokenise the data of a run, and build its training batches and its evaluations on dev and test."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """The training batches of a run, and the evaluations that score a model on its dev and its test split."""
+    """The training batches of a run, and the evaluations that score a model on dev and on test."""
 
     train: DataLoader[Any]
     dev: SplitEvaluation
@@ -32,7 +32,8 @@ def load_splits(settings: Run, *, share: bool) -> Splits:
     """Return the rows of train, dev and test.
 
     Args:
-        share: keep them for later jobs of this process. Nothing may write to them.
+        settings: the settings of the run.
+        share: whether to keep the rows for later jobs of this process. Callers must not change the rows.
     """
     task, data = settings.task, settings.data
 
@@ -49,13 +50,19 @@ def load_splits(settings: Run, *, share: bool) -> Splits:
 def build_data(
     settings: Run, result: Result, splits: Splits, backbone: Loaded, *, cache: Path, ranks: Ranks
 ) -> RunData:
-    """Tokenise the splits, batch this rank's share of them, and describe them in ``result``.
+    """Tokenise the splits, build the batches of this rank, and record facts about the data in ``result``.
 
     Args:
-        cache: the folder of tokenised rows.
+        settings: the settings of the run.
+        result: the object that receives the facts.
+        splits: the rows of train, dev and test.
+        backbone: the backbone, whose tokenizer encodes the rows.
+        cache: the folder in which tokenised rows are cached.
+        ranks: the processes of the run.
 
     Raises:
-        KronaError: the backbone's tokenizer or its number of positions does not fit the labels or the rows.
+        KronaError: the backbone's tokenizer cannot reproduce the labels, or the rows have more tokens than the backbone
+            has positions.
     """
     trainer, family = settings.trainer, backbone.family
     if trainer.fast_dev_run:
@@ -91,7 +98,7 @@ def build_data(
     result.notes += [split.mended for split in tokens.values() if split.mended]
 
     loading: dict[str, Any] = {"collate_fn": family.collate, "num_workers": trainer.num_workers}
-    scoring = Ranks() if trainer.strategy == "fsdp" else ranks  # sharded ranks go through the same batches together
+    scoring = Ranks() if trainer.strategy == "fsdp" else ranks  # with FSDP all ranks process the same batches
 
     def evaluation(name: str) -> SplitEvaluation:
         batches = ShortToLong(source_lengths(tokens[name]), batch_size=trainer.eval_batch_size, ranks=scoring)
@@ -117,7 +124,7 @@ def build_data(
 
 
 def _first_batches(settings: Run, splits: Splits) -> Splits:
-    """As many batches of each split as ``trainer.fast_dev_run`` says."""
+    """Return splits with only the first ``trainer.fast_dev_run`` batches of rows."""
     first: dict[str, Any] = {}
     for name in tasks.ROLES:
         split = getattr(splits, name)

@@ -1,4 +1,4 @@
-"""Evaluation on a split: predictions as text, gathered from all ranks, their scores, and Lightning's hooks for them."""
+"""Evaluate a model on a split of the data: predict the text of each row, and score the predictions of all ranks."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class SplitEvaluation:
-    """Scores a model on one split when it is called."""
+    """An evaluation on one split. It is called with a model and returns the scores."""
 
     task: Task
     split: Split
@@ -28,10 +28,10 @@ class SplitEvaluation:
     family: Family
     max_label_tokens: int
     ranks: Ranks
-    bf16: bool = False  # run under autocast, because the frozen weights are in bf16
+    bf16: bool = False  # whether the model runs under autocast, because its frozen weights are in bf16
 
     def __call__(self, model: nn.Module) -> dict[str, Any]:
-        """Return ``score``, ``choice``, ``parts`` and ``predictions`` of `score_predictions`, equal on every rank."""
+        """Return the dict of `score_predictions` for the whole split. It is the same on every rank."""
         with self.inference(model):
             texts = [text for batch in self.batches for text in self.predict(model, batch)]
         scores = self.score(texts)
@@ -40,7 +40,7 @@ class SplitEvaluation:
 
     @contextmanager
     def inference(self, model: nn.Module) -> Iterator[None]:
-        """Put the model into eval mode, without gradients and with the precision of the run's evaluations."""
+        """Put the model into eval mode, turn gradients off, and use the precision of the run's evaluations."""
         training, device = model.training, next(model.parameters()).device
         model.eval()
         try:
@@ -50,23 +50,25 @@ class SplitEvaluation:
             model.train(training)
 
     def predict(self, model: nn.Module, batch: Batch) -> list[str]:
-        """Return the predicted text of each row of a batch. The trainer's precision has no influence on it."""
+        """Return the predicted text of each row of a batch. The result does not depend on the trainer's precision."""
         device = next(model.parameters()).device
         inputs = {name: values.to(device) for name, values in batch.items()}
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             return [text.strip() for text in self.family.answers(model, inputs, longest=self.max_label_tokens)]
 
     def row_loss(self, model: nn.Module, row: int) -> Tensor:
-        """Return the loss of one row, summed over its label tokens. No padding is involved."""
+        """Return the loss of one row, summed over its label tokens. The row is not padded."""
         rows: Any = self.batches.dataset
         device = next(model.parameters()).device
         batch = {name: values.to(device) for name, values in self.family.collate([rows[row]]).items()}
         return self.family.summed_loss(model, batch)
 
     def score(self, texts: Sequence[str]) -> dict[str, Any]:
-        """Return the scores of this rank's predictions, in the order of its batches, together with the other ranks'.
+        """Return the dict of `score_predictions` for the predictions of all ranks.
 
-        If there are fewer predictions than rows, only the rows that have one are scored.
+        Args:
+            texts: the predictions of this rank, in the order of its batches. If there are fewer predictions than rows,
+                only the rows that have a prediction are scored.
         """
         sampler: Any = self.batches.batch_sampler
         assert isinstance(sampler, ShortToLong)
@@ -78,12 +80,13 @@ class SplitEvaluation:
 
 
 class ScoringModule(pl.LightningModule):
-    """Lightning's hooks for ``trainer.validate``, ``test`` and ``predict``, and for the validation loop of ``fit``.
+    """A LightningModule that scores dev in ``trainer.validate`` and ``fit``, scores test in ``test``, and can predict.
 
-    They log ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as ``val/f1``.
+    It logs ``val/score`` or ``test/score`` (0-100) and the metrics of the task, such as ``val/f1``.
 
     Args:
-        evaluations: of the splits whose loaders may be given to the trainer.
+        model: the model to evaluate.
+        evaluations: the evaluations of the splits. The trainer accepts only the loaders of these evaluations.
     """
 
     def __init__(self, model: nn.Module, evaluations: Sequence[SplitEvaluation]) -> None:
@@ -113,7 +116,7 @@ class ScoringModule(pl.LightningModule):
         self.log_scores("test", self._find_evaluation(self.trainer.test_dataloaders).score(self._texts))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[str]:
-        """Return the predicted text of each row. ``loader.batch_sampler.order`` has the numbers of the rows."""
+        """Return the predicted text of each row. ``loader.batch_sampler.order`` lists the numbers of the rows."""
         return self.evaluations[0].predict(self.model, batch)
 
     def log_scores(self, split: str, scores: dict[str, Any]) -> None:
@@ -130,12 +133,13 @@ class ScoringModule(pl.LightningModule):
 
 
 def score_predictions(task: Task, targets: Sequence[str], predictions: Sequence[str]) -> dict[str, Any]:
-    """Return the scores of predictions, 0-100.
+    """Score predictions (0-100).
 
     Returns:
-        ``score``: the number of the paper's tables (MRPC: F1). ``choice``: the mean of all metrics of the task, by
-        which the best epoch is chosen on dev (MRPC: F1 and accuracy). ``parts``: these metrics by name.
-        ``predictions``: the texts.
+        A dict with four keys. ``score`` is the number that the paper's tables report, for example F1 for MRPC.
+        ``choice`` is the mean of all metrics of the task, for example of F1 and accuracy for MRPC. The best epoch is
+        the one with the highest ``choice`` on dev. ``parts`` is a dict from the name of each metric to its value.
+        ``predictions`` is the list of the predicted texts.
     """
     parts = metrics.load(task)(targets, predictions)
     score, choice = task.table_score(parts), task.choice(parts)

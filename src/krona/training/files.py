@@ -1,4 +1,4 @@
-"""Writing of a run's files: metrics, predictions, adapter, result and checkpoints, each atomically."""
+"""Write the files of a run: metrics, predictions, adapter, result and checkpoints. Each file is written atomically."""
 
 import csv
 import json
@@ -32,7 +32,7 @@ CHECKPOINT_KEYS = ("state_dict", "epoch", "global_step", "krona")
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """The files of a run. Only its first rank writes them: the one with the claim."""
+    """The files of a run. Only the first rank writes them. Its ``claim`` is not None."""
 
     folder: Path
     claim: Claim | None
@@ -43,7 +43,11 @@ class RunFiles:
         return RunFolder(self.folder)
 
     def checkpoint(self) -> Path | None:
-        """Return the checkpoint of the last epoch, if there is one. Raise `KronaError` if only some ranks see it."""
+        """Return the path of the last epoch's checkpoint; None if it does not exist.
+
+        Raises:
+            KronaError: only some ranks can see the checkpoint.
+        """
         path = self.run.checkpoint
         found = self.ranks.gather(path.is_file())
         if len(set(found)) > 1:
@@ -54,7 +58,7 @@ class RunFiles:
         return path if found[0] else None
 
     def write_epoch(self, result: Result) -> None:
-        """Write the metrics and the result so far."""
+        """Write metrics.csv and result.json with the epochs so far."""
         if self.claim is not None:
             write_metrics(self.run.metrics, result.dev_curve, self.claim.write)
             self.run.write(result, self.claim.write)
@@ -68,16 +72,21 @@ class RunFiles:
         *,
         backbone: Fingerprint | None,
     ) -> None:
-        """Write the predictions, the adapter and, last, the result: when a run is done, its other files exist.
+        """Write the predictions, the adapter and the result.
+
+        The result is written last. If it reports that the run is done, all other files exist.
 
         Args:
-            predictions: by split, the rows and the texts.
-            backbone: its fingerprint, from before its weights may have been sharded.
+            settings: the settings of the run.
+            result: the finished result.
+            model: the trained model.
+            predictions: a dict from the name of each split to its rows and their predicted texts.
+            backbone: the fingerprint of the backbone, computed before FSDP shards its weights.
         """
         if self.claim is None:
             return
         run, write = self.run, self.claim.write
-        if result.best_epoch == 0:  # nothing was trained, so no epoch has written the metrics
+        if result.best_epoch == 0:  # nothing was trained, so `write_epoch` was not called
             write_metrics(run.metrics, result.dev_curve, write)
         write_predictions(run.predictions, predictions, write)
         trains_all = bool(settings.method.placement.get("train_backbone"))
@@ -90,7 +99,7 @@ class RunFiles:
 
 
 def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) -> None:
-    """Write one row per epoch as CSV."""
+    """Write the dev curve as CSV, with one row per epoch."""
     rows = [{**{key: row[key] for key in row if key != "parts"}, **row["parts"]} for row in curve]
 
     def fill(part: Path) -> None:
@@ -103,7 +112,7 @@ def write_metrics(file: Path, curve: Sequence[Mapping[str, Any]], write: Write) 
 
 
 def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[str]]], write: Write) -> None:
-    """Write the id, source, target and prediction of each dev and test row as JSON lines."""
+    """Write the id, source, target and prediction of each row of the splits, as JSON lines."""
 
     def fill(part: Path) -> None:
         with part.open("w", encoding="utf-8") as opened:
@@ -116,7 +125,10 @@ def write_predictions(file: Path, predictions: Mapping[str, tuple[Split, list[st
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Lightning's checkpoints, written atomically and only by the process that owns the run."""
+    """A writer of Lightning's checkpoints that writes each file atomically, through ``write``.
+
+    The ``write`` of a claim raises an error if this process does not own the run any more.
+    """
 
     def __init__(self, write: Write = write_whole) -> None:
         self.write = write
@@ -126,15 +138,18 @@ class WholeCheckpoints(TorchCheckpointIO):
 
 
 def find_damage(checkpoint: Path) -> str | None:
-    """Return what is wrong with a checkpoint; None if it can be read and the CRC of each part is right."""
+    """Return a description of what is wrong with a checkpoint file.
+
+    Return None if the file can be read and the checksums (CRC) of all its parts are correct.
+    """
     try:
         with zipfile.ZipFile(checkpoint) as parts:
             if (damaged := parts.testzip()) is not None:
                 return f"its part {damaged} has a wrong checksum"
         content = torch.load(checkpoint, map_location="cpu", mmap=True, weights_only=True)
         missing = [key for key in CHECKPOINT_KEYS if key not in content]
-    except pickle.UnpicklingError:  # torch's own message recommends to allow arbitrary code
+    except pickle.UnpicklingError:  # torch's own message would tell users to allow arbitrary code
         return "it contains other objects than weights and numbers"
-    except Exception as error:  # zip, pickle and torch each raise their own
+    except Exception as error:  # zip, pickle and torch raise different errors
         return str(error).strip().split("\n")[0] or type(error).__name__
     return f"it lacks {', '.join(missing)}" if missing else None

@@ -1,4 +1,4 @@
-"""The LightningModule of a run: the loss over labels, the optimizer, dev scores and small checkpoints."""
+"""The LightningModule of a run. It computes the loss, updates the weights, and keeps the weights of the best epoch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,16 +20,22 @@ from krona.training.ranks import Ranks
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Settings of the training.
+    """The settings of the training.
 
     Args:
-        build_optimizer: called with the parameters that train.
-        build_schedule: called with the optimizer, the warm-up steps and all steps.
-        gradient_clip: largest norm of the gradient; None: no limit.
-        micro_batch_size: rows of a rank in one forward pass; None: all of the batch.
-        patience: epochs without a better dev score after which training stops; None: never.
-        in_step: every rank runs the model equally often, also one with fewer rows (FSDP).
-        compile: compute the loss as one compiled graph.
+        build_optimizer: a function that builds the optimizer from the list of trainable parameters.
+        build_schedule: a function that builds the schedule of the learning rate. Its arguments are the optimizer, the
+            number of warm-up steps and the number of all steps.
+        warmup_steps: the number of warm-up steps.
+        total_steps: the number of optimizer steps of the whole training, including the warm-up.
+        gradient_clip: the largest allowed norm of the gradient. None means no limit.
+        micro_batch_size: the maximum number of rows in one forward pass of a rank. None means that the rank's whole
+            share of a batch goes through the model in one pass.
+        seed: the seed of the run, which determines the dropout in each step.
+        patience: the number of epochs without a better dev score after which training stops. None means that training
+            never stops early.
+        in_step: whether all ranks must run the model equally often, even if a rank has fewer rows. FSDP needs this.
+        compile: whether the loss is computed as one compiled graph.
     """
 
     build_optimizer: Callable[..., torch.optim.Optimizer]
@@ -47,20 +53,29 @@ class Plan:
 class Learner(ScoringModule):
     """Trains the trainable parameters of a model, scores dev after each epoch and keeps the weights of the best epoch.
 
-    Optimisation is manual. A batch can then be split, to save memory and over ranks, and still give the gradient of the
-    whole batch: the loss of a part is the sum over its labels (the tokens of text labels), divided by the number of
-    labels in the whole batch. `Ranks` adds up the gradients, because Lightning's DDP would average the means of unequal
-    parts.
+    The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
+    over ranks, and the parts still give the gradient of the whole batch. The loss of a part is the sum over its labels,
+    divided by the number of labels in the whole batch. If labels are texts, each token of a label counts as one label.
+    `Ranks` adds up the gradients of the ranks. Lightning's DDP is not used, because it averages the ranks with equal
+    weights, although their parts can have different sizes.
 
     The module logs ``train/loss``, ``val/score`` and ``test/score`` (0-100), and the metrics of the task, such as
-    ``val/f1``. Without a validation loader it scores dev itself. Both ways give the same numbers.
+    ``val/f1``. If the trainer has no validation loader, the module scores dev itself, with the same result.
 
     Args:
-        after_backward: called in each step when the gradients are complete, before they are clipped.
-        after_epoch: called when dev is scored.
+        model: the backbone with the inserted method.
+        family: the model family of the backbone, which computes the loss.
+        plan: the settings of the training.
+        evaluate_dev: a function that returns the scores of a model on dev.
+        evaluate_test: the evaluation on test, for ``trainer.test``.
+        after_backward: a function that is called in each step after the gradients are complete and before they are
+            clipped.
+        after_epoch: a function that is called after each epoch, when dev has been scored.
+        ranks: the processes of the run.
     """
 
-    strict_loading = False  # a checkpoint has the trainable parameters only; `load_state_dict` compares the names
+    # A checkpoint contains only the trainable parameters. `load_state_dict` below compares their names itself.
+    strict_loading = False
 
     def __init__(
         self,
@@ -81,16 +96,16 @@ class Learner(ScoringModule):
         self.evaluate_dev = evaluate_dev
         self.after_backward, self.after_epoch = after_backward, after_epoch
         self.dev_curve: list[dict[str, Any]] = []
-        self.best: dict[str, Any] | None = None  # epoch, choice (the criterion), dev (its scores), weights
+        self.best: dict[str, Any] | None = None  # the keys are epoch, choice (the criterion), dev (scores) and weights
         self.seconds = {"train": 0.0, "evaluate": 0.0}
-        self.seconds_before = 0.0  # of training and evaluation, before this process resumed
+        self.seconds_before = 0.0  # the time of training and evaluation before this process resumed the run
         self.examples_seen = 0
-        self.step_losses: list[float] = []  # of the last epoch
-        self.stopped = False  # by patience, max_steps or a callback, according to the checkpoint
-        # of the current epoch, as is `validated`
-        self._losses: list[Tensor] = []  # of each step, on its device
+        self.step_losses: list[float] = []  # the loss of each step of the last epoch
+        self.stopped = False  # whether the checkpoint's run was stopped by patience, max_steps or a callback
+        # The attributes below, and `validated`, describe the current epoch.
+        self._losses: list[Tensor] = []  # the loss of each step, on the device of the model
         self._examples, self._began, self._steps_ended = 0, 0.0, 0.0
-        self._lr = 0.0  # of the last step
+        self._lr = 0.0  # the learning rate of the last step
 
     def configure_optimizers(self) -> Any:
         optimizer = self.plan.build_optimizer([p for p in self.model.parameters() if p.requires_grad])
@@ -98,7 +113,7 @@ class Learner(ScoringModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return only the trainable parameters, so that a checkpoint has kilobytes."""
+        """Return a dict of the trainable parameters only, which keeps checkpoints small."""
         return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
@@ -123,16 +138,16 @@ class Learner(ScoringModule):
         self.seconds_before = sum(self.seconds.values())
 
     def on_train_start(self) -> None:
-        # a resumed run may have finished its last epoch
+        # the checkpoint of a resumed run can be from its last epoch
         self.trainer.should_stop = self.stopped or self.out_of_patience or self.global_step >= self.plan.total_steps
 
     def on_train_epoch_start(self) -> None:
-        self.model.train()  # from_pretrained leaves a model in eval mode, without dropout
+        self.model.train()  # from_pretrained returns a model in eval mode, in which dropout is off
         self._losses, self._examples, self._began = [], 0, time.perf_counter()
         self._steps_ended, self.validated = 0.0, None
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        # dropout: the same after a resume, different on each rank
+        # this makes the dropout of a step the same after a resume, and different on each rank
         torch.manual_seed(mix_seeds(self.plan.seed + 2**32 * self.ranks.rank, self.global_step))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -160,13 +175,13 @@ class Learner(ScoringModule):
         self.log("train/loss", loss, prog_bar=self.trainer.progress_bar_callback is not None)
         self._losses.append(loss)
         self._examples += rows
-        if self.global_step >= self.plan.total_steps:  # trainer.max_steps may end within an epoch
+        if self.global_step >= self.plan.total_steps:  # trainer.max_steps can be reached in the middle of an epoch
             self.trainer.should_stop = True
         return loss
 
     def _gradients(self) -> list[Tensor]:
         trainable = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in trainable if self.ranks.size > 1 else ():  # a rank without rows adds zeros
+        for parameter in trainable if self.ranks.size > 1 else ():  # the gradients of a rank without rows are zeros
             parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         return [p.grad for p in trainable if p.grad is not None]
 
@@ -176,10 +191,10 @@ class Learner(ScoringModule):
             self._end_steps()
 
     def _end_steps(self) -> None:
-        """Record the time and the losses of the epoch's steps; raise `KronaError` if a loss was not finite."""
+        """Record the time and the losses of the epoch's steps. Raise `KronaError` if a loss is not finite."""
         if self._steps_ended or not self._losses:  # already recorded, or a sanity check before the first step
             return
-        # read here only: reading a loss in its step would make the host wait for the device each time
+        # The losses are read once per epoch. Reading the loss in every step would make the CPU wait for the GPU.
         losses = torch.stack(self._losses).float().cpu()
         if not bool(torch.isfinite(losses).all()):
             first = int((~torch.isfinite(losses)).nonzero()[0]) + 1
@@ -195,7 +210,7 @@ class Learner(ScoringModule):
     def on_train_epoch_end(self) -> None:
         self._end_steps()
         dev = self.validated
-        if dev is None:  # there is no validation loader, or this rank has none of its batches
+        if dev is None:  # there is no validation loader, or this rank has no batch of it
             dev = self.evaluate_dev(self.model)
             self.log_scores("val", dev)
         seconds = self._steps_ended - self._began
@@ -203,7 +218,7 @@ class Learner(ScoringModule):
         self.seconds["evaluate"] += time.perf_counter() - self._steps_ended
         examples = sum(self.ranks.gather(self._examples))
         self.examples_seen += examples
-        self.log("train/loss", self._loss, logger=False)  # loggers have the loss of the steps
+        self.log("train/loss", self._loss, logger=False)  # loggers already got the loss of each step
         self.record(
             {
                 "epoch": self.current_epoch + 1,
@@ -219,7 +234,10 @@ class Learner(ScoringModule):
         self.trainer.should_stop = self.trainer.should_stop or self.out_of_patience
 
     def record(self, epoch: dict[str, Any], dev: dict[str, Any]) -> None:
-        """Add an epoch and its dev scores to the curve. Keep its weights if it is the best; the earliest wins ties."""
+        """Add an epoch and its dev scores to ``dev_curve``. If the epoch is the best so far, keep its weights.
+
+        If several epochs have the same best score, the earliest is kept.
+        """
         self.dev_curve.append({**epoch, **{key: dev[key] for key in ("score", "choice", "parts")}})
         if self.best is None or dev["choice"] > self.best["choice"]:
             weights = {name: p.detach().cpu().clone() for name, p in surgery.trainable_state(self.model).items()}
@@ -227,19 +245,19 @@ class Learner(ScoringModule):
 
     @property
     def out_of_patience(self) -> bool:
-        """Whether the last ``patience`` epochs have not improved the dev score."""
+        """True if none of the last ``patience`` epochs improved the dev score."""
         if self.plan.patience is None or self.best is None:
             return False
         return len(self.dev_curve) - int(self.best["epoch"]) >= self.plan.patience
 
     def restore_best(self) -> dict[str, Any]:
-        """Put the weights of the best epoch into the model, and return that epoch."""
+        """Load the weights of the best epoch into the model, and return ``best``."""
         assert self.best is not None
         surgery.load_trainable_state(self.model, self.best["weights"])
         return self.best
 
 
 def micro_batches(batch: Batch, rows: int) -> Iterator[Batch]:
-    """Yield a batch in parts of at most ``rows`` rows."""
+    """Split a batch and yield its parts, which have at most ``rows`` rows each."""
     for start in range(0, len(batch["labels"]), rows):
         yield {name: values[start : start + rows] for name, values in batch.items()}

@@ -1,4 +1,4 @@
-"""The machine: its memory allocator, peak memory, device, cores and bf16 instructions."""
+"""Query and configure the machine: peak memory, memory allocator, device name, number of cores, bf16 support."""
 
 import ctypes
 import os
@@ -6,18 +6,19 @@ import platform
 import sys
 from pathlib import Path
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in glibc's malloc.h
 SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
 CPU_INFO = Path("/proc/cpuinfo")
 BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two are ARM's
 
 
 def keep_freed_memory() -> bool:
-    """Tell glibc to keep freed memory, and return whether it will.
+    """Configure glibc to keep freed memory in the process. Return True if glibc accepted this.
 
-    By default it returns large blocks to the kernel and gets them back zeroed. A training step allocates the same few
-    hundred blocks each time, so on a CPU this takes a considerable part of its time. Nothing is changed if the C
-    library is another one, or if the user has set a variable ``MALLOC_…``.
+    By default, glibc returns large freed blocks to the kernel. The kernel fills them with zeros before the process gets
+    them again. Every training step allocates the same few hundred blocks, so on a CPU the zeros take a considerable
+    part of a step. Nothing is changed if the C library is not glibc, or if the user has set an environment variable
+    ``MALLOC_…``.
     """
     if not sys.platform.startswith("linux") or any(name.startswith("MALLOC_") for name in os.environ):
         return False
@@ -30,7 +31,7 @@ def keep_freed_memory() -> bool:
 
 
 class PeakMemory:
-    """The most memory in bytes that this process has held since the last ``reset``, on the host and on a GPU."""
+    """The peak memory of this process in bytes since the last ``reset``, on the host and on the GPU."""
 
     STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
@@ -66,7 +67,7 @@ class PeakMemory:
 
 
 def bf16_notes(precision: str, accelerator: str) -> list[str]:
-    """Return a note if a run in bf16 uses a CPU that has no instructions for it."""
+    """Return a list with a note if a run uses bf16 on a CPU without bf16 instructions; otherwise an empty list."""
     import torch
 
     gpu = torch.cuda.is_available() or torch.backends.mps.is_available()
@@ -86,12 +87,12 @@ def bf16_notes(precision: str, accelerator: str) -> list[str]:
 
 
 def device_name() -> str:
-    """Return the name of the GPU, or the kind of processor."""
+    """Return the name of the GPU. Without a GPU, return the architecture of the CPU, such as ``cpu (x86_64)``."""
     import torch
 
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu ({platform.machine()})"
 
 
 def cpu_count() -> int:
-    """Return the number of cores that this process may use."""
+    """Return the number of CPU cores that this process is allowed to use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

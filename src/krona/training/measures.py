@@ -1,6 +1,6 @@
-"""Measures of a trained model besides its scores: its updates, and what it forgot.
+"""Measure a trained model: check that its weights are finite, describe its updates, and measure forgetting.
 
-They draw no random number and change no weight.
+These functions do not draw random numbers and do not change weights.
 """
 
 import math
@@ -16,14 +16,15 @@ from krona.runs.result import Result
 from krona.surgery.scaling import scale_update
 from krona.training.evaluation import SplitEvaluation
 
-DRIFT_ROWS = 32  # of dev, evenly spaced
-SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the update, in `measure_forgetting`
+DRIFT_ROWS = 32  # maximum number of dev rows, evenly spaced, on which drift is measured
+SCALES = (0.0, 0.25, 0.5, 0.75, 1.0)  # the scales of the update in `measure_forgetting`
 
 
 def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None:
-    """Raise `KronaError` if trained weights, or the loss of the first dev row, are not finite.
+    """Raise `KronaError` if a trained weight or the loss of the first dev row is not finite.
 
-    Training has checked the losses of its steps, but the loss of a step is computed before its update.
+    The check during training is not sufficient. It tests the loss of each step, which is computed before the step's
+    update, so it does not test the last update.
     """
     trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if not trained:
@@ -41,9 +42,10 @@ def require_finite(model: nn.Module, dev: SplitEvaluation, *, lr: float) -> None
 
 
 def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> None:
-    """Record the updates of the adapter and their drift on up to `DRIFT_ROWS` rows of dev (`krona.adapters.measure`).
+    """Record measurements of the adapter's updates in ``result.learned`` (`krona.adapters.measure`).
 
-    A branch that cannot be measured gives a note instead of an error: the training is already done.
+    The drift of the updates is measured on up to `DRIFT_ROWS` rows of dev. If the measurement fails, a note is added to
+    ``result`` and no error is raised, because the training has already finished.
     """
     rows: Any = dev.batches.dataset
     count = min(DRIFT_ROWS, len(rows))
@@ -60,7 +62,12 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
 
 
 def measure_forgetting(model: nn.Module, dev: SplitEvaluation, text: HeldOut) -> dict[str, Any]:
-    """Return the loss on held-out text for each scale of the update (`krona.surgery.scaling`); 0 is the backbone."""
+    """Measure the loss on held-out text for each scale of the update (`krona.surgery.scaling`).
+
+    Returns:
+        A dict with the losses and a description of the text. ``loss`` is a dict from each scale to the loss. Scale 0 is
+        the backbone alone, and scale 1 is the trained model. A loss that is not finite is None.
+    """
     losses = dict[str, float | None]()
     with dev.inference(model):
         for scale in SCALES:

@@ -1,4 +1,7 @@
-"""The LightningModule and the loaders of a config, for a user's own ``pl.Trainer`` (docs/coming-from.md)."""
+"""Build the LightningModule and the data loaders of a config, for use with your own ``pl.Trainer``.
+
+docs/coming-from.md has an example.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -17,7 +20,10 @@ from krona.training.run import build_learner, prepare
 
 @dataclass(frozen=True, kw_only=True)
 class Loaders:
-    """Batches of train, in an order that depends on the seed and the epoch; of dev and test, from short to long."""
+    """The data loaders of a run.
+
+    The order of the training batches depends on the seed and the epoch. The rows of dev and test are sorted by length.
+    """
 
     train: DataLoader[Any]
     dev: DataLoader[Any]
@@ -27,15 +33,16 @@ class Loaders:
 def module_and_loaders(config: Mapping[str, Any]) -> tuple[Learner, Loaders]:
     """Build the LightningModule and the loaders of a composed config (`krona.config.compose.compose_job`).
 
-    ``trainer.fit(module, loaders.train, loaders.dev)`` trains as the run does, to the same weights on the same device.
-    ``module.restore_best()`` then restores those of the best epoch. ``trainer.validate(module, loaders.dev)`` and
-    ``test`` log ``val/score`` and ``test/score``. ``trainer.predict(module, loaders.test)`` returns the prediction of
-    each row, in the order of ``loaders.test.batch_sampler.order``. The module trains on one device.
+    ``trainer.fit(module, loaders.train, loaders.dev)`` trains in the same way as a run with this config, and gives the
+    same weights on the same device. ``module.restore_best()`` then loads the weights of the best epoch.
+    ``trainer.validate(module, loaders.dev)`` logs ``val/score``, and ``trainer.test(module, loaders.test)`` logs
+    ``test/score``. ``trainer.predict(module, loaders.test)`` returns the prediction of each row, in the order of
+    ``loaders.test.batch_sampler.order``. The module can train on one device only.
 
     Raises:
         KronaError: the config is wrong, or its data or backbone is missing.
     """
-    # Lightning cannot know that this sampler omits no row of a prediction
+    # Lightning warns because it does not know whether this sampler includes all rows. It does.
     warnings.filterwarnings("ignore", message="You are using a custom batch sampler `ShortToLong` for prediction")
     settings = check.settings(config)
     unused = Result("", "running", settings.method.name, settings.task.name, settings.seed, dict(settings.config))

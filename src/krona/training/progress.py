@@ -1,4 +1,4 @@
-"""Progress of a run on the console and in train.log: a step bar, and a line per epoch."""
+"""Show the progress of a run: a progress bar on the console, and one line per epoch on the console and in train.log."""
 
 import time
 from typing import Any
@@ -14,16 +14,18 @@ from krona.runs.result import Result
 from krona.screen import rate, say
 from krona.training.learner import Learner
 
-NARROW = 70  # columns, below which there is no room for the loss beside the bar
-REFRESH_S = 0.5  # the loss is read from the device no more often
+NARROW = 70  # columns; a narrower console shows only the number of steps and the remaining time
+REFRESH_S = 0.5  # minimum time between two updates of the bar, which read the loss from the device
 
 
 class Progress(pl.Callback):
-    """The output of one run.
+    """The Lightning callback that prints the progress of one run.
 
     Args:
-        log: the open train.log; None: console only.
-        one_of_many: whether the run is part of a sweep, which shows the notes of its runs at its end.
+        console: the console to print to.
+        log: the open file train.log. None means that lines are printed to the console only.
+        one_of_many: whether the run is part of a sweep. Notes are then not printed here, because the sweep prints the
+            notes of all its runs at the end.
     """
 
     def __init__(self, console: Console, log: Any = None, *, one_of_many: bool = False) -> None:
@@ -76,7 +78,7 @@ class Progress(pl.Callback):
         if self._bar is None:
             return
         assert isinstance(pl_module, Learner)
-        self._examples += len(batch["labels"]) * pl_module.ranks.size  # to within one row
+        self._examples += len(batch["labels"]) * pl_module.ranks.size  # approximate: ranks may differ by one row
         now = time.perf_counter()
         if now - self._last_refresh < REFRESH_S:
             return
@@ -90,7 +92,7 @@ class Progress(pl.Callback):
         )
 
     def epoch(self, learner: Learner) -> None:
-        """Print the line of the epoch that the learner has just recorded."""
+        """Print a line about the epoch that the learner has just recorded."""
         row = learner.dev_curve[-1]
         best = "  best" if learner.best is not None and learner.best["epoch"] == row["epoch"] else ""
         parts = "" if len(row["parts"]) < 2 else " (" + ", ".join(f"{k} {v:.2f}" for k, v in row["parts"].items()) + ")"
@@ -103,7 +105,7 @@ class Progress(pl.Callback):
         self.close()
 
     def close(self) -> None:
-        """Remove the bar from the screen, also after an error."""
+        """Remove the bar from the screen. This must also be called after an error."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None

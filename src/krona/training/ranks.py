@@ -1,9 +1,9 @@
-"""The ranks of a run: its processes, one per device, and the data that they exchange.
+"""Data parallelism: connect the processes ("ranks") of a run, one per device, and exchange data between them.
 
-Each rank holds the whole model and takes its share of every batch. Gradients, numbers of label tokens and predictions
-are exchanged. It is the data parallelism of torch's DistributedDataParallel, written out, because the sums must be
-exact over the whole batch, also if a rank has fewer rows or none. A single process is rank 0 of 1. Ranks are started by
-`krona.jobs.start_ranks` (``trainer.devices=4``), torchrun or srun.
+Each rank has the whole model and processes its share of every batch. The ranks exchange gradients, numbers of label
+tokens and predictions. This is what torch's DistributedDataParallel does, but krona has its own implementation: it sums
+exactly over the whole batch, even if a rank has fewer rows or no rows. A run with a single process has only rank 0.
+Ranks are started by `krona.jobs.start_ranks` (``trainer.devices=4``), torchrun or srun.
 """
 
 import os
@@ -22,18 +22,18 @@ from torch import Tensor
 from krona.messages import KronaError
 
 Value = TypeVar("Value")
-PATIENCE = timedelta(minutes=10)  # after which a silent rank counts as lost
+PATIENCE = timedelta(minutes=10)  # a rank that does not respond for this time counts as lost
 BUCKET = 2**24  # numbers in one message
 LOST = "another process of this run ended or stopped responding"
 
 
 class RankLostError(KronaError):
-    """Another rank of the run is gone. The run can resume from its last checkpoint."""
+    """The error that another rank of the run has ended. The run can resume from its last checkpoint."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its run. All ranks must call the methods in the same order."""
+    """The position of this process among the ranks of its run. All ranks must call the methods in the same order."""
 
     rank: int = 0
     size: int = 1
@@ -42,11 +42,14 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this rank claims the run, writes, prints and tracks."""
+        """True on rank 0, which is the only rank that claims the run, writes files, prints and calls trackers."""
         return self.rank == 0
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the ranks, bit-identical on all of them, in a few large messages."""
+        """Replace each tensor by its sum over the ranks. The sums are bit-identical on all ranks.
+
+        The tensors are sent in a few large messages.
+        """
         if self.size == 1:
             return
         for bucket in _buckets(tensors):
@@ -56,7 +59,7 @@ class Ranks:
                 tensor.copy_(total.view_as(tensor))
 
     def gather(self, value: Value) -> list[Value]:
-        """Return the value of each rank, in their order. Values are pickled."""
+        """Return a list of the values of all ranks, in the order of the ranks. Values are sent as pickles."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -65,17 +68,17 @@ class Ranks:
 
 
 def num_processes() -> int:
-    """Return how many processes torchrun, srun or `krona.jobs.start_ranks` started for this run."""
+    """Return the number of processes that torchrun, srun or `krona.jobs.start_ranks` started for this run."""
     return _read_environment()[1]
 
 
 def my_rank() -> int:
-    """Return the number of this process among them."""
+    """Return the rank of this process in its run."""
     return _read_environment()[0]
 
 
 def require_one_launch(arguments: Sequence[str]) -> None:
-    """Raise `KronaError` if a multirun was itself started as several processes."""
+    """Raise `KronaError` if a multirun (``-m``) was started as several processes by torchrun or srun."""
     if {"-m", "--multirun"} & set(arguments) and num_processes() > 1:
         raise KronaError(
             f"-m was started as {num_processes()} processes (torchrun, srun), each of which would run the sweep. Start "
@@ -85,13 +88,14 @@ def require_one_launch(arguments: Sequence[str]) -> None:
 
 @contextmanager
 def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
-    """Connect to the other ranks of this run, if any: by NCCL between GPUs, otherwise by gloo.
+    """Connect to the other ranks of this run, if there are any. GPUs communicate through NCCL, CPUs through gloo.
 
     Args:
-        devices: expected number of ranks on each node.
+        devices: the expected number of ranks on each node.
+        accelerator: the kind of device, such as ``"cuda"``.
 
     Raises:
-        RankLostError: another rank does not connect or is gone.
+        RankLostError: another rank did not connect or has ended.
         KronaError: the number of processes on a node is not ``devices``.
     """
     rank, size, address = _read_environment()
@@ -111,7 +115,7 @@ def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
             )
         device = None
         if accelerator == "cuda":
-            device = local.index(rank) % torch.cuda.device_count()  # srun may show each rank its own GPU only
+            device = local.index(rank) % torch.cuda.device_count()  # with srun a rank may see only its own GPU
             torch.cuda.set_device(device)
         yield Ranks(rank, size, len(local), device)
     finally:
@@ -119,11 +123,11 @@ def join_ranks(*, devices: int, accelerator: str) -> Iterator[Ranks]:
 
 
 def _read_environment() -> tuple[int, int, str]:
-    """Rank, number of ranks and address, from the variables of torchrun or srun; (0, 1, "") for a single process."""
+    """Return rank, number of ranks and address from torchrun's or srun's variables; (0, 1, "") for a single process."""
     rank, size, address = 0, 1, ""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         rank, size, address = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), "env://"
-    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set by srun; SLURM_NTASKS is set in a batch script too
+    elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:  # set by srun only, unlike SLURM_NTASKS
         from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
         rank, size = int(os.environ["SLURM_PROCID"]), int(os.environ["SLURM_STEP_NUM_TASKS"])
@@ -134,7 +138,7 @@ def _read_environment() -> tuple[int, int, str]:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Group the tensors by dtype, with about `BUCKET` numbers in each group."""
+    """Yield groups of consecutive tensors with the same dtype and about `BUCKET` numbers."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and (tensor.dtype != bucket[0].dtype or sum(t.numel() for t in bucket) >= BUCKET):
@@ -148,6 +152,6 @@ def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
 def _exchange(exchange: Callable[[], Any]) -> None:
     try:
         exchange()
-    except RuntimeError as error:  # gloo, NCCL and the store raise nothing more specific
+    except RuntimeError as error:  # the most specific error that gloo, NCCL and torch's store raise
         why = str(error).strip().splitlines()[0]
         raise RankLostError(f"{LOST} ({why}). The same command resumes after the last complete epoch.") from error

@@ -1,4 +1,4 @@
-"""One run from top to bottom: data, backbone, method, training, evaluation, files."""
+"""Execute one run: load the data and the backbone, insert the method, train, evaluate, and write the files."""
 
 import time
 from collections.abc import Callable
@@ -49,14 +49,19 @@ def run(
     ranks: Ranks,
     share: bool = False,
 ) -> None:
-    """Train, choose the epoch on dev, score test once; fill ``result`` and the run's ``folder``.
+    """Train, choose the best epoch on dev, and score test once. Fill ``result`` and write the files of the run.
 
     Args:
-        progress, trackers: callbacks of Lightning's trainer. They are also called after each epoch, when dev is scored
-            and ``result`` is written: Lightning ends an epoch for its callbacks before the learner has recorded it.
-        claim: of the first rank, which alone writes. It raises an error if another process has taken the run over.
-        ranks: the processes of this run. Each of them calls this function with the same arguments.
-        share: use the backbone and the data of other jobs of this process (`krona.backbones.shared`).
+        settings: the settings of the run.
+        result: the object that receives the scores and the facts about the run.
+        folder: the folder of the run.
+        progress, trackers: callbacks of Lightning's trainer. Their ``epoch`` methods are also called after each epoch,
+            when dev has been scored and ``result`` has been written. Lightning's own hooks for the end of an epoch are
+            called too early for this: the learner has not recorded the epoch yet.
+        claim: the claim of the first rank on the run, None on the other ranks. Only the first rank writes files. The
+            claim raises an error if another process has taken over the run.
+        ranks: the processes of this run. Each of them calls this function with the same settings.
+        share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     began, memory = time.perf_counter(), PeakMemory()
     memory.reset()
@@ -81,7 +86,7 @@ def run(
     trainer = build_trainer(settings, files, [progress, trackers], logger=trackers.logger)
     train(trainer, learner, data, checkpoint=files.checkpoint())
 
-    # Evaluation: the best epoch on dev is the model; test is scored once, and never in a search for hyper-parameters
+    # Evaluation of the weights that are best on dev. Test is scored once, and never in a search for hyperparameters.
     best = learner.restore_best()
     require_finite(model, data.dev, lr=settings.optimizer.lr)
     scored = {"dev": (data.dev.split, best["dev"])}
@@ -102,7 +107,7 @@ def run(
     result.status = "done"
     result.provenance["finished"] = now()
 
-    # Measures that do not count as the run's time or memory
+    # Measurements that are not part of the reported time and memory
     if ranks.first or settings.trainer.strategy == "fsdp":  # sharded ranks run the model together
         measure_updates(result, model, data.dev)
     if prepared.held_out is not None and ranks.first:
@@ -116,20 +121,24 @@ def run(
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """A backbone with the method inserted, and the data that it is trained on."""
+    """A backbone with the inserted method, and the data of the run."""
 
     backbone: backbones.Loaded
     data: RunData
     steps: StepCounts
-    fingerprint: Fingerprint | None  # of the backbone, from before its weights may have been sharded
-    held_out: HeldOut | None  # the text of trainer.measure_forgetting
+    fingerprint: Fingerprint | None  # the fingerprint of the backbone, computed before FSDP shards its weights
+    held_out: HeldOut | None  # the held-out text of trainer.measure_forgetting
 
 
 def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: bool = False) -> Prepared:
     """Load the data and the backbone, insert the method, and record facts about them in ``result``.
 
     Args:
-        cache: the folder of tokenised rows.
+        settings: the settings of the run.
+        result: the object that receives the facts.
+        cache: the folder in which tokenised rows are cached.
+        ranks: the processes of this run.
+        share: whether to share the backbone and the data with other jobs of this process (`krona.backbones.shared`).
     """
     trainer = settings.trainer
     keep_freed_memory()
@@ -141,7 +150,7 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
     result.notes += bf16_notes(trainer.precision, trainer.accelerator)
     pl.seed_everything(settings.seed, verbose=False)
 
-    # Data, and the backbone whose tokenizer reads it
+    # Data and backbone. The backbone is loaded first, because its tokenizer encodes the data.
     splits = load_splits(settings, share=share)
     load = shared_backbone if share else backbones.load
     backbone = load(settings.backbone, settings.task, seed=settings.seed, bf16=trainer.frozen_in_bf16)
@@ -170,9 +179,9 @@ def prepare(settings: Run, result: Result, *, cache: Path, ranks: Ranks, share: 
 
 
 def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> None:
-    """Insert the method; record the backbone, the trainable parameters and the cost of the branches."""
+    """Insert the method. Record the backbone, the trainable parameters and the cost of the branches in ``result``."""
     method = settings.method
-    torch.manual_seed(settings.seed)  # the initial branches do not depend on earlier random numbers
+    torch.manual_seed(settings.seed)  # makes the initial branches independent of earlier random numbers
     branch_config, notes = insert_method(
         model, method, counterparts=settings.backbone.factor_shapes, reversible=reversible
     )
@@ -184,7 +193,7 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
         "update_rank": surgery.update_rank(model),
         "backbone": describe_backbone(model.config, parameters=count.backbone),
     }
-    with torch.random.fork_rng(devices=[]):  # the dropout of a branch must not change later random numbers
+    with torch.random.fork_rng(devices=[]):  # dropout in a branch draws random numbers and must not change later ones
         result.provenance |= {"multiply_adds": multiply_adds(model), "launches": launches(model)}
     result.trainable_params, result.trainable_percent = count.trainable, count.percent
     result.head_params = count.head or None
@@ -193,8 +202,8 @@ def _insert(settings: Run, result: Result, model: Any, *, reversible: bool) -> N
 def build_learner(
     settings: Run, prepared: Prepared, *, ranks: Ranks, **callbacks: Callable[[Learner], None]
 ) -> Learner:
-    """Build the LightningModule of a run. ``callbacks``: `Learner`'s ``after_backward`` and ``after_epoch``."""
-    rows = settings.micro_batch_size  # of a rank in one forward pass
+    """Build the LightningModule of a run. ``callbacks`` are the arguments ``after_backward`` and ``after_epoch``."""
+    rows = settings.micro_batch_size  # the rows of a rank in one forward pass
     if settings.trainer.accumulate_grad_batches > 1:
         share = -(-settings.batch_size // ranks.size)
         rows = min(rows or share, share)

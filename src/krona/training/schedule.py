@@ -1,4 +1,4 @@
-"""The number of training steps, the warm-up, and the schedule of the learning rate."""
+"""Compute the number of training and warm-up steps, and build the schedule of the learning rate."""
 
 import inspect
 import math
@@ -15,7 +15,7 @@ from krona.messages import KronaError, amount, shorten
 
 @dataclass(frozen=True, kw_only=True)
 class StepCounts:
-    """Optimizer steps of an epoch, of the warm-up and of the whole training."""
+    """The number of optimizer steps of an epoch, of the warm-up and of the whole training."""
 
     epoch: int
     warmup: int
@@ -23,7 +23,12 @@ class StepCounts:
 
 
 def count_steps(settings: Run, batches: int) -> StepCounts:
-    """Return the steps of a run whose epochs have so many batches, if ``trainer.limit_train_batches`` uses them all."""
+    """Compute the numbers of optimizer steps of a run.
+
+    Args:
+        settings: the settings of the run.
+        batches: the number of batches in an epoch before ``trainer.limit_train_batches`` is applied.
+    """
     trainer = settings.trainer
     limit = trainer.limit_train_batches
     epoch = min(limit, batches) if isinstance(limit, int) else int(batches * limit)
@@ -34,7 +39,10 @@ def count_steps(settings: Run, batches: int) -> StepCounts:
 
 
 def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
-    """Return ``optimizer.warmup_steps``, or that share of ``total_steps``, rounded up."""
+    """Return the number of warm-up steps.
+
+    If ``optimizer.warmup_steps`` is not an integer, it is a fraction of ``total_steps``. The result is rounded up.
+    """
     warmup = optimizer.warmup_steps
     return warmup if isinstance(warmup, int) else math.ceil(warmup * total_steps)
 
@@ -42,11 +50,12 @@ def count_warmup_steps(optimizer: Optimizer, total_steps: int) -> int:
 def build_schedule(
     optimizer: torch.optim.Optimizer, warmup_steps: int, total_steps: int, *, scheduler: Scheduler
 ) -> LRScheduler:
-    """Build the schedule of the learning rate, which is stepped after each optimizer step.
+    """Build the schedule of the learning rate. Its ``step`` method must be called after each optimizer step.
 
-    Functions such as transformers' ``get_…_schedule_with_warmup`` get the numbers of steps. A class of
-    ``torch.optim.lr_scheduler`` begins after a linear warm-up, and gets the number of remaining steps as ``T_max`` or
-    ``total_steps`` if it has such an argument.
+    If ``scheduler`` names a function with the argument ``num_warmup_steps``, such as transformers'
+    ``get_…_schedule_with_warmup``, this function gets the numbers of steps and includes the warm-up. A class of
+    ``torch.optim.lr_scheduler`` has no warm-up, so its schedule begins after a linear warm-up. If the class has the
+    argument ``T_max`` or ``total_steps``, its value is the number of steps after the warm-up.
 
     Raises:
         KronaError: the schedule cannot be built with these arguments.
@@ -74,7 +83,10 @@ def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, A
 
 
 def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
-    """Return a note if a run has no steps, or if the warm-up takes a quarter of them or more."""
+    """Return a list with a note if a run has no steps, or if the warm-up takes at least a quarter of the steps.
+
+    Otherwise, return an empty list.
+    """
     if not steps.total:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
         zero = zero if steps.epoch else "limit_train_batches"

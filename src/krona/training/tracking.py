@@ -1,4 +1,4 @@
-"""The trackers of a run, called at its start, after each epoch and at its end."""
+"""Connect a run to its trackers, which log its values, for example at W&B. They are called at start, epochs and end."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ AfterEpoch = Callable[[Learner], None]  # an exception stops the run
 
 
 class Trackers(pl.Callback):
-    """All trackers of one run. Without trackers, it only calls ``after_epoch``."""
+    """The Lightning callback that calls all trackers of a run. If the run has none, it only calls ``after_epoch``."""
 
     def __init__(
         self, guarded: list[Guarded], *, about: About, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
@@ -34,15 +34,15 @@ class Trackers(pl.Callback):
         self.guarded, self.about, self.say, self.after_epoch = guarded, about, say, after_epoch
         self.history = History(about.folder)
         self._gradient_norms: dict[str, Tensor] = {}
-        self._callback_values: dict[str, float] = {}  # logged since the last epoch
+        self._callback_values: dict[str, float] = {}  # the values that callbacks logged since the last epoch
 
     @property
     def logger(self) -> Logger | None:
-        """The logger of Lightning's trainer and its callbacks; None without trackers."""
+        """The logger that Lightning's trainer and its callbacks use. It is None if the run has no trackers."""
         return StepLogger(self.step) if self.guarded else None
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
-        """Send the values that Lightning logs in a step. Those of callbacks belong to the epoch too."""
+        """Send the values that Lightning logs in a step. The values of callbacks are also sent with the epoch."""
         self._callback_values |= {key: value for key, value in values.items() if key not in ("epoch", "train/loss")}
         self._call("step", number, values, when=f"step {number}")
 
@@ -51,15 +51,15 @@ class Trackers(pl.Callback):
         self._call("open", self.about, when="start")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Send the earlier epochs of a resumed run."""
+        """Send the epochs that a resumed run finished earlier."""
         assert isinstance(pl_module, Learner)
         known = self.history.epochs()
         for row, best in with_best(pl_module.dev_curve):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
 
     def after_backward(self, learner: Learner) -> None:
-        """Keep the gradient norms of the last step of an epoch, before clipping, on their device."""
-        ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not count this step yet
+        """In the last step of an epoch, keep the gradient norms before clipping, as tensors on their device."""
+        ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not include this step yet
         if self.guarded and (learner.trainer.is_last_batch or ends_run):
             self._gradient_norms = gradient_norms(learner)
 
@@ -105,7 +105,7 @@ class Trackers(pl.Callback):
 
 
 class StepLogger(Logger):
-    """The logger of Lightning's trainer: passes on the values of steps and callbacks, but not those of epochs."""
+    """A Lightning logger that forwards the values of steps and callbacks to ``send``, and ignores those of epochs."""
 
     name, version = "krona", ""
 
@@ -114,10 +114,10 @@ class StepLogger(Logger):
         self._send = send
 
     def log_hyperparams(self, *arguments: Any, **others: Any) -> None:
-        """Do nothing: `Trackers.open` sends them."""
+        """Do nothing, because `Trackers.open` sends the hyperparameters."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if "val/score" not in metrics:  # `Trackers.epoch` sends the epochs, also the earlier ones of a resumed run
+        if "val/score" not in metrics:  # `Trackers` sends the values of epochs, also of those before a resume
             self._send(step or 0, dict(metrics))
 
 
@@ -125,7 +125,7 @@ class StepLogger(Logger):
 def tracking(
     settings: Run, result: Result, folder: Path, *, say: Callable[[str], None], after_epoch: AfterEpoch | None = None
 ) -> Iterator[Trackers]:
-    """Open the trackers of a run, and close them however it ends."""
+    """Open the trackers of a run, and close them when the run ends, even with an error."""
     about = About(
         run_id=result.run_id,
         folder=folder,
@@ -136,7 +136,7 @@ def tracking(
         resumed=RunFolder(folder).checkpoint.is_file(),
         label_words=label_words(settings.config["task"]),
     )
-    chosen = settings.logger if not getattr(rank_zero_only, "rank", 0) else {}  # on the first of several processes
+    chosen = settings.logger if not getattr(rank_zero_only, "rank", 0) else {}  # only the first process tracks
     guarded = [Guarded(name, _build_tracker(name, values, about), say=say) for name, values in chosen.items()]
     trackers = Trackers(guarded, about=about, say=say, after_epoch=after_epoch)
     ending: Ending = "interrupted"

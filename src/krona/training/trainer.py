@@ -1,4 +1,4 @@
-"""Lightning's Trainer of a run: its device, its checkpoints, and the settings that are passed through to it."""
+"""Build Lightning's trainer for a run, and train with it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,17 +29,18 @@ PROFILERS: dict[str, type[Profiler]] = {
 def build_trainer(
     settings: Run, files: RunFiles, callbacks: Sequence[pl.Callback], *, logger: Logger | None = None
 ) -> pl.Trainer:
-    """Build Lightning's trainer for this rank, with ``callbacks`` and those of the config.
+    """Build Lightning's trainer for this rank, with the given ``callbacks`` and the callbacks of the config.
 
-    Each rank has its own trainer, which knows one device. Lightning's strategies would average gradients with equal
-    weights; `Ranks` sums them exactly over the whole batch, also if ranks have different numbers of rows or tokens.
+    Each rank has its own trainer, which uses one device. Lightning's multi-device strategies are not used, because they
+    average the gradients of the ranks with equal weights. `Ranks` sums the gradients exactly over the whole batch, even
+    if ranks have different numbers of rows or tokens.
     """
     options, ranks, folder = settings.trainer, files.ranks, files.folder
     callbacks = [*callbacks, *build_callbacks(settings, first=ranks.first)]
     own_bar = any(isinstance(one, ProgressBar) for one in callbacks)
     profiler = None
     if ranks.first:
-        last_epoch = ModelCheckpoint(  # to resume from; it contains the weights of the best epoch too
+        last_epoch = ModelCheckpoint(  # for resuming the run; also contains the weights of the best epoch
             dirpath=folder, filename="last", monitor=None, save_on_train_epoch_end=True, enable_version_counter=False
         )
         callbacks.append(last_epoch)
@@ -47,7 +48,7 @@ def build_trainer(
             profiler = PROFILERS[options.profiler](dirpath=folder, filename="profile")
     precision: Any = "bf16-mixed" if options.frozen_in_bf16 else options.precision
     checkpoints = WholeCheckpoints() if files.claim is None else WholeCheckpoints(files.claim.write)
-    # max_steps is handled by the learner: Lightning resumes a run that counts steps in the middle of an epoch
+    # The learner handles max_steps. With Lightning's own max_steps, a run would resume in the middle of an epoch.
     try:
         return pl.Trainer(
             max_epochs=options.max_epochs,
@@ -56,12 +57,12 @@ def build_trainer(
             devices=1 if ranks.device is None else [ranks.device],
             callbacks=callbacks,
             enable_checkpointing=ranks.first,
-            plugins=[checkpoints, LightningEnvironment()],  # without it Lightning looks for a cluster's environment
+            plugins=[checkpoints, LightningEnvironment()],  # LightningEnvironment: do not detect a cluster
             logger=logger or False,
             profiler=profiler,
-            enable_progress_bar=own_bar,  # Lightning's default bar is off: krona has its own
+            enable_progress_bar=own_bar,  # krona replaces Lightning's default bar
             use_distributed_sampler=False,
-            inference_mode=False,  # tensors that a model keeps from an evaluation must be usable in training
+            inference_mode=False,  # a model may keep tensors from an evaluation and use them in training
             default_root_dir=folder,
             **{name: getattr(options, name) for name in PASSED},
         )
@@ -70,16 +71,22 @@ def build_trainer(
 
 
 def train(trainer: pl.Trainer, learner: Learner, data: RunData, *, checkpoint: Path | None) -> None:
-    """Train to the end. If nothing trains, score the backbone as epoch 0."""
+    """Train until the end or until training stops early.
+
+    If there are no training steps or no trainable parameters, score the model on dev and record the scores as epoch 0.
+
+    Args:
+        checkpoint: the path of the checkpoint to resume from; None to start from the beginning.
+    """
     device: Any = trainer.strategy.root_device
     trains = learner.plan.total_steps > 0 and bool(surgery.trainable_state(learner.model))
     if trains:
         path = None if checkpoint is None else str(checkpoint)
         try:
             trainer.fit(learner, data.train, data.dev.batches, ckpt_path=path, weights_only=True)
-        except MisconfigurationException as error:  # a callback or a setting that Lightning refuses
+        except MisconfigurationException as error:  # Lightning does not accept a callback or a setting
             raise _format_error(error) from error
-    learner.to(device)  # Lightning leaves the model on the CPU
+    learner.to(device)  # Lightning moved the model to the CPU
     if not trains:
         learner.record({"epoch": 0, "step": 0}, data.dev(learner.model))
 
