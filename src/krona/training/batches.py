@@ -1,4 +1,4 @@
-"""Batch samplers: shuffled batches for training, optionally of rows of similar length, and sorted ones for evaluation."""
+"""Batch samplers: shuffled batches for training, and batches sorted by length for evaluation."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from torch.utils.data import Sampler
 from krona.tasks import Tokenised
 from krona.training.ranks import Ranks
 
-WINDOW = 50  # rows are sorted by length within so many batches: similar lengths in a batch, but still random batches
+WINDOW = 50  # number of batches in a window (`TrainingBatches`)
 
 
 class TrainingBatches(Sampler[list[int]]):
@@ -58,7 +58,7 @@ class TrainingBatches(Sampler[list[int]]):
         batches: list[list[int]] = []
         for window in _cut(order, WINDOW * self.batch_size):
             batches += _cut(sorted(window, key=self.lengths.__getitem__), self.batch_size)
-        return [batches[number] for number in _permutation(len(batches), seed ^ 1)]  # ^ 1: not the rows' random numbers
+        return [batches[number] for number in _permutation(len(batches), seed ^ 1)]  # not the seed of the rows' order
 
 
 class ShortToLong(Sampler[list[int]]):
