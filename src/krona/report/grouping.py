@@ -1,4 +1,7 @@
-"""Group runs into rows: a cell has the seeds of one configuration; any other difference makes another row."""
+"""Group the runs of a table into rows.
+
+A cell contains the runs of one configuration with several seeds. Runs that differ in another setting are in other rows.
+"""
 
 import re
 from collections import defaultdict
@@ -15,18 +18,19 @@ LONG = re.compile(r"-?\d+\.\d{7,}(e-?\d+)?")
 WORDS = {("trainer.max_steps", "-1"): "none", ("data.train_rows", "null"): "all"}
 HIDDEN = ("method.name", "method._target_", "method.source", "method.fit_factors")
 DATA = (*(f"{name} set" for name in SPLITS), "rows left out")
-DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")  # shown where they differ
+# Runs of a task with equal values of these settings should use the same data.
+DATA_SETTINGS = ("data.protocol", "data.seed", "data.train_rows", "data.skip_bad_rows")
 Variants = dict[tuple[str, ...], list[StoredRun]]
 
 
 @dataclass
 class Group:
-    """The runs of one row by task; ``differs``: the settings that distinguish it from others of the same key."""
+    """The runs of one row of a table."""
 
-    key: str
-    differs: dict[str, str] = field(default_factory=dict)
-    runs: dict[str, list[StoredRun]] = field(default_factory=dict)
-    apart: frozenset[str] = frozenset()  # tasks whose runs have rows of their own, one for each setting
+    key: str  # the key of the row in the layout
+    differs: dict[str, str] = field(default_factory=dict)  # settings that distinguish it from rows with the same key
+    runs: dict[str, list[StoredRun]] = field(default_factory=dict)  # by task
+    apart: frozenset[str] = frozenset()  # tasks whose runs are in other rows, one for each setting
 
     @property
     def all_runs(self) -> list[StoredRun]:
@@ -34,13 +38,13 @@ class Group:
 
     @property
     def first(self) -> StoredRun | None:
-        """A run that has finished, if there is one: it knows which shape it used."""
+        """A finished run if there is one, because it has recorded the shape that it used. Otherwise the first run."""
         runs = self.all_runs
         return next((run for run in runs if run.status == "done"), next(iter(runs), None))
 
     @property
     def suffix(self) -> str:
-        """The differing settings for a reader; a shape as it was used."""
+        """The differing settings as text. A shape of A is the shape that was used."""
         shown = {key: setting_text(key, value) for key, value in self.differs.items()}
         if self.first is not None and (key := "method.kron_factors") in shown:
             used, asked = used_shape(self.first.result), asked_shape(self.first.result)
@@ -49,16 +53,19 @@ class Group:
 
 
 def setting_text(key: str, value: str) -> str:
-    """Format a setting's value: none for null and for -1 steps; a long fraction with four digits."""
+    """Format a setting's value. ``null`` and a limit of -1 steps are ``none``. A long fraction gets four digits."""
     if LONG.fullmatch(value):
         return f"{float(value):.4g}"
     return WORDS.get((key, value), "none" if value == "null" else value)
 
 
 def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tuple[list[Group], list[str]]:
-    """Return the rows in the table's order, and a note for each cell of several variants.
+    """Return the rows in the table's order, and a note for each row and task with several variants.
 
-    whole: also return the layout's rows without runs.
+    Args:
+        runs: the runs of one section.
+        layout: the layout of the table.
+        whole: also return the layout's rows that have no runs.
     """
     cells: dict[str, dict[str, Variants]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     for run in runs:
@@ -86,7 +93,7 @@ def group_runs(runs: Sequence[StoredRun], layout: Layout, *, whole: bool) -> tup
 
 
 def _join_unknown(variants: Variants) -> None:
-    """Move runs that ended before they knew their data's fingerprints to the variant of the same settings."""
+    """Move runs that ended before their fingerprints were known to a variant with the same settings."""
     for name, runs in list(variants.items()):
         if None not in runs[0].content.values():
             continue
@@ -97,14 +104,17 @@ def _join_unknown(variants: Variants) -> None:
 
 
 def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[StoredRun]]:
-    """Return the finished variants, and of these the ones that the table's own sweep made, if any."""
+    """Return the variants that a cell uses.
+
+    Variants with finished runs are preferred, and among them the variants with runs of the table's own sweep.
+    """
     variants = [runs for runs in variants if any(run.status == "done" for run in runs)] or variants
     own = [runs for runs in variants if sweep is not None and any(run.sweep == sweep for run in runs)]
     return own or variants
 
 
 def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
-    """Return one group for each combination of the differing settings; equal combinations of tasks share a group."""
+    """Return a group for each combination of the differing settings. Tasks with equal combinations share a group."""
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[tuple[str, str], ...], Group] = {}
     for task, variants in several.items():
@@ -116,7 +126,7 @@ def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[
 
 
 def _by_size(key: str, value: str) -> tuple[str, float, str]:
-    """Sort lr=0.0001 before lr=0.001 and 2x384 before 12x64."""
+    """Return a sort key that sorts lr=0.0001 before lr=0.001, and 2x384 before 12x64."""
     try:
         return key, float(value.split("x")[0]), value
     except ValueError:
@@ -124,7 +134,10 @@ def _by_size(key: str, value: str) -> tuple[str, float, str]:
 
 
 def _differing(runs: Sequence[StoredRun]) -> list[str]:
-    """Return the settings in which these runs are not all equal, without the content of files if others suffice."""
+    """Return the keys of the settings in which these runs differ.
+
+    Fingerprints and left-out rows are omitted if the other settings already distinguish all the runs.
+    """
     every = [run.settings for run in runs]
     keys = dict.fromkeys(key for settings in every for key in sorted(settings) if key not in HIDDEN)
     found = [key for key in keys if len({settings.get(key) for settings in every}) > 1]
@@ -133,7 +146,7 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def build_row(layout: Layout, one: Group) -> Row:
-    """Return the group's row, without cells. A row of a shape is named by the used shape, with the paper's beside."""
+    """Return the group's row without cells. If its shape of A had to change, the label is the used shape."""
     label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
     first = one.first
     if layout.by_shape and first is not None and asked_shape(first.result):
@@ -142,7 +155,7 @@ def build_row(layout: Layout, one: Group) -> Row:
 
 
 def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None:
-    """Add the paper's numbers to the cells that compare with them. Params have no difference."""
+    """Add the paper's numbers to the cells that are comparable with them. Params show no difference to the paper."""
     if layout.paper is None or not comparable or one.differs:
         return
     for key, cell in row.cells.items():
@@ -152,9 +165,10 @@ def add_paper(layout: Layout, one: Group, row: Row, *, comparable: bool) -> None
 
 
 def differing_data(a: StoredRun, b: StoredRun) -> list[str]:
-    """Return what differs of the data of two runs: ``train set``, ``rows left out``. Unknown values do not differ.
+    """Return the properties in which the data of two runs differ, such as ``train set`` and ``rows left out``.
 
-    A method that puts the task's name before each text has other fingerprints, which are not compared.
+    Unknown values do not count as different. If only one of the runs puts the task's name before each text, the
+    fingerprints are not comparable, and the list is empty.
     """
     if _has_prefix(a) != _has_prefix(b):
         return []
@@ -163,12 +177,12 @@ def differing_data(a: StoredRun, b: StoredRun) -> list[str]:
 
 
 def format_differing(keys: Sequence[str]) -> str:
-    """Format ``train set and dev set differ``."""
+    """Return text such as ``train set and dev set differ``."""
     return f"{' and '.join(keys)} {'differs' if len(keys) == 1 else 'differ'}"
 
 
 def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
-    """Return a note for each task on which methods with the same data settings did not read the same rows."""
+    """Return a note for each task on which methods with the same data settings did not use the same data."""
     first: dict[tuple[str | bool | None, ...], StoredRun] = {}
     keys: dict[str, dict[str, None]] = {}
     methods: dict[str, dict[str, None]] = {}
@@ -181,7 +195,7 @@ def mixed_data_notes(runs: Sequence[StoredRun]) -> list[str]:
             methods.setdefault(task, {}).update(dict.fromkeys(names))
     notes = []
     for task, differing_keys in keys.items():
-        if len(methods[task]) > 1:  # the variants of one method have a row each
+        if len(methods[task]) > 1:  # variants of a single method have separate rows
             who, differing = " and ".join(methods[task]), format_differing([*differing_keys])
             notes.append(f"{task_label(task)}: {who} were not run on the same data ({differing}).")
     return notes

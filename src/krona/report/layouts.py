@@ -1,4 +1,4 @@
-"""Layouts of the paper's tables, of a sweep and of all runs: rows, columns and what makes a cell."""
+"""The layouts of tables: which rows and columns the paper's tables, a sweep and all runs have."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,32 +14,32 @@ from krona.runs.run_id import as_text
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The rows and columns of a table. ``row`` gives a run's row, or None if the run does not belong to the table."""
+    """The rows and columns of a table."""
 
-    name: str  # the paper's number, or a sweep's name, or "runs"
+    name: str  # the number of a table of the paper, the name of a sweep, or "runs"
     title: str
     axis: str  # heading of the first column
-    row: Callable[[StoredRun], str | None]
-    override: Callable[[str], list[str]]  # the overrides for a row
-    command: str  # makes its runs
-    labels: Mapping[str, str] = field(default_factory=dict)
-    rows: tuple[str, ...] = ()  # always shown, in this order
-    tasks: tuple[str, ...] = ()  # always shown; empty: those that the runs have
+    row: Callable[[StoredRun], str | None]  # the key of a run's row; None if the run does not belong to the table
+    override: Callable[[str], list[str]]  # the command-line overrides for the runs of a row
+    command: str  # the command that starts the runs of the table
+    labels: Mapping[str, str] = field(default_factory=dict)  # from the key of a row to its label
+    rows: tuple[str, ...] = ()  # keys of rows that are always shown, in this order
+    tasks: tuple[str, ...] = ()  # tasks that are always shown; if empty, the tasks of the runs
     split: str = "test"
-    beside: str | None = None  # another split, whose scores are shown and not compared
-    quantity: str = "score"  # score | seconds a step
-    average: bool = True
-    extras: tuple[str, ...] = ()  # of `krona.report.costs.QUANTITIES`
-    by_shape: bool = False  # whether its rows are shapes of A
+    beside: str | None = None  # another split, whose scores are shown but not compared
+    quantity: str = "score"  # "score"; with another value the cells are times
+    average: bool = True  # add the mean over tasks
+    extras: tuple[str, ...] = ()  # more columns, from `krona.report.costs.QUANTITIES`
+    by_shape: bool = False  # the rows are shapes of A
     paper: PaperTable | None = None
-    sweep: str | None = None  # of a table of the paper: runs of this sweep go before others of the same row and task
+    sweep: str | None = None  # in a table of the paper, finished runs of this sweep replace other runs of the same cell
     notes: tuple[str, ...] = ()
 
 
 def find_layout(table: str | None, sweep: str | None) -> Layout:
-    """Return the layout of the paper's ``table``, of a ``sweep``, or of all runs."""
+    """Return the layout of a ``table`` of the paper, of a ``sweep``, or of all runs if both are None."""
     if table is not None:
-        paper = read_paper_table(table)  # refuses a number that the paper does not have
+        paper = read_paper_table(table)  # raises an error for an unknown number
         return Layout(paper=paper, sweep=f"table{table}", name=table, command=f"krona table {table}", **_TABLES[table])
     title = f"Sweep {sweep}" if sweep else "All runs"
     shipped = sweep in choice_files("sweeps")
@@ -66,7 +66,7 @@ def _init(run: StoredRun) -> str | None:
 
 
 def factor_shape(run: StoredRun) -> str | None:
-    """Return the shape of A as in the paper: a backbone's counterpart is read back."""
+    """Return the shape of A as the paper names it. A backbone's own counterpart of a shape is converted back."""
     factors = _setting(run, "kron_factors")
     if not factors:
         return None
@@ -75,12 +75,12 @@ def factor_shape(run: StoredRun) -> str | None:
 
 
 def used_shape(result: Result) -> str | None:
-    """Return the shape of A on this backbone's layers: 16x12."""
+    """Return the shape of A that was used for the layers of this backbone, such as ``16x12``."""
     return _shape_of_a(result.provenance.get("branch_config") or {}) or _shape_of_a(result.config["method"])
 
 
 def asked_shape(result: Result) -> str | None:
-    """Return the shape of A in the config, if the layers needed another one: 32x24."""
+    """Return the shape of A in the config, such as ``32x24``. Return None if the layers used this shape."""
     asked = _shape_of_a(result.config["method"])
     return asked if asked != used_shape(result) else None
 
@@ -91,7 +91,7 @@ def _shape_of_a(method: dict[str, Any]) -> str | None:
 
 
 def _step(run: StoredRun) -> str | None:
-    """Return the step of Table 5 from the run's settings."""
+    """Return the row of Table 5 that fits the run's settings."""
     if not _method(run).startswith("krona_b") or _setting(run, "residual"):
         return None
     if _setting(run, "placement") == "sequential":
@@ -122,7 +122,7 @@ _BY_METHOD: dict[str, Any] = {
     "override": lambda row: [f"method={row}"],
     "labels": METHOD_LABELS,
 }
-_STEPS = {  # name in the table, variant
+_STEPS = {  # from the key of a row to its label and its variant
     "sequential": ("Sequential", "table5_1_sequential"),
     "parallel": ("Parallel", "table5_2_parallel"),
     "ps": ("Parallel+Scale (PS)", "table5_3_parallel_scale"),
@@ -184,12 +184,15 @@ _TABLES: dict[str, dict[str, Any]] = {
 
 
 def row_order(layout: Layout, row: str) -> tuple[Any, ...]:
-    """Sort the paper's rows as in the paper, then others."""
+    """Return a sort key: rows of the layout in its order, then the others."""
     return (layout.rows.index(row), row) if row in layout.rows else (len(layout.rows), *method_order(row))
 
 
 def table_tasks(layout: Layout, kind: str, found: Sequence[str], *, whole: bool) -> list[str]:
-    """Return the tasks of the runs, and if ``whole`` the paper's tasks or their sample counterparts."""
+    """Return the tasks of a table in their order.
+
+    These are the tasks ``found`` in the runs. If ``whole``, the layout's tasks or their sample counterparts are added.
+    """
     if not whole:
         return sorted(found, key=task_order)
     always = {"glue": layout.tasks, "sample": tuple(f"sample_{t}" for t in layout.tasks)}.get(kind, ())

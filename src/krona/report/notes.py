@@ -1,4 +1,4 @@
-"""Sentences below the tables of a report, and the commands for what is missing or comes next."""
+"""Build the notes below the tables of a report, with commands for missing runs and next steps."""
 
 import shlex
 from collections import Counter, defaultdict
@@ -18,14 +18,14 @@ from krona.runs.studies import Study, Trial
 from krona.screen import below
 
 MOST_REMARKS, MOST_NAMES = 20, 4
-STATES = ("finished", "pruned", "failed", "running")  # of trials
+STATES = ("finished", "pruned", "failed", "running")  # states of trials
 MOST_PRUNED = 12
 ABSENT = ("no run", "not measured")
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence, and a command that follows it. ``warning`` and ``remark`` are about scores."""
+    """A sentence and an optional command after it. Notes of the kinds ``warning`` and ``remark`` are about scores."""
 
     text: str
     command: str = ""
@@ -33,7 +33,7 @@ class Note:
 
 
 def table_notes(table: Table) -> list[Note]:
-    """Return all sentences below a table: remarks on scores, notes, and what is missing with its commands."""
+    """Return all notes below a table: remarks on scores, general notes, and missing runs with their commands."""
     found: list[Note] = []
     for remark in score_remarks(table):
         found.append(Note(remark, kind="warning" if remark.startswith(SIGN) else "remark"))
@@ -42,7 +42,7 @@ def table_notes(table: Table) -> list[Note]:
 
 
 def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
-    """Yield the sections below the tables: a heading and sentences for each."""
+    """Yield the sections after the tables, each as a heading and a list of notes."""
     for study in report.studies:
         yield f"Study {study.name}", [Note(line) for line in study_sentences(study, report.runs)]
     if commands := next_commands(report):
@@ -55,13 +55,13 @@ def closing_notes(report: Report) -> Iterator[tuple[str, list[Note]]]:
 
 
 def best_run(cell: Cell) -> StoredRun | None:
-    """Return the run with the best dev score; the test score chooses nothing."""
+    """Return the finished run with the best dev score. The test score is never used for the choice."""
     done = [run for run in cell.runs if run.status == "done"]
     return max(done, key=lambda run: run.score("dev") or 0.0, default=None)
 
 
 def run_commands(run: StoredRun) -> list[Note]:
-    """Return the commands that use a run's weights, or a note that they were not kept."""
+    """Return notes with the commands that use a run's weights, or a note that the weights were not kept."""
     folder = RunFolder(run.path.parent)
     if not folder.adapter.is_file():
         return [Note("This run kept no weights. Add keep=all and overwrite=true to its command to keep them.")]
@@ -73,7 +73,7 @@ def run_commands(run: StoredRun) -> list[Note]:
 
 
 def next_commands(report: Report) -> list[Note]:
-    """Return the commands that use the best run of each leading row."""
+    """Return the commands that use the best run of the best row, from the first table that has one."""
     for table in report.tables:
         for column in table.score_columns[:1]:
             best = next((row for row in table.rows if row.cell(column.key).best or len(table.rows) == 1), None)
@@ -84,7 +84,7 @@ def next_commands(report: Report) -> list[Note]:
 
 
 def cell_remarks(cell: Cell) -> list[str]:
-    """Return the remarks on one score, a sentence each, with the seeds if it is not about all."""
+    """Return the remarks on a score as sentences. A remark that does not concern all seeds names its seeds."""
     found = []
     for remark, seeds in cell.remarks.items():
         some = "" if seeds == cell.seeds else f" (seed {', '.join(map(str, seeds))})"
@@ -93,12 +93,17 @@ def cell_remarks(cell: Cell) -> list[str]:
 
 
 def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
-    """Return the remarks on a table's scores, warnings first and with their sign. ``shown``: of this column alone."""
+    """Return the remarks on a table's scores as sentences. Warnings come first and begin with their sign.
+
+    Args:
+        table: the table.
+        shown: return only the remarks on the scores of this column. If it is the average, or None, return all.
+    """
     rows_of: dict[tuple[str, bool, str], dict[str, None]] = defaultdict(dict)
     for row in table.rows:
         for column in table.columns:
             if column.kind == "average" or (shown and shown.kind != "average" and shown != column):
-                continue  # an average has those of its tasks
+                continue  # the remarks on an average are those on its tasks
             cell = row.cell(column.key)
             for remark, text in zip(cell.remarks, cell_remarks(cell), strict=True):
                 task = column.key.rsplit(" ", 1)[0] if column.kind == "beside" else column.key
@@ -111,7 +116,7 @@ def score_remarks(table: Table, shown: Column | None = None) -> list[str]:
 
 
 def _missing_notes(table: Table) -> Iterator[Note]:
-    """Yield a note for each row without runs on some tasks, and for each failed or interrupted cell."""
+    """Yield notes on left-out runs, on rows without runs on some tasks, and on failed or interrupted cells."""
     for text, shown_by in table.asides:
         yield Note(text, shown_by, "missing")
     labels = {column.key: column.label for column in table.columns}
@@ -131,7 +136,7 @@ def _missing_notes(table: Table) -> Iterator[Note]:
 
 
 def unfinished_lines(runs: Sequence[StoredRun]) -> list[str]:
-    """Return a line for each failed, interrupted and running run: how far it is and, if it failed, why."""
+    """Return a line for each failed, interrupted and running run, with its progress and, if it failed, its error."""
     lines = []
     for status in UNFINISHED:
         for run in (run for run in runs if run.status == status):
@@ -141,9 +146,11 @@ def unfinished_lines(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def study_sentences(study: Study, runs: Sequence[StoredRun]) -> list[str]:
-    """Describe a search: its trials, the best of them, and the importance of each axis.
+    """Describe a search with its numbers of trials, its best trial and the importance of each axis.
 
-    runs: if those of the search read different data, a sentence says so.
+    Args:
+        study: the search.
+        runs: runs of the report. If those of the search did not use the same data, a sentence reports it.
     """
     counts = Counter(trial.state for trial in study.trials)
     states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])

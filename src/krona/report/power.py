@@ -1,4 +1,4 @@
-"""`krona power`: the smallest differences that test sets can show, and the p-values of the paper's differences."""
+"""`krona power`: the smallest differences that a test can find, and the p-values of the paper's differences."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ from krona.metrics.power import (
 from krona.paper import METHOD_LABELS, TASK_LABELS, TASKS, read_paper_table
 from krona.screen import Cell, say, table, terminal_width
 
-# The test sets of data.protocol=table1 (docs/fidelity.md, Data). Positive: of the whole validation set.
+# The test sets of data.protocol=table1 (docs/fidelity.md, Data). ``positive`` is the share in the whole validation set.
 TEST_SETS = {
     "cola": Errors("matthews", 522, positive=721 / 1043),
     "rte": Errors("accuracy", 139),
@@ -36,7 +36,7 @@ TEST_SETS = {
     "qnli": Errors("accuracy", 5463),
     "qqp": Errors("accuracy", 40430),
 }
-MNLI_DEV = Errors("accuracy", 9832)  # Table 9 prints best dev scores
+MNLI_DEV = Errors("accuracy", 9832)  # for Table 9, which prints the best dev scores
 WITH_TASKS = ("1", "4", "5", "6", "9")
 NOTHING = "—"
 METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"}
@@ -45,15 +45,18 @@ METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return the test set and the score of each task.
+    """Return a dict from each task's name to its test set and the score near which methods are compared.
 
     Args:
-        tasks: names, or several in one text: ``rte,cola``; all of GLUE if empty.
-        examples, score: of a single task. A task that is not GLUE's needs both and counts as accuracy. The score of a
-            GLUE task is by default the median of Table 1's methods.
+        tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
+        examples: the number of test examples of a single task. The default is the size of the GLUE task's test set.
+        score: the score of a single task. The default is the median score of the methods in Table 1.
+
+    A task outside GLUE needs both ``examples`` and ``score``. Its metric is taken as accuracy.
 
     Raises:
-        KronaError: for an unknown task without examples and score, and for a score that is not possible.
+        KronaError: if a task outside GLUE lacks one of both, if one of both is given for several tasks, or if the score
+            is not possible.
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:
@@ -77,15 +80,16 @@ def choose_test_sets(
 def find_smallest(
     test_sets: Mapping[str, tuple[Errors, float]], *, seeds: Sequence[int], difference: float | None, assumed: Assumed
 ) -> list[dict[str, Any]]:
-    """Return the smallest difference that each task's test set shows.
+    """Return the smallest difference that the paired test finds on each task's test set.
 
     Args:
-        seeds: numbers of seeds; 20 is always added.
-        difference: points of which the number of seeds is asked.
+        seeds: the numbers of seeds for which the difference is computed. 20 seeds are always added.
+        difference: if given, also compute how many seeds are needed to find a difference of this size, in points.
 
     Returns:
-        A record for each task. ``smallest_difference``: number of seeds -> points, None where no difference has the
-        power. ``discordant``: a share of the examples. ``seeds_needed``: None where 20 are too few.
+        A record for each task. Its value ``smallest_difference`` is a dict from the number of seeds to points, or to
+        None if no difference reaches the power. ``discordant`` is a share of the examples. ``seeds_needed`` is None if
+        20 seeds are not enough or if no ``difference`` was given.
     """
     records = []
     for task, (errors, score) in test_sets.items():
@@ -103,7 +107,15 @@ def find_smallest(
 
 @dataclass(frozen=True)
 class PaperDifference:
-    """Two scores of a table of the paper. ``examples`` and ``best`` are None for a correlation."""
+    """The difference of two scores in a table of the paper.
+
+    Args:
+        better, other: the rows of the table with the higher and the lower score.
+        difference: in points.
+        examples: the difference as a number of examples. It is None for a correlation.
+        best: the p-value in the best case (`best_case_p`). It is None for a correlation.
+        realistic: the p-value with the assumed share of unshared errors (`realistic_p`).
+    """
 
     task: str
     better: str
@@ -117,9 +129,13 @@ class PaperDifference:
 def paper_differences(
     number: str, tasks: Sequence[str], *, rows: Sequence[str] = (), assumed: Assumed
 ) -> list[PaperDifference]:
-    """Return the differences of neighbours in each column, from the best down, or of all pairs of ``rows``.
+    """Return the differences between scores of a table of the paper.
 
-    Raise KronaError for a table without scores by task, and for an unknown row.
+    In each column the rows are sorted from the best to the worst score, and each row is compared with the next. If
+    ``rows`` is given, all pairs of these rows are compared instead.
+
+    Raises:
+        KronaError: for a table without scores by task, for a single row in ``rows``, and for an unknown row.
     """
     printed = read_paper_table(number)
     if number not in WITH_TASKS:
@@ -147,7 +163,7 @@ def show(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None, console: Console,
 ) -> None:  # fmt: skip
-    """Print both tables, each with the meaning of its columns."""
+    """Print both tables with an explanation of their columns."""
     width = terminal_width(console)
     say(
         console,
@@ -178,7 +194,7 @@ def as_json(
     rows: Sequence[dict[str, Any]], pairs: Sequence[PaperDifference], assumed: Assumed, *, number: str,
     difference: float | None,
 ) -> str:  # fmt: skip
-    """Return both tables as one JSON object; differences are in points, and shares between 0 and 1."""
+    """Return both tables as one JSON object. Differences are in points, and shares are between 0 and 1."""
     found = {
         "level": LEVEL, "power": POWER, "assumed": asdict(assumed), "difference": difference,
         "tasks": list(rows), "table": number, "pairs": [asdict(pair) for pair in pairs],
@@ -218,5 +234,5 @@ def _count_p(pairs: Sequence[PaperDifference]) -> str:
 
 
 def format_p(p: float) -> str:
-    """Format a p-value with four decimals; it is never 0."""
+    """Format a p-value with four decimals. A smaller value than 0.0001 is formatted as ``< 0.0001``."""
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"

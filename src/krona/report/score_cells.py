@@ -1,6 +1,6 @@
-"""Cells of scores: means, intervals, the average of a row, and the best of a column with what ties with it.
+"""Compute the cells of scores: means, intervals and averages. Mark the best of a column and the cells that tie with it.
 
-Among several settings of one method, dev scores choose the best; test scores never do.
+If a method has several settings, the best setting is chosen by dev scores, never by test scores.
 """
 
 from collections import defaultdict
@@ -20,9 +20,9 @@ ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
 MOST_RUNS = 5_000  # a report of more runs shows the best rows
-MOST_CELLS = 240  # of such a report's tables together: each is resampled and compared with others
-FEWEST_ROWS = 3  # of each table, however many tables there are
-MOST_SEEDS = 3  # of a cell, for its test set's interval and the paired tests; its mean is over all
+MOST_CELLS = 240  # the limit for all tables of such a report together, because each cell is resampled and compared
+FEWEST_ROWS = 3  # each table of such a report shows at least this number of rows
+MOST_SEEDS = 3  # in such a report, intervals over examples and paired tests use this number of seeds; means use all
 CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
 AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
 FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
@@ -31,9 +31,12 @@ Scored = dict[str, Cell | None]  # a row's cells by task
 
 
 def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) -> Cell | None:
-    """Return the mean over the finished runs of one method on one task; None without any.
+    """Return a cell with the mean score of the finished runs of one row on one task. Return None if there are none.
 
-    seeds: read the predictions of so many seeds; None: of all.
+    Args:
+        runs: the runs of the row on the task.
+        split: the split that was scored.
+        seeds: the number of runs whose predictions are read. None means all runs.
     """
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
     if not done:
@@ -64,7 +67,7 @@ def _compare_with_constant(cell: Cell) -> None:
 
 
 def metric_label(found: Cell | None) -> str:
-    """Return the metrics whose mean a column's scores are, ``F1, acc``; empty without a score."""
+    """Return the names of the metrics whose mean is a cell's score, such as ``F1, acc``. Without a cell it is empty."""
     return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
 
 
@@ -74,7 +77,10 @@ def set_sizes(cells: Iterable[Cell | None]) -> tuple[int, ...]:
 
 
 def average(parts: Sequence[Cell]) -> Cell:
-    """Return the mean over tasks. Its seeds are those that every task has; its test interval is over all test sets."""
+    """Return a cell with the mean over tasks.
+
+    Its seeds are the seeds that every task has. Its test interval is a bootstrap over the test sets of all tasks.
+    """
     seeds = set.intersection(*(set(part.by_seed) for part in parts))
     by_seed = {seed: float(np.mean([part.by_seed[seed] for part in parts])) for seed in sorted(seeds)}
     runs = [run for part in parts for run in part.runs]
@@ -85,7 +91,7 @@ def average(parts: Sequence[Cell]) -> Cell:
         cell.remarks |= {replace(remark, text=f"{task}: {remark.text}"): seeds for remark, seeds in warnings.items()}
     draws = [part.draws for part in parts if part.draws is not None]
     if len(draws) == len(parts):
-        # Tasks are independent: each is shuffled, as its draws came from the same seeded generator.
+        # Tasks are independent, but their draws came from generators with the same seed. So the draws are shuffled.
         rng = np.random.default_rng(0)
         cell.draws = np.mean([rng.permutation(one) for one in draws], axis=0)
         cell.test_interval = percentile_interval(cell.draws)
@@ -93,9 +99,10 @@ def average(parts: Sequence[Cell]) -> Cell:
 
 
 def paired_test(a: Cell, b: Cell, *, seed: int = 0) -> SwapTest | None:
-    """Test two cells on the seeds that both have; None without any, or on different test sets.
+    """Test two cells with the paired test on their common seeds.
 
-    ``a`` keeps the result: the best of a column is often in the row of the best average too.
+    Return None if they have no common seed, different metrics, or different test sets. The result is stored in ``a``,
+    because the same pair is often tested for the column and for the average.
     """
     if id(b) not in a.tests:
         a.tests[id(b)] = _swap_test(a, b, seed)
@@ -109,22 +116,24 @@ def _swap_test(a: Cell, b: Cell, seed: int) -> SwapTest | None:
         return None
     try:
         return swap_test([a.answers[s] for s in seeds], [b.answers[s] for s in seeds], metrics, seed=seed)
-    except ValueError:  # no seed in common, or another test set
+    except ValueError:  # no common seed, or different test sets
         return None
 
 
 def _mark_best(
     scored: Mapping[int, Cell], parts: Mapping[int, Sequence[Cell]], *, fit: Sequence[int], seed: int = 0
 ) -> None:
-    """Mark the highest mean among the rows ``fit``, and the rows not significantly different from it (Holm).
+    """Mark the best cell and the cells that are not significantly different from it (Holm).
 
-    An example is swapped in its own task, and the tasks' differences are averaged.
+    Examples are swapped within each task, and the differences of the tasks are averaged.
 
     Args:
-        parts: of each row the cells that its score is the mean of, one for each task.
-        seed: of the first task's test.
+        scored: the cells to compare, by the index of their row.
+        parts: for each row, its cells of the single tasks, whose mean is its score.
+        fit: the indices of the rows that can be the best.
+        seed: the random seed of the first task's test.
     """
-    if len(scored) < 2 or not fit:  # a lone cell is not the best of anything
+    if len(scored) < 2 or not fit:  # a single cell is not marked
         return
     top = max(fit, key=lambda i: scored[i].value or 0.0)
     scored[top].best = True
@@ -149,7 +158,7 @@ def mark_columns(groups: list[Group], tasks: list[str], scored: list[Scored], sp
 
 
 def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], split: str) -> dict[int, Cell]:
-    """Return the averages of the rows that have all tasks; mark the best and the rows that tie with it."""
+    """Return the average of each row that has scores on all tasks. Mark the best and the rows that tie with it."""
     parts = {i: [cell for cell in row.values() if cell is not None] for i, row in enumerate(scored)}
     averages = {i: average(cells) for i, cells in parts.items() if len(cells) == len(tasks)}
     compared = {i: averages[i] for i in rows_of_most_data(groups) if i in averages}
@@ -158,7 +167,10 @@ def mark_averages(groups: list[Group], tasks: list[str], scored: list[Scored], s
 
 
 def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
-    """Return the rows with the largest ``data.train_rows``: scores of fewer training rows do not compare."""
+    """Return the indices of the rows with the largest ``data.train_rows``.
+
+    Scores of methods that were trained on fewer rows are not comparable with them.
+    """
     sizes = [one.first.setting("data.train_rows") if one.first else None for one in groups]
     numbers = [float(size) if size and size.isdigit() else float("inf") for size in sizes]
     most = max((number for number, one in zip(numbers, groups, strict=True) if one.first), default=0.0)
@@ -166,7 +178,10 @@ def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
 
 
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
-    """Return the rows among ``places`` that may be the best: on test only each method's best row on dev."""
+    """Return the rows among ``places`` that can be marked as the best.
+
+    In a table of test scores, only the row with the best dev score of each method can be marked.
+    """
     if split != "test":
         return list(places)
     of_method = defaultdict(list)
@@ -176,15 +191,16 @@ def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], s
 
 
 def _dev_score(one: Group, tasks: Sequence[str]) -> float:
-    """Return the mean over tasks of the mean over seeds; 0 where dev was not scored."""
+    """Return the mean over tasks of the mean dev score over seeds. A run without a dev score counts as 0."""
     scores = [[run.score("dev") or 0.0 for run in one.runs[task] if run.status == "done"] for task in tasks]
     return float(np.mean([np.mean(found) for found in scores]))
 
 
 def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
-    """Return the ``rows`` with the best mean score, in the order given, and a note on what is left out.
+    """Return the best ``rows`` groups in the given order, and notes on what the report leaves out.
 
-    Rows with scores on more tasks come first; those without any run stay, because a table shows what is missing.
+    Groups with scores on more tasks are better than others, and equal ones are compared by their mean score. Groups
+    without runs are kept, because a table shows what is missing.
     """
 
     def standing(one: Group) -> tuple[int, float]:

@@ -1,6 +1,6 @@
-"""Sections of a report: the kind of data and the backbone, and whether the paper's numbers belong beside the runs.
+"""The sections of a report: groups of runs with the same kind of data and the same backbone.
 
-Runs of different sections are never compared.
+Runs of different sections are never compared. A section also records whether its runs are comparable with the paper.
 """
 
 import json
@@ -23,18 +23,18 @@ SIZES = {
     "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12,
     "feed_forward_proj": "relu", "vocab_size": 32128,
 }  # fmt: skip
-PUBLISHED = ("google-t5/t5-base", "t5-base")  # the weights' names on the Hub
+PUBLISHED = ("google-t5/t5-base", "t5-base")  # names of the weights on the Hub
 SPLIT = {"protocol": "table1", "seed": 42, "train_rows": None}
 EARLIER = "in a result of an earlier version"
-BACKBONE, DATA = "t5_base", "hub"  # of conf/config.yaml
+BACKBONE, DATA = "t5_base", "hub"  # the defaults of conf/config.yaml
 KINDS = ("glue", "sample", "own")
-MOST_DEPARTURES = 6  # named in a caution
+MOST_DEPARTURES = 6  # a caution names at most this number of departures
 
 
 def list_departures(result: Result) -> tuple[str, ...]:
-    """Return why a run on GLUE does not compare with the paper's numbers; empty where it does.
+    """Return the reasons why a run on GLUE is not comparable with the paper. The tuple is empty if it is comparable.
 
-    A run that has not finished is taken for what its config says.
+    For facts that an unfinished run has not recorded yet, its config counts.
     """
     return (*_backbone_departures(result), *_data_departures(result))
 
@@ -72,15 +72,15 @@ def _data_departures(result: Result) -> Iterator[str]:
 
 
 def override_words(backbone: Mapping[str, Any], data: Mapping[str, Any], kind: str) -> tuple[str, ...]:
-    """Return the overrides that choose a backbone and data: ``backbone=local backbone.path=/t5``.
+    """Return the overrides that select a backbone and data, such as ``backbone=local backbone.path=/t5``.
 
-    These are the shipped choices, and each key in which the config differs from them.
+    These are the names of the shipped configs, and each key whose value differs from the shipped config.
     """
     names = {_read_choice("backbone", stem).get("name"): stem for stem in choice_files("backbone")}
     name = names.get(backbone["name"], "local" if backbone.get("path") else "hub")
     source = data.get("kind", DATA)
     if (kind, name) == ("sample", "nano"):
-        words = ["profile=demo"]  # it chooses both
+        words = ["profile=demo"]  # it selects both backbone and data
     else:
         words = [f"backbone={name}"] if name != BACKBONE else []
         words += [f"data={source}"] if source != DATA else []
@@ -93,7 +93,7 @@ def _differing(path: str, values: Mapping[str, Any], shipped: Mapping[str, Any])
         value, own = values[key], shipped.get(key)
         if isinstance(value, Mapping) and isinstance(own, Mapping):
             yield from _differing(f"{path}.{key}", value, own)
-        elif value != own and not (own == "auto" and value is None):  # auto has become a value
+        elif value != own and not (own == "auto" and value is None):  # the run replaced "auto" by a value
             yield f"{'' if key in shipped else '+'}{path}.{key}={_hydra_text(value)}"
 
 
@@ -107,7 +107,7 @@ def _hydra_text(value: Any) -> str:
 
 @cache
 def _read_choice(group: str, stem: str) -> dict[str, Any]:
-    """Return a YAML of conf/ with its defaults; empty for one that does not exist (any more)."""
+    """Return the content of a YAML file of conf/, including its defaults. It is empty if the file does not exist."""
     path = choice_files(group).get(stem)
     own = dict(yaml.safe_load(path.read_text(encoding="utf-8")) or {}) if path is not None else {}
     content: dict[str, Any] = {}
@@ -120,17 +120,20 @@ def _read_choice(group: str, stem: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, order=True)
 class Section:
-    """Runs that may share a table. The last four fields describe one run, or all runs of a table (`merge_sections`)."""
+    """A section of a report. Runs with equal sections can share a table.
+
+    The last four fields describe a single run, or all runs of a table (`merge_sections`). Equality ignores them.
+    """
 
     kind: str  # glue | sample | own
     backbone: str
     pretrained: bool
     protocol: str
-    whole: bool = True  # false: data in GLUE's form with other rows than GLUE
-    overrides: tuple[str, ...] = field(default=(), compare=False)  # that choose this data and backbone
-    odd: Part | None = field(default=None, compare=False)  # the part furthest from GLUE's rows
-    departures: tuple[str, ...] = field(default=(), compare=False)  # from the paper's setting
-    departing: tuple[int, int] = field(default=(0, 1), compare=False)  # so many runs, of so many
+    whole: bool = True  # false if the data have GLUE's form but other rows than GLUE
+    overrides: tuple[str, ...] = field(default=(), compare=False)  # they select this data and backbone
+    odd: Part | None = field(default=None, compare=False)  # the part of the data that differs most from GLUE's rows
+    departures: tuple[str, ...] = field(default=(), compare=False)  # differences from the paper's setting
+    departing: tuple[int, int] = field(default=(0, 1), compare=False)  # number of runs with departures, of all runs
 
     @property
     def heading(self) -> str:
@@ -142,7 +145,7 @@ class Section:
 
     @property
     def caution(self) -> str | None:
-        """A sentence against a wrong use of the numbers; None where none is needed."""
+        """A sentence that warns against a wrong use of the numbers, or None if no warning is needed."""
         if self.kind == "sample":
             return "Generated sentences, not GLUE: the rows compare with one another, not with the paper."
         if not self.pretrained:
@@ -155,7 +158,7 @@ class Section:
 
     @property
     def comparable(self) -> bool:
-        """Whether the paper's numbers belong beside some of the runs."""
+        """Whether some runs of the section are comparable with the paper's numbers."""
         return self.kind == "glue" and self.pretrained and self.departing[0] < self.departing[1]
 
     @property
@@ -185,7 +188,10 @@ def find_section(result: Result) -> Section:
 
 
 def merge_sections(sections: Sequence[Section]) -> Section:
-    """Merge equal sections of one run each: the overrides of all, the oddest part, every departure."""
+    """Merge equal sections into a section of all their runs.
+
+    The result has the overrides that all sections share, the part that differs most from GLUE, and every departure.
+    """
     words = [word for word in sections[0].overrides if all(word in one.overrides for one in sections)]
     found = tuple(dict.fromkeys(reason for one in sections for reason in one.departures))
     odd = max((one.odd for one in sections if one.odd), key=relative_difference, default=None)

@@ -18,14 +18,15 @@ from krona.runs.run_id import as_text, canonical, flatten
 
 UNFINISHED = ("failed", "interrupted", "running")  # states of runs
 SPLITS = ("train", "dev", "test")
-CHANGED = object()  # a default that is not the same in all results
-NO_SETTING = ("seed", "score_test")  # they do not change what is trained
+CHANGED = object()  # marks a default argument that differs between results
+NO_SETTING = ("seed", "score_test")  # keys of the config that do not distinguish variants
 
 
 class SharedParts:
-    """Values computed once from parts of configs that many results share, and the default arguments of methods.
+    """A cache of values that are computed from parts of configs, and the default arguments of the methods.
 
-    A report reads many thousands of results; equal parts of their configs are mostly one object.
+    A report reads many thousands of results. Equal parts of their configs are usually the same object, so the cache
+    finds a value by the ids of its parts.
     """
 
     def __init__(self) -> None:
@@ -34,42 +35,48 @@ class SharedParts:
         self._defaults: dict[str, dict[str, Any]] = {}
 
     def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
-        """Return what ``make`` gives for ``key``, which holds the ids of ``part``. The parts are kept alive."""
+        """Return the cached value of ``key``. If there is none, compute it with ``make``.
+
+        ``key`` contains the ids of ``part``. The cache keeps ``part`` alive, so that no other object gets these ids.
+        """
         if key not in self._known:
             self._known[key] = (part, make())
         return self._known[key][1]
 
     def flatten(self, key: str, part: Any) -> dict[str, str]:
-        """Return the settings of a part of a config by their dotted keys; one object for equal settings."""
+        """Return a dict from the dotted keys of a part of a config to their values.
+
+        Parts with equal settings get the same dict object.
+        """
         found: dict[str, str]
         found = self.compute((key, part.__class__, _identity(part)), part, lambda: self._flatten(key, part))
         return found
 
     def _flatten(self, key: str, part: Any) -> dict[str, str]:
         plain = canonical({key: part})
-        settings = dict(flatten(plain)) if plain else {}  # such as a linear schedule, which is the default
+        settings = dict(flatten(plain)) if plain else {}  # a part with default values only can be empty
         return self._flat.setdefault(tuple(sorted(settings.items())), settings)
 
     def learn_defaults(self, result: Result) -> None:
-        """Take the default arguments of its method that a result records; one that differs between results is lost."""
+        """Store the default arguments of a result's method. A default that differs between results is not used."""
         known = self._defaults.setdefault(_branch_class(result.config["method"]), {})
         for key, value in (result.provenance.get("method_defaults") or {}).items():
             if known.setdefault(key, value) != value:
                 known[key] = CHANGED
 
     def fill_in(self, method: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a method's settings with its defaults."""
+        """Return a method's settings, completed with the stored default arguments."""
         known = self._defaults.get(_branch_class(method), {})
         return {**{key: value for key, value in known.items() if value is not CHANGED}, **method}
 
 
 @dataclass(eq=False)
 class StoredRun:
-    """One result and the table that it belongs to."""
+    """A result and the section of the report that it belongs to."""
 
-    result: Result  # a summary: without outcomes, and of the curve the last epoch
+    result: Result  # a summary, without outcomes and with only the last epoch of the dev curve
     section: Section
-    place: str  # its result.json
+    place: str  # the path of its result.json
     shared: SharedParts = field(default_factory=SharedParts)
 
     @property
@@ -78,22 +85,22 @@ class StoredRun:
 
     @cached_property
     def whole(self) -> Result:
-        """All of the file. Raises KronaError if it was removed or damaged."""
+        """The complete result. Raises KronaError if result.json was removed or is damaged."""
         return read_result(self.path)
 
     @cached_property
     def packed(self) -> dict[str, Answers]:
-        """Split -> predictions as numbers; empty if the run is not done."""
+        """A dict from each split's name to its predictions as numbers. It is empty if the run is not done."""
         return check_answers(self.whole, self.path) if self.result.status == "done" else {}
 
     @property
     def settings(self) -> dict[str, str]:
-        """All that makes this run another variant: dotted key -> value, without the seed."""
+        """A dict from dotted keys to values, without the seed. Runs with different settings are different variants."""
         found = {key: value for part in self._parts for key, value in part.items()}
         return {**found, **{key: value for key, value in self.content.items() if value is not None}}
 
     def setting(self, key: str) -> str | None:
-        """Return one of `settings`, or another key of the config; None where the run has no such key."""
+        """Return the value of a key of `settings` or of the config. Return None if the run does not have this key."""
         first, *path = key.split(".")
         flat = self._flatten(first) if first in self.result.config else {}
         if key in flat or key in self.content:
@@ -105,9 +112,10 @@ class StoredRun:
 
     @property
     def content(self) -> dict[str, str | None]:
-        """The fingerprints of what was read, and how many bad rows were left out; None for what is not known.
+        """The fingerprints of the data and the backbone, and the numbers of bad rows that were left out.
 
-        A training set that is drawn anew with each seed has no fingerprint of its own.
+        An unknown value is None. If each seed draws its own training set, the text ``drawn by seed`` replaces the
+        fingerprint.
         """
         splits = self.result.splits
         found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
@@ -125,7 +133,7 @@ class StoredRun:
 
     @cached_property
     def asked(self) -> tuple[int, ...]:
-        """`variant` without the content of files."""
+        """A key that is equal for runs with equal configs apart from the seed, even if the content of files differs."""
         return tuple(map(id, self._parts))
 
     @property
@@ -151,7 +159,7 @@ class StoredRun:
 
     @cached_property
     def status(self) -> str:
-        """The result's status as of now: a run whose process has died is interrupted."""
+        """The current status of the run. A run whose process has died is ``interrupted``."""
         return RunFolder(self.path.parent).status(self.result)
 
     def score(self, split: str) -> float | None:
@@ -172,7 +180,10 @@ def _branch_class(method: Mapping[str, Any]) -> str:
 
 
 def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
-    """Return all readable runs under these folders, and one sentence for each file that can't be used."""
+    """Return all readable runs under these folders, and a sentence for each file that can't be used.
+
+    Raise KronaError if one of the folders does not exist.
+    """
     runs: dict[str, StoredRun] = {}
     problems: list[str] = []
     clashes: set[str] = set()
@@ -196,7 +207,7 @@ def load_runs(outputs: Sequence[Path]) -> tuple[list[StoredRun], list[str]]:
 
 
 def stored_run(result: Result, place: str, shared: SharedParts | None = None) -> StoredRun:
-    """Return a run and the section that it belongs to. Raise KronaError if its config makes no sense."""
+    """Return a run with its section. Raise KronaError if its config or its provenance can't be interpreted."""
     shared = shared or SharedParts()
     try:
         shared.learn_defaults(result)
@@ -211,7 +222,10 @@ def stored_run(result: Result, place: str, shared: SharedParts | None = None) ->
 
 
 def filter_runs(runs: Sequence[StoredRun], filters: Sequence[str]) -> list[StoredRun]:
-    """Return the runs that match every ``key=value[,value]``. Raise KronaError for a key that no run has."""
+    """Return the runs that match every filter ``key=value[,value]``.
+
+    Raise KronaError for a filter without ``=``, and for a key that no run has.
+    """
     kept = list(runs)
     for text in filters:
         key, equals, wanted = text.partition("=")
@@ -241,6 +255,6 @@ def _number_or_text(text: str) -> float | str:
 
 
 def count_unfinished(runs: Iterable[StoredRun]) -> str:
-    """Format ``1 failed, 2 running``; empty if all have finished."""
+    """Return text such as ``1 failed, 2 running``. It is empty if all runs have finished."""
     counts = Counter(run.status for run in runs)
     return ", ".join(f"{counts[status]} {status}" for status in UNFINISHED if counts[status])

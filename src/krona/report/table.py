@@ -1,4 +1,4 @@
-"""Cells, rows and tables of a report, independent of the format."""
+"""The data classes of a report: its tables, columns, rows and cells. They do not depend on the output format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,50 +13,50 @@ from krona.runs.constant_predictions import Remark
 from krona.runs.studies import Study
 
 AVERAGE = "avg"
-SCORES = ("average", "task", "beside")  # kinds of columns that hold scores
+SCORES = ("average", "task", "beside")  # kinds of columns that contain scores
 
 
 @dataclass(eq=False)
 class Cell:
-    """One number: a mean over runs. Without a value, ``missing`` says why."""
+    """A number of a table, which is usually a mean over runs. Without a value, ``missing`` contains the reason."""
 
     value: float | None = None
     runs: list[StoredRun] = field(default_factory=list)
-    by_seed: dict[int, float] = field(default_factory=dict)
-    answers: dict[int, Answers] = field(default_factory=dict)  # empty if the seeds have different test sets
-    draws: Floats | None = None  # the mean score on bootstrapped test sets
-    test_interval: Interval | None = None  # bootstrap of the test set, 95 %
-    paper: float | None = None
-    comparable: bool = False  # whether `difference` means something
+    by_seed: dict[int, float] = field(default_factory=dict)  # the score of each seed
+    answers: dict[int, Answers] = field(default_factory=dict)  # by seed; empty if the seeds have different test sets
+    draws: Floats | None = None  # the mean score on each bootstrapped test set
+    test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
+    paper: float | None = None  # the paper's number
+    comparable: bool = False  # whether the value is comparable with the paper's number
     best: bool = False
     tied: bool = False  # not significantly different from the best
-    p: float | None = None  # against the best, Holm over the column
-    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # on its score, each with its seeds
-    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # against other cells, by their ids
+    p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
+    remarks: dict[Remark, list[int]] = field(default_factory=dict)  # remarks on the score, each with its seeds
+    tests: dict[int, SwapTest | None] = field(default_factory=dict)  # tests against other cells, by the cell's id()
     missing: str | None = None
-    command: str | None = None  # makes what is missing
+    command: str | None = None  # the command that starts the missing runs
     digits: int = 2
 
     @property
     def interval(self) -> Interval | None:
-        """Student's t interval of the mean over seeds, 95 %."""
+        """The 95 % interval of the mean over seeds by Student's t, or None for fewer than two seeds."""
         return t_interval([*self.by_seed.values()])
 
     @property
     def over_seeds(self) -> Interval | None:
-        """The range of two seeds, Student's t interval of more."""
+        """The range of the scores for two seeds, or Student's t interval for more. See `seed_interval`."""
         return seed_interval([*self.by_seed.values()])
 
     @property
     def difference(self) -> float | None:
-        """The value minus the paper's."""
+        """The value minus the paper's number, or None if they are not comparable."""
         if not self.comparable or self.value is None or self.paper is None:
             return None
         return self.value - self.paper
 
     @property
     def warned(self) -> bool:
-        """Whether the score may mean nothing."""
+        """Whether one of the remarks is a warning, so the score may be meaningless."""
         return any(remark.warns for remark in self.remarks)
 
     @property
@@ -66,17 +66,24 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """``kind``: task, beside (test beside dev), average, or the name of a quantity (`krona.report.costs`)."""
+    """A column of a table.
+
+    Args:
+        kind: ``task``, ``average``, ``beside`` (test scores in a table of dev scores), or the name of a quantity
+            (`krona.report.costs`).
+        metric: the names of the task's metrics.
+        examples: the numbers of examples of the data sets on which the cells were scored, in ascending order.
+    """
 
     key: str
     label: str
     kind: str = "task"
-    metric: str = ""  # of a task's scores
-    examples: tuple[int, ...] = ()  # numbers of examples of the sets that its cells were scored on
+    metric: str = ""
+    examples: tuple[int, ...] = ()
 
     @property
     def details(self) -> list[str]:
-        """The lines below the label: ``acc`` and ``n = 277``."""
+        """The lines below the label, such as ``acc`` and ``n = 277``."""
         sizes = [f"{size:,}" for size in self.examples]
         counted = [f"n = {' to '.join(dict.fromkeys([sizes[0], sizes[-1]]))}"] if sizes else []
         return [line for line in (self.metric, *counted) if line]
@@ -95,17 +102,17 @@ class Row:
 
     @property
     def method(self) -> str:
-        """The method of the row's runs; the key of a row without runs."""
+        """The method of the row's first run, or the key of a row without runs."""
         return next((run.result.method for cell in self.cells.values() for run in cell.runs), self.key)
 
     def cell(self, column: str) -> Cell:
-        """Return the cell of a column; an empty one where the row has none."""
+        """Return the cell of a column. If the row has no cell there, return an empty cell."""
         return self.cells.get(column, Cell())
 
 
 @dataclass
 class Table:
-    """``section`` is None for a table of the paper's own numbers or of a benchmark."""
+    """A table of a report. Its ``section`` is None if it shows the paper's own numbers or a benchmark."""
 
     name: str
     title: str
@@ -115,9 +122,9 @@ class Table:
     rows: list[Row]
     section: Section | None = None
     notes: list[str] = field(default_factory=list)
-    power: list[str] = field(default_factory=list)  # the smallest differences that its tests can find
-    split: str = "test"  # of its scores, except for columns beside them
-    asides: list[tuple[str, str]] = field(default_factory=list)  # runs left out, with the command that shows them
+    power: list[str] = field(default_factory=list)  # notes on the smallest differences that its tests can find
+    split: str = "test"  # the split of its scores, except in columns of the kind "beside"
+    asides: list[tuple[str, str]] = field(default_factory=list)  # notes on left-out runs, and commands that show them
 
     @property
     def caution(self) -> str | None:
@@ -125,40 +132,43 @@ class Table:
 
     @property
     def score_columns(self) -> list[Column]:
-        """The columns that charts show, the average first."""
+        """The columns of scores for charts, with the average first. The list is empty for a table without section."""
         known = {key for row in self.rows for key, cell in row.cells.items() if cell.value is not None}
         columns = [column for column in self.columns if column.kind in SCORES and column.key in known]
         return sorted(columns, key=lambda column: SCORES.index(column.kind)) if self.section else []
 
     def scored_on(self, column: Column) -> str:
-        """Return the split that a column's scores are of."""
+        """Return the split on which the scores of a column were computed."""
         return "test" if column.kind == "beside" else self.split
 
     def cell(self, row: str, column: str) -> Cell:
-        """Return a cell by the keys of its row and column."""
+        """Return the cell with these keys of a row and a column."""
         return next(one for one in self.rows if one.key == row).cells[column]
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a report goes. Without a file: the terminal, or a pipe."""
+    """The destination of a report. The width and the color apply to the terminal format only."""
 
-    file: Path | None = None
-    width: int | None = None  # of the terminal format; None: as the terminal is, otherwise 100
-    color: bool | None = None  # of the terminal format; None: where the terminal has it
+    file: Path | None = None  # None for a terminal or a pipe
+    width: int | None = None  # in characters; None means the width of the terminal, or 100 without a terminal
+    color: bool | None = None  # None means that a terminal gets colors and other destinations do not
 
 
 @dataclass
 class Report:
     title: str
     tables: list[Table]
-    runs: list[StoredRun] = field(default_factory=list)  # all that the tables were made from
+    runs: list[StoredRun] = field(default_factory=list)  # the finished runs of the tables
     unfinished: list[StoredRun] = field(default_factory=list)  # failed, interrupted, running
-    studies: list[Study] = field(default_factory=list)  # searches that made some of the runs
+    studies: list[Study] = field(default_factory=list)  # searches to which some of the runs belong
     problems: list[str] = field(default_factory=list)  # files that could not be used
-    empty: tuple[str, str] | None = None  # a sentence that there is nothing to show, and the command that makes it
+    empty: tuple[str, str] | None = None  # for a report without runs: a sentence, and the command to start them
 
 
 def seed_interval(values: Sequence[float]) -> Interval | None:
-    """Return the range of two seeds, of which an interval says little, and Student's t interval of more (95 %)."""
+    """Return the 95 % interval over seeds by Student's t. For two scores, return their range instead.
+
+    With two seeds, Student's t interval is too wide to be useful. A single score has no interval (None).
+    """
     return (min(values), max(values)) if len(values) == 2 else t_interval(values)

@@ -1,4 +1,7 @@
-"""Tables of runs: one for each section, so that GLUE, sample data, own data and random weights never mix."""
+"""Build the tables of a report, one for each section.
+
+A table therefore never mixes runs on GLUE, on sample data, on the user's own data, and with random weights.
+"""
 
 import shlex
 from collections import Counter, defaultdict
@@ -22,10 +25,10 @@ PRINTED = {"avg": "Avg", "params": "Params (%)", "latency": "Inference latency (
 
 
 def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
-    """Return a table for each section that has a run of this layout."""
+    """Return a table for each section with at least one run that fits the layout."""
     by_section: dict[Section, list[StoredRun]] = defaultdict(list)
     for run in runs:
-        # GLUE's and the sample's columns are the paper's; the user's own data have their own.
+        # Tables of GLUE and of the sample data have the paper's columns. The user's own data have other columns.
         fits = not layout.tasks or run.section.kind == "own" or run.result.task.removeprefix("sample_") in layout.tasks
         if fits and layout.row(run) is not None:
             by_section[run.section].append(run)
@@ -43,7 +46,10 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
-    """Move runs that ended before they counted GLUE's rows to those of their backbone that found others."""
+    """Move runs that ended before they counted their rows to the section with other rows than GLUE.
+
+    They move only if no run of their section has counted its rows, and if the other section exists.
+    """
     for section in [one for one in by_section if one.whole]:
         known = any(run.status == "done" or run.result.provenance.get("official_rows") for run in by_section[section])
         if not known and (counted := replace(section, whole=False)) in by_section:
@@ -51,9 +57,10 @@ def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
 
 
 def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[StoredRun], list[tuple[str, str]]]:
-    """Return the split of a section's scores, its runs that have them, and a note on the others with their command.
+    """Return the split of a section's scores, the runs with these scores, and a note with a command on the other runs.
 
-    The split is dev if no run scores test, as in a search for learning rates; else a search's runs are left out.
+    Runs without test scores are left out if others have them. If no run has test scores, as in a search for learning
+    rates, the split is dev, except in a table of the paper.
     """
     scored = [run for run in runs if run.result.config.get("score_test", True)]
     if layout.split != "test" or layout.quantity != "score" or len(scored) == len(runs):
@@ -67,9 +74,9 @@ def _choose_split(layout: Layout, runs: list[StoredRun]) -> tuple[str, list[Stor
 
 
 def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_cells: int | None) -> Table:
-    # Missing runs are shown where the table was meant to be made, not where a run of another sweep fits its rows.
+    # Show missing runs if the user wanted to make this table, but not if a run of another sweep only fits its rows.
     whole = section.comparable or any(run.sweep == layout.sweep for run in runs)
-    # Another backbone or split on GLUE's files is a part of the table on purpose: the tasks that it has.
+    # Runs on GLUE with another backbone or split need not cover all tasks. Show only the tasks that they have.
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = table_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group_runs(runs, layout, whole=whole)
@@ -101,7 +108,11 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
 def _score_table(
     layout: Layout, section: Section, groups: list[Group], tasks: list[str], *, seeds: int | None
 ) -> Table:
-    """seeds: resample and compare so many seeds of a cell; None: all."""
+    """Return a table of scores.
+
+    Args:
+        seeds: the number of seeds of a cell that are resampled and compared. None means all seeds.
+    """
     scored: list[Scored] = [
         {task: score_cell(one.runs.get(task, []), layout.split, seeds) for task in tasks} for one in groups
     ]
@@ -150,7 +161,7 @@ def _score_columns(
 
 
 def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
-    """Add the columns of costs and other quantities; parameters come first."""
+    """Add the columns of costs and other quantities. The column of parameters is the first of the table."""
     relative = times.relative_steps(groups, layout.rows[0]) if layout.name == "7" else []
     for name in layout.extras:
         quantity = QUANTITIES[name]
@@ -168,7 +179,7 @@ def _add_quantities(layout: Layout, groups: list[Group], table: Table) -> None:
 
 
 def _missing_cell(layout: Layout, section: Section, one: Group, task: str) -> Cell:
-    """Return a cell that says why there is no number, with the command that makes it."""
+    """Return a cell with the reason why there is no number, and the command that starts the missing runs."""
     if task in one.apart:
         return Cell(missing="in rows of its own")
     runs = one.runs.get(task, [])
@@ -184,14 +195,14 @@ def _missing_cell(layout: Layout, section: Section, one: Group, task: str) -> Ce
 
 
 def _make_command(layout: Layout, section: Section, one: Group, task: str) -> str:
-    """Return the command that makes a row's missing runs on a task."""
+    """Return the command that starts a row's missing runs on a task."""
     runs = one.runs.get(task, [])
     chosen = any(key.startswith(("backbone.", "data.")) for key in one.differs)
-    own = runs or ([one.first] if chosen and one.first else [])  # otherwise as the table's other runs
+    own = runs or ([one.first] if chosen and one.first else [])  # otherwise use the overrides of the whole table
     overrides = (merge_sections([run.section for run in own]) if own else section).overrides
     words = [*layout.command.split(), *overrides, *layout.override(one.key), f"task={task}"]
     for key, value in one.differs.items():
-        if " " not in key and not key.startswith(("backbone.", "data.")):  # not a file's content, not in overrides
+        if " " not in key and not key.startswith(("backbone.", "data.")):  # no content, no override
             words.append(f"factors={value}" if key == "method.kron_factors" else f"{key}={value}")
     seeds = sorted({run.result.seed for run in runs if run.status in ("failed", "interrupted")})
     words += [f"seed={','.join(map(str, seeds))}"] if seeds not in ([], [0]) else []
@@ -199,7 +210,10 @@ def _make_command(layout: Layout, section: Section, one: Group, task: str) -> st
 
 
 def paper_table(layout: Layout) -> Table | None:
-    """Return the paper's own numbers, for a report without comparable runs."""
+    """Return a table of the paper's own numbers, for a report without comparable runs.
+
+    Return None if the layout is not a table of the paper.
+    """
     if (paper := layout.paper) is None:
         return None
     columns = [Column(key, PRINTED.get(key, task_label(key))) for key in sorted(paper.columns, key=_paper_order)]

@@ -1,4 +1,4 @@
-"""The charts of a report: scores against costs and ranks, over epochs, over a setting and in a search."""
+"""Build the charts of a report: the score against costs, ranks, epochs, the values of a setting, and search trials."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from krona.report.text import format_range, number, plain_label
 from krona.runs import studies
 from krona.runs.studies import Study, Trial
 
-FIRST = ("params", "time", "memory")  # of the costs
-SEVERAL = 1.2  # of a method's largest over its smallest size: less is one size, such as that of several shapes
-MOST_LINES = 12  # of the chart of epochs: the best rows
+FIRST = ("params", "time", "memory")  # the costs whose charts are shown first
+SEVERAL = 1.2  # if a method's largest size is less than 1.2 times its smallest, its sizes count as equal
+MOST_LINES = 12  # the chart of epochs shows at most this number of rows, the best
 PRUNED = Look("#5b7083", "#a9bccd", "x")
-MOST_NAMES = 20  # of choices on a search's axis
+MOST_NAMES = 20  # about the largest number of choices with a name on a search's axis
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A row with its score in a column."""
+    """A row of a table with its score in one column."""
 
     row: Row
     cell: Cell
@@ -34,7 +34,7 @@ class Scored:
         return plain_label(self.row.label)
 
     def point(self, x: float, more: str = "", *, label: str = "", hollow: bool = False) -> Point:
-        """Return the row's score at ``x``; more: of the tooltip."""
+        """Return a point of the row's score at ``x``. ``more`` is added to the tooltip."""
         differs = f" ({self.row.differs})" if self.row.differs else ""
         ends = f" ({format_range(self.cell.over_seeds)})" if self.cell.over_seeds else ""
         text = f"{self.name}{differs}: {number(self.score)}{ends}{more}"
@@ -50,9 +50,10 @@ def scored_rows(table: Table, column: Column) -> list[Scored]:
 
 
 def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) -> dict[str, Chart]:
-    """Return the score against each cost that differs between rows.
+    """Return a dict from each cost that differs between rows to a chart of the score against this cost.
 
-    named: write the methods' names at the ends of their lines.
+    Args:
+        named: write the methods' names at the ends of their lines.
     """
     charts = {}
     for cost in COSTS:
@@ -63,7 +64,10 @@ def cost_charts(column: Column, rows: Sequence[Scored], *, named: bool = False) 
 
 
 def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, named: bool) -> Chart:
-    """Return the score against a cost with the Pareto front; a method of several sizes is a line over parameters."""
+    """Return a chart of the score against a cost, with the Pareto front.
+
+    In the chart of parameters, a method with several sizes is a line. If there is such a line, no front is drawn.
+    """
     front = dict(zip(spent, on_front([(row.score, value) for row, value in spent.items()]), strict=True))
     lines = _group_by_size(spent) if cost == "params" else {}
     points = {}
@@ -84,7 +88,7 @@ def _cost_chart(column: Column, cost: str, spent: Mapping[Scored, float], *, nam
 
 
 def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
-    """Return the rows, by size, of each method that has several sizes."""
+    """Return a dict from the label of each method that has several sizes to its rows, in ascending order of size."""
     found: dict[str, list[Scored]] = {}
     for row in sorted(spent, key=lambda row: spent[row]):
         found.setdefault(row.row.label, []).append(row)
@@ -92,7 +96,10 @@ def _group_by_size(spent: Mapping[Scored, float]) -> dict[str, list[Scored]]:
 
 
 def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return the score against the highest rank that an update can have, and against the rank of what was trained."""
+    """Return charts of the score against the highest possible rank and against the effective rank of the update.
+
+    A chart is left out if all rows have the same rank.
+    """
     charts = []
     for name in ("rank", "effective"):
         known = [(row, rank) for row in rows if (rank := row.row.cell(name).value)]
@@ -103,7 +110,10 @@ def rank_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
 
 
 def epoch_charts(column: Column, rows: Sequence[Scored]) -> list[Chart]:
-    """Return the dev score by epoch: mean, lowest and highest seed of the best rows; none for a single epoch."""
+    """Return a chart of the dev score by epoch, with the mean, the lowest and the highest seed of the best rows.
+
+    The list is empty if no row has several epochs.
+    """
     best = sorted(rows, key=lambda row: -row.score)[:MOST_LINES] if column.kind == "task" else []
     lines = {row: points for row in rows if row in best and len(points := _epoch_points(row)) > 1}
     if not lines:
@@ -128,7 +138,10 @@ def _epoch_points(row: Scored) -> list[Point]:
 
 
 def curve_charts(curves: Curves) -> list[Chart]:
-    """Return the scores over the setting; of learning rates also what the best of k trials is worth."""
+    """Return the chart of the score against a setting.
+
+    For learning rates, there are also charts of the expected scores of the best of k trials (`expect_best`).
+    """
     setting = NAMES[curves.setting]
     looks = {name: method_look(points[0].runs[0].result.method) for name, points in curves.lines.items()}
     values = sorted({point.x for points in curves.lines.values() for point in points})
@@ -181,13 +194,16 @@ def _against(
 def score_chart(
     title: str, axis: Axis, label: str, series: Sequence[Series], *, detail: str = "", front: Sequence[Point] = ()
 ) -> Chart:
-    """Return a chart of scores; label: of the upright axis."""
+    """Return a chart of scores. ``label`` is the label of the vertical axis."""
     points = [point for one in series for point in one.points]
     return Chart(title, axis, score_axis(label, points), series, detail, front)
 
 
 def study_charts(study: Study) -> list[Chart]:
-    """Return the dev score by trial and along each axis of a search; none for a single trial."""
+    """Return charts of the dev score by trial and along each axis of a search.
+
+    The list is empty if the search has fewer than two finished or pruned trials.
+    """
     trials = [one for one in study.trials if one.value is not None and one.state in ("finished", "pruned")]
     if len(trials) < 2:
         return []
@@ -226,7 +242,7 @@ def _chart_axis(axis: studies.Axis) -> Axis:
 
 
 def _position(axis: studies.Axis, trial: Trial) -> float | None:
-    """Return where a trial stands on an axis: a choice by its number."""
+    """Return the position of a trial on an axis. The position of a choice is its index."""
     value = trial.params.get(axis.key)
     if value is None or (axis.choices and str(value) not in axis.choices):
         return None
