@@ -1,4 +1,4 @@
-"""The launcher of conf/hydra/launcher/*.yaml. Hydra 1.3 takes plugins from the package ``hydra_plugins`` only."""
+"""The launcher that conf/hydra/launcher/*.yaml use. Hydra 1.3 finds plugins only in the package ``hydra_plugins``."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,7 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 
 
 class ProcessLauncher(Launcher):
-    """Runs a multirun's jobs with ``engine``, each to its end, whatever happens to the others."""
+    """A launcher that runs all jobs of a multirun, even if some of them fail.
+
+    Args:
+        engine: one of `krona.sweeps.launchers.launch.ENGINES`.
+        settings: settings of the engine.
+    """
 
     def __init__(self, engine: str, **settings: Any) -> None:
         self.engine = engine

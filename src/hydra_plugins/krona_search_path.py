@@ -1,4 +1,4 @@
-"""Hydra's search path for krona: a user's own conf/ before krona's."""
+"""A plugin with which Hydra searches the user's own conf/ before krona's conf/."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
 PROVIDER = "krona, own"
-PRIMARY = ("config.yaml", "bench.yaml")  # the configs that krona's programs start from
+PRIMARY = ("config.yaml", "bench.yaml")  # the primary configs of train.py and bench.py
 
 
 class OwnConfigs(SearchPathPlugin):
-    """Puts `krona.paths.conf_folders` into the search path, if the program is krona's.
+    """A plugin that adds the folders of `krona.paths.conf_folders` to the search path, if the program is krona's.
 
     Raises:
-        KronaError: KRONA_CONF is no folder; an own folder's config.yaml is another program's.
+        KronaError: KRONA_CONF is not a folder, or the config.yaml of a user's folder belongs to another program.
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:

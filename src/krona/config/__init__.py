@@ -1,6 +1,6 @@
-"""Configuration: Hydra's config in, checked and typed settings out.
+"""Compose the config of a run with Hydra, check it, and return typed settings.
 
-``import krona.config`` registers the resolvers of conf/, so that ``hydra.compose`` works on it.
+``import krona.config`` registers the resolvers that conf/ uses, so that ``hydra.compose`` can read conf/.
 """
 
 from krona.config import resolvers as resolvers

@@ -1,7 +1,7 @@
-"""Check a composed config before any work: every key, type, range and class.
+"""Check a composed config before a run starts: every key, type, range and class.
 
-`settings` returns a typed `krona.config.settings.Run`, or raises one message with all problems. Classes are checked by
-their signatures; nothing is constructed (`krona.config.targets`).
+`settings` returns a typed `krona.config.settings.Run`, or raises one error that lists all problems. The arguments of a
+class are compared with its signature. No object is created; `krona.config.targets` does that later.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,22 +18,23 @@ from krona.tasks.task import Task
 
 PLACEMENT_KEYS = tuple(f.name for f in fields(s.Placement))
 METHOD_KEYS = [f.name for f in fields(s.Method) if f.name not in ("branch", "branch_config", "placement")]
-TRAINS = ("train_layer_norms", "train_backbone")  # the keys of a method that has no branch
+TRAINS = ("train_layer_norms", "train_backbone")  # the placement keys that a method without a branch accepts
 GIVEN_TO_BRANCHES = ("d_in", "d_out")  # arguments that a branch gets from its layer
-SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # the run has them
-OPTIMIZER_KEYS = ("lr", "warmup_steps", "gradient_clip")  # others are arguments of the optimizer's class
+SCHEDULE_ARGUMENTS = ("num_warmup_steps", "num_training_steps", "T_max", "total_steps")  # set by the run
+OPTIMIZER_KEYS = ("lr", "warmup_steps", "gradient_clip")  # all other keys are arguments of the class
 
 
 def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
-    """Return the typed settings of a composed config (plain dicts and values).
+    """Return the typed settings of a composed config.
 
     Args:
-        config: plain dicts and values.
-        own: whether the config was composed from the user's own command and conf/. Only then it may name any class.
+        config: the composed config as plain dicts and values.
+        own: whether the config was composed from the user's own command and conf/. Only such a config may name any
+            class.
 
     Raises:
-        NotAllowedError: the config names a class that no file may name.
-        KronaError: one message, a line per problem.
+        NotAllowedError: the config names a class that a file is not allowed to name.
+        KronaError: the config has problems. The message has one line for each problem.
     """
     problems = Problems()
     parts: dict[str, Any] = {}
@@ -43,7 +44,7 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
             if not isinstance(values, Mapping):
                 raise KronaError(f"{name}={values!r} must be keys and values{find_habit(name, values)}")
             parts[name] = build_part(values, own)
-    if "config" in config:  # a field of `Run`, but not a key
+    if "config" in config:  # `Run` has this field, but a config must not set it
         problems.append(unknown_key("config", config.keys() - {"config"}))
     if isinstance(config.get("sweep"), str):
         with problems.collect():
@@ -59,7 +60,12 @@ def settings(config: Mapping[str, Any], *, own: bool = False) -> s.Run:
 
 
 def method(config: Mapping[str, Any], own: bool = False) -> s.Method:
-    """Return a method's settings. The branch's arguments are checked against its class. Raise one `KronaError`."""
+    """Return the settings of a config's ``method`` section.
+
+    Raises:
+        NotAllowedError: the section names a class that a file is not allowed to name.
+        KronaError: a key is unknown, or an argument does not fit the branch's class. The message lists all problems.
+    """
     target = config.get("_target_")
     branch = None if target is None else find(target, "method._target_", "branch", own=own)
     arguments = {} if branch is None else parameters(branch, without=GIVEN_TO_BRANCHES)
@@ -94,7 +100,7 @@ def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
     arguments = {key: value for key, value in config.items() if key != "_target_"}
     target = config.get("_target_", s.Scheduler.target)
     if not arguments and target == s.Scheduler.target:
-        return s.Scheduler()  # the default is not imported: transformers takes seconds
+        return s.Scheduler()  # do not import the default: importing transformers takes seconds
     found = find(target, "scheduler._target_", "scheduler", own=own)
     if "optimizer" not in parameters(found):
         raise KronaError(
@@ -107,7 +113,7 @@ def _scheduler(config: Mapping[str, Any], own: bool) -> s.Scheduler:
 
 
 def _objects(group: str, *kinds: str) -> Callable[[Mapping[str, Any], bool], Mapping[str, Any]]:
-    """Return the check of a group that has objects by name: Lightning's callbacks, or loggers."""
+    """Return a function that checks a section of named objects: Lightning's callbacks, or the loggers."""
 
     def check(config: Mapping[str, Any], own: bool) -> Mapping[str, Any]:
         problems = Problems()
@@ -135,7 +141,7 @@ def _check_object(where: str, values: Any, others: Collection[str], kinds: Seque
 def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], *, own: bool, filled_in: Collection[str] = ()
 ) -> list[str]:
-    """Return the problems of a node with ``_target_``, by the signature of its class."""
+    """Return the problems of a config node with ``_target_``, whose arguments must fit the signature of its class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():

@@ -13,28 +13,31 @@ from krona.config.habits import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 
-TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # in a YAML, or in an override
+TARGET = re.compile(r"""_target_["']?\s*[:=]\s*["']?([\w.]+)""")  # matches in a YAML file and in an override
 
 
 def groups() -> list[str]:
-    """Return the groups of conf/, krona's and the user's own, and sweeps/ beside it."""
+    """Return the names of all groups: the subfolders of krona's conf/ and of the user's own conf/, and ``sweeps``."""
     found = {path.name for conf in conf_folders() for path in conf.iterdir() if path.is_dir()}
     return [*sorted(found - {"hydra", "sweeps"}), "sweeps"]
 
 
 def choices(group: str) -> list[str]:
-    """Return the names that a group offers."""
-    builtin = ["basic"] if group == "hydra/launcher" else []  # Hydra's own: one job after the other
+    """Return the names of a group's choices."""
+    builtin = ["basic"] if group == "hydra/launcher" else []  # Hydra's own launcher, which runs one job after the other
     return [*builtin, *choice_files(group)]
 
 
 def own_targets() -> set[str]:
-    """Return the classes that any YAML of conf/, the user's own or krona's, names: krona trusts these files."""
+    """Return the dotted paths of the classes that a YAML of conf/ names, in krona's conf/ or in the user's own.
+
+    krona trusts these files.
+    """
     return _read_targets(conf_folders())
 
 
 def named_targets(arguments: Iterable[str]) -> set[str]:
-    """Return the classes that a command line or a YAML of the user's own conf/ names."""
+    """Return the dotted paths of the classes that a command line or a YAML of the user's own conf/ names."""
     on_command_line = {path for item in arguments for path in TARGET.findall(item)}
     return on_command_line | _read_targets(conf_folders()[:-1])
 
@@ -45,7 +48,10 @@ def _read_targets(folders: Iterable[Path]) -> set[str]:
 
 
 def require_choices(chosen: Mapping[str, Any]) -> None:
-    """Raise for a name that an optional group does not have. Hydra would ignore it without a message."""
+    """Raise `KronaError` if an optional group does not have the chosen name.
+
+    Hydra would ignore the name without a message.
+    """
     for group in ("factors", "variant", "experiment", "sweeps"):
         name = chosen.get(group)
         if name is not None and name not in choices(group):
@@ -53,20 +59,23 @@ def require_choices(chosen: Mapping[str, Any]) -> None:
 
 
 def require_names(overrides: Iterable[Override]) -> None:
-    """Raise for a group's choice that is a number, a list of lists or a dict: Hydra would end in a TypeError."""
+    """Raise `KronaError` if the choice of a group is not a name or a list of names.
+
+    For a number, a list of lists or a dict, Hydra would raise a TypeError.
+    """
     known = groups()
     for override in overrides:
         if override.key_or_group not in known or override.is_sweep_override():
             continue
         value = override.value()
-        if value is None and not override.is_add():  # a group can be left out, and taken away
+        if value is None and not override.is_add():  # ``GROUP=null`` and ``~GROUP`` are allowed
             continue
         if not all(isinstance(name, str) for name in (value if isinstance(value, list) else [value])):
             raise KronaError(unknown_choice(override.key_or_group, str(override.input_line).partition("=")[2]))
 
 
 def unknown_choice(group: str, name: str) -> str:
-    """Return the message for a name that a group does not have, with the names that it has."""
+    """Return the message for a choice that a group does not have, with a replacement or the existing choices."""
     more = find_habit(group, name)
     if similar := similar_choice(group, name):
         more = f". Instead: {group}={similar}"
@@ -84,8 +93,11 @@ def unknown_choice(group: str, name: str) -> str:
 
 
 def remove_plugin_launchers() -> None:
-    """Remove the configs of Hydra's own launcher plugins: Hydra would merge ours of the same name into theirs."""
-    Plugins.instance()  # registers the plugins, once
+    """Remove the configs of Hydra's own launcher plugins.
+
+    Otherwise Hydra would merge krona's configs into the plugins' configs of the same name.
+    """
+    Plugins.instance()  # registers the plugins at the first call
     stored: Any = ConfigStore.instance().repo.get("hydra", {})
     for name in choice_files("hydra/launcher"):
         stored.get("launcher", {}).pop(f"{name}.yaml", None)

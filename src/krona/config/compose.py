@@ -1,4 +1,4 @@
-"""Compose jobs with Hydra: configs and command-line overrides in, plain values out."""
+"""Compose the config of each job with Hydra, from conf/ and command-line overrides, and return it as plain values."""
 
 import copy
 import re
@@ -27,20 +27,20 @@ from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
-TUNED = "optimizer.lr=tuned"  # recipe=tuned for Hydra: the usual recipe, but with the best values of a search
+TUNED = "optimizer.lr=tuned"  # what Hydra gets for recipe=tuned: it keeps the usual recipe
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
 
 
 @dataclass(frozen=True)
 class Composed:
-    """One job's config.
+    """The config of one job.
 
     Args:
-        config: plain dictionaries, lists and numbers, with every ``${…}`` resolved.
-        notes: for the user: a recipe that is missing, or the values that recipe=tuned set.
-        overrides: overrides of this job.
-        hydra: Hydra's own settings, where Hydra started the job.
+        config: plain dicts, lists and values, with every ``${…}`` resolved.
+        notes: messages for the user: that there is no recipe, or which values recipe=tuned set.
+        overrides: the job's overrides.
+        hydra: Hydra's own settings if Hydra started the job, else None.
     """
 
     config: dict[str, Any]
@@ -49,7 +49,10 @@ class Composed:
     hydra: Any = None
 
     def record(self) -> dict[str, str]:
-        """Return the files of a run's ``.hydra/`` by name: the resolved config, its overrides, Hydra's settings."""
+        """Return a dict from the name of each file in a run's ``.hydra/`` folder to its content.
+
+        The files are the resolved config, the overrides and, if Hydra started the job, Hydra's settings.
+        """
         contents: dict[str, Any] = {"config.yaml": self.config, "overrides.yaml": list(self.overrides)}
         if self.hydra is not None:
             contents["hydra.yaml"] = {"hydra": self.hydra}
@@ -57,7 +60,7 @@ class Composed:
 
 
 def build_job(cfg: DictConfig) -> Composed:
-    """Return the job whose config Hydra has just composed. Raise `KronaError` for a missing value."""
+    """Return the job of a config that Hydra has composed. Raise `KronaError` for a missing value."""
     if not HydraConfig.initialized():
         return _resolve(cfg, overrides=[], chosen={})
     hydra = HydraConfig.get()
@@ -66,12 +69,15 @@ def build_job(cfg: DictConfig) -> Composed:
 
 
 def compose_job(overrides: Sequence[str]) -> Composed:
-    """Return one job; inside `hydra_session`."""
+    """Compose one job from its overrides. Call this inside `hydra_session` only."""
     return Composer().job(overrides)
 
 
 class Composer:
-    """Compose a sweep's jobs inside `hydra_session`, and read the files once for all jobs with the same choices."""
+    """A composer for the jobs of a sweep. Use it inside `hydra_session` only.
+
+    All jobs with the same choices of groups share the config that is read from files.
+    """
 
     def __init__(self) -> None:
         self._parser = parser()
@@ -79,7 +85,7 @@ class Composer:
         self._known: dict[tuple[str, ...], tuple[DictConfig, dict[str, str]]] = {}
 
     def job(self, overrides: Sequence[str]) -> Composed:
-        """Return one job. Raise Hydra's errors, and `KronaError` for a missing value."""
+        """Compose one job from its overrides. Raise Hydra's errors, and `KronaError` for a missing value."""
         parsed = self._parser.parse_overrides(list(overrides))
         chosen = tuple(str(one.input_line) for one in parsed if self._is_choice(one))
         if chosen not in self._known:
@@ -92,13 +98,13 @@ class Composer:
         return _resolve(cfg, overrides=lines, chosen=choices)
 
     def _is_choice(self, override: Override) -> bool:
-        """Return whether the override may change which files are read."""
+        """Return whether the override can change which config files are read."""
         key = override.key_or_group
         return key in self._groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
 
 
 def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
-    """Return the config of these choices without Hydra's own part, and each group's choice."""
+    """Return the config of these choices without the ``hydra`` section, and a dict from each group to its choice."""
     cfg = compose("config", overrides=list(chosen), return_hydra_config=True)
     choices = {str(group): name for group, name in cfg.hydra.runtime.choices.items()}
     OmegaConf.set_struct(cfg, False)
@@ -108,7 +114,11 @@ def _read_files(chosen: Sequence[str]) -> tuple[DictConfig, dict[str, str]]:
 
 
 def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]) -> Composed:
-    """Return a config's plain values: with a search's best values, the checkpoint's pooling, and exact factors."""
+    """Return the job of a composed config, as plain values.
+
+    Set the values that depend on more than conf/: the pooling of the checkpoint, the best values of a search
+    (recipe=tuned), and ``method.fit_factors``.
+    """
     try:
         if missing := sorted(key for key in OmegaConf.missing_keys(cfg) if not key.startswith("hydra")):
             raise KronaError("; ".join(f"{key} must be given{EXAMPLES.get(key, '')}: {key}=…" for key in missing))
@@ -129,7 +139,10 @@ def _resolve(cfg: DictConfig, *, overrides: list[str], chosen: Mapping[str, Any]
 
 
 def set_tuned_values(config: dict[str, Any], overrides: list[str], studies: Sequence[str] = ()) -> str:
-    """Set the best values of a search, except those that ``overrides`` set. Return a note on their origin."""
+    """Set the best values of a search in ``config``. Return a note on their origin.
+
+    A value that ``overrides`` set is kept. Only ``optimizer.lr`` is always replaced.
+    """
     found = tuned.best(config, outputs=OUTPUTS, studies=studies)
     shape_set = is_overridden("factors", overrides) or is_overridden("method.kron_factors", overrides)
     for key, value in found.values.items():
@@ -146,7 +159,11 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def _recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: list[str]) -> list[str]:
-    """Return a note where there is no recipe for this method and task. Raise `KronaError` if the user named it."""
+    """Return a note if this method and task have no recipe, else an empty list.
+
+    Raises:
+        KronaError: the user chose a recipe that does not exist.
+    """
     recipe = chosen.get("recipe")
     if recipe is None or recipe in choices("recipe"):
         return []
@@ -155,14 +172,14 @@ def _recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: 
         raise KronaError(f"recipe={recipe}: there is no conf/recipe/{recipe}.yaml; there are: {names}")
     method, task = config.get("method", {}), config.get("task", {})
     if str(method.get("source", "")).startswith("Table") and task.get("hub_name") and not task.get("sample"):
-        return []  # the method's own values are the table's row for this task
+        return []  # the method's YAML has the paper's values for this task
     lr = config.get("optimizer", {}).get("lr")
     return [f"no recipe {recipe}: the values of conf/method/{chosen.get('method')}.yaml, lr {lr}"]
 
 
 @contextmanager
 def hydra_session() -> Iterator[None]:
-    """Initialize Hydra without ``@hydra.main``, to compose from conf/. Restore its previous state at the end."""
+    """Initialize Hydra without ``@hydra.main``, to compose configs from conf/. Restore its previous state on exit."""
     before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
     GlobalHydra.instance().clear()
     remove_plugin_launchers()
@@ -176,29 +193,35 @@ def hydra_session() -> Iterator[None]:
 
 
 def parser() -> OverridesParser:
-    """Return the parser of overrides that knows the names of each group; inside `hydra_session`."""
+    """Return a parser of overrides that knows the choices of each group. Call this inside `hydra_session` only."""
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
 
 
 def compose_with_hydra(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """Return a config with Hydra's own part, ``hydra``; inside `hydra_session`."""
+    """Return a config that includes Hydra's own section, ``hydra``. Call this inside `hydra_session` only."""
     cfg = compose(config_name, overrides=list(overrides), return_hydra_config=True)
     HydraConfig.instance().set_config(cfg)
     return cfg
 
 
 def help_text(config_name: str, overrides: Sequence[str]) -> str:
-    """Return the help of train.py or bench.py. Hydra's own --help first lists all groups of all plugins."""
+    """Return the help text of train.py or bench.py.
+
+    Hydra's own --help would first list all groups of all plugins.
+    """
     with hydra_session():
         template = compose_with_hydra(config_name, overrides).hydra.help.template
         return Template(template).safe_substitute() + "\n"
 
 
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
-    """Return the folder of the runs' folders: ``hydra.run.dir`` or ``hydra.sweep.dir`` if they are set, else outputs/.
+    """Return the folder in which each run has a folder of its own.
+
+    It is ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun. If these are not set, it is outputs/.
 
     Raises:
-        KronaError: ``hydra.sweep.subdir`` is set. A run's folder is named by its settings, so that it can resume.
+        KronaError: ``hydra.sweep.subdir`` is set. krona names a run's folder by the run's settings, so that the run can
+            be resumed.
     """
     if multirun and str(hydra.sweep.subdir) != ".":
         raise KronaError(
@@ -210,10 +233,10 @@ def runs_folder(hydra: Any, *, multirun: bool) -> Path:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return a YAML file as plain values, numbers as Hydra reads them (``1e-3``).
+    """Return the mapping in a YAML file as a dict of plain values. Numbers such as ``1e-3`` are read as Hydra does.
 
     Raises:
-        KronaError: the file is missing, or is not YAML.
+        KronaError: the file is missing or is not valid YAML.
     """
     try:
         content = OmegaConf.to_container(OmegaConf.load(path), resolve=True)

@@ -1,4 +1,4 @@
-"""Report unknown keys. habits.yaml lists keys of other tools with krona's replacement."""
+"""Report unknown keys. For keys of other tools, habits.yaml names the keys of krona that replace them."""
 
 from collections.abc import Collection
 from decimal import Decimal
@@ -13,19 +13,22 @@ from krona.paths import choice_files
 
 
 def unknown_key(key: str, known: Collection[str] = (), *, value: Any = None) -> str:
-    """Return the message for a key that no setting has, with its replacement or the nearest key.
+    """Return the message for an unknown key, with its replacement or the most similar known key.
 
     Args:
-        key: dotted path.
-        known: names of the keys of the same group.
-        value: the value that was given, which the replacement repeats.
+        key: dotted path of the unknown key.
+        known: names of the existing keys in the same section.
+        value: the value that the user gave. The suggested replacement repeats it.
     """
     near = f": {did_you_mean(key.rpartition('.')[2], sorted(known))}" if known else ""
     return f"Unknown key {key}{find_habit(key, value) or near}"
 
 
 def find_habit(key: str, value: Any = None) -> str:
-    """Return ``. Instead: …`` for a key or ``key=value`` of another tool, or an empty text."""
+    """Return ``. Instead: …`` with krona's replacement for a key or ``key=value`` of another tool.
+
+    Return an empty text if there is no replacement.
+    """
     table, text = habits(), _format_value(value)
     typed = f"{key}=[…]" if isinstance(value, list) else f"{key}={text}"
     instead = table.get(typed) or table.get(key) or table.get(f"{key.partition('.')[0]}.*")
@@ -38,13 +41,13 @@ def find_habit(key: str, value: Any = None) -> str:
 
 
 def similar_choice(group: str, name: str) -> str | None:
-    """Return the choice of a group that a Hub name stands for: ``t5_base`` for ``google-t5/t5-base``."""
+    """Return the choice of a group for a name on the Hub (``t5_base`` for ``google-t5/t5-base``), or None."""
     plain = name.rpartition("/")[2].lower().replace("-", "_").replace(".", "_")
     return plain if plain in choice_files(group) else None
 
 
 def _format_value(value: Any) -> str:
-    """Return a value as one would type it in an override."""
+    """Return a value in the form that a user types in an override."""
     if isinstance(value, float) and 0 < abs(value) < 0.01:
         return f"{Decimal(repr(value)):e}"
     if value is None or isinstance(value, bool):
@@ -54,6 +57,6 @@ def _format_value(value: Any) -> str:
 
 @cache
 def habits() -> dict[str, str]:
-    """Return krona's replacement for each key or choice of other tools."""
+    """Return a dict from each known key or choice of other tools to krona's replacement."""
     table: Any = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
     return {key: instead for instead, keys in table.items() for key in keys}

@@ -1,4 +1,4 @@
-"""Access to Hydra's private modules. A new version of Hydra may change them; only this file must then be adapted."""
+"""Wrap Hydra's private functions. If a new version of Hydra changes them, only this file must be adapted."""
 
 from argparse import ArgumentParser
 from collections.abc import Sequence
@@ -18,17 +18,17 @@ def option_parser() -> ArgumentParser:
 
 
 def apply_overrides(config: DictConfig, overrides: Sequence[Override]) -> None:
-    """Set values in a composed config, as Hydra does."""
+    """Set the values of overrides in a composed config, as Hydra does."""
     ConfigLoaderImpl._apply_overrides_to_config(list(overrides), config)
 
 
 def split_jobs(overrides: Sequence[Override]) -> list[tuple[str, ...]]:
-    """Return the jobs of a multirun, in the order of Hydra's own sweeper."""
+    """Return the overrides of each job of a multirun, in the order of Hydra's own sweeper."""
     (batch,) = BasicSweeper.split_arguments(list(overrides), None)
     return [tuple(job) for job in batch]
 
 
 def completions(incomplete: str) -> list[str]:
-    """Return the overrides that begin with ``incomplete``; inside `krona.config.compose.hydra_session`."""
+    """Return the overrides that begin with ``incomplete``. Call this inside `compose.hydra_session` only."""
     found = BashCompletion(GlobalHydra.instance().config_loader())._query("config", incomplete)
     return [str(line) for line in found]

@@ -17,14 +17,17 @@ MAX_RUNS = 10_000  # a sweep of more runs is most likely a mistake
 
 
 def expand(overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the jobs of ``python train.py -m OVERRIDES``; inside `hydra_session`."""
+    """Return the overrides of each job of ``python train.py -m OVERRIDES``. Call this inside `hydra_session` only."""
     parsed = parser().parse_overrides(list(overrides))
     single = [str(one.input_line) for one in parsed if not one.is_sweep_override()]
     return list_jobs(read_axes(single), overrides)
 
 
 def read_axes(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return the axes of a sweep's YAML (``hydra.sweeper.params``); inside `hydra_session`."""
+    """Return the axes of the chosen sweep's YAML, ``hydra.sweeper.params``: a dict from each key to its values.
+
+    Call this inside `hydra_session` only.
+    """
     return sweeper_params(compose_with_hydra("config", overrides))
 
 
@@ -36,7 +39,15 @@ def sweeper_params(cfg: DictConfig) -> dict[str, Any]:
 
 
 def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple[str, ...]]:
-    """Return the jobs of a multirun, as Hydra's own sweeper makes them: a sweep's axes, then ``overrides``."""
+    """Return the overrides of each job of a multirun, in the order of Hydra's own sweeper.
+
+    Args:
+        params: the axes of a sweep's YAML.
+        overrides: the overrides of the command line, which come after the axes.
+
+    Raises:
+        KronaError: the sweep has more than `MAX_RUNS` runs, or an axis has no value.
+    """
     parsed = parser().parse_overrides([f"{key}={value}" for key, value in params.items()] + list(overrides))
     if prod(_count_values(one) for one in parsed if one.is_sweep_override()) > MAX_RUNS:
         raise KronaError(f"The sweep has more than {MAX_RUNS:,} runs, which is the limit. Reduce the number of values.")
@@ -44,7 +55,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 
 def _count_values(axis: Override) -> int:
-    """Return the number of an axis's values, at most `MAX_RUNS` + 1. Raise KronaError for an axis without any."""
+    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` if it has no valid value."""
     line = axis.input_line
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))

@@ -28,7 +28,11 @@ VALUE = re.compile(r"^(\+{0,2})([A-Za-z_][\w.]*)=(.*)$", re.DOTALL)
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments in the form that Hydra needs. Raise `KronaError` for what Hydra would silently misread."""
+    """Return the arguments in the form that Hydra needs.
+
+    Raises:
+        KronaError: an argument is wrong. This includes arguments that Hydra would misread without a message.
+    """
     _check_options(arguments)
     multirun = any(item in ("-m", "--multirun") for item in arguments)
     sweeps = [item for item in arguments if item.lstrip("+").startswith("sweeps=")]
@@ -40,14 +44,14 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     for item in arguments:
         key = item.lstrip("+~").split("=", 1)[0]
         _check_item(item, key, known, multirun=multirun)
-        if item in ("recipe=null", "callbacks=null", "logger=null"):  # they have a default, and Hydra takes no null
+        if item in ("recipe=null", "callbacks=null", "logger=null"):  # these have a default; Hydra needs ~
             ready.append(f"~{key}")
-        elif item.split(STUDIES)[0] == "recipe=tuned":  # the recipe stays; its learning rate comes from a search
+        elif item.split(STUDIES)[0] == "recipe=tuned":  # keep the recipe; a search gives the rate
             ready.append(item.replace("recipe=tuned", TUNED, 1))
-        elif not (key in OPTIONAL and item == f"{key}=null"):  # that is the default
+        elif not (key in OPTIONAL and item == f"{key}=null"):  # null is the default
             ready.append(f"++{item}" if _is_default_argument(key, arguments) and item.startswith(key) else item)
     if any(item in ("--cfg", "-c") for item in ready) and "--resolve" not in ready:
-        ready.append("--resolve")  # plain values
+        ready.append("--resolve")  # print plain values
     return _move_flags_first(ready)
 
 
@@ -61,12 +65,12 @@ def _check_item(item: str, key: str, known: Sequence[str], *, multirun: bool) ->
     if key in known and key not in OPTIONAL and (item == f"{key}=null" or item.startswith("~")):
         raise KronaError(f"{item}: a run needs a {key}. Choose from {', '.join(choices(key))}.")
     if key in known and "=" in item:
-        with suppress(HydraException):  # Hydra reports what cannot be parsed
+        with suppress(HydraException):  # Hydra reports an override that cannot be parsed
             require_names([OverridesParser.create().parse_override(item)])
 
 
 def _check_options(arguments: Sequence[str]) -> None:
-    """Raise for an unknown option: Hydra's own message fills a page."""
+    """Raise `KronaError` for an unknown or unsupported option. Hydra's own message would fill a page."""
     known = [name for action in option_parser()._actions for name in action.option_strings]
     for item, following in zip_longest(arguments, arguments[1:], fillvalue=""):
         name, equals, value = item.partition("=")
@@ -88,7 +92,10 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether a method's YAML leaves this argument at its default: Hydra adds such a key only with ++."""
+    """Return whether ``key`` is an argument of a method that the YAML of a chosen method leaves at its default.
+
+    The key is then missing in the composed config, and Hydra sets a missing key only with ``++``.
+    """
     group, _, name = key.partition(".")
     if group != "method" or not name:
         return False
@@ -99,13 +106,13 @@ def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
 
 
 def find_sweep(overrides: Sequence[str]) -> str | None:
-    """Return the first override that gives several values; None without one."""
+    """Return the first override that gives several values, or None."""
     parsed = OverridesParser.create().parse_overrides(list(overrides))
     return next((override.input_line for override in parsed if override.is_sweep_override()), None)
 
 
 def _move_flags_first(arguments: Sequence[str]) -> list[str]:
-    """Return flags before overrides: Hydra's parser needs all overrides side by side."""
+    """Return the arguments with all options first, because Hydra's parser needs all overrides in one sequence."""
     flags: list[str] = []
     overrides: list[str] = []
     for item in arguments:
@@ -116,7 +123,7 @@ def _move_flags_first(arguments: Sequence[str]) -> list[str]:
 
 @contextmanager
 def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
-    """Raise Hydra's and OmegaConf's errors as `KronaError` (`explain`)."""
+    """Convert errors of Hydra and OmegaConf to `KronaError`, with the message of `explain`."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -124,7 +131,7 @@ def translate_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
 
 
 def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
-    """Return an error of Hydra in one line: what is wrong, and the names that exist."""
+    """Return a message for an error of Hydra, usually one line: what is wrong, and which names exist."""
     cause: BaseException = error
     while isinstance(cause, HydraException) and isinstance(
         cause.__cause__, KronaError | HydraException | OmegaConfBaseException
@@ -153,8 +160,8 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
-    """Return the check's message for a command with a key that Hydra does not know."""
-    from krona.config import check  # pydantic, which a correct command needs later or not at all
+    """Return the message for a key that Hydra does not know, from `krona.config.check` of the command if possible."""
+    from krona.config import check  # imports pydantic, which a correct command needs later or never
 
     given = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]
     value = next((item.partition("=")[2] for item in given if item.lstrip("+").startswith(f"{key}=")), None)

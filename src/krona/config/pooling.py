@@ -7,25 +7,27 @@ from typing import Any, Literal
 from krona.messages import KronaError
 
 Pooling = Literal["pooler", "first", "mean"]
-FILE = Path("1_Pooling", "config.json")  # of sentence-transformers
+FILE = Path("1_Pooling", "config.json")  # the path that sentence-transformers uses
 MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "first", "cls_token": "first"}
 
 
 def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` of a composed backbone by its folder's pooling, so that it is part of the run id."""
+    """Replace ``pooling: auto`` of a composed backbone by the pooling of its folder, so that the run id contains it."""
     if backbone.get("pooling") == "auto":
         backbone["pooling"] = folder_pooling(backbone.get("path"))
 
 
 def write_pooling(folder: Path, pooling: Pooling) -> None:
-    """Write the file of sentence-transformers that `folder_pooling` reads."""
+    """Write the pooling to a model's folder in the format of sentence-transformers, which `folder_pooling` reads."""
     mode = {"mean": "mean", "first": "cls"}[pooling]
     (folder / FILE).parent.mkdir()
     (folder / FILE).write_text(json.dumps({"pooling_mode": mode}) + "\n", encoding="utf-8")
 
 
 def folder_pooling(path: str | None) -> Pooling | None:
-    """Return the pooling of a folder; None where it has no such file, or another kind of pooling.
+    """Return the pooling that a model's folder specifies.
+
+    Return None if the folder has no such file or specifies a kind of pooling that krona does not have.
 
     Raises:
         KronaError: the file is damaged.
@@ -35,7 +37,7 @@ def folder_pooling(path: str | None) -> Pooling | None:
         return None
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        named = content.get("pooling_mode")  # of newer versions; older ones have a flag for each mode
+        named = content.get("pooling_mode")  # in newer versions; older versions have a flag for each mode
         flags = [key.removeprefix("pooling_mode_") for key, value in content.items() if value is True]
     except (OSError, ValueError, AttributeError) as error:
         raise KronaError(f"{file} is damaged: {error}. Set backbone.pooling yourself, for example to mean.") from error

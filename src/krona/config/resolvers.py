@@ -1,4 +1,4 @@
-"""Register the resolvers of conf/, such as ``${project:}`` and ``${choices:method}``, on import."""
+"""Register the OmegaConf resolvers that conf/ uses, such as ``${project:}`` and ``${choices:method}``, on import."""
 
 import json
 import os
@@ -13,11 +13,14 @@ from krona.messages import KronaError
 from krona.methods import factor_shapes
 from krona.paths import INSTALLED, NANO, OUTPUTS, PROJECT, sweeps_folders
 
-WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # names of a backbone's width in configs
+WIDTHS = ("d_model", "hidden_size", "n_embd", "dim")  # the keys that model configs use for the width
 
 
 def _budget_shapes(*, _root_: DictConfig) -> str:
-    """Return the shapes of A with the parameters of rank-1 LoRA on a layer as wide as the backbone."""
+    """Return the shapes of A with which KronA has as many parameters as LoRA of rank 1, separated by commas.
+
+    The layer is as wide as the backbone.
+    """
     backbone = _root_.backbone
     sizes = dict(backbone.get("sizes") or {})
     folder = NANO if backbone.name == "nano" else backbone.get("path")
@@ -40,7 +43,7 @@ def _by_method(default: Any, exceptions: Mapping[str, Any], *, _root_: DictConfi
 
 
 def _list_variable(name: str) -> list[str] | None:
-    """Return the entries of an environment variable that are separated by commas; None if there are none."""
+    """Return the comma-separated entries of an environment variable, or None if it has no entries."""
     return [entry.strip() for entry in os.environ.get(name, "").split(",") if entry.strip()] or None
 
 
@@ -48,14 +51,14 @@ RESOLVERS: dict[str, Callable[..., Any]] = {
     "project": lambda: str(PROJECT),
     "outputs": lambda: str(OUTPUTS),
     "program": lambda name: f"krona {name}" if INSTALLED else f"python {name}.py",
-    # in Hydra's template of a help text, where $$ is $
+    # for Hydra's template of the help text, in which $$ stands for $
     "completion": lambda: "krona --install-completion" if INSTALLED else 'eval "$$(python train.py -sc install=bash)"',
-    # Hydra takes a group from a folder's subfolder
+    # Hydra needs the parent folder, in which ``sweeps`` is the group
     "search_path": lambda: [f"file://{folder.parent}" for folder in sweeps_folders()],
     "choices": lambda group: " ".join(choices(group)),
     "budget_shapes": _budget_shapes,
     "by_method": _by_method,
-    "variable": lambda name, default=None: os.environ.get(name) or default,  # an empty variable is unset
+    "variable": lambda name, default=None: os.environ.get(name) or default,  # empty counts as unset
     "variable_list": _list_variable,
 }
 for _name, _resolver in RESOLVERS.items():

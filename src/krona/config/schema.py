@@ -1,4 +1,4 @@
-"""Build the JSON schema of the settings, for YAML editors: ``make schema`` writes conf/schema.json."""
+"""Build the JSON schema of the settings, for editors of YAML files. ``make schema`` writes it to conf/schema.json."""
 
 import json
 from typing import Any
@@ -9,8 +9,8 @@ from krona.config.settings import Placement, Run
 from krona.paths import CONF
 
 FILE = CONF / "schema.json"
-LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is given later: ???, ${…}
-BUILT = {  # fields that krona fills from _target_ and the keys beside it
+LATER = {"type": "string", "pattern": r"^\?\?\?$|\$\{"}  # a value that is set later: ??? or ${…}
+BUILT = {  # by class: fields that krona fills from _target_ and the other keys of the section
     "Method": {"branch", "branch_config", "placement"},
     "Optimizer": {"target", "arguments"},
     "Scheduler": {"target", "arguments"},
@@ -18,7 +18,7 @@ BUILT = {  # fields that krona fills from _target_ and the keys beside it
 
 
 def schema() -> str:
-    """Return the schema of config.yaml and of each YAML of the package _global_, as text."""
+    """Return the schema of config.yaml and of every YAML with the package ``_global_``, as JSON text."""
     whole: dict[str, Any] = TypeAdapter(Run).json_schema()
     parts = whole.pop("$defs")
     parts["Method"]["properties"] |= TypeAdapter(Placement).json_schema()["properties"]
@@ -26,7 +26,7 @@ def schema() -> str:
         properties = {key: part["properties"][key] for key in part["properties"] if key not in BUILT.get(name, ())}
         part["properties"] = {key: _without_default(value) for key, value in properties.items()}
         part["additionalProperties"] = name in BUILT
-        part.pop("required", None)  # a file holds a part of a config
+        part.pop("required", None)  # a file may contain only a part of a config
     own = whole["properties"]
     del own["config"]
     own |= {"defaults": {"type": "array"}, "hydra": {"type": "object"}}

@@ -1,4 +1,4 @@
-"""The settings of a run: the type, range, default and meaning of each key. `krona.config.check` builds them."""
+"""Dataclasses of a run's settings: type, range, default and meaning of each key. `krona.config.check` builds them."""
 
 from collections.abc import Mapping
 from dataclasses import field
@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from krona.methods.placement import Placement as Placement
 from krona.tasks.task import Task
 
-MAX_COUNT = 2**31 - 1  # what torch and the operating system accept
+MAX_COUNT = 2**31 - 1  # the largest number that torch and the operating system accept
 STRICT = ConfigDict(
     strict=True, extra="forbid", allow_inf_nan=False, arbitrary_types_allowed=True, use_attribute_docstrings=True
 )
@@ -226,5 +226,5 @@ class Run:
         return self
 
     @property
-    def step_rows(self) -> int:  # over all devices
+    def step_rows(self) -> int:  # rows of an optimizer step, over all devices
         return self.batch_size * self.trainer.accumulate_grad_batches

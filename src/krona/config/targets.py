@@ -1,8 +1,8 @@
-"""Find and build the classes that a config names (``_target_``), within an allow-list.
+"""Import and build the classes that a config names with ``_target_``, if the config is allowed to name them.
 
 A config that was composed from the user's own command and conf/ may name any class of the right kind (``own=True``).
-One that was read from a file (a result, a sweep's command, a study) may name the classes of `KINDS` and those that a
-YAML of conf/ names. Everything else is refused before it is imported.
+A config that was read from a file (a result, a sweep's command or a study) may name only the classes of `KINDS` and the
+classes that a YAML of conf/ names. Any other class raises an error before its module is imported.
 """
 
 import inspect
@@ -22,13 +22,14 @@ from krona.paths import import_own
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of class.
+    """A kind of class that a config may name, such as an optimizer.
 
     Args:
-        module: any file may name a class of this module.
-        base: dotted path of the base class.
-        methods: methods that the class must have, instead of a base class.
-        functions: prefix of the functions that a config may name instead of a class; empty: none.
+        module: a module whose classes any file may name.
+        base: dotted path of the base class that a class of this kind has.
+        methods: names of the methods that a class of this kind has, if there is no base class.
+        functions: beginning of the dotted paths of functions that a config may name instead of a class; empty: a
+            function is not allowed.
     """
 
     module: str
@@ -68,16 +69,17 @@ UNSUPPORTED = {
 
 
 def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
-    """Return the class at a dotted path, or a scheduler's function. Nothing is called.
+    """Import and return the class at a dotted path, or the function of a scheduler. It is not called.
 
     Args:
         path: the value of ``_target_``.
-        where: the config's key, for messages.
-        kinds: keys of `KINDS`; the class must be of one of them.
-        own: the user's own command or conf/ names it. False: a file does, and no other class than `KINDS` is imported.
+        where: dotted path of the config's key, for messages.
+        kinds: keys of `KINDS`. The class must be of one of these kinds.
+        own: whether the user's own command or conf/ names the class. With False, a file names it, and only the classes
+            of `KINDS` and those in a YAML of conf/ are allowed.
 
     Raises:
-        NotAllowedError: a class that ``own=False`` does not allow; its module is not imported.
+        NotAllowedError: the class is not allowed with ``own=False``. A module that is not allowed is not imported.
         KronaError: the class does not exist, is of another kind, or is not supported.
     """
     allowed = [KINDS[kind] for kind in kinds]
@@ -109,7 +111,10 @@ def find(path: Any, where: str, *kinds: str, own: bool = False) -> Any:
 
 
 def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
-    """Return the class of an argument that is an object: of any kind. The user's own config may name any class."""
+    """Import and return the class of an object that is an argument of another object.
+
+    The class may be of any kind of `KINDS`. The user's own config may name any other class, too.
+    """
     if own and not any(kind.contains(str(path)) for kind in KINDS.values()):
         found = _import(path, where)
         if not callable(found):
@@ -119,14 +124,17 @@ def find_inner(path: Any, where: str, *, own: bool = False) -> Any:
 
 
 def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False, **more: Any) -> Any:
-    """Build the object of a node with ``_target_`` by `hydra.utils.instantiate`, also the objects in its arguments.
+    """Build the object of a config node with ``_target_``, and the objects in its arguments.
 
     Args:
-        values: the class, its arguments, and Hydra's ``_partial_`` and ``_args_``.
-        more: further arguments. The others are those of `find`.
+        values: the node: the class, its arguments, and Hydra's keys ``_partial_`` and ``_args_``.
+        where: dotted path of the node, for messages.
+        kinds: as in `find`.
+        own: as in `find`.
+        more: further arguments of the class.
 
     Raises:
-        KronaError: a class that `find` refuses. Errors of the class itself pass.
+        KronaError: `find` does not accept a class. Errors that the class itself raises are not converted.
     """
     find(values.get("_target_"), f"{where}._target_", *kinds, own=own)
     for inner, node in _nodes(values, where):
@@ -139,14 +147,14 @@ def build(values: Mapping[str, Any], where: str, *kinds: str, own: bool = False,
 
 
 def build_optimizer(settings: Optimizer) -> Callable[..., Any]:
-    """Return the optimizer of a run's own settings; it is called with the parameters."""
+    """Return a function that creates the optimizer of a run's settings from the parameters to train."""
     named = {"_target_": settings.target, **settings.arguments, "_partial_": True}
     builder: Callable[..., Any] = build(named, "optimizer", "optimizer", own=True, lr=settings.lr)
     return builder
 
 
 def is_lightning_logger(found: Any) -> bool:
-    """Return whether a class is one of pytorch_lightning's loggers, or derived from one."""
+    """Return whether a class is derived from the base class of Lightning's loggers."""
     return inspect.isclass(found) and any(
         base.__name__ == "Logger" and base.__module__.startswith(("pytorch_lightning.", "lightning_fabric."))
         for base in found.__mro__
@@ -154,7 +162,7 @@ def is_lightning_logger(found: Any) -> bool:
 
 
 def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield every mapping with ``_target_``, with its key. Raise KronaError for an interpolation that is left."""
+    """Yield the key and the mapping of each node with ``_target_``. Raise `KronaError` for an unresolved ``${…}``."""
     if isinstance(value, Mapping):
         if "_target_" in value:
             yield where, value
@@ -163,7 +171,7 @@ def _nodes(value: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     elif isinstance(value, list | tuple):
         for number, inner in enumerate(value):
             yield from _nodes(inner, f"{where}[{number}]")
-    elif isinstance(value, str) and "${" in value:  # Hydra would resolve it, after this check
+    elif isinstance(value, str) and "${" in value:  # Hydra would resolve it after this check
         raise KronaError(f"{where}={value!r}: ${{…}} can't stand in a composed value")
 
 

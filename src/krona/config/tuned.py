@@ -1,6 +1,7 @@
-"""Find the values of recipe=tuned: the best on dev of a study of `krona tune`, or of the sweep of learning rates.
+"""Find the values for recipe=tuned: those with the best dev score in a study of `krona tune` or in a sweep.
 
-The comparison of methods stays fair: a method with fewer trials than another on the same task is refused.
+The sweep is that of learning rates (`SWEEP`). To keep the comparison of methods fair, a method must have as many trials
+as every other method on the same task. Otherwise an error is raised.
 """
 
 from collections import Counter, defaultdict
@@ -26,7 +27,12 @@ GROUP_KEYS = {"factors": ("method.kron_factors", "method.fit_factors")}  # the k
 
 @dataclass(frozen=True)
 class Tuned:
-    """The best values by dotted key, ``optimizer.lr`` among them, and a note on their origin."""
+    """The best values of a search.
+
+    Args:
+        values: a dict from dotted keys to their best values. It always contains ``optimizer.lr``.
+        note: a message for the user on the origin of the values.
+    """
 
     values: Mapping[str, Any]
     note: str
@@ -34,7 +40,15 @@ class Tuned:
 
 @dataclass(frozen=True)
 class StudyBest:
-    """A study's best trial: its overrides (``key=value``), its dev score, and the config of its run."""
+    """The best trial of a study.
+
+    Args:
+        name: name of the study.
+        overrides: the values that the search set in the best trial, as ``key=value``.
+        score: dev score of the best trial.
+        trials: number of trials of the study.
+        config: config of the best trial's run.
+    """
 
     name: str
     overrides: tuple[str, ...]
@@ -48,16 +62,20 @@ class StudyBest:
 
     @property
     def varied(self) -> tuple[str, ...]:
-        """The keys of a config that the search set."""
+        """The dotted keys of the config that the search varied."""
         keys = [item.partition("=")[0] for item in self.overrides]
         return tuple(inner for key in keys for inner in GROUP_KEYS.get(key, (key,)))
 
     def fits(self, config: Mapping[str, Any]) -> bool:
-        """Return whether a config differs from the study's only in the searched keys and in the seed."""
+        """Return whether a config differs from that of the best trial only in the searched keys and the seed."""
         return bool(_without(self.config, self.varied) == _without(config, self.varied))
 
     def values(self) -> dict[str, Any]:
-        """Return the best value of each searched key and of ``optimizer.lr``."""
+        """Return a dict from each searched key, and ``optimizer.lr``, to its value in the best trial.
+
+        Raises:
+            KronaError: the study sets a class.
+        """
         keys = dict.fromkeys((*self.varied, "optimizer.lr"))
         values = {key: reduce(getitem, key.split("."), self.config) for key in keys}
         for key, value in values.items():
@@ -70,12 +88,12 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
     """Return the best values among runs that differ from ``config`` only in the searched keys and in the seed.
 
     Args:
-        config: composed, of any seed.
+        config: a composed config with any seed.
         outputs: folder with the runs and studies.
-        studies: names of the studies to compare, of this method and of the others; empty: all.
+        studies: names of the studies to compare, of this method and of other methods; empty: all studies.
 
     Raises:
-        KronaError: there is no such search, several studies fit, or another method's search had more trials.
+        KronaError: there is no search for this config, several studies fit it, or another method had more trials.
     """
     method = config["method"]["name"]
     found = _find_studies(config, outputs, studies)
@@ -99,7 +117,7 @@ def best(config: Mapping[str, Any], *, outputs: Path, studies: Sequence[str] = (
 
 
 def _select_study(config: Mapping[str, Any], found: Sequence[StudyBest]) -> StudyBest | None:
-    """Return the study of the config's method and settings. Raise `KronaError` if there are several."""
+    """Return the study that fits the config's method and settings, or None. Raise `KronaError` if several fit."""
     fitting = [one for one in found if one.method == config["method"]["name"] and one.fits(config)]
     if len(fitting) > 1:
         each = "; ".join(f"{one.name} ({amount(one.trials, 'trial')}, dev {one.score:.2f})" for one in fitting)
@@ -115,7 +133,7 @@ def _describe(config: Mapping[str, Any]) -> str:
 
 
 def _without(config: Mapping[str, Any], searched: Iterable[str]) -> Any:
-    """Return a config without the seed, the searched keys, and the keys that say how they were chosen."""
+    """Return a config in canonical form, without the seed, the searched keys and others that may differ in a search."""
     kept = {key: value for key, value in config.items() if key not in ("seed", "score_test", "hydra", *searched)}
     for name in ("method.fit_factors", "optimizer.lr", *searched):
         group, _, key = name.partition(".")
@@ -129,7 +147,11 @@ def _have_same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]) -> list[StudyBest]:
-    """Return the studies of all methods on the config's task, data and backbone; with ``names``, only these."""
+    """Return the studies of all methods on the config's task, data and backbone.
+
+    Args:
+        names: names of the only studies to read; empty: all studies.
+    """
     files = study_files(outputs)
     own = " ".join(config[group]["name"] for group in ("method", "task", "backbone"))
     found = []
@@ -148,13 +170,17 @@ def _find_studies(config: Mapping[str, Any], outputs: Path, names: Sequence[str]
 
 
 def _find_swept_runs(config: Mapping[str, Any], outputs: Path) -> list[Result]:
-    """Return the finished runs of the sweep, of all methods, on the config's task, data and backbone."""
+    """Return the finished runs of the sweep `SWEEP`, of all methods, on the config's task, data and backbone."""
     found = [one for one in summaries(outputs) if isinstance(one, Result) and one.status == "done" and one.dev]
     return [one for one in found if one.config.get("sweep") == SWEEP and _have_same_data(one.config, config)]
 
 
 def _scores_by_rate(config: Mapping[str, Any], runs: Sequence[Result]) -> dict[float, list[float]]:
-    """Return the dev scores of each rate, one for each seed."""
+    """Return a dict from each learning rate to its dev scores, one for each seed.
+
+    Raises:
+        KronaError: no run fits the config, or the rates have different numbers of seeds.
+    """
     command = f"method={config['method']['name']} task={config['task']['name']} …"
     scores: dict[float, list[float]] = defaultdict(list)
     for run in runs:
@@ -180,7 +206,12 @@ def _rate_note(lr: float, scores: Mapping[float, Sequence[float]]) -> str:
 
 
 def _require_equal_trials(counts: Mapping[str, int], config: Mapping[str, Any], *, study: str | None) -> None:
-    """Raise where another method had more trials. study: the study to continue; None: the sweep."""
+    """Raise `KronaError` if another method had more trials.
+
+    Args:
+        counts: a dict from each method to its number of trials.
+        study: name of the study to continue; None: the sweep was used.
+    """
     method, command = config["method"]["name"], f"method={config['method']['name']} task={config['task']['name']} …"
     most = max(counts.values())
     if counts[method] == most:

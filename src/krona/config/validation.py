@@ -1,4 +1,4 @@
-"""Check values with pydantic, and report each wrong key with the expected value or the nearest existing key."""
+"""Check values with pydantic, and report each wrong key with the expected value or the most similar known key."""
 
 import inspect
 import json
@@ -20,15 +20,15 @@ CONSTRUCTION_KEYS = ("_target_", "_args_", "_partial_", "_convert_", "_recursive
 
 
 class NotAllowedError(KronaError):
-    """A file names a class that krona does not import on behalf of a file."""
+    """The error for a class that a file names, but that files are not allowed to name (`krona.config.targets`)."""
 
 
 class Problems(list[str]):
-    """The problems of a config, a line each."""
+    """The problems of a config, as a list with one line for each problem."""
 
     @contextmanager
     def collect(self) -> Iterator[None]:
-        """Add a `KronaError` to the problems, but let a `NotAllowedError` pass."""
+        """Catch a `KronaError` and append its message to the list. A `NotAllowedError` is not caught."""
         try:
             yield
         except NotAllowedError:
@@ -43,13 +43,13 @@ class Problems(list[str]):
 
 
 def build(cls: type[T], where: str, values: Mapping[str, Any]) -> T:
-    """Return a settings class from plain values. Raise one `KronaError` with all problems."""
+    """Return an instance of a settings class with these values. Raise one `KronaError` with all problems."""
     Problems(find_problems(cls, f"{where}.", values)).raise_all()
     return cls(**values)
 
 
 def find_problems(cls: type, prefix: str, values: Mapping[str, Any]) -> list[str]:
-    """Return a line for each problem of a settings class with these values."""
+    """Return a line for each problem of these values as fields of a settings class."""
     try:
         cls(**values)
     except ValidationError as error:
@@ -66,12 +66,12 @@ def find_argument_problems(
     filled_in: Sequence[str] = (),
     also: Collection[str] = (),
 ) -> list[str]:
-    """Return a line for each argument of a function or class that is unknown, missing or of a wrong type.
+    """Return a line for each argument of a function or class that is unknown, missing or of the wrong type.
 
     Args:
-        without: arguments that only krona gives.
-        filled_in: arguments that krona gives if they are missing.
-        also: other keys that belong beside the arguments, for suggestions.
+        without: arguments that only krona may set.
+        filled_in: arguments that krona sets if they are missing.
+        also: other keys of the same section, for suggestions.
     """
     try:
         _argument_type(function, tuple(without), tuple(filled_in)).validate_json(json.dumps(values, default=str))
@@ -89,7 +89,10 @@ def parameters(function: Callable[..., Any], *, without: Sequence[str] = ()) -> 
 
 @cache
 def _argument_type(function: Callable[..., Any], without: Sequence[str], filled_in: Sequence[str]) -> TypeAdapter[Any]:
-    """Return the arguments as a type of pydantic. JSON is validated against it, so that a list fits a tuple."""
+    """Return a pydantic type whose fields are the arguments.
+
+    Use it to validate JSON, in which a list is accepted for a tuple.
+    """
     try:
         hints = typing.get_type_hints(function.__init__ if inspect.isclass(function) else function)
     except (NameError, TypeError):
@@ -118,14 +121,17 @@ def _describe(error: ValidationError, prefix: str, values: Mapping[str, Any], kn
         elif key not in lines:
             item = f" item {'.'.join(map(str, path[1:]))}" if len(path) > 1 else ""
             lines[key] = f"{key}={values[str(path[0])]!r}{item} {expected}"
-        elif len(path) == 1:  # the next member of a union
+        elif len(path) == 1:  # another type of the same union
             lines[key] += f" or {expected}"
     habits = {key: find_habit(key, values.get(key.removeprefix(prefix))) for key in lines}
     return [line if habits[key] in line else line + habits[key] for key, line in lines.items()]
 
 
 def _path_in(values: Any, location: Sequence[int | str]) -> list[int | str]:
-    """Return pydantic's location of an error without its names for the members of unions."""
+    """Return the keys and indices that lead to a wrong value.
+
+    Pydantic's ``location`` also contains names of union members, which are left out.
+    """
     path = []
     for step in location:
         if isinstance(values, Mapping):
