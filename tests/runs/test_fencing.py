@@ -12,8 +12,8 @@ import pytest
 from krona.jobs import run_job
 from krona.runs import claim as claims
 from krona.runs.claim import Claim, ClaimLostError, claim
+from krona.runs.file_names import WRITTEN
 from krona.runs.folder import RunFolder
-from krona.runs.names import WRITTEN
 from krona.runs.result import Result, write_result
 from krona.training.files import RunFiles, WholeCheckpoints
 from krona.training.ranks import Ranks

@@ -7,11 +7,11 @@ from krona import paths
 from krona.adapters.adapter import AdapterConfig
 from krona.adapters.origin import Origin, read_origin
 from krona.messages import KronaError
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs.folder import find_run, require_unchanged
 from krona.runs.result import Result, read_result
 
-ADAPTER = names.ADAPTER
+ADAPTER = file_names.ADAPTER
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
     if file is not None:
         return _from_file(file)
     folder = find_run(outputs or paths.OUTPUTS, str(run)).path
-    result = read_result(folder / names.RESULT)
+    result = read_result(folder / file_names.RESULT)
     if result.status != "done":
         raise KronaError(
             f"{result.run_id} is not finished: it is {result.status}, {result.reached}. Run the same command again to "
@@ -67,14 +67,14 @@ def adapter_file(run: str | Path) -> Path | None:
     Return None otherwise.
     """
     path = Path(run)
-    if path.is_dir() and not (path / names.RESULT).is_file():
+    if path.is_dir() and not (path / file_names.RESULT).is_file():
         path /= ADAPTER
-    return path if path.is_file() and path.name != names.RESULT else None
+    return path if path.is_file() and path.name != file_names.RESULT else None
 
 
 def _from_file(path: Path) -> TrainedRun:
     origin = read_origin(AdapterConfig.read(path).notes, path)
-    beside = path.parent / names.RESULT
+    beside = path.parent / file_names.RESULT
     if beside.is_file() and (origin is None or origin.run_id == path.parent.name):
         result = read_result(beside)
         require_unchanged(result, path)

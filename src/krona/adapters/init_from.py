@@ -12,7 +12,7 @@ from krona.adapters.adapter import Adapter, AdapterConfig, class_path
 from krona.adapters.find import find
 from krona.adapters.fingerprint import has_values, require_pooling
 from krona.adapters.peft.folder import open_folder
-from krona.adapters.peft.names import CONFIG, WEIGHTS
+from krona.adapters.peft.module_names import CONFIG, WEIGHTS
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError, amount, first_few
 

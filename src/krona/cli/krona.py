@@ -21,7 +21,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
-            from krona.config.habits import find_habit
+            from krona.config.suggestions import find_habit
 
             if habit := find_habit(f"krona {args[0]}"):
                 ctx.fail(f"No such command '{args[0]}'{as_typed(habit)}")

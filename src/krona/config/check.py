@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import Any
 
 from krona.config import settings as s
-from krona.config.habits import find_habit, unknown_key
+from krona.config.suggestions import find_habit, unknown_key
 from krona.config.targets import find, find_inner, is_lightning_logger
 from krona.config.validation import CONSTRUCTION_KEYS, Problems, find_argument_problems, find_problems, parameters
 from krona.config.validation import build as build

@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 
-from krona.config.habits import find_habit, similar_choice
+from krona.config.suggestions import find_habit, similar_choice
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files, conf_folders
 

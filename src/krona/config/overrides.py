@@ -12,9 +12,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from krona.config.choices import choices, groups, require_choices, require_names, unknown_choice
 from krona.config.compose import STUDIES, TUNED, compose_job, hydra_session
-from krona.config.habits import find_habit, unknown_key
 from krona.config.hydra_internals import option_parser
 from krona.config.multirun import list_jobs
+from krona.config.suggestions import find_habit, unknown_key
 from krona.messages import KronaError, did_you_mean
 from krona.paths import choice_files
 

@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from krona.config.habits import find_habit, unknown_key
 from krona.config.settings import STRICT
+from krona.config.suggestions import find_habit, unknown_key
 from krona.messages import KronaError
 
 T = TypeVar("T")

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from krona.files import Fill, opened_below, remove_below, write_whole
 from krona.messages import KronaError
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs.holder import LAPSE_S, Holder, claim_text, has_lapsed, read_holder, stands_still
 
 BEAT_S = 5.0
@@ -33,7 +33,7 @@ class Claim:
     """The claim of this process on a run's folder."""
 
     def __init__(self, folder: Path, token: str) -> None:
-        self.path = folder / names.CLAIM
+        self.path = folder / file_names.CLAIM
         self.token = token
         self.staging = _staging(folder, token)
         self._stop = threading.Event()
@@ -119,7 +119,7 @@ def claim(folder: Path) -> Claim | None:
         if folder.is_symlink():
             raise KronaError(f"{folder} is a symbolic link, and nothing behind it is changed. Remove the link.")
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / names.CLAIM
+        path = folder / file_names.CLAIM
         for _ in range(3):  # the claim may be released or taken over meanwhile
             token = uuid.uuid4().hex
             if _create(path, token):
@@ -140,7 +140,7 @@ def claim(folder: Path) -> Claim | None:
 
 def owner(folder: Path) -> Holder | None:
     """Return the live owner of a run's folder, or None."""
-    path = folder / names.CLAIM
+    path = folder / file_names.CLAIM
     return None if not path.exists() or has_lapsed(path) else read_holder(path)
 
 
@@ -192,14 +192,14 @@ def _take_over(path: Path, holder: str, token: str) -> bool:
 
 
 def _staging(folder: Path, token: str) -> Path:
-    return folder / f"{names.STAGING}{token}"
+    return folder / f"{file_names.STAGING}{token}"
 
 
 def _exclude_others(path: Path, staging: Path, token: str) -> bool:
     """Move all other staging folders into the owner's, whose claim is on disk. False if that was taken over."""
     with suppress(FileNotFoundError):  # this process was stopped here until another took the claim over
         if read_holder(path).get("token") == token:
-            for other in set(path.parent.glob(f"{names.STAGING}*")) - {staging}:
+            for other in set(path.parent.glob(f"{file_names.STAGING}*")) - {staging}:
                 with suppress(FileNotFoundError):
                     other.rename(staging / other.name)
             _remove_leftovers(path, staging)
@@ -211,7 +211,7 @@ def _remove_leftovers(path: Path, staging: Path) -> None:
     for file in staging.iterdir():
         remove_below(path.parents[1], file)
     for file in path.parent.iterdir():
-        if names.LEFT_OVER.fullmatch(file.name) and not file.name.startswith(names.STAGING):
+        if file_names.LEFT_OVER.fullmatch(file.name) and not file.name.startswith(file_names.STAGING):
             with suppress(FileNotFoundError):
                 if path.stat().st_mtime - file.lstat().st_mtime > LAPSE_S:
                     remove_below(path.parents[1], file)

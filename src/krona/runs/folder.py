@@ -9,7 +9,7 @@ from typing import Literal
 from krona.files import Write, link_target, sha256, write_whole
 from krona.messages import KronaError, shorten
 from krona.runs import claim as claims
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs.holder import Holder, read_holder
 from krona.runs.result import Result, Status, read_result, write_result
 
@@ -31,15 +31,15 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.result = path / names.RESULT
-        self.adapter = path / names.ADAPTER
-        self.predictions = path / names.PREDICTIONS
-        self.metrics = path / names.METRICS
-        self.tracked = path / names.TRACKED
-        self.log = path / names.LOG
-        self.checkpoint = path / names.CHECKPOINT
-        self.claim_file = path / names.CLAIM
-        self.record = path / names.RECORD
+        self.result = path / file_names.RESULT
+        self.adapter = path / file_names.ADAPTER
+        self.predictions = path / file_names.PREDICTIONS
+        self.metrics = path / file_names.METRICS
+        self.tracked = path / file_names.TRACKED
+        self.log = path / file_names.LOG
+        self.checkpoint = path / file_names.CHECKPOINT
+        self.claim_file = path / file_names.CLAIM
+        self.record = path / file_names.RECORD
 
     def read(self) -> Result:
         """Return the run's result. Raise `KronaError` if it is missing or damaged."""
@@ -108,7 +108,7 @@ class RunFolder:
         """Return the files that only a process that works on the run needs."""
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:
-            found += sorted(Path(entry.path) for entry in entries if names.LEFT_OVER.fullmatch(entry.name))
+            found += sorted(Path(entry.path) for entry in entries if file_names.LEFT_OVER.fullmatch(entry.name))
         return found + ([self.checkpoint] if done and self.checkpoint.is_file() else [])
 
     def clean(self, *, done: bool) -> list[Path]:
@@ -132,7 +132,7 @@ class RunFolder:
 
     def remove_attempt(self, claim: claims.Claim) -> None:
         """Remove the files of earlier attempts."""
-        for name in (*names.WRITTEN, names.RECORD):
+        for name in (*file_names.WRITTEN, file_names.RECORD):
             claim.remove(self.path / name)
 
 
@@ -160,7 +160,7 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
     for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
         with suppress(OSError):  # a folder that can't be read counts as a run
             if path.name.startswith(".") or not any(
-                os.path.lexists(path / name) for name in (names.RESULT, names.CLAIM)
+                os.path.lexists(path / name) for name in (file_names.RESULT, file_names.CLAIM)
             ):
                 continue
         yield RunFolder(path)
@@ -170,11 +170,13 @@ def find_run(outputs: Path, name: str) -> RunFolder:
     """Return a run by its folder, its id, or the beginning of its id. Raise `KronaError` for none or several."""
     given = Path(name)
     with suppress(OSError):  # too long for a path, or in a folder that can't be read
-        if (given / names.RESULT).is_file():
+        if (given / file_names.RESULT).is_file():
             return RunFolder(given)
-        if given.is_file() and given.name == names.RESULT:
+        if given.is_file() and given.name == file_names.RESULT:
             return RunFolder(given.parent)
-    matches = sorted(path.parent for path in outputs.glob(f"*/{names.RESULT}") if path.parent.name.startswith(name))
+    matches = sorted(
+        path.parent for path in outputs.glob(f"*/{file_names.RESULT}") if path.parent.name.startswith(name)
+    )
     exact = [path for path in matches if path.name == name]
     if len(exact or matches) == 1:
         return RunFolder((exact or matches)[0])
@@ -190,8 +192,8 @@ def require_out(path: Path) -> None:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")
         target = link_target(path)
-        result = target.with_name(names.RESULT)
-        if target == result or (target.name in names.OWN and result.exists()):
+        result = target.with_name(file_names.RESULT)
+        if target == result or (target.name in file_names.OWN and result.exists()):
             raise KronaError(f"{path} is a run's own file. Choose another name.")
     except (OSError, RuntimeError) as error:  # a name too long, a loop of links
         raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error

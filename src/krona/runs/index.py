@@ -22,7 +22,7 @@ from typing import Any
 
 from krona.files import is_below, remove_below
 from krona.messages import KronaError
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs.folder import CHECKSUMS
 from krona.runs.predictions import check_answers
 from krona.runs.result import SCHEMA, Result, read_result
@@ -61,7 +61,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
         new: list[Entry] = []
         now = time.time()
         for name in _with_progress(sorted(stamps.keys() - found.keys())):
-            found[name] = item = _read(outputs / name / names.RESULT)
+            found[name] = item = _read(outputs / name / file_names.RESULT)
             settled = now - stamps[name][0] / 1e9 > SETTLED_S
             if settled and isinstance(item, Result) and item.status != "running":
                 new.append((name, stamps[name], item))
@@ -106,7 +106,7 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
     try:
         with os.scandir(outputs) as folders:
             for folder in folders:
-                file = f"{folder.path}/{names.RESULT}"
+                file = f"{folder.path}/{file_names.RESULT}"
                 try:
                     about = os.stat(file)
                     found[folder.name] = (about.st_mtime_ns, about.st_size)

@@ -16,7 +16,7 @@ from annotated_types import Len
 
 from krona.files import Write, write_whole
 from krona.messages import KronaError, shorten
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs import result_schema as parts
 from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
 
@@ -133,7 +133,7 @@ def _unpack(packed: str) -> list[str]:
 
 def write_result(folder: Path, result: Result, write: Write = write_whole) -> Path:
     """Write ``folder/result.json`` atomically and return its path."""
-    path = folder / names.RESULT
+    path = folder / file_names.RESULT
     text = json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False)
     write(path, partial(Path.write_text, data=text + "\n", encoding="utf-8"))
     return path

@@ -13,7 +13,7 @@ from pathlib import Path
 from krona import paths
 from krona.files import remove_below
 from krona.messages import KronaError, join_names, shorten
-from krona.runs import names
+from krona.runs import file_names
 
 MARKER = "krona_export.json"  # in an export: the files that krona wrote there
 CARD = "Trained with krona (run `"  # in the README.md of an export
@@ -95,7 +95,7 @@ def _why_protected(out: Path, found: os.stat_result) -> str | None:
         return "a home folder or contains one"
     if os.path.ismount(real):
         return "a mount point"
-    if any((real / name).exists() for name in (names.RESULT, names.CLAIM)):
+    if any((real / name).exists() for name in (file_names.RESULT, file_names.CLAIM)):
         return "the folder of a run"
     return None
 

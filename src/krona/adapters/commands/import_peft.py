@@ -9,7 +9,7 @@ from krona.adapters.find import ADAPTER
 from krona.adapters.load import load_backbone
 from krona.adapters.origin import Origin, compose
 from krona.adapters.peft.folder import open_folder
-from krona.adapters.peft.names import CONFIG
+from krona.adapters.peft.module_names import CONFIG
 from krona.adapters.peft.reading import read_peft
 from krona.messages import KronaError
 from krona.runs.folder import require_new

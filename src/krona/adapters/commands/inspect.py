@@ -21,7 +21,7 @@ from krona.backbones.load import meta_model
 from krona.backbones.source import find_folder
 from krona.config.settings import Backbone
 from krona.messages import KronaError
-from krona.runs import names
+from krona.runs import file_names
 from krona.runs.result import Result
 from krona.surgery.layers import is_norm
 from krona.surgery.targets import widths_at
@@ -95,7 +95,7 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
         KronaError: the run was not found or is not finished, or the file is damaged.
     """
     file, result = adapter_file(run), None
-    if file is not None and not (file.parent / names.RESULT).is_file():
+    if file is not None and not (file.parent / file_names.RESULT).is_file():
         origin = read_origin(AdapterConfig.read(file).notes, file)
     else:
         found = find(run, outputs=outputs)

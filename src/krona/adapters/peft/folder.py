@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from krona.adapters.adapter import read_safetensors
-from krona.adapters.peft.names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
+from krona.adapters.peft.module_names import BRANCH, CONFIG, PICKLE, PREFIX, WEIGHTS
 from krona.messages import KronaError
 
 COMMON = {

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, Branches, class_path
 from krona.adapters.peft.folder import Folder, open_folder
-from krona.adapters.peft.names import module_names, norm_modules, shortest
+from krona.adapters.peft.module_names import module_names, norm_modules, shortest
 from krona.messages import KronaError
 from krona.methods.c3a import C3A
 from krona.methods.fitted_lora import FittedLoRA, widen_factors

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from krona.adapters.peft.forms import Form, find_form
-from krona.adapters.peft.names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
+from krona.adapters.peft.module_names import BRANCH, CONFIG, PREFIX, WEIGHTS, module_names, shortest
+from krona.adapters.peft.tensor_formats import Form, find_form
 from krona.files import write_whole
 from krona.messages import KronaError
 from krona.surgery.state import Insertion, active_adapter, backbone_parameters, get_adapter, get_state

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from krona.backbones.families.family import Family, truncation_arguments
+from krona.backbones.families.loss import sum_squared_errors
 from krona.backbones.families.padding import IGNORED, Batch, pad_batch, pad_rows
 from krona.tasks import Split
 
@@ -48,9 +49,7 @@ class Encoder(Family):
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         if self.targets is not None:
             return super().summed_loss(model, batch)
-        labels = batch["labels"].flatten()
-        errors = self.logits(model, batch).flatten() - labels
-        return (errors[labels != IGNORED] ** 2).sum()
+        return sum_squared_errors(self.logits(model, batch), batch["labels"])
 
     @torch.no_grad()
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
+from krona.backbones.families.loss import sum_cross_entropy
 from krona.backbones.families.padding import IGNORED, Batch, pad_batch
 from krona.messages import KronaError
 from krona.tasks import Split, Task
@@ -51,8 +52,7 @@ class Family(ABC):
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
         """Return the cross entropy in fp32, summed over the labels of a batch."""
-        logits = self.logits(model, batch).float().flatten(0, -2)
-        return nn.functional.cross_entropy(logits, batch["labels"].flatten(), ignore_index=IGNORED, reduction="sum")
+        return sum_cross_entropy(self.logits(model, batch), batch["labels"])
 
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from krona.adapters.peft.names import norm_modules
+from krona.adapters.peft.module_names import norm_modules
 from krona.adapters.update import low_rank
 from krona.messages import KronaError
 from krona.methods.c3a import C3A

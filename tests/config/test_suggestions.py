@@ -6,8 +6,8 @@ import pytest
 
 from krona.config import check
 from krona.config.compose import Composer, hydra_session
-from krona.config.habits import find_habit, habits
 from krona.config.overrides import normalize, translate_errors
+from krona.config.suggestions import find_habit, habits
 from krona.messages import KronaError
 
 
