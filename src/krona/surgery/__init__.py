@@ -1,4 +1,4 @@
-"""Insert branches into a model, and train, merge, save and remove them. Needs torch and pydantic only.
+"""Insert branches into a model, and train, merge, save and remove them. It needs only torch and pydantic.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker
@@ -7,10 +7,11 @@
     print(surgery.count(model))            # Count(trainable=158208, backbone=222903552, head=0)
     surgery.take_out(model)                # the model is bit-identical to the original
 
-A model may have several adapters, of which one is active (`insertion`); `mixed` gives each row of a batch its own.
-`wrapper` runs the branches at a module, `state` lists the adapters, `parameter_swapping` keeps the weights that are not
-in the model, `merging` merges an adapter into the weights, and `trainable` counts and copies the trainable parameters.
-`krona.adapters` saves, loads and sums adapters.
+A model may contain several adapters, and at most one of them is active (`insertion`). With `mixed`, each row of a batch
+has its own adapter. The module `wrapper` runs the branches at a module of the backbone, and `state` lists the adapters
+of a model. `parameter_swapping` stores the weights that are not in the model at present. `merging` merges an adapter
+into the weights, and `trainable` counts and copies the trainable parameters. `krona.adapters` saves, loads and sums
+adapters.
 """
 
 from krona.surgery.insertion import activate, insert, take_out

@@ -1,4 +1,4 @@
-"""Observe or replace activations at an adapter's places, with the branches and without them."""
+"""Observe or replace the activations at the modules that an adapter adapts, with the branches and without them."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ Watch = Callable[[str, Tensor, Tensor], Tensor | None]
 
 @contextmanager
 def watch_activations(model: nn.Module, watch: Watch) -> Iterator[None]:
-    """Call ``watch`` whenever a forward pass reaches a place of the active adapter.
+    """Call ``watch`` inside the context whenever a forward pass reaches a module that the active adapter adapts.
 
     Args:
-        watch: its arguments are the name of the place, the value without branches and the value with them. The value is
-            the module's output, or its input for branches before the module. If ``watch`` returns a tensor, it replaces
-            the value with branches.
+        watch: a function of the module's name, the activation without the branches and the activation with them. The
+            activation is the module's output, or its input if the branches act before the module. If ``watch`` returns
+            a tensor, this tensor replaces the activation with the branches.
     """
     active = str(get_state(model).active)
     places = [(path, adapted) for path, adapted in adapted_modules(model) if active in adapted.branches]

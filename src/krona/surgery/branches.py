@@ -18,7 +18,12 @@ from krona.surgery.wrapper import BranchPlacement, public_name, unwrap
 
 @dataclass(frozen=True)
 class BuiltBranches:
-    """The branches for one place. ``entry``: the first module of the part of the model that ends here."""
+    """The branches for one module of the backbone.
+
+    Args:
+        place: the name of the module.
+        entry: the first module, if the branches act on a part of the model that consists of several modules, else None.
+    """
 
     place: str
     branches: nn.ModuleList
@@ -30,10 +35,11 @@ class BuiltBranches:
 def build(
     model: nn.Module, branch: Callable[..., nn.Module], branch_config: dict[str, Any], options: InsertOptions
 ) -> list[BuiltBranches]:
-    """Return the branches for every place, in the model's order, on the device and in the dtype of the layer there.
+    """Return the branches for all target modules, in the order of the model.
 
-    A branch is built for its own widths: parallel d_in → d_out, sequential d_out → d_out, before d_in → d_in.
-    Parameters that the branch's class names in ``shared`` are one object at all places.
+    Each branch is built for the widths of its module: d_in → d_out for parallel, d_out → d_out for sequential, and d_in
+    → d_in for before. It gets the device and the dtype of the module's weights. A parameter whose name is in the
+    attribute ``shared`` of the branch's class is shared by all branches.
     """
     _check_arguments(branch, branch_config)
     placements = _check_placements(options)
@@ -60,7 +66,7 @@ def build(
 
 
 def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
-    """Return whether the module has the parameter that the branch would add (``branch.existing``)."""
+    """Return whether the module already has the parameter that the branch would add (``branch.existing``)."""
     name = getattr(branch, "existing", None)
     return name is not None and getattr(base, name, None) is not None
 
@@ -68,7 +74,7 @@ def has_existing(branch: Callable[..., nn.Module], base: nn.Module) -> bool:
 def existing_names(
     model: nn.Module, branch: Callable[..., nn.Module] | None, target_modules: Sequence[str]
 ) -> list[str]:
-    """Return the public names of the backbone's own parameters that train in the place of a branch."""
+    """Return the public names of the backbone's own parameters that train instead of a branch."""
     if branch is None or getattr(branch, "existing", None) is None:
         return []
     bases = {place: unwrap(model.get_submodule(place)) for place in match_places(model, target_modules)}
@@ -77,7 +83,7 @@ def existing_names(
 
 
 def branch_delta(branch: nn.Module) -> Tensor:
-    """Return (d_out, d_in): the matrix of a branch. Raises KronaError if no matrix is equal to the branch."""
+    """Return (d_out, d_in): the matrix of a branch. Raises KronaError if the branch is not equal to a matrix."""
     delta: Any = getattr(branch, "delta", None)
     kind = type(branch).__name__
     if delta is None:
@@ -131,7 +137,7 @@ def _check_place(model: nn.Module, place: str, entry: nn.Module | None, placemen
 
 
 def _weight_at(place: str, layer: nn.Module) -> Tensor:
-    """Return the weight whose dtype and device the branches at this layer get."""
+    """Return a floating-point weight of the layer. The branches get its dtype and device."""
     weight = next((weight for weight in layer.parameters() if weight.is_floating_point()), None)
     if weight is None:
         kinds = ", ".join(sorted({str(weight.dtype) for weight in layer.parameters()})) or "none"

@@ -29,18 +29,21 @@ def insert(
     reversible: bool = True,
     **arguments: Any,
 ) -> None:
-    """Freeze the backbone, insert an adapter, and make its parameters trainable.
+    """Freeze the backbone, insert an adapter, and make the adapter's parameters trainable.
 
     Args:
-        branch: the class of the branches, called as ``branch(d_in, d_out, ...)`` for each place. None: no branches.
-        name: the adapter's name for `activate`, `take_out` and other functions.
-        reversible: keep a copy of the backbone's weights that train. Without it the adapter cannot be removed, and no
-            other can be inserted beside it. Full fine-tuning then needs the memory of a second model.
-        arguments: `InsertOptions` (``target_modules``, ``placement``, …) and the branch's own arguments.
+        branch: the class of the branches, which is called as ``branch(d_in, d_out, ...)`` for each target module. None
+            means that the adapter has no branches.
+        name: the name of the adapter for `activate`, `take_out` and other functions.
+        reversible: keep a copy of the backbone's own weights that train. Without the copy, the adapter cannot be
+            removed and the model cannot contain another adapter. With it, full fine-tuning needs the memory of a second
+            model.
+        arguments: the fields of `InsertOptions` (``target_modules``, ``placement``, …) and the arguments of the
+            branch's class.
 
     Raises:
-        KronaError: a pattern matches nothing, a branch does not fit, the name is in use, or another adapter keeps no
-            copy of the weights that it trains. The model is unchanged then.
+        KronaError: a pattern matches no module, a branch does not fit, the name is in use, or another adapter has no
+            copy of the weights that it trains. The model is then unchanged.
     """
     state: Inserted = model.__dict__.get("krona") or Inserted()
     _check_name(name, state)
@@ -49,7 +52,7 @@ def insert(
     keys = {field.name for field in fields(InsertOptions)}
     options = InsertOptions.parse({key: value for key, value in arguments.items() if key in keys})
     branch_config = {key: value for key, value in arguments.items() if key not in keys}
-    # everything is built before the model is changed, so that an error leaves it as it was
+    # everything is built before the model is changed, so that an error leaves the model unchanged
     built = [] if branch is None else build(model, branch, branch_config, options)
     adapter = Insertion(branch, branch_config, options.as_dict(), reversible)
     trains = trained_by(model, branch, adapter.insertion)
@@ -59,7 +62,7 @@ def insert(
         state.required_grad = {n: p.requires_grad for n, p in model.named_parameters()}
     model.__dict__["krona"] = state
     model.requires_grad_(False)
-    for at in reversed(built):  # the inner before the outer, so that names stay valid
+    for at in reversed(built):  # inner modules before outer modules, so that the names stay valid
         _put_in(model, name, at)
     for parameter_name, (slots, original, copy) in copies.items():
         adapter.trained[parameter_name], state.slots[parameter_name] = copy, slots
@@ -73,13 +76,13 @@ def insert(
 
 
 def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insertion: Mapping[str, Any]) -> list[str]:
-    """Return the public names of the backbone's own parameters that an insertion trains."""
+    """Return the public names of the backbone's own parameters that train with an insertion."""
     flags = {key: insertion[key] for key in ("train_layer_norms", "train_backbone", "head") if key in insertion}
     return trained_names(model, **flags, existing=existing_names(model, branch, insertion["target_modules"]))
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Switch to an adapter by name, or to the bare backbone (None). Only the active adapter trains."""
+    """Activate an adapter by name, or none (None), which leaves the bare backbone. Only the active adapter trains."""
     state = get_state(model)
     if name is not None:
         get_adapter(model, name)
@@ -101,13 +104,14 @@ def activate(model: nn.Module, name: str | None) -> None:
 
 
 def take_out(model: nn.Module, name: str | None = None) -> None:
-    """Remove an adapter, or all (None). Without the last one the backbone is bit-identical to the original.
+    """Remove an adapter, or all adapters (None).
 
-    Modules and weights that were replaced after the insertion stay (`krona.surgery.parameter_swapping`).
+    After the last adapter is removed, the backbone is bit-identical to the original. Modules and weights that were
+    replaced after the insertion are not restored (`krona.surgery.parameter_swapping`).
 
     Raises:
-        KronaError: an adapter keeps no copy of the weights that it trains, or a weight was resized. The model is
-            unchanged then.
+        KronaError: an adapter has no copy of the weights that it trains, or a weight was resized. The model is then
+            unchanged.
     """
     state = get_state(model)
     removed = [name] if name is not None else list(state.adapters)
@@ -170,7 +174,7 @@ def _check_module_names(model: nn.Module) -> None:
 
 
 def _check_others(name: str, state: Inserted, *, irreversible: bool) -> None:
-    """Raise KronaError if one of two adapters trains the shared backbone without a copy."""
+    """Raise KronaError if one of several adapters trains the backbone's weights without a copy of the originals."""
     for other, adapter in state.adapters.items():
         if adapter.irreversible or irreversible:
             without, beside = (other, name) if adapter.irreversible else (name, other)

@@ -1,4 +1,4 @@
-"""Kinds of layers: normalisations, and linear layers with either orientation of the weight."""
+"""The kinds of layers: normalisation layers, and linear layers, whose weights have one of two orientations."""
 
 from torch import Tensor, nn
 
@@ -7,17 +7,17 @@ def is_norm(module: nn.Module) -> bool:
     return type(module).__name__.endswith("Norm")
 
 
-# their forward passes their layers' weights to a fused function, without calling the layers
+# the forward of these classes passes the layers' weights to a fused function and does not call the layers
 READ_PAST_FORWARD = frozenset({"MultiheadAttention", "TransformerEncoderLayer", "WavLMAttention"})
 
 
 def reads_past_forward(module: nn.Module) -> bool:
-    """Return whether a module reads its layers' weights itself, so that a branch at one of them would never run."""
+    """Return whether a module uses its layers' weights without calling the layers. A branch there would never run."""
     return any(kind.__name__ in READ_PAST_FORWARD for kind in type(module).__mro__)
 
 
 def is_conv1d(module: nn.Module) -> bool:
-    """Return whether it is GPT-2's linear layer, whose weight is (d_in, d_out)."""
+    """Return whether a module is the linear layer of GPT-2, whose weight is (d_in, d_out)."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
@@ -26,6 +26,6 @@ def is_linear(module: nn.Module) -> bool:
 
 
 def weight_matrix(layer: nn.Module) -> Tensor:
-    """Return (d_out, d_in): a linear layer's weight."""
+    """Return (d_out, d_in): the weight of a linear layer."""
     weight = layer.get_parameter("weight")
     return weight.T if is_conv1d(layer) else weight

@@ -1,7 +1,8 @@
-"""Merge an adapter with a linear update into the backbone's weights (Eq. 4), and undo it.
+"""Merge an adapter with a linear update into the backbone's weights (Eq. 4 of the KronA paper), and undo it.
 
-A merged weight is a new tensor; ``unmerge`` puts the original object back. Nothing merges implicitly, not even
-``eval()``. LayerNorms that train with an adapter are in the model in both states.
+A merged weight is a new tensor, and ``unmerge`` restores the original tensor object. No other function merges
+implicitly, not even ``eval()``. LayerNorms that train with the adapter are not merged: they are in the model before and
+after.
 """
 
 import copy
@@ -19,12 +20,15 @@ from krona.surgery.wrapper import Adapted, BranchPlacement, public_name
 
 
 def merge(model: nn.Module, name: str | None = None) -> None:
-    """Merge an adapter (None: the active one) into the weights: the model is then as fast as its backbone.
+    """Merge an adapter into the weights, so that the model is as fast as its backbone.
 
-    The sum is computed in fp32 (fp64 for an fp64 model) and cast to the weight's dtype last.
+    The merged weight is computed in fp32 (in fp64 for an fp64 model) and then cast to the dtype of the original weight.
+
+    Args:
+        name: the name of the active adapter, or None.
 
     Raises:
-        KronaError: no weight can hold a branch, or another adapter is merged. The model is unchanged then.
+        KronaError: a branch cannot be merged into a weight, or another adapter is merged. The model is then unchanged.
     """
     state, name = get_state(model), name or active_adapter(model)
     get_adapter(model, name)
@@ -43,7 +47,7 @@ def merge(model: nn.Module, name: str | None = None) -> None:
 
 
 def unmerge(model: nn.Module) -> None:
-    """Put the backbone's own weights back, bit-identical, and let the branches run again."""
+    """Restore the backbone's own weights, bit-identical, and let the branches run again."""
     state = get_state(model)
     if state.merged is None:
         raise KronaError("No adapter is merged into this model.")
@@ -56,8 +60,12 @@ def unmerge(model: nn.Module) -> None:
 
 
 def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> Tensor:
-    """Return (d_out, d_in): a weight W with its branches' matrices D applied: W + Σ D, (1 + D) W or W (1 + D)."""
-    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first at the input is the last in the product
+    """Return (d_out, d_in): a weight W with the matrices D of its branches applied.
+
+    The result is W + Σ D for parallel branches, (1 + D) W for sequential branches, and W (1 + D) for branches before
+    the module. Without the inner residual, D replaces 1 + D.
+    """
+    if how.placement == "before":  # W (1 + D₂)(1 + D₁): the first branch is the last factor
         matrices = matrices[::-1]
     for D in matrices:
         if how.placement == "parallel":
@@ -72,10 +80,10 @@ def add_update(W: Tensor, matrices: Sequence[Tensor], how: BranchPlacement) -> T
 def tuned_weight(
     adapted: Adapted, name: str, dtype: torch.dtype, *, matrix: Callable[[nn.Module], Tensor] = branch_delta
 ) -> Tensor:
-    """Return (d_out, d_in) in ``dtype``: a linear layer's weight with an adapter's branches and magnitude applied.
+    """Return (d_out, d_in) in ``dtype``: the weight of a linear layer with an adapter's branches and magnitude applied.
 
     Args:
-        matrix: returns a branch's matrix, or raises KronaError.
+        matrix: a function that returns the matrix of a branch, or raises KronaError.
     """
     W = weight_matrix(adapted.base).to(dtype)
     branches = [copy.deepcopy(branch).to(dtype) for branch in adapted.branches[name].children()]
@@ -88,7 +96,7 @@ def tuned_weight(
 
 @torch.no_grad()
 def merged_weight(place: str, adapted: Adapted, name: str) -> Tensor:
-    """Return the layer's weight with an adapter merged into it, in the weight's orientation and dtype."""
+    """Return the weight of a layer with an adapter merged into it. It has the original orientation and dtype."""
     base, label = adapted.base, public_name(place)
     if not is_linear(base) or name in adapted.captures:
         kind = "the end of a block" if name in adapted.captures else f"a {type(base).__name__}, not a linear layer"

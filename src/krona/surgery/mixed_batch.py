@@ -5,7 +5,7 @@
         batch.set(["rte", "rte"])         # the adapters of the next two rows
         model(**two_rows)
 
-A module of the backbone whose own weights train (a LayerNorm, a head) runs once per adapter, on its rows.
+A module of the backbone whose own weights train (a LayerNorm, a head) runs once per adapter, on the adapter's rows.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,18 +22,18 @@ from krona.surgery.parameter_swapping import current_slots, require_trained
 from krona.surgery.state import adapted_modules, get_adapter, get_state, require_unmerged
 from krona.surgery.wrapper import Adapted, public_name
 
-Name = str | None  # an adapter's name; None: the bare backbone
+Name = str | None  # the name of an adapter, or None for the bare backbone
 
 
 class MixedBatch:
-    """The handle that `mixed` returns: `set` names the adapters of the next batch."""
+    """The object that `mixed` returns. Its method `set` names the adapters of the next batch."""
 
     def __init__(self, model: nn.Module) -> None:
         self.model, self.state = model, get_state(model)
         self.adapters = dict(self.state.adapters)
         self.names: tuple[Name, ...] = ()
-        self.groups: list[tuple[Name, Tensor | None]] = []  # each adapter and its rows; None: all rows
-        self.trained: dict[nn.Module, dict[str, str]] = {}  # modules with weights that train: attribute → public name
+        self.groups: list[tuple[Name, Tensor | None]] = []  # adapters with their rows; None: all rows
+        self.trained: dict[nn.Module, dict[str, str]] = {}  # module → attribute that trains → public name
         slots = current_slots(model, self.state)
         for name, adapter in self.adapters.items():
             if not adapter.insertion["train_backbone"]:
@@ -43,7 +43,14 @@ class MixedBatch:
                         self.trained.setdefault(module, {})[attribute] = key
 
     def set(self, rows: Sequence[Name]) -> None:
-        """Name the adapter of each row of the next forward passes. Raises KronaError for one that cannot be mixed."""
+        """Set the adapter of each row in the following forward passes.
+
+        Args:
+            rows: the name of the adapter for each row. None means the bare backbone.
+
+        Raises:
+            KronaError: an adapter cannot be used for single rows of a batch.
+        """
         if not rows:
             raise KronaError("rows is empty. Give the name of an adapter, or None, for each row of the batch.")
         for name in dict.fromkeys(rows):
@@ -61,7 +68,7 @@ class MixedBatch:
             self.groups.append((name, None if len(own) == len(rows) else torch.tensor(own)))
 
     def forward(self, adapted: Adapted, x: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Run a module with branches: its base once for all rows, then each adapter's branches on its rows."""
+        """Run a module's base once for all rows, and each adapter's branches on the adapter's rows."""
         self._check(adapted, x)
         x = self._update(adapted, x, x, before=True)
         output = adapted.base(x, *args, **kwargs)
@@ -70,7 +77,11 @@ class MixedBatch:
         return self._update(adapted, output, x)
 
     def forward_trained(self, module: nn.Module, plain: Any, x: Tensor) -> Tensor:
-        """Run a module of the backbone (``plain``: its own forward) with each adapter's weights, on its rows."""
+        """Run a module of the backbone once per adapter, with the adapter's weights and on the adapter's rows.
+
+        Args:
+            plain: the module's own forward.
+        """
         self._check(module, x)
         out = None
         for name, rows in self._groups(x):
@@ -89,7 +100,7 @@ class MixedBatch:
             if name is None or name not in adapted.places or (adapted.places[name].placement == "before") != before:
                 continue
             source = adapted.captures[name].take() if name in adapted.captures else x
-            with self._weights(name, adapted.base):  # a magnitude reads them
+            with self._weights(name, adapted.base):  # a magnitude reads the weights
                 if rows is None:
                     return adapted.update(name, y, source)
                 out = y.clone() if out is y else out
@@ -101,7 +112,7 @@ class MixedBatch:
 
     @contextmanager
     def _weights(self, name: Name, module: nn.Module) -> Iterator[None]:
-        """Put an adapter's weights into a module of the backbone inside the context."""
+        """Replace the weights of a backbone's module by those of an adapter inside the context."""
         trained = self.state.adapters[name].trained if name is not None else {}
         own = dict(module._parameters)
         for attribute, key in self.trained.get(module, {}).items():
@@ -112,7 +123,7 @@ class MixedBatch:
             module._parameters.update(own)
 
     def check_state(self) -> None:
-        """Raise KronaError if the rows of this model cannot have adapters of their own."""
+        """Raise KronaError if the rows of this model cannot have different adapters."""
         if self.model.training:
             raise KronaError("surgery.mixed is for inference, but the model is in training mode. Call model.eval().")
         require_unmerged(self.state)
@@ -123,7 +134,7 @@ class MixedBatch:
             )
 
     def _check(self, module: nn.Module, x: Tensor) -> None:
-        """Raise KronaError for a forward pass in which the rows would not get their adapters."""
+        """Raise KronaError if the rows of a forward pass cannot get their adapters."""
         if torch.is_grad_enabled():
             raise KronaError("surgery.mixed is for inference, but gradients are on. Use torch.no_grad().")
         if len(x) != len(self.names) or isinstance(x, nn.Parameter):
@@ -142,14 +153,16 @@ class MixedBatch:
 def mixed(model: nn.Module, rows: Sequence[Name]) -> Iterator[MixedBatch]:
     """Give each row of the forward passes inside the context its own adapter.
 
-    The model must be in eval mode, under ``torch.no_grad()``. Decoding works as with one adapter; each beam is a row.
+    The model must be in eval mode, and gradients must be off (``torch.no_grad()``). ``generate`` works as with a single
+    adapter. With beam search, each beam is a row.
 
     Args:
-        rows: the names of the rows' adapters; None: the bare backbone.
+        rows: the name of the adapter for each row. None means the bare backbone.
 
     Raises:
-        KronaError: an adapter is unknown, merged, or trains the whole backbone. Inside the context, a forward pass has
-            another number of rows, gradients, or a model in training mode.
+        KronaError: an adapter is unknown or merged, or trains the whole backbone. Inside the context, the error is also
+            raised if a forward pass has another number of rows, if gradients are on, or if the model is in training
+            mode.
     """
     state = get_state(model)
     if state.batch is not None:

@@ -16,27 +16,28 @@ from krona.surgery.wrapper import Adapted
 
 
 def multiply_adds(model: nn.Module) -> int:
-    """Return the multiply-adds of the branches' matrix products for one more token at every place."""
-    # three tokens minus two: what is built once for a forward pass is not the cost of a token
+    """Return how many multiply-adds the matrix products of all branches need for each token."""
+    # three tokens minus two, so that work that is done once per forward pass is not counted
     three, two = (_over_places(model, tokens, lambda call: _run(call).multiply_adds) for tokens in (3, 2))
     return three - two
 
 
 def launches(model: nn.Module) -> int:
-    """Return the operations that the branches add to one forward pass (batch 1, 10 tokens), without views.
+    """Return the number of operations that the branches add to one forward pass (batch 1, 10 tokens).
 
-    An operation is about one kernel on a GPU, and at batch 1 the launches are the latency (docs/fidelity.md, Table 2).
+    Views are not counted. On a GPU, an operation is about one kernel launch. At batch 1 the number of launches
+    determines the latency (docs/fidelity.md, Table 2).
     """
     return _over_places(model, 10, lambda call: dispatched(call).total())
 
 
 def dispatched(call: Callable[[], Any]) -> Counter[str]:
-    """Count the operations of a call that reach a device, by name, without views."""
+    """Return how often a call runs each operation on the device, by the operation's name. Views are not counted."""
     return _run(call).counts
 
 
 def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the sum over all places. Equal places are measured once."""
+    """Return the sum over all adapted modules. Equal modules are measured once."""
     known: dict[Any, int] = {}
     total = 0
     for _, adapted in adapted_modules(model):
@@ -49,12 +50,12 @@ def _over_places(model: nn.Module, tokens: int, count: Callable[[Callable[[], An
 
 
 def _added(adapted: Adapted, tokens: int, count: Callable[[Callable[[], Any]], int]) -> int:
-    """Return the count of one forward pass of a place, minus that of its base."""
+    """Return the count of one forward pass of an adapted module, minus the count of its base."""
     base = adapted.base
     d_in, d_out = widths_at(adapted, "default")
     like = next(base.parameters())
     x, y = (torch.zeros(1, tokens, width, device=like.device, dtype=like.dtype) for width in (d_in, d_out))
-    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # no branch runs with a block
+    if adapted.captures or not (isinstance(base, nn.Linear) or is_norm(base)):  # the branches of a block run alone
         before = adapted.places["default"].placement == "before"
         return count(lambda: adapted.update("default", x if before else y, x))
     return count(lambda: adapted(x)) - count(lambda: base(x))
@@ -68,7 +69,7 @@ def _run(call: Callable[[], Any]) -> "_Operations":
 
 
 class _Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the operations that reach a device, and the multiply-adds of those that are matrix products."""
+    """A counter of the operations that run on the device, and of the multiply-adds of their matrix products."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

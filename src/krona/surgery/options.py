@@ -13,14 +13,14 @@ from krona.methods.placement import STRICT, Placement
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class InsertOptions(Placement):
-    """The options of `surgery.insert`, each a keyword argument: those of a method's YAML, and the backbone's head."""
+    """The options of `surgery.insert`, each a keyword argument: those in the YAML file of a method, and the head."""
 
     head: list[str] = field(default_factory=list)
     """Modules that are new for each task (``["classifier"]``). They train with every method."""
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> "InsertOptions":
-        """Return the options. Raises KronaError for a wrong value."""
+        """Return the options with these values. Raises KronaError if a value is invalid."""
         options: dict[str, Any] = {k: list(value) if isinstance(value, tuple) else value for k, value in values.items()}
         try:
             return cls(**options)
@@ -30,7 +30,7 @@ class InsertOptions(Placement):
             raise KronaError(f"method.{key}={values[str(key)]!r}: {problem['msg']}.") from error
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the options for an adapter's file; ``head`` only if there is one."""
+        """Return the options for an adapter's file. They include ``head`` only if there is a head."""
         return {key: value for key, value in vars(self).items() if key != "head" or value}
 
 

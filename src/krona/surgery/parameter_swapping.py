@@ -1,13 +1,16 @@
 """Swap parameters in and out of a model.
 
-Parameters that are swapped out are the originals of weights that train, other adapters' copies of them, and weights
-under a merged one. They follow the model (``to``, ``half``, ``cuda``) and return to the slots that held the weight at
-insertion: modules and attributes, several for a tied weight. A model may have changed since:
+Three kinds of parameters are stored outside the model: the originals of weights that train, the copies of these weights
+that belong to inactive adapters, and the original weights of layers with a merged weight. When the model is moved or
+cast (``to``, ``half``, ``cuda``), they are moved or cast too.
 
-- A module that left the model took its weights with it: nothing is put back there.
-- A slot of a tied weight that got another weight is left alone: the tie stays undone.
-- Another weight in all slots (``load_state_dict(assign=True)``) replaces the one that was there.
-- A weight of another shape (``resize_token_embeddings``) is an error.
+A slot is a module and the name of its attribute that contained a weight at insertion. A tied weight has several slots.
+A parameter is put back into the slots of its weight. If the model has changed since the insertion:
+
+- If a module was removed from the model, nothing is put back into its slots.
+- If one slot of a tied weight now contains another weight, this slot is not changed, and the weights stay untied.
+- If all slots contain another weight (``load_state_dict(assign=True)``), this weight replaces the stored one.
+- If a weight has another shape (``resize_token_embeddings``), an error is raised.
 """
 
 import weakref
@@ -22,9 +25,9 @@ from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 class ApplyToAll:
-    """A model's ``_apply`` that also casts and moves the parameters that are swapped out.
+    """A replacement of a model's ``_apply`` that also casts and moves the parameters that are swapped out.
 
-    It refers to its model weakly, so that the model is freed without the garbage collector.
+    It has only a weak reference to the model, so that the model is freed without the garbage collector.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -58,7 +61,7 @@ class ApplyToAll:
 
 
 def follow(model: nn.Module) -> None:
-    """Make the parameters that are swapped out follow the model's casts and moves."""
+    """Let every cast and move of the model also apply to the parameters that are swapped out."""
     model.__dict__.setdefault("_apply", ApplyToAll(model))
 
 
@@ -68,7 +71,10 @@ def unfollow(model: nn.Module) -> None:
 
 
 def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
-    """Return the slots that still hold each of the weights that train. A weight that replaced it everywhere counts."""
+    """Return a dict from the name of each weight that trains to the slots that still contain this weight.
+
+    If another weight has replaced it in all of its slots, the new weight is stored instead, and its slots are returned.
+    """
     modules = {id(module) for _, module in backbone_modules(model)}
     merged = _merged_places(model)
     active = state.adapters[state.active].trained if state.active is not None else {}
@@ -84,14 +90,14 @@ def current_slots(model: nn.Module, state: Inserted) -> dict[str, list[Slot]]:
 
 
 def swap(model: nn.Module, state: Inserted, name: str | None, *, dry: bool = False) -> None:
-    """Put the weights that an adapter trains (None: the originals) into the model.
+    """Put the weights that an adapter trains into the model, or the originals if ``name`` is None.
 
     Args:
-        dry: only check that it is possible.
+        dry: only check that the weights can be put into the model.
 
     Raises:
-        KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is
-            unchanged then.
+        KronaError: a weight that the adapter trains is no longer in the model, or has another shape. The model is then
+            unchanged.
     """
     slots, merged = current_slots(model, state), _merged_places(model)
     trained = state.adapters[name].trained if name is not None else {}
@@ -131,9 +137,10 @@ def require_trained(model: nn.Module, name: str, slots: Mapping[str, list[Slot]]
 def copy_trained(
     model: nn.Module, names: Sequence[str], state: Inserted, *, reversible: bool
 ) -> dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]]:
-    """Return each weight's slots, its original, and the parameter that trains: a copy if ``reversible``.
+    """Return a dict from each weight's name to its slots, its original, and the parameter that trains.
 
-    The model is not changed, so that a lack of memory leaves it as it was.
+    That parameter is a copy if ``reversible``, else the original. The model is not changed, so an out-of-memory error
+    leaves it as it was.
     """
     owners, known = _find_slots(model), current_slots(model, state)
     found: dict[str, tuple[list[Slot], nn.Parameter, nn.Parameter]] = {}
@@ -148,12 +155,12 @@ def copy_trained(
 
 
 def _merged_places(model: nn.Module) -> dict[int, str]:
-    """Return the places of the layers with a merged weight, by the layer's identity."""
+    """Return a dict from the id of each layer with a merged weight to the layer's name."""
     return {id(adapted.base): place for place, adapted in adapted_modules(model) if adapted.merged}
 
 
 def _weight_in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Parameter | None:
-    """Return the weight in a slot; under a merged weight, the backbone's own."""
+    """Return the weight in a slot. For a merged weight, return the backbone's own weight."""
     module, attribute = slot
     if id(module) in merged and attribute == "weight":
         return state.own_weights[merged[id(module)]]
@@ -161,7 +168,10 @@ def _weight_in(slot: Slot, state: Inserted, merged: Mapping[int, str]) -> nn.Par
 
 
 def _find_slots(model: nn.Module) -> dict[str, list[Slot]]:
-    """Return the slots of every parameter of the backbone, by public name. A tied weight has one list of slots."""
+    """Return a dict from the public name of each parameter of the backbone to its slots.
+
+    All names of a tied weight have the same list of slots.
+    """
     by_parameter: dict[int, list[Slot]] = {}
     names: dict[str, int] = {}
     for module_name, module in model.named_modules(remove_duplicate=False):

@@ -1,7 +1,8 @@
 """Prepare an adapted model for saving: merge the branches, or raise an error.
 
-The tensors of a model with branches have names that no other program knows (``q.base.weight``), and a checkpoint of it
-could not be loaded. So ``save_pretrained`` and ``push_to_hub`` raise an error until the branches are merged or removed.
+The tensors of a model with branches have names that other programs do not know (``q.base.weight``), so a checkpoint of
+such a model could not be loaded. ``save_pretrained`` and ``push_to_hub`` therefore raise an error until the branches
+are merged or removed.
 """
 
 from typing import Any, NoReturn
@@ -19,15 +20,16 @@ SAVERS = ("save_pretrained", "push_to_hub")
 
 
 def bake(model: nn.Module, name: str | None = None) -> None:
-    """Merge the active adapter permanently: plain modules with their public names, and no adapter.
+    """Merge the active adapter permanently. The model then has its original modules and names, and no adapter.
 
-    ``save_pretrained`` then writes a checkpoint that plain transformers loads.
+    After this call, ``save_pretrained`` writes a checkpoint that transformers loads without krona.
 
     Args:
-        name: the active adapter's name, or None.
+        name: the name of the active adapter, or None.
 
     Raises:
-        KronaError: no weight can hold a branch, or there is another adapter. The model is unchanged then.
+        KronaError: a branch cannot be merged into a weight, or the model has more than one adapter. The model is then
+            unchanged.
     """
     state = get_state(model)
     if len(state.adapters) > 1:
@@ -43,7 +45,7 @@ def bake(model: nn.Module, name: str | None = None) -> None:
 
 
 def restore(model: nn.Module) -> None:
-    """Undo all other changes of insertions, once the wrappers are removed, and forget the adapters."""
+    """Undo all other changes of the insertions after the wrappers are removed, and delete the model's adapter state."""
     state = get_state(model)
     for parameter_name, parameter in model.named_parameters():
         parameter.requires_grad_(state.required_grad.get(parameter_name, parameter.requires_grad))
@@ -55,7 +57,7 @@ def restore(model: nn.Module) -> None:
 
 
 def refuse_saving(model: nn.Module) -> None:
-    """Let ``save_pretrained`` and ``push_to_hub`` raise an error while branches are in the model."""
+    """If the model contains branches, let ``save_pretrained`` and ``push_to_hub`` raise an error."""
     if next(adapted_modules(model), None) is not None:
         model.__dict__.update(dict.fromkeys((saver for saver in SAVERS if hasattr(model, saver)), _refuse))
 

@@ -1,4 +1,4 @@
-"""Scale an adapter's update temporarily: 0 is the bare backbone, 1 the model as it was trained."""
+"""Scale the update of an adapter temporarily. 0 gives the bare backbone, and 1 the model as it was trained."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +14,14 @@ from krona.surgery.state import get_adapter, get_state
 
 @contextmanager
 def scale_update(model: nn.Module, scale: float) -> Iterator[None]:
-    """Multiply the active adapter's update by ``scale`` inside the context. Afterwards the model is bit-identical.
+    """Multiply the update of the active adapter by ``scale`` inside the context. Afterwards the model is bit-identical.
 
-    The change that the branches make to the output of a place (its input, for *before*) is multiplied: for a linear
-    method this gives ``W + scale · ΔW``. Weights of the backbone that train are interpolated from their originals.
+    The change that the branches make to a module's output is multiplied (for *before*, the change of the module's
+    input). If the update is linear, this is equal to the weight ``W + scale · ΔW``. The backbone's own weights that
+    train are interpolated between their original and their trained values.
 
     Raises:
-        KronaError: no adapter is active, or its insertion kept no originals (``reversible=False``).
+        KronaError: no adapter is active, or the active adapter has no copy of the originals (``reversible=False``).
     """
     name, state = get_state(model).active, get_state(model)
     if name is None or get_adapter(model, name).irreversible:

@@ -1,4 +1,4 @@
-"""The adapters in a model, and iteration over its modules and parameters."""
+"""The state of a model with adapters, and functions that iterate over its modules and parameters."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ Slot = tuple[nn.Module, str]  # a module and the name of its attribute that hold
 
 @dataclass
 class Insertion:
-    """One inserted adapter: its arguments, and the backbone's own weights that train with it."""
+    """An inserted adapter: the arguments of its insertion, and the backbone's own weights that train with it."""
 
     branch: Callable[..., nn.Module] | None
     branch_config: dict[str, Any]
     insertion: dict[str, Any]  # the options of `surgery.insert`, as an adapter's file records them
-    reversible: bool = True  # the originals of the backbone's weights that train are kept
+    reversible: bool = True  # copies of the backbone's weights that train are kept
     trained: dict[str, nn.Parameter] = field(default_factory=dict)  # the backbone's weights that train, by name
 
     @property
     def irreversible(self) -> bool:
-        """Whether it trains the backbone's own weights without keeping a copy of them."""
+        """Whether the adapter trains the backbone's own weights without a copy of the originals."""
         return bool(self.trained) and not self.reversible
 
 
@@ -33,17 +33,20 @@ class Inserted:
     """The state of a model with adapters."""
 
     adapters: dict[str, Insertion] = field(default_factory=dict)
-    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # of the weights that train, by name
+    originals: dict[str, nn.Parameter] = field(default_factory=dict)  # the originals of the weights that train, by name
     required_grad: dict[str, bool] = field(default_factory=dict)  # the flags before the first insertion
     active: str | None = None
     merged: str | None = None
-    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # of places with a merged weight
-    slots: dict[str, list[Slot]] = field(default_factory=dict)  # where the weights that train were at insertion
+    own_weights: dict[str, nn.Parameter] = field(default_factory=dict)  # the unmerged weights, by the layer's name
+    slots: dict[str, list[Slot]] = field(default_factory=dict)  # the slots of the weights that train, at insertion
     batch: Any = None  # the `krona.surgery.mixed_batch.MixedBatch` in use
 
 
 def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Iterate over the model's modules by name, the outer before the inner: with wrappers, without branches."""
+    """Iterate over the names and modules of the model. Outer modules come before inner ones.
+
+    Wrappers are included. The modules inside branches are not.
+    """
     seen: set[nn.Module] = set()
     for name, module in model.named_modules(seen):
         if isinstance(module, Adapted):
@@ -52,21 +55,21 @@ def backbone_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def adapted_modules(model: nn.Module) -> Iterator[tuple[str, Adapted]]:
-    """Iterate over the places that carry branches, by name, the outer before the inner."""
+    """Iterate over the names and the wrappers of all modules with branches. Outer modules come before inner ones."""
     for name, module in backbone_modules(model):
         if isinstance(module, Adapted):
             yield name, module
 
 
 def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Iterate over the backbone's own parameters by public name; a tied weight once."""
+    """Iterate over the public names and the values of the backbone's own parameters. A tied weight is listed once."""
     for name, parameter in model.named_parameters():
         if not is_in_adapter(name):
             yield public_name(name), parameter
 
 
 def get_state(model: nn.Module) -> Inserted:
-    """Return the state of a model with adapters. Raises KronaError for a model without any."""
+    """Return the adapter state of a model. Raises KronaError if the model has no adapter."""
     state = model.__dict__.get("krona")
     if state is None:
         raise KronaError("There is no adapter in this model. Call surgery.insert(model, …) first.")
@@ -75,7 +78,7 @@ def get_state(model: nn.Module) -> Inserted:
 
 
 def get_adapter(model: nn.Module, name: str) -> Insertion:
-    """Return one of the model's adapters. Raises KronaError with their names for another name."""
+    """Return an adapter of the model by its name. Raises KronaError with the known names if the name is unknown."""
     adapters = get_state(model).adapters
     if name not in adapters:
         raise KronaError(f"There is no adapter {name!r} in this model. Its adapters: {', '.join(map(repr, adapters))}.")

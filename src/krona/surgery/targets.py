@@ -1,9 +1,13 @@
-"""Match patterns of ``target_modules`` with modules, and find the widths of modules.
+"""Find the modules that match the patterns of ``target_modules``, and the input and output widths of modules.
 
-A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches the modules whose dotted name
-ends with it. ``#`` stands for a layer's number. A pattern whose last part has a ``*`` (``encoder.*``,
-``SelfAttention.*``, ``wi*``) matches linear layers only. ``mlp.gate_proj:mlp.down_proj`` is the part of the model
-between the input of the first and the output of the second, for models without a module for a whole FFN or attention.
+There are four kinds of patterns:
+
+- A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches the modules whose dotted name
+  ends with it.
+- In a pattern, ``#`` stands for the number of a layer.
+- A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
+- ``mlp.gate_proj:mlp.down_proj`` matches the part of the model from the input of the first module to the output of the
+  second. It is for models that do not have one module for the whole FFN or attention block.
 """
 
 import fnmatch
@@ -21,7 +25,12 @@ from krona.surgery.wrapper import Adapted, is_in_adapter, public_name, unwrap
 
 @dataclass(frozen=True)
 class Match:
-    """The number of the first pattern that matches a place. entry: the first module of a part of the model."""
+    """A match of a module with a pattern.
+
+    Args:
+        number: the index of the first pattern that matches the module.
+        entry: for a part of the model, the name of its first module, else None.
+    """
 
     number: int
     entry: str | None = None
@@ -32,10 +41,12 @@ def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
 
 
 def match_places(model: nn.Module, target_modules: Sequence[str]) -> dict[str, Match]:
-    """Return the modules that the patterns match, in the model's order; a part of the model under its last module.
+    """Return a dict from the name of each matching module to its `Match`, in the order of the model.
+
+    A part of the model is listed under the name of its last module.
 
     Raises:
-        KronaError: a pattern matches nothing. The message has similar names.
+        KronaError: a pattern does not match any module. The message suggests similar names.
     """
     candidates = {
         public_name(name): name
@@ -75,7 +86,7 @@ def _fits(public: str, pattern: str) -> bool:
 
 
 def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
-    """Return (d_in, d_out) of a linear layer, a LayerNorm, an FFN or an attention; None for another module."""
+    """Return (d_in, d_out) of a linear layer, a LayerNorm, an FFN or an attention block. Return None otherwise."""
     module = unwrap(module)
     if isinstance(module, nn.Linear):
         return module.in_features, module.out_features
@@ -94,7 +105,7 @@ def widths_or_none(module: nn.Module) -> tuple[int, int] | None:
 
 
 def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return the first and the last layer of T5's FFN or attention; for another module, the module twice."""
+    """Return the first and the last layer of T5's FFN or attention block, or any other module twice."""
     children = dict(module.named_children())
     first = next((children[name] for name in ("wi", "wi_0", "q") if name in children), module)
     last = next((children[name] for name in ("wo", "o") if name in children), module)
@@ -102,18 +113,18 @@ def end_layers(module: nn.Module) -> tuple[nn.Module, nn.Module]:
 
 
 def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
-    """Return (d_in, d_out) of a place, or of the part of the model that ends in it."""
+    """Return (d_in, d_out) of an adapted module, or of the part of the model that ends with it."""
     capture = adapted.captures.get(adapter)
     return widths_of_part(adapted.base, None if capture is None else capture.first)
 
 
 def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:
-    """Return (d_in, d_out) of a module, or of the part of the model from ``first`` to it."""
+    """Return (d_in, d_out) of the part of the model from ``first`` to ``last``. None means that it begins at ``last``."""
     return widths(last if first is None else first)[0], widths(last)[1]
 
 
 def widths(module: nn.Module) -> tuple[int, int]:
-    """Return (d_in, d_out) of a module. Raises KronaError if it cannot have a branch."""
+    """Return (d_in, d_out) of a module. Raises KronaError if the module cannot have a branch."""
     found = widths_or_none(module)
     if found is None:
         raise KronaError(f"A branch cannot be placed at a {type(module).__name__}.")

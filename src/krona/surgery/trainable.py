@@ -17,12 +17,12 @@ from krona.surgery.wrapper import Adapted, public_name, unwrap
 
 @dataclass(frozen=True)
 class Count:
-    """Numbers of parameters.
+    """The numbers of parameters of a model.
 
     Args:
-        trainable: those that train with the method, without the head.
-        backbone: those of the backbone before insertion, without the head; tied weights are counted once.
-        head: those of a head that is new for each task. It trains with every method.
+        trainable: the number of parameters that the method trains, without the head.
+        backbone: the number of parameters before the insertion, without the head. Tied weights are counted once.
+        head: the number of parameters in a head that is new for each task. The head trains with every method.
     """
 
     trainable: int
@@ -31,12 +31,12 @@ class Count:
 
     @property
     def percent(self) -> float:
-        """The trainable parameters in percent of the backbone's."""
+        """The number of trainable parameters in percent of the backbone's number of parameters."""
         return 100 * self.trainable / self.backbone
 
 
 def count(model: nn.Module) -> Count:
-    """Count the trainable parameters, and the backbone's before insertion."""
+    """Return the number of trainable parameters and the number of the backbone's parameters before the insertion."""
     own = dict(backbone_parameters(model))
     head = sum(own[name].numel() for name in _names_in(own, _head(model)))
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -50,9 +50,9 @@ def _head(model: nn.Module) -> list[str]:
 
 
 def update_rank(model: nn.Module) -> int | None:
-    """Return the highest rank that the update of one place can have; None if an update is not linear.
+    """Return the highest rank that the update of any adapted module can have, or None if an update is not linear.
 
-    Branches at one place add up, and no rank exceeds the place's widths.
+    The ranks of several branches at one module add up. A rank is at most the smaller width of the module.
     """
     adapter = get_adapter(model, "default")
     if adapter.insertion["train_backbone"]:
@@ -64,30 +64,34 @@ def update_rank(model: nn.Module) -> int | None:
         if (rank := rank_of_branches(adapted, "default")) is None:
             return None
         ranks.append(min(widths_at(adapted, "default")) if "default" in adapted.magnitudes else rank)
-    # a bias of the backbone that trains in the place of a branch has the rank that the branch would have: 0
+    # a bias of the backbone that trains instead of a branch has the branch's rank, which is 0
     return max(ranks, default=getattr(adapter.branch, "update_rank", None))
 
 
 def rank_of_branches(adapted: Adapted, name: str) -> int | None:
-    """Return the highest rank that an adapter's branches at a place can have together; None if one is not linear."""
+    """Return the highest rank that the sum of an adapter's branches at a module can have.
+
+    Return None if a branch is not linear.
+    """
     branches: Any = adapted.branches[name]
     ranks: list[Any] = [getattr(branch, "update_rank", None) for branch in branches]
     return None if None in ranks else min(*widths_at(adapted, name), sum(ranks))
 
 
 def trainable_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return the trainable parameters by name: ``encoder.block.0.layer.0.SelfAttention.q.0.A``.
+    """Return the trainable parameters by public name, such as ``encoder.block.0.layer.0.SelfAttention.q.0.A``.
 
-    A branch's number at its place comes before the parameter's name: KronA^B has ``DenseReluDense.0.A`` and ``….1.A``.
-    A parameter that several places share is listed once, under the first place's name.
+    The number before the parameter's name is the index of the branch at its module: KronA^B, which has two branches,
+    has ``DenseReluDense.0.A`` and ``DenseReluDense.1.A``. A parameter that several modules share is listed once, under
+    the first name.
     """
     return {public_name(n): p for n, p in model.named_parameters() if p.requires_grad}
 
 
 def adapter_state(model: nn.Module, name: str) -> dict[str, Tensor]:
-    """Return the parameters of one adapter, active or not, under the names of `trainable_state`.
+    """Return the parameters of an adapter, which need not be active, with the names of `trainable_state`.
 
-    Raises KronaError if a weight that it trains is no longer in the model.
+    Raises KronaError if a weight that the adapter trains is no longer in the model.
     """
     adapter = get_adapter(model, name)
     require_trained(model, name)
@@ -106,13 +110,17 @@ def trained_names(
     head: Sequence[str] = (),
     existing: Sequence[str] = (),
 ) -> list[str]:
-    """Return the public names of the backbone's own parameters that train; a tied weight once, by its first name.
+    """Return the public names of the backbone's own parameters that train. A tied weight is listed once.
 
     Args:
-        existing: parameters that train in the place of a branch.
+        train_layer_norms: train the weights of the normalisation layers.
+        train_backbone: train all weights of the backbone.
+        head: the names of the modules of the head, which train.
+        existing: the names of parameters that train instead of a branch.
 
     Raises:
-        KronaError: the model does not have the head or any normalisation.
+        KronaError: the model does not have the head, or has no normalisation layer although ``train_layer_norms`` is
+            set.
     """
     names = [name for name, _ in backbone_parameters(model)]
     for module in head:
@@ -133,18 +141,24 @@ def trained_names(
 
 
 def _names_in(names: Iterable[str], modules: Sequence[str]) -> list[str]:
-    """Return the names of parameters of these modules and of the modules in them."""
+    """Return the names of the parameters of these modules and of their submodules."""
     prefixes = tuple(f"{module}." for module in modules)
     return [name for name in names if name.startswith(prefixes)]
 
 
 def load_trainable_state(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into the trainable parameters. Raises KronaError, and copies nothing, for other names or shapes."""
+    """Copy tensors into the trainable parameters.
+
+    Raises KronaError if the names or shapes differ. Nothing is copied in this case.
+    """
     copy_into(trainable_state(model), tensors)
 
 
 def copy_into(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> None:
-    """Copy tensors into those of the same names. Raises KronaError, and copies nothing, for other names or shapes."""
+    """Copy tensors into the tensors that have the same names.
+
+    Raises KronaError if the names or shapes differ. Nothing is copied in this case.
+    """
     if own.keys() != tensors.keys():
         missing, unknown = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
         raise KronaError(

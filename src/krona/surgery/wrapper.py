@@ -1,4 +1,4 @@
-"""The wrapper around a backbone's module that has branches."""
+"""The wrapper of a backbone's module that has branches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,19 +13,22 @@ from krona.messages import KronaError
 from krona.methods.placement import Position
 from krona.surgery.layers import weight_matrix
 
-WRAPPER_PARTS = ("base", "branches", "magnitudes")  # of `Adapted`
+WRAPPER_PARTS = ("base", "branches", "magnitudes")  # the submodules of `Adapted`
 
 
 @dataclass(frozen=True)
 class BranchPlacement:
+    """The placement of an adapter's branches at a module."""
+
     placement: Position
     inner_residual: bool
 
 
 class InputCapture:
-    """A forward pre-hook of the first module of a part. It keeps the part's input for ``last``, the wrapper at its end.
+    """A forward pre-hook that stores the input of a part of the model.
 
-    The hook is not a submodule, so a copy of the model has its own hook.
+    The hook is on the part's first module. The wrapper of the part's last module, ``last``, then reads the stored
+    input. The hook is not a submodule, so a copy of the model has its own hook.
     """
 
     def __init__(self, first: nn.Module, last: Any, adapter: str) -> None:
@@ -38,7 +41,7 @@ class InputCapture:
             self.x = inputs[0]
 
     def take(self) -> Tensor:
-        """Return the input of this forward pass and release it."""
+        """Return the input of the current forward pass, and delete the reference to it."""
         x, self.x = self.x, None
         if x is None:
             raise RuntimeError(f"the forward pass of this model did not call {type(self.first).__name__}")
@@ -57,19 +60,20 @@ class Adapted(nn.Module):
     - *sequential*: ``y = base(x)``, then ``y = y + branch(y)`` for each branch.
     - *before*: ``x = x + branch(x)`` for each branch, then ``y = base(x)``.
 
-    Without the inner residual, ``branch(y)`` and ``branch(x)`` are used alone. The base is a linear layer, a LayerNorm,
-    an FFN or an attention block (whose output may be the first element of a tuple). For a part of the model, it is the
-    last layer of the part, and x is the input of the part.
+    Without the inner residual, ``branch(y)`` replaces ``y + branch(y)``, and ``branch(x)`` replaces ``x + branch(x)``.
+    The base is a linear layer, a LayerNorm, an FFN or an attention block. The output of an attention block may be the
+    first element of a tuple. If the branches act on a part of the model that consists of several modules, the base is
+    the part's last layer, and x is the input of the part.
     """
 
     def __init__(self, base: nn.Module) -> None:
         super().__init__()
         self.base = base
         self.training = base.training  # a model in eval mode stays in eval mode
-        self.branches = nn.ModuleDict()  # by adapter
+        self.branches = nn.ModuleDict()  # by the adapter's name
         self.magnitudes = nn.ModuleDict()
         self.places: dict[str, BranchPlacement] = {}
-        self.captures: dict[str, InputCapture] = {}  # of adapters at the end of a part of the model
+        self.captures: dict[str, InputCapture] = {}  # of adapters that act on a part of several modules
         self.active: str | None = None
         self.merged = False  # the active adapter is merged into the base's weight
         self.batch: Any = None  # a `krona.surgery.mixed_batch.MixedBatch`: each row has its own adapter
@@ -84,7 +88,7 @@ class Adapted(nn.Module):
             return getattr(super().__getattr__("base"), name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Pass a weight that is assigned to the wrapper (``tie_weights``) on to the base."""
+        """Set a parameter of the base. ``tie_weights`` calls this method when it assigns a weight to the wrapper."""
         if self.merged:
             raise KronaError(f"An adapter is merged into this layer's {name}. Call surgery.unmerge(model) first.")
         setattr(self.base, name, param)
@@ -108,12 +112,12 @@ class Adapted(nn.Module):
         return self.update(name, output, x)
 
     def update(self, name: str, y: Tensor, x: Tensor) -> Tensor:
-        """Apply an adapter's branches to ``y``: the output of the base, or its input for *before*.
+        """Apply the branches of an adapter to ``y``, which is the output of the base, or its input for *before*.
 
         Args:
             x: the input of parallel branches.
         """
-        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast a branch's last step may be in fp32
+        updated = self._with_branches(name, y, x).to(y.dtype)  # under autocast the branches' output may be in fp32
         replacement = None if self.watch is None else self.watch(y, updated)
         return updated if replacement is None else replacement
 
@@ -140,7 +144,7 @@ class Adapted(nn.Module):
         return name == self.active if self.batch is None else name in self.batch.names
 
     def _in_one_step(self, name: str) -> bool:
-        """Return whether the branch and the linear layer can be computed together (``beside``)."""
+        """Return whether the method ``beside`` of the branch can compute the branch together with the linear layer."""
         base, branches = self.base, self.branches[name]
         return (
             type(base) is nn.Linear
@@ -154,7 +158,10 @@ class Adapted(nn.Module):
         )
 
     def _refuse_backward(self, y: Tensor) -> Tensor:
-        """Raise an error in a backward pass through a merged weight if the branches train: they get no gradients."""
+        """Let a backward pass through a merged weight raise an error if the branches train.
+
+        The branches would not get gradients in this pass.
+        """
         name = str(self.active)
         if torch.compiler.is_compiling() or not any(p.requires_grad for _, p in self.own_parameters(name)):
             return y
@@ -167,19 +174,22 @@ class Adapted(nn.Module):
             )
 
         if not y.requires_grad and not under_functorch():
-            y.requires_grad_()  # so that every backward pass calls the hook
+            y.requires_grad_()  # then every backward pass calls the hook
         if y.requires_grad:
             y.register_hook(refuse)  # type: ignore[no-untyped-call]
         return y
 
     def own_parameters(self, adapter: str) -> Iterator[tuple[str, nn.Parameter]]:
-        """Iterate over what an adapter trains here, by public name within this place."""
+        """Iterate over the names and values of the parameters that an adapter trains at this module.
+
+        The names are public names relative to this module.
+        """
         for modules in (self.branches, self.magnitudes):
             if adapter in modules:
                 yield from modules[adapter].named_parameters()
 
     def drop(self, adapter: str) -> None:
-        """Remove an adapter's branches, if there are any."""
+        """Remove the branches of an adapter, if there are any."""
         if adapter in self.branches:
             del self.branches[adapter], self.places[adapter]
         if adapter in self.captures:
@@ -189,7 +199,7 @@ class Adapted(nn.Module):
 
 
 def public_name(name: str) -> str:
-    """Return a name without the wrappers: ``q.base.weight`` is ``q.weight``, ``q.branches.a.0.A`` is ``q.0.A``."""
+    """Return a name without the wrappers: ``q.base.weight`` is ``q.weight``, and ``q.branches.a.0.A`` is ``q.0.A``."""
     parts = name.split(".")
     within = WRAPPER_PARTS[1:]  # an adapter's name follows
     kept = [part for before, part in pairwise(["", *parts]) if part not in WRAPPER_PARTS and before not in within]
@@ -197,16 +207,16 @@ def public_name(name: str) -> str:
 
 
 def is_in_adapter(name: str) -> bool:
-    """Return whether a module or parameter with this full name is in a branch or a magnitude."""
+    """Return whether a full name is that of a module or parameter inside a branch or a magnitude."""
     return ".branches." in name or ".magnitudes." in name
 
 
 def unwrap(module: nn.Module) -> nn.Module:
-    """Return the backbone's module without the wrapper."""
+    """Return the module of the backbone without its wrapper."""
     return module.base if isinstance(module, Adapted) else module
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    """Put a module at a name of the model."""
+    """Replace the module of this name in the model by another module."""
     parent, _, attribute = name.rpartition(".")
     setattr(unwrap(model.get_submodule(parent)), attribute, module)

@@ -19,7 +19,7 @@ COMMON = {
     "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules", "inference_mode", "modules_to_save",
     "peft_type", "peft_version", "revision", "target_modules", "task_type",
 }  # fmt: skip
-PLACES = {"layers_pattern", "layers_to_transform"}  # the tensors' names give the places
+PLACES = {"layers_pattern", "layers_to_transform"}  # krona takes the modules from the tensors' names instead
 # the supported settings: krona reads them, or they have no effect after training
 READ = {
     "LORA": COMMON | PLACES | {
