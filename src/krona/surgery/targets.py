@@ -119,7 +119,7 @@ def widths_at(adapted: Adapted, adapter: str) -> tuple[int, int]:
 
 
 def widths_of_part(last: nn.Module, first: nn.Module | None) -> tuple[int, int]:
-    """Return (d_in, d_out) of the part of the model from ``first`` to ``last``. None means that it begins at ``last``."""
+    """Return (d_in, d_out) of the part of the model from ``first`` to ``last``, or of ``last`` if ``first`` is None."""
     return widths(last if first is None else first)[0], widths(last)[1]
 
 

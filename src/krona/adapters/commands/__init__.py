@@ -1,1 +1,1 @@
-"""Trained adapters in use: loaded onto their backbone, asked, scored, exported, imported and inspected."""
+"""The commands for trained adapters: predict, evaluate, export, import, merge and inspect."""

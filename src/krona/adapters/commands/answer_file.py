@@ -1,4 +1,4 @@
-"""The output of `krona predict`, written in parts. An interrupted file is resumed after its last complete part."""
+"""The output file of `krona predict`. It is written in parts, so that an interrupted command can be resumed."""
 
 import csv
 import io
@@ -16,12 +16,18 @@ from krona.messages import KronaError, did_you_mean
 from krona.runs.folder import require_new
 
 ENDINGS = (".tsv", ".csv", ".jsonl")
-Answer = dict[str, Any]  # column → value; probabilities and the answers of several runs are dictionaries
+Answer = dict[str, Any]  # by column; probabilities and the predictions of several runs are dicts
 
 
 @dataclass
 class AnswerFile:
-    """An open file of answers. ``done``: the number of rows in it."""
+    """An open file of predictions.
+
+    Args:
+        done: the number of rows that are written.
+        state: the file that records how much of the output is complete, or None for standard output.
+        key: the key of the run, as for `open_answers`.
+    """
 
     out: BinaryIO
     ending: str
@@ -30,7 +36,7 @@ class AnswerFile:
     key: str = ""
 
     def add(self, answers: Sequence[Answer]) -> None:
-        """Write the answers to the next rows, and record that they are complete."""
+        """Write the predictions for the next rows, and record that these rows are complete."""
         self.out.write(format_answers(answers, self.ending, header=self.done == 0).encode("utf-8"))
         self.out.flush()
         self.done += len(answers)
@@ -42,13 +48,14 @@ class AnswerFile:
 
 @contextmanager
 def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[AnswerFile]:
-    """Open a file for answers; None: standard output, as TSV.
+    """Open a file for predictions. Without a file, they are written to standard output as TSV.
 
-    Until all answers are written, the file is called ``NAME.partial``, and ``NAME.partial.state`` records how much of
-    it is complete.
+    Until all predictions are written, the file is called ``NAME.partial``. The file ``NAME.partial.state`` records how
+    many rows and bytes are complete.
 
     Args:
-        key: identifies the runs, the input and the options. A file is resumed only with the same key.
+        output: the file, or None for standard output.
+        key: a string that identifies the runs, the input and the options. A file is resumed only with the same key.
 
     Raises:
         KronaError: the file exists, its ending is unknown, or it cannot be written.
@@ -56,10 +63,10 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
     if output is None:
         try:
             yield AnswerFile(sys.stdout.buffer, ".tsv")
-        except BrokenPipeError:  # the reader has closed the pipe (head): the command line handles it
+        except BrokenPipeError:  # the reader (such as head) closed the pipe, which the command line handles
             raise
         except OSError as error:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the exit tries to write the rest
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python writes the rest at exit
             raise KronaError(f"Standard output could not be written: {error.strerror or error}.") from error
         return
     require_answer_file(output, overwrite=overwrite)
@@ -78,7 +85,7 @@ def open_answers(output: Path | None, *, key: str, overwrite: bool) -> Iterator[
 
 
 def require_answer_file(output: Path, *, overwrite: bool) -> None:
-    """Raise KronaError for a file that cannot be written or must not be replaced."""
+    """Raise KronaError if the file cannot be written, or if it exists and must not be replaced."""
     if output.suffix not in ENDINGS:
         raise KronaError(f"--output {output}: {did_you_mean(output.suffix, ENDINGS)}")
     if output.is_dir():
@@ -89,7 +96,7 @@ def require_answer_file(output: Path, *, overwrite: bool) -> None:
 
 
 def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
-    """Return how many rows and bytes of a partial file are complete."""
+    """Return the numbers of complete rows and bytes in a partial file."""
     if not partial.exists() or not state.exists():
         return 0, 0
     try:
@@ -103,7 +110,7 @@ def _read_state(partial: Path, state: Path, key: str) -> tuple[int, int]:
 
 
 def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> str:
-    """Return answers as lines of a file; ``header``: with the names of the columns."""
+    """Return predictions as lines of a file. With ``header``, the first line contains the names of the columns."""
     if ending == ".jsonl":
         return "".join(json.dumps(answer, ensure_ascii=False) + "\n" for answer in answers)
     cells = [flatten(answer) for answer in answers]
@@ -118,7 +125,10 @@ def format_answers(answers: Sequence[Answer], ending: str, *, header: bool) -> s
 
 
 def flatten(answer: Answer, prefix: str = "") -> dict[str, str]:
-    """Return column → text, with a column for each probability. Columns of several runs begin with the run's id."""
+    """Return a dict from column names to text, with one column for each probability.
+
+    With several runs, the name of each column begins with the id of its run.
+    """
     row: dict[str, str] = {}
     for name, value in answer.items():
         if name == "probabilities":

@@ -1,7 +1,7 @@
 """Compare the directions of updates with the singular vectors of the backbone's weights.
 
 Intruder dimensions (Shuttleworth et al. 2024, https://arxiv.org/abs/2410.21228) are top singular vectors of the tuned
-weight that differ from all of the backbone's own.
+weight that are not similar to any singular vector of the backbone's weight.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +20,8 @@ from krona.surgery.layers import is_conv1d, is_linear
 from krona.surgery.state import get_adapter, get_state
 from krona.surgery.wrapper import unwrap
 
-TOP = 16  # singular directions of a weight
-ALIKE = 0.5  # the cosine from which on two singular vectors count as alike
+TOP = 16  # the number of singular vectors of a weight that are compared
+ALIKE = 0.5  # two singular vectors with at least this cosine are considered similar
 EXPLAINED = (
     f"share: of the squared update, what lies within the backbone's {TOP} top singular directions; by chance: of a "
     f"random update; intruders: top singular vectors of the tuned weight with a cosine below {ALIKE} to all of the "
@@ -31,11 +31,14 @@ EXPLAINED = (
 
 @dataclass(frozen=True)
 class Directions:
-    """The directions of an update ΔW of a weight W.
+    """The directions of an update ΔW, compared with those of the weight W.
 
-    k: `TOP`, or the rank of a smaller weight. share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖² over the top k singular vectors of W; None
-    for ΔW = 0. share_by_chance: the same for a random update, k² / (d_out · d_in). intruders: how many of the top k
-    left singular vectors of W + ΔW have a cosine below `ALIKE` with each of W's.
+    Args:
+        k: `TOP`, or the smaller width of the weight if that is less than `TOP`.
+        share: ‖Uₖᵀ ΔW Vₖ‖² / ‖ΔW‖², where Uₖ and Vₖ are the top k singular vectors of W. It is None for ΔW = 0.
+        share_by_chance: the expected share of a random update, k² / (d_out · d_in).
+        intruders: the number of the top k left singular vectors of W + ΔW whose cosine with every left singular vector
+            of W is below `ALIKE`.
     """
 
     k: int
@@ -46,13 +49,13 @@ class Directions:
 
 @torch.no_grad()
 def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> dict[str, Directions]:
-    """Return place → directions for each linear layer whose weight a run changed.
+    """Return a dict from the name of each linear layer whose weight a run changed to its `Directions`.
 
-    The backbone's weights are read, and each layer takes two singular value decompositions in fp32. Full fine-tuning
-    needs the weights that keep=all kept.
+    The backbone's weights are read, and two singular value decompositions in fp32 are computed for each layer. For full
+    fine-tuning, the run must have kept its weights (``keep=all``).
 
     Raises:
-        KronaError: as `krona.load`, or no update is the matrix of a linear layer.
+        KronaError: the errors of `krona.load`, or no update is a matrix that is added to a linear layer's weight.
     """
     trained = load(run, backbone=backbone, outputs=outputs)
     found = {} if trained.adapter is None else {name: compare(W, D) for name, W, D in _updates(trained.model)}
@@ -65,7 +68,7 @@ def directions(run: str | Path, *, backbone: str | None = None, outputs: Path | 
 
 
 def compare(W: Tensor, D: Tensor) -> Directions:
-    """Return the directions of an update D in a weight W, both (d_out, d_in)."""
+    """Return the directions of an update D of a weight W. Both are (d_out, d_in)."""
     k = min(TOP, *W.shape)
     U, _, Vh = torch.linalg.svd(W, full_matrices=False)
     tuned, _, _ = torch.linalg.svd(W + D, full_matrices=False)
@@ -76,12 +79,15 @@ def compare(W: Tensor, D: Tensor) -> Directions:
 
 
 def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """Yield place, weight and update in fp32, of branches and of linear layers that train themselves."""
+    """Yield the name, the weight and the update of each linear layer, in fp32.
+
+    The layers are those with branches, and those whose own weight trains.
+    """
     for path, adapted in surgery.adapted_modules(model):
         if isinstance(adapted.base, nn.Linear):
             try:
                 update = weight_update(adapted)
-            except KronaError:  # not a matrix
+            except KronaError:  # the update is not equal to a matrix
                 continue
             yield surgery.public_name(path), adapted.base.weight.float(), update
     originals = get_state(model).originals
@@ -91,13 +97,17 @@ def _updates(model: nn.Module) -> Iterator[tuple[str, Tensor, Tensor]]:
         if layer is not None and is_linear(layer) and place != "lm_head":
             original = originals[name].float()
             update = weight.float() - original
-            if is_conv1d(layer):  # GPT-2's: the transpose
+            if is_conv1d(layer):  # GPT-2's weights are transposed
                 original, update = original.T, update.T
             yield place, original, update
 
 
 def rows(found: Mapping[str, Directions], *, every: bool) -> tuple[list[str], list[list[str]]]:
-    """Return headings and cells of a table: a row for each place, or one with means for places of the same kind."""
+    """Return the headings and the cells of a table.
+
+    Args:
+        every: make a row for each module. Otherwise a row contains the means over all modules of the same kind.
+    """
     heads = ["place", "places", f"share in top {TOP}", "by chance", "intruders"]
     groups: dict[str, list[Directions]] = {}
     for name, one in found.items():

@@ -1,4 +1,4 @@
-"""`krona evaluate`: score finished runs on any labelled rows, without training."""
+"""`krona evaluate`: compute the scores of finished runs on labelled rows, without training."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -24,19 +24,21 @@ from krona.screen import say
 from krona.tasks import ROLES, DataOptions, Split, Task
 from krona.tasks.sources import KINDS
 
-BATCH_SIZE = 64  # where no result records the run's own
+BATCH_SIZE = 64  # used if no result records the run's batch size
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowChoice:
-    """The rows to score.
+    """The rows on which a run is scored.
 
-    task: a file of conf/task; None: the run's own.
-    data: GLUE's folder, or hub, sample; None: the source of the run's data.
-    split: dev, test or train as a run divides them, or an official part (validation, validation_matched …).
-    source: a file with the task's columns and its label column, instead of the task's data.
-    mapping: ``word=word``: a label of the run, and the label of the task that it counts as.
-    overrides: further overrides of train.py (``data.skip_bad_rows=true``).
+    Args:
+        task: the name of a file of conf/task, or None for the run's own task.
+        data: the folder of GLUE, "hub" or "sample". None means the source of the run's own data.
+        split: dev, test or train as a run splits the data, or an official part of the data set (validation,
+            validation_matched, …).
+        source: a file with the task's columns and its label column. It is used instead of the task's data.
+        mapping: pairs ``word=word`` of a label of the run and the label of the task to which it corresponds.
+        overrides: further overrides of train.py (``data.skip_bad_rows=true``).
     """
 
     task: str | None = None
@@ -49,10 +51,15 @@ class RowChoice:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Scores on some rows.
+    """The scores of a run on some rows.
 
-    parts: metric → score, 0-100. interval: the 95 % interval of the table's score, by a bootstrap over rows. no_label:
-    the number of predictions that are not a label.
+    Args:
+        rows: a description of the rows.
+        count: the number of rows.
+        score: the score that krona's tables show.
+        interval: the 95 % confidence interval of ``score``, from a bootstrap over the rows.
+        parts: a dict from each metric to its score, from 0 to 100.
+        no_label: the number of predictions that are not a label.
     """
 
     run_id: str
@@ -65,7 +72,7 @@ class Evaluation:
     no_label: int
 
     def lines(self) -> list[str]:
-        """Return the evaluation as text."""
+        """Return the evaluation as lines of text."""
         parts = ", ".join(f"{name} {value:.2f}" for name, value in self.parts.items())
         low, high = self.interval
         score = f"{self.score:.2f} [{low:.1f}, {high:.1f}] ({parts}) on {amount(self.count, 'row')}"
@@ -86,12 +93,12 @@ def evaluate_runs(
     overwrite: bool,
     console: Console,
 ) -> None:
-    """Score each run and print the scores, or write one submission with the predictions of all runs.
+    """Print the scores of each run, or write the predictions of all runs as one submission.
 
     Args:
-        runs: ids, beginnings of ids, folders or adapter files; an item with ``=`` is an override.
-        output: a .jsonl file for the predictions of one run.
-        submission_to: a .zip file for GLUE's server. ``rows.data`` is then the folder of the GLUE download.
+        runs: ids of runs, beginnings of ids, folders or adapter files. An item that contains ``=`` is an override.
+        output: a .jsonl file for the predictions of a single run.
+        submission_to: a .zip file for GLUE's server. ``rows.data`` must then be the folder of the GLUE download.
     """
     rows = replace(rows, overrides=[item for item in runs if "=" in item])
     found = [find(run) for run in runs if "=" not in run]
@@ -121,14 +128,15 @@ def evaluate(
     backbone: str | None = None,
     batch_size: int | None = None,
 ) -> Evaluation:
-    """Score a run.
+    """Return the scores of a run.
 
     Args:
-        output: a .jsonl file with the source, the target and the prediction of each row.
-        batch_size: rows at once; None: the run's own, which gives the run's own predictions also in bf16.
+        output: a .jsonl file for the source, the target and the prediction of each row.
+        batch_size: the number of rows in a batch. None means the batch size of the run, with which the predictions are
+            equal to the run's own predictions, also in bf16.
 
     Raises:
-        KronaError: the rows cannot be read, or the run does not have their labels.
+        KronaError: the rows cannot be read, or their labels do not correspond to the run's labels.
     """
     task, data = _task_and_data(found, rows)
     split, where = _load_rows(task, data, found, rows)
@@ -137,7 +145,7 @@ def evaluate(
     if batch_size is None:
         trainer = {} if found.result is None else found.result.config["trainer"]
         batch_size = trainer.get("eval_batch_size", BATCH_SIZE)
-    labels = set(task.target_strings() or [])  # an answer that is not a label of the run must not count as one of these
+    labels = set(task.target_strings() or [])  # text that is not a label of the run must not count as a label
     predictions = [
         targets.get(one.answer, f"{one.answer} (no label)" if one.answer in labels else one.answer)
         for one in trained.predict_texts(split, batch_size=batch_size, probabilities=False)
@@ -192,7 +200,10 @@ def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tu
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Return the task's target for each answer of the run. Raise KronaError for a label without a counterpart."""
+    """Return a dict from each label's text of the run to the corresponding target of the task.
+
+    Raises KronaError for a label without a counterpart.
+    """
     run_id, run_task = found.origin.run_id, found.origin.task_settings
     own, width = label_words(found.origin.task), len(run_task.columns)
     if width != len(task.columns):

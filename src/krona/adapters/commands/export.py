@@ -1,4 +1,4 @@
-"""`krona export`: write what a run trained in a form that other programs load, and check the result."""
+"""`krona export`: write a trained model or adapter in a form that other programs load, and check the result."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -26,13 +26,18 @@ from krona.runs.predictions import label_words
 from krona.tasks.hub import unreachable
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # of the largest logit, for rounding
+TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 1e-2}  # for rounding errors, as a fraction of the largest logit
 TASK_TYPES = {"Seq2SeqLM": "SEQ_2_SEQ_LM", "CausalLM": "CAUSAL_LM", "SequenceClassification": "SEQ_CLS"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """A folder that was written. lines: for the user. difference: of the logits, as a share of the largest logit."""
+    """A folder that was written by `export`.
+
+    Args:
+        lines: the messages for the user.
+        difference: the largest difference of the logits, as a fraction of the largest logit.
+    """
 
     folder: Path
     lines: list[str]
@@ -49,17 +54,18 @@ def export(
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> Export:
-    """Write a run's model or adapter into a new folder, load it from there, and compare the logits.
+    """Write a run's model or adapter into a new folder, load it from this folder, and compare the logits.
 
     Args:
-        to: ``merged``: a complete model for transformers; ``peft``: a folder for peft; ``adapter``: krona's own file.
-        dtype: fp32, bf16 or fp16, for ``merged``.
-        push: a repository of the Hub to which the folder is uploaded.
-        backbone: its folder, if it is not where the run had it.
+        to: the form. ``merged`` is a complete model for transformers, ``peft`` is a folder for peft, and ``adapter`` is
+            krona's own file.
+        dtype: fp32, bf16 or fp16. It is allowed for ``merged`` only.
+        push: a repository of the Hub to which the folder is uploaded, or None.
+        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
 
     Raises:
-        KronaError: the form cannot hold the method, the folder exists, or the Hub refuses. An incomplete folder is
-            removed.
+        KronaError: the form does not support the method, the folder exists, or the upload failed. An incomplete folder
+            is removed.
     """
     if to not in FORMS:
         raise KronaError(f"--to {to}: {did_you_mean(to, FORMS)}")
@@ -98,7 +104,7 @@ def export(
 
 @torch.no_grad()
 def sample_logits(trained: Trained) -> Tensor:
-    """Return (4, …): the logits of four rows made of the task's own words, in fp32 on the CPU."""
+    """Return (4, …) in fp32 on the CPU: the logits of four rows that consist of words of the task."""
     words = " ".join([*trained.task.columns, *label_words(trained.origin.task).values(), "one two three"])
     rows = [[f"{words} {column} {number}" for column in trained.task.columns] for number in range(4)]
     split = trained.make_split(rows)
@@ -116,7 +122,7 @@ def _write_merged(trained: Trained, folder: Path, dtype: torch.dtype) -> list[st
     if not trained.family.writes and words:
         model.config.id2label = dict(enumerate(words.values()))
         model.config.label2id = {word: number for number, word in enumerate(words.values())}
-    model.config.name_or_path = ""  # not a path of this machine
+    model.config.name_or_path = ""  # without a path of this machine
     model.to(dtype).save_pretrained(folder)
     trained.family.tokenizer.save_pretrained(folder)
     if has_pooled_head(model.config):
@@ -137,7 +143,7 @@ def _read_merged(trained: Trained, folder: Path) -> Trained:
 def _write_peft(trained: Trained, folder: Path, dtype: torch.dtype) -> list[str]:
     kind = type(trained.model).__name__
     found = next((word for part, word in TASK_TYPES.items() if part in kind), "SEQ_2_SEQ_LM")
-    task_type = None if has_pooled_head(trained.model.config) else found  # peft would look for the library's class
+    task_type = None if has_pooled_head(trained.model.config) else found  # else peft would load a class of transformers
     written = write_peft(trained.model, folder, base_model=hub_name(trained.origin), task_type=task_type)
     (folder / ORIGIN).write_text(origin_json(trained.origin), encoding="utf-8")
     lines = [f"a folder for peft, of its type {written.peft_type}, {written.places} places"]
@@ -159,7 +165,7 @@ def _write_adapter(trained: Trained, folder: Path, dtype: torch.dtype) -> list[s
     config = AdapterConfig.read(trained.adapter)
     if NOTE in config.notes:
         shutil.copyfile(trained.adapter, folder / ADAPTER)
-    else:  # an older file does not contain its origin
+    else:  # files of earlier versions do not contain their origin
         notes = config.notes | trained.origin.as_note()
         Adapter.of(trained.model, notes=notes, backbone=config.backbone).save(folder / ADAPTER)
     size = (folder / ADAPTER).stat().st_size
@@ -171,7 +177,7 @@ def _read_adapter(trained: Trained, folder: Path) -> Trained:
     return load(folder / ADAPTER, backbone=trained.origin.backbone_settings.path)
 
 
-# form → the function that fills a folder and returns lines for the user, and the function that loads the folder
+# for each form: a function that writes the folder and returns messages for the user, and a function that loads it
 FORMS: Mapping[str, tuple[Callable[[Trained, Path, torch.dtype], list[str]], Callable[[Trained, Path], Trained]]] = {
     "merged": (_write_merged, _read_merged),
     "peft": (_write_peft, _read_peft),
@@ -186,7 +192,7 @@ def _push(folder: Path, repository: str) -> str:
         api = HfApi()
         api.create_repo(repository, exist_ok=True)
         url = api.upload_folder(repo_id=repository, folder_path=folder)
-    except Exception as error:  # the Hub's client raises many kinds
+    except Exception as error:  # the Hub's client raises many kinds of exceptions
         first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise KronaError(f"--push {repository}: the upload failed: {first[:300]}. {folder} was written.") from error
     return f"pushed to {url}"

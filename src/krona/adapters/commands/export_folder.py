@@ -1,4 +1,4 @@
-"""Write the folder of an export, and replace an earlier export."""
+"""Write the folder of an export, or replace an earlier export."""
 
 import json
 import os
@@ -15,9 +15,9 @@ from krona.files import remove_below
 from krona.messages import KronaError, join_names, shorten
 from krona.runs import file_names
 
-MARKER = "krona_export.json"  # in an export: the files that krona wrote there
-CARD = "Trained with krona (run `"  # in the README.md of an export
-EARLIER_EXPORTS = re.compile(  # the files of an export before it had a marker
+MARKER = "krona_export.json"  # the file in an export that lists the files that krona wrote
+CARD = "Trained with krona (run `"  # text in the README.md of every export
+EARLIER_EXPORTS = re.compile(  # the files in exports of earlier versions, which have no marker file
     r"README\.md|adapter\.safetensors|krona\.json|adapter_config\.json|adapter_model\.safetensors|config\.json"
     r"|generation_config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|tokenizer\.json"
     r"|tokenizer_config\.json|special_tokens_map\.json|added_tokens\.json|spiece\.model|tokenizer\.model|vocab\.json"
@@ -27,13 +27,14 @@ EARLIER_EXPORTS = re.compile(  # the files of an export before it had a marker
 
 @contextmanager
 def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a temporary folder beside ``out`` that takes its name when it is complete, with a marker in it.
+    """Yield a temporary folder, and rename it to ``out`` when it is complete. The folder also contains a marker file.
 
-    ``out`` may be missing or empty. With ``overwrite`` it may also be an earlier export, which is then removed: the
-    files that krona wrote there, after they have been renamed and checked again.
+    ``out`` may be missing or empty. With ``overwrite``, it may also be an earlier export. The earlier export is renamed
+    and checked again, and then the files that krona wrote in it are removed.
 
     Raises:
-        KronaError: ``out`` holds anything else, or is a folder that must stay. Nothing has been changed.
+        KronaError: ``out`` contains other files, or is a folder that must not be replaced. Nothing is changed in this
+            case.
     """
     out = Path(os.path.abspath(out))
     earlier = _require_replaceable(out, overwrite=overwrite)
@@ -48,22 +49,22 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         files = sorted(_files(part))
         (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
         for name in (*files, MARKER):
-            (part / name).chmod(0o644)  # transformers writes weights for their owner alone
+            (part / name).chmod(0o644)  # only the owner can read weights that transformers writes
         if earlier is None:
             _take_name(part, out)
         else:
             _replace(part, out, earlier)
-    except (OSError, RuntimeError) as error:  # safetensors raises its own kind for a full disk
+    except (OSError, RuntimeError) as error:  # safetensors raises its own exception for a full disk
         raise KronaError(f"{out} could not be written: {error}") from error
     finally:
         remove_below(part.parent, part)
 
 
 def _require_replaceable(out: Path, *, overwrite: bool) -> os.stat_result | None:
-    """Return the identity of the export at ``out``; None for a missing or empty folder."""
+    """Return the result of lstat for the export at ``out``, or None if the folder is missing or empty."""
     try:
         found = out.lstat()
-    except OSError:  # missing: `mkdir` has the message for a path that cannot be made
+    except OSError:  # the path is missing; `mkdir` raises the error if it cannot be created
         return None
     if why := _why_protected(out, found):
         raise KronaError(f"--out {out} is {why} and is not replaced. Choose another folder.")
@@ -101,7 +102,7 @@ def _why_protected(out: Path, found: os.stat_result) -> str | None:
 
 
 def _files(folder: Path) -> set[str]:
-    """Return the relative paths of the files and links in a folder."""
+    """Return the relative paths of all files and symbolic links in a folder."""
     return {
         os.path.relpath(os.path.join(where, name), folder)
         for where, folders, names in os.walk(folder)
@@ -125,7 +126,7 @@ def _not_exported(folder: Path) -> set[str]:
 
 
 def _take_name(part: Path, out: Path) -> None:
-    """Rename a folder to a name that nothing or an empty folder has; the system refuses anything else."""
+    """Rename a folder to a path that does not exist or is an empty folder. The system refuses any other path."""
     try:
         part.rename(out)
     except OSError as error:
@@ -133,7 +134,7 @@ def _take_name(part: Path, out: Path) -> None:
 
 
 def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:
-    """Put ``part`` in the place of an export that was checked, and remove the files of that export."""
+    """Replace an export that was checked by ``part``, and remove the files of that export."""
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     old = aside / out.name
     try:
@@ -154,5 +155,5 @@ def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:
         for where, _, _ in os.walk(old, topdown=False):
             os.rmdir(where)
     finally:
-        with suppress(OSError):  # not empty where the earlier export stays there
+        with suppress(OSError):  # the folder is not empty if the earlier export stays in it
             aside.rmdir()

@@ -1,4 +1,4 @@
-"""`krona import`: write a peft folder as an adapter file of krona."""
+"""`krona import`: convert a peft folder to an adapter's file of krona."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,22 +18,24 @@ from krona.runs.folder import require_new
 def import_peft(
     folder: Path, out: Path, *, overrides: Sequence[str], backbone: str | None, overwrite: bool
 ) -> list[str]:
-    """Read a peft adapter onto its backbone, write krona's file of it, and return lines for the user.
+    """Read a peft adapter onto its backbone, write it as an adapter's file of krona, and return lines for the user.
 
     Args:
         out: a ``.safetensors`` file.
-        overrides: the task and the backbone as for train.py. A folder that krona exported names both.
-        backbone: its folder, if it is not where the origin says.
+        overrides: overrides of train.py that name the task and the backbone. They are not needed for a folder that
+            krona exported, because its origin names both.
+        backbone: the folder of the backbone, if the backbone is not where the origin says.
 
     Raises:
-        KronaError: not a peft adapter, a pickle, a setting without a counterpart in krona, or another backbone.
+        KronaError: the folder is not a peft adapter, contains a pickle or a setting that krona does not support, or
+            belongs to another backbone.
     """
     require_adapter_file(out, overwrite=overwrite)
     if not folder.is_dir():
         raise KronaError(f"{folder}: folder not found.")
     if not (folder / CONFIG).is_file():
         raise KronaError(f"{folder}: no adapter_config.json in it, so it is not a folder of peft.")
-    open_folder(folder)  # its errors before the backbone's
+    open_folder(folder)  # so that errors in the folder are raised before the backbone is loaded
     origin = _read_origin(folder, overrides).with_backbone(backbone)
     model = load_backbone(origin).model
     read = read_peft(model, folder)
@@ -48,7 +50,7 @@ def import_peft(
 
 
 def require_adapter_file(out: Path, *, overwrite: bool) -> None:
-    """Raise `KronaError` for a file without an adapter's ending, or one that must not be replaced."""
+    """Raise `KronaError` if the name does not end with .safetensors, or if the file exists and must not be replaced."""
     if out.suffix != ".safetensors":
         raise KronaError(f"--out {out}: expected a .safetensors file, such as {out}/{ADAPTER}.")
     require_new(out, overwrite=overwrite)

@@ -1,4 +1,4 @@
-"""`krona inspect`: read what a run trained, without the backbone's weights."""
+"""`krona inspect`: read a run's adapter without loading the backbone's weights."""
 
 import math
 import re
@@ -33,11 +33,18 @@ RANKS = ("effective_rank", "stable_rank")
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceUpdate:
-    """The update at one place, with the fields of ``krona inspect --json``.
+    """The update at one module, with the fields of ``krona inspect --json``.
 
-    kind: the place's name without its numbers. layer: the first of these numbers. tensors: name → shape. tensor_norms:
-    name → Frobenius norm; None for a norm that is not finite. norm, effective_rank, stable_rank, singular_values: of
-    the update; None where it is not a matrix. drift: as the run measured it (`krona.adapters.measure`).
+    Args:
+        place: the name of the module.
+        kind: the name without its layer numbers.
+        layer: the first of these numbers, or None if the name has none.
+        tensors: a dict from the name of each tensor to its shape.
+        tensor_norms: a dict from the name of each tensor to its Frobenius norm. A norm is None if it is not finite.
+        rank_bound: the highest rank that the update can have, or None if a branch is not linear.
+        norm: the Frobenius norm of the update. This field, ``effective_rank``, ``stable_rank`` and ``singular_values``
+            are None if the update is not equal to a matrix.
+        drift: the drift that the run measured (`krona.adapters.measure`), or None.
     """
 
     place: str
@@ -58,10 +65,17 @@ class PlaceUpdate:
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """An adapter and its origin. origin, adapter: None if there is none; result: None for a file without a run.
+    """The content of an adapter, and its origin.
 
-    merged: run → weight, of a file that `krona merge` wrote. parameters: how many train, by kind. missing: the reason
-    why the places are not known. notes: what the numbers leave out.
+    Args:
+        origin: the origin of the adapter, or None if it is not known.
+        result: the result of the run, or None for a file that does not belong to a run.
+        adapter: the adapter, or None if the run trained no parameters.
+        merged: a dict from runs to their weights, for a file that `krona merge` wrote.
+        parameters: a dict from each kind of parameter to the number of parameters that train.
+        places: the update at each adapted module.
+        notes: notes on what the numbers do not include.
+        missing: the reason why the updates are not known, or None.
     """
 
     origin: Origin | None
@@ -83,13 +97,13 @@ class Inspection:
 
 
 def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | None = None) -> Inspection:
-    """Return what is in a run's adapter or in an adapter's file.
+    """Return the content of a run's adapter or of an adapter's file.
 
-    The backbone is built without weights, from its folder's config or its YAML's sizes. Without either, only the
-    content of the file is known.
+    The backbone is built without weights, from the config in its folder or from the sizes in its YAML file. If neither
+    is available, only the content of the adapter's file is returned.
 
     Args:
-        backbone: its folder, if it is not where the run had it.
+        backbone: the folder of the backbone, if the backbone is no longer where the run loaded it from.
 
     Raises:
         KronaError: the run was not found or is not finished, or the file is damaged.
@@ -123,11 +137,11 @@ def inspect(run: str | Path, *, backbone: str | None = None, outputs: Path | Non
 
 
 class _NoConfigError(KronaError):
-    """The backbone's config was not found."""
+    """An error for a backbone whose config was not found."""
 
 
 def _rebuild(origin: Origin, adapter: Adapter, backbone: str | None) -> nn.Module:
-    """Return the backbone on the meta device with the adapter in it, from the first config that fits."""
+    """Return the backbone on the meta device with the adapter inserted. The first config that fits is used."""
     last = KronaError("no config")
     for settings in _possible_settings(origin.backbone_settings, backbone):
         try:
@@ -149,7 +163,7 @@ def _possible_settings(settings: Backbone, backbone: str | None) -> Iterator[Bac
         return
     folder = find_folder(settings)
     if settings.sizes is not None and (folder is None or not folder.is_dir()):
-        yield replace(settings, path=None, pretrained=False, tokenizer=None)  # from its sizes, without the network
+        yield replace(settings, path=None, pretrained=False, tokenizer=None)  # from the sizes, without network access
     yield settings
 
 
@@ -170,7 +184,11 @@ def _count_by_kind(model: nn.Module) -> dict[str, int]:
 
 
 def _measure_places(model: nn.Module, run: Mapping[str, Mapping[str, Any]]) -> tuple[list[PlaceUpdate], list[str]]:
-    """Return the update at each place, and notes on what the numbers omit. ``run``: the run's own measures by place."""
+    """Return the update at each adapted module, and notes on what the numbers do not include.
+
+    Args:
+        run: a dict from each module's name to the values that the run measured.
+    """
     prefix = f"{getattr(model, 'base_model_prefix', '')}."
     places, notes = [], dict[str, None]()
     for path, adapted in surgery.adapted_modules(model):
@@ -216,5 +234,5 @@ def _omissions(adapted: Adapted, own: Mapping[str, Any]) -> Iterator[str]:
 
 
 def place_kind(name: str) -> str:
-    """Return a place's name without its numbers: ``block.0.layer.0.SelfAttention.q`` is ``SelfAttention q``."""
+    """Return the name of a module without layer numbers: ``block.0.layer.0.SelfAttention.q`` is ``SelfAttention q``."""
     return " ".join(re.sub(r"[A-Za-z_]+\.\d+(\.|$)", "", name).split(".")) or name

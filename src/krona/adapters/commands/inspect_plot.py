@@ -1,4 +1,7 @@
-"""The chart of `krona inspect --plot`: singular values by their index for each kind of place, colours by depth."""
+"""The chart of `krona inspect --plot`. It shows the singular values of the updates.
+
+There is one chart for each kind of module, one line for each module, and one colour for each layer.
+"""
 
 import itertools
 from collections.abc import Sequence
@@ -12,28 +15,28 @@ from krona.report.charts.looks import Look, mix
 from krona.report.charts.picture import Part, picture
 from krona.runs.folder import require_new
 
-DECADES = 4  # of the axis at most, below the largest singular value
-POINTS = 80  # of a line at most
-DOTTED = 8  # a line of at most so many singular values has dots
+DECADES = 4  # the y axis ends at most this many decades below the largest singular value
+POINTS = 80  # the most points of a line
+DOTTED = 8  # a line of at most this many singular values has a dot for each
 COLUMNS = 3
-LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118")  # first, middle and last layer
+LIGHT, DARK = ("#1f5fbf", "#97508c", "#b86e00"), ("#8ab4ff", "#e29bd0", "#efb118")  # the first, middle and last layer
 
 
 def check(path: Path, *, overwrite: bool) -> None:
-    """Raise KronaError for a file that is not an SVG or must not be replaced."""
+    """Raise KronaError if the file's name does not end with .svg, or if it exists and must not be replaced."""
     if path.suffix != ".svg":
         raise KronaError(f"--plot {path}: expected a .svg file.")
     require_new(path, overwrite=overwrite)
 
 
 def write(one: Inspection, path: Path) -> None:
-    """Write the chart as an SVG. Raise KronaError if there are no singular values."""
+    """Write the chart as an SVG file. Raises KronaError if there are no singular values."""
     text = render(one)
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def render(one: Inspection) -> str:
-    """Return the chart as SVG."""
+    """Return the chart as SVG text. Raises KronaError if there are no singular values."""
     places = [place for place in one.places if place.norm]
     if not places:
         why = one.missing or "; ".join(one.notes) or "every update is zero"
@@ -54,7 +57,11 @@ def render(one: Inspection) -> str:
 
 
 def _chart(kind: str, places: Sequence[PlaceUpdate], looks: dict[int, Look], values: Axis) -> Chart:
-    """Return the chart of one kind of place. Updates with a single singular value are drawn over the layers."""
+    """Return the chart for one kind of module.
+
+    If every update has a single singular value, the x axis is the layer. Otherwise it is the index of the singular
+    value.
+    """
     by_layer = max(len(place.singular_values or ()) for place in places) == 1
     series = []
     for place in places:

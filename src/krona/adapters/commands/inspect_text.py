@@ -18,7 +18,7 @@ from krona.screen import say, table, terminal_width
 from krona.surgery.options import list_placements
 
 BARS = "▁▂▃▄▅▆▇"
-SPARK, DECADES = 10, 3  # characters of a sparkline, and its height
+SPARK, DECADES = 10, 3  # the number of bars of a sparkline, and the decades that its height shows
 KEY = f"σ: singular values by their index; {BARS[-1]} is the largest, {BARS[0]} a thousandth or less"
 Directions = Mapping[str, directions.Directions]
 
@@ -27,8 +27,9 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
     """Print an inspection.
 
     Args:
-        every: a row for each place; False: one for places of the same kind and shape.
-        within: the directions of the updates within the backbone's weights.
+        every: print a table row for each module. Otherwise a row contains the means over modules of the same kind and
+            shape.
+        within: the directions of the updates compared with those of the backbone's weights, or None.
     """
     for line in lines(one):
         say(console, line)
@@ -49,7 +50,7 @@ def show(one: Inspection, console: Console, *, every: bool, within: Directions |
 
 
 def lines(one: Inspection) -> list[str]:
-    """Return everything but the places."""
+    """Return the lines of text that come before the table of modules."""
     title, content = str(one.file), dict[str, str]()
     origin, adapter = one.origin, one.adapter
     if adapter is not None and one.file is not None:
@@ -90,7 +91,7 @@ def lines(one: Inspection) -> list[str]:
 
 
 def as_json(one: Inspection, within: Directions | None = None) -> str:
-    """Return an inspection as JSON. Singular values have six digits; unknown numbers are null."""
+    """Return an inspection as JSON. Singular values have six significant digits, and unknown numbers are null."""
     adapter = one.adapter
     places = [asdict(place) for place in one.places]
     for place in places:
@@ -116,7 +117,7 @@ def as_json(one: Inspection, within: Directions | None = None) -> str:
 
 
 def means(places: Sequence[PlaceUpdate]) -> dict[str, float | int | None]:
-    """Return the norm of the whole update, and means over the places that have a number."""
+    """Return the norm of the whole update, and the means over all modules whose value is known."""
     norms = [place.norm for place in places if place.norm is not None]
     return {
         "places": len(places),
@@ -127,7 +128,11 @@ def means(places: Sequence[PlaceUpdate]) -> dict[str, float | int | None]:
 
 
 def sparkline(places: Sequence[PlaceUpdate]) -> str:
-    """Return the mean of log σ/σ₁, at least -3, at up to ten indices from first to last; empty where all are 0."""
+    """Return a line of bars that shows how the singular values decrease with their index.
+
+    There are at most ten bars, from the first to the last index. The height of a bar is the mean of log₁₀ σ/σ₁ over the
+    modules, where values below -3 count as -3. The result is empty if all singular values are 0.
+    """
     spectra = [place.singular_values for place in places if place.singular_values and place.singular_values[0] > 0]
     if not spectra:
         return ""
@@ -157,7 +162,7 @@ def _rows(places: Sequence[PlaceUpdate], *, every: bool) -> list[dict[str, str]]
 
 
 def _cells(group: Sequence[PlaceUpdate]) -> dict[str, str]:
-    """Return heading → text of a place, or the means of several of the same shape."""
+    """Return a dict from headings to the text for one module, or for the means over modules of the same shape."""
     first = group[0]
     several = any(name.startswith("1.") for name in first.tensors)
     names = {name: name if several else name.removeprefix("0.") for name in first.tensors}

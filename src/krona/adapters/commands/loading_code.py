@@ -1,4 +1,4 @@
-"""The code in a model card that loads an export."""
+"""The Python code in a model card that loads an export."""
 
 import json
 from inspect import signature
@@ -7,7 +7,7 @@ from typing import Any
 from krona.adapters.origin import Origin
 from krona.backbones.families.pooling import get_pooling, has_pooled_head
 
-NO_HUB_NAME = "BACKBONE_FOLDER"  # in the code, for a backbone that is not on the Hub
+NO_HUB_NAME = "BACKBONE_FOLDER"  # a placeholder in the code for a backbone that is not on the Hub
 POOLING_NOTE = "transformers has no class for a classifier of {} states. README.md has the code that loads it"
 LOADING = {
     "merged": """from transformers import {auto}, AutoTokenizer
@@ -27,7 +27,7 @@ tokenizer = AutoTokenizer.from_pretrained("{base}")
 trained = krona.load("FOLDER/adapter.safetensors")
 trained.predict([{row}])""",
 }
-USE = {  # by a part of the class's name
+USE = {  # by a part of the name of the Auto class
     "Classification": """print(model(**tokenizer({texts}, return_tensors="pt")).logits)""",
     "Seq2Seq": """ids = model.generate(**tokenizer("{text}", return_tensors="pt"), max_new_tokens=8, do_sample=False)
 print(tokenizer.decode(ids[0], skip_special_tokens=True))""",
@@ -74,18 +74,24 @@ print(model(**tokenizer({texts}, return_tensors="pt")))""",
 
 
 def hub_name(origin: Origin) -> str:
-    """Return the backbone's name on the Hub, or a placeholder."""
+    """Return the backbone's name on the Hub, or a placeholder if it is not on the Hub."""
     name = str(origin.backbone["name"])
     return name if "/" in name else NO_HUB_NAME
 
 
 def needs_class(model: Any, form: str) -> bool:
-    """Return whether transformers has no class for the export: an encoder with a pooling of krona's."""
+    """Return whether transformers has no class for the export: the model is an encoder with a pooling of krona."""
     return has_pooled_head(model.config) and form in POOLED_LOADING
 
 
 def loading_code(origin: Origin, form: str, *, auto: str, model: Any) -> str:
-    """Return the code that loads an export and answers a row. ``auto``: transformers' class of the backbone."""
+    """Return the code that loads an export and predicts for a row.
+
+    Args:
+        form: the form of the export.
+        auto: the name of the Auto class of transformers for the backbone.
+        model: the model that is exported.
+    """
     columns = origin.task_settings.columns
     values = {"base": hub_name(origin), "texts": ", ".join('"…"' for _ in columns)}
     if needs_class(model, form):

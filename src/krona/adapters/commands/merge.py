@@ -1,4 +1,4 @@
-"""`krona merge`: write the weighted sum of several adapters of one backbone as one file."""
+"""`krona merge`: write the weighted sum of several adapters of one backbone to one file."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from krona.adapters.sums import combine
 from krona.messages import KronaError
 
 INTO = "sum"
-NOTE = "krona_merge"  # the header's entry: run → weight
+NOTE = "krona_merge"  # the key of the header's entry, which is a dict from runs to weights
 
 
 def merge(
@@ -29,18 +29,19 @@ def merge(
     backbone: str | None = None,
     overwrite: bool = False,
 ) -> list[str]:
-    """Write the weighted sum of adapters (`krona.adapters.sums`) as a file, and return lines for the user.
+    """Write the weighted sum of adapters (`krona.adapters.sums`) to a file, and return lines for the user.
 
-    LayerNorms and a head become the backbone's plus the weighted sum of the adapters' changes. For a new head, the
-    backbone's is the one that the first run's seed draws.
+    LayerNorms and a head become the backbone's weights plus the weighted sum of the adapters' changes. If the head is
+    new, its original weights are the random weights from the seed of the first run.
 
     Args:
-        weights: one for each run; None: the mean.
-        task: a file of conf/task that the file is to answer; None: the first run's.
-        backbone: its folder, if it is not where the first run had it.
+        weights: the weight of each run in the sum. None means equal weights that sum to 1.
+        task: a file of conf/task for which the merged adapter predicts. None means the task of the first run.
+        backbone: the folder of the backbone, if the backbone is no longer where the first run loaded it from.
 
     Raises:
-        KronaError: fewer than two runs, other backbones, updates without an exact sum, or a file that exists.
+        KronaError: there are fewer than two runs, the backbones differ, the updates have no exact sum, or the file
+            exists.
     """
     shares = _check(runs, out, weights, overwrite=overwrite)
     origin = replace(runs[0].origin.with_backbone(backbone), run_id=out.stem, scores={})
@@ -72,7 +73,10 @@ def merge(
 
 
 def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
-    """Return run → weight from the notes of a file that `krona merge` wrote; empty for other files."""
+    """Return a dict from runs to their weights in the sum, from the notes of a file that `krona merge` wrote.
+
+    The dict is empty for other files.
+    """
     try:
         return {str(run): float(weight) for run, weight in json.loads(notes.get(NOTE, "{}")).items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
@@ -80,7 +84,7 @@ def merged_runs(notes: Mapping[str, str], file: Path) -> dict[str, float]:
 
 
 def parse_weights(text: str | None) -> list[float] | None:
-    """Return the numbers of a text such as ``0.5,0.5``."""
+    """Return the numbers in a text such as ``0.5,0.5``, or None for None."""
     try:
         return None if text is None else [float(part) for part in text.split(",")]
     except ValueError as error:
@@ -88,7 +92,7 @@ def parse_weights(text: str | None) -> list[float] | None:
 
 
 def _check(runs: Sequence[TrainedRun], out: Path, weights: Sequence[float] | None, *, overwrite: bool) -> list[float]:
-    """Return the weight of each run, or raise an error before any weights are loaded."""
+    """Return the weight of each run. Errors are raised before any weights are loaded."""
     require_adapter_file(out, overwrite=overwrite)
     if len(runs) < 2:
         raise KronaError("merge needs two or more runs.")
@@ -120,6 +124,6 @@ def _describe(run: TrainedRun, backbone: Any) -> str:
 
 
 def _adapter_names(runs: Sequence[TrainedRun]) -> list[str]:
-    """Return the runs' ids as names of adapters, without characters that a module's name cannot have."""
+    """Return the ids of the runs, without characters that are not allowed in a module's name."""
     plain = [re.sub(r"[^\w-]", "_", run.origin.run_id) for run in runs]
     return plain if len(set(plain)) == len(plain) else [f"{number}-{name}" for number, name in enumerate(plain, 1)]

@@ -1,4 +1,4 @@
-"""The model card of an export: its purpose, the code that loads it, and its scores with their limits."""
+"""The model card of an export: the task, the code that loads the export, and the scores with their limits."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from krona.messages import amount
 from krona.runs.constant_predictions import remarks
 from krona.runs.predictions import encode_answers, label_words
 
-ORIGIN = "krona.json"  # beside a peft adapter: the origin, for `krona import`
+ORIGIN = "krona.json"  # a file in an exported peft folder that contains the origin, for `krona import`
 DATA = {
     "glue": "GLUE's rows",
     "sample": "sample data that krona generates: not a score on GLUE",
@@ -22,13 +22,20 @@ SETTINGS = ("method", "optimizer", "trainer", "data", "batch_size", "max_source_
 
 
 def origin_json(origin: Origin) -> str:
-    """Return the content of `ORIGIN`, without paths of this machine."""
+    """Return the content of the file `ORIGIN`, without paths of this machine."""
     note = json.loads(next(iter(origin.as_note().values())))
     return json.dumps({**note, "backbone": {**origin.backbone, "path": None}}, indent=1, sort_keys=True) + "\n"
 
 
 def model_card(run: TrainedRun, form: str, lines: list[str], *, auto: str, model: Any) -> str:
-    """Return the text of README.md. ``lines`` describe the form; ``auto``: transformers' class of the backbone."""
+    """Return the text of README.md.
+
+    Args:
+        form: the form of the export.
+        lines: lines that describe the form.
+        auto: the name of the Auto class of transformers for the backbone.
+        model: the model that is exported.
+    """
     origin = run.origin
     task, base = origin.task_settings, str(origin.backbone["name"])
     name = task.sample or task.name

@@ -1,4 +1,4 @@
-"""`krona predict`: answer the rows of a file, of standard input, or given as texts, with one or several runs."""
+"""`krona predict`: predict with one or several runs for rows of a file, of standard input or of the command line."""
 
 import hashlib
 import json
@@ -24,11 +24,11 @@ from krona.screen import rate, say, table, terminal_width
 from krona.tasks import InputRows, Task
 from krona.tasks.input_rows import STDIN
 
-PART = 1024  # rows that are read, answered and written together
+PART = 1024  # the number of rows that are read, predicted and written together
 
 
 class StoppedError(KronaError):
-    """Ctrl-C. The complete parts are in the file."""
+    """An error for an interruption by Ctrl-C. The output file contains all complete parts."""
 
 
 def predict(
@@ -42,17 +42,17 @@ def predict(
     overwrite: bool,
     console: Console,
 ) -> None:
-    """Write the answers in the order of the rows.
+    """Write the predictions in the order of the rows.
 
     Args:
-        runs: ids, beginnings of ids, folders or adapter files.
-        source: the file with the rows; ``-``: standard input.
-        texts: the rows themselves, one text for each column of the task.
-        output: the file to write; None: standard output.
-        backbone: the backbone's folder, if it is not where the runs had it.
+        runs: ids of runs, beginnings of ids, folders or adapter files.
+        source: the file that contains the rows, or ``-`` for standard input.
+        texts: the texts of the rows, one for each column of the task. They are used instead of ``source``.
+        output: the file to write, or None for standard output.
+        backbone: the folder of the backbone, if the backbone is no longer where the runs loaded it from.
 
     Raises:
-        KronaError: a run cannot answer, the runs read different columns, a row is wrong, or the output exists.
+        KronaError: a run cannot predict, the runs have different columns, a row is invalid, or the output exists.
     """
     if (source is None) == (not texts):
         raise KronaError('No rows, or rows from two places. Use either --input FILE (-: standard input) or --text "…".')
@@ -91,7 +91,7 @@ def predict(
 
 @contextmanager
 def _interrupts() -> Iterator[list[int]]:
-    """Record each Ctrl-C: a library may catch the exception."""
+    """Yield a list to which each Ctrl-C adds an item. The list is needed because a library may catch the exception."""
     seen: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
@@ -156,7 +156,7 @@ def _columns(prediction: Prediction) -> Answer:
 
 
 def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Yield the items in lists of at most ``size``."""
+    """Yield the items in lists of at most ``size`` items."""
     rest = iter(items)
     while part := list(islice(rest, size)):
         yield part
@@ -164,7 +164,7 @@ def batches(items: Iterable[Any], size: int) -> Iterator[list[Any]]:
 
 def _resume_key(found: Sequence[TrainedRun], source: str | None, texts: Sequence[str], batch_size: int) -> str:
     if source == STDIN:
-        return uuid.uuid4().hex  # its rows may differ each time
+        return uuid.uuid4().hex  # the rows of standard input may differ each time
     files = [one.adapter for one in found] + ([Path(source)] if source is not None else [])
     stamps = [(str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file]
     known = [[one.origin.run_id for one in found], stamps, source, list(texts), batch_size]
@@ -173,7 +173,10 @@ def _resume_key(found: Sequence[TrainedRun], source: str | None, texts: Sequence
 
 @contextmanager
 def _bar(rows: Iterable[Any]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows the speed after each part. On a terminal it moves a bar by the bytes of the input."""
+    """Yield a function that is called after each part and shows the speed.
+
+    On a terminal, it also moves a progress bar, which shows how many bytes of the input have been read.
+    """
     console = Console(stderr=True)
     if not console.is_terminal or not isinstance(rows, InputRows):
         yield lambda speed: None

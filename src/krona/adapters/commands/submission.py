@@ -1,4 +1,7 @@
-"""Predictions on GLUE's unlabelled test sets in the form of gluebenchmark.com: a zip with one TSV for each task."""
+"""Write predictions on GLUE's unlabelled test sets as a submission to gluebenchmark.com.
+
+A submission is a zip file with a TSV file for each task.
+"""
 
 import io
 import zipfile
@@ -15,7 +18,7 @@ from krona.metrics.answers import NUMBER
 from krona.runs.predictions import label_words
 from krona.tasks import InputRows, Task
 
-# task → its test files below the download's folder, their names in a submission, the rows of the official file
+# for each task: the test files in the download's folder, their names in a submission, and their numbers of rows
 FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "cola": [("CoLA/test.tsv", "CoLA", 1063)],
     "sst2": [("SST-2/test.tsv", "SST-2", 1821)],
@@ -26,17 +29,21 @@ FILES: Mapping[str, Sequence[tuple[str, str, int]]] = {
     "qnli": [("QNLI/test.tsv", "QNLI", 5463)],
     "rte": [("RTE/test.tsv", "RTE", 3000)],
 }
-OTHERS = ("WNLI", "AX")  # parts of a complete submission for which krona has no task
-WORDS = ("mnli", "qnli", "rte")  # their labels are written as words, the others' as numbers
-LOWEST, HIGHEST = 0.0, 5.0  # of STS-B's ratings
+OTHERS = ("WNLI", "AX")  # parts of a complete submission that are not tasks of krona
+WORDS = ("mnli", "qnli", "rte")  # the labels of these tasks are written as words, all others as numbers
+LOWEST, HIGHEST = 0.0, 5.0  # the lowest and the highest rating of STS-B
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """One TSV of a submission.
+    """A TSV file of a submission.
 
-    replaced: how many answers were not a label (a number), and a description of their replacement. official: the rows
-    of GLUE's own file.
+    Args:
+        name: the name of the file, without its ending.
+        predictions: the predictions in the order of the rows.
+        replaced: the number of predictions that were not a label (or not a number), and a description of what replaced
+            them.
+        official: the number of rows in the official file of GLUE.
     """
 
     name: str
@@ -53,10 +60,10 @@ class Sheet:
 def submit(
     runs: Sequence[TrainedRun], folder: Path, out: Path, *, backbone: str | None, batch_size: int
 ) -> list[Sheet]:
-    """Answer GLUE's test sets and write the zip.
+    """Predict for GLUE's test sets, and write the zip file.
 
     Raises:
-        KronaError: a task is not one of GLUE's, two runs have the same task, or a file is missing or empty.
+        KronaError: a task does not belong to GLUE, two runs have the same task, or a file is missing or empty.
     """
     if out.suffix != ".zip":
         raise KronaError(f"--submission {out}: expected a .zip file.")
@@ -86,7 +93,7 @@ def submit(
 
 
 def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
-    """Return lines on the files that were written, and on those that a complete submission still needs."""
+    """Return lines about the files that were written, and about the files that a complete submission still needs."""
     lines = []
     for sheet in sheets:
         count, (replaced, replacement) = len(sheet.predictions), sheet.replaced
@@ -109,7 +116,7 @@ def _glue_name(run: TrainedRun) -> str:
 
 
 def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) -> tuple[list[str], tuple[int, str]]:
-    """Return the predictions on a test file; how many of them replace an answer, and with what."""
+    """Return the predictions for a test file, the number of predictions that were replaced, and what replaced them."""
     located = list(rows)
     if not located:
         raise KronaError(f"{rows.name} has no rows.")
@@ -126,5 +133,5 @@ def _answer(trained: Trained, rows: InputRows, *, words: bool, batch_size: int) 
 
 
 def parse_rating(answer: str) -> float | None:
-    """Return a rating within the scale; None for an answer that is not a number."""
+    """Return a rating, limited to the range of STS-B's ratings. Return None if the text is not a number."""
     return min(HIGHEST, max(LOWEST, float(answer))) if NUMBER.fullmatch(answer) else None
