@@ -1,6 +1,6 @@
-"""Types for the parts of a result: numbers that are not converted, and dicts that are checked as typed ones.
+"""Types for the fields of a result: numbers without conversion, and dicts that are validated as TypedDicts.
 
-`annotated_types` states the ranges, so that pydantic is imported only when a file is checked.
+The ranges are defined with `annotated_types`, so that pydantic is imported only when a file is validated.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from annotated_types import Ge, Gt, Le, Lt
 
 T = TypeVar("T")
 INF = float("inf")
-READ: dict[str, Any] = {"extra": "allow", "use_attribute_docstrings": True}  # pydantic's configuration of a part
-WRITTEN = {**READ, "json_schema_extra": {"additionalProperties": False}}  # this version writes no further keys
+READ: dict[str, Any] = {"extra": "allow", "use_attribute_docstrings": True}  # pydantic's configuration of a TypedDict
+WRITTEN = {**READ, "json_schema_extra": {"additionalProperties": False}}  # this version writes no other keys
 
 
 class Exactly:
-    """Annotation of a number that is not converted from another type, such as text."""
+    """The annotation for a number that pydantic does not convert from another type, such as text."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return {**handler(source), "strict": True}
@@ -32,7 +32,7 @@ Words = dict[str, Any]
 
 @dataclass(frozen=True)
 class CheckedAs:
-    """Annotation of a plain dict that is checked as ``form``, a typed one."""
+    """The annotation for a plain dict that pydantic validates as the TypedDict ``form``."""
 
     form: Any
 
@@ -41,12 +41,12 @@ class CheckedAs:
 
 
 def written(form: type[T]) -> type[T]:
-    """Mark a part that krona writes. Further keys are accepted when it is read."""
+    """Mark a TypedDict as a part of a result that krona writes. Unknown keys are accepted when a result is read."""
     form.__pydantic_config__ = WRITTEN  # type: ignore[attr-defined]
     return form
 
 
 def read(form: type[T]) -> type[T]:
-    """Mark a part of the config, of which only the keys that reports read are checked."""
+    """Mark a TypedDict as a part of the config. It lists only the keys that reports read, and only they are checked."""
     form.__pydantic_config__ = READ  # type: ignore[attr-defined]
     return form

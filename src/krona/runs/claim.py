@@ -1,14 +1,19 @@
-"""Claims on runs: a file in a run's folder names the process that owns it, and a heartbeat touches the file.
+"""Claims on runs. They ensure that only one process works on a run at a time.
 
-Claims need only a file system that creates files exclusively and renames them atomically, so network file systems work
-too. A claim lapses immediately if its owner is known to be dead: a process of this machine, or this SLURM job before it
-was requeued. Otherwise it lapses `LAPSE_S` after its last heartbeat by the file system's clock, because machines'
-clocks may differ, if it then shows no heartbeat while it is watched for `WATCH_S`.
+A claim is a file in the run's folder that names the process that owns the run. A thread of this process updates the
+file's time stamp at regular intervals (the heartbeat). The file system must create files exclusively and rename them
+atomically, which network file systems do too.
 
-Each owner has a private staging folder, named after its token. It changes a run's files only by renaming: out of this
-folder to publish, into it to remove. The next owner moves all other staging folders into its own before it reads the
-run. A process that was stopped, at any instruction, and continues later therefore has nothing to rename: it can neither
-replace nor remove what the new owner wrote. This needs no lock.
+A claim lapses immediately if its owner is known to be dead. This is known of processes of this machine, and of this
+SLURM job before it was requeued. The claim of any other owner lapses in two steps: its last heartbeat is older than
+`LAPSE_S`, and no heartbeat follows while another process watches the claim for `WATCH_S`. The age is measured with the
+file system's clock, because the clocks of the machines may differ.
+
+Each owner has a private staging folder, which is named after the owner's token. The owner changes a run's files only by
+renaming them. To publish a file it moves the file out of the staging folder, and to remove a file it moves the file
+into this folder. A new owner first moves all other staging folders into its own. A process that was stopped at any
+instruction and continues later therefore finds no file that it could rename. It can neither replace nor remove the
+files of the new owner. No lock is needed.
 """
 
 import os
@@ -26,7 +31,7 @@ BEAT_S = 5.0
 
 
 class ClaimLostError(KronaError):
-    """Another process took the run over, or its folder is gone."""
+    """Another process took over the run, or the run's folder does not exist any more."""
 
 
 class Claim:
@@ -41,7 +46,7 @@ class Claim:
         self._heartbeat.start()
 
     def check(self) -> None:
-        """Raise `ClaimLostError` if another process has the claim, or if it is gone with its folder."""
+        """Raise `ClaimLostError` if another process has the claim, or if the claim or its folder does not exist."""
         owner, run = read_holder(self.path), self.path.parent
         if owner.get("token") == self.token and self.staging.is_dir():
             return
@@ -57,21 +62,29 @@ class Claim:
         )
 
     def write(self, path: Path, fill: Fill) -> None:
-        """Write a file of the run atomically. Raise `ClaimLostError`, with nothing changed, if the claim is lost."""
+        """Write a file of the run atomically.
+
+        Raises:
+            ClaimLostError: this process does not have the claim any more. No file was changed.
+        """
         self.check()
         try:
             write_whole(path, fill, part_in=self.staging)
         except KronaError:
-            self.check()  # the claim was lost meanwhile: that is the reason
+            self.check()  # if the claim was lost meanwhile, this is the cause of the error
             raise
 
     def remove(self, path: Path) -> None:
-        """Remove a file of the run if it exists. Raise `ClaimLostError` as `write` does."""
+        """Remove a file of the run if it exists. Raise `ClaimLostError` if the claim is lost."""
         if (aside := self._move_to_staging(path)) is not None:
             remove_below(self.path.parent, aside)
 
     def set_aside(self, path: Path) -> Path:
-        """Rename a damaged file of the run to ``NAME.damaged``. Raise `ClaimLostError` as `write` does."""
+        """Rename a damaged file of the run to ``NAME.damaged``, and return the new path.
+
+        Raises:
+            ClaimLostError: this process does not have the claim any more.
+        """
         name = path.with_name(f"{path.name}.damaged")
         if (aside := self._move_to_staging(path)) is not None:
             with suppress(FileNotFoundError):  # the claim was lost meanwhile
@@ -80,7 +93,10 @@ class Claim:
         return name
 
     def _move_to_staging(self, path: Path) -> Path | None:
-        """Rename a file of the run into the staging folder; None if it is missing. Links are not followed."""
+        """Move a file of the run into the staging folder. Return its new path, or None if the file does not exist.
+
+        Symbolic links are not followed.
+        """
         self.check()
         aside = self.staging / uuid.uuid4().hex
         try:
@@ -96,7 +112,7 @@ class Claim:
         self._stop.set()
         self._heartbeat.join()
         if read_holder(self.path).get("token") == self.token:
-            with suppress(OSError):  # gone with its folder, or lost
+            with suppress(OSError):  # the folder was removed, or the claim is lost
                 self.path.rename(self.staging / "released")
         remove_below(self.path.parents[1], self.staging)
 
@@ -108,9 +124,9 @@ class Claim:
 
 
 def claim(folder: Path) -> Claim | None:
-    """Claim a run's folder, which is created if needed; None if a live owner has it.
+    """Claim a run's folder for this process. Return the claim, or None if another live process has claimed the run.
 
-    Files that killed processes left in the folder are removed.
+    The folder is created if it does not exist. Files that killed processes left in it are removed.
 
     Raises:
         KronaError: the folder can't be written to, or is a symbolic link.
@@ -120,7 +136,7 @@ def claim(folder: Path) -> Claim | None:
             raise KronaError(f"{folder} is a symbolic link, and nothing behind it is changed. Remove the link.")
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / file_names.CLAIM
-        for _ in range(3):  # the claim may be released or taken over meanwhile
+        for _ in range(3):  # meanwhile the claim may be released or taken over
             token = uuid.uuid4().hex
             if _create(path, token):
                 staging = _staging(folder, token)
@@ -139,18 +155,21 @@ def claim(folder: Path) -> Claim | None:
 
 
 def owner(folder: Path) -> Holder | None:
-    """Return the live owner of a run's folder, or None."""
+    """Return the live process that has claimed a run's folder, or None."""
     path = folder / file_names.CLAIM
     return None if not path.exists() or has_lapsed(path) else read_holder(path)
 
 
 def describe(holder: Holder) -> str:
-    """Return ``process 12 on host``."""
+    """Return the process as text, such as ``process 12 on host``."""
     return f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
 
 
 def _create(path: Path, token: str) -> bool:
-    """Create a claim if there is none. Another process may read it half-written; that counts as a claim."""
+    """Create a claim, and return false if one exists already.
+
+    Another process may read the file before its content is complete. This process treats the file as a valid claim.
+    """
     try:
         file = path.open("x")
     except FileExistsError:
@@ -165,26 +184,29 @@ def _create(path: Path, token: str) -> bool:
 
 
 def _take_over(path: Path, holder: str, token: str) -> bool:
-    """Replace a lapsed claim. If several processes try, only the one that creates the marker may."""
+    """Replace a lapsed claim by a claim with this token. Return whether it succeeded.
+
+    If several processes try at the same time, only the process that creates the marker file continues.
+    """
     marker = path.with_name(f".takeover.{holder}")
     if not _create(marker, token):
-        if has_lapsed(marker):  # its creator died here: the next attempt can succeed
+        if has_lapsed(marker):  # its creator died in this function; the next attempt can succeed
             marker.unlink(missing_ok=True)
         return False
     staging = _staging(path.parent, token)
     taken = False
     try:
-        staging.mkdir()  # before the claim is read: whoever takes it over after that finds the folder
+        staging.mkdir()  # before the claim is read, so that a process that takes it over later finds the folder
         if str(read_holder(path).get("token", "damaged")) == holder and has_lapsed(path):  # still the same dead holder
             part = staging / path.name
             part.write_text(claim_text(token))
             part.replace(path)
             taken = _exclude_others(path, staging, token)
-    except FileNotFoundError:  # this process was stopped here until another took the claim over
+    except FileNotFoundError:  # another process took over the claim while this process was stopped
         pass
     finally:
         with suppress(FileNotFoundError):
-            marker.rename(staging / marker.name)  # fails if this process was stopped: the marker may be another's
+            marker.rename(staging / marker.name)  # fails if this process was stopped: the marker may belong to another
             (staging / marker.name).unlink()
         if not taken:
             remove_below(path.parents[1], staging)
@@ -196,8 +218,12 @@ def _staging(folder: Path, token: str) -> Path:
 
 
 def _exclude_others(path: Path, staging: Path, token: str) -> bool:
-    """Move all other staging folders into the owner's, whose claim is on disk. False if that was taken over."""
-    with suppress(FileNotFoundError):  # this process was stopped here until another took the claim over
+    """Move all other staging folders into ``staging``, so that their processes can't change the run any more.
+
+    Returns:
+        Whether this process, whose claim is on disk, still has the claim.
+    """
+    with suppress(FileNotFoundError):  # another process took over the claim while this process was stopped
         if read_holder(path).get("token") == token:
             for other in set(path.parent.glob(f"{file_names.STAGING}*")) - {staging}:
                 with suppress(FileNotFoundError):
@@ -207,7 +233,7 @@ def _exclude_others(path: Path, staging: Path, token: str) -> bool:
 
 
 def _remove_leftovers(path: Path, staging: Path) -> None:
-    """Remove files of killed processes. A recent file may be that of a process that is claiming the run."""
+    """Remove the files of killed processes. Recent files stay, because another process may be claiming the run."""
     for file in staging.iterdir():
         remove_below(path.parents[1], file)
     for file in path.parent.iterdir():

@@ -1,4 +1,4 @@
-"""Warnings about scores that may be meaningless: constant predictions, invalid predictions, skipped rows."""
+"""Warnings about scores that may be meaningless, because of constant or invalid predictions or skipped rows."""
 
 import json
 import math
@@ -15,10 +15,10 @@ from krona.metrics.scores import score_by_sums
 from krona.runs.predictions import encode_answers, invalid_predictions, label_words, score_metrics
 from krona.runs.result import Result, unpack_outcomes
 
-SIGN = "!"  # beside a score with a warning, in every format
-MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label is a warning
-MAX_SKIPPED_SHARE = 0.01  # a larger share of skipped rows of a source is a warning
-TOLERANCE = 1e-6  # points
+SIGN = "!"  # marks a score with a warning in every output format
+MAX_INVALID_SHARE = 0.1  # a larger share of predictions that are not a label causes a warning
+MAX_SKIPPED_SHARE = 0.01  # a larger share of skipped rows of a data source causes a warning
+TOLERANCE = 1e-6  # largest difference of two scores that count as equal
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,9 @@ class Remark:
     """A remark on a score.
 
     Args:
-        warns: the score is marked.
-        unlearned: longer training may help.
+        text: the remark, without a full stop.
+        warns: the remark is a warning, and tables mark the score.
+        unlearned: the model did not learn the task, so that longer training may help.
     """
 
     text: str
@@ -39,8 +40,9 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
     """Return the remarks on a finished run's score on ``split``.
 
     Args:
-        result: with its outcomes and its whole curve.
-        answers: its encoded predictions, by split.
+        result: the whole result, with its outcomes and all epochs of its dev curve.
+        answers: the encoded predictions of the result by the name of the split.
+        split: the split whose score is checked, ``dev`` or ``test``.
     """
     found = [*_check_training_targets(result), *_check_skipped_rows(result)]
     if result.head_params and result.best_epoch == 0:
@@ -53,18 +55,18 @@ def remarks(result: Result, answers: Mapping[str, Answers], split: str) -> list[
 
 
 def remark_lines(result: Result) -> list[str]:
-    """Return the remarks on a run as lines, with advice after the last. Warnings begin with the sign."""
+    """Return the remarks on a run, one per line. A warning begins with ``!``, and advice may follow the last remark."""
     answers = encode_answers(result)
     found = remarks(result, answers, "test" if "test" in answers else "dev")
     lines = [f"{SIGN} {remark.text}" if remark.warns else remark.text for remark in found]
-    one_target = any(_check_training_targets(result))  # then longer training would not help
+    one_target = any(_check_training_targets(result))  # in this case longer training would not help
     if any(remark.unlearned for remark in found) and not one_target:
         lines[-1] += f". {advice(result)}"
     return lines
 
 
 def advice(result: Result) -> str:
-    """Return the settings to change after a run that did not learn."""
+    """Return a text that recommends changes of the settings after a run that did not learn its task."""
     if not result.trainable_params and not result.head_params:
         return "No parameters were trained"
     trainer, optimizer = result.config["trainer"], result.config["optimizer"]
@@ -83,7 +85,10 @@ def advice(result: Result) -> str:
 
 
 def constant_scores(answers: Answers, metrics: Sequence[str]) -> list[float]:
-    """Return the score of each label as the only prediction; for a regression 0, as a constant has no correlation."""
+    """Return a list of scores, one for each label if that label is the prediction for every row.
+
+    For a regression the list is ``[0.0]``, because a constant has no correlation with the targets.
+    """
     if not answers.classes:
         return [0.0]
     scores = []
@@ -116,7 +121,7 @@ def _check_predictions(result: Result, answers: Answers, split: str) -> Iterator
 
 
 def _check_curve(result: Result, dev: Answers) -> Iterator[Remark]:
-    """Yield a remark if the dev score never differed from that of a constant prediction."""
+    """Yield a remark if in all epochs the dev score was that of a constant prediction."""
     scores = [row["score"] for row in result.dev_curve if row.get("score") is not None]
     if len({round(score, 6) for score in scores}) > max(1, dev.classes) or len(scores) < 2:
         return
@@ -137,7 +142,7 @@ def _check_training_targets(result: Result) -> Iterator[Remark]:
 
 
 def _check_skipped_rows(result: Result) -> Iterator[Remark]:
-    """Yield one remark for each source. Splits with the same faults come from one source."""
+    """Yield one remark for each data source with skipped rows. Splits with the same faults come from one source."""
     sources: dict[str, list[str]] = {}
     for name, split in result.splits.items():
         if split.get("skipped_rows"):
@@ -153,7 +158,10 @@ def _check_skipped_rows(result: Result) -> Iterator[Remark]:
 
 
 def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float | None:
-    """Return the skipped share of a source's rows; None if data.train_rows hides their number."""
+    """Return the share of a data source's rows that were skipped.
+
+    Return None if the number of all rows is unknown because ``data.train_rows`` limits the rows.
+    """
     kept = sum(result.splits[name]["rows"] for name in names)
     if "train" in names and result.config.get("data", {}).get("train_rows") is not None:
         counted: Mapping[str, Sequence[int]] = result.provenance.get("official_rows") or {}
@@ -164,7 +172,7 @@ def _skipped_share(result: Result, names: Sequence[str], skipped: int) -> float 
 
 
 def _label_name(text: str, task: Mapping[str, Any]) -> str:
-    """Return ``"1" (equivalent)`` for a label's text, ``2.5`` for a number."""
+    """Return a target with its label's name, such as ``"1" (equivalent)``. A number stays as it is."""
     words = label_words(task)
     if not words:
         return text

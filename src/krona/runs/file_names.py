@@ -10,12 +10,12 @@ TRACKED = "tracked.jsonl"
 CHECKPOINT = "last.ckpt"
 DAMAGED = "last.ckpt.damaged"
 LOG = "train.log"
-RECORD = ".hydra"  # the folder of Hydra's files
+RECORD = ".hydra"  # the folder for Hydra's files
 CLAIM = "claim.json"
-STAGING = ".own-"  # followed by a token: the staging folder of the claim's owner
+STAGING = ".own-"  # the name of a staging folder is this prefix and the owner's token
 
 WRITTEN = (CHECKPOINT, DAMAGED, ADAPTER, PREDICTIONS, METRICS, TRACKED, LOG, RESULT)
 OWN = (*WRITTEN, CLAIM)
-LEFT_OVER = re.compile(  # half-written files, the small files of claims, and staging folders
+LEFT_OVER = re.compile(  # incomplete files, the temporary files of claims, and staging folders
     rf"\.({'|'.join(map(re.escape, OWN))})\..+|\.(claim|now|takeover)\..+|{re.escape(STAGING)}\w+"
 )

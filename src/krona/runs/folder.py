@@ -1,4 +1,4 @@
-"""`RunFolder`: the files of one run, their state and checksums, and the files that a killed process left."""
+"""Access to the folder of one run: its files, its state, its checksums, and the files that a killed process left."""
 
 import os
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from krona.runs.holder import Holder, read_holder
 from krona.runs.result import Result, Status, read_result, write_result
 
 State = Literal["done", "running", "interrupted", "failed", "waiting", "wrong"]
-OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # not finished
-CHECKSUMS = "sha256"  # key of the provenance; results of earlier versions have none
+OPEN: tuple[State, ...] = ("waiting", "running", "interrupted")  # states of a run that is not finished
+CHECKSUMS = "sha256"  # key of the provenance, which results of earlier versions lack
 CHANGED = "is damaged or was changed: its SHA-256 differs from the one in result.json"
 
 
@@ -23,10 +23,10 @@ class RunFolder:
     """The folder of one run.
 
     Attributes:
-        result, adapter, predictions, metrics, tracked, log: the files that stay.
-        checkpoint: of the last epoch, until the run is done.
-        claim_file: the claim of a process, while it works on the run.
-        record: the folder of Hydra's files.
+        result, adapter, predictions, metrics, tracked, log: paths of the files that stay after the run.
+        checkpoint: path of the checkpoint of the last epoch, which is removed when the run is done.
+        claim_file: path of the claim, which exists while a process works on the run.
+        record: path of the folder with Hydra's files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -50,22 +50,25 @@ class RunFolder:
         write_result(self.path, result, write)
 
     def owner(self) -> Holder | None:
-        """Return the live process that works on the run; None if there is none."""
+        """Return the live process that works on the run, or None."""
         return claims.owner(self.path)
 
     def holder(self) -> Holder | None:
-        """Return the process that the claim names, alive or not, empty for a damaged claim; None without a claim."""
+        """Return the process that the claim names, even if it is dead.
+
+        The dict is empty if the claim is damaged. Return None if the run has no claim.
+        """
         return read_holder(self.claim_file) if self.claim_file.is_file() else None
 
     def claim(self) -> claims.Claim | None:
-        """Claim the run for this process; None if a live process has it."""
+        """Claim the run for this process. Return the claim, or None if another live process has claimed the run."""
         return claims.claim(self.path)
 
     def state(self, *, owned: bool | None = None) -> tuple[State, Result | None, str | None]:
-        """Return the run's state, result and error.
+        """Return the run's state, its result and its error message. The result and the message can be None.
 
         Args:
-            owned: whether a live process has claimed the run; None: read its claim.
+            owned: whether a live process has claimed the run. If it is None, the claim is read.
         """
         try:
             if not self.result.exists():
@@ -78,7 +81,10 @@ class RunFolder:
         return self.status(result, owned=owned), result, result.error
 
     def status(self, result: Result, *, owned: bool | None = None) -> Status:
-        """Return a result's current status: an unfinished run is running only while a live process owns it."""
+        """Return the current status of a result.
+
+        An unfinished run counts as running only while a live process has claimed it.
+        """
         if result.status == "done":
             return "done"
         if self._is_owned(owned):
@@ -90,11 +96,11 @@ class RunFolder:
             return known
         try:
             return self.owner() is not None
-        except OSError:  # the folder is read-only, so the age of its claim can't be measured
+        except OSError:  # the age of the claim can't be measured in a read-only folder
             return True
 
     def checksums(self) -> dict[str, str]:
-        """Return the SHA-256 of the adapter and the predictions, by name, for the files that exist."""
+        """Return a dict from file names to SHA-256, for the adapter and the predictions if they exist."""
         return {file.name: _sha256(file) for file in (self.adapter, self.predictions) if file.is_file()}
 
     def find_damage(self, result: Result) -> list[str]:
@@ -105,17 +111,21 @@ class RunFolder:
         return missing + [f"{file} {CHANGED}" for file in files if file.is_file() and is_changed(result, file)]
 
     def leftovers(self, *, done: bool) -> list[Path]:
-        """Return the files that only a process that works on the run needs."""
+        """Return the paths of files that are needed only while a process works on the run.
+
+        Args:
+            done: the run is done, so that its checkpoint is not needed either.
+        """
         found = [self.claim_file] if self.claim_file.is_file() else []
         with suppress(OSError), os.scandir(self.path) as entries:
             found += sorted(Path(entry.path) for entry in entries if file_names.LEFT_OVER.fullmatch(entry.name))
         return found + ([self.checkpoint] if done and self.checkpoint.is_file() else [])
 
     def clean(self, *, done: bool) -> list[Path]:
-        """Claim the run, remove `leftovers`, and return the removed files.
+        """Claim the run, remove its `leftovers`, and return the paths of the removed files.
 
-        Nothing is removed if a live process has the claim. Recent files stay: a process that is about to take the run
-        over may have made them.
+        No file is removed if a live process has claimed the run. Recent files stay, because they may belong to a
+        process that is taking over the run.
 
         Raises:
             KronaError: the folder can't be written to, or is a symbolic link.
@@ -123,7 +133,7 @@ class RunFolder:
         found = self.leftovers(done=done)
         if not found or (claim := self.claim()) is None:
             return []
-        try:  # claiming has removed all files but the checkpoint
+        try:  # claiming has removed all of these files but the checkpoint
             if done:
                 claim.remove(self.checkpoint)
         finally:
@@ -144,19 +154,22 @@ def _sha256(file: Path) -> str:
 
 
 def is_changed(result: Result, file: Path) -> bool:
-    """Return whether a file of a finished run was changed since; false if its SHA-256 was not recorded."""
+    """Return whether a file of a finished run was changed after the run.
+
+    Return false if the result does not contain the file's SHA-256.
+    """
     expected = (result.provenance.get(CHECKSUMS) or {}).get(file.name)
     return expected is not None and _sha256(file) != expected
 
 
 def require_unchanged(result: Result, file: Path) -> None:
-    """Raise `KronaError` for a file of a finished run that was changed since the run wrote it."""
+    """Raise `KronaError` if a file of a finished run was changed after the run."""
     if is_changed(result, file):
         raise KronaError(f"{file} {CHANGED}. Run the run's command with overwrite=true to make it again.")
 
 
 def run_folders(outputs: Path) -> Iterator[RunFolder]:
-    """Yield the folders of ``outputs`` that have a result or a claim, by name."""
+    """Yield the run folders in ``outputs``, sorted by name. A run folder has a result or a claim."""
     for path in sorted(outputs.iterdir()) if outputs.is_dir() else []:
         with suppress(OSError):  # a folder that can't be read counts as a run
             if path.name.startswith(".") or not any(
@@ -167,9 +180,16 @@ def run_folders(outputs: Path) -> Iterator[RunFolder]:
 
 
 def find_run(outputs: Path, name: str) -> RunFolder:
-    """Return a run by its folder, its id, or the beginning of its id. Raise `KronaError` for none or several."""
+    """Return the folder of a run.
+
+    Args:
+        name: the path of the run's folder or of its result.json, its run id, or the beginning of its run id.
+
+    Raises:
+        KronaError: no run has this name, or several runs have it.
+    """
     given = Path(name)
-    with suppress(OSError):  # too long for a path, or in a folder that can't be read
+    with suppress(OSError):  # the name is too long for a path, or its folder can't be read
         if (given / file_names.RESULT).is_file():
             return RunFolder(given)
         if given.is_file() and given.name == file_names.RESULT:
@@ -187,7 +207,7 @@ def find_run(outputs: Path, name: str) -> RunFolder:
 
 
 def require_out(path: Path) -> None:
-    """Raise `KronaError` if a command's output file can't be written, or is one of a run's files."""
+    """Raise `KronaError` if a command's output file can't be written, or is a file that belongs to a run."""
     try:
         if path.is_dir():
             raise KronaError(f"{path} is a folder. Give the name of a file in it.")
@@ -195,12 +215,12 @@ def require_out(path: Path) -> None:
         result = target.with_name(file_names.RESULT)
         if target == result or (target.name in file_names.OWN and result.exists()):
             raise KronaError(f"{path} is a run's own file. Choose another name.")
-    except (OSError, RuntimeError) as error:  # a name too long, a loop of links
+    except (OSError, RuntimeError) as error:  # the name is too long, or symbolic links form a loop
         raise KronaError(f"{shorten(path)} can't be written: {getattr(error, 'strerror', None) or error}") from error
 
 
 def require_new(path: Path, *, overwrite: bool) -> None:
-    """Do the checks of `require_out`, and raise `KronaError` if the file exists, unless it is to be replaced."""
+    """Do the checks of `require_out`. Also raise `KronaError` if the file exists and ``overwrite`` is false."""
     require_out(path)
     if path.exists() and not overwrite:
         raise KronaError(f"{path} exists. Use --overwrite to replace it.")

@@ -1,4 +1,4 @@
-"""Forgetting: the increase of the pretraining loss on held-out text, as recorded in result.json."""
+"""Read the forgetting of a run from its result: the increase of the pretraining loss on held-out text."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,12 +7,16 @@ from krona.runs.result import Result
 
 
 def loss_increase(result: Result) -> float | None:
-    """Return the increase of the loss over that of the bare backbone; None if it was not measured."""
+    """Return the trained model's loss minus the backbone's loss, or None if forgetting was not measured."""
     return None if result.forgetting is None else _difference(result.forgetting)
 
 
 def format_forgetting(forgetting: Mapping[str, Any]) -> str:
-    """Return ``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``."""
+    """Return a text such as ``+0.312: the span corruption loss per token goes from 2.104 to 2.416 on 128 texts of …``.
+
+    Args:
+        forgetting: the value of the key ``forgetting`` in result.json.
+    """
     losses, difference = forgetting["loss"], _difference(forgetting)
     if difference is None:
         return f"the {forgetting['objective']} loss is not a number: {losses}"

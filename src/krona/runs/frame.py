@@ -1,4 +1,4 @@
-"""All results of a folder as one pandas table: `krona.read_results`."""
+"""Read all results of a folder into one pandas table (`krona.read_results`)."""
 
 from __future__ import annotations
 
@@ -46,33 +46,33 @@ COLUMNS = {  # the type of each column, and its key in result.json
 
 
 def read_results(outputs: Path | str | None = None) -> pd.DataFrame:
-    """Return one row for each run in ``outputs``, sorted by run id. Missing values are ``<NA>``.
+    """Return a table with one row for each run in ``outputs``, sorted by run id. Missing values are ``<NA>``.
 
     ==================================  ============================================================================
     column                              content
     ==================================  ============================================================================
-    run_id, status                      name of the folder; ``running``, ``done``, ``failed`` or ``interrupted``
-    method, task, seed                  as given on the command line
+    run_id, status                      name of the run's folder; ``running``, ``done``, ``failed`` or ``interrupted``
+    method, task, seed                  values that the command line set
     backbone                            ``backbone.name``, such as ``google-t5/t5-base``
-    lr, factors, sweep                  learning rate; shape of A as used (``32x24``); name of the run's sweep
-    dev, test                           scores of the best epoch, 0-100
-    parameters, percent                 trainable parameters; in percent of the backbone before insertion
-    epochs, best_epoch                  the last epoch that was scored; the one with the best dev choice
-    train_s, total_s, examples_per_s    seconds of training; of the whole run; training examples per second
-    host_bytes, device_bytes            peak memory
-    effective_rank, drift               of the updates, means over the layers; see docs/results-schema.md
+    lr, factors, sweep                  learning rate; shape of factor A (``32x24``); name of the run's sweep
+    dev, test                           scores of the best epoch on dev and test, 0-100
+    parameters, percent                 trainable parameters; their percentage of the backbone's parameters
+    epochs, best_epoch                  number of the last scored epoch; number of the epoch that was selected on dev
+    train_s, total_s, examples_per_s    seconds of training; seconds of the whole run; training examples per second
+    host_bytes, device_bytes            peak memory of the process; peak memory of the device
+    effective_rank, drift               means over the adapted layers; docs/results-schema.md defines them
     forgetting                          increase of the loss on held-out text, if it was measured
-    notes, error                        number of notes; the reason for a failure
+    notes, error                        number of notes; message of the error that ended the run
     ==================================  ============================================================================
 
     Args:
-        outputs: the folder with the runs; None: ``outputs/``, or KRONA_OUTPUTS.
+        outputs: the folder with the runs. The default is the environment variable KRONA_OUTPUTS, or ``outputs/``.
 
     Raises:
         KronaError: the folder does not exist.
 
     Warns:
-        UserWarning: names the damaged results, which have no row.
+        UserWarning: some results are damaged. The warning lists them, and the table has no rows for them.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The process that holds a claim: how a claim names it, and whether it is still alive."""
+"""Describe the process that has claimed a run, and check whether this process is still alive."""
 
 import json
 import os
@@ -11,25 +11,28 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-LAPSE_S = 60.0
-WATCH_S = 15.0  # three heartbeats
-Holder = dict[str, Any]  # host, machine, pid, token, slurm
-TOKEN = re.compile(r"\w{1,64}")  # becomes part of file names
+LAPSE_S = 60.0  # a claim with an older heartbeat may have a dead owner
+WATCH_S = 15.0  # such a claim is then watched for this time, which is three heartbeats
+Holder = dict[str, Any]  # with the keys host, machine, pid, token and slurm
+TOKEN = re.compile(r"\w{1,64}")  # a token is part of file names
 
 
 def claim_text(token: str) -> str:
-    """Return the content of a claim by this process."""
+    """Return the content of a claim file of this process."""
     return json.dumps({**this_process(), "token": token, "slurm": _slurm_job()})
 
 
 def this_process() -> Holder:
-    """Return the host, machine and pid of this process."""
+    """Return a dict with the host, machine and pid of this process."""
     return {"host": socket.gethostname(), "machine": machine(), "pid": os.getpid()}
 
 
 @cache
 def machine() -> str | None:
-    """Return the boot id and the pid namespace, which differ between containers of one host name; None if unknown."""
+    """Return the boot id and the pid namespace as text, or None if the system is not Linux.
+
+    They differ between machines and containers that have the same host name.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
@@ -38,7 +41,7 @@ def machine() -> str | None:
 
 
 def read_holder(path: Path) -> Holder:
-    """Return the holder that a claim names; empty for a missing or damaged claim."""
+    """Return the process that a claim file names, or an empty dict if the file is missing or damaged."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
@@ -48,12 +51,12 @@ def read_holder(path: Path) -> Holder:
 
 
 def is_local(holder: Mapping[str, Any]) -> bool:
-    """Return whether a holder's pid belongs to this machine or container."""
+    """Return whether a process runs on this machine, in the same container."""
     return holder.get("host") == socket.gethostname() and holder.get("machine") in (None, machine())
 
 
 def is_alive(pid: Any) -> bool:
-    """Return whether this machine has a process with this number."""
+    """Return whether this machine has a process with this process id."""
     if not isinstance(pid, int) or pid <= 0:
         return False
     try:
@@ -66,7 +69,10 @@ def is_alive(pid: Any) -> bool:
 
 
 def is_dead(holder: Mapping[str, Any]) -> bool:
-    """Return whether a claim's holder is known to be dead."""
+    """Return whether a process is known to be dead.
+
+    This is known of a process of this machine, and of a process of this SLURM job before the job was requeued.
+    """
     if is_local(holder) and not is_alive(holder.get("pid")):
         return True
     match holder.get("slurm"), _slurm_job():
@@ -76,15 +82,21 @@ def is_dead(holder: Mapping[str, Any]) -> bool:
 
 
 def has_lapsed(path: Path) -> bool:
-    """Return whether a claim's holder seems to be dead, without watching it."""
+    """Return whether the owner of a claim is known to be dead, or the claim's last heartbeat is too old.
+
+    Call `stands_still` afterwards to watch the claim for a new heartbeat.
+    """
     if is_dead(read_holder(path)):
         return True
     age = _age(path)
-    return age is None or abs(age) > LAPSE_S  # a heartbeat in the future is no sign of life
+    return age is None or abs(age) > LAPSE_S  # a heartbeat in the future does not show that the owner is alive
 
 
 def stands_still(path: Path) -> bool:
-    """Watch a lapsed claim, unless its holder is known to be dead. Return whether it shows no heartbeat."""
+    """Watch a claim for `WATCH_S` seconds, and return whether it stays without a heartbeat.
+
+    Return true immediately if the owner is known to be dead.
+    """
     holder = read_holder(path)
     if is_dead(holder):
         return True
@@ -101,13 +113,13 @@ def stands_still(path: Path) -> bool:
 
 
 def _slurm_job() -> list[Any] | None:
-    """Return this process's SLURM job and how often it was requeued; None outside SLURM."""
+    """Return the id of this process's SLURM job and the number of times it was requeued, or None outside SLURM."""
     number = os.environ.get("SLURM_JOB_ID")  # differs between the jobs of an array
     return None if number is None else [number, int(os.environ.get("SLURM_RESTART_COUNT", "0"))]
 
 
 def _age(path: Path) -> float | None:
-    """Return the seconds since a claim's last heartbeat by the file system's clock; None if the claim is gone."""
+    """Return the seconds since a claim's last heartbeat, by the file system's clock. Return None without a claim."""
     probe = path.with_name(f".now.{uuid.uuid4().hex}")
     try:
         beat = path.stat().st_mtime

@@ -1,10 +1,10 @@
-"""Cache of results in SQLite, which lists a hundred thousand runs in seconds.
+"""A cache of results in SQLite. With it, a hundred thousand runs are listed in seconds.
 
-A cached summary counts only if its result.json still has the same time and size. Missing, outdated or damaged summaries
-are read from the files, so `outputs/.index` can be deleted at any time.
+A cached summary is used only if its result.json still has the same modification time and size. All other results are
+read from their result.json, so `outputs/.index` can be deleted at any time.
 
-SQLite's locks do not work on every network file system. Every entry has a checksum, and an unreadable cache is made
-again, so in the worst case results are read from their files.
+SQLite's locks do not work on every network file system. Every entry therefore has a checksum, and an unreadable cache
+is removed. In the worst case, all results are read from their files.
 """
 
 import gc
@@ -27,31 +27,32 @@ from krona.runs.folder import CHECKSUMS
 from krona.runs.predictions import check_answers
 from krona.runs.result import SCHEMA, Result, read_result
 
-FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # versions of the tables and of the results
+FILE = Path(".index", f"results-1-{SCHEMA}.sqlite")  # 1 is the version of the tables, SCHEMA that of the results
 TABLES = """
 CREATE TABLE IF NOT EXISTS shared (id INTEGER PRIMARY KEY, content TEXT UNIQUE, checksum INTEGER);
 CREATE TABLE IF NOT EXISTS results (
     name TEXT PRIMARY KEY, mtime INTEGER, size INTEGER, content TEXT, checksum INTEGER
 );
 """
-WORTH = 100  # fewer new summaries are not stored
-BATCH = 10_000  # summaries in one transaction: an interrupted build resumes there
-SETTLED_S = 2.0  # a younger file may change again within the resolution of its time stamp
-BUSY_S = 10.0  # wait this long for another process
+WORTH = 100  # smallest number of new summaries that is stored
+BATCH = 10_000  # summaries in one transaction; an interrupted command keeps the summaries of finished transactions
+SETTLED_S = 2.0  # a file that is younger than this may change again without a change of its time stamp
+BUSY_S = 10.0  # longest wait for another process that uses the cache
 FIELDS = tuple(field.name for field in fields(Result))
-SHARED = tuple(FIELDS.index(name) for name in ("config", "splits", "provenance"))  # their inner dicts and lists are
-#   equal in many results, and are stored once
-CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # needed by every report
+SHARED = tuple(FIELDS.index(name) for name in ("config", "splits", "provenance"))  # many results have
+#   equal dicts and lists in these fields, so each is stored once
+CONFIG = ("method", "task", "backbone", "data", "optimizer", "trainer", "batch_size")  # keys that every report reads
 
 Stamp = tuple[int, int]  # mtime in ns, size
 Entry = tuple[str, Stamp, Result]
 
 
 def summaries(outputs: Path) -> list[Result | KronaError]:
-    """Return a summary of each ``<run id>/result.json`` under ``outputs``, by name.
+    """Return a list of the summaries of all ``<run id>/result.json`` under ``outputs``, sorted by run id.
 
-    Summaries lack outcomes and all epochs but the last. A result that can't be read, or whose scores contradict its
-    predictions, is replaced by its error. Several results share objects: do not change them.
+    A summary is a result without the fields that `strip_result` removes. If a result can't be read, or if its scores
+    contradict its predictions, the list contains the error in its place. Errors of unreadable folders are at the end of
+    the list. The results share objects, so do not change them.
     """
     if not outputs.is_dir():
         return []
@@ -74,7 +75,7 @@ def summaries(outputs: Path) -> list[Result | KronaError]:
 
 
 def strip_result(result: Result) -> Result:
-    """Return a result without its outcomes, layers and checksums, and with the last epoch of its curve."""
+    """Return a copy of a result without its outcomes, checksums, measures of each layer, and earlier epochs."""
 
     def without(part: dict[str, Any] | None, key: str) -> Any:
         return part and {name: value for name, value in part.items() if name != key}
@@ -101,7 +102,10 @@ def _read(path: Path) -> Result | KronaError:
 
 
 def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
-    """Return each result's stamp by its folder's name, and an error for each unreadable folder."""
+    """Return a dict from each run folder's name to the stamp of its result.json, and a list of errors.
+
+    The list has an error for each result.json whose stamp can't be read.
+    """
     found, unreadable = {}, []
     try:
         with os.scandir(outputs) as folders:
@@ -110,7 +114,7 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
                 try:
                     about = os.stat(file)
                     found[folder.name] = (about.st_mtime_ns, about.st_size)
-                except (FileNotFoundError, NotADirectoryError):  # no result in it
+                except (FileNotFoundError, NotADirectoryError):  # the folder has no result.json
                     continue
                 except OSError as error:
                     unreadable.append(KronaError(f"{file} can't be read: {error.strerror or error}"))
@@ -120,7 +124,7 @@ def _read_stamps(outputs: Path) -> tuple[dict[str, Stamp], list[KronaError]]:
 
 
 def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
-    """Return the stored summaries that are still valid. A damaged cache is removed."""
+    """Return a dict from run folders' names to the stored summaries that are still valid. Remove a damaged cache."""
     found: dict[str, Result] = {}
     if not is_below(outputs, outputs / FILE) or not (outputs / FILE).is_file():
         return found
@@ -135,7 +139,7 @@ def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
                 number, own = values[place]
                 values[place] = {**shared[number], **own}
             found[row[0]] = Result(*values)
-    except sqlite3.OperationalError:  # busy, or a file system without locks
+    except sqlite3.OperationalError:  # another process uses the cache, or the file system has no locks
         return {}
     except (sqlite3.DatabaseError, ValueError, LookupError, TypeError):
         remove_below(outputs, outputs / FILE)
@@ -144,7 +148,7 @@ def _load(outputs: Path, stamps: dict[str, Stamp]) -> dict[str, Result]:
 
 
 def _parse(rows: list[tuple[str, int]]) -> list[Any]:
-    """Parse JSON texts together, which is faster. Raise ValueError if a checksum differs."""
+    """Parse JSON texts in one call, which is faster than one call for each. Raise ValueError if a checksum differs."""
     if any(_checksum(text) != checksum for text, checksum in rows):
         raise ValueError("a checksum differs")
     values: list[Any] = json.loads(f"[{','.join(text for text, _ in rows)}]")
@@ -152,7 +156,7 @@ def _parse(rows: list[tuple[str, int]]) -> list[Any]:
 
 
 def _store(outputs: Path, entries: list[Entry]) -> None:
-    """Add summaries in one transaction. Store nothing in a read-only folder or on a full disk."""
+    """Add summaries to the cache in one transaction. Do nothing if the folder is read-only or the disk is full."""
     with suppress(sqlite3.Error, OSError):
         (outputs / FILE).parent.mkdir(exist_ok=True)
         if not is_below(outputs, outputs / FILE):
@@ -171,7 +175,10 @@ def _store(outputs: Path, entries: list[Entry]) -> None:
 
 
 def _pack(result: Result, numbers: dict[str, int]) -> str:
-    """Return a summary's fields as JSON. A shared field is a number from ``numbers`` and its own top-level values."""
+    """Return a summary's fields as JSON.
+
+    The dicts and lists in a field of `SHARED` are replaced by a number, and ``numbers`` maps their JSON to this number.
+    """
     values = [getattr(result, name) for name in FIELDS]
     for place in SHARED:
         inner = {key: value for key, value in values[place].items() if isinstance(value, dict | list)}
@@ -192,7 +199,7 @@ def _checksum(text: str) -> int:
 
 @contextmanager
 def _without_garbage_collection() -> Iterator[None]:
-    """Disable the garbage collector, which would repeatedly walk millions of objects that all stay."""
+    """Disable the garbage collector, which would repeatedly check millions of objects that are all in use."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -204,7 +211,7 @@ def _without_garbage_collection() -> Iterator[None]:
 
 
 def _with_progress(names: list[str]) -> Iterable[str]:
-    """Return the names, with a progress bar on a terminal if there are many."""
+    """Return an iterable of the names. It shows a progress bar on a terminal if there are many names."""
     if len(names) < 20 * WORTH or not sys.stderr.isatty():
         return names
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Predictions of a result: encoded, checked against the stored scores, and decoded to labels."""
+"""Encode the predictions of a result as numbers, check them against the stored scores, and decode them to labels."""
 
 import zlib
 from collections.abc import Mapping, Sequence
@@ -10,11 +10,14 @@ from krona.metrics.answers import NUMBER, Answers, encode
 from krona.metrics.scores import score_by_sums
 from krona.runs.result import Result, unpack_outcomes
 
-TOLERANCE = 1e-6  # points between a stored score and the score of the stored predictions
+TOLERANCE = 1e-6  # largest difference between a stored score and the score of the stored predictions
 
 
 def encode_answers(result: Result) -> dict[str, Answers]:
-    """Return the targets and predictions as numbers, by split. A split that was not scored is missing."""
+    """Return a dict from each split's name to its targets and predictions as numbers.
+
+    Splits that were not scored are not in the dict.
+    """
     parts = {split: getattr(result, split) for split in ("dev", "test")}
     labels = label_ids(result.config["task"])
     return {
@@ -25,7 +28,11 @@ def encode_answers(result: Result) -> dict[str, Answers]:
 
 
 def check_answers(result: Result, path: Path) -> dict[str, Answers]:
-    """Return a finished run's encoded predictions. Raise `KronaError` if they contradict the stored scores."""
+    """Return the predictions of a finished run as `encode_answers` does. The dict is empty if the run is not done.
+
+    Raises:
+        KronaError: the predictions contradict the stored scores.
+    """
     if result.status != "done":
         return {}
     try:
@@ -38,7 +45,7 @@ def check_answers(result: Result, path: Path) -> dict[str, Answers]:
 
 
 def unusable_result(path: Path, error: Exception) -> KronaError:
-    """Return the error for a result of the right form whose content makes no sense."""
+    """Return the error for a result that has valid types but contradictory content."""
     reason = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return KronaError(f"{path} can't be used: {reason}")
 
@@ -53,17 +60,17 @@ def _check_scores(split: str, part: Mapping[str, Any], answers: Answers, metrics
 
 
 def score_metrics(task: Mapping[str, Any]) -> list[str]:
-    """Return the metrics whose mean is the score in tables."""
+    """Return the names of the metrics whose mean is the task's score in tables."""
     return list(task.get("score") or task["metrics"])
 
 
 def label_ids(task: Mapping[str, Any]) -> list[str] | None:
-    """Return a task's targets in the order of their ids; None for a regression."""
+    """Return a list of a task's target texts, sorted by their ids, or None for a regression."""
     return None if task.get("labels") is None else list(label_words(task))
 
 
 def label_words(task: Mapping[str, Any]) -> dict[str, str]:
-    """Return the label of each target text, in the order of the ids; empty for a regression."""
+    """Return a dict from each target text to its label's name, sorted by the ids. It is empty for a regression."""
     labels = task.get("labels")
     if labels is None:
         return {}
@@ -72,7 +79,15 @@ def label_words(task: Mapping[str, Any]) -> dict[str, str]:
 
 
 def decode_label(text: str, words: Mapping[str, str]) -> str:
-    """Return the label of a prediction, or the text in quotes. Without labels, in a regression, return the number."""
+    """Return a prediction in the form that tables show.
+
+    For a classification this is the label's name, and for a regression the number. An invalid prediction is returned in
+    quotes with a remark.
+
+    Args:
+        text: the predicted text.
+        words: the labels' names from `label_words`.
+    """
     text = text.strip()
     if not words:
         return text if NUMBER.fullmatch(text) else f"{text!r} (no number)"
@@ -80,7 +95,7 @@ def decode_label(text: str, words: Mapping[str, str]) -> str:
 
 
 def invalid_predictions(predictions: Sequence[str], task: Mapping[str, Any]) -> list[str]:
-    """Return the predictions that are not a label of the task, or in a regression not a number."""
+    """Return the predictions that are not a label of the task. For a regression, return those that are not a number."""
     words = label_words(task)
     texts = [text.strip() for text in predictions]
     return [text for text in texts if (text not in words if words else not NUMBER.fullmatch(text))]

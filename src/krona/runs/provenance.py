@@ -1,4 +1,7 @@
-"""Provenance of a result: code, versions and machine, and how its data differs from GLUE's."""
+"""Record the provenance of a result: the code's commit, library versions and the machine.
+
+This module also describes how the data of a result differs from GLUE's data.
+"""
 
 import platform
 import subprocess
@@ -13,11 +16,11 @@ from krona.runs.result import Result
 
 LIBRARIES = ("torch", "transformers", "pytorch-lightning", "hydra-core", "datasets", "evaluate", "numpy", "krona")
 CODE = ("src", "conf", "train.py")
-Part = tuple[str, int, int]  # name in the source, rows found, GLUE's rows
+Part = tuple[str, int, int]  # name of a part of the data, number of rows found, number of rows in GLUE
 
 
 def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
-    """Return the commit, versions, device and threads of this process."""
+    """Return a dict with the commit, library versions, device, number of threads and host of this process."""
     versions = {"python": platform.python_version()}
     for name in LIBRARIES:
         with suppress(metadata.PackageNotFoundError):
@@ -28,9 +31,10 @@ def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def code_version(project: Path) -> dict[str, Any]:
-    """Return the commit of the code and whether it was changed since; None outside a git checkout.
+    """Return a dict with the commit of the code and whether files were changed since that commit.
 
-    An installed package counts as outside, even if its environment is inside another project's checkout.
+    All values are None if the code is not in a git checkout. The same is true for an installed package, even if its
+    environment is inside another project's checkout.
     """
 
     def git(*arguments: str) -> str | None:
@@ -47,24 +51,27 @@ def code_version(project: Path) -> dict[str, Any]:
     return {
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
-        "git_code": git("log", "-1", "--format=%H", "--", *CODE),  # the last change of the code
+        "git_code": git("log", "-1", "--format=%H", "--", *CODE),  # the last commit that changed the code
     }
 
 
 def differing_part(result: Result) -> Part | None:
-    """Return the part whose rows differ most from GLUE's; None if all are GLUE's, or if they were not counted."""
+    """Return the part of the data whose number of rows differs most from GLUE's.
+
+    Return None if all numbers are equal to GLUE's, or if the rows were not counted.
+    """
     counts: dict[str, list[int]] = result.provenance.get("official_rows") or {}
     differing = [(name, found, official) for name, (found, official) in counts.items() if found != official]
     return max(differing, key=relative_difference, default=None)
 
 
 def relative_difference(part: Part) -> float:
-    """Return the difference of a part's rows from GLUE's, as a share of GLUE's."""
+    """Return the difference between a part's number of rows and GLUE's, divided by GLUE's."""
     _, found, official = part
     return abs(found - official) / official
 
 
 def describe_part(part: Part) -> str:
-    """Return a heading for data that has GLUE's form but other rows."""
+    """Return a heading for data that has the format of GLUE's files but another number of rows."""
     name, found, official = part
     return f"GLUE's form, {found:,} rows for {official:,} in {name}"

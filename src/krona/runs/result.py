@@ -1,4 +1,7 @@
-"""Read and write result.json: a run's config, scores and provenance. docs/result.schema.json is generated from it."""
+"""Read and write result.json, which records a run's config, scores and provenance.
+
+``python -m krona.runs.result`` generates docs/result.schema.json from the class `Result`.
+"""
 
 import base64
 import datetime
@@ -21,9 +24,9 @@ from krona.runs import result_schema as parts
 from krona.runs.checked_types import CheckedAs, Count, Integer, Positive
 
 SCHEMA: Literal[1] = 1
-MAX_UNPACKED = 32 << 20  # bytes of a split's answers: ten million labels
-MAX_FILE = 256 << 20  # bytes of a result.json
-MAX_FAULTS = 3  # named in a message
+MAX_UNPACKED = 32 << 20  # largest size in bytes of the unpacked predictions of a split: about ten million labels
+MAX_FILE = 256 << 20  # largest size in bytes of a result.json
+MAX_FAULTS = 3  # number of faults that an error message lists
 Status = Literal["running", "done", "failed", "interrupted"]
 
 
@@ -86,18 +89,18 @@ class Result:
 
     @property
     def epochs(self) -> int:
-        """Return the number of epochs of the whole run: fewer than ``max_epochs`` if ``max_steps`` ends it first."""
+        """The number of epochs of the whole run. It is less than ``max_epochs`` if ``max_steps`` ends the run first."""
         epoch, step, steps = (int(self.progress.get(key) or 0) for key in ("epoch", "step", "steps"))
         return math.ceil(steps * epoch / step) if step else int(self.config["trainer"]["max_epochs"])
 
     @property
     def reached(self) -> str:
-        """Return the progress of an unfinished run: ``epoch 2 of 20``, or ``before the end of its first epoch``."""
+        """The progress of an unfinished run, such as ``epoch 2 of 20`` or ``before the end of its first epoch``."""
         epoch = int(self.progress.get("epoch") or 0)
         return f"epoch {epoch} of {self.epochs}" if epoch else "before the end of its first epoch"
 
     def problems(self) -> list[str]:
-        """Return a message for each score and field that a finished run lacks."""
+        """Return a message for each missing score or field of a finished run."""
         if self.status != "done":
             return []
         needed = {"dev": self.dev, "trainable_params": self.trainable_params, "provenance": self.provenance or None}
@@ -107,12 +110,15 @@ class Result:
 
 
 def outcomes(targets: Sequence[str], predictions: Sequence[str]) -> dict[str, str]:
-    """Pack the target and prediction of each example: one text a line, compressed with zlib, in base64."""
+    """Return the targets and the predictions of all examples in compressed form.
+
+    Each list becomes a text with one line per example, which is compressed with zlib and encoded in base64.
+    """
     return {"targets": _pack(targets), "predictions": _pack(predictions)}
 
 
 def unpack_outcomes(packed: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the targets and predictions that `outcomes` packed."""
+    """Return the lists of targets and predictions that `outcomes` compressed."""
     return _unpack(packed["targets"]), _unpack(packed["predictions"])
 
 
@@ -124,7 +130,7 @@ def _pack(values: Sequence[str]) -> str:
 def _unpack(packed: str) -> list[str]:
     content = zlib.decompressobj()
     text = content.decompress(base64.b64decode(packed), MAX_UNPACKED)
-    if content.unconsumed_tail:  # a few kilobytes can unpack to gigabytes
+    if content.unconsumed_tail:  # a few kilobytes of a prepared file can unpack to gigabytes
         raise ValueError(f"its outcomes unpack to more than {MAX_UNPACKED >> 20} MiB")
     if not content.eof:
         raise ValueError("its outcomes are truncated")
@@ -140,12 +146,16 @@ def write_result(folder: Path, result: Result, write: Write = write_whole) -> Pa
 
 
 def now() -> str:
-    """Return the time as results record it: UTC, ISO 8601."""
+    """Return the current time in UTC as text in the format ISO 8601, which results use."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 
 def read_result(path: Path) -> Result:
-    """Read a result.json. Raise `KronaError` with the reason if it is damaged, edited or of another schema."""
+    """Read a result.json.
+
+    Raises:
+        KronaError: the file is missing, damaged or invalid, or it has another version of the schema.
+    """
     try:
         content = _parse(_read_text(path))
     except FileNotFoundError as error:
@@ -160,7 +170,7 @@ def read_result(path: Path) -> Result:
         raise KronaError(f"{path} has schema {content.get('schema')!r}; this version reads {SCHEMA}")
     if faults := _find_faults(content):
         raise KronaError(f"{path} is not a result: {'; '.join(faults)}")
-    result = Result(**content)  # with the keys of later versions, which validation leaves out
+    result = Result(**content)  # `content` also has the keys that later versions added; validation would remove them
     if problems := result.problems():
         raise KronaError(f"{path}: {'; '.join(problems)}")
     if result.run_id != path.parent.name:
@@ -178,7 +188,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str) -> Any:
-    """Parse JSON. Refuse NaN, which JSON does not have, and half surrogate pairs, which can't be printed."""
+    """Parse JSON. Raise `ValueError` for NaN, which is not valid JSON, and for a surrogate that can't be encoded."""
 
     def refuse(name: str) -> float:
         raise ValueError(f"{name} is not a number of JSON")
@@ -191,13 +201,13 @@ def _parse(text: str) -> Any:
 
 @cache
 def _model() -> Any:
-    from pydantic import TypeAdapter  # slow to import, and not needed if the index has every result
+    from pydantic import TypeAdapter  # pydantic is slow to import, and not needed if the index contains every result
 
     return TypeAdapter(Result)
 
 
 def _find_faults(content: dict[str, Any]) -> list[str]:
-    """Return a few of the fields that are missing, unknown or of a wrong type."""
+    """Return messages for the first fields that are missing, unknown or of a wrong type."""
     from pydantic import ValidationError
 
     try:
@@ -220,10 +230,10 @@ def _describe(fault: Any) -> str:
 
 
 def json_schema() -> str:
-    """Return the text of docs/result.schema.json, which describes results that this version writes.
+    """Return the text of docs/result.schema.json, which describes the results that this version of krona writes.
 
-    It is stricter than `read_result`: it refuses results of earlier and later versions, which lack fields or have
-    further keys.
+    The schema is stricter than `read_result`. It rejects the results of earlier versions, which lack fields, and those
+    of later versions, which have more keys.
     """
     schema = _model().json_schema()
     schema["required"] = list(schema["properties"])

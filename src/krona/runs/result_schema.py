@@ -1,12 +1,12 @@
-"""The nested parts of result.json: types, ranges and descriptions of their keys.
+"""The nested objects of result.json, with the type, the range and the description of each key.
 
-Keys that are not required were added after the first results.
+A key is marked `NotRequired` if the first versions of krona did not write it.
 """
 
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge, Gt, Len, Lt
-from typing_extensions import TypedDict  # required by pydantic before Python 3.12
+from typing_extensions import TypedDict  # pydantic requires this one before Python 3.12
 
 from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Score, Words, read, written
 

@@ -1,8 +1,9 @@
-"""Run ids: the name of a run's folder.
+"""Compute run ids. The run id is the name of the run's folder.
 
-An id has a readable part and a hash of everything that affects the result: the config, and the content of the data and
-the backbone. Time, code, machine and paths are not part of it: those are provenance. The keys that are left out are
-listed here by name; all others count, so that an unknown key never collides with a good run.
+A run id has a readable part and a hash of everything that affects the result: the config, and the content of the data
+and the backbone. The time, the code's version, the machine and the paths are not part of the run id, but of the
+provenance of the result. This module lists the config keys that are not part of the hash. All other keys are part of
+it, so that a run with a new key never gets the id of an existing run.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ NOT_IDENTITY = frozenset(
         "overwrite",
         "retry",
         "sweep",
-        "backbone.path",  # the fingerprint of its content counts instead
+        "backbone.path",  # the hash contains the fingerprint of the content instead
         "backbone.tokenizer",
         "data.path",
         "method.source",
@@ -45,11 +46,12 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-# added after the first runs: with these values a run is the same as before they existed
+# Keys that were added later, with the value at which a run is the same as before the key existed. A key with this value
+# is not part of the hash, so that the ids of old runs stay valid.
 OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
-    "trainer.limit_train_batches": 1.0,  # 1 would be one batch
+    "trainer.limit_train_batches": 1.0,  # the integer 1 means one batch
     "trainer.accumulate_grad_batches": 1,
     "trainer.fast_dev_run": False,
     "scheduler": {"_target_": "transformers.get_linear_schedule_with_warmup"},
@@ -60,7 +62,7 @@ OFF_IS_ABSENT: dict[str, Any] = {
     "init_from": None,
 }
 
-# Lightning's callbacks that only observe a run; any other may change its result
+# Lightning's callbacks that only observe a run and are not part of the hash. Any other callback may change the result.
 OBSERVERS = frozenset(
     f"pytorch_lightning.callbacks.{name}"
     for name in ("DeviceStatsMonitor", "LearningRateMonitor", "ModelCheckpoint", "ModelSummary", "RichModelSummary",
@@ -69,7 +71,10 @@ OBSERVERS = frozenset(
 
 
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
-    """Return an id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``, the same however equal values are written."""
+    """Return a run id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``.
+
+    Equal values have the same id, even if they are written differently, such as 1, 1.0 and 1e0.
+    """
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)
     digest = hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
@@ -84,7 +89,14 @@ def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerp
 
 
 def canonical(value: Any, path: str = "") -> Any:
-    """Return the value without keys that do not identify a run, and with 1, 1.0 and 1e0 in one form."""
+    """Return a copy of a config value for the hash.
+
+    It lacks the keys that are not part of the run id. Equal numbers, such as 1, 1.0 and 1e0, have the same form.
+
+    Args:
+        value: a value of the config, such as a dict, a list or a number.
+        path: the dotted key of the value.
+    """
     if isinstance(value, Mapping):
         places = {key: f"{path}.{key}" if path else str(key) for key in value}
         return {str(key): canonical(item, places[key]) for key, item in value.items() if _counts(places[key], item)}
@@ -96,7 +108,7 @@ def canonical(value: Any, path: str = "") -> Any:
 
 
 def _counts(path: str, value: Any) -> bool:
-    """Return whether a value of a config, at a dotted path, identifies the run."""
+    """Return whether the config value at a dotted key is part of the run id."""
     if path in NOT_IDENTITY:
         return False
     if path in OFF_IS_ABSENT:
@@ -109,7 +121,7 @@ def _counts(path: str, value: Any) -> bool:
 
 
 def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
-    """Yield dotted keys and values as text, shapes as 32x24."""
+    """Yield pairs of a dotted key and its value as text. Factor shapes have the form 32x24."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
             yield from flatten(item, f"{path}.{key}" if path else str(key))
@@ -118,9 +130,9 @@ def flatten(value: Any, path: str = "") -> Iterable[tuple[str, str]]:
 
 
 def as_text(value: Any) -> str:
-    """Return a value of a config as it is typed, a list of shapes as its first one."""
+    """Return a config value as text in the form of the command line. Of a list of factor shapes, return the first."""
     if isinstance(value, list) and value and all(isinstance(item, list) and len(item) == 2 for item in value):
-        return shape_name(value[0])  # B follows from A and the layer
+        return shape_name(value[0])  # the shape of B follows from the shapes of A and of the layer
     if isinstance(value, list):
         return ",".join(as_text(item) for item in value)
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,4 +1,4 @@
-"""Read studies of `krona tune` as plain values, for the report and recipe=tuned."""
+"""Read the studies of `krona tune` into dataclasses, which the report and ``recipe=tuned`` use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,25 +15,25 @@ STATES = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed", "RUNNING
 
 @dataclass(frozen=True)
 class Axis:
-    """A key of the command line with a range of numbers, or with choices."""
+    """A searched key of the command line, with its range of numbers or its list of choices."""
 
     key: str
     low: float = 0.0
     high: float = 0.0
     log: bool = False
     choices: tuple[Choice, ...] = ()
-    needs: str = ""  # the key that a config must have for the axis to apply; empty: ``key``
-    also: str = ""  # an override that is added to each value
+    needs: str = ""  # the axis is used if the config has this key (if empty: ``key``)
+    also: str = ""  # an override that is added to the command line with each value
 
     def suggest(self, trial: Any) -> None:
-        """Let the study choose this axis' value in a trial; a repeated trial keeps its value."""
+        """Let the study choose the value of this axis in a trial. A repeated trial keeps its value."""
         if self.choices:
             trial.suggest_categorical(self.key, self.choices)
         else:
             trial.suggest_float(self.key, self.low, self.high, log=self.log)
 
     def words(self) -> str:
-        """Return the axis as text. Studies with equal text searched the same values."""
+        """Return the axis as text. Two axes with the same text have the same values."""
         if self.choices:
             return f"{self.key} {'|'.join(map(str, self.choices))}"
         return f"{self.key} {self.low!r}…{self.high!r}{' log' if self.log else ''}"
@@ -45,39 +45,42 @@ class Trial:
 
     number: int
     state: str  # finished, pruned, failed or running
-    value: float | None  # the dev score; of a pruned trial the last reported one
+    value: float | None  # the dev score; for an unfinished trial, that of its last epoch
     params: Mapping[str, Any]
-    epochs: int  # that were reported
+    epochs: int  # the number of epochs whose dev score was reported
     run_id: str
     error: str | None = None
-    overrides: tuple[str, ...] = ()  # for the command line: optimizer.lr=0.003
+    overrides: tuple[str, ...] = ()  # the trial's values as overrides of the command line, such as optimizer.lr=0.003
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study and its trials that count, in their order."""
+    """A study, with the trials that count towards ``--trials``, in the order of their numbers."""
 
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
-    importances: Mapping[str, float] = field(default_factory=dict)  # shares of the variance; empty with few trials
-    base: str = ""  # `krona.sweeps.tune.fingerprint`: method, task, backbone, seed, a hash
+    importances: Mapping[str, float] = field(default_factory=dict)  # shares of the variance; empty if trials are few
+    base: str = ""  # method, task, backbone, seed and a hash, from `krona.sweeps.tune.fingerprint`
 
     @cached_property
     def best(self) -> Trial | None:
-        """Return the finished trial with the highest dev score, the earliest on ties."""
+        """The finished trial with the highest dev score (the first of equal trials), or None."""
         done = [trial for trial in self.trials if trial.state == "finished" and trial.value is not None]
         return max(done, key=lambda trial: (trial.value, -trial.number), default=None)
 
     def require_best(self) -> Trial:
-        """Return the best trial. Raise `KronaError` if no trial has finished."""
+        """Return the best trial. Raise `KronaError` if no trial is finished."""
         if self.best is None:
             raise KronaError(f"the study {self.name} has no finished trial yet. krona tune resumes it.")
         return self.best
 
 
 def read_studies(outputs: Path) -> list[Study | KronaError]:
-    """Return every study under ``outputs/studies`` by name, or the error if it can't be read."""
+    """Return a list of all studies in ``outputs/studies``, sorted by name.
+
+    If a study can't be read, the list contains the error in its place.
+    """
     found: list[Study | KronaError] = []
     for _, path in sorted(study_files(outputs).items()):
         try:
@@ -88,12 +91,12 @@ def read_studies(outputs: Path) -> list[Study | KronaError]:
 
 
 def read_study(path: Path) -> Study:
-    """Return the study in a file. Raise `KronaError` if the file has none."""
+    """Return the study in a file. Raise `KronaError` if the file can't be read or has no study of its name."""
     try:
         study = import_optuna().load_study(study_name=path.stem, storage=open_storage(path))
     except KronaError as error:
         raise KronaError(f"{path}: {error}") from error
-    except Exception as error:  # JSON, SQLAlchemy and Optuna each raise their own
+    except Exception as error:  # JSON, SQLAlchemy and Optuna raise different classes
         first = str(error).strip().split("\n")[0]
         raise KronaError(f"{path} is not a readable study: {first or type(error).__name__}") from error
     trials = counted_trials(study)

@@ -1,4 +1,7 @@
-"""The file of a study of `krona tune`: open or resume the study, count its trials, repeat those of dead processes."""
+"""Open, resume and update the file of a study of `krona tune`, and repeat the trials of dead processes.
+
+A study is a hyperparameter search with Optuna. Its file is a journal, to which several workers can write.
+"""
 
 import os
 from collections.abc import Mapping
@@ -12,38 +15,45 @@ from krona.files import remove_below
 from krona.messages import KronaError, check_file_name
 from krona.runs import claim, holder
 
-LOCK_S = 30  # an older lock was left by a killed process; one write takes milliseconds
+LOCK_S = 30  # a lock of this age was left by a killed process, because one write takes milliseconds
 
 
 def study_path(outputs: Path, name: str) -> Path:
-    """Return the file of a study. Raise `KronaError` for an invalid name."""
+    """Return the path of a study's file. Raise `KronaError` for an invalid name."""
     check_file_name("--study", name, forbidden="/\\#?%:'\" ")
     return outputs / "studies" / f"{name}.journal"
 
 
 def study_files(outputs: Path) -> dict[str, Path]:
-    """Return each study's file by its name. A ``NAME.db``, Optuna's SQLite storage, is read until it is resumed."""
+    """Return a dict from each study's name to its file.
+
+    The file is ``NAME.journal``, or ``NAME.db`` (Optuna's SQLite storage) for an old study that was not resumed yet.
+    """
     folder = outputs / "studies"
     return {path.stem: path for suffix in ("db", "journal") for path in sorted(folder.glob(f"*.{suffix}"))}
 
 
 def default_study_name(config: Mapping[str, Any]) -> str:
-    """Return the name of a study without a given name: method, task and backbone, the last part of each path."""
+    """Return the name of a study if the user gives none: the names of the method, task and backbone with hyphens.
+
+    Of a name with slashes, such as ``google-t5/t5-base``, only the last part is used.
+    """
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 
 
 def open_study(
     outputs: Path, name: str, *, space: str, base: str, settings: Mapping[str, str] | None = None, seed: int
 ) -> Any:
-    """Open or create a study of Optuna.
+    """Open or create a study, and return it as an Optuna study.
 
     Args:
         space: the search space as text.
         base: the fixed settings as text, with a hash.
-        settings: the fixed settings by dotted key, so that an error can name those that differ.
+        settings: the values of the fixed settings by dotted key. An error message names the settings that differ.
+        seed: the seed of the sampler.
 
     Raises:
-        KronaError: the study has another space or base, or can't be opened.
+        KronaError: the study exists with another search space or other settings, or can't be opened.
     """
     optuna = import_optuna()
     path = study_path(outputs, name)
@@ -63,13 +73,13 @@ def open_study(
             direction="maximize",
             load_if_exists=True,
         )
-    except Exception as error:  # a disk, SQLAlchemy and Optuna each raise their own
+    except Exception as error:  # the file system, SQLAlchemy and Optuna raise different classes
         file = next(filter(Path.is_file, (path, path.with_suffix(".db"))), path)
         raise KronaError(
             f"the study {file} can't be opened ({str(error).splitlines()[0]}). Move the file away to start again, or "
             "use --study=ANOTHER_NAME."
         ) from error
-    # a resumed search must not draw the same values as the process before it
+    # the seed depends on the number of trials, so that a resumed search does not draw the same values again
     drawn = Random(f"{seed} {len(study.trials)}").getrandbits(32)
     study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
     _require_same(study, path, {"space": space, "base": base}, settings or {})
@@ -77,7 +87,7 @@ def open_study(
 
 
 def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Mapping[str, str]) -> None:
-    """Record the search space and the settings of a new study; raise `KronaError` if a known study has others."""
+    """Record the search space and the settings in a new study. Raise `KronaError` if an old study has others."""
     known = study.user_attrs
     for key, text in texts.items():
         if key not in known:
@@ -93,7 +103,10 @@ def _require_same(study: Any, path: Path, texts: Mapping[str, str], settings: Ma
 
 
 def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, value: str) -> str:
-    """Describe how a study and a command differ: by key if the keys are known, as a whole otherwise."""
+    """Return a text about the settings in which a study and a command differ.
+
+    It lists each differing key if the study's settings are known, and both texts otherwise.
+    """
     keys = [key for key in {**own, **given} if own.get(key) != given.get(key)]
     if not own or not keys:
         return f"its own is {known}; this command's {value}"
@@ -102,7 +115,7 @@ def _differences(own: Mapping[str, str], given: Mapping[str, str], known: str, v
 
 
 def _copy_to_journal(path: Path) -> None:
-    """Copy ``NAME.db`` to the journal once: of several workers the first copies, and the others wait."""
+    """Copy the study in ``NAME.db`` to its journal. If several workers start, the first copies and the others wait."""
     part, lock = path.with_suffix(".part"), RepairingLock(path)
     lock.acquire()
     try:
@@ -119,15 +132,15 @@ def _copy_to_journal(path: Path) -> None:
 
 
 def counted_trials(study: Any) -> list[Any]:
-    """Return the trials that count towards --trials: those with a worker that were not discarded.
+    """Return the trials that count towards ``--trials``. These have a worker and were not discarded.
 
-    A process that was killed while it asked for a trial leaves one without a worker.
+    A trial has no worker if its process was killed while it asked Optuna for the trial.
     """
     return [t for t in study.trials if "worker" in t.user_attrs and not t.user_attrs.get("void")]
 
 
 def discard_trial(study: Any, number: int) -> bool:
-    """Remove a trial from the count. Return false if another worker did."""
+    """Mark a trial as failed and not counted. Return false if another worker has already done so."""
     optuna = import_optuna()
     storage, trial_id = study._storage, study.trials[number]._trial_id
     try:
@@ -139,7 +152,7 @@ def discard_trial(study: Any, number: int) -> bool:
 
 
 def repeat_dead_trials(study: Any, outputs: Path) -> int:
-    """Queue the trials of dead processes again, so that their runs resume. Return their number."""
+    """Queue the trials of dead processes again, so that their runs resume. Return the number of these trials."""
     dead = [trial for trial in study.trials if trial.state.name == "RUNNING" and _is_dead(trial, outputs)]
     discarded = [trial for trial in dead if discard_trial(study, trial.number)]
     for trial in discarded:
@@ -160,21 +173,25 @@ def _is_dead(trial: Any, outputs: Path) -> bool:
 
 
 def remove_unused(study: Any, outputs: Path, name: str) -> None:
-    """Remove a study's file if none of its trials has started a run, because the command was refused."""
+    """Remove a study's file if none of its trials has started a run.
+
+    Call it after a command that failed before its first run.
+    """
     for trial in study.trials:
         run_id = trial.user_attrs.get("run_id")
         if trial.state.name != "FAIL" or (run_id is not None and (outputs / run_id).is_dir()):
             return
     path = study_path(outputs, name)
     remove_below(outputs, path)
-    with suppress(OSError):  # it contains other studies
+    with suppress(OSError):  # the folder contains other studies
         path.parent.rmdir()
 
 
 class RepairingLock:
-    """Optuna's lock file, which on acquisition removes a last line that a kill or a full disk truncated.
+    """Optuna's lock on a journal file, with a repair of the journal.
 
-    Optuna alone would append to such a line, and could not read anything after it.
+    A killed process or a full disk can leave an incomplete last line. `acquire` removes this line, because Optuna would
+    append to it and could not read the following lines.
     """
 
     def __init__(self, path: Path) -> None:
@@ -195,7 +212,10 @@ class RepairingLock:
 
 
 def open_storage(path: Path) -> Any:
-    """Return a study's file as Optuna's storage: a journal, which machines can share, or a NAME.db of SQLite."""
+    """Return Optuna's storage for a study's file: SQLite for ``NAME.db``, otherwise a journal.
+
+    Workers on several machines can share a journal.
+    """
     optuna = import_optuna()
     if path.suffix == ".db":
         return optuna.storages.RDBStorage(f"sqlite:///{path}")
@@ -204,7 +224,11 @@ def open_storage(path: Path) -> Any:
 
 
 def import_optuna() -> Any:
-    """Return Optuna with its log at warnings. Raise `KronaError` with the command that installs it."""
+    """Return the module ``optuna``, with its log level set to warnings.
+
+    Raises:
+        KronaError: Optuna is not installed. The message contains the command that installs it.
+    """
     try:
         import optuna
     except ImportError as error:

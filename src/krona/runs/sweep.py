@@ -1,4 +1,7 @@
-"""The files of a sweep: the ids of its runs, including those that another sweep made, and its command."""
+"""Read and write the two files of a sweep: the ids of its runs, and its command.
+
+The ids include those runs of the sweep that another command has already started.
+"""
 
 import hashlib
 import json
@@ -10,24 +13,29 @@ from pathlib import Path
 from krona.files import remove_below, write_whole
 from krona.messages import KronaError, check_file_name, did_you_mean
 
-HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could have Hydra import a module
+HYDRAS_OWN = re.compile(r"-|[+~]*hydra\b|[^=]*@hydra\b")  # options, and settings that could make Hydra import a module
 
 
 def default_sweep_name(overrides: Iterable[str]) -> str:
-    """Return the name of a sweep without a given name: the same for the same command."""
+    """Return the name of a sweep if the user gives none. The same overrides always result in the same name."""
     return f"sweep-{hashlib.sha256(json.dumps(sorted(overrides)).encode()).hexdigest()[:6]}"
 
 
 def save_run_ids(outputs: Path, sweep: str, run_ids: Iterable[str]) -> None:
-    """Add to the ids of a sweep's runs.
+    """Add run ids to the file of a sweep's runs.
 
-    A sweep adds those of other sweeps when it starts, so that they count however it ends, and all its runs at its end.
+    When a sweep starts, it adds those of its runs that another command has already started. They then belong to the
+    sweep even if it is interrupted. When a sweep ends, it adds all its runs.
     """
     _write(_ids_file(outputs, sweep), "".join(f"{id_}\n" for id_ in sorted({*load_run_ids(outputs, sweep), *run_ids})))
 
 
 def load_run_ids(outputs: Path, sweep: str) -> set[str]:
-    """Return the saved ids; none if the sweep was never started here."""
+    """Return the saved run ids of a sweep. The set is empty if the sweep was not started in ``outputs``.
+
+    Raises:
+        KronaError: the file of the ids is damaged.
+    """
     path = _ids_file(outputs, sweep)
     try:
         found = set(path.read_text(encoding="utf-8").split()) if path.is_file() else set()
@@ -50,24 +58,24 @@ def _write(path: Path, text: str) -> None:
 
 
 def command_file(folder: Path, sweep: str) -> Path:
-    """Return the file of a sweep's command. Raise `KronaError` for an invalid name."""
+    """Return the path of the file with a sweep's command. Raise `KronaError` for an invalid name."""
     check_file_name("sweep", sweep)
     return folder / f"{sweep}.json"
 
 
 def save_command(folder: Path, sweep: str, overrides: Sequence[str]) -> None:
-    """Save a sweep's overrides, for `krona status SWEEP`."""
+    """Save the overrides of a sweep's command. `krona status SWEEP` reads them."""
     _write(command_file(folder, sweep), json.dumps({"sweep": sweep, "overrides": list(overrides)}) + "\n")
 
 
 def read_files(folder: Path, sweep: str) -> dict[Path, str | None]:
-    """Return the content of a sweep's files; None for a missing file."""
+    """Return a dict from the paths of a sweep's files to their contents. A missing file has the value None."""
     files = (command_file(folder, sweep), _ids_file(folder.parent, sweep))
     return {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in files}
 
 
 def restore_files(before: dict[Path, str | None]) -> None:
-    """Restore the content that `read_files` returned, after a command whose runs were all refused."""
+    """Restore the contents that `read_files` returned. Call it if all runs of a command were rejected."""
     for path, text in before.items():
         if text is None:
             remove_below(path.parents[1], path)
@@ -76,7 +84,7 @@ def restore_files(before: dict[Path, str | None]) -> None:
 
 
 def load_command(folder: Path, sweep: str) -> list[str]:
-    """Return the overrides of a sweep's last start. Raise `KronaError` if its file is missing or damaged."""
+    """Return the overrides of a sweep's last command. Raise `KronaError` if its file is missing or damaged."""
     path = command_file(folder, sweep)
     if not path.is_file():
         known = sorted(file.stem for file in folder.glob("*.json"))
