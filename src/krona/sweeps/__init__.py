@@ -1,1 +1,1 @@
-"""Many runs: plans, status, several processes, and a multirun's ledger and closing table."""
+"""Run many jobs with one command: plan and start sweeps, show their status, and search for hyperparameters."""

@@ -1,4 +1,4 @@
-"""The output at the end of a multirun: its jobs, paths, warnings, means over seeds, and the next command."""
+"""Print the closing table of a multirun: its jobs, result paths, warnings, means over seeds, and the next command."""
 
 import re
 from collections import Counter
@@ -21,13 +21,18 @@ BEST = "*"
 SPLITS = ("dev", "test")
 SEEDS = "mean over seeds (±: half of Student's t interval, 95 %; from…to: the range of two)"
 LEFT = ("method", "task", "data", "state", "variant")  # columns that are aligned left
-DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # parts in which equal warnings of several runs differ
-MAX_LINES = 5  # of warnings, and of notes
+DIFFERENT = re.compile(r"'[^']*'|\d[\d.,]*")  # quoted words and numbers, which are ignored when warnings are compared
+MAX_LINES = 5  # maximum number of warnings, and of notes
 
 
 @dataclass(frozen=True, eq=False)
 class JobRow:
-    """A job, or the jobs that differ in the seed only: their values on the axes of the sweep, and their results."""
+    """A row of the closing table: one job, or the mean of jobs that differ only in the seed.
+
+    Attributes:
+        values: a dict from the name of each axis of the sweep to the value of the row.
+        results: the results of the jobs.
+    """
 
     values: dict[str, str]
     results: Sequence[Result]
@@ -46,7 +51,7 @@ class JobRow:
 
     @property
     def split(self) -> str | None:
-        """The split whose score counts: test, or dev if test is not scored; None without a score."""
+        """The split by which rows are compared: test, or dev if test is not scored. It is None without a score."""
         return next((split for split in reversed(SPLITS) if self.scores(split)), None)
 
     @property
@@ -64,7 +69,10 @@ class JobRow:
         return f"{counts[0]:,}" if counts and counts[0] is not None else ""
 
     def cells(self, axes: Sequence[str], best: "Sequence[JobRow]") -> list[str]:
-        """Return the values on the axes and the mean scores. The score that counts is marked in the ``best`` rows."""
+        """Return the cells of the row: its value on each axis, and its mean score on each split.
+
+        If the row is one of the ``best`` rows, its score on `split` is marked.
+        """
         cells = [self.values.get(name, "") for name in axes]
         for split in SPLITS:
             scores = self.scores(split)
@@ -76,11 +84,16 @@ class JobRow:
 
 
 def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = True) -> None:
-    """Print all jobs in order: a row and a path for each, counts, errors, warnings, means and the next command.
+    """Print the closing table of a multirun.
+
+    The output contains a table with a row for each job, the paths of the results, the number of jobs in each state,
+    warnings, notes, errors, the means over seeds and the next command.
 
     Args:
-        sweep: its name.
-        named: whether the user chose the name.
+        jobs: the jobs of the multirun in their order.
+        console: the console to print to.
+        sweep: the name of the sweep.
+        named: whether the user chose this name.
     """
     rows = [JobRow.of_job(job) for job in jobs]
     names = dict.fromkeys(name for row in rows for name in row.values)
@@ -112,11 +125,15 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
     if legend := [SEEDS] * bool(means) + [f"{BEST} best on its task"] * bool(best):
         say(console, "; ".join(legend))
     command = as_typed(next_command(jobs, sweep, named=named))
-    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # on one line, to be copied
+    console.print(f"next: {command}", highlight=False, markup=False, soft_wrap=True)  # one line is easy to copy
 
 
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
-    """Return the command for the report of the sweep, or for the comparison of the two runs of an unnamed sweep."""
+    """Return the command that the user will probably need next.
+
+    It compares the two runs if exactly two runs of an unnamed sweep are done. It shows the status if no run is done.
+    Otherwise, it reports on the sweep.
+    """
     done = _done_jobs(jobs)
     if not done:
         return "krona status"
@@ -131,19 +148,19 @@ def _done_jobs(jobs: Iterable[Job]) -> list[Job]:
 
 
 def _format_value(text: str) -> str:
-    """A shape as ``32x24``, any other value as in the override."""
+    """Format a list that begins with a shape as ``32x24``. Return any other value without its quotation marks."""
     shape = re.match(r"\[\[(\d+), ?(\d+)\]", text)
     return f"{shape[1]}x{shape[2]}" if shape else text.strip("'\"")
 
 
 def _shorten_keys(names: Sequence[str]) -> list[str]:
-    """The last part of each dotted key, if no other key ends in it."""
+    """Shorten each dotted key to its last part, unless another key has the same last part."""
     last = [name.rsplit(".", 1)[-1] for name in names]
     return [short if last.count(short) == 1 else name for name, short in zip(names, last, strict=True)]
 
 
 def _title(rows: Sequence[JobRow], axes: Sequence[str]) -> str:
-    """The values that all rows share."""
+    """Return the method, task, data and number of parameters, each only if all rows share it."""
     done = [row for row in rows if row.results]
     parts = [done[0].values[name] for name in ("method", "task", "data") if name not in axes] if done else []
     counts = {row.parameters for row in done}
@@ -151,7 +168,7 @@ def _title(rows: Sequence[JobRow], axes: Sequence[str]) -> str:
 
 
 def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRow]:
-    """The rows with equal values on the other ``axes`` as one row; empty if no group has several seeds."""
+    """Combine the rows that differ only in the seed into one row each. Return an empty list if there are none."""
     groups: dict[tuple[str, ...], list[JobRow]] = {}
     for row in rows:
         if row.split is not None:
@@ -163,7 +180,10 @@ def _means_over_seeds(rows: Sequence[JobRow], axes: Sequence[str]) -> list[JobRo
 
 
 def _best_rows(rows: Sequence[JobRow]) -> list[JobRow]:
-    """The rows with the highest score on their task and data, if their scores differ."""
+    """Return the rows with the highest score on each task and data set.
+
+    If all rows of a task and data set have the same score, none of them is included.
+    """
     groups: dict[tuple[str, str], list[JobRow]] = {}
     for row in rows:
         if row.split is not None:
@@ -184,7 +204,7 @@ def _counts(jobs: Sequence[Job]) -> str:
 
 
 def _warnings(jobs: Sequence[Job]) -> list[str]:
-    """Each warning once: that of the first run, with the number of runs that have it."""
+    """Return a line for each different warning. If several runs have it, the line has their number and one example."""
     equal: dict[str, list[str]] = {}
     for job in _done_jobs(jobs):
         assert job.result is not None
@@ -198,11 +218,11 @@ def _warnings(jobs: Sequence[Job]) -> list[str]:
 
 
 def _notes(jobs: Sequence[Job]) -> list[str]:
-    """Each note once, with the number of runs that have it."""
+    """Return a line for each different note, with the number of runs that have it."""
     counts: Counter[str] = Counter()
     for job in jobs:
         if job.result is not None:
-            # a message after the first says that the code has changed
+            # messages after the first warn that the code has changed
             counts.update(list(dict.fromkeys([*job.result.notes, *job.messages[1:]])))
     runs = amount(len(jobs), "run")
     return first_few([f"note ({count} of {runs}): {note}" for note, count in counts.items()], MAX_LINES)

@@ -1,4 +1,8 @@
-"""Expected time of runs: the median of finished runs with the same method, task and backbone, or a coarser group."""
+"""Estimate the time of runs from finished runs.
+
+The estimate is the median time of the finished runs with the same method, task and backbone. If there are none, the
+runs with the same task and backbone are used, or else the runs with the same backbone.
+"""
 
 import json
 from collections import Counter, defaultdict
@@ -17,12 +21,17 @@ from krona.runs.result import Result
 from krona.screen import duration, say, table, terminal_width
 from krona.sweeps.plan import Planned
 
-GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # from fine to coarse
+GROUPS = (("method", "task", "backbone"), ("task", "backbone"), ("backbone",))  # from the most to the least specific
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExpectedRun:
-    """An unfinished run. ``seconds`` is None if no finished run has its backbone."""
+    """An unfinished run and its expected time.
+
+    Attributes:
+        seconds: the expected time. It is None if no finished run has the same backbone.
+        basis: a description of how ``seconds`` was estimated, for the user.
+    """
 
     overrides: tuple[str, ...]
     method: str
@@ -33,7 +42,7 @@ class ExpectedRun:
 
 
 class RunTimes:
-    """The times of finished runs, by group."""
+    """The times of finished runs, from which the time of other runs is estimated."""
 
     def __init__(self, results: Iterable[Result]) -> None:
         self._seconds: dict[tuple[str, ...], list[float]] = defaultdict(list)
@@ -44,7 +53,10 @@ class RunTimes:
                     self._seconds[_key(names, same)].append(float(result.times["total"]))
 
     def estimate(self, config: Mapping[str, Any]) -> tuple[float | None, str]:
-        """Return the expected seconds of a run and their basis; None if no finished run has its backbone."""
+        """Return the expected seconds of a run and a description of how they were estimated.
+
+        The seconds are None if no finished run has the same backbone.
+        """
         names = group_names(config)
         for same in GROUPS:
             if seconds := self._seconds.get(_key(names, same)):
@@ -54,7 +66,7 @@ class RunTimes:
 
 
 def group_names(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of a config's method, task and backbone."""
+    """Return a dict with the names of a config's method, task and backbone."""
     return {group: str((config.get(group) or {}).get("name", "")) for group in GROUPS[0]}
 
 
@@ -76,7 +88,13 @@ def expected_runs(runs: Sequence[Planned], times: RunTimes) -> list[ExpectedRun]
 
 
 def show_plan(planned: Sequence[Planned], *, outputs: Path, as_json: bool) -> None:
-    """Print the expected time of each task and of all unfinished runs; ``as_json``: of every run."""
+    """Print the expected time of the unfinished runs.
+
+    Args:
+        planned: all runs of a sweep.
+        outputs: the folder that contains the finished runs.
+        as_json: whether to print the time of every run as JSON, instead of a table with the times of each task.
+    """
     runs = expected_runs(planned, RunTimes(result for result in summaries(outputs) if isinstance(result, Result)))
     done = len(planned) - len(runs)
     known = [run.seconds for run in runs if run.seconds is not None]

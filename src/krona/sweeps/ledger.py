@@ -1,7 +1,7 @@
-"""Hydra's callback for a multirun: a ledger of its jobs, a table at the end, and the exit code.
+"""A Hydra callback that records the outcomes of a multirun's jobs, prints the closing table and sets the exit code.
 
-Each job writes a file of its own: jobs may run on other machines, and appending to one file is not safe on a network
-file system.
+The ledger is a folder. Each job writes its outcome to a separate file in it, because jobs can run on other machines,
+and appending to a common file is not safe on a network file system.
 """
 
 import json
@@ -28,14 +28,20 @@ from krona.sweeps.launchers.settings import CHECKED_KEYS, require
 from krona.sweeps.progress import SweepProgress
 
 BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
-VARIABLE = "KRONA_LEDGER"  # the ledger's folder; the processes of the multirun inherit it
-TOTAL = "total"  # file in that folder: the number of jobs
-RECENT = 20  # jobs whose times predict those of the remaining jobs
+VARIABLE = "KRONA_LEDGER"  # the environment variable with the path of the ledger, which child processes inherit
+TOTAL = "total"  # the file in the ledger with the number of jobs
+RECENT = 20  # number of latest jobs from whose times the remaining time is estimated
 KEPT_S = 30 * 86400.0  # how long the ledger of an interrupted multirun is kept
 
 
 def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
-    """Write the outcome of a multirun's job to the ledger, if there is one."""
+    """Write the outcome of a job to the ledger. Do nothing if this process does not belong to a multirun.
+
+    Args:
+        job: the outcome.
+        number: the number of the job in the multirun.
+        overrides: the overrides of the job.
+    """
     folder = _folder()
     if folder is None or not folder.is_dir():
         return
@@ -53,7 +59,10 @@ def note_job(job: Job, *, number: int, overrides: Sequence[str]) -> None:
 
 
 def progress() -> SweepProgress | None:
-    """Return the progress of the multirun; None if the number of its jobs is unknown, as with another sweeper."""
+    """Return the progress of the multirun. Return None if the number of its jobs is unknown.
+
+    The number is known only with Hydra's basic sweeper.
+    """
     folder = _folder()
     if folder is None or not (folder / TOTAL).is_file():
         return None
@@ -64,22 +73,22 @@ def progress() -> SweepProgress | None:
 
 
 def require_outputs() -> None:
-    """End the multirun if its outputs folder has disappeared, as after an unmount."""
+    """End the multirun if its outputs folder has disappeared, for example because a file system was unmounted."""
     folder = _folder()
-    if folder is not None and not folder.is_dir():  # Hydra creates the folders above it again
-        raise SystemExit(_gone(folder.parent))  # an Exception would end one job only
+    if folder is not None and not folder.is_dir():  # the parent folders may exist, because Hydra creates them again
+        raise SystemExit(_gone(folder.parent))  # an Exception would end only one job
 
 
 class Ledger(Callback):
-    """Opens the ledger before the first job and closes it after the last."""
+    """The Hydra callback that creates the ledger before the first job and removes it after the last."""
 
     def __init__(self) -> None:
-        self.before: dict[Path, str | None] = {}  # the files of a named sweep, before this command
+        self.before: dict[Path, str | None] = {}  # the content of a named sweep's files before this command
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         overrides, name = list(config.hydra.overrides.task), config.sweep
         jobs: list[tuple[str, ...]] = []
-        with _errors_end_the_multirun():  # before anything is written
+        with _errors_end_the_multirun():  # errors must be found before anything is written
             folder = runs_folder(config.hydra, multirun=True) / "sweeps"
             launcher = config.hydra.launcher
             if "engine" in launcher:
@@ -89,8 +98,8 @@ class Ledger(Callback):
             if name is not None:
                 sweep.load_run_ids(folder.parent, name)
             folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # of an interrupted multirun; a cluster may continue its jobs
-            if time.time() - old.lstat().st_mtime > KEPT_S:
+        for old in folder.glob(f"jobs-{'[0-9a-f]' * 8}"):  # ledgers of interrupted multiruns
+            if time.time() - old.lstat().st_mtime > KEPT_S:  # not earlier: its jobs may still run on a cluster
                 remove_below(folder.parent, old)
         notes = folder / f"jobs-{uuid.uuid4().hex[:8]}"
         notes.mkdir()
@@ -117,7 +126,7 @@ class Ledger(Callback):
         with _errors_end_the_multirun():
             if ids:
                 sweep.save_run_ids(folder.parents[1], name, ids)
-            elif config.sweep is not None:  # all its runs were refused
+            elif config.sweep is not None:  # no job has a result, because all were rejected
                 sweep.restore_files(self.before)
         if any(job.state == "failed" for job in jobs):
             raise SystemExit(1)
@@ -149,7 +158,7 @@ def _gone(folder: Path) -> str:
 
 @contextmanager
 def _errors_end_the_multirun() -> Iterator[None]:
-    """Raise SystemExit instead of an error: Hydra turns an Exception into a warning."""
+    """Raise SystemExit instead of `KronaError` or OSError, because Hydra turns an Exception into a warning."""
     try:
         yield
     except KronaError as error:

@@ -1,4 +1,4 @@
-"""The plan of a sweep: its runs and the state of each."""
+"""List the runs of a sweep and the state of each run."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,26 +20,29 @@ from krona.runs.result import Result
 
 @dataclass(frozen=True)
 class Planned:
-    """One run of a sweep and its state."""
+    """A run of a sweep or of the outputs folder, and its state."""
 
     overrides: tuple[str, ...]
     run_id: str
     state: State
     result: Result | None = None
     error: str | None = None
-    config: dict[str, Any] | None = None  # None if it cannot be composed, or if the run is not part of a sweep
+    config: dict[str, Any] | None = None  # None if composing fails or the run is not listed from a sweep
 
     def updated(self, outputs: Path) -> "Planned":
-        """Return the same run with its present state."""
+        """Return a copy of this object with the current state of the run."""
         state, result, error = RunFolder(outputs / self.run_id).state()
         return replace(self, state=state, result=result, error=error)
 
 
 def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None) -> list[Planned]:
-    """Return all runs of a sweep with their state.
+    """Return all runs of a sweep with their states.
 
     Args:
-        source: the file that the overrides were read from, which may not name classes; None: the command line.
+        overrides: the overrides of the sweep.
+        outputs: the folder that contains the folders of the runs.
+        source: the file from which the overrides were read. Overrides from a file are not allowed to name a user's own
+            classes. None means that the overrides are from the command line.
 
     Raises:
         KronaError: the sweep has too many runs.
@@ -63,7 +66,15 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
 
 
 def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
-    """Return the ids of a sweep's runs that were started outside it. They belong to it too. Call this inside Hydra."""
+    """Return the ids of those of a sweep's jobs that already have a run which was not started by this sweep.
+
+    Such runs belong to the sweep too. Call this function only while Hydra is initialised.
+
+    Args:
+        jobs: the overrides of each job of the sweep.
+        sweep: the name of the sweep.
+        outputs: the folder that contains the folders of the runs.
+    """
     results = (one for one in summaries(outputs) if isinstance(one, Result))
     others = {one.run_id for one in results if one.config.get("sweep") != sweep}
     if not others:
@@ -78,7 +89,13 @@ def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs
 
 
 def table_overrides(number: int, overrides: Sequence[str]) -> list[str]:
-    """Return the overrides for a table of the paper. profile=demo without a task uses the sample tasks."""
+    """Return the overrides of the sweep for a table of the paper.
+
+    If ``overrides`` contain profile=demo and no task, the sample tasks replace the tasks of the table.
+
+    Raises:
+        KronaError: there is no sweep for this table.
+    """
     name, known = f"table{number}", [sweep for sweep in choice_files("sweeps") if sweep.startswith("table")]
     if name not in known:
         tables = ", ".join(sweep.removeprefix("table") for sweep in known)

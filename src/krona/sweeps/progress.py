@@ -1,4 +1,4 @@
-"""The lines of a multirun's jobs: ``3/12``, the scores, the time left."""
+"""Format the progress lines of a multirun: the number of a job, its scores and the remaining time."""
 
 from dataclasses import dataclass, field
 
@@ -8,21 +8,24 @@ from krona.screen import duration, scores
 
 @dataclass
 class SweepProgress:
-    """Counts the jobs of a multirun, ``at_a_time`` of which run at the same time."""
+    """A counter of the jobs of a multirun. ``at_a_time`` jobs run at the same time."""
 
     total: int
     at_a_time: int = 1
     started: int = 0
     ended: int = 0
-    seconds: list[float] = field(default_factory=list)  # of the jobs that ran
+    seconds: list[float] = field(default_factory=list)  # the times of the finished jobs
 
     def start_line(self, name: str) -> str:
-        """Count a job that starts; return ``3/12  NAME starts``."""
+        """Count a job that starts, and return a line such as ``3/12  NAME starts``."""
         self.started += 1
         return f"{self.started}/{self.total}  {name} starts"
 
     def end_line(self, job: Job) -> str:
-        """Count a job that ended; return ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``."""
+        """Count a job that ended, and return a line about it.
+
+        An example is ``3/12  done  ID  dev 61.20  test 58.90  9 s; about 80 s left``.
+        """
         self.ended += 1
         if job.state == "done" and job.result is not None:
             self.seconds.append(float(job.result.times["total"]))
@@ -31,7 +34,10 @@ class SweepProgress:
 
     @property
     def seconds_left(self) -> float | None:
-        """The mean time of the jobs that ran, for each remaining job; None before the first and after the last."""
+        """The estimated remaining time in seconds, from the mean time of the finished jobs.
+
+        It is None before the first job has finished and after the last job has ended.
+        """
         left = self.total - self.ended
         if not self.seconds or not left:
             return None

@@ -1,4 +1,4 @@
-"""`krona status`: the state of the runs of a sweep or of the outputs folder."""
+"""The command `krona status`: show the states of the runs of a sweep or of the outputs folder."""
 
 import re
 import time
@@ -20,8 +20,8 @@ from krona.sweeps.estimate import RunTimes
 from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
-IDLE_S = 60.0  # longer than the time between two runs, or to start a process
-MAX_ROWS = 50  # on a terminal; of more runs the done ones are only counted
+IDLE_S = 60.0  # must be longer than the time between two runs, and than the time to start a process
+MAX_ROWS = 50  # maximum number of runs that are all shown on a terminal; otherwise runs that are done are left out
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
@@ -29,7 +29,16 @@ Refresh = Callable[[Sequence[Planned]], list[Planned]]
 
 
 def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Planned]:
-    """Return the runs of a sweep that was started here, or all runs, filtered. Raise `KronaError` if there are none."""
+    """Return the runs of a sweep, or all runs, that match the conditions.
+
+    Args:
+        sweep: the name of a sweep that was started in ``outputs``; None for all runs in ``outputs``.
+        where: the conditions, as in `filter_runs`.
+        outputs: the folder that contains the folders of the runs.
+
+    Raises:
+        KronaError: no run was found.
+    """
     if sweep is None:
         runs = all_runs(outputs)
     else:
@@ -44,7 +53,7 @@ def find_runs(sweep: str | None, where: Sequence[str], outputs: Path) -> list[Pl
 
 
 def all_runs(outputs: Path) -> list[Planned]:
-    """Return every run of a folder with its state. A result that cannot be read is ``wrong``, with the reason."""
+    """Return every run in a folder with its state. The state is ``wrong`` if the result of the run cannot be read."""
     runs = []
     for item in summaries(outputs):
         if not isinstance(item, Result):
@@ -58,10 +67,16 @@ def all_runs(outputs: Path) -> list[Planned]:
 
 
 def filter_runs(runs: Sequence[Planned], where: Sequence[str]) -> list[Planned]:
-    """Return the runs that match every ``key=value[,value]``: method, task, seed, state, or a part of the run's id.
+    """Return the runs that match all conditions.
+
+    Args:
+        runs: the runs to filter.
+        where: the conditions ``key=value[,value]``. The key is method, task, seed, state or run. A run matches if it
+            has one of the values. For the key run, the value is a part of the run's id.
 
     Raises:
-        KronaError: an unknown key, or a value that no run has, with the most similar known one.
+        KronaError: a condition has an unknown key, or a value that no run has. The message suggests the most similar
+            known key or value.
     """
     kept = list(runs)
     for condition in where:
@@ -90,12 +105,15 @@ def _get_value(run: Planned, key: str) -> str:
 
 
 def refresh(runs: Sequence[Planned], outputs: Path) -> list[Planned]:
-    """Return the same runs with their present state. Done runs are not read again."""
+    """Return the same runs with their current states. Runs with the state ``done`` or ``wrong`` are not read again."""
     return [run if run.state in ("done", "wrong") else run.updated(outputs) for run in runs]
 
 
 def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
-    """Print a table, a line of counts, and the errors. In a pipe each run is one line."""
+    """Print a table of the runs, the number of runs in each state, and the errors.
+
+    If the output is not a terminal, the table contains all runs, and each run takes one line.
+    """
     width = terminal_width(console)
     say(console, _table(runs, width, MAX_ROWS if width is not None else len(runs)))
     say(console, "")
@@ -105,9 +123,15 @@ def show(runs: Sequence[Planned], console: Console, *, outputs: Path) -> None:
 
 
 def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
-    """Show the runs until all have ended, nobody resumes the interrupted ones, or Ctrl-C.
+    """Show the runs and update the display until all runs have ended or the user presses Ctrl-C.
 
-    Without a terminal, print a line for each change.
+    The function also stops if some runs are interrupted and no process has run any of them for `IDLE_S` seconds. If the
+    output is not a terminal, a line is printed each time when the number of runs in a state has changed.
+
+    Args:
+        runs: the runs to show.
+        refresh: a function that returns the runs with their current states.
+        console: the console to print to.
     """
     current, printed = list(runs), ""
     if console.is_terminal and not console.is_dumb_terminal:
@@ -125,14 +149,14 @@ def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
 
 
 def _poll(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
-    """Yield the runs' present states until all have ended, or no process resumes the interrupted ones."""
+    """Yield the runs with their current states until all runs have ended, or until no process works on them."""
     current, alive = list(runs), time.monotonic()
     while True:
         yield current
         states = {run.state for run in current}
         if states.isdisjoint(OPEN):
             return
-        if "running" in states or "interrupted" not in states:  # if no run has started, they may be in a queue
+        if "running" in states or "interrupted" not in states:  # waiting runs may be in a queue
             alive = time.monotonic()
         elif time.monotonic() - alive >= IDLE_S:
             return
@@ -141,9 +165,9 @@ def _poll(runs: Sequence[Planned], refresh: Refresh) -> Iterator[list[Planned]]:
 
 
 def fit_screen(runs: Sequence[Planned], console: Console) -> Group:
-    """Return as many runs as fit the terminal, and the counts."""
+    """Return a table of as many runs as fit on the terminal, followed by the number of runs in each state."""
     counts = Text(counts_line(runs))
-    height = console.height - len(console.render_lines(counts)) - 2  # an empty line, and one for the cursor
+    height = console.height - len(console.render_lines(counts)) - 2  # two lines remain for an empty line and the cursor
     limit = max(0, min(len(runs), height))
     while limit and len(console.render_lines(_table(runs, console.width, limit))) > height:
         limit -= 1
@@ -151,7 +175,10 @@ def fit_screen(runs: Sequence[Planned], console: Console) -> Group:
 
 
 def counts_line(runs: Sequence[Planned]) -> str:
-    """Return ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``."""
+    """Return a line with the number of runs in each state and the remaining time.
+
+    An example is ``12 runs: 9 done, 1 running, 2 waiting; about 3 min left in one process``.
+    """
     counts = Counter(run.state for run in runs)
     line = f"{amount(len(runs), 'run')}: " + ", ".join(f"{counts[state]} {state}" for state in ORDER if counts[state])
     left = seconds_left(runs)
@@ -159,7 +186,10 @@ def counts_line(runs: Sequence[Planned]) -> str:
 
 
 def seconds_left(runs: Sequence[Planned]) -> float | None:
-    """Return the expected time of the unfinished runs; None if it is unknown for one of them."""
+    """Return the expected time of the unfinished runs in seconds.
+
+    Return None if there is no unfinished run, or if the time of one of them is unknown.
+    """
     times = RunTimes(run.result for run in runs if run.result is not None)
     total = None
     for run in runs:

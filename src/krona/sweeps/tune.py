@@ -1,6 +1,8 @@
-"""The loop of `krona tune`: an Optuna study chooses values, a run is trained with them, and its dev score goes back.
+"""The search for hyperparameters of `krona tune`.
 
-Hydra's Optuna plugin is not used: it requires Optuna < 3, it cannot prune, and each command counts its trials from 0.
+An Optuna study chooses the values of a trial, a run is trained with these values, and the study gets its dev score.
+Hydra's Optuna plugin is not used, because it requires Optuna < 3, cannot prune trials, and counts the trials of each
+command from 0.
 """
 
 import hashlib
@@ -40,7 +42,7 @@ MAX_FIRST_FAILURES = 3  # if the first trials all fail, the command itself is wr
 
 @dataclass
 class Tuning:
-    """The work of one command on a study."""
+    """The state of one `krona tune` command."""
 
     typed: Sequence[str]  # the user's overrides: method=krona task=rte
     axes: tuple[Axis, ...]
@@ -54,7 +56,7 @@ class Tuning:
         self.console.print(escape(line), highlight=False, markup=False, soft_wrap=True)
 
     def end_trial(self, trial: Any, state: str, *, error: str | None = None) -> None:
-        """Record that a trial ended without a score: ``PRUNED`` or ``FAIL``."""
+        """Record that a trial ended without a score. ``state`` is ``PRUNED`` or ``FAIL``."""
         from optuna.trial import TrialState
 
         if error is not None:
@@ -72,16 +74,28 @@ def tune(
     name: str | None = None,
     seed: int = 0,
 ) -> tuple[Study, Trial]:
-    """Begin or resume a study until it has ``trials`` trials; return the study and its best trial.
+    """Create or resume a study, and run trials until it has ``trials`` trials.
 
-    The study maximises the score that selects epochs on dev. Test is not scored.
+    The study maximises the dev score by which runs choose their best epoch. Test is not scored.
+
+    Args:
+        typed: the user's overrides.
+        trials: the number of trials that the study must have at the end.
+        outputs: the folder that contains the folders of the runs and the studies.
+        space: the YAML file of the search space.
+        console: the console to print to.
+        name: the name of the study; None for the default name.
+        seed: the seed of the search.
+
+    Returns:
+        The study and its best trial.
 
     Raises:
-        KronaError: the command is wrong, or the study has another search space.
-        Interrupted: Ctrl-C. The same command resumes the study.
+        KronaError: the command is wrong, or the study was created with another search space or other settings.
+        Interrupted: the user pressed Ctrl-C. The same command resumes the study.
     """
     base = compose_run([*typed, "score_test=false"]).config
-    check.settings(base, own=True)  # before a study is begun
+    check.settings(base, own=True)  # find errors before a study is created
     axes, fixed = split_typed(read_space(space, base), typed)
     if not axes:
         raise KronaError(
@@ -103,24 +117,27 @@ def tune(
 
 
 def next_trial(tuning: Tuning, trials: int) -> Any:
-    """Return a new trial with its values, first those of dead processes; None if the study has enough trials."""
+    """Return a new trial and its values. Return None if the study already has ``trials`` trials.
+
+    Trials of processes that have ended without finishing them are repeated first.
+    """
     study = tuning.study
     if resumed := repeat_dead_trials(study, tuning.outputs):
         tuning.say(f"  {resumed} unfinished trial(s) will resume")
     if len(counted_trials(study)) >= trials:
         return None
     trial = study.ask()
-    trial.set_user_attr("worker", this_process())  # first of all: a trial without a worker does not count
+    trial.set_user_attr("worker", this_process())  # set first: a trial without a worker does not count
     for axis in tuning.axes:
         axis.suggest(trial)
-    if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was faster
+    if sum(other.number < trial.number for other in counted_trials(study)) >= trials:  # another worker was first
         discard_trial(study, trial.number)
         return None
     return trial
 
 
 def run_trial(tuning: Tuning, trial: Any) -> None:
-    """Run one trial. It is pruned when its dev score falls below the median of the other trials."""
+    """Run one trial. The trial is pruned (stopped early) if its dev score is below the median of the other trials."""
     values = trial_overrides(tuning.axes, trial.params)
     trial.set_user_attr("overrides", values)
     pruned = False
@@ -140,7 +157,7 @@ def run_trial(tuning: Tuning, trial: Any) -> None:
         job = run_job(spec, tuning.console, report)
     except Interrupted:
         if not pruned:
-            raise  # the trial stays unfinished, and the next command repeats it
+            raise  # the trial remains unfinished, and the next command repeats it
         tuning.end_trial(trial, "PRUNED")
         tuning.say(f"trial {trial.number}: pruned")
     except KronaError as error:
@@ -167,7 +184,11 @@ def _record_score(tuning: Tuning, trial: Any, job: Job) -> None:
 
 
 def compose_run(typed: Sequence[str]) -> Composed:
-    """Return train.py's config and notes for these arguments. Raise `KronaError` if train.py would."""
+    """Compose the config of the run that train.py would start with these arguments.
+
+    Raises:
+        KronaError: the arguments are wrong, describe several runs, or contain recipe=tuned.
+    """
     ready = normalize(typed)
     if any(item.lstrip("+").split(STUDIES)[0] == TUNED for item in ready):
         raise KronaError("recipe=tuned uses the result of a search, and krona tune is the search. Leave it out.")
@@ -180,7 +201,10 @@ def compose_run(typed: Sequence[str]) -> Composed:
 
 
 def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis, ...], list[str]]:
-    """Return the axes to search, and the overrides that fix the others. A typed ``also`` of an axis is kept."""
+    """Return the axes to search, and the user's overrides that fix the values of the other axes.
+
+    An axis can have an additional override ``also``. It is removed if the user's overrides set the same key.
+    """
 
     def fixes(item: str, axis: Axis) -> bool:
         return is_overridden(axis.key, [item]) or is_overridden(axis.needs, [item])
@@ -191,7 +215,10 @@ def split_typed(axes: Sequence[Axis], typed: Sequence[str]) -> tuple[tuple[Axis,
 
 
 def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str, Any]:
-    """Return the settings that decide a run and that no axis sets. They are equal in all trials of a study."""
+    """Return the settings that influence the result of a run and are the same in all trials of a study.
+
+    These are the settings without the keys of the axes.
+    """
     kept: dict[str, Any] = json.loads(json.dumps(canonical(config)))
     for axis in axes:
         *parents, last = (axis.needs or axis.key).split(".")
@@ -203,7 +230,7 @@ def constant_settings(config: dict[str, Any], axes: Sequence[Axis]) -> dict[str,
 
 
 def fingerprint(config: dict[str, Any], constant: dict[str, Any]) -> str:
-    """Return method, task, backbone and seed of a study, and a hash of its constant settings."""
+    """Return a text with the method, task, backbone and seed of a study, and a hash of its constant settings."""
     digest = hashlib.blake2b(json.dumps(constant, sort_keys=True).encode(), digest_size=4).hexdigest()
     words = [config[group]["name"] for group in ("method", "task", "backbone")]
     return f"{' '.join(words)} seed {config['seed']} [{digest}]"

@@ -1,4 +1,4 @@
-"""The command `krona tune`: one worker or several on a study, the best trial, and the command that runs it."""
+"""The command `krona tune`: search with one or several processes, and print the best trial and its command."""
 
 import os
 import shlex
@@ -18,13 +18,22 @@ from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count
 
-WORKER = "KRONA_TUNE_WORKER"  # set in the processes that this command starts, to its own process id
+WORKER = "KRONA_TUNE_WORKER"  # environment variable of the processes that this command starts: its own process id
 
 
 def tune_here(
     overrides: Sequence[str], *, trials: int, space: Path | None, study: str | None, workers: int, seed: int
 ) -> None:
-    """Tune with ``workers`` processes on one study; print the best trial and its command."""
+    """Search with several processes that share a study. Print the best trial and the command that trains with it.
+
+    Args:
+        overrides: the user's overrides.
+        trials: the number of trials of the study.
+        space: the YAML file of the search space; None for the default search space.
+        study: the name of the study; None for the default name.
+        workers: the number of processes, including this one.
+        seed: the seed of the search.
+    """
     quiet_libraries()
     if study is not None:
         study_path(OUTPUTS, study)  # raises KronaError for a wrong name
@@ -43,7 +52,7 @@ def tune_here(
         for other in others:
             other.wait()
     if is_worker:
-        return  # the process that started this one prints the result
+        return  # the parent process prints the result
     if any(other.returncode for other in others):
         raise KronaError("A worker failed. Its error is above. Run the same command again to resume the study.")
     say(console, f"best of {amount(len(result.trials), 'trial')}: dev {best.value:.2f}, {best.run_id}")

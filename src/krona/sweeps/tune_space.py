@@ -1,4 +1,4 @@
-"""The search space of `krona tune`: axes over keys of the command line, read from YAML."""
+"""Read the search space of `krona tune` from YAML. Each axis of the space is a config key and its possible values."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,15 @@ KEYS = {"low", "high", "log", "choices", "needs", "also"}
 
 
 def read_space(path: Path, config: Mapping[str, Any]) -> tuple[Axis, ...]:
-    """Return the axes of a YAML whose keys ``config`` has. Raise `KronaError` if there are none, or one is wrong."""
+    """Read the axes of a search space.
+
+    Args:
+        path: the YAML file.
+        config: the config of the run. Axes whose key is missing in it are left out.
+
+    Raises:
+        KronaError: an axis is wrong, or no axis applies to the config.
+    """
     values = read_yaml(path).get("axes")
     if not isinstance(values, dict) or not values:
         raise KronaError(f"The search space {path} has no axes. sweeps/tune/default.yaml is an example.")
@@ -52,11 +60,11 @@ def _has_key(config: Mapping[str, Any], key: str) -> bool:
 
 
 def describe_axes(axes: tuple[Axis, ...]) -> str:
-    """Return the space as one line. Equal lines are equal spaces."""
+    """Return the search space as one line. Equal search spaces have equal lines."""
     return ", ".join(axis.words() for axis in axes)
 
 
 def trial_overrides(axes: tuple[Axis, ...], params: Mapping[str, Any]) -> list[str]:
-    """Return the values of a trial as overrides of the command line."""
+    """Return the values of a trial as overrides for the command line."""
     used = [axis for axis in axes if axis.key in params]
     return [f"{axis.key}={params[axis.key]}" for axis in used] + [axis.also for axis in used if axis.also]

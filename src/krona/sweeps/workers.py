@@ -1,4 +1,4 @@
-"""Run a sweep in one process or several, to its end."""
+"""Run all runs of a sweep, in one or several processes."""
 
 import os
 import subprocess
@@ -19,13 +19,20 @@ ATTEMPTS = 3
 
 
 def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console: Console) -> int:
-    """Run a sweep with ``train.py -m``, with several workers in processes of the joblib launcher.
+    """Run a sweep with ``train.py -m``.
 
-    With several workers, runs whose process was killed are run again, at most `ATTEMPTS` times in all. An interrupt
-    ends this process, with its own exit code, when ``train.py`` has ended.
+    If there are several workers, the runs are distributed over processes by the joblib launcher. If a process was
+    killed, the unfinished runs are started again, with at most `ATTEMPTS` attempts in total. After an interrupt, this
+    process waits until ``train.py`` has ended, and then exits with the exit code of an interrupt.
+
+    Args:
+        overrides: the overrides of the sweep.
+        workers: the number of processes.
+        outputs: the folder that contains the folders of the runs.
+        console: the console to print to.
 
     Returns:
-        The exit code: 0 if all runs are done.
+        The exit code. It is 0 if all runs are done.
     """
     if workers == 1:
         return _train(overrides)
@@ -36,17 +43,17 @@ def run_sweep(overrides: Sequence[str], *, workers: int, outputs: Path, console:
     for _ in range(ATTEMPTS):
         left = sum(run.state != "done" for run in runs)
         before = [(run.state, run.result) for run in runs]
-        processes = min(workers, left) or workers  # with overwrite=true, done runs are run too
+        processes = min(workers, left) or workers  # none left: overwrite=true repeats done runs
         code = _train([*overrides, "hydra/launcher=joblib", f"hydra.launcher.n_jobs={processes}"])
         runs = status.refresh(runs, outputs)
-        unchanged = [(run.state, run.result) for run in runs] == before  # because of an error, not of a killed process
+        unchanged = [(run.state, run.result) for run in runs] == before  # then the reason is an error, not a kill
         if code != 1 or unchanged or not any(run.state in OPEN for run in runs):
             break
     return code or int(any(run.state != "done" for run in runs))
 
 
 def _train(overrides: Sequence[str]) -> int:
-    with children(announce=False) as started:  # train.py itself prints that it was interrupted
+    with children(announce=False) as started:  # train.py itself reports the interrupt
         environment = {**os.environ, PARENT: str(os.getpid())}
         started.append(subprocess.Popen([*program("train"), "-m", *overrides], env=environment))
         started[0].wait()

@@ -1,1 +1,4 @@
-"""Trackers: W&B, TensorBoard, MLflow and all loggers of Lightning. docs/tracking.md has the settings and the keys."""
+"""Trackers, which log the values of a run with W&B, TensorBoard, MLflow or any other logger of Lightning.
+
+docs/tracking.md describes the settings and the logged keys.
+"""

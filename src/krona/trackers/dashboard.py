@@ -1,4 +1,7 @@
-"""The W&B workspace and report of dashboard.yaml, written as JSON or saved at W&B. Only `push` needs a login."""
+"""Build the W&B workspace and the W&B report that dashboard.yaml describes.
+
+`write` writes them to files as JSON. `push` saves them at W&B, which needs a login.
+"""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,19 +15,30 @@ from krona.trackers.guard import first_line
 from krona.trackers.values import History
 from krona.trackers.weights_and_biases import key_is_set
 
-NO_ENTITY = "your-entity"  # in a specification that is written without a login
+NO_ENTITY = "your-entity"  # placeholder for the entity in files that are written without a login
 DashboardSection = Mapping[str, Any]
 SECTIONS: Sequence[DashboardSection] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
 
 
 def write(folder: Path, *, outputs: Path, project: str, entity: str | None) -> list[Path]:
-    """Check the panels against the runs in ``outputs``, write workspace.json and report.json, and return the paths."""
+    """Write workspace.json and report.json into ``folder``, and return the paths of the files.
+
+    Args:
+        folder: the folder for the files.
+        outputs: the folder that contains the folders of the runs. The keys of the panels are checked against the keys
+            that these runs have logged.
+        project: the W&B project.
+        entity: the W&B team or user; None for a placeholder.
+
+    Raises:
+        KronaError: a panel has a key that no run has logged.
+    """
     check(SECTIONS, logged_keys(outputs))
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for name, build in (("workspace", build_workspace), ("report", build_report)):
         path = folder / f"{name}.json"
-        model = build(project, entity or NO_ENTITY)._to_model()  # what is sent to the server
+        model = build(project, entity or NO_ENTITY)._to_model()  # the model that `save` would send to W&B
         spec = json.loads(model.model_dump_json(by_alias=True, exclude_none=True))
         path.write_text(json.dumps(spec, indent=1) + "\n", encoding="utf-8")
         paths.append(path)
@@ -32,7 +46,11 @@ def write(folder: Path, *, outputs: Path, project: str, entity: str | None) -> l
 
 
 def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
-    """Save both at W&B and return their addresses. Raise `KronaError` without a key, or if the server fails."""
+    """Save the workspace and the report at W&B, and return their URLs. The arguments are those of `write`.
+
+    Raises:
+        KronaError: no W&B key is set, the server fails, or a panel has a key that no run has logged.
+    """
     check(SECTIONS, logged_keys(outputs))
     if not key_is_set():
         raise KronaError("No W&B key is set. Run wandb login, or leave out --push to write the dashboard to files.")
@@ -47,7 +65,14 @@ def push(*, outputs: Path, project: str, entity: str | None) -> list[str]:
 
 
 def logged_keys(outputs: Path) -> dict[str, set[str]]:
-    """Return the keys that runs have logged to a tracker: in their ``history``, ``summary`` and ``config``."""
+    """Return the keys that the runs in ``outputs`` have logged, as a dict with three sets of keys.
+
+    ``history`` has the keys of the values of epochs, ``summary`` the keys of the final values, and ``config`` the keys
+    of the config.
+
+    Raises:
+        KronaError: no finished run has a tracker.
+    """
     keys: dict[str, set[str]] = {"history": set(), "summary": set(), "config": set()}
     for path in sorted(outputs.glob("*/tracked.jsonl")):
         for entry in History(path.parent).entries():
@@ -63,19 +88,22 @@ def logged_keys(outputs: Path) -> dict[str, set[str]]:
 
 
 def check(sections: Sequence[DashboardSection], logged: Mapping[str, set[str]]) -> None:
-    """Raise `KronaError` with each key of a panel that no run has logged, and the most similar logged key."""
+    """Raise `KronaError` if a panel has a key that no run has logged. The message suggests the most similar key."""
     wrong = []
     for section in sections:
         for kind, key in sorted(set(needed_keys(section))):
             if key not in logged[kind]:
-                known = sorted(name for name in logged[kind] if name.count("/") < 2)  # without those of each module
+                known = sorted(name for name in logged[kind] if name.count("/") < 2)  # no keys of single modules
                 wrong.append(f"{section['title']}: no run has {key} in its {kind}; {did_you_mean(key, known)}")
     if wrong:
         raise KronaError("The dashboard has keys that no run logs:\n" + "\n".join(f"  {line}" for line in wrong))
 
 
 def needed_keys(section: DashboardSection) -> Iterator[tuple[str, str]]:
-    """Yield the keys that the panels of a section need, each after ``history``, ``summary`` or ``config``."""
+    """Yield each key that the panels of a section need, as a pair of its kind and the key.
+
+    The kind is ``history``, ``summary`` or ``config``, as in `logged_keys`.
+    """
     for panel in section.get("panels", ()):
         kind = "history" if panel["kind"] == "line" else "summary"
         yield from ((kind, panel[axis]) for axis in ("x", "y") if axis in panel)
@@ -86,7 +114,7 @@ def needed_keys(section: DashboardSection) -> Iterator[tuple[str, str]]:
 
 
 def build_workspace(project: str, entity: str) -> Any:
-    """Build the W&B workspace: the sections that have panels."""
+    """Build the W&B workspace from the sections that have panels."""
     _, ws = _import_libraries()
     columns = ["summary:test/score", "summary:dev/best", "config:method", "config:task", "config:factors"]
     sections = [section for section in SECTIONS if "panels" in section]
@@ -100,12 +128,12 @@ def build_workspace(project: str, entity: str) -> Any:
 
 
 def build_report(project: str, entity: str) -> Any:
-    """Build the W&B report: for each section a heading, a sentence, the panels and a table."""
+    """Build the W&B report. Each section has a heading, a text, the panels and a table."""
     wr, _ = _import_libraries()
     blocks: list[Any] = [wr.TableOfContents()]
     for section in SECTIONS:
         runset = wr.Runset(
-            name=section["title"],  # without a project, so that no server is asked
+            name=section["title"],  # no project, because it would cause a request to the server
             filters=section.get("where", ""),
             groupby=[f"config.{key}" for key in section.get("table_by", ())],
             pinned_columns=[f"summary:{key}" for key in section.get("columns", ())],

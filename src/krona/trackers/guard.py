@@ -1,4 +1,4 @@
-"""Protection of a run from its trackers: training continues with the same numbers, even if a tracker fails."""
+"""Protect a run from its trackers. If a tracker fails, training continues and its results do not change."""
 
 import threading
 from collections.abc import Callable
@@ -6,17 +6,20 @@ from typing import Any
 
 from krona.trackers.tracker import Tracker
 
-LIMIT_S = 120.0  # for calls without a time limit of their own; those of the trackers are shorter
+LIMIT_S = 120.0  # the time limit of a call, longer than the limits inside the trackers
 
 
 class Guarded:
-    """A tracker whose calls cannot harm the run.
+    """A wrapper that calls the methods of a tracker without risk for the run.
 
-    Each call runs in a thread, and the run waits for it. If a call fails or exceeds the time limit, the user gets one
-    line about it, and the tracker gets no more calls but ``close``. The random number streams remain unchanged.
+    Each call runs in a thread, and the run waits for the thread. If a call fails or exceeds the time limit, one line is
+    printed for the user. After that, only ``close`` is called. A call does not change the state of the random number
+    generators.
 
     Args:
-        say: prints a line for the user.
+        name: the name of the tracker in the config.
+        tracker: the tracker to call.
+        say: a function that prints a line for the user.
         limit_s: the time limit of a call, in seconds.
     """
 
@@ -25,7 +28,13 @@ class Guarded:
         self.failed = False
 
     def call(self, method: str, *arguments: Any, when: str) -> None:
-        """Call a method, if the tracker has it, and print the line that it returns. ``when``: for the message."""
+        """Call a method of the tracker, and print the line that it returns. Do nothing if the method does not exist.
+
+        Args:
+            method: the name of the method.
+            arguments: the arguments of the method.
+            when: the time of the call, such as ``"epoch 3"``, for the message about a failure.
+        """
         from pytorch_lightning.utilities.seed import isolate_rng
 
         call = getattr(self.tracker, method, None)
@@ -36,7 +45,7 @@ class Guarded:
         def run() -> None:
             try:
                 outcome.append((call(*arguments), None))
-            except BaseException as error:  # also a SystemExit
+            except BaseException as error:  # includes SystemExit
                 outcome.append((None, error))
 
         thread = threading.Thread(target=run, name=f"tracker {self.name}", daemon=True)
@@ -53,6 +62,6 @@ class Guarded:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error, at most 200 characters."""
+    """Return the first line of an error message, cut to 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:200]

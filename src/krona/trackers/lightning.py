@@ -1,4 +1,4 @@
-"""Trackers that send the values of a run to one of Lightning's loggers."""
+"""Trackers that send the values of a run to a Lightning logger."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -12,19 +12,20 @@ from krona.trackers.values import STEP, STEP_LOSS
 
 
 class LightningTracker:
-    """Base class of the trackers that use a logger of Lightning, which `start` constructs.
+    """The base class of trackers that use a Lightning logger. Subclasses construct the logger in `start`.
 
-    Rows are numbered as Lightning numbers them: by the step, counted from 0. A resumed run logs its earlier epochs
-    again (`krona.trackers.values.History`). A logger that still has them gets only the rows from ``first`` on.
+    Each logged row of values has a number. As in Lightning, it is the number of the step, counted from 0. A resumed run
+    logs its earlier epochs again (`krona.trackers.values.History`). If the logger still has the rows of these epochs,
+    only rows from ``first`` on are sent to it.
     """
 
-    STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # of `finalize`
+    STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "aborted"}  # for `finalize`
     logger: Any = None
-    first = 0  # first row that the logger does not have
-    row = 0  # last row that was sent
+    first = 0  # the number of the first row that the logger does not have
+    row = 0  # the number of the last row
 
     def start(self) -> str | None:
-        """Construct ``logger`` for the run ``about``. Return a line for the user that says where the logs are."""
+        """Construct ``logger`` for the run ``self.about``. Return a line that tells the user where the logs are."""
         raise NotImplementedError
 
     def open(self, about: About) -> str | None:
@@ -46,7 +47,7 @@ class LightningTracker:
         self.logger.save()
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Log the row of a step, counted from 1."""
+        """Log the values of a step. Steps are counted from 1."""
         self.row = max(0, step - 1)
         if self.row >= self.first:
             self.write(dict(values))
@@ -66,13 +67,17 @@ class LightningTracker:
 
 
 class OtherLogger(LightningTracker):
-    """A logger that the config names by its class (``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``).
+    """A tracker for a logger whose class is given in the config.
 
-    Its keys are Lightning's: ``val/…`` for dev, and the values that Lightning logs in a step.
+    An example is ``+logger.c._target_=pytorch_lightning.loggers.CSVLogger``. The logged keys are Lightning's: values on
+    dev have the prefix ``val/``, and the values of steps are those that Lightning logs.
 
     Args:
         build: the logger's class.
-        name: its key in the config, and its folder in the run's folder if ``save_dir`` is not given.
+        name: the key of the logger in the config. If ``save_dir`` is not given, it is also the name of the logger's
+            folder in the run's folder.
+        arguments: the arguments of the logger's class.
+        about: the description of the run.
 
     Raises:
         KronaError: the logger cannot be constructed.
@@ -85,10 +90,10 @@ class OtherLogger(LightningTracker):
             self._folder = about.folder / name
             given["save_dir"] = str(self._folder)
             if {"name", "version"}.isdisjoint(given) and build.__name__ in ("CSVLogger", "TensorBoardLogger"):
-                given |= {"name": "", "version": ""}  # no folders below it
+                given |= {"name": "", "version": ""}  # so that the logger creates no subfolders
         try:
             self.logger = build(**given)
-        except Exception as error:  # each class raises its own
+        except Exception as error:  # classes raise different errors
             why = shorten(" ".join(str(error).split()), 300)
             raise KronaError(f"logger.{name}: {build.__name__} can't be constructed: {why}") from error
 
@@ -99,7 +104,7 @@ class OtherLogger(LightningTracker):
         return None if place is None else f"logs in {place}"
 
     def steps(self, losses: Mapping[int, float]) -> None:
-        """Log nothing: `step` gets the losses, each ``trainer.log_every_n_steps``."""
+        """Log nothing, because `step` gets the losses every ``trainer.log_every_n_steps`` steps."""
 
     def step(self, number: int, values: Mapping[str, float]) -> None:
         self.logger.log_metrics(dict(values), step=number)

@@ -1,4 +1,4 @@
-"""MLflow: an SQLite file in outputs/, or your own server."""
+"""The tracker for MLflow, which writes to an SQLite file in outputs/ or to your own server."""
 
 import json
 import logging
@@ -17,12 +17,15 @@ MAX_PREDICTIONS = 10_000
 
 
 class MLflow(LightningTracker):
-    """An MLflow run. A resumed run continues it; a run that starts again replaces it.
+    """A tracker that logs to an MLflow run.
+
+    If the krona run is resumed, the MLflow run is continued. If the krona run starts again from the beginning, a new
+    MLflow run replaces the old one.
 
     Args:
-        experiment: of MLflow; created if it does not exist.
-        tracking_uri: null: ``sqlite:///<outputs>/mlflow.db``.
-        log_adapter: keep adapter.safetensors as an artifact.
+        experiment: the name of the MLflow experiment. It is created if it does not exist.
+        tracking_uri: the address of MLflow. None (null in YAML) means ``sqlite:///<outputs>/mlflow.db``.
+        log_adapter: whether to log adapter.safetensors as an artifact.
     """
 
     STATUS: Mapping[Ending, str] = {"done": "success", "failed": "failed", "interrupted": "KILLED"}
@@ -42,11 +45,11 @@ class MLflow(LightningTracker):
         from mlflow.tracking import MlflowClient
         from pytorch_lightning.loggers import MLFlowLogger
 
-        for noisy in ("mlflow", "alembic", "pytorch_lightning.loggers.mlflow"):  # they log each table that they create
+        for noisy in ("mlflow", "alembic", "pytorch_lightning.loggers.mlflow"):  # hide their information messages
             logging.getLogger(noisy).setLevel(logging.ERROR)
         about = self.about
         uri = self.tracking_uri or f"sqlite:///{about.outputs / 'mlflow.db'}"
-        # for an exact resume: Lightning's logger would begin a second run beside the interrupted one
+        # Find the interrupted MLflow run to continue it. Lightning's logger alone would start a second MLflow run.
         client = MlflowClient(uri)
         known = client.get_experiment_by_name(self.experiment)
         runs = [] if known is None else client.search_runs([known.experiment_id], f"tags.`{TAG}` = '{about.run_id}'")
@@ -68,7 +71,7 @@ class MLflow(LightningTracker):
         return f"mlflow ui --backend-store-uri {uri}"
 
     def steps(self, losses: Mapping[int, float]) -> None:
-        """Log all points in one request."""
+        """Log all points of the loss curve in one request."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)

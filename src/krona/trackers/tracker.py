@@ -1,4 +1,4 @@
-"""The interface of a tracker, and the description of a run that it receives."""
+"""The interface of trackers, and the description of a run that they receive."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -17,13 +17,13 @@ class About:
     """The description of a run for its trackers."""
 
     run_id: str
-    folder: Path  # outputs/<run id>; trackers keep their files beside it
+    folder: Path  # outputs/<run id>; trackers write their own files into outputs/
     method: str
     task: str
     sweep: str | None
-    config: Mapping[str, Value]  # flat: method/scaling
-    resumed: bool  # from a checkpoint
-    label_words: Mapping[str, str] = field(default_factory=dict)  # target text → word; empty for a regression
+    config: Mapping[str, Value]  # has flat keys, such as method/scaling
+    resumed: bool  # whether the run was resumed from a checkpoint
+    label_words: Mapping[str, str] = field(default_factory=dict)  # from each target text to its word; regression: empty
 
     @property
     def outputs(self) -> Path:
@@ -31,28 +31,40 @@ class About:
 
 
 class Tracker(Protocol):
-    """A tracker of one run. Its calls may raise, hang or draw random numbers (`krona.trackers.guard`).
+    """A tracker, which logs the values of one run.
 
-    Optional methods: ``steps(losses)`` is called before ``epoch`` with the training loss by step, and ``step(number,
-    values)`` with the values that Lightning's callbacks log in a step. A static method ``check(arguments)`` may raise
-    `KronaError` before any work starts.
+    The methods of a tracker may raise errors, hang or draw random numbers. `krona.trackers.guard` protects the run from
+    all of these.
+
+    A tracker can have three more methods:
+
+    - ``steps(losses)`` is called before ``epoch``. ``losses`` is a dict from each step to its training loss.
+    - ``step(number, values)`` is called with the values that Lightning logs in a step.
+    - ``check(arguments)`` is a static method that is called before the run starts, with the arguments of the tracker in
+      the config. It raises `KronaError` if an argument is wrong.
     """
 
     def open(self, about: About) -> str | None:
-        """Begin. Return a line for the user that says where the logs are."""
+        """Start logging. Return a line that tells the user where the logs are; None for no line."""
 
     def epoch(self, number: int, values: Mapping[str, float]) -> None:
-        """Log the values of an epoch. A resumed run calls this again for its earlier epochs, with the same values."""
+        """Log the values of an epoch. A resumed run logs its earlier epochs again, with the same values."""
 
     def end(self, summary: Mapping[str, Value]) -> None:
-        """Log the final values of a finished run. Its predictions and its adapter are in its folder."""
+        """Log the final values of a finished run. The predictions and the adapter are in the folder of the run."""
 
     def close(self, ending: Ending) -> str | None:
-        """Release everything. Return a line if the user must do something."""
+        """Close all connections and files. If the user must do something, return a line that describes it."""
 
 
 def require(module: str, *, logger: str, extra: str = "") -> None:
-    """Raise `KronaError` with the command that installs a module, if it is missing."""
+    """Raise `KronaError` if a module is not installed. The message contains the command that installs it.
+
+    Args:
+        module: the name of the module.
+        logger: the config's name of the tracker that needs the module.
+        extra: krona's extra (optional dependencies) with the module. If empty, it is one of krona's main dependencies.
+    """
     if importlib.util.find_spec(module) is None:
         package = f"'.[{extra}]'" if extra else "."
         raise KronaError(f"logger={logger} needs {module}, which is not installed: pip install -e {package}")

@@ -1,4 +1,4 @@
-"""Norms of gradients, and norm and effective rank of each update."""
+"""Compute the norms of gradients, and the norm and the effective rank of each adapted module's update."""
 
 import re
 from collections.abc import Iterable
@@ -14,10 +14,11 @@ from krona.surgery.wrapper import is_in_adapter, public_name
 
 
 def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
-    """Return the Euclidean norm of the gradients of each kind of parameter, as tensors on their device.
+    """Return a dict from each kind of parameter to the Euclidean norm of the gradients of all such parameters.
 
-    The kinds are the names in the branches (``A``, ``B``, ``bias`` …) and, of the backbone, ``layer_norm`` and
-    ``other``. The host does not wait for the device.
+    The kind of a branch's parameter is its name in the branch, such as ``A``, ``B`` or ``bias``. The kinds of the
+    backbone's parameters are ``layer_norm`` and ``other``. The norms are tensors on the device of the gradients, so the
+    CPU does not have to wait for the GPU.
     """
     gradients = []
     for name, parameter in model.named_parameters():
@@ -29,11 +30,15 @@ def gradient_norms(model: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update_values(model: nn.Module) -> dict[str, float]:
-    """Return the norm and the effective rank of the update of each adapted module, under the keys of docs/tracking.md.
+    """Return a dict with the norm and the effective rank of each adapted module's update.
 
-    ``update_norm/<place>``, ``update_rank/<place>`` and their means are those of `krona.adapters.update.Spectrum`.
-    ``weight_norm/<place>/<kind>`` is the norm of the branches' parameters of that name, if no matrix describes the
-    whole update (a bias, a non-linearity).
+    The dict has these keys (see docs/tracking.md), where ``<place>`` is the short name of the module:
+
+    - ``update_norm/<place>`` and ``update_rank/<place>`` are the norm and the effective rank
+      (`krona.adapters.update.Spectrum`). ``update_norm/mean`` and ``update_rank/mean`` are their means over the
+      modules.
+    - ``weight_norm/<place>/<kind>`` is the norm of the branches' parameters with the name ``<kind>``. This key exists
+      only if a matrix cannot describe the whole update, because the branches have a bias or are not linear.
     """
     values: dict[str, float] = {}
     places: set[str] = set()
@@ -60,7 +65,10 @@ def update_values(model: nn.Module) -> dict[str, float]:
 
 
 def shorten_place(name: str) -> str:
-    """Return a short name: ``encoder.block.0.layer.0.SelfAttention.q`` gives ``encoder/0/SelfAttention/q``."""
+    """Return a short name of a module.
+
+    For example, ``encoder.block.0.layer.0.SelfAttention.q`` gives ``encoder/0/SelfAttention/q``.
+    """
     return re.sub(r"block\.(\d+)\.layer\.\d+\.", r"\1.", name).replace(".", "/")
 
 

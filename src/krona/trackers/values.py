@@ -1,4 +1,4 @@
-"""The values that trackers log, under the keys of docs/tracking.md."""
+"""Compute the values that trackers log. docs/tracking.md describes their keys."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,20 +10,21 @@ from krona.runs.predictions import decode_label
 from krona.runs.result import Result
 from krona.trackers.tracker import About, Value
 
-NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that are not a property of the run
+NOT_LOGGED = ("logger", "overwrite", "retry")  # keys of the config that do not describe the run
 STEP, STEP_LOSS = "train/step", "train/step_loss"
-EPOCH_KEYS = {  # column of the dev curve → key
+EPOCH_KEYS = {  # from the column of the dev curve to the logged key
     "epoch": "epoch", "loss": "train/loss", "lr": "train/lr", "examples_seen": "train/examples_seen", "step": STEP,
     "examples_per_s": "train/examples_per_s", "score": "dev/score",
 }  # fmt: skip
 PREDICTION_COLUMNS = ("id", "source", "target", "prediction", "right")
-MAX_POINTS = 500  # of the loss curve of a run
+MAX_POINTS = 500  # number of points in the loss curve of a run, plus one point at the end of each epoch
 
 
 def flat_config(config: Mapping[str, Any], run_id: str) -> dict[str, Value]:
-    """Return the resolved config with flat keys (``method/scaling``), and short names for filters.
+    """Return the resolved config as a dict with flat keys, such as ``method/scaling``.
 
-    ``method``, ``task`` and ``backbone`` are names; ``factors`` is the shape of A, such as 32x24.
+    For filters, the dict also contains ``run_id``, ``factors`` (the shape of A, such as 32x24), and the names of the
+    method, the task and the backbone under ``method``, ``task`` and ``backbone``.
     """
     kept = {key: value for key, value in config.items() if key not in NOT_LOGGED}
     flat = dict(_flatten(kept, ""))
@@ -46,13 +47,21 @@ def _flatten(value: Any, path: str) -> Iterator[tuple[str, Value]]:
 
 
 def epoch_values(row: Mapping[str, Any], best: float) -> dict[str, float]:
-    """Return the values of a row of the dev curve. ``best``: the score of the best epoch so far."""
+    """Return a dict of the values that are logged for an epoch.
+
+    Args:
+        row: the row of the dev curve for the epoch.
+        best: the dev score of the best epoch so far.
+    """
     values = {key: float(row[name]) for name, key in EPOCH_KEYS.items() if name in row}
     return values | {f"dev/{name}": float(value) for name, value in row["parts"].items()} | {"dev/best": best}
 
 
 def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str, Any], float]]:
-    """Yield each row of a dev curve with the score of the best epoch so far: the earliest with the highest choice."""
+    """Yield each row of a dev curve, and the score of the best epoch so far.
+
+    The best epoch is the earliest epoch with the highest ``choice``.
+    """
     best = None
     for row in curve:
         if best is None or row["choice"] > best["choice"]:
@@ -61,7 +70,7 @@ def with_best(curve: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Mapping[str,
 
 
 def summary_values(result: Result) -> dict[str, Value]:
-    """Return the final values of a finished run. Times are seconds, memory is bytes."""
+    """Return a dict of the final values of a finished run. Times are in seconds, memory is in bytes."""
     values: dict[str, Value] = {"status": result.status, "best_epoch": result.best_epoch or 0}
     if result.dev is not None:
         values["dev/best"] = float(result.dev["score"])
@@ -78,13 +87,14 @@ def summary_values(result: Result) -> dict[str, Value]:
 
 
 def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, float]:
-    """Return the loss curve of an epoch: step → the mean loss since the point before.
+    """Return the loss curve of an epoch, as a dict from a step to the mean loss since the previous point.
 
-    There is a point every ``total`` / `MAX_POINTS` steps, and one at the end of the epoch.
+    The curve has a point every ``total`` / `MAX_POINTS` steps (rounded up), and one at the end of the epoch.
 
     Args:
-        losses: of the epoch's steps, the last of which has the number ``last``.
-        total: steps of the whole run.
+        losses: the loss of each step of the epoch.
+        last: the number of the last step of the epoch.
+        total: the number of steps of the whole run.
     """
     every, curve, since = -(-total // MAX_POINTS) or 1, {}, 0
     for i in range(1, len(losses) + 1):
@@ -96,7 +106,10 @@ def loss_curve(losses: Sequence[float], *, last: int, total: int) -> dict[int, f
 
 
 def read_predictions(about: About, *, most: int) -> list[list[Value]]:
-    """Return at most ``most`` test predictions of a run, in `PREDICTION_COLUMNS`, with labels as words."""
+    """Return a table of at most ``most`` test predictions of a run, with the columns `PREDICTION_COLUMNS`.
+
+    Labels are written as words.
+    """
     rows: list[list[Value]] = []
     with RunFolder(about.folder).predictions.open(encoding="utf-8") as file:
         for line in file:
@@ -108,7 +121,11 @@ def read_predictions(about: About, *, most: int) -> list[list[Value]]:
 
 
 class History:
-    """``tracked.jsonl`` in the run's folder: the logged values, so that a resumed run can log them again."""
+    """The file ``tracked.jsonl`` in a run's folder. It contains all logged values, so a resumed run can log them again.
+
+    Args:
+        folder: the folder of the run.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.path = RunFolder(folder).tracked
@@ -118,7 +135,7 @@ class History:
             file.write(json.dumps(entry) + "\n")
 
     def entries(self) -> Iterator[dict[str, Any]]:
-        """Yield every complete line. A killed run may have left an incomplete one."""
+        """Yield all entries. A line that cannot be parsed, because the run was killed while writing it, is skipped."""
         if not self.path.is_file():
             return
         for line in self.path.read_text(encoding="utf-8").splitlines():
@@ -128,7 +145,10 @@ class History:
                 continue
 
     def epochs(self) -> dict[int, tuple[dict[str, float], dict[int, float]]]:
-        """Return the values and the loss curve of each epoch; the later ones if an epoch was run twice."""
+        """Return a dict from each epoch to its values and its loss curve.
+
+        If an epoch was run twice, the dict contains the values of the second time.
+        """
         return {
             int(entry["epoch"]): (entry["values"], {int(step): loss for step, loss in entry.get("steps", {}).items()})
             for entry in self.entries()

@@ -1,7 +1,9 @@
-"""W&B: online if an API key is set, offline without one or if the server fails.
+"""The tracker for W&B (Weights & Biases).
 
-The W&B run has the id of the run. A resumed run logs all its epochs again: online, the rows that the server has are
-left out; offline, a new file with the whole history replaces the unfinished one.
+By default, W&B is used online if an API key is set. It is used offline if no key is set or the server fails.
+
+The W&B run has the same id as the krona run. A resumed run logs all its epochs again. Online, rows that the server
+already has are not sent again. Offline, a new file with the whole history replaces the file of the unfinished run.
 """
 
 import glob
@@ -23,28 +25,28 @@ from krona.trackers.lightning import LightningTracker
 from krona.trackers.tracker import Ending, Value, require
 from krona.trackers.values import PREDICTION_COLUMNS, read_predictions
 
-MAX_ID = 64  # characters of a W&B run id
+MAX_ID = 64  # maximum number of characters in a W&B run id
 MAX_TAG = 64
-UPLOAD = 3.0  # time limit of the last upload, in timeouts
-FULL_DISK = 2**16  # bytes; a disk with less free space is full
+UPLOAD = 3.0  # the time limit of the last upload is this number times ``timeout``
+FULL_DISK = 2**16  # bytes; a disk with less free space counts as full
 EXIT_CODES: dict[Ending, int] = {"done": 0, "failed": 1, "interrupted": 130}
-MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # all others are online
+MODES = {"offline": "offline", "dryrun": "offline", "disabled": "disabled"}  # all other modes are online
 
 
 @dataclass(kw_only=True, eq=False)
 class WeightsAndBiases(LightningTracker):
-    """A W&B run."""
+    """A tracker that logs to a W&B run."""
 
-    project: str = "krona"  # created by the server if it does not exist
-    entity: str | None = None  # the team or user; null: that of the key
+    project: str = "krona"  # the server creates the project if it does not exist
+    entity: str | None = None  # the team or user; null: the default entity of the API key
     name: str | None = None  # null: the run id
-    group: str | None = None  # null: the sweep
+    group: str | None = None  # null: the name of the sweep
     job_type: str = "train"
-    tags: Sequence[str] | None = None  # null: the method and the task
+    tags: Sequence[str] | None = None  # null: the names of the method and the task
     notes: str | None = None
     mode: Literal["auto", "online", "offline", "disabled", "run", "dryrun"] = "auto"  # auto: online if a key is set
-    dir: str | None = None  # in which W&B creates its folder ``wandb``; null: outputs/
-    log_adapter: bool = False  # keep adapter.safetensors as an artifact
+    dir: str | None = None  # the folder in which W&B creates its folder ``wandb``; null: outputs/
+    log_adapter: bool = False  # whether to log adapter.safetensors as an artifact
     table_rows: int = 10_000  # maximum number of test predictions in the table; 0: no table
     timeout: float = 20.0  # seconds to wait for the server at the start; three times as long for the last upload
     unsent: list[str] = field(default_factory=list, init=False)
@@ -61,9 +63,9 @@ class WeightsAndBiases(LightningTracker):
             raise KronaError(f"logger.wandb.timeout={timeout}: expected seconds above 0")
 
     def start(self) -> str:
-        os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # its telemetry waits for the server at exit
-        # on a full disk each line of W&B's debug.log would print a trace, also after a call that timed out
+        os.environ.setdefault("WANDB_SILENT", "true")  # krona prints one line instead of W&B's ten lines
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")  # error reports would wait for the server at exit
+        # If the disk is full, W&B cannot write debug.log. Without this setting, each failed write prints a traceback.
         logging.raiseExceptions = False
         import wandb
 
@@ -75,7 +77,7 @@ class WeightsAndBiases(LightningTracker):
                 self.logger = self._connect(mode)
             except Exception as error:
                 mode, reason = "offline", f"the server failed: {first_line(error)}"
-                wandb.teardown()  # the rest of the attempt
+                wandb.teardown()  # clean up after the failed attempt
         if self.logger is None:
             self.logger = self._connect(mode)
         run = self.logger.experiment
@@ -88,7 +90,7 @@ class WeightsAndBiases(LightningTracker):
         return f"offline ({reason}); {sync_command(run)} uploads it"
 
     def _connect(self, mode: Any) -> Any:
-        """Lightning's logger with a W&B run."""
+        """Start a W&B run, and return a Lightning logger for it."""
         import wandb
         from pytorch_lightning.loggers import WandbLogger
 
@@ -103,10 +105,11 @@ class WeightsAndBiases(LightningTracker):
             "finish_timeout_raises": True,
         }
         known = {key: value for key, value in settings.items() if key in wandb.Settings.model_fields}
-        agent = "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already named the run
+        agent = "WANDB_SWEEP_ID" in os.environ  # a W&B agent has already chosen the id
         place = about.outputs if self.dir is None else Path(self.dir).expanduser()
-        place.mkdir(parents=True, exist_ok=True)  # W&B would take a temporary folder instead
-        # Lightning's logger would take a run that is open in this process, and resume one that starts again
+        place.mkdir(parents=True, exist_ok=True)  # otherwise W&B would use a temporary folder
+        # Lightning's logger does not start the W&B run here: it would reuse a run that is open in this process, and
+        # would resume a run that should start again.
         run = wandb.init(
             id=None if agent else wandb_id(about.run_id),
             resume="allow" if mode == "online" and about.resumed and not agent else None,
@@ -127,8 +130,8 @@ class WeightsAndBiases(LightningTracker):
         return WandbLogger(experiment=run)
 
     def write(self, values: dict[str, float]) -> None:
-        # Lightning's `log_metrics` leaves the number of a row to W&B. For an exact resume, a row that the server
-        # already has must have the same number.
+        # With Lightning's `log_metrics`, W&B chooses the number of each row. Here krona sets the number, because a
+        # resumed run must give each row the same number as before.
         row = {**values, "trainer/global_step": self.row}
         self.logger.experiment.log(row, step=self.row, commit="epoch" in values)
 
@@ -138,7 +141,7 @@ class WeightsAndBiases(LightningTracker):
         for name, send in (("test predictions", self._send_predictions), ("adapter", self._send_adapter)):
             try:
                 send(run)
-            except Exception:  # W&B asks its server first; `close` names what was not sent
+            except Exception:  # the server may fail; `close` reports what was not sent
                 self.unsent.append(name)
 
     def _send_predictions(self, run: Any) -> None:
@@ -163,12 +166,12 @@ class WeightsAndBiases(LightningTracker):
             late = f"the server did not accept everything in {UPLOAD * self.timeout:g} s"
             return f"{late}; {sync_command(run)} uploads the rest{missing}"
         folder = Path(run.dir).parent
-        if shutil.disk_usage(folder).free < FULL_DISK:  # W&B reports it only in a file on that disk
+        if shutil.disk_usage(folder).free < FULL_DISK:  # W&B reports it only in a log file
             return f"the disk is full: the last values are missing in {below(folder)}; see {self.about.folder}"
         return f"not everything could be sent{missing}" if missing else None
 
     def _remove_unfinished(self) -> None:
-        """Remove the offline files of earlier attempts: the new one contains all of them."""
+        """Remove the offline files of earlier attempts, because the new file contains all their values."""
         run = self.logger.experiment
         own = Path(run.dir).parent
         for folder in own.parent.glob(f"offline-run-*-{glob.escape(run.id)}"):
@@ -177,21 +180,25 @@ class WeightsAndBiases(LightningTracker):
 
 
 def sync_command(run: Any) -> str:
-    """Return the command that uploads a run from the disk."""
+    """Return the command that uploads the local files of a run."""
     folder = Path(run.dir).parent
-    online = "" if folder.name.startswith("offline") else "--include-online "  # otherwise W&B skips them
+    online = "" if folder.name.startswith("offline") else "--include-online "  # otherwise W&B skips online runs
     return f"wandb sync {online}{below(folder)}"
 
 
 def wandb_id(run_id: str) -> str:
-    """Return a run id that W&B accepts: without ``:;,#?/'``, at most 64 characters, with the hash at its end."""
+    """Return a run id that W&B accepts.
+
+    Characters that W&B does not allow, such as ``:`` and ``/``, are replaced by ``_``. An id of more than 64 characters
+    is shortened in the middle, so that it keeps the hash at the end.
+    """
     clean = re.sub(r"[^A-Za-z0-9_.-]", "_", run_id)
     return clean if len(clean) <= MAX_ID else f"{clean[: MAX_ID - 11]}-{clean[-10:]}"
 
 
 def key_is_set() -> bool:
-    """Return whether W&B would find a key in the environment, or in the netrc file that `wandb login` writes."""
-    from requests.utils import get_netrc_auth  # as W&B reads it
+    """Return whether an API key is set in the environment or in the netrc file that `wandb login` writes."""
+    from requests.utils import get_netrc_auth  # the function with which W&B reads the file
 
     if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
         return True

@@ -1,5 +1,5 @@
-"""Launchers for the runs of a multirun: processes of this machine, or a SLURM cluster.
+"""Launchers, which run the jobs of a multirun in processes on this machine or on a SLURM cluster.
 
-With Hydra's own launchers for joblib and submitit, one killed job ends the sweep or makes it wait forever. These use
-the same engines and settings, and follow each job to its end.
+With Hydra's own launchers for joblib and submitit, a killed job ends the sweep or makes it wait forever. The launchers
+in this package use the same engines and settings, and detect killed jobs.
 """

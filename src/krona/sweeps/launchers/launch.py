@@ -1,4 +1,4 @@
-"""Launch the jobs of a multirun. Each has an outcome, also a job that was killed."""
+"""Launch the jobs of a multirun, and return an outcome for each job, even if it was killed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,11 +20,16 @@ ENGINES = ("joblib", "submitit_local", "submitit_slurm")
 def launch(
     engine: str, jobs: Sequence[SweepJob], settings: Mapping[str, Any], *, note: Callable[..., None]
 ) -> list[Job]:
-    """Run all jobs and return their outcomes in order. Print a line when a job starts (not under SLURM) and ends.
+    """Run all jobs, and return their outcomes in the order of the jobs.
+
+    A line is printed when a job starts (except on SLURM) and when it ends.
 
     Args:
         engine: one of `ENGINES`.
-        note: `krona.sweeps.ledger.note_job`, called for jobs that returned no outcome. The others call it themselves.
+        jobs: the jobs to run.
+        settings: the settings of ``hydra.launcher``.
+        note: the function `krona.sweeps.ledger.note_job`. It is called here only for jobs that ended without returning
+            an outcome. All other jobs call it themselves.
 
     Raises:
         KronaError: a setting is wrong, submitit is missing, or the cluster rejects a job.

@@ -1,4 +1,4 @@
-"""Jobs on this machine, a number of them at a time."""
+"""Run jobs on this machine, several at the same time."""
 
 import time
 from collections import deque
@@ -10,14 +10,14 @@ from krona.sweeps.launchers.sweep_job import SweepJob
 from krona.training.machine import cpu_count
 
 Started = Callable[[SweepJob], None]
-Ended = Callable[[SweepJob, Job | str], None]  # the outcome of a job, or why it has none
+Ended = Callable[[SweepJob, Job | str], None]  # the arguments: a job, and its outcome or why it has no outcome
 
 
 class RunningJob(Protocol):
-    """A job that was started."""
+    """A job that has been started."""
 
     def outcome(self) -> Job | str | None:
-        """Return the job's outcome, or why it has none; None while it is running."""
+        """Return the outcome of the job, or a text that explains why it has no outcome. Return None while it runs."""
 
     def terminate(self) -> None:
         """Send SIGTERM to the job."""
@@ -32,7 +32,16 @@ def run_pool(
     ended: Ended,
     poll_s: float,
 ) -> None:
-    """Run all jobs on this machine, ``count`` at a time. An interrupt is forwarded to the running ones."""
+    """Run all jobs on this machine, ``count`` at the same time. An interrupt is forwarded to the running jobs.
+
+    Args:
+        jobs: the jobs to run.
+        count: the maximum number of jobs that run at the same time.
+        start: a function that starts a job.
+        started: a function that is called just before a job starts.
+        ended: a function that is called when a job has ended.
+        poll_s: the time between two checks of the running jobs, in seconds.
+    """
     waiting, running = deque(jobs), list[tuple[SweepJob, RunningJob]]()
     try:
         while waiting or running:
@@ -53,7 +62,12 @@ def run_pool(
 
 
 def share_cores(n_jobs: int, jobs: int) -> tuple[int, int]:
-    """Return how many jobs run at a time (``n_jobs``; -1: one per core), and the cores of each."""
+    """Return the number of jobs that run at the same time, and the number of CPU cores for each of them.
+
+    Args:
+        n_jobs: the maximum number of jobs that run at the same time. -1 means one job per core.
+        jobs: the number of all jobs.
+    """
     cores = cpu_count()
     count = min(cores if n_jobs < 0 else max(1, n_jobs), jobs)
     return count, max(1, cores // count)

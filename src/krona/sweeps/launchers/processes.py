@@ -1,4 +1,4 @@
-"""Several jobs at a time in joblib's processes. A killed process loses only its own job."""
+"""Run several jobs at the same time in processes of joblib. If a process is killed, only its current job fails."""
 
 import contextlib
 import os
@@ -19,8 +19,11 @@ POLL_S = 0.05
 
 
 def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended) -> None:
-    """Run all jobs in ``n_jobs`` processes (-1: one per core), which keep the backbone from job to job."""
-    # after an interrupt loky's tracker removes what a killed process left, and warns of it on the user's screen
+    """Run all jobs in ``n_jobs`` processes. -1 means one process per core.
+
+    Each process keeps the backbone in memory for its next job.
+    """
+    # After an interrupt, loky's resource tracker removes resources of killed processes. This filter hides its warning.
     quiet = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
     os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [os.environ.get("PYTHONWARNINGS"), quiet]))
     count, cores = share_cores(n_jobs, len(jobs))
@@ -40,13 +43,13 @@ def run(jobs: Sequence[SweepJob], *, n_jobs: int, started: Started, ended: Ended
 
 
 class Slot:
-    """One process at a time. If it is killed, the next job gets a new one."""
+    """A process that runs one job after another. If it is killed, the next job starts a new process."""
 
     def __init__(self, env: dict[str, str]) -> None:
         self.env = env
         self.executor: Any = None
-        self.pid: Any = None  # a future, because the process takes seconds to start
-        self.future: Any = None  # of the running job
+        self.pid: Any = None  # a future of the process id, because starting a process takes seconds
+        self.future: Any = None  # the future of the running job; None if no job is running
 
     def start(self, job: SweepJob) -> None:
         try:
@@ -77,7 +80,7 @@ class Slot:
             killed = "of a worker" if self.pid.exception() else self.pid.result()
             self.executor = None
             return f"process {killed} was killed (out of memory?); the same command resumes where it stopped"
-        except BaseException as error:  # raised by the job: the sweep continues
+        except BaseException as error:  # the job raised an error, and the sweep continues
             return str(error) or type(error).__name__
 
     def terminate(self) -> None:
@@ -86,17 +89,23 @@ class Slot:
 
 
 def begin_process(parent: int) -> None:
-    """Prepare a new process: no output, no Ctrl-C except through its parent, and an end with its parent."""
+    """Prepare a new process of the pool.
+
+    The process prints nothing, ignores Ctrl-C (its parent sends it a SIGTERM instead), and ends when its parent ends.
+    """
     from joblib.externals.loky import process_executor
 
     end_with_parent(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as the process lives
-    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # the backbone that stays for the next job is not a leak
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - stays open until the process ends
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize  # or loky would treat the kept backbone as a memory leak
 
 
 def run_job(job: Callable[[], Job], parent: int) -> Job:
-    """Return a job's outcome. End the process afterwards if its parent has ended: loky would wait for the next job."""
+    """Run a job and return its outcome. If the parent process has ended, end this process after the job.
+
+    Without this, loky would wait for the next job forever.
+    """
     try:
         return job()
     finally:
@@ -111,11 +120,18 @@ def _end_between_jobs(parent: int, number: int, frame: FrameType | None) -> None
 
 def _end_if_orphaned(parent: int) -> None:
     if os.getppid() != parent:
-        os._exit(128 + signal.SIGTERM)  # loky would catch a SystemExit
+        os._exit(128 + signal.SIGTERM)  # sys.exit does not work, because loky catches SystemExit
 
 
 def environment(slot: int, *, threads: int) -> dict[str, str]:
-    """Return the variables of a slot: its number of threads, if none is set, and one of several GPUs."""
+    """Return the environment variables for the process of a slot.
+
+    They set the number of threads, unless the user has set it, and choose a GPU if there are several.
+
+    Args:
+        slot: the number of the slot, which chooses the GPU.
+        threads: the number of threads.
+    """
     import torch
 
     env = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}

@@ -1,4 +1,4 @@
-"""Settings of a launcher, checked before a multirun writes anything."""
+"""Check the settings of a launcher before a multirun starts."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from krona.sweeps.launchers import slurm
 
 @dataclass(kw_only=True, config=ConfigDict(strict=True))
 class LauncherSettings:
-    """The settings of ``hydra.launcher`` whose types are checked. The others are passed to submitit."""
+    """The settings of ``hydra.launcher`` whose types are checked. All other settings are passed to submitit."""
 
     n_jobs: Annotated[int, Ge(-1), Le(MAX_COUNT)] = 1
     signal_delay_s: NonNegative = 0
@@ -46,6 +46,6 @@ def require(engine: str, settings: Mapping[str, Any]) -> None:
 
 
 def require_package(engine: str) -> None:
-    """Raise `KronaError` if an engine of submitit is chosen and submitit is not installed."""
+    """Raise `KronaError` if the engine needs submitit and submitit is not installed."""
     if engine.startswith("submitit") and importlib.util.find_spec("submitit") is None:
         raise KronaError(f"hydra/launcher={engine} needs submitit, which is not installed: pip install -e '.[cluster]'")

@@ -1,4 +1,4 @@
-"""SLURM: the resources of a job, and the cluster's partitions and queue."""
+"""Functions for SLURM: check that it is available, compute the resources of a job, and read the queue."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from krona.messages import KronaError, did_you_mean
 
 NOT_FOR_SBATCH = ("by_backbone", "by_task", "submitit_folder", "max_num_timeout")
 RENAMED = {"timeout_min": "time", "mem_gb": "mem", "tasks_per_node": "ntasks_per_node"}
-THREADS = "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"  # as many as the job has cores
+THREADS = "export OMP_NUM_THREADS=${OMP_NUM_THREADS:-${SLURM_CPUS_PER_TASK:-1}}"  # one thread per core of the job
 
 
 def require(settings: Mapping[str, Any]) -> None:
@@ -34,13 +34,17 @@ def require(settings: Mapping[str, Any]) -> None:
 def job_resources(
     settings: Mapping[str, Any], overrides: Sequence[str], choices: Mapping[str, Any], typed: Collection[str]
 ) -> dict[str, Any]:
-    """Return a job's settings for sbatch: those of its backbone and task, except where a setting was ``typed``.
+    """Return the settings of a job for sbatch.
 
-    If backbone and task both set a number, the larger one counts.
+    ``by_backbone`` and ``by_task`` can contain special settings for the backbone and the task of the job. They replace
+    the general settings, but not the settings in ``typed``. If both contain the same key, the larger value is used.
 
     Args:
-        overrides: of the job.
-        choices: of Hydra's config groups, for jobs that do not override them.
+        settings: the settings of the launcher.
+        overrides: the overrides of the job.
+        choices: a dict from each of Hydra's config groups to its chosen option. It is used for groups that the job does
+            not override.
+        typed: the names of the settings that the user gave on the command line.
     """
     chosen = {**choices, **dict(item.lstrip("+").split("=", 1) for item in overrides if "=" in item)}
     special: dict[str, Any] = {}
@@ -52,7 +56,7 @@ def job_resources(
 
 
 def sbatch_parameters(resources: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a job's resources under submitit's names, without null, zero and empty values."""
+    """Return a job's resources under the names that submitit expects. None, zero and empty values are left out."""
     parameters = {RENAMED.get(name, name): value for name, value in resources.items() if value not in (None, 0, {}, [])}
     if "mem" in parameters:
         parameters["mem"] = f"{parameters['mem']}GB"
@@ -62,7 +66,10 @@ def sbatch_parameters(resources: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def queued_jobs() -> set[str] | None:
-    """Return the user's jobs that have not ended, each of an array (``12_3``); None if SLURM does not answer."""
+    """Return the ids of the user's jobs in SLURM's queue. Return None if SLURM does not respond.
+
+    Each job of an array has its own id, such as ``12_3``. Jobs that have ended are not included.
+    """
     try:
         return set(_run("squeue", "--me", "--array", "--noheader", "--format=%i").split())
     except KronaError:
@@ -70,7 +77,7 @@ def queued_jobs() -> set[str] | None:
 
 
 def format_refusal(output: str) -> str:
-    """Return sbatch's reason for rejecting a job, and the settings to change."""
+    """Return a message with sbatch's reason for rejecting a job and the settings that the user can change."""
     lines = [re.sub(r"^sbatch: (error: )?", "", line.strip()) for line in output.splitlines() if line.strip()]
     reason = "; ".join(dict.fromkeys(lines)) or "sbatch failed without a message"
     return f"SLURM rejected the job: {reason}. Change hydra.launcher.gpus_per_node, mem_gb, timeout_min …"

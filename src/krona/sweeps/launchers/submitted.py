@@ -1,4 +1,4 @@
-"""Jobs that submitit starts, on this machine or on a SLURM cluster, followed to their end."""
+"""Start jobs with submitit, on this machine or on a SLURM cluster, and wait until they have ended."""
 
 import contextlib
 import io
@@ -19,12 +19,19 @@ from krona.sweeps.launchers.sweep_job import Requeued, SweepJob
 
 POLL_S = 1.0
 QUEUE_POLL_S = 15.0
-SETTLE_S = 20.0  # on a shared folder, the file of an outcome may appear after its job has ended
+SETTLE_S = 20.0  # time to wait for the file with an outcome, which a shared file system may show with a delay
 
 
 @dataclass(eq=False)
 class Submitted:
-    """A job of the sweep and submitit's handle of it."""
+    """A submitted job of a sweep.
+
+    Args:
+        job: the job.
+        handle: submitit's object for the job.
+        settle_s: the time to wait for the file with the outcome after the job has ended, in seconds.
+        missing_since: the time at which the file was first found missing; None if it was not.
+    """
 
     job: SweepJob
     handle: Any
@@ -32,10 +39,12 @@ class Submitted:
     missing_since: float | None = None
 
     def outcome(self, *, ended: bool | None = None) -> Job | str | None:
-        """Return the job's outcome, or why it has none; None while it is queued or running.
+        """Return the outcome of the job, or a text that explains why it has no outcome.
+
+        Return None while the job is waiting or running.
 
         Args:
-            ended: whether the job has ended; None: ask submitit.
+            ended: whether the job has ended. If it is None, submitit is asked.
         """
         paths = self.handle.paths
         if not paths.result_pickle.exists():
@@ -51,16 +60,16 @@ class Submitted:
             return f"{_error_line(str(error))} ({paths.stderr})"
         job: Job = self.handle.result()
         if job.state != "failed":
-            remove_below(paths.folder.parents[1], paths.folder)  # submitit's logs; the run has its own
+            remove_below(paths.folder.parents[1], paths.folder)  # submitit's logs, which duplicate the run's
         return job
 
     def terminate(self) -> None:
         if not self.handle.done():
-            os.kill(int(self.handle.job_id), signal.SIGTERM)  # submitit's controller forwards it
+            os.kill(int(self.handle.job_id), signal.SIGTERM)  # submitit forwards it to the job
 
 
 def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started: Started, ended: Ended) -> None:
-    """Run all jobs on this machine, ``n_jobs`` at a time."""
+    """Run all jobs on this machine. The setting ``n_jobs`` is the number of jobs that run at the same time."""
     import submitit
 
     count, cores = share_cores(settings["n_jobs"], len(jobs))
@@ -76,7 +85,10 @@ def run_local(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], started:
 
 
 def run_slurm(jobs: Sequence[SweepJob], *, settings: Mapping[str, Any], ended: Ended) -> None:
-    """Submit all jobs, those with equal resources as one array, and wait. An interrupt leaves them in the queue."""
+    """Submit all jobs to SLURM, and wait until they have ended. Jobs with equal resources form one array.
+
+    After an interrupt, the jobs remain in SLURM's queue.
+    """
     running = _submit(jobs, settings)
     asked, queued = time.monotonic(), {one.handle.job_id for one in running}
     try:
@@ -112,7 +124,7 @@ def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Submi
         executor = submitit.SlurmExecutor(settings["submitit_folder"], max_num_timeout=settings["max_num_timeout"])
         executor.update_parameters(**slurm.sbatch_parameters(resources))
         try:
-            with contextlib.redirect_stderr(io.StringIO()):  # the error contains sbatch's output too
+            with contextlib.redirect_stderr(io.StringIO()):  # the exception contains sbatch's output too
                 handles = executor.submit_array([Requeued(job) for job in group])
         except (FailedJobError, FailedSubmissionError) as error:
             for one in submitted:
@@ -123,7 +135,10 @@ def _submit(jobs: Sequence[SweepJob], settings: Mapping[str, Any]) -> list[Submi
 
 
 def typed_settings(job: SweepJob) -> set[str]:
-    """Return the launcher's settings on the command line: ``timeout_min`` of hydra.launcher.timeout_min=60."""
+    """Return the names of the launcher's settings that the user gave on the command line.
+
+    For example, ``hydra.launcher.timeout_min=60`` gives ``timeout_min``.
+    """
     keys = [str(item).lstrip("+").split("=", 1)[0] for item in job.config.hydra.overrides.hydra]
     return {key.removeprefix("hydra.launcher.") for key in keys if key.startswith("hydra.launcher.")}
 

@@ -1,4 +1,4 @@
-"""One job of a multirun, which can be sent to another process: Hydra's state is pickled with it."""
+"""A job of a multirun that can be pickled, together with Hydra's state, and run in another process."""
 
 import signal
 import sys
@@ -20,7 +20,10 @@ from krona.jobs.job import Job
 
 @dataclass(frozen=True)
 class SweepJob:
-    """A job's overrides and the state that Hydra needs to run it. A call runs it in this process, until SIGTERM."""
+    """The overrides of a job and the state that Hydra needs to run it.
+
+    Calling the object runs the job in this process and returns its outcome. A SIGTERM interrupts the job.
+    """
 
     hydra_context: HydraContext
     config: DictConfig
@@ -52,7 +55,10 @@ class SweepJob:
 
 @dataclass(frozen=True)
 class Requeued:
-    """A job under submitit. At its time limit it stops, and submitit puts it into the queue again to resume the run."""
+    """A job that submitit runs and requeues.
+
+    At its time limit the job stops, and submitit puts it into the queue again. The requeued job resumes the run.
+    """
 
     job: SweepJob
 
@@ -67,9 +73,9 @@ class Requeued:
             nonlocal code
             try:
                 requeue(number, frame)
-                return  # on ranks other than the first, which requeues the job and ends the others
+                return  # not on the first rank, which requeues the job for all ranks and ends them
             except SystemExit as end:
-                code = end.code  # the job is in the queue
+                code = end.code  # the job has been requeued
             except Exception as error:
                 print(f"The job could not be put into the queue again: {error}", file=sys.stderr)
             raise Interrupted(number)
@@ -78,11 +84,11 @@ class Requeued:
         try:
             return self.job()
         except Interrupted:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends one when it requeues; everything is saved
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # SLURM sends SIGTERM when it requeues a job
             sys.exit(code)
 
     def checkpoint(self) -> Any:
-        """Return the job to put into the queue. submitit calls this."""
+        """Return the job to put into the queue again. submitit calls this method."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
