@@ -31,15 +31,16 @@ def build_report(
     width: int | None = None,
     color: bool | None = None,
 ) -> str:
-    """Return the report as text, and write it to ``out`` if that is given.
+    """Return the report as text, and write it to the file ``out`` if it is given.
 
     Args:
-        outputs: folders with runs. Files that can't be used are named in the report.
+        outputs: folders with runs. The report names the files that can't be used.
         table: the number of a table of the paper.
-        sweep: the name of a sweep; without table and sweep, the report is on all runs.
+        sweep: the name of a sweep. Without a table and a sweep, the report is on all runs.
         format: the name of a module in `krona.report.formats`.
-        filters: ``key=value[,value]``.
-        width, color: of the terminal format (`krona.report.table.Target`).
+        out: the file to write.
+        filters: conditions ``key=value[,value]`` that the runs must meet.
+        width, color: options of the terminal format (`krona.report.table.Target`).
 
     Raises:
         KronaError: for an unknown table, sweep, format or filter, and if ``out`` can't be written.
@@ -49,7 +50,7 @@ def build_report(
     _check_writable(out)
     report = collect(outputs, table=table, sweep=sweep, filters=filters)
     text = renderer(format)(report, Target(out, width, color))
-    text = text if format == "terminal" else visible(text)  # a page may be printed too
+    text = text if format == "terminal" else visible(text)  # other formats may be printed to a terminal too
     if out is not None:
         write_whole(out, lambda part: part.write_text(text, encoding="utf-8"))
     return text
@@ -58,7 +59,7 @@ def build_report(
 def collect(
     outputs: Path | Sequence[Path], *, table: str | None = None, sweep: str | None = None, filters: Sequence[str] = ()
 ) -> Report:
-    """Return everything that a format shows. The arguments are those of `build_report`."""
+    """Return the content of a report, independent of the format. The arguments are those of `build_report`."""
     if table is not None and sweep is not None:
         raise KronaError("table and sweep: name one of them; --where sweep=NAME narrows a table")
     layout = find_layout(table, sweep)
@@ -117,7 +118,7 @@ def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Pa
 
 
 def _check_writable(out: Path | None) -> None:
-    """Raise KronaError before the work if ``out`` is a folder or its folder can't be written."""
+    """Raise KronaError if ``out`` is a folder or its parent folder is not writable, before the report is built."""
     if out is None:
         return
     require_out(out)
@@ -129,7 +130,7 @@ def _check_writable(out: Path | None) -> None:
 
 
 def _read_studies(folders: Sequence[Path], runs: Sequence[StoredRun]) -> tuple[list[Study], list[str]]:
-    """Return the studies that made some of these runs, and a sentence for each file that can't be read."""
+    """Return the studies to which some of these runs belong, and a sentence for each file that can't be read."""
     made = {run.sweep for run in runs}
     found = [one for folder in folders if (folder / "studies").is_dir() for one in read_studies(folder)]
     problems = [str(one) for one in found if isinstance(one, KronaError)]

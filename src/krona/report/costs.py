@@ -1,4 +1,4 @@
-"""Costs of runs: the columns beside the scores, and the Pareto front of score and cost."""
+"""Compute the costs and other quantities of runs for tables and charts, and the Pareto front of score and cost."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -15,10 +15,19 @@ Value = Callable[[StoredRun], float | None]
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of a run. heading: of its column; axis: of its chart; unit: what ``value`` is divided by.
+    """A cost or another number of a run, which can be a column of a table and the axis of a chart.
 
-    average: the mean over runs, otherwise the largest. digits: as `krona.report.text.number` takes them.
-    same_digits: all rows have the decimals of the smallest. always: a column also where no row has a value.
+    Args:
+        heading: the heading of the column.
+        axis: the label of the axis in charts.
+        value: a function that returns the number of a run, or None if it is unknown.
+        unit: the size of the unit that is shown. The value is divided by it.
+        average: a cell shows the mean over runs. Otherwise it shows the largest value.
+        digits: the number of digits, as in `krona.report.text.number`.
+        same_digits: all rows have the same number of decimals, which the smallest value determines (`same_digits`).
+        always: the column is shown even if no row has a value.
+        cost: false for a quantity that is not a cost, such as the rank.
+        logarithmic: the axis in charts is logarithmic.
     """
 
     heading: str
@@ -34,14 +43,14 @@ class Quantity:
 
 
 def step_seconds(run: StoredRun) -> float | None:
-    """Return a finished run's training seconds a step, which do not depend on early stopping."""
+    """Return the seconds per training step of a finished run, which do not depend on early stopping."""
     curve, train = run.result.dev_curve, run.result.times.get("train")
     steps = run.result.progress.get("step") or (curve[-1].get("step") if curve else None)
     return train / steps if run.status == "done" and train and steps else None
 
 
 def _peak_memory(run: StoredRun) -> float | None:
-    """Return the bytes of the device, or of the host if there is no device."""
+    """Return the peak memory of the device in bytes, or that of the host if there is no device."""
     return run.result.peak_memory.get("device") or run.result.peak_memory.get("host")
 
 
@@ -54,7 +63,7 @@ def _recorded(key: str) -> Value:
     return lambda run: run.result.provenance.get(key)
 
 
-# In the order of the columns; the charts of the first three costs come first.
+# The quantities by name, in the order of the columns of a table.
 QUANTITIES = {
     "params": Quantity(
         "Params (%)", "trainable parameters", lambda run: run.result.trainable_params,
@@ -91,7 +100,7 @@ COSTS = ("params", "time", "memory", "step", "adds", "launches", "adapter")
 
 
 def quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
-    """Return the mean over finished runs, or the largest of what does not depend on the seed."""
+    """Return the cell of a quantity: its mean over finished runs or, if it does not depend on the seed, its maximum."""
     one = QUANTITIES[name]
     value = (lambda run: run.result.trainable_percent) if name == "params" else one.value
     found = [known / one.unit for run in runs if run.status == "done" and (known := value(run)) is not None]
@@ -102,21 +111,22 @@ def quantity_cell(name: str, runs: Sequence[StoredRun]) -> Cell:
 
 
 def same_digits(values: Iterable[float | None]) -> int:
-    """Return how many decimals all values need so that the smallest has three digits that count."""
+    """Return the number of decimals with which the smallest value has three significant digits. It is at least 0."""
     return max(0, *(2 - math.floor(math.log10(value)) for value in values if value), 0)
 
 
 def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
-    """Return the mean of a cost over runs; None if it is not known of all."""
+    """Return the mean of a cost over runs, or None if the cost is unknown for one of them."""
     values = [QUANTITIES[cost].value(run) for run in runs]
     known = [value for value in values if value is not None]
     return fmean(known) if known and len(known) == len(values) else None
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Return which points of score and cost are on the Pareto front.
+    """Return, for each point (score, cost), whether it is on the Pareto front.
 
-    A point is on it if no other has a score as high at a cost as low, and is better in one of both.
+    A point is on the front if no other point dominates it. Another point dominates it if its score is at least as high
+    and its cost at most as high, and one of both is better.
     """
     return [
         not any(score >= own_score and cost <= own and (score, cost) != (own_score, own) for score, cost in points)

@@ -1,4 +1,4 @@
-"""Sentences on the runs of a table: seeds, settings, code, machine, and the smallest difference that it can show."""
+"""Build the notes on the runs of a table: seeds, settings, code, machine, and the smallest difference it can show."""
 
 import math
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from krona.report.table import Cell, Table
 from krona.report.text import number
 
 TUNED = "recipe=tuned took "
-MOST_TUNED = 12  # of such notes
-SWAPS = 400  # they estimate the spread of the null differences to 4 %
+MOST_TUNED = 12  # at most this number of notes on tuned settings
+SWAPS = 400  # enough to estimate the standard deviation of the null differences to 4 %
 POWER_NOTE = "The paired test finds differences of this size four times out of five, smaller ones less often"
 SETTINGS = {
     "trainer.max_epochs": "epochs", "trainer.max_steps": "step limit", "batch_size": "batch",
@@ -26,7 +26,7 @@ SETTINGS = {
 
 
 def describe_runs(layout: Layout, runs: Sequence[StoredRun]) -> list[str]:
-    """Describe settings, fitted shapes, tuned settings, code and machine of the runs."""
+    """Return notes on the data, the settings, the fitted shapes of A, the code and the devices of the runs."""
     shapes = [] if layout.by_shape else _shapes_note(runs)
     return [
         *mixed_data_notes(runs),
@@ -50,7 +50,7 @@ def _tuned_notes(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def describe_limits(table: Table, tasks: list[str]) -> list[str]:
-    """Describe single or unequal seeds, and cells without a paired test or an interval over the test set."""
+    """Return notes on single seeds, unequal numbers of seeds, and cells without a paired test or a test interval."""
     columns = [[row.cells[task] for row in table.rows if row.cells[task].value is not None] for task in tasks]
     cells = [cell for column in columns for cell in column]
     if not cells:
@@ -104,9 +104,10 @@ def _code_note(runs: Sequence[StoredRun]) -> str:
 
 
 def power_note(table: Table) -> list[str]:
-    """Return a note on the smallest difference that each task's test of the best row and the next one can find.
+    """Return a note on the smallest difference that the paired test can find on each task.
 
-    The difference belongs to this pair alone: it follows from their disagreement and does not depend on other rows.
+    The difference is that between the best row and the second-best row. It depends on the examples on which these two
+    disagree, so it does not apply to other pairs.
     """
     found = []
     for column in (column for column in table.columns if column.kind == "task"):
@@ -122,10 +123,11 @@ def power_note(table: Table) -> list[str]:
 
 
 def _smallest_difference(a: Cell, b: Cell) -> tuple[float, int, int] | None:
-    """Return points, examples and common seeds of two cells; None without a seed in common.
+    """Return the smallest difference (points), the number of examples and the number of common seeds of two cells.
 
-    A difference is found with a power of 80 % at (z of the level + 0.84) · the spread of the test's null differences;
-    of classes never below the fewest examples that can reach the level.
+    The test finds a difference with a power of 80 % if it is (z + 0.84) times the standard deviation of the test's null
+    differences, where z is the quantile of the two-sided level. For classes, the result is at least the smallest number
+    of examples that can reach the level. Return None if the cells have no common seed or the deviation is zero.
     """
     from scipy.special import ndtri
 

@@ -1,4 +1,4 @@
-"""Cells, marks and labels as text, the same in every format."""
+"""Format cells, marks and labels as text, in the same way for all report formats."""
 
 import re
 from collections import Counter
@@ -16,51 +16,57 @@ def number(value: float, digits: int = 2) -> str:
     """Format a number with the typographic minus.
 
     Args:
-        digits: decimals; below 0, so many significant digits (0.0627, 0.071, 100).
+        value: the number.
+        digits: the number of decimals. A negative value, such as -3, is a number of significant digits (0.0627, 100).
     """
     shown = f"{value:.{-digits}g}" if digits < 0 else f"{value:,.0f}" if digits == 0 else f"{value:.{digits}f}"
     return shown.replace("-", "−") if float(shown.replace(",", "")) else shown.lstrip("-")
 
 
 def format_range(ends: Interval) -> str:
-    """Format ``74.10 to 76.00``."""
+    """Return text such as ``74.10 to 76.00``."""
     return " to ".join(map(number, ends))
 
 
 def label_parts(label: str) -> tuple[str, str, str]:
-    """Split ``KronA^B_res`` into ``KronA``, ``B`` and ``res``: a name, its superscript and its subscript."""
+    """Split a label such as ``KronA^B_res`` into its name, superscript and subscript: ``KronA``, ``B``, ``res``."""
     found = re.fullmatch(r"(\w+?)\^(\w)(?:_(\w+))?", label)
     return (found[1], found[2], found[3] or "") if found else (label, "", "")
 
 
 def plain_label(label: str) -> str:
-    """Return a label for places without markup: ``KronAᴮᵣₑₛ``."""
+    """Return a label for text without markup, such as ``KronAᴮᵣₑₛ``."""
     name, above, below = label_parts(label)
     small = str.maketrans("Bres", "ᴮᵣₑₛ")
     return name + above.translate(small) + below.translate(small)
 
 
 def cell_value(cell: Cell) -> str:
-    """Format the mean, or a dash."""
+    """Format a cell's value. Without a value, return a dash."""
     return NOTHING if cell.value is None else number(cell.value, cell.digits)
 
 
 def cell_mark(cell: Cell) -> str:
-    """Return ``*`` for the best, ``~`` for not significantly different from it, and ``!`` for a warning."""
+    """Return the marks of a cell.
+
+    ``*`` marks the best, and ``~`` marks cells that are not significantly different from it. The sign of warnings is
+    added if the cell has a warning.
+    """
     return ("*" if cell.best else "~" if cell.tied else "") + SIGN * cell.warned
 
 
 def cell_details(cell: Cell) -> list[str]:
-    """Return the lines below a mean: seeds (``±1.24`` or ``60.10…62.30``), their number, the interval over examples."""
+    """Return the lines below a mean: the spread over seeds, the number of seeds, and the interval over examples."""
     seeds = amount(count_seeds(cell), "seed") if cell.by_seed and (cell.test_interval or cell.over_seeds) else ""
     examples = "" if cell.test_interval is None else "–".join(number(end, 1) for end in cell.test_interval)
     return [line for line in (format_seeds([*cell.by_seed.values()], cell.digits), seeds, examples) if line]
 
 
 def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
-    """Format the spread of seeds: ``±1.24``, half of Student's t interval; of two seeds ``60.10…62.30``, their range.
+    """Format the spread of the scores over seeds.
 
-    A single seed has none.
+    Two scores give their range, such as ``60.10…62.30``. More scores give half of Student's t interval, such as
+    ``±1.24``. A single score gives an empty text.
     """
     if (ends := seed_interval(scores)) is None:
         return ""
@@ -71,9 +77,10 @@ def format_seeds(scores: Sequence[float], digits: int = 2) -> str:
 
 
 def explain_over_seeds(counts: Iterable[int]) -> str:
-    """Explain intervals over seeds: ``the range of two; of more: Student's t, 95 %``; empty for single seeds.
+    """Explain the intervals over seeds, as in ``the range of two; of more: Student's t, 95 %``.
 
-    counts: the number of seeds of each score.
+    Args:
+        counts: the number of seeds of each score. If each score has a single seed, the text is empty.
     """
     found = {*counts}
     kinds = ["the range of two"] if 2 in found else []
@@ -82,13 +89,13 @@ def explain_over_seeds(counts: Iterable[int]) -> str:
 
 
 def count_seeds(cell: Cell) -> int:
-    """Count the seeds; of an average, those of the task with the fewest."""
+    """Return the number of seeds of a cell. For an average, return the number of the task with the fewest seeds."""
     pairs = {(run.result.task, run.result.seed) for run in cell.runs}
     return min(Counter(task for task, _ in pairs).values(), default=0)
 
 
 def difference(cell: Cell) -> str:
-    """Format the value minus the paper's, ``Δ+0.31``; empty where it means nothing."""
+    """Return the difference from the paper, such as ``Δ+0.31``. It is empty if the numbers are not comparable."""
     if (gap := cell.difference) is None:
         return ""
     shown = f"{gap:+.{max(0, min(2, cell.digits))}f}"
@@ -96,14 +103,17 @@ def difference(cell: Cell) -> str:
 
 
 def paper_lines(cell: Cell) -> list[str]:
-    """Return ``paper 77.70`` and ``Δ+0.31``, as far as the paper has a number and it compares."""
+    """Return the lines on the paper's number, such as ``paper 77.70`` and ``Δ+0.31``.
+
+    The list is empty if the paper has no number. The difference is left out if it is not comparable.
+    """
     if cell.paper is None:
         return []
     return [line for line in (f"paper {number(cell.paper, min(2, cell.digits))}", difference(cell)) if line]
 
 
 def legend(report: Report) -> str:
-    """Explain the lines and marks of the cells."""
+    """Return sentences that explain the lines and marks of the report's cells."""
     cells = [cell for table in report.tables for row in table.rows for cell in row.cells.values()]
     counts = {len(cell.by_seed) for cell in cells}
     numbers = [

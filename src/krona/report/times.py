@@ -1,4 +1,4 @@
-"""Tables 2 and 8: latency, launches and training time, from benchmarks or from the runs themselves."""
+"""Fill Tables 2 and 8 (latency, launches and training time) from benchmarks or from the times of the runs."""
 
 import json
 from collections.abc import Sequence
@@ -23,7 +23,10 @@ COLUMNS = [
 
 
 def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Cell]]:
-    """Return each row's seconds a step over the reference row's by task; a task without both is left out."""
+    """Return, for each group, a dict from task to the seconds per step relative to the reference row.
+
+    A task is left out if the group or the reference row has no times for it.
+    """
     runs_of = next((one.runs for one in groups if one.key == reference and not one.differs), {})
     base = {task: [seconds for run in runs if (seconds := step_seconds(run))] for task, runs in runs_of.items()}
     rows: list[dict[str, Cell]] = []
@@ -39,14 +42,17 @@ def relative_steps(groups: Sequence[Group], reference: str) -> list[dict[str, Ce
 
 
 def benchmark_tables(layout: Layout, folders: Sequence[Path]) -> tuple[list[Table], list[str]]:
-    """Return Table 2 from the latency and training benchmarks, and a sentence for each damaged file."""
+    """Return Table 2 from the results of the latency and training benchmarks, and a sentence for each damaged file.
+
+    The list of tables is empty if there are no results.
+    """
     found: dict[str, dict[str, Any]] = {}
     problems = []
     for path in (folder / "bench" / f"{kind}.json" for folder in folders for kind in ("latency", "training")):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             for row in content["rows"]:
-                ratio = row["ratio_to_full"]  # null where full was not measured
+                ratio = row["ratio_to_full"]  # null if full fine-tuning was not measured
                 str(row["name"]), None if ratio is None else float(ratio)
             found[path.stem] = dict(content)
         except FileNotFoundError:
@@ -80,7 +86,7 @@ def _benchmark_table(layout: Layout, benches: dict[str, dict[str, Any]]) -> Tabl
 
 
 def _backbone_name(bench: dict[str, Any]) -> str:
-    """Return a file of conf/backbone; the benchmarks' default where the JSON names none."""
+    """Return the name of the benchmark's backbone in conf/backbone. Without a name, return the benchmarks' default."""
     options = (bench.get("settings") or {}).get("options") or {}
     return str(options.get("backbone", PAPER_BACKBONE))
 
@@ -100,7 +106,7 @@ def _machine_name(machine: Any) -> str:
 
 
 def fill_times(layout: Layout, table: Table, groups: Sequence[Group], tasks: Sequence[str]) -> None:
-    """Fill Table 8, or the training half of Table 2, with the runs' own times."""
+    """Fill Table 8, or the training time of Table 2, with the times of the runs."""
     percent = layout.name == "2"
     columns = [] if percent else [Column(task, task_label(task), "time") for task in tasks]
     mean = COLUMNS[-1] if percent else Column(AVERAGE, "Mean", "time")

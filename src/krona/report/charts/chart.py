@@ -1,4 +1,4 @@
-"""The parts of a chart, before it is drawn."""
+"""The data classes of a chart: axes, points, series and rows. `krona.report.charts.draw` draws them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from krona.metrics.statistics import Interval
 from krona.report.charts.looks import Look
 
 Marks = Literal["all", "last", "none"]
-FAR = 1.5  # a lowest score this many times the others' range below them is left out of the axis
+FAR = 1.5  # if the lowest score is more than 1.5 times the range of the others below them, the axis leaves it out
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,11 @@ class Axis:
     """An axis of a chart.
 
     Args:
-        scale: ``log`` has at least a decade, and a position for zero left of the other values; ``whole`` has ticks
-            at whole numbers.
-        low, high: ends of the axis; None: as the points need.
-        ticks: value -> text; empty: chosen by matplotlib.
+        label: the text of the axis.
+        scale: ``log`` covers at least a decade and has a position for zero left of the other values. ``whole`` has
+            ticks at whole numbers.
+        low, high: the ends of the axis. None means that they are chosen from the points.
+        ticks: the value and the text of each tick. If empty, matplotlib chooses the ticks.
     """
 
     label: str
@@ -31,7 +32,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Point:
-    """``ends``: an interval around ``y``; ``text``: the tooltip; ``label``: shown beside the point."""
+    """A point of a chart.
+
+    Args:
+        x, y: the position.
+        ends: the ends of an interval around ``y``.
+        text: the tooltip.
+        label: a text that is shown next to the point.
+        hollow: draw the mark without filling.
+    """
 
     x: float
     y: float
@@ -43,12 +52,16 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """Points of one look.
+    """Points that are drawn in the same style.
 
     Args:
-        line: join the points.
+        name: the name of the series.
+        look: the style of its marks and its line.
+        points: the points in ascending order of x.
+        line: join the points with a line.
         band: draw the intervals as an area.
-        marks: at all points, large at the last and small at the others, or none.
+        marks: ``all`` draws equal marks at all points, ``last`` draws a large mark at the last point and small marks at
+            the others, and ``none`` draws no marks.
         named: write the name at the end of the line.
     """
 
@@ -63,7 +76,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """``front``: points that are joined by steps, in ascending order of x."""
+    """A chart of points and lines. The points of ``front`` are joined by steps, in ascending order of x."""
 
     title: str
     x: Axis
@@ -75,7 +88,13 @@ class Chart:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A row of a chart. ``shown``: the text beside the row; ``paper``: the paper's score."""
+    """A row of a chart, with the score ``value``.
+
+    Args:
+        seeds, test: the intervals over seeds and over test sets.
+        paper: the paper's score.
+        shown: the text to the right of the row.
+    """
 
     name: str
     detail: str
@@ -90,7 +109,7 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class RowChart:
-    """A score for each row, with its intervals. ``label``: of the axis of scores."""
+    """A chart with one score and its intervals in each row. ``label`` is the label of the axis of scores."""
 
     title: str
     label: str
@@ -98,10 +117,10 @@ class RowChart:
 
 
 def score_axis(label: str, points: Sequence[Point]) -> Axis:
-    """Return an axis of at least one point that fits the scores and their intervals.
+    """Return an axis that fits the scores of the points and their intervals. Its ends differ by at least 1.
 
-    A single score far below all others is left out, so that the others can be told apart. An interval may reach beyond
-    100; the axis does not.
+    A single score far below all others is left out, so that the differences between the others are visible. An interval
+    beyond 100 does not extend the axis.
     """
     scores = sorted(point.y for point in points)
     far = len(scores) > 3 and scores[1] - scores[0] > FAR * (scores[-1] - scores[1])
@@ -114,7 +133,7 @@ def score_axis(label: str, points: Sequence[Point]) -> Axis:
 
 
 def short(value: float) -> str:
-    """Return a number for a tick: 158k, 2.2M, 0.05, 1e−5."""
+    """Format a number for a tick, such as 158k, 2.2M, 0.05 or 1e−5."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.3g}{letter}"

@@ -1,4 +1,4 @@
-"""Scores over one setting: learning rates, with what k trials are worth, and numbers of training rows."""
+"""Curves of the score against the learning rate or the number of training rows, and the expected best of k trials."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -15,25 +15,29 @@ from krona.report.table import seed_interval
 from krona.report.text import explain_over_seeds
 
 RATE, ROWS = "optimizer.lr", "data.train_rows"
-FEWEST = 3  # values of the setting that make a curve
-VARYING = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}  # along a curve
+FEWEST = 3  # a curve needs this number of values of the setting
+# The settings that may differ between the runs of a curve.
+VARYING = {RATE: (RATE,), ROWS: (ROWS, "data.subset_seed", "train set", "rows left out")}
 NAMES = {RATE: "learning rate", ROWS: "training rows"}
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """One value of the setting: the runs of all seeds, and their mean scores."""
+    """A point of a curve: the runs of all seeds with one value of the setting, and their mean scores."""
 
-    x: float
+    x: float  # the value of the setting
     runs: tuple[StoredRun, ...]
     score: float
-    interval: Interval | None  # over seeds: the range of two, Student's t of more (95 %)
-    test: float | None = None  # beside a dev score
+    interval: Interval | None  # over seeds (`krona.report.table.seed_interval`)
+    test: float | None = None  # the mean test score, if all runs have one
 
 
 @dataclass(frozen=True)
 class Curves:
-    """One task of one section: a line a method. ``split``: of the scores, dev for rates, which dev chooses."""
+    """The curves of all methods on one task of one section.
+
+    The curves against the learning rate show dev scores, because learning rates are chosen by the dev score.
+    """
 
     setting: str
     heading: str
@@ -46,13 +50,16 @@ class Curves:
         return f"{task_label(self.task)} {self.split} by {NAMES[self.setting]}: {self.heading}"
 
     def explain_bars(self) -> str:
-        """Explain the bars of the points; empty if there are none."""
+        """Return a sentence that explains the bars of the points. It is empty if there are no bars."""
         kinds = explain_over_seeds(len(point.runs) for points in self.lines.values() for point in points)
         return f"Bars: over seeds ({kinds})." if kinds else ""
 
 
 def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
-    """Return the curves that these runs make. A method needs three values of a setting, with all else equal."""
+    """Return the curves of these runs.
+
+    A method has a curve if it has finished runs with at least three values of the setting and equal other settings.
+    """
     places: dict[tuple[str, str], list[StoredRun]] = defaultdict(list)
     for run in runs:
         if run.status == "done":
@@ -73,10 +80,17 @@ def find_curves(runs: Sequence[StoredRun]) -> list[Curves]:
 
 
 def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | None]]:
-    """Return for k of the line's trials drawn at random: k, the expected best dev score, and its expected test score.
+    """Return the expected score of the best of k trials that are drawn at random, for each k.
 
-    Dodge et al. (2019), Eq. 8: with n trials in ascending order the best of k is the i-th with probability
-    (i/n)^k - ((i-1)/n)^k. Test is that of the trial which dev chooses; None where a trial has none.
+    Args:
+        points: the points of a curve. Each point is a trial.
+
+    Returns:
+        For each k from 1 to the number of points: k, the expected best dev score, and the expected test score of the
+        trial with the best dev score. The test score is None if a trial has none.
+
+    By Eq. 8 of Dodge et al. (2019), with n trials in ascending order of their scores, the best of k trials is the i-th
+    trial with probability (i/n)^k - ((i-1)/n)^k.
     """
     ranked = sorted(points, key=lambda point: point.score)
     n = len(ranked)
@@ -91,7 +105,10 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
 
 
 def _line(runs: Sequence[StoredRun], setting: str, split: str) -> list[CurvePoint]:
-    """Return the points of the variant with the most values of the setting, and of these the one with most runs."""
+    """Return the points of the variant with the most values of the setting.
+
+    If several variants have the same number of values, the variant with the most runs is taken.
+    """
     variants: dict[Any, dict[float, list[StoredRun]]] = defaultdict(lambda: defaultdict(list))
     for run in runs:
         x = _value(run, setting)
@@ -109,7 +126,7 @@ def _value(run: StoredRun, setting: str) -> float | None:
         return None if rows is None else float(rows)
     try:
         value = float(text or "0")
-    except ValueError:  # of a result that was changed by hand
+    except ValueError:  # the result was edited by hand
         return None
     return value if value > 0 else None
 

@@ -1,4 +1,4 @@
-"""Draw a chart of points and lines, or of rows, with matplotlib."""
+"""Draw charts of points and lines, and charts of rows, with matplotlib."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,9 +8,9 @@ from krona.report.charts.chart import Axis, Chart, Point, RowChart, Series, scor
 from krona.report.charts.looks import GRID, INK, PAPER, SOFT, Look
 from krona.report.charts.svg import new_figure, to_svg, tooltip
 
-RING = Look("#c47a00", "#efb118")  # of the paper's numbers
-NAME_HEIGHT = 0.075  # of a name, as a share of the axis
-MOST_LETTERS = 60  # of horizontal ticks together
+RING = Look("#c47a00", "#efb118")  # the ring around the paper's number
+NAME_HEIGHT = 0.075  # the height of a name, as a share of the axis
+MOST_LETTERS = 60  # tick labels with more letters than this in total are rotated
 
 
 def draw(chart: Chart, *, width: float = 440, height: float = 280) -> str:
@@ -38,7 +38,7 @@ def draw_points(axes: Any, chart: Chart) -> None:
 
 
 def draw_rows(axes: Any, chart: RowChart) -> None:
-    """Draw a row for each score: its name, intervals over seeds and over test sets, and the number."""
+    """Draw a row for each score, with its name, its number, and its intervals over seeds and over test sets."""
     _prepare(axes, grid="x")
     axes.set_ylim(len(chart.rows) - 0.5, -0.5)
     names = [f"{row.name} {row.detail}".strip() for row in chart.rows]
@@ -74,7 +74,7 @@ def _prepare(axes: Any, *, grid: str) -> None:
 
 
 def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[float]) -> None:
-    """Set label, scale, ends and ticks of an axis for the values that are drawn on it."""
+    """Set the label, scale, ends and ticks of an axis so that they fit the drawn values."""
     from matplotlib import ticker
 
     one, low, high = getattr(axes, f"{side}axis"), axis.low, axis.high
@@ -104,7 +104,10 @@ def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[f
 
 
 def _draw_series(axes: Any, series: Series, bottom: float | None, shift: float) -> None:
-    """Draw a series, its intervals moved to the right by ``shift`` points, so that those of several lines are seen."""
+    """Draw a series. A point below ``bottom`` is drawn as a triangle at ``bottom``.
+
+    The intervals are moved to the right by ``shift`` points, so that the intervals of several lines stay visible.
+    """
     from matplotlib.transforms import ScaledTranslation
 
     look, points = series.look, series.points
@@ -134,7 +137,7 @@ def _draw_mark(axes: Any, point: Point, look: Look, **style: Any) -> None:
 
 
 def _draw_names(axes: Any, series: Sequence[Series]) -> None:
-    """Write the names of lines behind their ends, moved up so that none covers another."""
+    """Write the name of each line to the right of its end. Names that would overlap are moved up."""
     low, high = axes.get_ylim()
     step = NAME_HEIGHT * (high - low)
     last = low - step
@@ -146,7 +149,7 @@ def _draw_names(axes: Any, series: Sequence[Series]) -> None:
 
 
 def _draw_labels(axes: Any, points: Sequence[Point]) -> None:
-    """Write labels beside their points, except where the last label is too near."""
+    """Write labels next to their points. A label that would overlap with the label above it is left out."""
     low, high = axes.get_ylim()
     last = high + (high - low)
     for point in sorted((point for point in points if point.label), key=lambda point: -point.y):

@@ -1,4 +1,4 @@
-"""`krona diff A B`: compare two runs, or two methods on every task that either has run."""
+"""`krona diff A B`: compare two runs, or compare two methods on all tasks with runs of at least one of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,31 +19,38 @@ from krona.runs.result import Result
 
 @dataclass(frozen=True)
 class TaskDiff:
-    """One task of two methods: means and the paired test over the seeds that both have, Holm over tasks."""
+    """The comparison of two methods on one task: their mean scores, and the paired test over their common seeds."""
 
-    section: str
+    section: str  # the heading of the section
     task: str
     a: float | None
     b: float | None
-    seeds: int = 0
-    p: float | None = None
+    seeds: int = 0  # the number of seeds of the test
+    p: float | None = None  # the p-value, with Holm's correction over all tasks
     remark: str = ""
 
 
 @dataclass(frozen=True)
 class MethodDiff:
-    """Two methods, and a sentence for each file that could not be used."""
+    """The comparison of two methods."""
 
     a: str
     b: str
     tasks: list[TaskDiff]
-    problems: list[str]
+    problems: list[str]  # a sentence for each file that could not be used
 
 
 def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
-    """Compare two methods, if both names are methods of runs under ``outputs``; otherwise two runs.
+    """Compare two methods or two runs.
 
-    Raise KronaError for a name that is neither, for one of each, and for a beginning that fits several runs.
+    Args:
+        outputs: the folder with the runs.
+        a, b: two names of methods with runs under ``outputs``. Otherwise two runs, as run ids, as beginnings of run
+            ids, or as paths.
+
+    Raises:
+        KronaError: if a name is neither a method nor a run, if one name is a method and the other a run, or if several
+            runs begin with a name.
     """
     methods = {found.method for found in summaries(outputs) if isinstance(found, Result)}
     known = [name in methods for name in (a, b)]
@@ -60,9 +67,10 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 
 
 def diff_methods(outputs: Path, a: str, b: str) -> MethodDiff:
-    """Compare two methods on every task that either has run.
+    """Compare two methods on all tasks with runs of at least one of them.
 
-    A task with runs of one method alone, or with several variants of a method, has a remark in place of a test.
+    If a task has runs of one method only, or several variants of a method, it has a remark instead of a test. Raise
+    KronaError if one of the methods has no finished run.
     """
     runs, problems = load_runs([outputs])
     done = [run for run in runs if run.result.status == "done"]
@@ -96,7 +104,7 @@ def _task_diff(runs: Sequence[StoredRun], section: str, task: str, methods: tupl
 
 
 def _test_cells(section: str, task: str, one: Cell, two: Cell) -> TaskDiff:
-    """Compare means over the seeds that both have: the tested difference is the one that is shown."""
+    """Compare the means over the common seeds of two cells, so that the shown difference is the tested difference."""
     seeds = sorted(one.answers.keys() & two.answers.keys())
     a, b = (fmean(cell.by_seed[seed] for seed in seeds or cell.by_seed) for cell in (one, two))
     if differing := differing_data(one.runs[0], two.runs[0]):

@@ -1,4 +1,4 @@
-"""Compare two runs: settings, scores, a paired test, and the examples that changed with their texts."""
+"""Compare two runs: their settings, their scores, a paired test, and the examples with different predictions."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,11 @@ ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 
 @dataclass(frozen=True)
 class Change:
-    """An example with two answers. ``verdict``: the side that is right; of a number, the change of its error."""
+    """An example for which two runs have different predictions.
+
+    ``a`` and ``b`` are the predictions. ``verdict`` says which of them is right. In a regression it is instead the
+    change of the error from ``a`` to ``b``.
+    """
 
     id: str
     source: str
@@ -26,28 +30,28 @@ class Change:
     a: str
     b: str
     verdict: str
-    size: float = 0.0  # of the change of a number's error
+    size: float = 0.0  # in a regression, the absolute change of the error
 
 
 @dataclass
 class RunDiff:
-    """Two runs. ``p`` is of the paired randomisation test on the task's score; `untested` is the reason without one."""
+    """The comparison of two runs."""
 
     a: StoredRun
     b: StoredRun
-    settings: list[tuple[str, str, str]]
-    scores: list[tuple[str, float | None, float | None]]
-    p: float | None = None
-    only_a: int | None = None  # right under a alone; classes only
+    settings: list[tuple[str, str, str]]  # key and both values of each setting that differs
+    scores: list[tuple[str, float | None, float | None]]  # name and both values of each score
+    p: float | None = None  # p-value of the paired randomisation test on the task's score
+    only_a: int | None = None  # number of examples for which only run a is right; None in a regression
     only_b: int | None = None
-    mcnemar: float | None = None  # exact; where the score is accuracy
-    untested: str | None = None
+    mcnemar: float | None = None  # p-value of the exact McNemar test, if the score is accuracy
+    untested: str | None = None  # the reason why there is no test
     changes: list[Change] = field(default_factory=list)
-    without_texts: str | None = None  # why the changed examples can't be shown
+    without_texts: str | None = None  # the reason why changed examples can't be shown, or not all of them
 
 
 def diff_runs(a: Path, b: Path) -> RunDiff:
-    """Compare two runs by their folders or result.json files. Raise KronaError if one can't be read."""
+    """Compare two runs, given by their folders or result.json files. Raise KronaError if one can't be read."""
     shared = SharedParts()
     files = [path if path.is_file() else RunFolder(path).result for path in (a, b)]
     one, two = (stored_run(read_result(file), str(file), shared) for file in files)
@@ -60,8 +64,11 @@ def diff_runs(a: Path, b: Path) -> RunDiff:
 
 
 def _differing_settings(one: StoredRun, two: StoredRun) -> list[tuple[str, str, str]]:
-    """Return key and both values; a content that only one run knows does not differ."""
-    finished = one.status == two.status == "done"  # the shape of A of a run that has not finished is not known
+    """Return the key and both values of each setting that differs.
+
+    A fingerprint that is unknown for one of the runs does not count as different.
+    """
+    finished = one.status == two.status == "done"  # an unfinished run has not recorded the shape of A that it used
     sides = []
     for run in (one, two):
         sides.append({"seed": str(run.result.seed), **(_settings_used(run) if finished else run.settings)})
@@ -72,7 +79,7 @@ def _differing_settings(one: StoredRun, two: StoredRun) -> list[tuple[str, str, 
 
 
 def _settings_used(run: StoredRun) -> dict[str, str]:
-    """Return a finished run's settings with the shape of A that it used."""
+    """Return a finished run's settings, in which the shape of A is the shape that was used."""
     used = used_shape(run.result)
     if used is None:
         return run.settings
@@ -133,7 +140,7 @@ def _add_changes(found: RunDiff) -> None:
 
 
 def _predictions(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the test split's lines by id. Raise KronaError for a file that is missing or damaged."""
+    """Return a dict from the id of each test example to its texts. Raise KronaError for a missing or damaged file."""
     found, number = {}, 0
     try:
         with path.open(encoding="utf-8") as lines:
@@ -155,7 +162,7 @@ def _judge_label(x: dict[str, Any], y: dict[str, Any]) -> str:
 
 
 def _judge_error(x: dict[str, Any], y: dict[str, Any]) -> tuple[str, float]:
-    """Return the change of the error as text, and its size."""
+    """Return the change of the absolute error as text, and the size of this change."""
     try:
         errors = [abs(float(row["prediction"]) - float(row["target"])) for row in (x, y)]
     except ValueError:

@@ -1,4 +1,4 @@
-"""A comparison as plain text for a terminal of any width."""
+"""Format the comparison of two runs or methods as plain text, for a terminal of any width."""
 
 import textwrap
 from collections import Counter
@@ -19,8 +19,9 @@ def render(found: RunDiff | MethodDiff, *, width: int | None = 100, examples: in
     """Return a comparison as text.
 
     Args:
-        width: of the terminal; None: lines are not wrapped.
-        examples: of two runs, the largest number of changed examples.
+        found: the comparison.
+        width: the width of the terminal. None means that lines are not wrapped.
+        examples: show at most this number of changed examples of two runs.
     """
     lines = _methods(found, width) if isinstance(found, MethodDiff) else _runs(found, width, examples)
     return visible("\n".join(line.rstrip() for line in lines)) + "\n"
@@ -35,7 +36,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
     lines += ["", "Scores", *_table(("", "A", "B", "B − A"), rows, width)]
     lines += ["", "Paired test", *_wrap(_describe_test(found), width)]
     if found.changes:
-        counts = Counter(map(_kind, found.changes))  # they are in the order of kinds
+        counts = Counter(map(_kind, found.changes))  # the changes are sorted by kind
         counted = ", ".join(f"{count} {kind}" for kind, count in counts.items())
         lines += ["", *_wrap(f"Examples with another answer: {len(found.changes)} ({counted})", width, "")]
         lines += [line for change in _spread_evenly(found, examples) for line in _example(found, change, width)]
@@ -48,7 +49,7 @@ def _runs(found: RunDiff, width: int | None, examples: int) -> list[str]:
 
 
 def _spread_evenly(found: RunDiff, examples: int) -> list[Change]:
-    """Return at most ``examples`` changes, equally many of each kind if possible, in their order."""
+    """Return at most ``examples`` changes in their order, with the same number of each kind if possible."""
     kinds = [list(group) for _, group in groupby(found.changes, key=_kind)]
     turns = [change for turn in zip_longest(*kinds) for change in turn if change is not None]
     chosen = {id(change) for change in turns[:examples]}
@@ -106,7 +107,7 @@ def _setting(name: str, value: str) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[str]:
-    """Return an indented table; if it is too wide, a record for each row."""
+    """Return the lines of an indented table. If it is too wide, each row is written as a record of several lines."""
     lines = []
     for line in table(headings, rows, width=None if width is None else width - 2, left=headings).plain.splitlines():
         indent = "  " + line[: len(line) - len(line.lstrip())]
@@ -116,7 +117,7 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int | 
 
 
 def _wrap(text: str, width: int | None, indent: str = "  ", *, most: int | None = None) -> list[str]:
-    """Return lines of at most ``width``; with ``most``, so many lines with an ellipsis."""
+    """Return lines of at most ``width`` characters. After ``most`` lines, the text is cut with an ellipsis."""
     if width is None:
         return [indent + text]
     narrow = indent if width > 2 * NARROWEST else indent[:1]

@@ -1,4 +1,4 @@
-"""Tables for a paper: booktabs, one ``table*`` for each section."""
+"""The LaTeX format: tables with booktabs rules, as one ``table*`` environment for each table of the report."""
 
 import itertools
 import re
@@ -23,11 +23,11 @@ SPECIAL = {
     "Δ": r"$\Delta$", "→": r"$\to$", "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}", "×": r"$\times$",
     "³": r"\textsuperscript{3}",
 }  # fmt: skip
-PRINTED = ("warning", "remark", "power")  # kinds of notes; the others are comments
+PRINTED = ("warning", "remark", "power")  # notes of these kinds are printed; the others become LaTeX comments
 
 
 def render(report: Report, target: Target) -> str:
-    """Return the tables. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
+    """Return the tables as LaTeX. They need ``\\usepackage{booktabs}`` and ``\\usepackage[T1]{fontenc}``."""
     lines = [_comment(f"{report.title}. Needs \\usepackage{{booktabs}} and \\usepackage[T1]{{fontenc}}.")]
     if report.empty:
         lines.append(_comment(" ".join(report.empty)))
@@ -61,7 +61,10 @@ def _table(table: Table) -> list[str]:
 
 
 def _metrics(columns: Sequence[Column]) -> list[str]:
-    """Return small lines below the names: the metrics, two of a task below one another, and the sizes of the sets."""
+    """Return the small lines below the names of the columns, with their metrics and numbers of examples.
+
+    If a column has two metrics, they are on separate lines.
+    """
     details = [[part for line in column.details for part in line.split(", ")] for column in columns]
     return [_small_line("", line) for line in itertools.zip_longest(*details, fillvalue="") if any(line)]
 
@@ -72,7 +75,7 @@ def _small_line(name: str, values: Sequence[str]) -> str:
 
 
 def _row(table: Table, row: Row) -> list[str]:
-    """Return the means; below them, small, both intervals and the paper's number, where there are any."""
+    """Return the line of means, and small lines below it with both intervals and the paper's numbers, if any."""
     cells = [row.cell(column.key) for column in table.columns]
     label = _label(row.label) + (rf" {{\scriptsize {escape(row.differs)}}}" if row.differs else "")
     lines = [" & ".join([label, *map(_mean, cells)]) + r" \\"]
@@ -94,7 +97,7 @@ def _mean(cell: Cell) -> str:
 
 
 def _caption(table: Table) -> str:
-    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX counts its tables itself
+    title = re.sub(r"^Table \d+: ", "", table.title)  # LaTeX numbers the tables
     words = [f"{title[:1].upper()}{title[1:]}. {table.heading}."]
     if table.section is not None:
         cells = [cell for row in table.rows for cell in row.cells.values()]
@@ -111,7 +114,7 @@ def _caption(table: Table) -> str:
 
 
 def _seeds(cells: Sequence[Cell]) -> str:
-    """Format ``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
+    """Return text such as ``Mean over 2 to 3 seeds; seeds: the range of two; of more: Student's t, 95 %.``"""
     counts = sorted({count_seeds(cell) for cell in cells if cell.by_seed and cell.runs})
     if not counts or counts == [1]:
         return "One seed each." if counts else "Mean over seeds."
@@ -126,6 +129,6 @@ def _label(label: str) -> str:
 
 
 def escape(value: str) -> str:
-    """Escape characters that LaTeX takes for commands, and those that its fonts may lack."""
+    """Escape LaTeX's special characters, and replace characters that its fonts may not contain."""
     shown = "".join(SPECIAL.get(character, character) for character in " ".join(value.splitlines()))
     return shown.encode("latin-1", "replace").decode("latin-1")

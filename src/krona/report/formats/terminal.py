@@ -1,4 +1,4 @@
-"""A report for a terminal: a table that is too wide is split into several; plain text in a pipe."""
+"""The terminal format. A table that is too wide is split into several tables. The text has no colors in a pipe."""
 
 import io
 import os
@@ -15,12 +15,12 @@ from krona.report.table import Cell, Column, Report, Row, Table, Target
 from krona.report.text import cell_details, cell_mark, cell_value, difference, legend
 from krona.screen import as_typed, escape
 
-MOST_LINES = 20  # of a section below the tables
-STYLES = {"warning": "yellow"}  # of notes; the others are dim
+MOST_LINES = 20  # a section below the tables shows at most this number of notes
+STYLES = {"warning": "yellow"}  # styles of notes by kind; other kinds are dim
 
 
 def render(report: Report, target: Target) -> str:
-    """Return the report as text; colors are ANSI sequences."""
+    """Return the report as text. Colors are written as ANSI sequences."""
     from rich.console import Console
 
     on_screen = target.file is None and sys.stdout.isatty()
@@ -60,7 +60,7 @@ def _print(console: Any, line: str, style: str = "") -> None:
 
 
 def _print_note(console: Any, note: Note, style: str, *, dash: str = "- ") -> None:
-    """Print a sentence, indented after a dash, and its command on a line of its own, however long."""
+    """Print the sentence of a note after a dash, and its command on a separate line that is not wrapped."""
     from rich.text import Text
 
     for i, part in enumerate(Text(as_typed(note.text)).wrap(console, console.width - len(dash))):
@@ -70,7 +70,7 @@ def _print_note(console: Any, note: Note, style: str, *, dash: str = "- ") -> No
 
 
 def _grids(console: Any, table: Table) -> list[Any]:
-    """Return the table as grids that fit the width, with the row labels in each."""
+    """Return the table as one or more grids that fit the width. Each grid repeats the labels of the rows."""
     found: list[Any] = []
     columns: list[Column] = []
     for column in table.columns:
@@ -89,7 +89,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
     from rich.table import Table as Grid
 
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res whole
+    grid.add_column(escape(table.axis), overflow="fold", max_width=max(11, width // 3))  # KronA^B_res must fit
     for column in columns:
         heading = "\n".join([*column.label.split(), *column.details])
         grid.add_column(escape(heading), justify="right", overflow="fold", vertical="top")
@@ -99,7 +99,7 @@ def _grid(table: Table, columns: Sequence[Column], width: int) -> Any:
 
 
 def _label(row: Row) -> Any:
-    """Return the label in its method's color, and each setting on a line."""
+    """Return the label in the color of its method, followed by each setting on a separate line."""
     from rich.text import Text
 
     label = Text(visible(row.label), style=LIGHT[slot(row.method) % len(LIGHT)])
@@ -108,7 +108,7 @@ def _label(row: Row) -> Any:
 
 
 def _cell(cell: Cell, table: Table, column: Column) -> Any:
-    """Return a cell with room for the longest mark of its column, so that decimals are below one another."""
+    """Return a cell with enough space for the longest mark of its column, so that the decimals are aligned."""
     from rich.text import Text
 
     if cell.value is None and cell.missing is None:

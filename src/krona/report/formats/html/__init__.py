@@ -1,4 +1,4 @@
-"""One HTML page with everything in it: tables, charts and the runs behind each number; no network."""
+"""The HTML format: one page with the tables, the charts and the runs behind each number. It needs no network."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,15 +19,15 @@ from krona.report.table import Column, Report, Table, Target
 from krona.report.text import legend
 
 HERE = Path(__file__).parent
-MOST_COLUMNS = 6  # of a table; the others are folded
-MOST_CHARTED = 12  # columns of all tables together with charts; beyond, only the first of a table
-MOST_TABLES = 12
-MANY = 14  # rows from which lists of rows are folded
-FIRST = ("average", "task", "beside", "params", "time", "memory")  # kinds of columns that are shown before others
+MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded
+MOST_CHARTED = 12  # with more score columns in all tables, only the first score column of each table has charts
+MOST_TABLES = 12  # only this number of tables have charts
+MANY = 14  # longer lists of rows are folded
+FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
 
 
 def render(report: Report, target: Target) -> str:
-    """Return the page; its links to result.json start from the place of the target's file."""
+    """Return the page. Its links to result.json files are relative to the folder of the target's file."""
     base = (Path.cwd() if target.file is None else target.file.parent).resolve()
     body = [_head(report), *(_section(report, i, base) for i in range(len(report.tables)))]
     if any(one.section for one in report.tables):
@@ -74,7 +74,7 @@ def _section(report: Report, number: int, base: Path) -> str:
 
 
 def _first_columns(table: Table) -> list[Column]:
-    """Return the columns that are not folded: at most six; of a table of the paper all."""
+    """Return the columns of the unfolded table: all columns of a table of the paper, otherwise at most six."""
     if len(table.columns) <= MOST_COLUMNS or table.name.isdigit():
         return table.columns
     kinds = {kind: place for place, kind in enumerate(FIRST)}
@@ -83,7 +83,7 @@ def _first_columns(table: Table) -> list[Column]:
 
 
 def _closing(report: Report) -> str:
-    """Return the sections below the tables; those of studies have charts."""
+    """Return the sections below the tables. The sections of studies contain charts."""
     sections = []
     studies = [study_charts(study) for study in report.studies]
     for i, (heading, notes) in enumerate(closing_notes(report)):
@@ -95,13 +95,13 @@ def _closing(report: Report) -> str:
 
 
 def _chart_style(report: Report) -> str:
-    """Return the CSS that charts need on a dark page."""
+    """Return the CSS of the charts for dark pages."""
     looks = [look for one in report.tables for look in row_looks([row.method for row in one.rows])]
     return dark_style([PRUNED, *looks])
 
 
 def _chart_grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
-    """Return charts side by side as far as the page is wide enough."""
+    """Return a grid of charts. They are side by side if the page is wide enough."""
     width, height = (560, 300) if wide else (440, 280)
     figures = "".join(
         f"<figure><figcaption>{escape(chart.title)} <small>{escape(chart.detail)}</small></figcaption>"
@@ -112,7 +112,7 @@ def _chart_grid(charts: Sequence[Chart], *, wide: bool = False) -> str:
 
 
 def _table_charts(report: Report, number: int) -> str:
-    """Return the charts of a table: those of its first column of scores, the others' folded."""
+    """Return the charts of a table's columns of scores. Only the charts of the first column are unfolded."""
     table = report.tables[number]
     columns = table.score_columns
     if number >= MOST_TABLES or not columns:
@@ -128,7 +128,7 @@ def _table_charts(report: Report, number: int) -> str:
 
 
 def _curve_charts(report: Report) -> str:
-    """Return the charts of scores over learning rates and training rows."""
+    """Return the charts of the score against the learning rate and against the number of training rows."""
     parts = []
     for one in find_curves(report.runs):
         charts = _chart_grid(scores.curve_charts(one), wide=True)

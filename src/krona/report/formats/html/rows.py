@@ -1,4 +1,4 @@
-"""The tables of the page, and the runs behind their rows with the commands that use them."""
+"""Build the HTML of a table, and of the runs behind its rows with the commands that use their weights."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from krona.runs.constant_predictions import SIGN
 
 
 def table_of_rows(table: Table, columns: Sequence[Column], place: int) -> str:
-    """Return a table that can be sorted; place: its number on the page."""
+    """Return the HTML of a sortable table. ``place`` is the number of the table on the page."""
     names = [(table.axis, []), *((column.label, column.details) for column in columns)]
     heads = ""
     for i, (name, details) in enumerate(names):
@@ -49,9 +49,11 @@ def _cell(cell: Cell) -> str:
 
 
 def runs_of_rows(table: Table, base: Path) -> str:
-    """Return the best run of each row with its commands, all runs, and where their numbers come from.
+    """Return the HTML of the runs of a table: the best run of each row and task, all runs, and their provenance.
 
-    base: the folder that links to result.json start from.
+    Args:
+        table: the table.
+        base: the folder to which the links to result.json files are relative.
     """
     best = items(line for row in table.rows for line in _best_runs(table, row))
     if not best:
@@ -67,7 +69,7 @@ def runs_of_rows(table: Table, base: Path) -> str:
 
 
 def _best_runs(table: Table, row: Row) -> Iterator[str]:
-    """Yield the best run on each task with the commands that use its weights and compare it with the best row."""
+    """Yield the row's best run on each task, with commands to use its weights and to compare it with the best row."""
     for column in (column for column in table.columns if column.kind == "task"):
         run = best_run(row.cell(column.key))
         if run is None:
@@ -91,7 +93,7 @@ def _run(run: StoredRun, base: Path) -> list[str]:
 
 
 def _provenance(run: StoredRun) -> str:
-    """Return code, machine and libraries of a run."""
+    """Return the code, machine, backbone and libraries of a run as text."""
     found = run.result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in (found.get("versions") or {}).items())
     changed = " with uncommitted changes" if found.get("git_dirty") else ""
