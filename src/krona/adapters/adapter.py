@@ -186,8 +186,8 @@ class Adapter:
             other_backbone: accept a backbone whose weights have the same names and shapes but other values.
 
         Raises:
-            OtherBackboneError: the model is another backbone than the adapter's.
-            KronaError: the class must not be imported, or the tensors do not fit the config. The model is then
+            OtherBackboneError: the model is not the adapter's backbone.
+            KronaError: importing the class is not allowed, or the tensors do not fit the config. The model is then
                 unchanged.
         """
         config, label = self.config, self.path or "The adapter"

@@ -29,9 +29,10 @@ class TrainedRun:
 
 
 def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
-    """Return a finished run by its id, the beginning of its id or its folder, or return an adapter by its file.
+    """Return a finished run, or the run to which an adapter's file belongs.
 
     Args:
+        run: the id of a run, the beginning of the id, the run's folder, or an adapter's file.
         outputs: the folder that contains the runs. None means outputs/.
 
     Raises:
@@ -62,9 +63,9 @@ def find(run: str | Path, *, outputs: Path | None = None) -> TrainedRun:
 
 
 def adapter_file(run: str | Path) -> Path | None:
-    """Return the path of the adapter's file if ``run`` is such a file or a folder with an adapter but without a result.
+    """Return the path of the adapter's file, or None if ``run`` does not name such a file.
 
-    Return None otherwise.
+    A folder names the file in it, unless the folder also contains a result and so is a run.
     """
     path = Path(run)
     if path.is_dir() and not (path / file_names.RESULT).is_file():

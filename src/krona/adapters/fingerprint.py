@@ -163,7 +163,7 @@ def _hash_sample(weights: Mapping[str, Tensor]) -> str:
 
 
 def _possible_roundings(weights: Mapping[str, Tensor]) -> list[str]:
-    """Return the roundings that give these weights the same values as the original backbone's weights."""
+    """Return the roundings that give the same values for these weights and for the backbone's original weights."""
     found = {weight.dtype for weight in weights.values() if weight.is_floating_point()} - {torch.float64, torch.float32}
     if not found:
         return list(ROUNDINGS)

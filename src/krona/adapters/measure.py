@@ -20,17 +20,18 @@ def measure_updates(model: nn.Module, passes: Callable[[], None]) -> dict[str, A
     """Measure the update of the active adapter at each module that it adapts.
 
     ``norm``, ``effective_rank`` and ``stable_rank`` are defined in `Spectrum`. They are None where the update is not
-    equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens: it shows how much the branches change the
+    equal to a matrix. ``drift`` is Σ‖ΔW h‖² / Σ‖W h‖² over the tokens. It shows how much the branches change the
     module's output. For branches before a module, it shows how much they change the module's input.
+
+    The result is None for an adapter without branches. Otherwise it is a dict:
+
+    - ``by_place`` is a dict from each module's name to its four values.
+    - ``places`` is the number of these modules.
+    - ``norm`` is the norm of the whole update.
+    - ``effective_rank``, ``stable_rank`` and ``drift`` are means over the modules.
 
     Args:
         passes: a function that calls the model on the rows from which the drift is measured.
-
-    Returns:
-        A dict, or None for an adapter without branches. ``by_place`` is a dict from each module's name to the four
-            values.
-        ``places`` is the number of these modules, and ``norm`` is the norm of the whole update. ``effective_rank``,
-        ``stable_rank`` and ``drift`` are means over the modules.
     """
     active = str(get_state(model).active)
     places = {public_name(path): adapted for path, adapted in adapted_modules(model) if active in adapted.branches}

@@ -1,4 +1,4 @@
-"""The origin of a trained adapter: its run, with the task, the backbone and the settings that are needed to use it.
+"""The origin of a trained adapter: its run, and the task, backbone and settings that are needed to use it.
 
 A run writes the origin into its adapter's file, so that the file can be used without the run's folder. For files of
 earlier versions, which do not contain the origin, it is read from result.json.
@@ -83,10 +83,12 @@ class Origin:
 
     @property
     def task_settings(self) -> Task:
+        """The task on which the adapter was trained."""
         return Task.from_config(self.task)
 
     @property
     def backbone_settings(self) -> Backbone:
+        """The settings of the backbone on which the adapter was trained."""
         settings = check.build(Backbone, "backbone", self.backbone)
         assert isinstance(settings, Backbone)
         return settings
@@ -103,7 +105,7 @@ class Origin:
     def as_note(self) -> dict[str, str]:
         """Return the entry that the header of the adapter's file contains.
 
-        The data files of a task of the user are named without their folders.
+        The paths of the user's data files are shortened to the files' names.
         """
         task = dict(self.task)
         if task.get("files"):

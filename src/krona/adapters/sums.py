@@ -34,8 +34,8 @@ Weighted = list[tuple[float, Any]]  # the branches at one module, each with the 
 def combine(model: nn.Module, weights: Mapping[str, float], *, into: str) -> None:
     """Insert the weighted sum ``Σ weight · update`` of a model's adapters as a new adapter, and activate it.
 
-    An adapter without a branch at a module adds nothing to that module's update. For (IA)³ the new ``l`` is ``1 + Σ
-    weight (l − 1)``, which is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
+    An adapter without a branch at a module adds nothing to that module's update. The new ``l`` of (IA)³ is ``1 + Σ
+    weight (l − 1)``. It is the weighted mean of the adapters' ``l`` if the weights sum to 1. LayerNorms, a head and
     other trained weights of the backbone become the original weight plus the weighted sum of the adapters' changes.
 
     Args:

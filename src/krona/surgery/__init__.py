@@ -1,4 +1,4 @@
-"""Insert branches into a model, and train, merge, save and remove them. It needs only torch and pydantic.
+"""Insert branches into a model, and train, merge, save and remove them. This package needs only torch and pydantic.
 
     from krona import surgery
     from krona.methods.kronecker import Kronecker

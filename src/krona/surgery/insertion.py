@@ -82,7 +82,10 @@ def trained_by(model: nn.Module, branch: Callable[..., nn.Module] | None, insert
 
 
 def activate(model: nn.Module, name: str | None) -> None:
-    """Activate an adapter by name, or none (None), which leaves the bare backbone. Only the active adapter trains."""
+    """Activate an adapter by name. None activates no adapter, so that the bare backbone runs.
+
+    Only the parameters of the active adapter train.
+    """
     state = get_state(model)
     if name is not None:
         get_adapter(model, name)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 
 def is_norm(module: nn.Module) -> bool:
+    """Return whether a module is a normalisation layer: the name of its class ends with Norm."""
     return type(module).__name__.endswith("Norm")
 
 
@@ -22,6 +23,7 @@ def is_conv1d(module: nn.Module) -> bool:
 
 
 def is_linear(module: nn.Module) -> bool:
+    """Return whether a module is a linear layer. GPT-2's ``Conv1D`` is one too."""
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 

@@ -66,6 +66,7 @@ def follow(model: nn.Module) -> None:
 
 
 def unfollow(model: nn.Module) -> None:
+    """Undo `follow`."""
     if isinstance(model.__dict__.get("_apply"), ApplyToAll):
         del model.__dict__["_apply"]
 

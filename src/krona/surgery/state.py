@@ -9,7 +9,7 @@ from torch import nn
 from krona.messages import KronaError
 from krona.surgery.wrapper import Adapted, is_in_adapter, public_name
 
-Slot = tuple[nn.Module, str]  # a module and the name of its attribute that holds a weight
+Slot = tuple[nn.Module, str]  # a module and the name of its attribute that contains a weight
 
 
 @dataclass
@@ -24,7 +24,7 @@ class Insertion:
 
     @property
     def irreversible(self) -> bool:
-        """Whether the adapter trains the backbone's own weights without a copy of the originals."""
+        """True if the adapter trains the backbone's own weights without a copy of the originals."""
         return bool(self.trained) and not self.reversible
 
 

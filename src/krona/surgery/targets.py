@@ -1,10 +1,8 @@
 """Find the modules that match the patterns of ``target_modules``, and the input and output widths of modules.
 
-There are four kinds of patterns:
-
 - A name (``q``, ``SelfAttention``, ``encoder.block.0.layer.0.SelfAttention.q``) matches the modules whose dotted name
   ends with it.
-- In a pattern, ``#`` stands for the number of a layer.
+- ``#`` in a pattern stands for the number of a layer.
 - A pattern with ``*`` in its last part (``encoder.*``, ``SelfAttention.*``, ``wi*``) matches only linear layers.
 - ``mlp.gate_proj:mlp.down_proj`` matches the part of the model from the input of the first module to the output of the
   second. It is for models that do not have one module for the whole FFN or attention block.
@@ -37,6 +35,7 @@ class Match:
 
 
 def find_places(model: nn.Module, target_modules: Sequence[str]) -> list[str]:
+    """Return the names of the modules that the patterns match, in the order of the model. See `match_places`."""
     return list(match_places(model, target_modules))
 
 

@@ -200,7 +200,7 @@ def _load_rows(task: Task, data: Data, found: TrainedRun, rows: RowChoice) -> tu
 
 
 def _targets_by_answer(found: TrainedRun, task: Task, mapping: Sequence[str]) -> dict[str, str]:
-    """Return a dict from each label's text of the run to the corresponding target of the task.
+    """Return a dict from the text of each of the run's labels to the corresponding target of the task.
 
     Raises KronaError for a label without a counterpart.
     """

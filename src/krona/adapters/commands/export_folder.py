@@ -49,7 +49,7 @@ def exported_folder(out: Path, *, overwrite: bool) -> Iterator[Path]:
         files = sorted(_files(part))
         (part / MARKER).write_text(json.dumps({"files": files}, indent=1) + "\n", encoding="utf-8")
         for name in (*files, MARKER):
-            (part / name).chmod(0o644)  # only the owner can read weights that transformers writes
+            (part / name).chmod(0o644)  # transformers writes weights that only their owner can read
         if earlier is None:
             _take_name(part, out)
         else:
@@ -134,7 +134,10 @@ def _take_name(part: Path, out: Path) -> None:
 
 
 def _replace(part: Path, out: Path, earlier: os.stat_result) -> None:
-    """Replace an export that was checked by ``part``, and remove the files of that export."""
+    """Move ``part`` to the path of the earlier export, and remove the files of that export.
+
+    The earlier export is checked once more before its files are removed.
+    """
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     old = aside / out.name
     try:

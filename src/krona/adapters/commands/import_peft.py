@@ -18,7 +18,7 @@ from krona.runs.folder import require_new
 def import_peft(
     folder: Path, out: Path, *, overrides: Sequence[str], backbone: str | None, overwrite: bool
 ) -> list[str]:
-    """Read a peft adapter onto its backbone, write it as an adapter's file of krona, and return lines for the user.
+    """Convert a peft adapter to an adapter's file of krona, and return lines for the user. The backbone is loaded.
 
     Args:
         out: a ``.safetensors`` file.

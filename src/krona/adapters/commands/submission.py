@@ -93,7 +93,7 @@ def submit(
 
 
 def format_sheets(sheets: Sequence[Sheet], out: Path) -> list[str]:
-    """Return lines about the files that were written, and about the files that a complete submission still needs."""
+    """Return lines about the files that were written, and the files that are missing in a complete submission."""
     lines = []
     for sheet in sheets:
         count, (replaced, replacement) = len(sheet.predictions), sheet.replaced

@@ -54,6 +54,7 @@ class Folder:
     branch: str | None = None
 
     def rank(self, place: str) -> int:
+        """Return the rank of a module's update. Raises KronaError if it is not a whole number of at least 1."""
         rank = self._at(place, "r", "rank_pattern")
         if rank < 1 or not float(rank).is_integer():
             raise KronaError(f"{self.path}: r={rank} at {place}: expected a whole number ≥ 1.")
@@ -65,6 +66,7 @@ class Folder:
         return alpha / (math.sqrt(rank) if self.config.get("use_rslora") else rank)
 
     def require_one(self, what: str, values: set[int]) -> int:
+        """Return the only value of a set. Raises KronaError if there are several values."""
         if len(values) > 1:
             raise KronaError(
                 f"{self.path}: {self.peft_type} with several {what} ({sorted(values)}). krona supports one."

@@ -49,7 +49,7 @@ class Form:
 
 
 def find_form(model: nn.Module, name: str) -> Form:
-    """Return an adapter in the terms of the peft type that fits it. Raises KronaError with the reason if none fits."""
+    """Return the peft type that fits an adapter, with its config and tensors. Raises KronaError if no type fits."""
     adapter = get_adapter(model, name)
     if getattr(adapter.branch, "existing", None) is not None:
         raise KronaError(f"{getattr(adapter.branch, '__name__', '?')} trains biases alone: {INSTEAD}")
