@@ -220,7 +220,10 @@ class Adapter:
 
     @property
     def file_bytes(self) -> int:
-        """The size in bytes of the file that `save` writes. It is also known for tensors on the meta device."""
+        """The size in bytes of the file that `save` writes. It is also known for tensors on the meta device.
+
+        For bf16 tensors, it may be too small by about one byte per tensor.
+        """
         content: dict[str, Any] = {"__metadata__": self.config.as_metadata()}
         offset = 0
         for key, tensor in sorted(self.tensors.items()):
