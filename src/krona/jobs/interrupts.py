@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: record the interrupt, end child processes, and exit with 128 + the signal's number."""
+"""Handle Ctrl-C and SIGTERM: raise `Interrupted`, end child processes, and exit with 128 + the signal's number."""
 
 import ctypes
 import os
@@ -11,17 +11,17 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
-GRACE_S = 1.0
-PARENT = "KRONA_PARENT"  # environment variable: the process that started this one, which ends with it
-PR_SET_PDEATHSIG = 1  # of prctl(2)
+GRACE_S = 1.0  # wait this long for child processes before a SIGTERM is forwarded to them
+PARENT = "KRONA_PARENT"  # environment variable with the id of the parent process, with which this process ends
+PR_SET_PDEATHSIG = 1  # an option of prctl(2)
 Child = subprocess.Popen[bytes]
 
 
 class Interrupted(BaseException):
-    """Ctrl-C or SIGTERM: the run stops, and the same command resumes it."""
+    """The exception that Ctrl-C or SIGTERM raises. It stops the run, and the same command resumes the run."""
 
 
-_received: list[int] = []  # signals during this run
+_received: list[int] = []  # numbers of the signals that arrived during this run
 
 
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
@@ -32,7 +32,10 @@ def interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def stop_if_interrupted() -> None:
-    """Raise `Interrupted` for a signal since `forget_signals`: C code of a library can swallow the first exception."""
+    """Raise `Interrupted` if a signal arrived after the last call of `forget_signals`.
+
+    This is needed because the C code of a library can suppress the exception that `interrupt` raises.
+    """
     if _received:
         raise Interrupted(_received[-1])
 
@@ -44,13 +47,14 @@ def forget_signals() -> None:
 
 @contextmanager
 def children(*, announce: bool) -> Iterator[list[Child]]:
-    """Yield a list for processes that the caller starts. No process in it outlives the context.
+    """Yield an empty list, to which the caller adds the child processes that it starts.
 
-    The processes share the terminal and receive Ctrl-C themselves; a SIGTERM is forwarded. After an interrupt, this
-    process waits until they have recorded it, or for a second signal, and exits with 128 + the signal's number.
+    After an interrupt, this process waits until all children have recorded the interrupt and ended. A second signal
+    terminates them. This process then exits with 128 + the signal's number. After any other exception, the children are
+    terminated. The children share the terminal, so they receive Ctrl-C themselves. A SIGTERM is forwarded to them.
 
     Args:
-        announce: print how to resume after an interrupt, for children that do not print it.
+        announce: after an interrupt, print how to resume. Use it if the children do not print this.
     """
     started: list[Child] = []
 
@@ -74,24 +78,28 @@ def children(*, announce: bool) -> Iterator[list[Child]]:
 
 
 def end_with_parent(parent: int) -> None:
-    """Send this process a SIGTERM when ``parent``, which started it, ends, also by ``kill -9`` (on Linux only)."""
+    """Ensure that this process receives a SIGTERM when its parent process ends, even by ``kill -9`` (on Linux only).
+
+    Args:
+        parent: the process id of the parent.
+    """
     if sys.platform != "linux":
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # it has already ended
+    if os.getppid() != parent:  # the parent has already ended
         os.kill(os.getpid(), signal.SIGTERM)
 
 
 def exit_code(process: Child) -> int:
-    """Return a process's exit code as a shell does: 128 + the signal's number if a signal killed it."""
+    """Return a process's exit code, or 128 + the signal's number if a signal killed the process, as a shell does."""
     return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
 
 def _wait_all(processes: Sequence[Child], *, forward_signal: bool) -> None:
-    """Wait until all have ended. A second signal terminates them."""
+    """Wait until all processes have ended. A second signal terminates them."""
     try:
         if forward_signal:
-            # timeout(1) signals the whole group: a second signal would interrupt the recording
+            # timeout(1) also signals the children, and a second signal would stop them while they record the interrupt
             until = time.monotonic() + GRACE_S
             while time.monotonic() < until and any(process.poll() is None for process in processes):
                 time.sleep(0.02)
@@ -110,7 +118,7 @@ def _terminate(processes: Sequence[Child]) -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """Exit with a code, without an error if the output pipe is closed."""
+    """Exit with an exit code. A closed output pipe causes no error."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:
@@ -119,12 +127,12 @@ def leave(code: int) -> NoReturn:
 
 
 def signal_number(stop: BaseException) -> int:
-    """Return the number of the signal that raised `Interrupted` or ``KeyboardInterrupt``."""
+    """Return the number of the signal that caused an `Interrupted` or ``KeyboardInterrupt`` exception."""
     return int(stop.args[0]) if stop.args else int(signal.SIGINT)
 
 
 def exit_interrupted(stop: BaseException, *, announce: bool = True) -> NoReturn:
-    """Exit with 128 + the signal's number, after printing how to resume."""
+    """Print how to resume, if ``announce`` is true, and exit with 128 + the signal's number."""
     if announce:
         print("interrupted: the same command resumes it", file=sys.stderr)
     leave(128 + signal_number(stop))

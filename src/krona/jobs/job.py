@@ -1,6 +1,6 @@
-"""A job: the specification of a run, its outcome, and the claim on its folder.
+"""Specify a job, claim its run's folder, and find the outcome of a run that has already ended.
 
-A finished run is shown and not run again; an interrupted one resumes. A run is claimed before it starts.
+A job is one execution of a run. A finished run is not executed again, and an interrupted run resumes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ from krona.runs.run_id import run_id
 from krona.training.ranks import Ranks
 
 Outcome = Literal["done", "skipped", "failed", "claimed_by_other"]
-WORDS: dict[Outcome, str] = {  # on the screen
+WORDS: dict[Outcome, str] = {  # text that is printed for each outcome
     "done": "done",
     "skipped": "done already",
     "failed": "failed",
@@ -45,19 +45,19 @@ class Job:
     result: Result | None = None
     error: str | None = None
     messages: list[str] = field(default_factory=list)
-    overrides: tuple[str, ...] = ()  # in a multirun, its values on the sweep's axes
+    overrides: tuple[str, ...] = ()  # in a multirun, the values of the swept keys
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSpec:
-    """The specification of a job, as plain values that can be passed to another process."""
+    """The specification of a job. It contains only plain values, so it can be passed to another process."""
 
-    config: Mapping[str, Any]  # composed from the user's own command
+    config: Mapping[str, Any]  # composed from the user's command, so it can name any class
     outputs: Path
     notes: list[str] = field(default_factory=list)  # messages for result.json
-    project: Path = PROJECT  # its code version is recorded
+    project: Path = PROJECT  # folder of the code whose version is recorded
     multirun: bool = False
-    position: str = ""  # in a multirun, such as 3/12
+    position: str = ""  # number of the job in a multirun, such as 3/12
     record: Mapping[str, str] = field(default_factory=dict)  # contents of the files in the run's .hydra/, by name
 
     @cached_property
@@ -77,7 +77,7 @@ class JobSpec:
         return RunFolder(self.folder)
 
     def write_record(self, write: Write = write_whole) -> None:
-        """Write ``.hydra/``. A resumed run keeps the files of its first start."""
+        """Write the files of ``.hydra/``. A resumed run keeps the files of its first start."""
         for name, text in self.record.items():
             if not (file := self.run.record / name).exists():
                 file.parent.mkdir(exist_ok=True)
@@ -85,7 +85,7 @@ class JobSpec:
 
 
 def identify(settings: Run) -> str:
-    """Return the run's id, from its config and the content of its data, its backbone and its initial adapter."""
+    """Return the run id, computed from the config and the contents of data, backbone and initial adapter."""
     data, config = settings.data, dict(settings.config)
     if settings.init_from is not None:
         config["init_from"] = hash_source(settings.init_from)
@@ -100,9 +100,10 @@ def identify(settings: Run) -> str:
 
 @contextmanager
 def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
-    """Claim a run's folder on the first rank, and tell the other ranks whether to start.
+    """Claim a run's folder on the first rank, and inform the other ranks whether the run starts.
 
-    Yields the claim, which is None on the other ranks, or the outcome if there is nothing to run.
+    Yields:
+        If the run starts, its claim on the first rank and None on all other ranks. Otherwise the job with its outcome.
     """
     if not ranks.first:
         starts = ranks.gather(False)[0]
@@ -135,14 +136,20 @@ def _claim(spec: JobSpec, cleanup: ExitStack) -> Claim | Job:
         error = f"{spec.run_id} is being run by {describe(spec.run.owner() or {})}"
         return Job(spec.run_id, "claimed_by_other", spec.folder, error=error)
     cleanup.callback(claim.release)
-    if (outcome := find_outcome(spec)) is not None:  # another process finished it meanwhile
+    if (outcome := find_outcome(spec)) is not None:  # meanwhile another process has finished the run
         return outcome
     _prepare(spec, claim)
     return claim
 
 
 def find_outcome(spec: JobSpec) -> Job | None:
-    """Return the outcome that the run's folder already has: it is done, or it failed in an earlier sweep."""
+    """Return a job with the outcome of a run that is not executed again, or None if the run has to be executed.
+
+    A run is not executed again if it is done, or if it is a failed run of a multirun without ``retry=failed``.
+
+    Raises:
+        KronaError: the run's result.json can't be read.
+    """
     if spec.settings.overwrite:
         return None
     state, result, error = spec.run.state(owned=False)
@@ -166,13 +173,13 @@ def _done_messages(result: Result, spec: JobSpec) -> list[str]:
 
 
 def _prepare(spec: JobSpec, claim: Claim) -> None:
-    """Remove a claimed run's earlier files unless the run resumes from them. Rename a damaged checkpoint."""
+    """Remove the earlier files of a claimed run unless the run resumes from them. Rename a damaged checkpoint."""
     run = spec.run
     if spec.settings.overwrite or run.state(owned=False)[0] != "interrupted":
         run.remove_attempt(claim)
     if not run.checkpoint.is_file():
         return
-    from krona.training.files import find_damage  # Lightning: slow to import
+    from krona.training.files import find_damage  # imports Lightning, which is slow
 
     if (damage := find_damage(run.checkpoint)) is not None:
         aside = claim.set_aside(run.checkpoint)

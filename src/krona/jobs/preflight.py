@@ -1,6 +1,6 @@
-"""Checks before a run claims its folder: data files, the backbone, devices, factor shapes.
+"""Check the settings of a run before it starts: data files, the backbone, the devices and the factor shapes.
 
-They take seconds, write nothing, and report all problems in one message.
+The checks take seconds and write no files. All problems are reported in one error message.
 """
 
 from collections.abc import Callable
@@ -31,15 +31,15 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
     """Check a run's settings against this machine, its files and its backbone.
 
     Args:
-        from_hub: also check files that must be downloaded.
-        insert: also insert the method into the backbone without weights, which imports transformers.
+        from_hub: also check whether the files that must be downloaded are available.
+        insert: also insert the method into the backbone without weights. This imports transformers.
 
     Returns:
-        The branch's arguments and notes, as `insert_method` returns them; empty without ``insert``, or if the
-        backbone's config must be downloaded.
+        The branch's arguments and the notes that `insert_method` returns. Both are empty if ``insert`` is false, or if
+        the backbone's config must be downloaded.
 
     Raises:
-        KronaError: with one line for each problem.
+        KronaError: the settings have problems. The message has one line for each problem.
     """
     checks: list[Callable[[Run], None]] = [
         lambda run: require_files(run.task, kind=run.data.kind, path=run.data.path),
@@ -67,7 +67,7 @@ def require(settings: Run, *, from_hub: bool = True, insert: bool = True) -> tup
 def _check_devices(settings: Run) -> None:
     kind, count = count_devices(settings.trainer)
     wanted, processes = devices_wanted(settings.trainer), num_processes()
-    if wanted > count and processes == 1:  # srun may show each process its own device only
+    if wanted > count and processes == 1:  # with srun, each process may see only its own device
         noun = "core" if kind == "cpu" else f"{kind} device"
         raise KronaError(
             f"trainer.devices={wanted}: this machine has {amount(count, noun)}. Use trainer.devices={count} at most."
@@ -117,15 +117,15 @@ def _check_held_out_text(settings: Run) -> None:
             "trainer.measure_forgetting=false."
         )
     if isinstance(text, str):
-        from krona.backbones.held_out import require_file  # torch
+        from krona.backbones.held_out import require_file  # imports torch
 
         require_file(Path(text))
 
 
 def _check_optimizer(settings: Run) -> None:
-    """Build the optimizer, because some optimizers refuse a value by an error of their own."""
+    """Build the optimizer once, because some optimizers reject an argument with an error of another class."""
     if (settings.optimizer.target, settings.optimizer.arguments) == ("torch.optim.AdamW", {"weight_decay": 0.0}):
-        return  # conf/config.yaml's; an optimizer imports torch._dynamo, which takes a second
+        return  # the default of conf/config.yaml; an optimizer imports torch._dynamo, which takes a second
     import torch
 
     try:
@@ -135,9 +135,9 @@ def _check_optimizer(settings: Run) -> None:
 
 
 def _check_lightning(settings: Run) -> None:
-    """Build the user's callbacks and scheduler, to find a wrong argument before anything starts."""
+    """Build the user's callbacks and scheduler, to find a wrong argument before the run starts."""
     if settings.callbacks:
-        from krona.training.callbacks import build_callbacks  # Lightning
+        from krona.training.callbacks import build_callbacks  # imports Lightning
 
         build_callbacks(settings)
     if settings.scheduler != Scheduler():
@@ -167,7 +167,7 @@ def _check_downloads(settings: Run) -> None:
 
 
 def devices_wanted(trainer: Trainer) -> int:
-    """Return how many devices of a node a run uses."""
+    """Return the number of devices that a run uses on each machine."""
     if trainer.devices != "auto":
         return trainer.devices
     kind, count = count_devices(trainer)
@@ -175,7 +175,13 @@ def devices_wanted(trainer: Trainer) -> int:
 
 
 def count_devices(trainer: Trainer) -> tuple[str, int]:
-    """Return the kind of device that a run uses, and how many this machine has: for a CPU, its cores."""
+    """Return the kind of device that a run uses (cuda, mps or cpu), and the number of such devices on this machine.
+
+    For ``cpu`` the number is that of the cores.
+
+    Raises:
+        KronaError: this machine has no such device.
+    """
     mps = int(torch.backends.mps.is_available())
     counts = {"cuda": torch.cuda.device_count(), "mps": mps, "cpu": cpu_count()}
     kind: str = trainer.accelerator
@@ -190,7 +196,7 @@ def count_devices(trainer: Trainer) -> tuple[str, int]:
 
 
 def _insert_without_weights(settings: Run) -> tuple[dict[str, Any], list[str]]:
-    """Insert the method into the backbone on the meta device, which reports factors and targets that do not fit."""
+    """Insert the method into the backbone on the meta device. Factor shapes or targets that do not fit are errors."""
     if source.find_folder(settings.backbone) is None and settings.backbone.sizes is None:
         return {}, []
     from krona.backbones import load

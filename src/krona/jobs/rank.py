@@ -1,4 +1,7 @@
-"""Run one rank, started by `krona.jobs.start_ranks`: ``python -m krona.jobs.rank SPEC_FILE OUTCOME_FILE``."""
+"""Run one rank of a run on several devices (``python -m krona.jobs.rank SPEC_FILE OUTCOME_FILE``).
+
+`krona.jobs.start_ranks` starts this module in one process per device. Rank 0 writes the outcome to OUTCOME_FILE.
+"""
 
 import os
 import pickle
@@ -38,7 +41,7 @@ def main() -> NoReturn:
 
 
 def _end_with_parent() -> None:
-    """Kill this process at the end of stdin, a pipe to which the parent never writes."""
+    """Kill this process when the parent ends. The parent never writes to the pipe at stdin, so only its end is read."""
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 

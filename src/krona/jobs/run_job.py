@@ -1,7 +1,7 @@
 """Run one job, from its specification to the recorded result.
 
-`run_job` checks whether the run is done, claims its folder, trains (`krona.training.run`) and records how it ended.
-With several devices, each rank executes the same function; the first one claims, writes and prints.
+`run_job` checks whether the run is done, claims its folder, trains (`krona.training.run`) and records the outcome. With
+several devices, each rank executes the same functions, but only rank 0 claims the folder, writes files and prints.
 """
 
 import signal
@@ -28,18 +28,20 @@ from krona.screen import say
 from krona.training.machine import device_name
 from krona.training.ranks import RankLostError, Ranks, join_ranks, num_processes
 
-AfterEpoch = Callable[[Any], None]  # called with the learner
+AfterEpoch = Callable[[Any], None]  # a function that is called after each epoch with the LightningModule
 
 
 def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
-    """Run a job unless its run is done. A failure in the run is recorded in its result.json.
+    """Run a job unless its run is done, and return the job with its outcome.
+
+    If the run fails, the error is recorded in its result.json and in the returned job.
 
     Args:
-        after_epoch: may raise `Interrupted`, which stops the run.
+        after_epoch: a function that is called after each epoch. It can raise `Interrupted` to stop the run.
 
     Raises:
-        KronaError: the config is wrong; nothing was started or written.
-        Interrupted: a signal came; the interrupt is recorded.
+        KronaError: the config is invalid. The run was not started, and no files were written.
+        Interrupted: a signal stopped the run. The interrupt was recorded in its result.json.
     """
     if spec.settings.trainer.fast_dev_run:
         return _rehearse(spec, console)
@@ -47,7 +49,11 @@ def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = No
 
 
 def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = None) -> Job:
-    """Run a job in this process, as a rank of a group, or in one new process per device."""
+    """Run a job on its devices.
+
+    The job runs in this process if it uses one device, or if this process is a rank that torchrun or srun started.
+    Otherwise the job runs in one new process for each device.
+    """
     devices = devices_wanted(spec.settings.trainer)
     if num_processes() > 1:
         with join_ranks(devices=devices, accelerator=count_devices(spec.settings.trainer)[0]) as ranks:
@@ -63,7 +69,7 @@ def run_on_devices(spec: JobSpec, console: Console, after_epoch: AfterEpoch | No
 
 
 def _rehearse(spec: JobSpec, console: Console) -> Job:
-    """Run one epoch of a few batches without loggers, in a folder that is then removed (``trainer.fast_dev_run``)."""
+    """Run one epoch of a few batches without loggers in a temporary folder (``trainer.fast_dev_run``)."""
     if spec.multirun:
         raise KronaError("trainer.fast_dev_run keeps no result, so a sweep cannot use it. Remove -m.")
     trainer = dict(spec.config["trainer"])
@@ -85,7 +91,7 @@ def _run_rank(spec: JobSpec, ranks: Ranks, console: Console, after_epoch: AfterE
     with claimed(spec, ranks) as claim:
         if isinstance(claim, Job):
             return claim
-        if claim is None:  # not the first rank: the same run, without files and output
+        if claim is None:  # another rank than the first: it trains without files and output
             _train(spec, result := _new_result(spec), Console(quiet=True), ranks)
             return Job(spec.run_id, "done", spec.folder, result)
         with spec.run.log.open("a", encoding="utf-8") as log:
@@ -103,7 +109,7 @@ def _train(
     after_epoch: AfterEpoch | None = None,
 ) -> None:
     from krona.training.progress import Progress
-    from krona.training.run import run  # transformers and Lightning: slow to import
+    from krona.training.run import run  # imports transformers and Lightning, which are slow
     from krona.training.tracking import tracking
 
     settings = spec.settings if ranks.first else replace(spec.settings, logger={})
@@ -119,7 +125,7 @@ def _train(
                 trackers=trackers,
                 claim=claim,
                 ranks=ranks,
-                share=spec.multirun and ranks.size == 1,  # a rank's process runs one run only
+                share=spec.multirun and ranks.size == 1,  # the process of a rank runs only one run
             )
     finally:
         progress.close()
@@ -139,7 +145,7 @@ def _run_claimed(
     folder, result = spec.folder, _new_result(spec)
     write_result(folder, result, claim.write)
     spec.write_record(claim.write)
-    if not spec.run.checkpoint.is_file():  # the run starts from the beginning, and so do its tracked values
+    if not spec.run.checkpoint.is_file():  # the run starts from the beginning, without earlier values
         claim.remove(spec.run.tracked)
     try:
         _train(spec, result, console, ranks, claim=claim, log=log, after_epoch=epoch_ended)
@@ -150,9 +156,9 @@ def _run_claimed(
             _finish(result, folder, claim, "interrupted", None)
         except Exception as error:  # the claim is lost, or the disk is full
             say(console, f"{result.run_id}: the interrupt could not be recorded: {format_error(error)}")
-        # Lightning ends a run by a SystemExit if a SIGTERM came while Python could not raise an exception
+        # Lightning ends a run with SystemExit if a SIGTERM arrived while Python could not raise an exception
         raise Interrupted(*([signal.SIGTERM] if isinstance(stop, SystemExit) else stop.args)) from None
-    except RankLostError as error:  # not a fault of the run: the same command resumes it
+    except RankLostError as error:  # this is not an error of the run, so the same command resumes it
         _finish(result, folder, claim, "interrupted", str(error))
         return Job(spec.run_id, "failed", folder, result, str(error))
     except Exception as error:
@@ -191,7 +197,7 @@ def _finish(result: Result, folder: Path, claim: Claim, status: Status, error: s
 
 
 def format_error(error: Exception) -> str:
-    """Return an error in one line: a `KronaError`'s message, or the type and the first line of another."""
+    """Return the text of an error: the message of a `KronaError`, or the class and first line of another exception."""
     if isinstance(error, KronaError):
         return str(error)
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")

@@ -1,11 +1,12 @@
 """Start the ranks of one run on this machine and watch them (``trainer.devices=4``).
 
-The watching process is not a rank. It starts one process per device and passes each the job's specification in a file.
-If a rank dies it ends all others, which might otherwise wait in a GPU's exchange forever.
+A rank is one of the processes that train a model together. The process that executes this module is not a rank. It
+starts one rank per device and passes the job's specification to each rank in a file. If a rank dies, this process ends
+all other ranks, which might otherwise wait for the dead rank forever.
 
-torch.distributed.run does not replace it: when a rank is killed, its agent sends SIGTERM to rank 0 while that records
-the reason, and ranks outlive a killed agent. Ranks that torchrun or srun started are supported
-(`krona.training.ranks`).
+torch.distributed.run is not used for two reasons. When a rank is killed, its agent sends SIGTERM to rank 0 while rank 0
+records the reason. When the agent is killed, the ranks continue. A run whose ranks were started by torchrun or srun is
+supported too (`krona.training.ranks`).
 """
 
 import os
@@ -24,23 +25,25 @@ from krona.jobs.interrupts import Child
 from krona.jobs.job import Job, JobSpec
 from krona.training.ranks import LOST
 
-POLL_S = 0.1
-GRACE_S = 20.0  # in which rank 0 can record the reason before it is killed
+POLL_S = 0.1  # time between two checks of the ranks
+GRACE_S = 20.0  # time for rank 0 to record the reason before it is killed
 
 
 def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
-    """Run a job in ``devices`` processes. A rank that is killed or fails ends the others; the job's error names it.
+    """Run a job in ``devices`` new processes, and return the job with its outcome.
+
+    If a rank fails or is killed, all other ranks are ended, and the job's error describes the failure.
 
     Raises:
-        KronaError: from rank 0.
-        Interrupted: this process or rank 0 was interrupted; rank 0 has recorded it.
+        KronaError: rank 0 raised this error.
+        Interrupted: this process or rank 0 was interrupted. Rank 0 has recorded the interrupt.
     """
     from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
     with tempfile.TemporaryDirectory(prefix="krona-") as name:
         folder = Path(name)
         (folder / "spec").write_bytes(pickle.dumps(spec))
-        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # on a free port
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # 0 chooses a free port
         ranks = [_start(folder, rank, devices, store.port) for rank in range(devices)]
         try:
             lost = _watch(ranks)
@@ -66,7 +69,10 @@ def run_by_ranks(spec: JobSpec, *, devices: int) -> Job:
 
 
 def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
-    """Start one rank with torchrun's variables. It ends with its stdin, so it never outlives this process."""
+    """Start one rank with the environment variables of torchrun.
+
+    The rank ends when its stdin is closed, so it never continues after the end of this process.
+    """
     variables = {
         "RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": devices, "LOCAL_WORLD_SIZE": devices,
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port,
@@ -79,12 +85,12 @@ def _start(folder: Path, rank: int, devices: int, port: int) -> Child:
             stdin=subprocess.PIPE,
             stdout=None if rank == 0 else log,
             stderr=None if rank == 0 else log,
-            start_new_session=True,  # Ctrl-C reaches this process only, which passes it to rank 0
+            start_new_session=True,  # only this process receives Ctrl-C, and it terminates rank 0
         )
 
 
 def _watch(ranks: Sequence[Child]) -> int | None:
-    """Wait until rank 0 has ended. Return the first rank that failed, if any."""
+    """Wait until rank 0 has ended. Return the number of the rank that failed first, or None if all succeeded."""
     while (failed := _first_failed(ranks)) is None and ranks[0].poll() is None:
         time.sleep(POLL_S)
     _wait(ranks[0])

@@ -1,4 +1,4 @@
-"""The summary of a run on the screen."""
+"""Print the summary of a run."""
 
 import shlex
 from typing import Any
@@ -18,7 +18,7 @@ HEADINGS = {"glue": "GLUE", "sample": "sample data (not GLUE)", "own": "own data
 
 
 def print_summary(job: Job, console: Console) -> None:
-    """Print score, parameters, time, memory and files of one run."""
+    """Print the score, parameters, time, memory and files of one run, and the commands to continue with."""
     result = job.result
     if result is None or result.dev is None:
         return
@@ -40,18 +40,18 @@ def print_summary(job: Job, console: Console) -> None:
         as_typed(f"next: krona report {chosen}{outputs}"),
         as_typed(f"or:   krona diff {result.run_id} ANOTHER_RUN{outputs}"),
     ]
-    for line in lines:  # not wrapped, to be copied
+    for line in lines:  # not wrapped, so that they can be copied
         console.print(escape(f"  {line}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def outputs_option(job: Job) -> str:
-    """Return `` --outputs FOLDER`` for a command that has to find a job's run; empty for outputs/."""
+    """Return the option `` --outputs FOLDER`` that a command needs to find a job's run. It is empty for outputs/."""
     folder = job.folder.parent
     return "" if folder == OUTPUTS else f" --outputs {shlex.quote(str(folder))}"
 
 
 def _test_score(result: Result, test: dict[str, Any]) -> str:
-    """Return the score with its bootstrap interval over the test set's examples."""
+    """Return a text with the test score, its bootstrap confidence interval, the metrics and the number of rows."""
     from krona.metrics.statistics import bootstrap, percentile_interval
     from krona.runs.predictions import encode_answers, score_metrics
 
@@ -62,7 +62,10 @@ def _test_score(result: Result, test: dict[str, Any]) -> str:
 
 
 def heading(result: Result) -> str:
-    """Return the name of the data: GLUE only for GLUE's rows and pretrained weights."""
+    """Return a heading with the kind of data: GLUE, sample data or own data.
+
+    The heading also tells whether the number of rows differs from GLUE's, and whether the backbone has random weights.
+    """
     kind = HEADINGS.get(result.provenance.get("data_kind", ""), "unknown data")
     if part := differing_part(result):
         kind = describe_part(part)
