@@ -1,4 +1,7 @@
-"""krona: compare parameter-efficient tuning methods on GLUE, with T5 or another backbone (Edalati et al., KronA)."""
+"""Compare parameter-efficient tuning methods on GLUE, with T5 or another backbone.
+
+The experiments follow the KronA paper (Edalati et al.).
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

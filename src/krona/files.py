@@ -1,4 +1,4 @@
-"""Atomic writing of files, and removal that does not follow links."""
+"""Write files atomically, and remove files without following symbolic links."""
 
 import hashlib
 import os
@@ -24,10 +24,15 @@ def sha256(file: Path) -> str:
 
 
 def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None:
-    """Let ``write`` fill a temporary file, then rename it. Raise `KronaError` if that fails.
+    """Write a file atomically: ``write`` fills a temporary file, which then replaces ``path``.
 
     Args:
-        part_in: folder of the temporary file, on the same file system; None: the folder of ``path``.
+        path: the file to write.
+        write: a function that writes the content to the path that it gets.
+        part_in: folder of the temporary file, on the file system of ``path``; None: the folder of ``path``.
+
+    Raises:
+        KronaError: the file could not be written. An old file at ``path`` is unchanged.
     """
     part = None
     try:
@@ -56,7 +61,11 @@ def write_whole(path: Path, write: Fill, *, part_in: Path | None = None) -> None
 
 
 def link_target(path: Path) -> Path:
-    """Return the file behind a link, so that the link stays. Raise `KronaError` for a device, a pipe or a folder."""
+    """Return the target of a symbolic link, so that a write keeps the link. Return another path unchanged.
+
+    Raises:
+        KronaError: the target is a device, a pipe or a folder.
+    """
     target = path.resolve() if path.is_symlink() else path
     if target.exists() and not target.is_file():
         raise KronaError(f"{path} is not a regular file, so it is not replaced.")
@@ -65,12 +74,13 @@ def link_target(path: Path) -> Path:
 
 @contextmanager
 def opened_below(top: Path, folder: Path) -> Iterator[int]:
-    """Open a folder below ``top`` and yield its descriptor. ``top`` may be a link; no folder below it may be one.
+    """Open a folder below ``top`` and yield its descriptor.
 
-    Each folder is opened relative to its parent, so that a link that appears meanwhile is not followed either.
+    ``top`` may be a symbolic link, but the folders below it may not. Each folder is opened relative to its parent, so
+    that a link that another process creates in the meantime is not followed either.
 
     Raises:
-        OSError: a folder is missing, or is a link.
+        OSError: a folder is missing or is a symbolic link.
         ValueError: ``folder`` is not below ``top``.
     """
     parts = folder.relative_to(top).parts
@@ -88,7 +98,7 @@ def opened_below(top: Path, folder: Path) -> Iterator[int]:
 
 
 def is_below(top: Path, path: Path) -> bool:
-    """Return whether no folder between ``top`` and ``path`` is a symbolic link or missing."""
+    """Return whether ``path`` is below ``top``, and each folder between them exists and is not a symbolic link."""
     try:
         with opened_below(top, path.parent):
             return True
@@ -97,9 +107,9 @@ def is_below(top: Path, path: Path) -> bool:
 
 
 def remove_below(top: Path, path: Path) -> bool:
-    """Remove a file, a folder, or a link but not its target. Return whether nothing is left at ``path``.
+    """Remove a file, a folder or a symbolic link, and return whether ``path`` does not exist any more.
 
-    Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
+    The target of a link is kept. Nothing is removed if a folder between ``top`` and ``path`` is a symbolic link.
     """
     try:
         with opened_below(top, path.parent) as parent:

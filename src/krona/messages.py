@@ -1,20 +1,21 @@
-"""Define the exception for user errors, and wording that messages share."""
+"""Define the exception for user errors, and functions that format messages."""
 
 import re
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-# C0 without tab and line end, DEL, C1, and what turns the direction of a line: a terminal obeys them
+# characters that a terminal executes: C0 except tab and line end, DEL, C1, and marks that change the text direction;
+# and unpaired surrogates
 CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 PASSWORD = re.compile(r"(\w://[^/@:\s]*:)[^/@\s]+@")
 
 
 class KronaError(Exception):
-    """Wrong input or a missing resource. The message says what is wrong, where, and what to do.
+    """The error for wrong input or a missing resource. The message says what is wrong, where, and what to do.
 
-    The command line prints the message without a stack trace and exits with 1. Quoted text may come from any file, so
-    control characters are escaped (`visible`).
+    The command line prints the message without a stack trace and exits with 1. A message may quote text from any file,
+    so control characters are escaped (`visible`).
     """
 
     def __str__(self) -> str:
@@ -22,27 +23,27 @@ class KronaError(Exception):
 
 
 def visible(text: str) -> str:
-    """Escape control characters (except line ends and tabs) and unpaired surrogates as ``\\x1b``."""
+    """Escape control characters (such as ``\\x1b``) and unpaired surrogates in a text. Keep line ends and tabs."""
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def amount(count: int, noun: str) -> str:
-    """Return ``1 run``, ``12 runs``, ``1,008 runs``."""
+    """Return a count and a noun, such as ``1 run``, ``12 runs`` or ``1,008 runs``."""
     return f"{count:,} {noun}{'s' * (count != 1)}"
 
 
 def join_names(names: list[str]) -> str:
-    """Return ``train``, ``train and dev``, ``train, dev and test``."""
+    """Return the names as text: ``train``, ``train and dev``, or ``train, dev and test``."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def first_few(lines: list[str], most: int) -> list[str]:
-    """Return the first ``most`` lines, and a line with the number of the others."""
+    """Return the first ``most`` lines, and one line with the number of the other lines, if there are at least two."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 
 def shorten(value: object, width: int = 60) -> str:
-    """Return a value in one line of at most ``width`` printable characters, to quote it in a message."""
+    """Return a value as one line of at most ``width`` characters that can be printed, for use in a message."""
     text = str(value).replace("\n", "\\n").encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
@@ -57,7 +58,7 @@ def did_you_mean(wrong: str, names: Iterable[str]) -> str:
 
 
 def check_file_name(key: str, value: str | None, *, forbidden: str = "/\\", longest: int = 100) -> None:
-    """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file's name."""
+    """Raise `KronaError` if the name of a sweep, a study or a run cannot be part of a file name."""
     if value is not None and (value.startswith((".", "-")) or re.search(rf"{CONTROL.pattern}|[\t\n]", value)):
         raise KronaError(
             f"{key}={shorten(value)!r} is not a name. A name begins with a letter, a digit or _ and has no control "
@@ -77,7 +78,7 @@ def check_name(key: str, value: str | None, *, forbidden: str, longest: int = 12
 
 
 def mask_passwords(value: Any) -> Any:
-    """Replace the password of each URL in a value, a list or a mapping by ``***``."""
+    """Return a value, list or mapping in which ``***`` replaces the password of each URL."""
     if isinstance(value, Mapping):
         return {key: mask_passwords(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Read the paper's printed tables (`sweeps/paper/*.csv`), and name and order its methods and tasks."""
+"""Read the tables of the KronA paper (`sweeps/paper/*.csv`), and define labels and an order of methods and tasks."""
 
 import csv
 from dataclasses import dataclass
@@ -34,13 +34,13 @@ METHOD_LABELS = {
     "monarch": "Monarch (MoRe)",
 }
 
-# Averages that do not come out of their rows (to 0.01), by table and row: what the row gives.
+# Printed averages that are not the mean of their row, rounded to 0.01. The key is (table, row), the value is the mean.
 ERRATA = {("8", "adapter"): 0.73625, ("8", "krona"): 0.75625}
 
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One printed table: ``rows[row][column]``, in the paper's order."""
+    """A table of the paper. ``rows[row][column]`` is a printed number, with rows and columns in the paper's order."""
 
     number: str
     axis: str
@@ -66,17 +66,20 @@ def read_paper_table(number: str, folder: Path = PAPER) -> PaperTable:
 
 
 def task_label(task: str) -> str:
-    """Return ``SST-2`` for sst2 and for sample_sst2, whose section says that it is sample data; else the name."""
+    """Return the label of a task, such as ``SST-2`` for sst2. A task that is not in the paper has its name as label.
+
+    sample_sst2 has the same label as sst2, because reports show sample data in a separate section.
+    """
     return TASK_LABELS.get(task.removeprefix("sample_"), task)
 
 
 def task_order(task: str) -> tuple[int, str]:
-    """Return a sort key: the paper's tasks in its order, then others by name."""
+    """Return a sort key: first the paper's tasks in the paper's order, then other tasks by name."""
     plain = task.removeprefix("sample_")
     return (TASKS.index(plain), task) if plain in TASKS else (len(TASKS), task)
 
 
 def method_order(method: str) -> tuple[int, str]:
-    """Return a sort key: methods in Table 1's order, then others by name."""
+    """Return a sort key: first the methods of `METHOD_LABELS` in its order, then other methods by name."""
     known = tuple(METHOD_LABELS)
     return (known.index(method), method) if method in known else (len(known), method)

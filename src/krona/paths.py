@@ -10,34 +10,40 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/ and sweeps/ in an installed package (setup.py)
-INSTALLED = _SHIPPED.is_dir()  # from a wheel; not from the repository, nor by `pip install -e`
+_SHIPPED = Path(__file__).resolve().with_name("shipped")  # conf/ and sweeps/ of an installed package (setup.py)
+INSTALLED = _SHIPPED.is_dir()  # true for a wheel; false in the repository, also after `pip install -e`
 PROJECT = _SHIPPED if INSTALLED else Path(__file__).resolve().parents[2]
 CONF = PROJECT / "conf"
 SWEEPS = PROJECT / "sweeps"
-PAPER = SWEEPS / "paper"  # the paper's printed tables, one CSV each
+PAPER = SWEEPS / "paper"  # the paper's tables, one CSV file for each
 NANO = Path(__file__).parent / "backbones" / "nano"  # the small T5 that comes with the package
-OUTPUTS = Path(  # on a cluster, a shared folder
+OUTPUTS = Path(  # on a cluster, it must be a shared folder
     os.environ.get("KRONA_OUTPUTS") or (Path.cwd() if INSTALLED else PROJECT) / "outputs"
 ).absolute()
 
 
 def conf_folders() -> list[Path]:
-    """Return the folders of configs in order of precedence: KRONA_CONF (set by --config-dir), ./conf, krona's own."""
+    """Return the config folders in order of precedence: KRONA_CONF (set by --config-dir), ./conf, krona's own conf/."""
     named = [Path(folder).resolve() for folder in (os.environ.get("KRONA_CONF"), "conf") if folder]
     own = dict.fromkeys(folder for folder in named if folder.is_dir() and folder != CONF)
     return [*own, CONF]
 
 
 def sweeps_folders() -> list[Path]:
-    """Return the folders of sweeps in order of precedence: beside a user's conf/, ./sweeps, krona's own."""
+    """Return the folders of sweeps in order of precedence.
+
+    These are sweeps/ in the parent folder of each conf/ of the user, ./sweeps, and krona's own sweeps/.
+    """
     found = [*(conf.parent / "sweeps" for conf in conf_folders()[:-1]), Path("sweeps").resolve(), SWEEPS]
     return [*dict.fromkeys(folder for folder in found if folder.is_dir())]
 
 
 def choice_files(group: str) -> dict[str, Path]:
-    """Return the YAMLs of a group by name (``krona/rte`` in recipe). The first folder with a name has precedence."""
-    is_sweep = group == "sweeps"  # its subfolders belong to krona tune and to W&B's agents
+    """Return a dict from the name of each choice of a group to its YAML, such as ``krona/rte`` for the group recipe.
+
+    If several folders have a choice of this name, the first folder has precedence.
+    """
+    is_sweep = group == "sweeps"  # the subfolders are for krona tune and W&B's agents
     found: dict[str, Path] = {}
     for folder in sweeps_folders() if is_sweep else [conf / group for conf in conf_folders()]:
         for path in folder.glob("*.yaml" if is_sweep else "**/*.yaml"):
@@ -59,9 +65,9 @@ def program(name: str) -> list[str]:
 def hide_working_directory() -> None:
     """Remove the working directory from ``sys.path``, here and in every Python process that this one starts.
 
-    ``python -m krona`` and an empty entry of PYTHONPATH put it there, and then an optional import of a library, such as
-    brotli, would run a file in it. It stays if PYTHONPATH names it, if krona is imported from it, and if it is the
-    folder of the script (``python train.py``).
+    ``python -m krona`` and an empty entry of PYTHONPATH add it to ``sys.path``. A library's optional import, such as
+    brotli, could then run a file in the working directory. The directory is kept if PYTHONPATH names it, if krona is
+    imported from it, or if it is the folder of the script (``python train.py``).
     """
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     main = sys.modules["__main__"]
@@ -76,20 +82,20 @@ def hide_working_directory() -> None:
 
 
 def import_own(name: str) -> ModuleType:
-    """Import a module that a ``_target_`` names: an installed one, or one of the working directory."""
+    """Import the module of a ``_target_``, which is an installed module or a module in the working directory."""
     allow_own([name])
     return import_module(name)
 
 
 def allow_own(names: Iterable[str]) -> None:
-    """Allow imports of modules in the working directory by these dotted names only."""
+    """Add these dotted names to the modules that may be imported from the working directory."""
     if _OWN not in sys.meta_path:
-        sys.meta_path.append(_OWN)  # the last: no module there can replace an installed one
+        sys.meta_path.append(_OWN)  # the last, so that these modules cannot replace installed ones
     _OWN.named |= {name.partition(".")[0] for name in names}
 
 
 class _OwnModules(MetaPathFinder):
-    """Finds the named modules of the working directory, and the modules that these import."""
+    """An import finder for the allowed modules in the working directory, and for modules there that these import."""
 
     def __init__(self) -> None:
         self.named: set[str] = set()

@@ -13,7 +13,7 @@ from rich.text import Text
 from krona.messages import visible
 from krona.paths import INSTALLED, PROJECT
 
-KRONA = (  # its commands
+KRONA = (  # the commands of krona
     "status|table|report|diff|power|params|shapes|check-data|tune|predict|evaluate|export|import|inspect|merge|dashboard|"
     "sample|train|bench|init|doctor"
 )
@@ -24,19 +24,19 @@ GAP = "  "
 
 
 def terminal_width(console: Console) -> int | None:
-    """Return the width of a terminal in columns; None for a pipe or a file, where lines are not wrapped."""
+    """Return the width of the terminal in columns. Return None for a pipe or a file, in which lines are not wrapped."""
     return console.width if console.is_terminal else None
 
 
 def table(
     headings: Sequence[str], rows: Sequence[Sequence[Cell]], *, width: int | None, left: Collection[str] = ()
 ) -> Text:
-    """Lay out rows under their headings. Columns without entries are left out.
+    """Return a table of rows under their headings, as text. Columns without entries are left out.
 
     Args:
-        width: columns of the terminal. If the table is wider, each row becomes a record: its first cell on a line of
-            its own, the others with their headings below it.
-        left: headings of the columns that are aligned left.
+        width: width of the terminal in columns; None: no limit. If the table is wider, each row is printed as a record:
+            its first cell on a separate line, and the other cells with their headings below.
+        left: headings of the columns that are aligned to the left.
     """
     cells = [[escape(cell) for cell in row] for row in rows]
     used = [i for i in range(len(headings)) if i == 0 or any(row[i].plain for row in cells)]
@@ -54,24 +54,24 @@ def table(
 
 
 def duration(seconds: float) -> str:
-    """Return ``40 s``, ``12 min``, ``3.5 h``."""
+    """Return a duration as text, such as ``40 s``, ``12 min`` or ``3.5 h``."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def scores(dev: float | None, test: float | None) -> str:
-    """Return ``dev 61.20  test 58.90``; a score that is None is left out."""
+    """Return the scores as text, such as ``dev 61.20  test 58.90``. A score that is None is left out."""
     return "  ".join(f"{name} {score:.2f}" for name, score in (("dev", dev), ("test", test)) if score is not None)
 
 
 def say(console: Console, line: Cell) -> None:
-    """Print one line verbatim: no markup, no highlighting, not wrapped in a pipe."""
+    """Print one line without markup and highlighting. A long line is wrapped only in a terminal."""
     console.print(escape(line), highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
 
 def escape(line: Cell) -> Text:
-    """Escape control characters, so that no file can move the cursor or write to the clipboard."""
+    """Escape control characters, so that text from a file cannot move the cursor or write to the clipboard."""
     text = line if isinstance(line, Text) else Text(line)
     return Text(visible(text.plain), style=text.style, spans=text.spans) if text.plain != visible(text.plain) else text
 
@@ -105,7 +105,7 @@ def _records(names: Sequence[str], rows: Sequence[Sequence[Text]], width: int) -
 def as_typed(text: str) -> str:
     """Replace ``python train.py …`` and ``krona COMMAND …`` in a text by the commands that this user can type.
 
-    A program on PATH keeps its name; another gets its path. Control characters are escaped.
+    A program on PATH is shown by its name, another program by its path. Control characters are escaped.
     """
     return WRITTEN.sub(lambda match: _python(match["script"]) if match["script"] else f"{_krona()} ", visible(text))
 
@@ -133,11 +133,11 @@ def _short(program: Path) -> str:
 
 
 def below(path: Path) -> str:
-    """Return the path, relative if it is below the working directory."""
+    """Return the path as text. It is relative if the path is below the working directory."""
     here, whole = Path.cwd(), path.absolute()
     return str(whole.relative_to(here)) if whole.is_relative_to(here) else str(whole)
 
 
 def rate(examples_per_s: float) -> str:
-    """Return ``202 examples/s``, ``0.46 examples/s``."""
+    """Return a speed as text, such as ``202 examples/s`` or ``0.46 examples/s``."""
     return f"{examples_per_s:,.0f} examples/s" if examples_per_s >= 10 else f"{examples_per_s:.2g} examples/s"

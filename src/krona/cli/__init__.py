@@ -1,1 +1,1 @@
-"""Command line: train.py's job, `krona` and its commands, error messages and exit codes."""
+"""The command line: the job of train.py, the commands of `krona`, error messages and exit codes."""

@@ -13,7 +13,7 @@ from krona.screen import as_typed
 
 
 class SeveralTexts(TyperCommand):
-    """A command whose ``--text`` takes all texts up to the next option."""
+    """A command whose option ``--text`` accepts several texts, up to the next option."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -46,7 +46,7 @@ def predict(
     batch_size: Annotated[int, typer.Option(min=1, help="rows at once")] = 64,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the output file, or begin it anew")] = False,
 ) -> None:
-    """Predict with finished runs: each row's label, its word, and the probability of every label."""
+    """Predict with finished runs: the label of each row, the label's name, and the probability of every label."""
     from krona.adapters.commands import predict as command
 
     try:
@@ -81,7 +81,7 @@ def evaluate(
     batch_size: Annotated[int | None, typer.Option(min=1, help="rows at once; default: the run's own")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace files that exist")] = False,
 ) -> None:
-    """Score finished runs on any rows with labels, or answer GLUE's own test sets, without training."""
+    """Score finished runs on labelled rows, or predict GLUE's own test sets for a submission. Nothing is trained."""
     from krona.adapters.commands.evaluate import RowChoice, evaluate_runs
 
     rows = RowChoice(task=task, data=data, split=split, source=source, mapping=mapping or [])
@@ -101,7 +101,7 @@ def export(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the folder")] = False,
 ) -> None:
-    """Export an adapter for transformers (merged), for peft, or as krona's file, with a model card."""
+    """Export an adapter as a merged model for transformers, for peft, or as krona's file. A model card is added."""
     from krona.adapters.commands.export import export as command
     from krona.adapters.find import find
 
@@ -120,7 +120,7 @@ def import_(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Convert a peft adapter to krona's adapter file, for krona predict, evaluate, inspect and init_from."""
+    """Convert a peft adapter to krona's adapter file, for use with krona predict, evaluate, inspect and init_from."""
     from krona.adapters.commands.import_peft import import_peft
 
     lines = import_peft(folder, out, overrides=overrides or [], backbone=backbone, overwrite=overwrite)
@@ -143,7 +143,7 @@ def inspect(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
-    """Show an adapter's places, shapes, norms, ranks and drift of the updates, without the backbone's weights."""
+    """Show which modules an adapter changes, and each update's shape, norm, rank and drift. Needs no backbone weights."""
     from krona.adapters.commands import inspect_plot, inspect_text
     from krona.adapters.commands.directions import directions
     from krona.adapters.commands.inspect import inspect as command
@@ -169,7 +169,7 @@ def merge(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the file")] = False,
 ) -> None:
-    """Merge the adapters of several runs of one backbone and method by a weighted sum."""
+    """Merge the adapters of several runs by a weighted sum. The runs must have the same backbone and method."""
     from krona.adapters.commands import merge as command
     from krona.adapters.find import find
 

@@ -1,4 +1,4 @@
-"""Read a task's data as a run would, and print the counts of rows, labels and suspicious input (`krona check-data`)."""
+"""Count the rows, labels and suspicious inputs of the data that a run would read (`krona check-data`)."""
 
 import shlex
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ ODDITIES = {"empty texts": Oddity.EMPTY, "spreadsheet quotes": Oddity.QUOTED, "m
 
 
 def check_data(task: str, overrides: Sequence[str], console: Console) -> None:
-    """Print the data that a run of ``task`` with these overrides would read. No model is loaded.
+    """Print counts of the data that a run of ``task`` with these overrides would read. No model is loaded.
 
     Raises:
-        KronaError: the run would stop at its data. Where only bad rows stop it, the counts are printed before.
+        KronaError: the data would stop the run. If only bad rows would stop it, the counts are printed first.
     """
     if "," in task:
         raise KronaError(f"{task}: one task at a time")
@@ -53,7 +53,7 @@ def _load(settings: Run, **changes: bool) -> Splits:
 
 
 def _print_counts(task: Task, data: Data, splits: Splits, console: Console) -> None:
-    """Print the parts of the source, the splits made of them, their labels, and the notes that a run would have."""
+    """Print a table of the source's parts, of the splits and of the labels, and the notes that a run would print."""
     say(console, f"{task.name}, {f'data={data.kind}' if task.kind == 'glue' else f'{task.kind} data'}\n")
     for headings, rows in (_parts_table(task, splits), _splits_table(splits), _labels_table(task, splits)):
         say(console, table(headings, rows, width=terminal_width(console), left=LEFT))
@@ -85,7 +85,7 @@ def _splits_table(splits: Splits) -> tuple[list[str], list[list[Cell]]]:
 def _labels_table(task: Task, splits: Splits) -> tuple[list[str], list[list[Cell]]]:
     counts = [splits.facts[role]["targets"] for role in ROLES]
     rows: list[list[Cell]]
-    if (targets := task.target_strings()) is None:  # a regression: its targets are in order
+    if (targets := task.target_strings()) is None:  # a regression, whose targets are sorted
         rows = [
             ["lowest", *(next(iter(found)) for found in counts)],
             ["highest", *(next(reversed(found)) for found in counts)],

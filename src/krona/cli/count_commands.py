@@ -1,4 +1,4 @@
-"""Define the commands of `krona` that need no run: params, shapes, power."""
+"""Define the commands of `krona` that compute without any run: params, shapes, power."""
 
 import json
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ def params(
     ] = "t5_base",
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """Count trainable parameters and cost of each method on a backbone, without weights."""
+    """Count the trainable parameters and the cost of each method on a backbone. No weights are loaded."""
     from krona.cli import parameter_table as tables
 
     typed = overrides or []
@@ -44,7 +44,7 @@ def shapes(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print a list of rows")] = False,
 ) -> None:
-    """List the factor shapes for a layer, with parameters, rank and cost; the paper's in bold."""
+    """List the factor shapes that fit a layer, with parameters, rank and cost. The paper's shapes are in bold."""
     from krona.cli.shapes import print_shapes, shape_table
 
     rows = shape_table(d_in, d_out, budget=budget)
@@ -80,8 +80,9 @@ def power(
 ) -> None:
     """Compute the smallest difference that a test set can show, and the p values of the paper's differences.
 
-    The test is the paired test of reports: power 80 %, level 5 %, two-sided. In the best case, only the better method
-    solves examples that the other does not, p = 2 · 0.5^examples. In the realistic case, exact McNemar with --unshared.
+    The test is the two-sided paired test of the reports, with level 5 % and power 80 %. In the best case, only the
+    better method solves examples that the other method does not solve: with n such examples, p = 2 · 0.5^n. In the
+    realistic case, each method solves some of them, and p is that of the exact McNemar test (see --unshared).
     """
     from krona.metrics.power import Assumed
     from krona.report import power as command

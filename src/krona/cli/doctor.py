@@ -1,4 +1,4 @@
-"""Check the installed packages and the runs in outputs/, and remove files of killed processes (`krona doctor`)."""
+"""Check the installed packages and the runs in outputs/, and remove files of dead processes (`krona doctor`)."""
 
 import json
 import os
@@ -31,26 +31,28 @@ from krona.runs.result import Result
 from krona.screen import as_typed, below, say
 
 FIX = "krona doctor --fix"
-SHOWN = 5  # lines of one kind on the screen, and names in one line; JSON has all lines
+SHOWN = 5  # maximum of lines of one kind, and of names in a line; --json prints all lines
 COLOURS = {"fine": "", "note": "yellow", "broken": "red"}
 INDENT = 14
 SHARED = {  # folders that several runs write to, and the names of incomplete files in them
     ".": re.compile(r"\.report\.html\..+"),
-    ".index": re.compile(r"[0-9a-f]{32}\.json"),  # of an earlier version
+    ".index": re.compile(r"[0-9a-f]{32}\.json"),  # from an earlier version of krona
     ".cache/tokens": re.compile(r"\.[0-9a-f]{24}-.+"),
     "sweeps": re.compile(r"\..+\.(json|runs\.txt)\..+"),
 }
-YOUNG_S = 60.0  # a younger file of a run may be that of a process that is about to take it over
-ABANDONED_S = 3600.0  # in a shared folder no claim tells whether the process of a file is alive
+YOUNG_S = 60.0  # a younger file may belong to a process that is about to take over the run
+ABANDONED_S = 3600.0  # in a shared folder, no claim shows whether the process that wrote a file is alive
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the report.
+    """One line of the output.
 
     Args:
-        about: one or two words.
-        fix: a command that corrects it; a note may have none.
+        about: the subject, in one or two words.
+        text: what was found.
+        level: ``broken`` sets the exit code to 1.
+        fix: a command that corrects the problem. A note may have no command.
     """
 
     about: str
@@ -66,7 +68,7 @@ def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:
     broken = sum(one.level == "broken" for one in findings)
     if as_json:
         content = {"broken": broken, "lines": [asdict(one) for one in findings], "removed": list(map(str, removed))}
-        print(json.dumps(content, indent=1))  # in ASCII: a folder's name may hold anything
+        print(json.dumps(content, indent=1))  # in ASCII: a folder's name may contain any bytes
         return int(broken > 0)
     for path in removed:
         say(console, f"removed {below(path)}")
@@ -85,7 +87,7 @@ def doctor(outputs: Path, *, as_json: bool, fix: bool, console: Console) -> int:
 
 
 def check_installation() -> Iterator[Finding]:
-    """Yield Python, krona, and each required package that is missing or has an unsupported version."""
+    """Yield findings on Python, on krona, and on each required package that is missing or has a wrong version."""
     yield Finding("python", f"{platform.python_version()}, {sys.executable}")
     try:
         krona = metadata.distribution("krona")
@@ -97,7 +99,7 @@ def check_installation() -> Iterator[Finding]:
 
 
 def check_packages(requirements: list[str]) -> Iterator[Finding]:
-    """Yield each required package that is missing or has an unsupported version, or one line if there is none."""
+    """Yield a finding for each required package that is missing or has a wrong version, or one if all are correct."""
     required = [Requirement(text) for text in requirements]
     required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
     sound = True
@@ -119,7 +121,10 @@ def _pip(*arguments: str) -> str:
 
 
 def check_runs(outputs: Path) -> Iterator[Finding]:
-    """Yield damaged runs and files that killed processes left. Every result is read, without the index."""
+    """Yield the counts of runs, and findings on damaged runs, on claims and on files that dead processes left.
+
+    Every result.json is read. The index of results is not used.
+    """
     states: Counter[str] = Counter()
     damaged, dead, silent, left = [], [], [], _find_abandoned(outputs)
     for run in run_folders(outputs):
@@ -152,10 +157,10 @@ def check_runs(outputs: Path) -> Iterator[Finding]:
 
 
 def remove_left_overs(outputs: Path) -> list[Path]:
-    """Remove only what dead processes left. Return the removed paths.
+    """Remove the files that dead processes left, and no other files. Return the removed paths.
 
     Raises:
-        KronaError: a run's folder can't be written to.
+        KronaError: a run's folder is not writable.
     """
     removed = [path for path in _find_abandoned(outputs) if remove_below(outputs, path)]
     for run in run_folders(outputs):
@@ -169,7 +174,7 @@ def remove_left_overs(outputs: Path) -> list[Path]:
 
 
 def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
-    """Return a run's result, if it can be read, and the problems of the run."""
+    """Return a run's result and the run's problems. The result is None if it is missing or damaged."""
     try:
         if not os.path.lexists(run.result):
             return None, []
@@ -180,7 +185,7 @@ def examine(run: RunFolder) -> tuple[Result | None, list[str]]:
         return result, list(_find_lost_files(run, result))
     except KronaError as error:
         return None, [shorten(error, 300)]
-    except Exception as error:  # a damaged file may hold anything
+    except Exception as error:  # a damaged file can raise any error
         return None, [f"{below(run.result)} is not a result: {type(error).__name__}: {shorten(error, 200)}"]
 
 
@@ -190,7 +195,7 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
     trains = bool(result.trainable_params or result.head_params)
     keeps_weights = trains and (
         not result.config["method"].get("train_backbone") or result.config.get("keep") == "all"
-    )  # as `krona.training.files.RunFiles.write_end`
+    )  # as `krona.training.files.RunFiles.write_end` does
     files = [run.predictions, *([run.adapter] if keeps_weights else [])]
     if lost := [file.name for file in files if not file.is_file() or not file.stat().st_size]:
         yield f"{below(run.path)} is done, but its {join_names(lost)} {'are' if len(lost) > 1 else 'is'} gone"
@@ -198,27 +203,30 @@ def _find_lost_files(run: RunFolder, result: Result) -> Iterator[str]:
         from safetensors import safe_open
 
         try:
-            with safe_open(run.adapter, framework="numpy"):  # its header against its size
+            with safe_open(run.adapter, framework="numpy"):  # compares the header with the size of the file
                 pass
-        except Exception as error:  # safetensors raises its own
+        except Exception as error:  # safetensors has its own exceptions
             yield f"{below(run.adapter)} can't be read: {shorten(error, 200)}"
 
 
 def _is_live(run: RunFolder) -> bool:
     try:
         return run.owner() is not None
-    except OSError:  # the folder may only be read: as `krona status` has it
+    except OSError:  # the folder is read-only; `krona status` does the same
         return run.claim_file.is_file()
 
 
 def _find_left_overs(run: RunFolder, *, done: bool) -> list[Path]:
-    """Return what a dead process left in a run's folder. A run behind a link may be another's."""
+    """Return the files that a dead process left in a run's folder.
+
+    A symbolic link has none, because its target may belong to somebody else.
+    """
     found = [] if run.path.is_symlink() else run.leftovers(done=done)
     return [path for path in found if path in (run.claim_file, run.checkpoint) or _age(path) > YOUNG_S]
 
 
 def _find_abandoned(outputs: Path) -> list[Path]:
-    """Return incomplete files in the folders that runs share, if they have not changed for an hour."""
+    """Return the incomplete files in folders that several runs write to, if they have not changed for an hour."""
     found: list[Path] = []
     for name, pattern in SHARED.items():
         with suppress(OSError):  # missing, or not readable
@@ -229,5 +237,5 @@ def _find_abandoned(outputs: Path) -> list[Path]:
 def _age(path: Path) -> float:
     try:
         return time.time() - path.lstat().st_mtime
-    except OSError:  # removed meanwhile
+    except OSError:  # removed in the meantime
         return 0.0

@@ -1,4 +1,4 @@
-"""Define the command line `krona`. Each command imports the module that does the work only when it is called."""
+"""Define the command line `krona`. A command imports the modules that it needs only when it is called."""
 
 import sys
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from krona.screen import as_typed, terminal_width
 
 
 class Commands(TyperGroup):
-    """The commands, with a suggestion for names of other tools."""
+    """The commands of `krona`. For the name of another tool's command, the error suggests the command of `krona`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
@@ -38,7 +38,7 @@ app = typer.Typer(
 
 
 def main() -> None:
-    """Run the command line. Wrong input gives one message on stderr and exit code 1."""
+    """Run the command line. For wrong input, print one message on stderr and exit with 1."""
     paths.hide_working_directory()
     try:
         app()
@@ -48,7 +48,7 @@ def main() -> None:
 
         from krona.config.overrides import explain
 
-        if isinstance(error, OSError) and error.filename is not None:  # no permission, no room, no folder
+        if isinstance(error, OSError) and error.filename is not None:  # no permission, a full disk, or no such folder
             error = KronaError(f"{error.filename}: {error.strerror}")
         if not isinstance(error, KronaError | HydraException | OmegaConfBaseException):
             raise
@@ -79,7 +79,7 @@ def status(
     ] = None,
     follow: Annotated[bool, typer.Option("--watch", help="update until the sweep ends or stops")] = False,
 ) -> None:
-    """Show which runs are done, running, waiting or failed, their progress and the time left."""
+    """Show which runs are done, running, waiting or failed, with their progress and the remaining time."""
     from krona.sweeps import status as runs_status
 
     if name is not None and sweep is not None and name != sweep:
@@ -102,7 +102,7 @@ def table(
     as_json: Annotated[bool, typer.Option("--json", help="with --plan: all runs as JSON")] = False,
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the runs")] = 1,
 ) -> None:
-    """Run the missing runs of a table of the paper, then print it with the paper's numbers beside ours."""
+    """Run the missing runs of a table of the paper. Then print the results next to the paper's numbers."""
     from krona.sweeps import estimate
     from krona.sweeps import plan as sweeps
     from krona.sweeps import status as runs_status
@@ -134,7 +134,7 @@ def report(
     ] = None,
     outputs: Annotated[list[Path] | None, typer.Option(help="folders with runs; default: outputs/")] = None,
 ) -> None:
-    """Print tables of the results: means with intervals, beside the paper's numbers. --format html writes one page."""
+    """Print tables of the results: means with intervals, next to the paper's numbers. --format html writes a page."""
     from krona.report.build import build_report
 
     folders = outputs or [paths.OUTPUTS]
@@ -150,7 +150,7 @@ def diff(
     examples: Annotated[int, typer.Option(min=0, help="how many changed examples to show")] = 5,
     outputs: Annotated[Path | None, typer.Option(help="folder with runs; default: outputs/")] = None,
 ) -> None:
-    """Compare two runs: settings, scores, a paired test, changed examples. Or two methods, task by task."""
+    """Compare two runs (settings, scores, a paired test, changed examples), or compare two methods on each task."""
     from krona.report.diff.compare import compare
     from krona.report.diff.text import render
 
@@ -163,7 +163,7 @@ def check_data(
     task: Annotated[str, typer.Argument(help="a file of conf/task: rte, sample_rte, your own")],
     overrides: Annotated[list[str] | None, typer.Argument(help="as in train.py: data=tsv data.path=FOLDER")] = None,
 ) -> None:
-    """Read a task's data as a run would and count: rows, labels, bad rows, duplicates. Loads no model."""
+    """Read a task's data as a run would, and count rows, labels, bad rows and duplicates. No model is loaded."""
     from krona.cli import check_data as command
 
     command.check_data(task, overrides or [], Console())
@@ -180,7 +180,7 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
-    """Search learning rate, scaling and factor shape on dev with Optuna. Keys on the command line are fixed."""
+    """Search for the best learning rate, scaling and factor shape with Optuna. Keys on the command line are fixed."""
     from krona.sweeps.tune_command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
@@ -193,7 +193,7 @@ def dashboard(
     entity: Annotated[str | None, typer.Option(help="W&B team or user; default: that of the key")] = None,
     folder: Annotated[Path | None, typer.Option(help="output folder; default: outputs/dashboard")] = None,
 ) -> None:
-    """Build the W&B workspace and report, and check that the runs log each of their keys."""
+    """Build a W&B workspace and a W&B report, and check that the runs log every key that these show."""
     from krona.trackers import dashboard as spec
 
     target: dict[str, Any] = {"outputs": paths.OUTPUTS, "project": project, "entity": entity}

@@ -1,6 +1,6 @@
 """Start a @hydra.main program: normalize arguments, print errors in one line, handle signals, set the exit code.
 
-0 done, 1 failed or wrong input, 130 interrupted (Ctrl-C), 143 terminated.
+The exit codes are 0 (done), 1 (failed, or wrong input), 130 (interrupted by Ctrl-C) and 143 (terminated).
 """
 
 import os
@@ -27,10 +27,13 @@ from krona.screen import as_typed
 def launch(
     main: Callable[[], Any], *, config_name: str = "config", render: Callable[[Namespace], str | None] | None = None
 ) -> NoReturn:
-    """Run a ``@hydra.main`` function, or print its help or the text that ``render`` returns for the options."""
+    """Run a ``@hydra.main`` function, then exit the process.
+
+    With ``--help``, print the help instead. If ``render`` returns a text for the options, print that text instead.
+    """
     arguments = sys.argv[1:]
     trace = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, instead of printing a trace
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises errors instead of printing a trace
     signal.signal(signal.SIGINT, interrupt)
     signal.signal(signal.SIGTERM, interrupt)
     try:
@@ -39,7 +42,7 @@ def launch(
         _require_one_launch(arguments)
         hide_working_directory()
         _search_also(arguments)
-        allow_own(named_targets(arguments))  # Hydra itself imports those of hydra.callbacks
+        allow_own(named_targets(arguments))  # Hydra itself imports the classes of hydra.callbacks
         sys.argv[1:] = ready = normalize(arguments)
         remove_plugin_launchers()
         options = option_parser().parse_args(ready)
@@ -66,13 +69,13 @@ def launch(
 
 def _require_one_launch(arguments: Sequence[str]) -> None:
     if {"-m", "--multirun"} & set(arguments):
-        from krona.training.ranks import require_one_launch  # torch
+        from krona.training.ranks import require_one_launch  # imports torch
 
         require_one_launch(arguments)
 
 
 def _search_also(arguments: list[str]) -> None:
-    """Set the variable KRONA_CONF to --config-dir, also for the processes that this one starts."""
+    """Set the environment variable KRONA_CONF to the folder of --config-dir. Child processes inherit the variable."""
     folder = option_parser().parse_known_args(arguments)[0].config_dir
     if folder is not None:
         if not Path(folder).is_dir():
@@ -90,6 +93,6 @@ def _raised_by_hydra(error: Exception) -> bool:
     module, frame = "", error.__traceback__
     while frame is not None:
         name = str(frame.tb_frame.f_globals.get("__name__", ""))
-        module = module if name in ("pathlib", "os") else name  # called by the frame before
+        module = module if name in ("pathlib", "os") else name  # skip: the previous frame called it
         frame = frame.tb_next
     return module.split(".")[0] in ("hydra", "omegaconf", "antlr4")

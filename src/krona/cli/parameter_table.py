@@ -1,6 +1,7 @@
 """Count each method's parameters and costs on a backbone, and print the table of `krona params`.
 
-The counts are those of a model on the meta device with the method inserted: no weights, no data, no formula.
+Each method is inserted into a model on the meta device, and the parameters of that model are counted. This needs no
+weights and no data.
 """
 
 import math
@@ -41,14 +42,14 @@ class MethodRow:
     """The counts of one method on one backbone.
 
     Args:
-        trainable_percent: of the backbone before insertion.
-        printed_percent: the same, as Table 1 prints it.
-        paper_percent: Table 1's Params column.
+        trainable_percent: trainable parameters, in percent of the backbone before insertion.
+        printed_percent: ``trainable_percent``, truncated as in Table 1.
+        paper_percent: the number in the Params column of Table 1; None: the table does not have it.
         update_rank: the highest rank that the update of one layer or block can have; None: the update is not linear.
         file_bytes: size of the adapter's file.
-        multiply_adds: of all branches' matrix products, one token at each place, unmerged.
-        launches: kernels that one forward gains, unmerged.
-        head_params: of a head of two classes that is new on each task and trains with every method.
+        multiply_adds: multiply-adds of the matrix products of all unmerged branches, for one token at each place.
+        launches: kernels that the unmerged branches add to one forward pass.
+        head_params: parameters of a head of two classes, which is new on each task and trains with every method.
     """
 
     method: str
@@ -64,7 +65,7 @@ class MethodRow:
 
 
 def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str, Any] | None = None) -> MethodRow:
-    """Return one method's counts. The model, on the meta device, is left unchanged."""
+    """Return the counts of one method. The model is on the meta device and is not changed."""
     insert_method(model, method, counterparts=counterparts or {})
     try:
         count = surgery.count(model)
@@ -72,7 +73,7 @@ def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str,
             method=method.name,
             trainable_params=count.trainable,
             trainable_percent=count.percent,
-            printed_percent=math.floor(count.percent * 100 + 1e-9) / 100,  # cut, not rounded
+            printed_percent=math.floor(count.percent * 100 + 1e-9) / 100,  # truncated, not rounded
             paper_percent=read_paper_table("1").value(method.name, "params"),
             update_rank=surgery.update_rank(model),
             file_bytes=Adapter.of(model).file_bytes if count.trainable or count.head else 0,
@@ -85,7 +86,7 @@ def count_method(model: nn.Module, method: Method, *, counterparts: Mapping[str,
 
 
 def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow], list[str]]:
-    """Return the rows of all methods (or of ``method=a,b``), and why other methods do not accept the overrides.
+    """Return the rows of all methods, or of ``method=a,b``, and a line for each method that rejects the overrides.
 
     Raises:
         KronaError: no method is left, or the backbone does not exist.
@@ -101,7 +102,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
     if several := find_sweep(others):
         raise KronaError(f"{several}: only method= accepts several values. Give each value its own command.")
     if not any(item.startswith(("task=", "recipe=")) for item in others):
-        others.append("~recipe")  # the method's own row, not that of the default task
+        others.append("~recipe")  # the values of the method's YAML, not of the recipe for the default task
     found: list[MethodRow] = []
     left_out: list[str] = []
     model = None
@@ -113,7 +114,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
                 row = count_method(model, settings.method, counterparts=settings.backbone.factor_shapes)
                 found.append(row if backbone == PAPERS else replace(row, paper_percent=None))
             except KronaError as error:
-                if "backbone." in str(error):  # the same for every method
+                if "backbone." in str(error):  # every method would raise this error
                     raise
                 left_out.append(f"{name}: {re.sub(r':? ?[(]?there are.*', '', str(error))}")
     if not found:
@@ -122,7 +123,7 @@ def rows(backbone: str, overrides: Sequence[str] = ()) -> tuple[list[MethodRow],
 
 
 def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: str) -> None:
-    """Print the table of methods; for the paper's own backbone with its percentages."""
+    """Print the table of methods. For the paper's backbone, it includes the paper's percentages."""
     console, rows = Console(), list(rows)
     columns = {
         "method": [row.method for row in rows],
@@ -149,14 +150,14 @@ def print_rows(rows: Iterable[MethodRow], left_out: Sequence[str], *, backbone: 
 
 
 def _method_names() -> list[str]:
-    """Return every method of conf/method: Table 1's rows first, in its order."""
+    """Return the names of all methods in conf/method. Those of Table 1 come first, in the order of its rows."""
     known = choices("method")
     table1 = list(read_paper_table("1").rows)
     return [name for name in table1 if name in known] + [name for name in known if name not in table1]
 
 
 def _compose(overrides: Sequence[str]) -> Run:
-    """Return a run's settings. ``++`` adds a key that the method's YAML leaves at its default."""
+    """Return the settings of a run. Keys get ``++``, with which Hydra also accepts a key that a YAML does not have."""
     added = [f"++{item}" if re.match(r"[\w.]+\.\w+=", item) else item for item in overrides]
     with translate_errors(added):
         return check.settings(compose_job(added).config, own=True)

@@ -1,4 +1,4 @@
-"""Define the commands train, bench, init (a new project), sample and doctor of `krona`."""
+"""Define the commands of `krona` that train or prepare runs: train, bench, init, sample and doctor."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ from krona.messages import KronaError, join_names
 from krona.screen import as_typed, below
 
 STARTER = Path(__file__).with_name("starter")
-HYDRA_OPTIONS: dict[str, Any] = {  # Hydra reads the arguments, --help too
+HYDRA_OPTIONS: dict[str, Any] = {  # Hydra parses all arguments, also --help
     "add_help_option": False,
     "context_settings": {"ignore_unknown_options": True},
 }
@@ -36,7 +36,7 @@ def _complete(incomplete: str) -> list[str]:
 def train(
     overrides: Annotated[list[str] | None, typer.Argument(autocompletion=_complete)] = None,
 ) -> None:
-    """Run one job, or many with -m: method=krona task=rte. --help lists the choices."""
+    """Run one job, such as method=krona task=rte, or several jobs with -m. --help lists the choices."""
     from krona.cli.train import train as start
 
     sys.argv[1:] = overrides or []
@@ -45,20 +45,20 @@ def train(
 
 @app.command(**HYDRA_OPTIONS)
 def bench(overrides: Annotated[list[str] | None, typer.Argument()] = None) -> None:
-    """Measure cost, as python bench.py does. Only in the repository: an installed krona has no benchmarks."""
+    """Measure costs, as python bench.py does. This needs the repository; the package does not contain benchmarks."""
     script = paths.PROJECT / "bench.py"
     if not script.is_file():
         raise KronaError(
             "The benchmarks are not part of the installed package. In a clone of krona's repository, run: "
             f"python bench.py {shlex.join(overrides or [])}"
         )
-    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # benchmarks/ is beside it
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}  # to import benchmarks/
     os.execve(sys.executable, [sys.executable, str(script), *(overrides or [])], own)
 
 
 @app.command()
 def init(folder: Annotated[Path, typer.Argument(help="output folder; existing files are kept")] = Path()) -> None:
-    """Write a small project to edit: a task with its data, a method, a sweep, a README.md."""
+    """Write a small project that you can edit: a task with its data, a method, a sweep and a README.md."""
     files = [path.relative_to(STARTER) for path in sorted(STARTER.rglob("*")) if path.is_file()]
     if existing := [str(folder / file) for file in files if (folder / file).exists()]:
         raise KronaError(
@@ -84,7 +84,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     fix: Annotated[bool, typer.Option("--fix", help="remove only what dead processes have left")] = False,
 ) -> None:
-    """Check the installed packages and the runs in outputs/; exit with 1 if something is broken."""
+    """Check the installed packages and the runs in outputs/. Exit with 1 if something is broken."""
     from krona.cli import doctor as check_up
 
     sys.exit(check_up.doctor(paths.OUTPUTS, as_json=as_json, fix=fix, console=Console()))

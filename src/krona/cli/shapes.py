@@ -17,10 +17,11 @@ class ShapeRow:
     """One pair of factor shapes for a layer.
 
     Args:
+        kron_factors: the shapes of A and B, ``[[a1, a2], [b1, b2]]``.
         rank: the highest rank of A ⊗ B.
-        multiply_adds: for one token, in the cheaper order of the two products.
-        multiply_adds_percent: of the layer's own.
-        paper_mnli: MNLI score of Table 9.
+        multiply_adds: multiply-adds for one token, in the cheaper order of the two products.
+        multiply_adds_percent: ``multiply_adds`` in percent of the layer's own multiply-adds.
+        paper_mnli: the MNLI score in Table 9 of the paper; None: the table does not have this pair.
     """
 
     kron_factors: list[list[int]]
@@ -32,15 +33,16 @@ class ShapeRow:
 
 
 def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[ShapeRow]:
-    """Return all pairs for a layer d_in → d_out with both sides of A and B at least 2.
+    """Return all pairs of factor shapes for a layer d_in → d_out. Both sides of A and of B are at least 2.
 
-    Those with as many parameters as LoRA of rank 1 (d_in + d_out) come first; then by parameters, then by rank.
+    Pairs with as many parameters as LoRA of rank 1 (d_in + d_out) come first. The other pairs are sorted by the number
+    of parameters. Pairs with equally many parameters are sorted by rank, from high to low.
 
     Args:
-        budget: leave out pairs with more parameters (LoRA of rank r has r · (d_in + d_out)).
+        budget: the largest number of parameters; None: no limit. LoRA of rank r has r · (d_in + d_out).
 
     Raises:
-        KronaError: no pair is left.
+        KronaError: no pair fits.
     """
     table9 = read_paper_table("9")
     rows = []
@@ -69,7 +71,10 @@ def shape_table(d_in: int, d_out: int, *, budget: int | None = None) -> list[Sha
 
 
 def print_shapes(rows: Sequence[ShapeRow], *, d_in: int, d_out: int, everything: bool) -> None:
-    """Print the table of shapes; without ``everything`` only those of LoRA's size, where there are any."""
+    """Print the table of shapes.
+
+    Without ``everything``, print only shapes with as many parameters as LoRA of rank 1, if there are any.
+    """
     console = Console()
     equal = [row for row in rows if row.parameters == d_in + d_out]
     selected = rows if everything or not equal else equal

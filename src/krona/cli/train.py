@@ -20,7 +20,7 @@ from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS, conf_folders
 from krona.screen import escape, say
 
-if TYPE_CHECKING:  # torch, which --help does without
+if TYPE_CHECKING:  # torch, which --help does not need
     from krona.config.settings import Run
     from krona.jobs.job import Job
 
@@ -30,13 +30,13 @@ SHAPES = re.compile(  # overrides with which a method may not fit its backbone
 
 
 def train() -> NoReturn:
-    """Run `krona train`: what train.py does, with ``sys.argv``'s overrides."""
+    """Run train.py, or `krona train`, with the overrides in ``sys.argv``."""
     main = hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(job)
     launch.launch(main, render=render_config)
 
 
 def job(cfg: DictConfig) -> "Job":
-    """Run one job. A failed job of a multirun is recorded, not raised: the other jobs continue."""
+    """Run one job. In a multirun, a failure is recorded and not raised, so that the other jobs continue."""
     from krona.sweeps import ledger
     from krona.training.ranks import my_rank
 
@@ -49,7 +49,7 @@ def job(cfg: DictConfig) -> "Job":
         done = _run(cfg, console, multirun=multirun)
     except KronaError as error:
         if not multirun:
-            raise SystemExit(str(error)) from error  # Hydra would print a line of its own before an exception
+            raise SystemExit(str(error)) from error  # for other exceptions, Hydra prints another line first
         done = _failed(overrides, str(error))
     except Exception as error:  # a bug of krona
         if not multirun:
@@ -110,16 +110,16 @@ def _report(done: "Job", console: Console, *, multirun: bool) -> None:
 
 
 def render_config(options: Namespace) -> str | None:
-    """Return the text of ``--cfg job``: the values as YAML, with run id and notes as comments.
+    """Return the text of ``--cfg job``: the config as YAML, with the run id and notes as comments.
 
     Args:
-        options: Hydra's, with normalized overrides. Of a multirun, the first job is shown.
+        options: Hydra's options, with normalized overrides. In a multirun, the first job is shown.
 
     Returns:
-        None without ``--cfg job``.
+        The text, or None without ``--cfg job``.
 
     Raises:
-        KronaError: the error that the run would raise, except those that need the Hub.
+        KronaError: the run would raise this error, too. Checks that need the Hub are left out.
     """
     if options.cfg != "job" or any((options.help, options.package, options.config_name, options.config_path)):
         return None
@@ -143,9 +143,9 @@ def render_config(options: Namespace) -> str | None:
 
 
 def _may_not_fit(settings: "Run", overrides: Sequence[str]) -> bool:
-    """Return whether the method must be inserted to know that it fits, which takes seconds.
+    """Return whether the method may not fit the backbone. Only then is the method inserted as a check.
 
-    The methods that krona ships fit its default backbone.
+    The check takes seconds. It is not needed for krona's own methods on the default backbone.
     """
     has_own_configs = len(conf_folders()) > 1
     return has_own_configs or bool(settings.backbone.factor_shapes) or any(map(SHAPES.match, overrides))
