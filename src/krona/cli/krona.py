@@ -180,7 +180,7 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="processes on this machine that share the study")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="seed of the search; a run's own is seed=…")] = 0,
 ) -> None:
-    """Search for the best learning rate, scaling and factor shape with Optuna. Keys on the command line are fixed."""
+    """Search with Optuna for the best learning rate, scaling and factor shape on dev. Keys in the command are fixed."""
     from krona.sweeps.tune_command import tune_here
 
     tune_here(overrides, trials=trials, space=space, study=study, workers=workers, seed=seed)
