@@ -143,7 +143,10 @@ def inspect(
     backbone: Backbone = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="replace the picture")] = False,
 ) -> None:
-    """Show which modules an adapter changes, and each update's shape, norm, rank and drift. The backbone is not read."""
+    """Show which modules an adapter changes, and the shape, norm, rank and drift of each update.
+
+    Only --backbone-directions needs the backbone's weights.
+    """
     from krona.adapters.commands import inspect_plot, inspect_text
     from krona.adapters.commands.directions import directions
     from krona.adapters.commands.inspect import inspect as command
