@@ -1,4 +1,4 @@
-"""GLUE's metrics without the Hub: a local `evaluate` metric on scikit-learn and SciPy."""
+"""The metrics of tasks. They need no download: a local `evaluate` metric uses scikit-learn and SciPy."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ SCRIPT = Path(__file__).resolve().parent / "label_scores"  # evaluate requires t
 
 
 class ScoredTask(Protocol):
-    """The attributes of a task that a metric uses."""
+    """The attributes of a task that its metrics need."""
 
     @property
     def name(self) -> str: ...
@@ -20,13 +20,14 @@ class ScoredTask(Protocol):
 
 
 def load(task: ScoredTask) -> Callable[[Sequence[str], Sequence[str]], dict[str, float]]:
-    """Return the task's metric: `metric(targets, predictions) -> {name: 0-100}`.
+    """Return a function that computes the metrics of a task.
 
-    The function does not pickle: keep it out of modules that are saved or sent to other processes.
+    The function takes the targets and the predictions, and returns a dict from the name of each metric to its score
+    (0-100). It can't be pickled, so do not store it in modules that are saved or sent to other processes.
     """
-    import evaluate  # takes a second, and the report does not need it
+    import evaluate  # the import takes a second, and reports do not need it
 
-    # In memory, because a failed compute leaves a lock on disk, for which every later one waits.
+    # Keep the metric in memory: after a failed computation on disk, a lock file would block all later computations.
     metric = evaluate.load(str(SCRIPT), task.name, keep_in_memory=True)
     names, labels = list(task.metrics), task.target_strings()
 

@@ -1,4 +1,4 @@
-"""Targets and predictions of a test set as numbers, by the rules of docs/fidelity.md (Data)."""
+"""Encode the targets and predictions of a test set as numbers, by the rules in docs/fidelity.md (Data)."""
 
 import re
 from collections.abc import Sequence
@@ -17,29 +17,35 @@ NO_NUMBER = -1.0
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A test set, (n,) each: ids in the order of the labels (-1 for no label), or numbers (-1 for no number)."""
+    """The targets and predictions of a test set as arrays with the shape (n,).
 
-    truth: NDArray[Any]
-    given: NDArray[Any]
-    classes: int  # 0: a regression
+    For a classification, they are ids in the order of the labels, and -1 for a prediction that is not a label. For a
+    regression, they are numbers, and -1 for a prediction that is not a number.
+    """
+
+    truth: NDArray[Any]  # the targets
+    given: NDArray[Any]  # the predictions
+    classes: int  # the number of classes; 0 for a regression
 
     def __len__(self) -> int:
         return len(self.truth)
 
     @property
     def as_wrong(self) -> NDArray[Any]:
-        """``given``, but with two classes an invalid prediction is the label that is not the target."""
+        """The predictions. With two classes, an invalid prediction is replaced by the label that is not the target."""
         return np.where(self.given < 0, 1 - self.truth, self.given) if self.classes == 2 else self.given
 
 
 def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None) -> Answers:
-    """Convert strings to numbers.
+    """Encode target and prediction strings as numbers.
 
     Args:
-        labels: all target strings in the order of their ids; None for a regression.
+        targets: the target of each row of the data set.
+        predictions: the prediction for each row.
+        labels: all target strings in the order of their ids. None for a regression.
 
     Raises:
-        ValueError: unequal lengths, no rows, a target that is not a label.
+        ValueError: if the lengths differ, if there are no rows, or if a target is not a label.
     """
     if len(targets) != len(predictions):
         raise ValueError(f"{len(targets)} targets and {len(predictions)} predictions cannot be paired.")
@@ -56,7 +62,7 @@ def encode(targets: Sequence[str], predictions: Sequence[str], labels: Sequence[
 
 
 def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
-    """Convert labels to ids, with one look-up for all if each is one character, as labels usually are."""
+    """Convert labels to ids. If all labels are single characters, as usual, use one array operation for all."""
     joined = "".join(texts)
     if len(joined) != len(texts) or not joined.isascii() or min(map(len, texts)) != 1:
         return np.array([ids.get(text.strip(), NO_LABEL) for text in texts])
@@ -70,6 +76,6 @@ def _ids(texts: Sequence[str], ids: dict[str, int]) -> NDArray[Any]:
 @lru_cache(maxsize=4096)
 def _number(text: str) -> float:
     text = text.strip()
-    # Very long digits give inf, and the square of 1e200 overflows: neither is an answer.
+    # A very long number gives inf, and the square of 1e200 overflows. Such predictions count as invalid.
     number = float(text) if NUMBER.fullmatch(text) else np.inf
     return number if abs(number) < 1e100 else NO_NUMBER

@@ -1,4 +1,8 @@
-"""A metric in two forms: by a library for one score, and by sums over examples for thousands of resampled test sets."""
+"""The data classes of a metric, in two forms.
+
+One form computes a single score with a library. The other computes the scores of thousands of resampled test sets from
+sums over examples.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -15,24 +19,27 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Sums:
-    """A metric, 0-100, as ``value(features.sum(0))``; ``value`` maps (..., F) to (...)."""
+    """A metric as a function of sums over examples. The score in points is ``value(features.sum(0))``."""
 
-    features: Floats  # (n, F)
-    value: Callable[[Floats], Floats]
+    features: Floats  # F numbers for each of the n examples, with the shape (n, F)
+    value: Callable[[Floats], Floats]  # maps sums with the shape (..., F) to scores with the shape (...)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric. Each file of `krona.metrics.scores` defines one as ``METRIC``; the file's name is the metric's.
+    """A metric. Each file of `krona.metrics.scores` defines a metric as ``METRIC``, and the file's name is its name.
 
     Args:
-        score: the metric by scikit-learn or SciPy, imported inside; 1 is perfect.
-        sums: the metric by sums. Its second argument has all values that a prediction can take.
-        of_numbers: it is for a regression.
-        classes: the only number of classes that it is for; None: any.
-        linear: it is linear in its sums, so the mean of several runs can be summed.
-        redrawn_scores: the scores (draws,), 0-100, of test sets drawn with repetition, from weights (draws, n), the
-            number of times that each example was drawn. Only for metrics whose sums do not give them.
+        score: a function that computes the metric with scikit-learn or SciPy, which it imports itself. A perfect score
+            is 1.
+        sums: a function that returns the metric as `Sums`. Its second argument contains all values that a prediction
+            can have.
+        of_numbers: true if the metric is for regressions.
+        classes: the number of classes for which the metric is defined. None means any number.
+        linear: true if the metric is linear in its sums, so that the sums of several runs can be averaged.
+        redrawn_scores: a function that returns the scores, with the shape (draws,), of test sets drawn with
+            replacement. Its second argument is how often each example was drawn, with the shape (draws, n). It is only
+            for metrics whose `Sums` are wrong for redrawn test sets.
     """
 
     score: Callable[[Answers], float]
@@ -44,23 +51,23 @@ class Metric:
 
 
 def one_hot(ids: NDArray[Any], n: int) -> Floats:
-    """Return (N, n) indicators of ids (N,)."""
+    """Return the one-hot encoding of ids. Ids with the shape (N,) give an array with the shape (N, n)."""
     return np.asarray(ids[:, None] == np.arange(n), dtype=float)
 
 
 def ratio(top: Floats, bottom: Floats) -> Floats:
-    """Return 100 · top / bottom, and 0 where bottom is 0."""
+    """Return 100 · top / bottom, or 0 where bottom is not positive."""
     safe = np.where(bottom > 0, bottom, 1.0)
     return np.asarray(np.where(bottom > 0, 100.0 * top / safe, 0.0))
 
 
 def correlation(name: str, answers: Answers) -> float:
-    """Return SciPy's ``pearsonr`` or ``spearmanr``; the correlation of a constant is 0."""
+    """Return SciPy's ``pearsonr`` or ``spearmanr``. If the targets or the predictions are constant, return 0."""
     from scipy import stats
 
     if min(len(np.unique(values)) for values in (answers.truth, answers.given)) == 1:
         return 0.0
     with warnings.catch_warnings():
-        # SciPy warns that numbers such as 1e20 and 1e20 + 20000 correlate inexactly; such answers are wrong anyway.
+        # SciPy warns that the result is inexact for numbers such as 1e20 and 1e20 + 20000. Such predictions are wrong.
         warnings.simplefilter("ignore", stats.NearConstantInputWarning)
         return float(getattr(stats, name)(answers.truth, answers.given).statistic)

@@ -1,16 +1,17 @@
-"""Power of the paired test: the smallest difference of two methods that a test set can show, and the seeds for one.
+"""Compute the power of the paired test: which difference of two methods it can find, and with how many seeds.
 
-The model, for metrics that count examples (accuracy; F1 and Matthews in first order, see `Errors.points`):
+The model is for metrics that count examples. It is exact for accuracy, and a first-order approximation for F1 and
+Matthews (`Errors.points`).
 
-- Under one seed an example is *discordant*, right under one method alone, with probability d. The true difference is δ:
-  the better method is the one that is right with probability (d + δ) / (2d).
-- d is the share `Assumed.unshared` of the two methods' errors together, and at least δ.
-- With probability `Assumed.lasting` an example has the same outcome under all seeds; otherwise each seed draws again.
-  So n seeds divide the variance by n only down to this part.
+- Under one seed, an example is *discordant* with probability d. Then only one of the two methods is right. If the true
+  difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
+- d is the share `Assumed.unshared` of the sum of both methods' errors, and at least δ.
+- With probability `Assumed.lasting`, an example has the same outcome under all seeds. Otherwise each seed draws a new
+  outcome. So only the second part of the variance is divided by the number of seeds.
 
-The test is that of reports and of `krona diff`: an example's predictions are exchanged in all seeds together
-(`krona.metrics.statistics.swap_test`). For one seed and accuracy that is the exact McNemar test. Power is the share of
-simulated test sets with p ≤ 0.05, two-sided.
+The test is the same as in reports and in `krona diff`: it exchanges the predictions of an example in all seeds together
+(`krona.metrics.statistics.swap_test`). For a single seed and accuracy, this is the exact McNemar test. The power is the
+share of simulated test sets with a two-sided p ≤ 0.05.
 """
 
 import math
@@ -25,16 +26,19 @@ from krona.metrics.statistics import mcnemar
 
 LEVEL = 0.05  # two-sided
 POWER = 0.8
-DRAWS = 4_000  # simulated test sets: a power of 80 % to ± 1.2 points
+DRAWS = 4_000  # number of simulated test sets, which gives a power of 80 % with an error of ± 1.2 points
 MOST_SEEDS = 20
 
 
 @dataclass(frozen=True)
 class Assumed:
-    """Quantities that are unknown before two methods have run. docs/reading-the-report.md explains the defaults."""
+    """Assumptions on quantities that are unknown before two methods have run.
 
-    unshared: float = 0.27  # of the errors of two methods, the share that only one of them makes
-    lasting: float = 0.2  # of the discordant examples, the share that is discordant under every seed
+    docs/reading-the-report.md explains the defaults.
+    """
+
+    unshared: float = 0.27  # the share of two methods' errors that only one of them makes
+    lasting: float = 0.2  # the share of discordant examples that are discordant under every seed
 
     def __post_init__(self) -> None:
         for name, value in (("unshared", self.unshared), ("lasting", self.lasting)):
@@ -46,7 +50,7 @@ class Assumed:
 
 @dataclass(frozen=True)
 class Errors:
-    """A test set and the effect of an error on its score."""
+    """A test set with its metric. It converts between scores and numbers of wrong examples."""
 
     metric: str  # accuracy, f1, matthews or correlation
     examples: int
@@ -54,10 +58,10 @@ class Errors:
 
     @property
     def points(self) -> float:
-        """Effect of one more right example on the score, in points of 100.
+        """The effect of one more right example on the score, in points (0-100).
 
-        If errors are balanced over the classes, with a share e of errors and π of positives, F1 is 1 - e / 2π and
-        Matthews is 1 - e / 2π(1 - π). A correlation has no such number.
+        Let e be the share of errors and π the share of positives. If the errors are balanced over the classes, F1 is
+        1 - e / 2π and Matthews is 1 - e / 2π(1 - π). For a correlation the number is meaningless.
         """
         share = {"f1": 2 * self.positive, "matthews": 2 * self.positive * (1 - self.positive)}.get(self.metric, 1.0)
         return 100 / (share * self.examples)
@@ -68,7 +72,7 @@ class Errors:
         return self.metric != "correlation"
 
     def share_wrong(self, score: float) -> float:
-        """Return the share of wrong examples at a score (0-100)."""
+        """Return the share of wrong examples that a score (0-100) corresponds to."""
         return (100 - score) / (self.points * self.examples)
 
     def discordant(self, a: float, b: float, assumed: Assumed) -> float:
@@ -79,7 +83,16 @@ class Errors:
 def power(
     errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed, draws: int = DRAWS
 ) -> float:
-    """Return the probability that a true ``difference`` (points) at this score gives p ≤ 0.05 with ``seeds`` seeds."""
+    """Return the probability that the test finds a true difference, which means p ≤ 0.05.
+
+    Args:
+        errors: the test set.
+        difference: the true difference of the methods in points.
+        score: the score near which both methods are.
+        seeds: the number of seeds of each method.
+        assumed: the assumptions on shared and lasting errors.
+        draws: the number of simulated test sets.
+    """
     if not errors.counts:
         from scipy.special import ndtr, ndtri
 
@@ -92,9 +105,10 @@ def power(
 
 
 def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: Assumed) -> float | None:
-    """Return the smallest true difference (points) with a power of 80 %, to half a percent, by bisection.
+    """Return the smallest true difference (points) that the test finds with a power of 80 %.
 
-    It is None if not even 100 - ``score`` has that power.
+    The difference is found by bisection, with an error of at most half a percent. Return None if even the difference
+    100 - ``score`` does not have this power. The arguments are those of `power`.
     """
 
     def is_found(difference: float) -> bool:
@@ -116,7 +130,10 @@ def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: As
 
 
 def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: Assumed) -> int | None:
-    """Return the smallest number of seeds with which ``difference`` has a power of 80 %, or None if 20 are too few."""
+    """Return the smallest number of seeds with which the test finds ``difference`` (points) with a power of 80 %.
+
+    Return None if 20 seeds are not enough.
+    """
 
     def is_found(seeds: int) -> bool:
         return power(errors, difference, score=score, seeds=seeds, assumed=assumed) >= POWER
@@ -126,24 +143,27 @@ def seeds_needed(errors: Errors, difference: float, *, score: float, assumed: As
 
 
 def fewest_examples(level: float = LEVEL) -> int:
-    """Return the smallest number of discordant examples, all one way, with p ≤ ``level``: 6 for 0.05."""
+    """Return the smallest number of discordant examples that can give p ≤ ``level``, such as 6 for 0.05.
+
+    The number is for the best case, in which the same method is right on all of them.
+    """
     return math.ceil(math.log2(2 / level))
 
 
 def best_case_p(examples: int) -> float:
-    """Return the exact McNemar p of k discordant examples that all go one way: 2 · 0.5^k, at most 1.
+    """Return the exact McNemar p-value if one method is right on all k discordant examples: 2 · 0.5^k, at most 1.
 
-    No arrangement of the errors of two methods that differ by k examples has a lower p.
+    If the scores of two methods differ by k examples, no distribution of their errors has a lower p-value.
     """
     return mcnemar(examples, 0)
 
 
 def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
-    """Return the p of two printed scores (single runs) with the assumed share of unshared errors.
+    """Return the p-value of two printed scores of single runs, for the assumed share of unshared errors.
 
-    It is the exact McNemar p of d · N discordant examples, of which k more go to the better method; k is the difference
-    of the scores in examples, and d · N is rounded so that it fits k. For a correlation it is that of the normal
-    distribution with `correlation_error`.
+    It is the exact McNemar p-value of d · N discordant examples. The better method is right on k more of them than the
+    other method, where k is the difference of the scores in examples. d · N is rounded so that it fits k. For a
+    correlation, the p-value is that of a normal distribution with the standard error `correlation_error`.
     """
     if not errors.counts:
         from scipy.special import ndtr
@@ -152,20 +172,20 @@ def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     more = examples_apart(errors, a, b)
     both = max(
         0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2)
-    )  # of each method, besides those
+    )  # right under each, without these
     return mcnemar(both + more, both)
 
 
 def examples_apart(errors: Errors, a: float, b: float) -> int:
-    """Return the difference of two scores in examples, rounded."""
+    """Return the difference of two scores as a rounded number of examples."""
     return round(abs(a - b) / errors.points)
 
 
 def correlation_error(errors: Errors, score: float, seeds: int, assumed: Assumed) -> float:
     """Return the standard error (points) of the difference of two methods' Pearson correlations with the same targets.
 
-    It is Eq. 3 of Steiger (1980) for two equal correlations r. The predictions of the methods correlate by the part
-    that they share: r² and, of the rest, 1 - `unshared`. Spearman's correlation is treated as equal.
+    It is Eq. 3 of Steiger (1980) for two equal correlations r. The correlation of the two methods' predictions is
+    assumed to be r² + (1 - r²)(1 - `Assumed.unshared`). Spearman's correlation is treated like Pearson's.
     """
     r = score / 100
     both = r**2 + (1 - r**2) * (1 - assumed.unshared)
@@ -175,7 +195,10 @@ def correlation_error(errors: Errors, score: float, seeds: int, assumed: Assumed
 
 
 def outcome_chances(d: float, delta: float, seeds: int, lasting: float) -> Floats:
-    """Return the probabilities, (2n + 1,), that the sum of an example's n outcomes of 1, 0 or -1 is -n … n."""
+    """Return the probabilities of the sums of an example's outcomes over n seeds.
+
+    The outcome of a seed is 1, 0 or -1. The result has the shape (2n + 1,), for the sums from -n to n.
+    """
     one = np.array([(d - delta) / 2, 1 - d, (d + delta) / 2])
     independent = one
     for _ in range(seeds - 1):
@@ -187,7 +210,7 @@ def outcome_chances(d: float, delta: float, seeds: int, lasting: float) -> Float
 
 @lru_cache(maxsize=4096)
 def _share_found(examples: int, d: float, delta: float, seeds: int, lasting: float, draws: int) -> float:
-    """Return the share of ``draws`` simulated test sets with p ≤ 0.05 in favour of either method."""
+    """Return the share of ``draws`` simulated test sets with p ≤ 0.05, no matter which method is better on them."""
     from scipy.special import bdtr, ndtr
 
     chances = outcome_chances(d, delta, seeds, lasting)
@@ -197,7 +220,8 @@ def _share_found(examples: int, d: float, delta: float, seeds: int, lasting: flo
         total = counts[:, 0] + counts[:, 2]
         p = np.minimum(1.0, 2 * bdtr(np.minimum(counts[:, 0], counts[:, 2]).astype(float), np.maximum(total, 1), 0.5))
         return float((p[total > 0] <= LEVEL).sum() / draws)
-    # The sum of exchanged examples: normal, with the correction for its steps of two and for its fourth cumulant.
+    # Approximate the distribution of the sum over exchanged examples by a normal distribution. Correct it for the steps
+    # of two in the sum (continuity) and for its fourth cumulant.
     gap, variance, fourth = np.abs(counts @ size), counts @ size**2, -2 * (counts @ size**4)
     known = variance > 0
     x = (gap[known] - 1) / np.sqrt(variance[known])

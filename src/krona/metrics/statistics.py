@@ -1,6 +1,7 @@
-"""Intervals over seeds (Student's t) and test sets (bootstrap), and paired tests of two methods (swaps, McNemar).
+"""Compute intervals and paired tests.
 
-All draws are seeded, so the same results give the same report to the digit.
+The intervals are Student's t over seeds and the bootstrap over test examples. The paired tests of two methods are a
+randomisation test and the exact McNemar test. All random draws have a fixed seed, so equal results give equal reports.
 """
 
 import math
@@ -18,16 +19,16 @@ from krona.metrics.scores import METRICS, compute_sums
 
 Interval = tuple[float, float]
 LEVEL = 0.95
-DRAWS = 2_000
-SWAPS = 10_000
-CHUNK = 4_000_000  # numbers in memory while resampling
-VALUES = 256  # maximum number of distinct predictions for ranks; more are merged to quantiles
-SAME = 1e-4  # points: sums in single precision of equal scores differ by less
-BLOCK = 100_000  # numbers that are scored together, so that they stay in a core's cache
+DRAWS = 2_000  # number of bootstrapped test sets
+SWAPS = 10_000  # number of random arrangements in a randomisation test
+CHUNK = 4_000_000  # maximum number of values in memory while resampling
+VALUES = 256  # maximum number of distinct predictions for ranks; more are replaced by quantiles
+SAME = 1e-4  # in points: equal scores that are computed in single precision differ by less than this
+BLOCK = 100_000  # number of values that are scored together, so that they fit in the cache of a core
 
 
 def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval | None:
-    """Return Student's t interval of the mean over seeds; None for fewer than two seeds."""
+    """Return Student's t interval of the mean over seeds, or None for fewer than two seeds."""
     from scipy.special import stdtrit  # scipy.stats takes half a second to import
 
     if len(values) < 2:
@@ -44,17 +45,27 @@ def percentile_interval(draws: Floats, level: float = LEVEL) -> Interval:
 
 
 def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = DRAWS, seed: int = 0) -> Floats:
-    """Return the mean score over runs, (draws,), on test sets of the same size drawn with repetition.
+    """Return the mean score over runs on each of ``draws`` test sets of the same size, drawn with replacement.
 
-    The runs are seeds of one method on one test set, and an example is drawn for all of them together. The percentile
-    interval shows how much the score depends on the examples of the test set. It says nothing about seeds.
+    The runs are those of one method on one test set with several seeds. Each example is drawn for all runs together.
+    The percentile interval of the result shows how much the score depends on the examples of the test set. It does not
+    show how much the score depends on the seed.
+
+    Args:
+        runs: the targets and predictions of each run.
+        metrics: the metrics whose mean is the score.
+        draws: the number of test sets.
+        seed: the random seed.
+
+    Returns:
+        The scores, of the shape (draws,).
     """
     by_metric = [compute_sums(name, runs) for name in metrics if METRICS[name].redrawn_scores is None]
     sums = [(one, 1 / len(of_metric)) for of_metric in by_metric for one in of_metric]
     redrawn_scores = [score for name in metrics if (score := METRICS[name].redrawn_scores) is not None]
     total = np.zeros(draws)
     n = len(runs[0])
-    if redrawn_scores:  # these need the examples themselves
+    if redrawn_scores:  # these metrics need the drawn examples, not only sums over them
         for rows in _chunks(draws, n * 4):
             weights = _draw_examples(seed, rows.start, rows.stop - rows.start, n)
             for score in redrawn_scores:
@@ -62,7 +73,7 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
             for one, share in sums:
                 total[rows] += share * one.value(weights @ one.features)
         return total / len(metrics)
-    # Examples with the same features are interchangeable, so only the count of each kind is drawn.
+    # Examples with equal features are interchangeable, so only the number of examples of each kind is drawn.
     rng = np.random.default_rng(seed)
     kinds, counts = np.unique(np.hstack([one.features for one, _ in sums]), axis=0, return_counts=True)
     ends = np.cumsum([one.features.shape[1] for one, _ in sums])[:-1]
@@ -75,7 +86,13 @@ def bootstrap(runs: Sequence[Answers], metrics: Sequence[str], *, draws: int = D
 
 @dataclass(frozen=True)
 class SwapTest:
-    """``difference``: score(a) - score(b) in points; ``null``: the same after random swaps; ``p``: two-sided."""
+    """The result of a randomisation test.
+
+    Args:
+        difference: score(a) - score(b) in points.
+        null: the difference after each of the random swaps.
+        p: the two-sided p-value.
+    """
 
     difference: float
     null: Floats
@@ -87,15 +104,17 @@ def swap_test(
 ) -> SwapTest:
     """Compare two methods on one test set by a paired randomisation test of the task's score.
 
-    A swap exchanges the two methods' predictions of one example in all seeds together: an example is a cluster, because
-    its answers under several seeds are not independent. The p-value counts the observed difference, so it is not 0.
+    A swap exchanges the two methods' predictions of one example in all seeds together, because the predictions of an
+    example under several seeds are not independent. The p-value counts the observed arrangement too, so it is never 0.
 
     Args:
-        a, b: the runs of each method; ``a[i]`` and ``b[i]`` have the same seed.
-        swaps: number of random arrangements.
+        a, b: the runs of each method. ``a[i]`` and ``b[i]`` have the same seed.
+        metrics: the metrics whose mean is the score.
+        swaps: the number of random arrangements.
+        seed: the random seed.
 
     Raises:
-        ValueError: other seeds or another test set on one side.
+        ValueError: if the numbers of runs differ, if there are no runs, or if the test sets differ.
     """
     if not a or len(a) != len(b) or any(not np.array_equal(run.truth, a[0].truth) for run in (*a, *b)):
         raise ValueError("A paired test needs the same seeds and the same test set on both sides.")
@@ -127,26 +146,30 @@ def swap_test(
 
 
 def predicted_values(runs: Sequence[Answers]) -> Floats:
-    """Return the distinct predictions, or `VALUES` quantiles of them if there are more."""
+    """Return the distinct predictions in ascending order. If there are more than `VALUES`, return quantiles of them."""
     values = np.unique(np.concatenate([run.given for run in runs]))
     return values if len(values) <= VALUES else np.quantile(values, np.linspace(0, 1, VALUES))
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value; the observed arrangement is one of the possible ones."""
+    """Return the two-sided p-value of an observed difference. The observed arrangement counts as one of all."""
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return Holm's adjusted p-values, in the same order."""
+    """Return the p-values in the same order, adjusted by Holm's method."""
     order = np.argsort(p_values, kind="stable")
     raised = np.minimum(1.0, np.arange(len(order), 0, -1) * np.asarray(p_values, float)[order])
     return [float(p) for p in np.maximum.accumulate(raised)[np.argsort(order)]]
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the exact McNemar p, two-sided, for the numbers of examples that are right under one method only."""
+    """Return the two-sided p-value of the exact McNemar test.
+
+    Args:
+        only_a, only_b: the number of examples on which only method a, or only method b, is right.
+    """
     from scipy.special import bdtr
 
     n = only_a + only_b
@@ -154,10 +177,14 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Callable[[int], Any]]:
-    """Return the distinct changes (K, F), and a function that draws the number of swaps of each, (rows, K)."""
+    """Return kinds of changes with the shape (K, F), and a function that draws how often each kind is swapped.
+
+    The function takes the number of arrangements and returns counts with the shape (arrangements, K). If there are few
+    distinct changes, the kinds are the distinct changes. Otherwise each example is its own kind, and a count is 0 or 1.
+    """
     if change.shape[1] <= 64:
         kinds, counts = np.unique(change, axis=0, return_counts=True)
-        if 20 * len(kinds) < len(change):  # a binomial number costs as much as about twenty random bits
+        if 20 * len(kinds) < len(change):  # a binomial draw takes as long as about twenty random bits
             return kinds, lambda rows: rng.binomial(counts, 0.5, size=(rows, len(kinds))).astype(float)
     # Single precision is twice as fast and moves a score of a few thousand examples by less than 1e-4 points.
     dtype: Any = np.float32 if len(change) < 4_000 else np.float64
@@ -171,7 +198,7 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
 
 @lru_cache(maxsize=1)  # all rows of a report's column use the same draws
 def _draw_examples(seed: int, start: int, rows: int, n: int) -> Floats:
-    """Return (rows, n): the number of times that each of n examples came in n draws."""
+    """Return how often each of n examples occurs in n draws with replacement, for each row: shape (rows, n)."""
     rng = np.random.default_rng((seed, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

@@ -1,1 +1,4 @@
-"""From result.json files to tables, a page and comparisons. No torch here, and nothing slow at import."""
+"""Build reports and comparisons from result.json files.
+
+This package does not use torch. Slow libraries are imported only by the functions that need them.
+"""

@@ -7,13 +7,16 @@ from krona.paper import task_label
 from krona.report.table import Column, Report, Row, Table
 from krona.report.text import cell_mark, cell_value, number
 
-MOST_NAMED = 4  # rows
+MOST_NAMED = 4  # longer lists of rows, methods or tasks are shortened
 UNITS = {"params": "% of the parameters", "time": "s of training"}
 DIGITS = {"params": -3, "time": 0}
 
 
 def describe_subject(tables: Sequence[Table]) -> str:
-    """Format ``LoRA and KronA on RTE``, ``9 methods on 8 tasks`` or ``KronA in 7 settings on RTE``."""
+    """Return the methods and tasks of a report as text.
+
+    Examples are ``LoRA and KronA on RTE``, ``9 methods on 8 tasks`` and ``KronA in 7 settings on RTE``.
+    """
     tables = [table for table in tables if table.section is not None]
     rows = [row for table in tables for row in table.rows]
     columns = [column for table in tables for column in table.columns]
@@ -28,14 +31,17 @@ def describe_subject(tables: Sequence[Table]) -> str:
 
 
 def summarize(report: Report) -> list[str]:
-    """Return a sentence for each table that has a best row, from the report's own numbers and tests."""
+    """Return a sentence for each table with a best row. It uses only the numbers and tests of the report."""
     found = [(table, _summarize_table(table)) for table in report.tables]
     found = [(table, sentence) for table, sentence in found if sentence]
     return [f"{table.heading}: {sentence}" if len(found) > 1 else sentence for table, sentence in found]
 
 
 def _summarize_table(table: Table) -> str:
-    """Summarize the mean over tasks; if no row has all of them, each task."""
+    """Return a sentence on the best row by the mean over tasks.
+
+    If no row has a score on every task, the sentence names the best row on each task.
+    """
     marked = [column for column in table.score_columns if _best_row(table, column) is not None]
     tasks = [column for column in marked if column.kind == "task"]
     if not marked:
@@ -82,7 +88,7 @@ def _best_row(table: Table, column: Column) -> Row | None:
 
 
 def _cost_words(rows: Sequence[Row]) -> str:
-    """Format the costs of rows: `` (0.071 % of the parameters, 70 to 74 s of training)``."""
+    """Return the costs of rows as text, such as `` (0.071 % of the parameters, 70 to 74 s of training)``."""
     words = []
     for key, unit in UNITS.items():
         values = sorted(cell.value for row in rows if (cell := row.cell(key)).value is not None)

@@ -1,7 +1,7 @@
-"""The local `evaluate` metric: label strings to scores in 0-100.
+"""The local `evaluate` metric, which computes scores (0-100) from label strings.
 
-`evaluate.load` copies this file and imports the copy, so the work is in `krona.metrics.scores`. Features are strings,
-because the model may write text that is not a label.
+`evaluate.load` copies this file and imports the copy, so the metrics are implemented in `krona.metrics.scores`. The
+features are strings, because a model can generate text that is not a label.
 """
 
 import datasets

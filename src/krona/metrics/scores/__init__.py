@@ -1,4 +1,7 @@
-"""Metrics, one file each, discovered on import; scores in 0-100 (correlations: -100 to 100)."""
+"""Compute the metrics. Each file of this package defines one metric and is found on import.
+
+Scores are in 0-100, and correlations in -100 to 100.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +16,7 @@ from krona.metrics.metric import Floats, Metric, Sums
 
 
 def find_metrics() -> dict[str, Metric]:
-    """Return the ``METRIC`` of every file of this package, by the file's name."""
+    """Return a dict from the name of each file of this package to its ``METRIC``."""
     names = sorted(module.name for module in iter_modules(__path__))
     return {name: import_module(f"{__name__}.{name}").METRIC for name in names}
 
@@ -24,14 +27,17 @@ METRICS = find_metrics()
 def score(
     metrics: Sequence[str], targets: Sequence[str], predictions: Sequence[str], labels: Sequence[str] | None
 ) -> dict[str, float]:
-    """Return the scores by the libraries.
+    """Return a dict from the name of each metric to its score, computed with scikit-learn and SciPy.
 
     Args:
-        labels: all target strings in the order of their ids; the second of two is F1's positive class. None for a
-            regression.
+        metrics: the names of the metrics.
+        targets: the target of each row of the data set.
+        predictions: the prediction for each row.
+        labels: all target strings in the order of their ids. The second of two labels is the positive class of F1.
+            None for a regression.
 
     Raises:
-        ValueError: an unknown metric or one that does not fit, unequal lengths, no rows.
+        ValueError: if a metric is unknown or does not fit the task, if the lengths differ, or if there are no rows.
     """
     scores = {}
     for name in metrics:
@@ -42,16 +48,21 @@ def score(
 
 
 def score_by_sums(metrics: Sequence[str], answers: Answers) -> dict[str, float]:
-    """Return the scores of `score` without its libraries."""
+    """Return the same scores as `score`, computed from sums over examples without scikit-learn and SciPy."""
     sums = {name: compute_sums(name, [answers])[0] for name in metrics}
     return {name: float(one.value(one.features.sum(0))) for name, one in sums.items()}
 
 
 def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = None) -> list[Sums]:
-    """Return the sums of each run; for a linear metric, one mean of them for all runs.
+    """Return the sums of a metric for each run. For a linear metric, return a single mean of the sums of all runs.
 
     Args:
-        values: all values that a prediction can take; None: those of each run.
+        name: the name of the metric.
+        runs: the targets and predictions of each run.
+        values: all values that a prediction can have. None means the values that occur in each run.
+
+    Raises:
+        ValueError: if the metric is unknown or does not fit the task.
     """
     metric, classes = get_metric(name, runs[0].classes), runs[0].classes
     if metric.of_numbers and classes:
@@ -61,7 +72,10 @@ def compute_sums(name: str, runs: Sequence[Answers], values: Floats | None = Non
 
 
 def get_metric(name: str, classes: int) -> Metric:
-    """Return a metric. Raises ValueError if it is unknown, or not for this number of classes (0: a regression)."""
+    """Return the metric with this name.
+
+    Raise ValueError if it is unknown or does not fit this number of classes. 0 classes mean a regression.
+    """
     if name not in METRICS:
         raise ValueError(f"unknown metric '{name}': {did_you_mean(name, METRICS)}")
     metric = METRICS[name]

@@ -1,4 +1,4 @@
-"""Accuracy: the share of right predictions. An invalid prediction is wrong."""
+"""Accuracy, the share of right predictions. An invalid prediction counts as wrong."""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""F1 of the second of two labels. An invalid prediction counts as the label that is not the target."""
+"""F1 for tasks with two labels. The second label is the positive class.
+
+An invalid prediction counts as the label that is not the target.
+"""
 
 import numpy as np
 
@@ -13,7 +16,10 @@ def _score(answers: Answers) -> float:
 
 
 def mean_f1(answers: Answers, first: int) -> Sums:
-    """Return the mean F1 over the classes from ``first`` on; a class without targets or predictions does not count."""
+    """Return the `Sums` of the mean F1 over the classes from the index ``first``.
+
+    Classes without targets and predictions are skipped.
+    """
     truth, given = (one_hot(ids, answers.classes)[:, first:] for ids in (answers.truth, answers.as_wrong))
     return Sums(np.hstack([truth * given, truth, given]), _value)
 

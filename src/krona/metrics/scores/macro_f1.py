@@ -1,4 +1,7 @@
-"""Mean F1 over classes. With two classes, an invalid prediction counts as the label that is not the target."""
+"""Macro F1, the mean of F1 over classes.
+
+With two classes, an invalid prediction counts as the label that is not the target.
+"""
 
 from krona.metrics.answers import Answers
 from krona.metrics.metric import Metric
@@ -9,7 +12,7 @@ def _score(answers: Answers) -> float:
     from sklearn.metrics import f1_score
 
     given = answers.as_wrong
-    # Classes without targets or predictions would count as 0; an invalid prediction belongs to no class.
+    # Skip classes without targets and predictions, which would count as 0. An invalid prediction is in no class.
     seen = [i for i in range(answers.classes) if i in answers.truth or i in given]
     return float(f1_score(answers.truth, given, labels=seen, average="macro", zero_division=0.0))
 

@@ -1,7 +1,8 @@
-"""Spearman correlation of numbers; an invalid prediction counts as -1.
+"""Spearman correlation of numbers. An invalid prediction counts as -1.
 
-It is no function of sums over examples, since every example changes the ranks. But with fixed targets, as in the
-randomisation test, it is: of the counts of each predicted value, and of the sums of the targets' ranks at each.
+In general, this metric is not a function of sums over examples, because each example changes the ranks. With fixed
+targets, as in the randomisation test, it is a function of two sums for each predicted value: the number of examples
+with this prediction, and the sum of the ranks of their targets.
 """
 
 import numpy as np
@@ -26,7 +27,15 @@ def _sums(answers: Answers, values: Floats) -> Sums:
 
 
 def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
-    """Return the scores, 0-100, of test sets drawn with repetition; weights (draws, n) count each example."""
+    """Return the scores of test sets that are drawn with replacement.
+
+    Args:
+        answers: the targets and predictions of the original test set.
+        weights: how often each example was drawn, with the shape (draws, n).
+
+    Returns:
+        The scores in -100 to 100, with the shape (draws,).
+    """
     ranked, moments = [], []
     middle = (weights.sum(1, keepdims=True) + 1) / 2
     for values in (answers.truth, answers.given):
@@ -40,13 +49,13 @@ def redrawn_scores(answers: Answers, weights: Floats) -> Floats:
 
 
 def _ranks(values: Floats) -> Floats:
-    """Return ranks from 1; ties share their mean."""
+    """Return the ranks of the values, starting at 1. Equal values get the mean of their ranks."""
     _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
     return _mid_ranks(counts.astype(float))[where]
 
 
 def _mid_ranks(counts: Floats) -> Floats:
-    """Return the rank that the occurrences of each value share, from the counts (..., K) of ascending values."""
+    """Return the common rank of all occurrences of each value, given the counts of ascending values (..., K)."""
     return np.cumsum(counts, -1) - (counts - 1) / 2
 
 

@@ -1,1 +1,1 @@
-"""Charts as SVG, drawn by matplotlib: readable on light and dark pages, values as tooltips."""
+"""Draw charts as SVG with matplotlib. They are readable on light and dark pages, and their tooltips show values."""

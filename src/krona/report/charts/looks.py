@@ -1,4 +1,4 @@
-"""Colour and mark of each method, the same in every table, page, format and terminal."""
+"""The colour and the mark of each method. They are the same in all tables, charts and formats."""
 
 import zlib
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from krona.paper import METHOD_LABELS
 
-LIGHT = (  # each has a contrast of 3 or more on white and on black: a terminal may have either
+LIGHT = (  # each has a contrast of at least 3 on white and on black, because a terminal can have either background
     "#4269d0", "#c47a00", "#d6403a", "#268f80", "#7a3fb5", "#3ca951", "#d6478f", "#7a5c1e", "#5b7083", "#0f8bb5",
     "#7d7d00", "#a0522d",
 )  # fmt: skip
@@ -14,7 +14,7 @@ DARK = (
     "#8ea9ff", "#efb118", "#ff7f78", "#6cc5b0", "#c59bff", "#6fd583", "#ff8ab7", "#c9a876", "#a9bccd", "#63c8ee",
     "#cfcf55", "#e39b74",
 )  # fmt: skip
-MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # matplotlib's name, and the character of a legend
+MARKS = {"o": "●", "s": "■", "^": "▲", "D": "◆"}  # from matplotlib's name to the character in a legend
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (6, 3)), (0, (2, 2)), (0, (8, 3, 2, 3)))
 SLOTS = len(MARKS) * len(LIGHT)
 
@@ -30,7 +30,7 @@ class Look:
 
     @property
     def sign(self) -> str:
-        """The mark as a character."""
+        """The mark as a character for a legend."""
         return MARKS.get(self.mark, "×")
 
 
@@ -39,7 +39,10 @@ GRID, PAPER = Look("#d9dbe0", "#343943"), Look("#fdfdfb", "#15171b")
 
 
 def slot(method: str) -> int:
-    """Return the method's number among the shipped methods; another method gets one by its name."""
+    """Return a number that determines the colour and mark of a method.
+
+    A shipped method has its index in the list of methods. Another method has a number that is computed from its name.
+    """
     known = tuple(METHOD_LABELS)
     if method in known:
         return known.index(method) % SLOTS
@@ -48,7 +51,10 @@ def slot(method: str) -> int:
 
 
 def method_look(method: str, number: int = 0, count: int = 1) -> Look:
-    """Return the look of the ``number``-th of ``count`` rows of a method: shades of the method's colour."""
+    """Return the look of the ``number``-th of ``count`` rows of a method.
+
+    The rows of a method have different shades of the method's colour.
+    """
     place = slot(method)
     shade = number / (count - 1) - 0.5 if count > 1 else 0.0
     towards = (INK, PAPER)[shade > 0]
@@ -63,12 +69,12 @@ def method_look(method: str, number: int = 0, count: int = 1) -> Look:
 
 
 def row_looks(methods: Sequence[str]) -> list[Look]:
-    """Return the look of each row of a table from the rows' methods."""
+    """Return the look of each row of a table, given the methods of the rows."""
     return [method_look(one, methods[:i].count(one), methods.count(one)) for i, one in enumerate(methods)]
 
 
 def mix(colors: Sequence[str], share: float) -> str:
-    """Return the color at ``share`` (0-1) of the way along a list of colors."""
+    """Return the color at the position ``share`` (from 0 to 1) of a gradient through the given colors."""
     place = share * (len(colors) - 1)
     first = min(int(place), len(colors) - 2)
     ends = [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in colors[first : first + 2]]
@@ -77,9 +83,10 @@ def mix(colors: Sequence[str], share: float) -> str:
 
 
 def dark_style(looks: Iterable[Look] = ()) -> str:
-    """Return the CSS that gives charts with methods' looks and these looks their colors on a dark page.
+    """Return the CSS that replaces the light colors of charts by dark ones on a dark page.
 
-    A chart has its light colors in its elements, so that programs without CSS can show it.
+    The colors of all methods are included, and ``looks`` adds further colors. The elements of a chart contain its light
+    colors, so that programs without CSS can show it.
     """
     pairs = dict(zip(LIGHT, DARK, strict=True)) | {look.light: look.dark for look in (INK, SOFT, GRID, PAPER, *looks)}
     rules = "".join(

@@ -1,4 +1,4 @@
-"""A picture: a title, sentences and charts below one another, as one SVG file."""
+"""Combine a title, sentences and charts into a picture, which is one SVG file."""
 
 import textwrap
 from collections.abc import Iterable, Sequence
@@ -10,14 +10,20 @@ from krona.report.charts.looks import INK, PAPER, SOFT, Look, dark_style
 from krona.report.charts.svg import new_figure, to_svg
 
 WIDTH = 760
-LETTERS = 105  # of a line of text
-LINE = 17  # height of a line of text
+LETTERS = 105  # the maximum number of characters in a line of text
+LINE = 17  # the height of a line of text
 Keys = dict[str, Look]
 Part = str | Keys | RowChart | Sequence[Chart]  # a sentence, a legend, a chart of rows, or charts side by side
 
 
 def picture(title: str, parts: Iterable[Part], *, headings: bool = True) -> str:
-    """Return an SVG file. headings: write the titles of its charts."""
+    """Return the text of an SVG file with the parts below one another.
+
+    Args:
+        title: the title of the picture.
+        parts: the parts from top to bottom. Empty parts are left out.
+        headings: write the titles of the charts.
+    """
     shown: list[Part] = [part for part in parts if part]
     heights = [34.0, *map(_height, shown)]
     with new_figure(WIDTH, sum(heights)) as figure:

@@ -1,4 +1,4 @@
-"""Write a matplotlib figure as an SVG element with tooltips and colors that follow a dark page."""
+"""Write a matplotlib figure as an SVG element with tooltips. CSS can change its colors on a dark page."""
 
 import html
 import io
@@ -16,7 +16,7 @@ STYLE: Any = {
     "axes.labelcolor": INK.light, "xtick.color": SOFT.light, "ytick.color": SOFT.light, "text.parse_math": False,
 }  # fmt: skip
 TIP = "tip:"
-NEEDLESS = (  # of matplotlib's SVG: it would change the page's style, or differ between two runs
+NEEDLESS = (  # parts of matplotlib's SVG to remove: they would change the page's style, or differ between two runs
     r"<metadata>.*?</metadata>", r"<style.*?</style>", r"<clipPath.*?</clipPath>", r"<defs>\s*</defs>",
     r' clip-path="[^"]*"', r' transform="rotate\(-0 [^"]*"', r" font-family: [^;\"]*;?",
     r' id="(?!m[0-9a-f]{10}")[^"]*"',
@@ -24,7 +24,7 @@ NEEDLESS = (  # of matplotlib's SVG: it would change the page's style, or differ
 
 
 def tooltip(text: str) -> str:
-    """Return the ``gid`` that gives a matplotlib artist a tooltip in the SVG."""
+    """Return the ``gid`` with which a matplotlib artist gets a tooltip in the SVG."""
     return TIP + visible(text).replace("\n", " ")
 
 
@@ -41,12 +41,12 @@ def new_figure(width: float, height: float) -> Iterator[Any]:
 
 
 def to_svg(figure: Any, title: str, *, style: str = "") -> str:
-    """Return the figure as an SVG element, the same bytes for the same figure.
+    """Return the figure as an SVG element. Equal figures give the same text.
 
     Args:
-        figure: its artists with a `tooltip` as ``gid`` get one.
-        title: the name of the picture for programs that read a page aloud.
-        style: CSS for a file of its own.
+        figure: a matplotlib figure. An artist whose ``gid`` is a `tooltip` gets this tooltip.
+        title: the name of the picture for screen readers.
+        style: the CSS of a separate SVG file. Without it, the element is for an HTML page.
     """
     from matplotlib.text import Text
 
@@ -54,7 +54,7 @@ def to_svg(figure: Any, title: str, *, style: str = "") -> str:
         text.set_text(visible(text.get_text()).replace("\t", " "))
     out = io.StringIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the font is the reader's
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # the reader's program chooses the font
         figure.savefig(out, format="svg", transparent=not style)
     svg = out.getvalue()
     svg = re.sub(rf'<g id="{TIP}([^"]*)">', r"<g><title>\1</title>", svg)

@@ -1,4 +1,7 @@
-"""Report formats: each module or package here is one, with the name that `--format` takes and a function `render`."""
+"""Find the formats of a report. Each module or package in this folder is a format with a function `render`.
+
+The name of the module is the value of `--format`.
+"""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -10,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_formats() -> tuple[str, ...]:
-    """Return the names of the modules of this package."""
+    """Return the names of the formats, which are the names of the modules of this package."""
     return tuple(sorted(module.name for module in iter_modules(__path__)))
 
 
@@ -18,5 +21,5 @@ FORMATS = find_formats()
 
 
 def renderer(name: str) -> "Callable[[Report, Target], str]":
-    """Return the ``render(report, target)`` of a format."""
+    """Return the function ``render(report, target)`` of a format."""
     return cast("Callable[[Report, Target], str]", import_module(f"{__name__}.{name}").render)

@@ -1,4 +1,4 @@
-"""A report as CSV: one line for each cell with everything that is known of it."""
+"""The CSV format: one line for each cell of the tables, with all its values."""
 
 import csv
 import io
@@ -16,7 +16,11 @@ FIELDS = (
 
 
 def render(report: Report, target: Target) -> str:
-    """Return the CSV. Numbers are not rounded; a file that could not be used has its reason under ``missing``."""
+    """Return the report as CSV. Numbers are not rounded.
+
+    The last lines are on unfinished runs and on files that could not be used. For an unfinished run, ``missing``
+    contains its status and ``command`` its error or its progress. For a file, ``missing`` contains the reason.
+    """
     lines: list[Sequence[object]] = [FIELDS]
     for table in report.tables:
         for row in table.rows:
@@ -44,6 +48,6 @@ def _fields(cell: Cell, caution: str | None) -> tuple[object, ...]:
 
 
 def _safe_line(line: Sequence[object]) -> list[object]:
-    """Quote a name that a spreadsheet would run as a formula, also after a space or a tab."""
+    """Quote each value that a spreadsheet would run as a formula, even if it begins with spaces or tabs."""
     quoted = [isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "@", "-") for value in line]
     return [f"'{value}" if formula else value for value, formula in zip(line, quoted, strict=True)]

@@ -1,4 +1,4 @@
-"""A report as Markdown that GitHub shows."""
+"""The Markdown format, in the dialect of GitHub."""
 
 import re
 
@@ -52,13 +52,13 @@ def _label(label: str) -> str:
 
 
 def _sentence(line: str) -> str:
-    """Escape a sentence; the names of methods in it are as in the table."""
+    """Escape a sentence, and write the labels of methods in it with superscripts and subscripts."""
     name = r"(\w+)\^(\w)(?:\\_(\w+))?"
     return re.sub(name, lambda found: _label(found[0].replace("\\", "")), _escape(line))
 
 
 def _note(note: Note) -> str:
-    """Return a sentence and its command as code: GitHub would change the quotes and dashes of a text."""
+    """Return a sentence, and its command as code, because GitHub would change quotes and dashes in text."""
     if not note.command:
         return _sentence(note.text)
     fence = "`" * (max(map(len, re.findall("`+", note.command)), default=0) + 1)
@@ -67,6 +67,6 @@ def _note(note: Note) -> str:
 
 
 def _escape(value: str) -> str:
-    """Show a name as it is, never as Markdown or HTML."""
+    """Escape the special characters of Markdown and HTML."""
     value = value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\n", " ")
     return re.sub(r"([\\`*_|~\[\]])", r"\\\1", value)

@@ -1,4 +1,8 @@
-"""One picture of a report: curves of a setting, or a row for each method with the score against the costs below."""
+"""The SVG format: one picture that shows the most important scores of a report.
+
+It shows curves of the score against a setting if there are any. Otherwise it shows a row for each row of a table, and
+below it charts of the score against the costs.
+"""
 
 from collections.abc import Sequence
 
@@ -12,12 +16,15 @@ from krona.report.notes import score_remarks
 from krona.report.table import Column, Report, Table, Target
 from krona.report.text import cell_mark, cell_value, count_seeds, explain_over_seeds, format_seeds
 
-RANKS = 4  # with so many different ranks, the charts show the score against the rank
+RANKS = 4  # with at least this number of different ranks, charts of the score against the rank can replace the costs
 FRONT = "Filled and joined is the Pareto front, where no other row scores as high at as low a cost."
 
 
 def render(report: Report, target: Target) -> str:
-    """Return an SVG of the first task with curves, otherwise of the first table with scores: of its average if any."""
+    """Return an SVG of the first curves, if there are any, otherwise of the first table with scores.
+
+    Of a table, the picture shows the average over tasks, or the first column of scores if there is no average.
+    """
     for curves in find_curves(report.runs):
         return picture(curves.title, [*([chart] for chart in scores.curve_charts(curves)), curves.explain_bars()])
     for table in report.tables:
@@ -44,7 +51,10 @@ def _table(table: Table, column: Column) -> str:
 
 
 def _rank_charts(column: Column, rows: Sequence[Scored], charts: Sequence[Chart]) -> list[Chart]:
-    """Return the charts over ranks and time, for rows that have one size and several ranks."""
+    """Return charts of the score against ranks and training time.
+
+    The list is empty unless the rows have about the same number of parameters and at least four different ranks.
+    """
     ranks = {row.row.cell("rank").value for row in rows}
     sizes = [run.result.trainable_params or 0 for row in rows for run in row.cell.runs]
     if len(ranks) < RANKS or max(sizes) >= scores.SEVERAL * min(sizes):
@@ -60,7 +70,7 @@ def _head(table: Table, rows: Sequence[Scored], *, bold: bool) -> str:
 
 
 def _explain_lines(rows: Sequence[Scored]) -> str:
-    """Explain the lines of a row, as far as some row has them."""
+    """Return sentences that explain the lines and the ring of a row, if a row has them."""
     seeds = explain_over_seeds(len(row.cell.by_seed) for row in rows)
     words = [f"Upper line: over seeds ({seeds})."] if seeds else []
     if any(row.cell.test_interval for row in rows):

@@ -1,4 +1,4 @@
-"""HTML of the page's smallest parts. All text is escaped: a name is never read as markup."""
+"""Build the smallest parts of the HTML page. All text is escaped, so a name can't be read as markup."""
 
 import html
 import re
@@ -20,41 +20,41 @@ def label(name: str) -> str:
 
 
 def sentence(line: str, command: str = "") -> str:
-    """Return a sentence, in which labels of methods are as in the table, and the command that follows it."""
+    """Return a sentence and the command after it. Labels of methods get superscripts and subscripts."""
     words = re.sub(r"(\w+)\^(\w)(?:_(\w+))?", lambda found: label(found[0]), escape(line))
     return f"{words} <code>{escape(command)}</code>" if command else words
 
 
 def note(one: Note) -> str:
-    """Return a note; a warning in its color."""
+    """Return the HTML of a note. A warning has its own color."""
     shown = sentence(one.text, one.command)
     return f'<span class="warning">{shown}</span>' if one.kind == "warning" else shown
 
 
 def items(lines: Iterable[str], kind: str = "notes") -> str:
-    """Return a list of HTML items; nothing without any."""
+    """Return an HTML list of these items. Without items, return an empty text."""
     found = "".join(f"<li>{line}</li>" for line in lines)
     return f'<ul class="{kind}">{found}</ul>' if found else ""
 
 
 def mark(look: Look) -> str:
-    """Return the mark of a row as a character in its color."""
+    """Return the mark of a row as a character in the row's color."""
     return f'<span class="mark" style="--light:{look.light};--dark:{look.dark}" aria-hidden="true">{look.sign}</span>'
 
 
 def plain_table(name: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table that scrolls within the page; the cells are HTML."""
+    """Return a table that can scroll within the page. The cells are HTML, and the headings are plain text."""
     head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     return scroll(name, f'<table class="plain"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 
 
 def scroll(name: str, content: str) -> str:
-    """Return content that scrolls within the page where it is too wide."""
+    """Return a region of the page that scrolls if its content is too wide."""
     return f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(name)}">{content}</div>'
 
 
 def folded(summary: str, content: str, *, shown: bool = False) -> str:
-    """Return content that a click unfolds; nothing without content."""
+    """Return content that a click on the summary unfolds. Without content, return an empty text."""
     opened = " open" if shown else ""
     return f"<details{opened}><summary>{escape(summary)}</summary>{content}</details>" if content else ""
