@@ -1,1 +1,1 @@
-"""Backbones: source, config, loading, sharing between jobs, and insertion of a method."""
+"""Load backbones, share their weights between jobs, and insert a tuning method into them."""

@@ -1,4 +1,4 @@
-"""Reading of a checkpoint's weights, and the check that they fit the model."""
+"""Load the weights of a checkpoint, and check that they fit the model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
@@ -25,10 +25,21 @@ from krona.tasks.hub import download_error
 def load_checkpoint(
     settings: Backbone, folder: Path | None, config: Any, task: Task, *, bf16: bool
 ) -> tuple[PreTrainedModel, tuple[str, ...]]:
-    """Return the model with the checkpoint's weights, and the names of the head's weights that it lacks.
+    """Load a model with the weights of its checkpoint.
+
+    Args:
+        settings: the settings of the backbone.
+        folder: the folder of the checkpoint, or None for a model of the Hub.
+        config: the config of the model.
+        task: the task for which the model is loaded.
+        bf16: store all weights but those of normalisations in bf16. Otherwise store all weights in fp32.
+
+    Returns:
+        The model, and the names of the head's weights that the checkpoint does not contain.
 
     Raises:
-        KronaError: a download or a file that fails, weights of another model, a head of another task.
+        KronaError: a download failed, a file can't be read, the weights belong to another model, or the head belongs
+            to a task with another number of classes.
     """
     name = f"the weights of {model_name(settings)}"
     kind = model_class(config, settings)
@@ -48,7 +59,7 @@ def load_checkpoint(
                 **arguments,
                 **gguf_arguments(settings),
             )
-    except Exception as error:  # safetensors, json, torch and the Hub each raise their own kinds
+    except Exception as error:  # safetensors, json, torch and the Hub raise different classes
         raise download_error(name, error, WAYS_OUT) from error
     assert isinstance(model, PreTrainedModel)
     heads = tuple(f"{head}." for head in find_architecture(model).head)
@@ -65,7 +76,10 @@ def load_checkpoint(
 
 
 def model_class(config: Any, settings: Backbone) -> Any:
-    """Return the class of transformers for a config, with krona's head if ``backbone.pooling`` replaces it."""
+    """Return the model class of transformers for a config.
+
+    If ``backbone.pooling`` replaces the head, return a subclass with krona's head.
+    """
     library = find_family(config, model_name(settings)).auto._model_mapping[type(config)]
     if not has_pooled_head(config):
         return library
@@ -73,7 +87,14 @@ def model_class(config: Any, settings: Backbone) -> Any:
 
 
 def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tuple[str, ...]) -> None:
-    """Raise KronaError if a weight is missing, has another shape, or belongs to another model."""
+    """Raise KronaError if a weight is missing, has a wrong shape, or belongs to another model.
+
+    Args:
+        name: the name of the weights in messages.
+        model: the loaded model.
+        keys: the keys that transformers reports, by problem (``missing``, ``unexpected`` or ``mismatched``).
+        new: the names of the head's weights that are allowed to be missing.
+    """
     is_encoder = bool(find_architecture(model).head)
     base = f"{model.base_model_prefix}."
     pooler = f"{base}pooler."
@@ -81,7 +102,7 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
         names = sorted(key if isinstance(key, str) else str(key[0]) for key in found)
         if is_encoder and problem == "missing" and any(key.startswith(pooler) for key in names):
             raise KronaError(f"{name}: the checkpoint has no pooler. Set backbone.pooling to mean or first.")
-        if is_encoder and problem == "unexpected":  # the checkpoint's own head may be another
+        if is_encoder and problem == "unexpected":  # the checkpoint can have another head
             names = [key for key in names if key.startswith(base) and not key.startswith(pooler)]
         names = [key for key in names if key not in new]
         if names:
@@ -94,29 +115,33 @@ def _check_keys(name: str, model: PreTrainedModel, keys: dict[str, Any], new: tu
 
 @contextmanager
 def _quiet_library(*, gguf: bool) -> Iterator[None]:
-    """Silence progress bars, and the warning about keys that do not fit, which is an error here."""
+    """Silence the progress bars of transformers, and its warning about wrong keys, for which krona raises an error."""
     log: Any = transformers_logging  # untyped
     verbosity = log.get_verbosity()
     log.disable_progress_bar()
     log.set_verbosity_error()
     try:
-        with redirect_stderr(StringIO()) if gguf else nullcontext():  # the bar for GGUF cannot be disabled
+        with redirect_stderr(StringIO()) if gguf else nullcontext():  # the progress bar for GGUF cannot be disabled
             yield
     finally:
         log.set_verbosity(verbosity)
 
 
 def _norm_names(kind: Any, config: Any) -> set[str]:
-    """Return the last parts of the names of normalisations: they are small, most methods train them, they stay fp32."""
+    """Return the last parts of the names of all normalisation modules.
+
+    Normalisations stay in fp32, because they are small and most methods train them.
+    """
     with torch.device("meta"):
         model = kind(config)
     return {name.rsplit(".", 1)[-1] for name, module in model.named_modules() if is_norm(module)}
 
 
 def _read_slices(folder: Path) -> dict[str, Any]:
-    """Return the tensors of a folder's safetensors files, each read when it is needed.
+    """Return a dict from names to the tensors of a folder's safetensors files. A tensor is read when it is used.
 
-    The library maps files into memory, so a file in fp32 would count as this process's memory during the copy to bf16.
+    The default of transformers is to map the files into memory. The whole file in fp32 would then count as memory of
+    this process while the weights are copied to bf16.
     """
     files: Any = [safe_open(file, framework="pt", backend="pread") for file in folder.glob("model*.safetensors")]
     return {name: file.get_slice(name) for file in files for name in file.keys()}  # noqa: SIM118

@@ -1,4 +1,4 @@
-"""Held-out text, and the pretraining loss on it, to measure what a model forgets in tuning."""
+"""Compute the pretraining loss on held-out text, to measure how much a model forgets during tuning."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,16 +17,22 @@ from krona.messages import KronaError
 Rows = list[dict[str, list[int]]]
 SHIPPED = Path(__file__).with_name("held_out.txt")  # written by scripts/nano/sample_tasks.py
 SHIPPED_NAME = "sample-world sentences"
-MAX_LINES = 256  # lines of a user's file that are used, evenly spaced
-MAX_TOKENS = 128  # tokens of a text
+MAX_LINES = 256  # largest number of lines that are used of a user's file; they are evenly spaced
+MAX_TOKENS = 128  # largest number of tokens that are used of a text
 BATCH_SIZE = 16
-EXTRA_IDS = 16  # number of T5's sentinels that are used
-DENSITY = 0.15  # T5's share of corrupted tokens
+EXTRA_IDS = 16  # number of T5's sentinel tokens that are used
+DENSITY = 0.15  # share of corrupted tokens in T5's pretraining
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Tokenised rows, the name of their text, and the objective: ``span corruption`` or ``next token``."""
+    """Held-out text as tokenised rows.
+
+    Args:
+        rows: the rows, with ``input_ids`` and ``labels``.
+        text: the name of the text.
+        objective: the pretraining objective, ``span corruption`` or ``next token``.
+    """
 
     rows: Rows
     text: str
@@ -34,15 +40,20 @@ class HeldOut:
 
     @property
     def tokens(self) -> int:
-        """Number of labels, over which the loss is a mean."""
+        """The number of label tokens in all rows. The loss is the mean over these tokens."""
         return sum(len(row["labels"]) for row in self.rows)
 
 
 def tokenise_held_out(family: Family, file: Path | None) -> HeldOut:
-    """Return the rows of a text file with one passage a line, or of the shipped text (None), for this backbone.
+    """Return held-out text that is tokenised for the pretraining objective of a backbone.
+
+    Args:
+        family: the family of the backbone, with its tokenizer.
+        file: a text file with one passage per line. If it is None, the text of this package is used.
 
     Raises:
-        KronaError: a backbone without a language-model head or T5's sentinels, a file without text.
+        KronaError: the backbone has no language-model head, its tokenizer lacks T5's sentinels, or the file has no
+            text.
     """
     objective = find_objective(type(family))
     texts, name = (read_lines(SHIPPED), SHIPPED_NAME) if file is None else (_sample_lines(file), file.name)
@@ -53,7 +64,11 @@ def tokenise_held_out(family: Family, file: Path | None) -> HeldOut:
 
 
 def find_objective(family: type[Family]) -> str:
-    """Return the pretraining objective of a family. Raises KronaError for encoders, which get a new classifier."""
+    """Return the pretraining objective of a family, ``span corruption`` or ``next token``.
+
+    Raises:
+        KronaError: the family is that of encoders, which have a classifier in place of the language-model head.
+    """
     if issubclass(family, EncoderDecoder):
         return "span corruption"
     if issubclass(family, Decoder):
@@ -74,7 +89,7 @@ def require_file(file: Path) -> None:
 
 @torch.no_grad()
 def held_out_loss(model: nn.Module, family: Family, text: HeldOut) -> float:
-    """Return the mean loss per label token."""
+    """Return the mean loss of a model per label token of the held-out text."""
     device = next(model.parameters()).device
     total = torch.zeros((), dtype=torch.float64)
     for rows in _batches(text.rows):
@@ -84,7 +99,11 @@ def held_out_loss(model: nn.Module, family: Family, text: HeldOut) -> float:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not blank. Raises KronaError if there are none or it is unreadable."""
+    """Return the lines of a text file that are not blank.
+
+    Raises:
+        KronaError: the file can't be read, is not UTF-8, or has only blank lines.
+    """
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except OSError as error:
@@ -100,19 +119,26 @@ def read_lines(path: Path) -> list[str]:
 
 
 def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float = 0.2) -> tuple[list[int], list[int]]:
-    """Apply T5's span corruption to a text. Return source and target, both without an end of sequence.
+    """Apply T5's span corruption to a text, and return the source and the target.
 
-    About ``density`` of the tokens are removed, in spans of one to four, and each span leaves a sentinel.
+    Spans of one to four tokens are removed from the source, and a sentinel replaces each span. The target is a list of
+    each sentinel with the removed tokens. Neither has an end-of-sequence token.
+
+    Args:
+        ids: the token ids of the text.
+        sentinels: the ids of the sentinels, in their order.
+        rng: the random generator that chooses the spans.
+        density: the approximate share of removed tokens.
     """
     source, target, at, span = list[int](), list[int](), 0, 0
-    chance = density / 2.5 / (1.0 - density)  # 2.5 is the mean length of a span
+    chance = density / 2.5 / (1.0 - density)  # 2.5 is the mean length of the spans
     while at < len(ids):
         if span < len(sentinels) and (rng.random() < chance or (span == 0 and at == len(ids) - 1)):
             length = rng.randint(1, 4)
             source.append(sentinels[span])
             target += [sentinels[span], *ids[at : at + length]]
             at, span = at + length, span + 1
-            source += ids[at : at + 1]  # so that spans never touch
+            source += ids[at : at + 1]  # so that at least one token is between two spans
             at += 1
         else:
             source.append(ids[at])
@@ -151,6 +177,6 @@ def _corrupt_texts(family: Any, texts: list[str]) -> Rows:
 
 
 def _continue_texts(family: Any, texts: list[str]) -> Rows:
-    """Return rows with the first token as the source and the other tokens as the label."""
+    """Return rows whose source is the first token of a text and whose label is the other tokens."""
     tokenised = [ids[:MAX_TOKENS] for ids in family.tokenizer(texts, verbose=False)["input_ids"]]
     return [{"input_ids": ids[:1], "labels": ids[1:]} for ids in tokenised if len(ids) > 1]

@@ -1,4 +1,4 @@
-"""Load a backbone and its tokenizer: from the Hub, a folder or the package (nano), or with random weights."""
+"""Load a backbone and its tokenizer from the Hub, a folder or this package (nano), or build it with random weights."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,14 @@ from krona.tasks import Task
 
 @dataclass(frozen=True)
 class Loaded:
-    """A backbone. new_weights: names of the head's weights that are not in the checkpoint."""
+    """A loaded backbone with its tokenizer.
+
+    Args:
+        model: the model.
+        tokenizer: the tokenizer.
+        family: how the backbone reads rows, is trained and predicts.
+        new_weights: the names of the head's weights that the checkpoint does not contain.
+    """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
@@ -32,12 +39,13 @@ def load(settings: Backbone, task: Task, *, seed: int, bf16: bool = False) -> Lo
     """Load a backbone tensor by tensor, without a second copy of the weights.
 
     Args:
-        task: the task whose classes an encoder's head has.
-        seed: of a new head, and of the random weights if ``pretrained`` is false.
-        bf16: store all weights but the normalisations' in bf16; else all in fp32.
+        settings: the settings of the backbone.
+        task: the task. An encoder's head has one output for each class of the task.
+        seed: the seed of a new head, and of all weights if ``pretrained`` is false.
+        bf16: store all weights but those of normalisations in bf16. Otherwise store all weights in fp32.
 
     Raises:
-        KronaError: a missing folder, an unknown architecture, a damaged file, no network.
+        KronaError: a folder does not exist, the architecture is unknown, a file is damaged, or a download failed.
     """
     require_folders(settings)
     folder = find_folder(settings)
@@ -66,7 +74,7 @@ def require_embeddings(tokenizer: PreTrainedTokenizerBase, config: Any, settings
 
 
 def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone with random weights from torch's generator, without a tokenizer."""
+    """Return the backbone's model with random weights from torch's default generator."""
     require_folders(settings)
     with hub_or_cache_only(settings):
         config = build_config(settings, find_folder(settings), task)
@@ -74,13 +82,22 @@ def random_model(settings: Backbone, task: Task | None = None) -> PreTrainedMode
 
 
 def meta_model(settings: Backbone, task: Task | None = None) -> PreTrainedModel:
-    """Return the backbone on the meta device, without weights, to count parameters."""
+    """Return the backbone's model on the meta device. It has shapes but no weights, and needs no memory."""
     with torch.device("meta"):
         return random_model(settings, task)
 
 
 def draw_weights(model: nn.Module, names: tuple[str, ...], *, seed: int) -> None:
-    """Draw a head's new weights: N(0, 0.02) or the config's ``initializer_range``, biases 0, a norm's weight 1."""
+    """Replace the new weights of a head by initial values.
+
+    Matrices are drawn from a normal distribution with mean 0. Its standard deviation is the config's
+    ``initializer_range``, or 0.02. Biases become 0, and the weights of normalisations become 1.
+
+    Args:
+        model: the model.
+        names: the names of the parameters to replace.
+        seed: the seed of the random generator.
+    """
     generator = torch.Generator().manual_seed(seed)
     std = float(getattr(model.config, "initializer_range", 0.02))
     for name in names:
@@ -113,7 +130,7 @@ def _build_untrained(config: Any, settings: Backbone, *, bf16: bool) -> PreTrain
 
 
 def _untie_head(model: Any) -> None:
-    """Give lm_head its own weight, as in the published Flan and v1.1 checkpoints."""
+    """Separate the weight of the output layer from the embeddings, as in the published Flan and v1.1 checkpoints."""
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     if head is not None and embeddings is not None and head.weight is embeddings.weight:
         head.weight = nn.Parameter(head.weight.detach().clone())

@@ -1,6 +1,6 @@
-"""Memory options for a large frozen backbone: weights in bf16, gradient checkpointing, sharding.
+"""Reduce the memory of a large frozen backbone: weights in bf16, gradient checkpointing, and sharding.
 
-Each is a setting of the trainer. The parameters that train stay in fp32 and whole on every device.
+The trainer's settings choose these options. All options keep trained parameters in fp32 and complete on every device.
 """
 
 from collections.abc import Iterator
@@ -11,25 +11,33 @@ from torch import nn
 
 
 def train_in_fp32(model: nn.Module) -> None:
-    """Store the parameters that train in fp32 (``precision=bf16-frozen``); a magnitude is made from a bf16 weight."""
+    """Convert the trained parameters to fp32 (``precision=bf16-frozen``).
+
+    Some of them are in bf16 before the call, such as DoRA's magnitude, which is computed from a bf16 weight.
+    """
     for parameter in model.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
 
 
 def recompute_blocks(model: Any) -> None:
-    """Keep only the input of each block, and recompute the rest in the backward pass (``gradient_checkpointing``)."""
+    """Store only the input of each block in the forward pass, and recompute the block in the backward pass.
+
+    The setting ``gradient_checkpointing`` calls this function.
+    """
     model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def shard_frozen(model: Any, *, device: int | None) -> None:
-    """Keep a part of each block's frozen weights on each rank, and gather one block at a time (``strategy=fsdp``).
+    """Distribute the frozen weights of each block over the ranks (``strategy=fsdp``).
 
-    Embedding and head stay whole, because decoding calls the encoder alone. All ranks must run the model equally often
-    from here on, because each gathers from the others.
+    Each rank stores a part of every block. Before a block is executed, its parts are gathered from all ranks. All ranks
+    must therefore execute the model equally often after this call. The embeddings and the head are not distributed,
+    because decoding calls the encoder alone.
 
     Args:
-        device: index of this rank's GPU; None on CPUs.
+        model: the model, on the device of this rank.
+        device: the index of this rank's GPU, or None on CPUs.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
@@ -41,7 +49,7 @@ def shard_frozen(model: Any, *, device: int | None) -> None:
 
 
 def iter_blocks(model: nn.Module) -> Iterator[nn.Module]:
-    """Yield the blocks of a model: the items of its outermost module lists."""
+    """Yield the blocks of a model. These are the items of its outermost module lists."""
     for module in model.children():
         if isinstance(module, nn.ModuleList):
             yield from module

@@ -1,4 +1,4 @@
-"""The config of a backbone's model: the checkpoint's, or one made from ``backbone.sizes``."""
+"""Read the model config of a backbone from its checkpoint, or build the config from ``backbone.sizes``."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -15,7 +15,7 @@ from krona.messages import KronaError, did_you_mean
 from krona.tasks import Task
 from krona.tasks.hub import download_error, offline, unreachable
 
-SIZES = (  # keys of configs that describe_backbone records
+SIZES = (  # keys of model configs that describe_backbone returns
     "d_model", "d_kv", "d_ff", "num_heads", "num_layers", "num_decoder_layers", "feed_forward_proj",
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim",
     "vocab_size", "tie_word_embeddings",
@@ -27,10 +27,16 @@ def model_name(settings: Backbone) -> str:
 
 
 def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, own: bool = False) -> Any:
-    """Return the model's config with its pooling and the task's number of classes.
+    """Return the model's config, with the backbone's pooling and the task's number of classes.
 
     Args:
-        own: use the checkpoint's config, even if ``sizes`` are given.
+        settings: the settings of the backbone.
+        folder: the folder of the checkpoint, or None for a model of the Hub or of ``sizes``.
+        task: the task. If it is None, the number of classes is not set.
+        own: use the checkpoint's config, even if the settings contain ``sizes``.
+
+    Raises:
+        KronaError: the config can't be read or is invalid, its architecture is unknown, or it contradicts the settings.
     """
     from_sizes = settings.sizes is not None and folder is None and not own
     config = _config_from_sizes(settings) if from_sizes else _read_config(settings, folder)
@@ -51,20 +57,23 @@ def build_config(settings: Backbone, folder: Path | None, task: Task | None, *, 
 
 
 def has_head(settings: Backbone) -> bool:
-    """Return whether the backbone has a head that is new for each task."""
+    """Return whether the backbone has a head that is trained anew for each task."""
     with hub_or_cache_only(settings):
         config = build_config(settings, find_folder(settings), None)
     return bool(get_architecture(config.model_type).head)
 
 
 def num_outputs(task: Task) -> int:
-    """Return the number of a head's outputs: the task's classes, or 1 for a regression."""
+    """Return the number of outputs of a task's head. It is the number of classes, or 1 for a regression."""
     targets = task.target_strings()
     return 1 if targets is None else len(targets)
 
 
 def describe_backbone(config: PreTrainedConfig, *, parameters: int) -> dict[str, Any]:
-    """Return ``architecture``, ``parameters`` and ``sizes`` for a result, so that a report can tell backbones apart."""
+    """Return a dict with ``architecture``, ``parameters`` and ``sizes``.
+
+    A result records this dict, so that a report can distinguish backbones of the same name.
+    """
     sizes = {key: getattr(config, key, None) for key in SIZES}
     known = {key: value for key, value in sizes.items() if isinstance(value, int | str)}
     return {"architecture": config.model_type, "parameters": parameters, "sizes": known}
@@ -75,12 +84,18 @@ def hub_name_or_folder(settings: Backbone, folder: Path | None) -> str:
 
 
 def hub_or_cache_only(settings: Backbone) -> AbstractContextManager[Any]:
-    """Return a context with only the local cache if the Hub is unreachable: the libraries would retry for 30 s."""
+    """Return a context in which the libraries use only the local cache if the Hub is unreachable.
+
+    Without this context they would try to reach the Hub for 30 s.
+    """
     return offline() if needs_hub(settings) and unreachable() is not None else nullcontext()
 
 
 def _check_sizes(settings: Backbone, config: Any) -> None:
-    """Raise KronaError if a folder's model has other sizes than its YAML: reports would name the wrong model."""
+    """Raise KronaError if the model in a folder has other sizes than the backbone's YAML file.
+
+    Otherwise reports would use the name of the wrong model.
+    """
     if settings.path is None or settings.sizes is None:
         return
     wanted: dict[str, Any] = {"architecture": settings.architecture or "t5", **settings.sizes}
@@ -107,7 +122,7 @@ def _config_from_sizes(settings: Backbone) -> Any:
         sizes = {"decoder_start_token_id": 0, "tie_word_embeddings": settings.tied_head is not False, **sizes}
     try:
         return AutoConfig.for_model(kind, **sizes)
-    except Exception as error:  # each config's validation raises its own kinds
+    except Exception as error:  # the configs of transformers raise different classes
         raise KronaError(f"backbone.sizes={sizes}: {error}") from error
 
 
@@ -116,8 +131,8 @@ def _read_config(settings: Backbone, folder: Path | None) -> Any:
         return AutoConfig.from_pretrained(
             hub_name_or_folder(settings, folder),
             revision=settings.revision,
-            trust_remote_code=False,  # None would ask at the terminal
+            trust_remote_code=False,  # with None, transformers would ask the user
             **gguf_arguments(settings),
         )
-    except Exception as error:  # JSON, the Hub and its client each raise their own kinds
+    except Exception as error:  # JSON, the Hub and its client raise different classes
         raise download_error(f"the config of {model_name(settings)}", error, WAYS_OUT) from error

@@ -1,7 +1,7 @@
 """Share objects between the jobs of a process: a backbone's frozen weights, its tokenizer, and a task's rows.
 
-Jobs only read what they share: the weights that a job trains are copies (`surgery.insert(reversible=True)`), and its
-modules are its own. So a result does not depend on the other jobs.
+Jobs do not change the shared objects. Each job has its own modules, and the weights that it trains are copies
+(`surgery.insert(reversible=True)`). The result of a job therefore does not depend on other jobs.
 """
 
 import copy
@@ -29,10 +29,17 @@ def cache_for(kind: str) -> OrderedDict[Hashable, Any]:
 
 
 def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any:
-    """Return ``make()``, or its value if it is among the ``limit`` most recently used of this kind."""
+    """Return the cached value of a key, or call ``make`` to compute the value and cache it.
+
+    Args:
+        kind: the name of the cache.
+        limit: the number of values in the cache. The least recently used values are removed.
+        key: the key of the value.
+        make: a function that returns the value.
+    """
     values = cache_for(kind)
     if key not in values:
-        while len(values) >= limit:  # before the next one exists: two backbones may not fit into memory
+        while len(values) >= limit:  # before `make` is called, because two backbones may not fit into memory
             values.popitem(last=False)
         values[key] = make()
     values.move_to_end(key)
@@ -40,7 +47,10 @@ def cached(kind: str, limit: int, key: Hashable, make: Callable[[], Any]) -> Any
 
 
 def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) -> load.Loaded:
-    """Return a backbone with its own modules, over weights that an earlier job of this process may have loaded."""
+    """Return a backbone with new modules whose weights are shared with other jobs of this process.
+
+    The weights are loaded only if the previous job used another backbone. The head's new weights are not shared.
+    """
     content = fingerprint(settings)
     with_head = cached("has a head", 8, (content, settings.name), lambda: has_head(settings))
     key = (
@@ -60,7 +70,7 @@ def shared_backbone(settings: Backbone, task: Task, *, seed: int, bf16: bool) ->
 
 
 def with_own_modules(model: Model) -> Model:
-    """Return a copy of the model whose parameters and buffers are new objects over the same memory."""
+    """Return a copy of the model. Its parameters and buffers are new objects that use the same memory."""
     memo: dict[int, Any] = {id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()}
     memo |= {id(buffer): buffer.detach() for buffer in model.buffers()}
     return copy.deepcopy(model, memo)

@@ -1,4 +1,7 @@
-"""Source and fingerprint of a backbone. The fingerprint is part of the run id; nothing here imports torch."""
+"""Find the files of a backbone and compute its fingerprint, which is part of the run id.
+
+This module does not import torch.
+"""
 
 import hashlib
 import json
@@ -14,10 +17,11 @@ WAYS_OUT = "profile=demo (nothing to download), backbone=local backbone.path=FOL
 
 
 def fingerprint(settings: Backbone) -> str:
-    """Return an id of the weights and the tokenizer.
+    """Return a text that identifies the weights and the tokenizer of a backbone.
 
-    It is a hash of the folder's files, the Hub's name with the revision, or the sizes of random weights. It never
-    raises, so that every run has an id; loading reports errors.
+    For a folder, the text contains a hash of its files. For a model of the Hub, it contains the name and the revision.
+    For random weights, it contains the sizes. The function raises no error for a missing folder, so that every run has
+    an id. The error is raised when the backbone is loaded.
     """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     tokenizer = f" tokenizer {_hash_folder(texts, weights=False)}" if texts not in (None, folder) else ""
@@ -30,7 +34,7 @@ def fingerprint(settings: Backbone) -> str:
 
 
 def find_folder(settings: Backbone) -> Path | None:
-    """Return the backbone's folder; None for a model of the Hub or of sizes alone."""
+    """Return the backbone's folder. Return None for a model of the Hub, or a model that is defined by its sizes."""
     if settings.name == "nano" and settings.path is None:
         return NANO
     if settings.path is None:
@@ -40,7 +44,10 @@ def find_folder(settings: Backbone) -> Path | None:
 
 
 def tokenizer_folder(settings: Backbone) -> Path | None:
-    """Return the tokenizer's folder; None for the Hub. Random weights of given sizes use nano's tokenizer."""
+    """Return the tokenizer's folder, or None for a tokenizer of the Hub.
+
+    A model with random weights that is defined by its sizes uses the tokenizer of nano.
+    """
     if settings.tokenizer is not None:
         return Path(settings.tokenizer).expanduser()
     folder = find_folder(settings)
@@ -48,7 +55,13 @@ def tokenizer_folder(settings: Backbone) -> Path | None:
 
 
 def gguf_arguments(settings: Backbone) -> dict[str, str]:
-    """Return ``gguf_file`` for transformers if the backbone is a GGUF file, or a folder with one and no config.json."""
+    """Return the argument ``gguf_file`` of transformers as a dict. The dict is empty if the backbone is not in GGUF.
+
+    The backbone is in GGUF if its path is a GGUF file, or a folder with a GGUF file and without config.json.
+
+    Raises:
+        KronaError: the folder has several GGUF files, or the package ``gguf`` is not installed.
+    """
     folder = find_folder(settings)
     if folder is None or settings.path is None or not folder.is_dir():
         return {}
@@ -64,12 +77,12 @@ def gguf_arguments(settings: Backbone) -> dict[str, str]:
 
 
 def needs_hub(settings: Backbone) -> bool:
-    """Return whether any part of the backbone comes from the Hub."""
+    """Return whether the weights, the config or the tokenizer of the backbone come from the Hub."""
     return find_folder(settings) is None and (settings.pretrained or tokenizer_folder(settings) is None)
 
 
 def require_folders(settings: Backbone) -> None:
-    """Raise KronaError if a named folder does not exist or has no model."""
+    """Raise KronaError if the backbone's or the tokenizer's folder does not exist, or the backbone's has no model."""
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     if folder is not None and not folder.is_dir():
         problem = "not a folder" if folder.exists() else "no such folder"
@@ -94,7 +107,14 @@ def _hash_folder(folder: Path, *, weights: bool) -> str:
 
 @lru_cache(maxsize=32)
 def _hash_content(files: tuple[tuple[str, int, int], ...]) -> str:
-    """Return a hash of names and contents. Sizes and times are keys of the cache, which the jobs of a sweep share."""
+    """Return a hash of the names and contents of files.
+
+    The hash is cached for the jobs of a sweep.
+
+    Args:
+        files: the path, size and modification time of each file. The latter two ensure that a changed file is hashed
+            again.
+    """
     digest = hashlib.blake2b(digest_size=8)
     for path, _, _ in files:
         digest.update(Path(path).name.encode())

@@ -1,4 +1,4 @@
-"""Loading of a backbone's tokenizer, and the hash of its vocabulary and rules."""
+"""Load a backbone's tokenizer, and compute a hash of its vocabulary and rules."""
 
 import hashlib
 import json
@@ -11,7 +11,11 @@ from krona.tasks.hub import download_error
 
 
 def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
-    """Return a backbone's tokenizer, from its own folder, another one or the Hub. Raises KronaError."""
+    """Return a backbone's tokenizer, from the backbone's folder, ``backbone.tokenizer`` or the Hub.
+
+    Raises:
+        KronaError: the tokenizer can't be read or downloaded.
+    """
     folder, texts = find_folder(settings), tokenizer_folder(settings)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -20,14 +24,14 @@ def load_tokenizer(settings: Backbone) -> PreTrainedTokenizerBase:
             trust_remote_code=False,
             **(gguf_arguments(settings) if texts == folder else {}),
         )
-    except Exception as error:  # each tokenizer backend raises its own kinds
+    except Exception as error:  # the tokenizer backends raise different classes
         raise download_error(f"the tokenizer of {texts or settings.name}", error, WAYS_OUT) from error
     assert isinstance(tokenizer, PreTrainedTokenizerBase)
     return tokenizer
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return a hash of a tokenizer's vocabulary and rules; the token cache depends on it."""
+    """Return a hash of a tokenizer's vocabulary and rules. It is a part of the token cache's key."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     rules = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab(), sort_keys=True)
     return hashlib.blake2b(f"{type(tokenizer).__name__} {rules}".encode(), digest_size=8).hexdigest()

@@ -1,4 +1,8 @@
-"""Insertion of a method into a backbone: module names of the architecture, and factor shapes that fit its layers."""
+"""Insert a tuning method into a backbone.
+
+A method names its targets by T5's module names, which are translated to the names of the backbone's architecture. The
+shapes of Kronecker factors are adjusted to the sizes of the backbone's layers.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,17 +19,22 @@ from krona.config.targets import find
 from krona.methods.factor_shapes import factor_b
 from krona.surgery.targets import match_places, widths_of_part
 
-PLAIN = (bool, int, float, str, list, tuple, type(None))  # types of JSON
+PLAIN = (bool, int, float, str, list, tuple, type(None))  # types that JSON can represent
 
 
 def insert_method(
     model: nn.Module, method: Method, *, counterparts: Mapping[str, Any], reversible: bool = True
 ) -> tuple[dict[str, Any], list[str]]:
-    """Insert a method's branches. Return the branch's arguments as they were used, and notes for the reader.
+    """Insert the branches of a method into a model.
 
     Args:
-        counterparts: the backbone's counterparts of the paper's shapes (``backbone.factor_shapes``).
-        reversible: see `krona.surgery.insert`.
+        model: the backbone's model.
+        method: the settings of the method.
+        counterparts: the factor shapes that replace the paper's shapes in this backbone (``backbone.factor_shapes``).
+        reversible: the argument of `krona.surgery.insert`.
+
+    Returns:
+        The arguments of the branch as they were used, and notes for the user, such as changed factor shapes.
     """
     placement = {**method.placement, **_translate_targets(model, method)}
     if method.branch is None:
@@ -39,16 +48,17 @@ def insert_method(
         config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], widths, counterparts)
         notes = note + notes
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
-    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # all layers have the same B: record it too
+    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # all layers have the same shape of B: return it too
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
 
 
 def method_defaults(method: Method) -> dict[str, Any]:
-    """Return the defaults of the branch's and the placement's arguments that the method leaves out.
+    """Return a dict with the default values of those branch and placement arguments that the method does not set.
 
-    A result records them, so that a report treats an argument set to its default as the default.
+    A result records them. A report can therefore see that a method which sets an argument to its default is the same as
+    a method which does not set the argument.
     """
     keys = PLACEMENT_KEYS if method.branch else TRAINS
     parameters = {key: p for key, p in signature(surgery.InsertOptions).parameters.items() if key in keys}
@@ -64,7 +74,7 @@ def _branch_class(path: str) -> type[nn.Module]:
 
 
 def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
-    """Return arguments of surgery.insert: the targets in the backbone's names, their placement, and the head."""
+    """Return those arguments of `surgery.insert` that depend on the backbone: target_modules, placement and head."""
     architecture = find_architecture(model)
     arguments: dict[str, Any] = {"head": architecture.head} if architecture.head else {}
     words = method.placement.get("target_modules")
@@ -73,13 +83,13 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
     patterns = target_patterns(model, words)
     arguments["target_modules"] = list(patterns)
     placement = method.placement.get("placement", "parallel")
-    if not isinstance(placement, str) and len(placement) == len(words):  # one for each word: one for each pattern
+    if not isinstance(placement, str) and len(placement) == len(words):  # one for each word
         arguments["placement"] = [placement[index] for index in patterns.values()]
     return arguments
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
-    """Return (d_in, d_out) of the modules or parts of the model that match the patterns."""
+    """Return the set of all (d_in, d_out) of the modules or parts of the model that match the patterns."""
     return {
         widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
         for place, match in match_places(model, patterns).items()
@@ -89,9 +99,9 @@ def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, in
 def _fit_factors(
     branch: Any, kron_factors: Any, widths: set[tuple[int, int]], counterparts: Mapping[str, Any]
 ) -> tuple[list[list[int]], list[str]]:
-    """Return the paper's factors if they fit these layers, else their counterpart with a note.
+    """Return the paper's factor shapes if they fit these layers. Otherwise return other shapes and a note.
 
-    Layers of several widths (grouped queries) share the shape of A; each has its own B.
+    Layers of different widths (as in grouped-query attention) have the same shape of A, and different shapes of B.
     """
     wanted = [list(shape) for shape in kron_factors]
     a1, a2 = wanted[0]

@@ -1,4 +1,7 @@
-"""Families of backbones: how encoders, decoders and encoder-decoders read rows, are trained and predict."""
+"""The three families of backbones: encoders, decoders and encoder-decoders.
+
+A family defines how its backbones read the rows of a task, how they are trained, and how they predict.
+"""
 
 import re
 from types import MappingProxyType
@@ -43,7 +46,15 @@ __all__ = [
 
 
 def find_family(config: Any, name: str) -> type[Family]:
-    """Return the family of a transformers config. Raises KronaError, with module names, for an unknown architecture."""
+    """Return the family of a model.
+
+    Args:
+        config: the config of transformers.
+        name: the name of the backbone in messages.
+
+    Raises:
+        KronaError: the architecture is unknown. The message lists the model's module names.
+    """
     kind = str(getattr(config, "model_type", "without a model_type"))
     for family, architectures in FAMILIES.items():
         if kind in architectures:
@@ -59,7 +70,7 @@ def _describe_modules(config: Any) -> str:
     try:
         with torch.device("meta"):
             model = auto.from_config(config)
-    except Exception:  # each architecture raises its own kinds; the message then has no names
+    except Exception:  # the architectures raise different classes; the message then lists no module names
         return ""
     names = (re.sub(r"\.\d+(?=\.|$)", ".#", name) for name, module in model.named_modules() if module._parameters)
     return f" Its modules with weights: {', '.join(dict.fromkeys(names))}."

@@ -1,4 +1,4 @@
-"""Names of an architecture's modules, read from architectures.yaml, and the translation of a method's targets."""
+"""Translate the targets of a method to the module names of an architecture, which architectures.yaml contains."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,13 +13,14 @@ from krona.backbones.families.pooling import pooled_head
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Names of an architecture's modules.
+    """The module names of an architecture.
 
     Args:
-        names: word of a method (a name in T5) → patterns of `krona.surgery.targets` in this architecture.
-        head: modules that are new for each task.
-        pooler: the pooler of the library's class, if the checkpoint includes it.
-        lost_positions: number of the config's positions that no token can have.
+        names: a dict from each target word of a method (a module name in T5) to the patterns for this architecture. The
+            syntax of the patterns is defined in `krona.surgery.targets`.
+        head: the names of the modules that are trained anew for each task.
+        pooler: the name of the pooler in the class of transformers, if checkpoints contain a pooler.
+        lost_positions: the number of positions in the config that no token can have.
     """
 
     names: Mapping[str, Sequence[str]]
@@ -28,7 +29,10 @@ class Architecture:
     lost_positions: int = 0
 
     def fused_layers(self, words: Sequence[str]) -> list[str]:
-        """Return a note for each layer that holds query, key and value in one, of which ``words`` name only a part."""
+        """Return a note for each layer that computes several of q, k and v, if ``words`` contains only some of them.
+
+        A branch for these words adapts the whole layer.
+        """
         parts: dict[str, list[str]] = {}
         for word in ("q", "k", "v"):
             for pattern in self.names.get(word, ()):
@@ -45,35 +49,43 @@ class Architecture:
 
 
 TABLE = Path(__file__).parents[1] / "architectures.yaml"
-ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # family → transformers' model_type → names
+ARCHITECTURES: dict[str, dict[str, Architecture]] = {  # by family and ``model_type`` of transformers
     family: {kind: Architecture(**values) for kind, values in kinds.items()}
     for family, kinds in yaml.safe_load(TABLE.read_text(encoding="utf-8")).items()
 }
 
 
 def get_architecture(kind: str | None) -> Architecture:
-    """Return the names for a ``model_type`` of transformers; for an unknown one, methods name modules directly."""
+    """Return the module names for a ``model_type`` of transformers.
+
+    For an unknown ``model_type`` there are no names, so that methods must use the model's own module names.
+    """
     found = [kinds[kind] for kinds in ARCHITECTURES.values() if kind is not None and kind in kinds]
     return found[0] if found else Architecture(names={})
 
 
 def find_architecture(model: nn.Module) -> Architecture:
-    """Return the names for a model, with the head that its ``backbone.pooling`` gives it."""
+    """Return the module names for a model. The head depends on the ``backbone.pooling`` of the model."""
     config = getattr(model, "config", None)
     architecture = get_architecture(getattr(config, "model_type", None))
     return replace(architecture, head=pooled_head(config, architecture.head, architecture.pooler))
 
 
 def max_positions(config: Any) -> int | None:
-    """Return the maximum number of tokens, or None for relative positions (T5)."""
+    """Return the largest number of tokens of a model's input, or None for relative positions (as in T5)."""
     positions = getattr(config, "max_position_embeddings", None)
     return None if positions is None else int(positions) - get_architecture(config.model_type).lost_positions
 
 
 def target_patterns(model: nn.Module, words: Sequence[str]) -> dict[str, int]:
-    """Return the patterns of a method's ``target_modules`` in this model, each with the index of its first word.
+    """Return a dict from patterns of module names in this model to indices of ``words``.
 
-    A word without a translation stays as it is, so that a method can name modules directly.
+    The index is that of the first word whose translation contains the pattern. A word without a translation is itself a
+    pattern, so that a method can also use the model's own module names.
+
+    Args:
+        model: the model.
+        words: the ``target_modules`` of a method.
     """
     names = find_architecture(model).names
     patterns: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX): the source text, followed by the label's text."""
+"""The family of decoders (Llama, Qwen, Mistral, GPT-2, GPT-NeoX), which write the label's text after the source."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ PROMPT = " label:"  # between the source and the label
 
 
 class Decoder(Family):
-    """Cross entropy over the label's tokens alone, and greedy decoding from the source.
+    """The family of decoders.
 
-    Sources are padded at the left, so that the labels of all rows begin at the same place. Positions count from a row's
-    own first token, so that a row's answer does not depend on the other rows of its batch.
+    The loss is the cross entropy of the label's tokens, and predictions are decoded greedily. Sources are padded on the
+    left, so that the labels of all rows begin at the same position of the tensor. Position ids are counted from the
+    first token of each row, so that a prediction does not depend on the other rows of the batch.
     """
 
     auto = AutoModelForCausalLM
@@ -46,19 +47,22 @@ class Decoder(Family):
         return {"input_ids": [[*row[:kept], *self.prompt] for row in ids]}
 
     def _remove_end(self, ids: list[int]) -> list[int]:
-        """Remove the end of sequence that some tokenizers add."""
+        """Remove the end-of-sequence token that some tokenizers add."""
         return ids[:-1] if ids and ids[-1] == self.eos else ids
 
     def label(self, target: str) -> list[int]:
         return [*self.tokenizer(f" {target}", add_special_tokens=False)["input_ids"], self.eos]
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
-        """Return ``input_ids`` (B, S) of the sources alone; `inputs` appends the tokens of the labels."""
+        """Return tokenised rows as padded tensors.
+
+        ``input_ids`` (B, S) contains only the sources. `inputs` appends the tokens of the labels.
+        """
         return pad_batch(rows, self.eos, left=True)
 
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
         labels = batch["labels"]  # (B, T)
-        own = labels != IGNORED  # the padding of short labels is at the end, where no token attends to it
+        own = labels != IGNORED  # short labels are padded at the end, so that no token attends to the padding
         ids = torch.cat([batch["input_ids"], labels.masked_fill(~own, self.eos)], 1)  # (B, S + T)
         mask = torch.cat([batch["attention_mask"], own.long()], 1)
         return {
@@ -66,7 +70,7 @@ class Decoder(Family):
             "attention_mask": mask,
             "position_ids": positions(mask),
             "use_cache": False,
-            "logits_to_keep": labels.shape[1] + 1,  # after the source's last token and after each of the label's
+            "logits_to_keep": labels.shape[1] + 1,  # after the source's last token and each token of the label
         }
 
     def logits(self, model: Any, batch: Batch) -> Tensor:
@@ -110,5 +114,5 @@ class Decoder(Family):
 
 
 def positions(mask: Tensor) -> Tensor:
-    """Return each token's position in its row, (B, S), from 0; 0 for padding."""
+    """Return the position ids (B, S) for an attention mask (B, S). A row's first token and the padding have 0."""
     return (mask.cumsum(-1) - 1).clamp(min=0)

@@ -1,4 +1,4 @@
-"""Greedy decoding of short answers, and the log-probability of given ones."""
+"""Decode short answers greedily, and compute the log-probability of a given answer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,18 @@ CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_
 def decode_greedily(
     step: Callable[[Tensor, Any], Any], ids: Tensor, *, eos: int, pad: int, steps: int, first: Any = None
 ) -> Tensor:
-    """Return the most likely tokens, (B, at most ``steps``), after ``ids`` (B, S).
+    """Return the most likely next tokens, (B, at most ``steps``), after the tokens ``ids`` (B, S).
 
-    A row that has ended is padded; decoding stops when all have ended. The tokens are those of
+    Rows that have ended are padded. Decoding stops when all rows have ended. The tokens are the same as those of
     ``model.generate(do_sample=False, num_beams=1)``, which takes 5 % longer for labels of a few tokens.
 
     Args:
-        step: returns the model's output for new tokens and the cache of the tokens before them.
-        first: the output for ``ids``, if it is known.
+        step: a function that returns the model's output for new tokens and the cache of all earlier tokens.
+        ids: the token ids after which the answer begins.
+        eos: the id of the end-of-sequence token.
+        pad: the id of the padding token.
+        steps: the largest number of tokens of an answer.
+        first: the model's output for ``ids``, if it is already known.
     """
     ended = torch.zeros_like(ids[:, :1], dtype=torch.bool)
     tokens: list[Tensor] = []
@@ -38,6 +42,11 @@ def decode_greedily(
 
 
 def log_likelihood(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the log-probability (B,), in fp32, of a text's tokens (T,) by logits (B, T, vocabulary)."""
+    """Return the log-probability of the same text for each row, (B,) in fp32.
+
+    Args:
+        logits: the model's logits (B, T, vocabulary) for the tokens of the text.
+        labels: the token ids of the text (T,).
+    """
     log_probabilities = logits.float().log_softmax(-1)
     return log_probabilities.gather(-1, labels.expand(len(logits), -1)[..., None]).sum((-1, -2))

@@ -1,4 +1,4 @@
-"""Encoders (BERT, RoBERTa, DeBERTa, MPNet, ModernBERT): a head classifies or rates the task's texts."""
+"""The family of encoders (BERT, RoBERTa, DeBERTa, MPNet, ModernBERT), whose head predicts a class or a number."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,14 +14,18 @@ from krona.tasks import Split
 
 
 class Encoder(Family):
-    """Cross entropy of the head's classes, or the squared error of its number. The answer is the likeliest class."""
+    """The family of encoders.
+
+    For a classification, the loss is the cross entropy and the prediction is the class with the highest logit. For a
+    regression, the loss is the squared error and the prediction is the output of the head.
+    """
 
     auto = AutoModelForSequenceClassification
     writes = False
 
     def __init__(self, task: Any, tokenizer: Any) -> None:
         super().__init__(task, tokenizer)
-        self.targets: list[str] | None = task.target_strings()  # None: a regression
+        self.targets: list[str] | None = task.target_strings()  # None for a regression
         self.label_type = "float32" if self.targets is None else "int32"
         self.key = f"encoder 1 {','.join(self.targets or ['number'])}"
 
@@ -64,10 +68,10 @@ class Encoder(Family):
         return self.decode_labels(logits), logits.log_softmax(-1)[:, places]
 
     def decode_labels(self, logits: Tensor) -> list[str]:
-        """Return the likeliest class of each row, or its number, for logits (B, classes)."""
+        """Return the predicted class or number of each row as text, for the head's outputs (B, classes)."""
         if self.targets is None:
             return [f"{value:.4f}" for value in logits.flatten().tolist()]
         return [self.targets[place] for place in logits.argmax(-1).tolist()]
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
-        """Accept every target: each is a class."""
+        """Do nothing, because every target is a class of the head."""

@@ -1,4 +1,4 @@
-"""Encoder-decoders (T5, mT5, BART): the encoder reads the source, the decoder writes the label's text."""
+"""The family of encoder-decoders (T5, mT5, BART). The encoder reads the source, and the decoder writes the label."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,10 @@ from krona.tasks import Split
 
 
 class EncoderDecoder(Family):
-    """T5's loss over the label's tokens, and greedy decoding."""
+    """The family of encoder-decoders.
+
+    The loss is the cross entropy of the label's tokens, and predictions are decoded greedily.
+    """
 
     auto = AutoModelForSeq2SeqLM
     key = "1"
@@ -56,9 +59,14 @@ class EncoderDecoder(Family):
 def greedy(
     model: Any, input_ids: Tensor, attention_mask: Tensor, *, max_new_tokens: int, encoded: Any = None
 ) -> Tensor:
-    """Return greedily decoded tokens, (B, at most max_new_tokens), for sources (B, S).
+    """Return greedily decoded token ids (B, at most max_new_tokens) for sources (B, S).
 
-    ``encoded``: the encoder's output for these sources, if it is known.
+    Args:
+        model: the encoder-decoder.
+        input_ids: the token ids of the sources.
+        attention_mask: 1 for the tokens of a source, 0 for padding.
+        max_new_tokens: the largest number of tokens of an answer.
+        encoded: the encoder's output for these sources, if it is already known.
     """
     if encoded is None:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The interface of a family of backbones: how a row becomes the model's input, the loss, and the predictions."""
+"""The interface of a family of backbones, which builds inputs from rows and computes losses and predictions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -13,63 +13,96 @@ from krona.tasks import Split, Task
 
 
 class Family(ABC):
-    """A kind of backbone. The defaults are those of families that write their answers as text."""
+    """A family of backbones. The default methods are for families that write their answers as text.
 
-    auto: ClassVar[Any]  # the class of transformers that loads it
-    key: str  # of the token cache: names the form of the tokenised rows
+    Args:
+        task: the task whose rows the backbone reads.
+        tokenizer: the backbone's tokenizer.
+    """
+
+    auto: ClassVar[Any]  # the auto class of transformers that loads the model
+    key: str  # the format of the tokenised rows, which is a part of the token cache's key
     label_type: str = "int32"
-    answer_follows: ClassVar[bool] = False  # the answer's tokens follow the source's, in the same positions
-    writes: ClassVar[bool] = True  # the answer is text and a label is its tokens
+    answer_follows: ClassVar[bool] = False  # source and answer are one sequence, so both need positions
+    writes: ClassVar[bool] = True  # the answer is text, and the label consists of its tokens
 
     def __init__(self, task: Task, tokenizer: Any) -> None:
         self.task, self.tokenizer = task, tokenizer
 
     @abstractmethod
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]:
-        """Return ``input_ids`` and the model's other inputs for some rows, cut to ``longest`` tokens if given."""
+        """Tokenise the sources of some rows.
+
+        Args:
+            split: the split that contains the rows.
+            rows: the indices of the rows.
+            longest: cut each source to this number of tokens, unless it is None.
+
+        Returns:
+            A dict from the name of a model input, such as ``input_ids``, to a list of token ids for each row.
+        """
 
     @abstractmethod
     def label(self, target: str) -> list[Any]:
-        """Return the numbers that represent a target in training."""
+        """Return the label of a target in training as a list of token ids, or with one class or one number."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T)."""
         return pad_batch(rows, self.tokenizer.pad_token_id)
 
     def no_rows(self, batch: Batch) -> Batch:
-        """Return one row without a label, on the device of ``batch``. It has no gradient."""
+        """Return a batch of one row without a label, on the device of ``batch``. Its loss has no gradient."""
         one = batch["input_ids"].new_ones(1, 1)
         return {"input_ids": one, "attention_mask": one, "labels": batch["labels"].new_full((1, 1), IGNORED)}
 
     @abstractmethod
     def inputs(self, model: Any, batch: Batch) -> dict[str, Any]:
-        """Return the arguments of the model's forward pass in training."""
+        """Return the arguments for the model's forward pass in training."""
 
     def logits(self, model: Any, batch: Batch) -> Tensor:
-        """Return the model's output for the labels of a batch, (..., classes)."""
+        """Return the model's logits for the labels of a batch, with the classes or the vocabulary as the last axis."""
         logits: Tensor = model(**self.inputs(model, batch)).logits
         return logits
 
     def summed_loss(self, model: Any, batch: Batch) -> Tensor:
-        """Return the cross entropy in fp32, summed over the labels of a batch."""
+        """Return the loss in fp32, summed over the labels of a batch. The default is the cross entropy."""
         return sum_cross_entropy(self.logits(model, batch), batch["labels"])
 
     @abstractmethod
     def answers(self, model: Any, batch: Batch, *, longest: int) -> list[str]:
-        """Return the predicted text of each row. ``longest``: tokens of the longest label."""
+        """Return the predicted text of each row.
+
+        Args:
+            model: the model.
+            batch: the batch from `collate`.
+            longest: the number of tokens of the task's longest label.
+        """
 
     @abstractmethod
     def predict_with_scores(
         self, model: Any, batch: Batch, targets: Sequence[str], *, longest: int
     ) -> tuple[list[str], Tensor]:
-        """Return `answers` and the log-probability of each target as the answer, (B, targets) in fp32."""
+        """Return the predicted texts, as `answers` does, and the log-probabilities (B, targets) of the targets in fp32.
+
+        Args:
+            model: the model.
+            batch: the batch from `collate`.
+            targets: the target texts whose log-probabilities are computed.
+            longest: the number of tokens of the task's longest label.
+        """
 
     def decode_labels(self, ids: Tensor) -> list[str]:
-        """Return token ids (B, T) as text."""
+        """Return the text of each row of token ids (B, T)."""
         return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def check_length(self, room: int | None, *, source: int, answer: int) -> None:
-        """Raise KronaError if ``source`` and ``answer`` tokens exceed the model's ``room`` positions."""
+        """Raise KronaError if an input has more tokens than the model has positions.
+
+        Args:
+            room: the model's number of positions, or None if it has no limit.
+            source: the largest number of tokens of a source.
+            answer: the largest number of tokens of an answer.
+        """
         needed = source + (answer if self.answer_follows else 0)
         if room is not None and needed > room:
             beside = f" and {answer} of the answer" if self.answer_follows else ""
@@ -79,7 +112,12 @@ class Family(ABC):
             )
 
     def check_targets(self, targets: Sequence[str], *, source: str) -> None:
-        """Raise KronaError for a label that the tokenizer does not reproduce: it could never be predicted."""
+        """Raise KronaError if the tokenizer does not reproduce a label, because this label could never be predicted.
+
+        Args:
+            targets: the target texts of the task.
+            source: the name of the tokenizer in messages.
+        """
         for label in targets:
             text = self.tokenizer.decode(self.label(label), skip_special_tokens=True).strip()
             if text != label:
@@ -90,6 +128,9 @@ class Family(ABC):
 
 
 def truncation_arguments(longest: int | None) -> dict[str, Any]:
-    """Return a tokenizer's arguments that cut sources to ``longest`` tokens, if given, and silence its warning."""
+    """Return the arguments with which a tokenizer cuts sources to ``longest`` tokens and prints no warning.
+
+    If ``longest`` is None, sources are not cut.
+    """
     cut: dict[str, Any] = {"truncation": False} if longest is None else {"truncation": True, "max_length": longest}
     return {"verbose": False, **cut}

@@ -1,4 +1,4 @@
-"""The losses of training, summed over the labels of a batch. Labels of -100 are ignored."""
+"""The losses of training. They are summed over the labels of a batch, and labels of -100 are ignored."""
 
 from torch import Tensor, nn
 
@@ -6,11 +6,11 @@ from krona.backbones.families.padding import IGNORED
 
 
 def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross entropy in fp32.
+    """Return the summed cross entropy in fp32.
 
     Args:
-        logits: (B, T, vocabulary) for text labels, (B, classes) for classes.
-        labels: (B, T) token ids, or (B, 1) class numbers.
+        logits: the logits (B, T, vocabulary) for labels that are text, or (B, classes) for labels that are classes.
+        labels: the token ids (B, T), or the numbers of the classes (B, 1).
     """
     return nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
@@ -18,7 +18,7 @@ def sum_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def sum_squared_errors(outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the squared error of a regression, for outputs and labels (B, 1)."""
+    """Return the summed squared error of a regression, for outputs and labels of shape (B, 1)."""
     labels = labels.flatten()
     errors = outputs.flatten() - labels
     return (errors[labels != IGNORED] ** 2).sum()

@@ -1,4 +1,4 @@
-"""Padding of tokenised rows to the tensors of a batch."""
+"""Pad tokenised rows to the tensors of a batch."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,13 +7,19 @@ import torch
 from torch import Tensor
 
 Batch = dict[str, Tensor]
-IGNORED = -100  # a label that the loss does not count
+IGNORED = -100  # a label that the loss ignores
 
 
 def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left: bool = False) -> Batch:
-    """Return ``input_ids`` and ``attention_mask`` (B, longest source), ``labels`` (B, longest label) padded with -100.
+    """Return a batch of tokenised rows as padded tensors.
 
-    Without rows, as a rank of a distributed run may have none, the tensors have no rows.
+    The batch contains ``input_ids`` and ``attention_mask`` (B, longest source), and ``labels`` (B, longest label). The
+    labels are padded with -100. If there are no rows, as on a rank without data, B is 0.
+
+    Args:
+        rows: the rows, with ``input_ids`` and ``labels``.
+        pad_id: the token id that pads ``input_ids``.
+        left: pad ``input_ids`` and ``attention_mask`` on the left.
     """
     input_ids = pad_rows([row["input_ids"] for row in rows], pad_id, left=left)
     mask = padding_mask([len(row["input_ids"]) for row in rows], input_ids.shape[1], left=left)
@@ -24,7 +30,14 @@ def pad_batch(rows: Sequence[Mapping[str, Sequence[Any]]], pad_id: int, *, left:
 def pad_rows(
     rows: Sequence[Sequence[Any]], fill: Any, *, left: bool = False, dtype: torch.dtype = torch.long
 ) -> Tensor:
-    """Return (B, longest row), padded at the right or at the left. Without rows: (0, 0)."""
+    """Return rows of different lengths as one tensor (B, longest row). Without rows, its shape is (0, 0).
+
+    Args:
+        rows: the numbers of each row.
+        fill: the number that pads the rows.
+        left: pad on the left. Otherwise pad on the right.
+        dtype: the type of the tensor.
+    """
     width = max(map(len, rows), default=0)
     fills = ([fill] * (width - len(row)) for row in rows)
     padded = [[*more, *row] if left else [*row, *more] for row, more in zip(rows, fills, strict=True)]
@@ -32,7 +45,7 @@ def pad_rows(
 
 
 def padding_mask(lengths: Sequence[int], width: int, *, left: bool = False) -> Tensor:
-    """Return (B, width): 1 for a row's own tokens, 0 for padding."""
+    """Return an attention mask (B, width) for rows of these lengths. It is 1 for tokens and 0 for padding."""
     positions = torch.arange(width)
     own = torch.tensor(list(lengths))[:, None]
     return ((positions >= width - own) if left else (positions < own)).long()

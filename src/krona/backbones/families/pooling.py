@@ -1,7 +1,8 @@
-"""Heads of encoders that classify by the first token's state or by the mean of all (``backbone.pooling``).
+"""Replace the head of an encoder to classify by the first token's state or the mean of all states.
 
-The library's classes read the first token: BERT's through its pooler, RoBERTa's and MPNet's through a dense layer of
-their head. A checkpoint that was trained with another pooling has no useful first token.
+``backbone.pooling`` chooses the head. The classes of transformers use the first token: BERT through its pooler, RoBERTa
+and MPNet through a dense layer of their head. If a checkpoint was trained with another pooling, the state of its first
+token is not useful.
 """
 
 from collections.abc import Sequence
@@ -14,24 +15,35 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from krona.messages import KronaError
 
-KEY = "krona_pooling"  # in the model's config; krona.adapters.fingerprint reads it too
-DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # names of the rate in configs
+KEY = "krona_pooling"  # key in the model's config, which krona.adapters.fingerprint also reads
+DROPOUTS = ("classifier_dropout", "seq_classif_dropout", "hidden_dropout_prob")  # keys of the dropout rate in configs
 
 
 def get_pooling(config: Any) -> str | None:
-    """Return ``backbone.pooling`` from a model's config; None is the library's own head."""
+    """Return the ``backbone.pooling`` in a model's config, or None for the head of transformers."""
     pooling = getattr(config, KEY, None)
     return None if pooling is None else str(pooling)
 
 
 def has_pooled_head(config: Any) -> bool:
-    """Return whether krona's head replaces the library's."""
+    """Return whether krona's head replaces the head of transformers."""
     return get_pooling(config) in ("first", "mean")
 
 
 def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler: str | None, name: str) -> None:
-    """Write the pooling into a model's config. Raises KronaError if an architecture of this head does not have it."""
-    config.__dict__.pop(KEY, None)  # of an exported model
+    """Write the pooling into a model's config.
+
+    Args:
+        config: the config of the model.
+        pooling: ``first``, ``mean`` or ``pooler``, or None for the head of transformers.
+        head: the head's module names in this architecture.
+        pooler: the pooler's module name, if the architecture has a pooler.
+        name: the name of the backbone in messages.
+
+    Raises:
+        KronaError: the architecture has no head, or it has no pooler and ``pooling`` is ``pooler``.
+    """
+    config.__dict__.pop(KEY, None)  # an exported model has this key
     if pooling is None:
         return
     kind = config.model_type
@@ -47,7 +59,7 @@ def set_pooling(config: Any, pooling: str | None, *, head: Sequence[str], pooler
 
 
 def pooled_head(config: Any, head: Sequence[str], pooler: str | None) -> list[str]:
-    """Return the modules that are new for each task in a model of this config."""
+    """Return the names of the modules that are trained anew for each task in a model of this config."""
     if has_pooled_head(config):
         return ["classifier"]
     if get_pooling(config) == "pooler" and pooler is not None:
@@ -57,9 +69,13 @@ def pooled_head(config: Any, head: Sequence[str], pooler: str | None) -> list[st
 
 @cache
 def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
-    """Return the library's class with the head ``classifier(dropout(pooled states))``.
+    """Return a subclass of a model class of transformers, with the head ``classifier(dropout(pooled states))``.
 
-    The modules of the library's ``head`` and the pooler are removed, so that they neither train nor count.
+    The modules in ``head`` and the pooler are removed, so that they are neither trained nor counted.
+
+    Args:
+        library: the model class of transformers.
+        head: the names of the modules that form the head of this class.
     """
 
     class Pooled(library):  # type: ignore[misc]
@@ -87,6 +103,11 @@ def pooled_class(library: Any, head: tuple[str, ...]) -> Any:
 
 
 def mean_state(states: Tensor, attention_mask: Tensor) -> Tensor:
-    """Return the mean over each row's own tokens, (B, width), of states (B, S, width); summed in fp32."""
+    """Return the mean state (B, width) of each row's tokens without padding. The sum is computed in fp32.
+
+    Args:
+        states: the states of all tokens (B, S, width).
+        attention_mask: 1 for tokens and 0 for padding (B, S).
+    """
     mask = attention_mask.unsqueeze(-1)  # (B, S, 1)
     return ((states.float() * mask).sum(1) / mask.sum(1)).to(states.dtype)
