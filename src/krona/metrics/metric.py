@@ -1,7 +1,7 @@
-"""The data classes of a metric, in two forms.
+"""The classes that define a metric.
 
-One form computes a single score with a library. The other computes the scores of thousands of resampled test sets from
-sums over examples.
+A metric has two forms. One computes a single score with a library. The other computes the scores of thousands of
+resampled test sets from sums over examples.
 """
 
 import warnings

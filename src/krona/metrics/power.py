@@ -1,7 +1,7 @@
 """Compute the power of the paired test: which difference of two methods it can find, and with how many seeds.
 
-The model is for metrics that count examples. It is exact for accuracy, and a first-order approximation for F1 and
-Matthews (`Errors.points`).
+The model is for metrics that count examples, such as accuracy. For F1 and Matthews, it is a first-order approximation
+(`Errors.points`).
 
 - Under one seed, an example is *discordant* with probability d. Then only one of the two methods is right. If the true
   difference is δ, the better method is right on a discordant example with probability (d + δ) / (2d).
@@ -68,7 +68,7 @@ class Errors:
 
     @property
     def counts(self) -> bool:
-        """Whether the metric counts examples."""
+        """True for a metric that counts examples, and false for a correlation."""
         return self.metric != "correlation"
 
     def share_wrong(self, score: float) -> float:
@@ -83,7 +83,7 @@ class Errors:
 def power(
     errors: Errors, difference: float, *, score: float, seeds: int, assumed: Assumed, draws: int = DRAWS
 ) -> float:
-    """Return the probability that the test finds a true difference, which means p ≤ 0.05.
+    """Return the power of the test: the probability of p ≤ 0.05 if the methods have a true difference.
 
     Args:
         errors: the test set.
@@ -119,7 +119,7 @@ def smallest_difference(errors: Errors, *, score: float, seeds: int, assumed: As
         return None
     share = assumed.lasting + (1 - assumed.lasting) / seeds
     d = errors.discordant(score, score, assumed) if errors.counts else 0.0
-    guess = 2.8 * math.sqrt(d * share / errors.examples) * errors.points * errors.examples  # by the normal distribution
+    guess = 2.8 * math.sqrt(d * share / errors.examples) * errors.points * errors.examples  # normal approximation
     for near in (0.9 * guess, 1.3 * guess):
         if low < near < high:
             low, high = (low, near) if is_found(near) else (near, high)
@@ -172,7 +172,7 @@ def realistic_p(errors: Errors, a: float, b: float, assumed: Assumed) -> float:
     more = examples_apart(errors, a, b)
     both = max(
         0, round((errors.discordant(a, b, assumed) * errors.examples - more) / 2)
-    )  # right under each, without these
+    )  # the examples on which only this method is right, for each method, without the ``more`` examples
     return mcnemar(both + more, both)
 
 

@@ -90,7 +90,7 @@ class SwapTest:
 
     Args:
         difference: score(a) - score(b) in points.
-        null: the difference after each of the random swaps.
+        null: the difference in each random arrangement.
         p: the two-sided p-value.
     """
 
@@ -152,7 +152,10 @@ def predicted_values(runs: Sequence[Answers]) -> Floats:
 
 
 def p_value(observed: float, null: Floats) -> float:
-    """Return the two-sided p-value of an observed difference. The observed arrangement counts as one of all."""
+    """Return the two-sided p-value of an observed difference, given the differences after random swaps.
+
+    The observed difference is included in the count, so the p-value is never 0.
+    """
     as_large = int((np.abs(null) >= abs(observed) - SAME).sum())
     return (1 + as_large) / (1 + len(null))
 
@@ -198,7 +201,7 @@ def _swapped_kinds(rng: np.random.Generator, change: Floats) -> tuple[Floats, Ca
 
 @lru_cache(maxsize=1)  # all rows of a report's column use the same draws
 def _draw_examples(seed: int, start: int, rows: int, n: int) -> Floats:
-    """Return how often each of n examples occurs in n draws with replacement, for each row: shape (rows, n)."""
+    """Draw n of n examples with replacement, ``rows`` times. Return how often each example was drawn: (rows, n)."""
     rng = np.random.default_rng((seed, start))
     picked = rng.integers(0, n, (rows, n)) + np.arange(rows)[:, None] * n
     return np.bincount(picked.ravel(), minlength=rows * n).reshape(rows, n).astype(float)

@@ -36,7 +36,7 @@ def build_report(
     Args:
         outputs: folders with runs. The report names the files that can't be used.
         table: the number of a table of the paper.
-        sweep: the name of a sweep. Without a table and a sweep, the report is on all runs.
+        sweep: the name of a sweep. Without a table and a sweep, the report covers all runs.
         format: the name of a module in `krona.report.formats`.
         out: the file to write.
         filters: conditions ``key=value[,value]`` that the runs must meet.
@@ -91,7 +91,11 @@ def collect(
 
 
 def _add_paper_table(report: Report, layout: Layout) -> None:
-    """Add the paper's own numbers, or their notes to the tables that have these numbers beside the runs'."""
+    """Add the table of the paper's own numbers to the report.
+
+    If the report has tables that are comparable with the paper, they already show these numbers. Then only the notes of
+    the paper's table are added to them.
+    """
     if (printed := paper_table(layout)) is None:
         return
     comparable = [one for one in report.tables if one.section is not None and one.section.comparable]
@@ -101,7 +105,10 @@ def _add_paper_table(report: Report, layout: Layout) -> None:
 
 
 def _select_sweep(runs: list[StoredRun], sweep: str | None, folders: Sequence[Path]) -> list[StoredRun]:
-    """Return the runs that the sweep made, and those that it found finished."""
+    """Return the runs of a sweep, including runs that were already finished when the sweep started.
+
+    Raise KronaError if there are none. If ``sweep`` is None, return all runs.
+    """
     if sweep is None:
         return runs
     known = set[str]().union(*(sweep_runs.load_run_ids(folder, sweep) for folder in folders))

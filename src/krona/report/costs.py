@@ -123,7 +123,7 @@ def mean_cost(runs: Sequence[StoredRun], cost: str) -> float | None:
 
 
 def on_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Return, for each point (score, cost), whether it is on the Pareto front.
+    """Return a list that contains True for each point (score, cost) on the Pareto front, and False for the others.
 
     A point is on the front if no other point dominates it. Another point dominates it if its score is at least as high
     and its cost at most as high, and one of both is better.

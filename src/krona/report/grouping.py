@@ -114,7 +114,13 @@ def _preferred(variants: list[list[StoredRun]], sweep: str | None) -> list[list[
 
 
 def _split(row: str, several: dict[str, list[list[StoredRun]]], differing: dict[str, list[str]]) -> list[Group]:
-    """Return a group for each combination of the differing settings. Tasks with equal combinations share a group."""
+    """Return a group for each combination of the differing settings. Tasks with equal combinations share a group.
+
+    Args:
+        row: the key of the row in the layout.
+        several: for each task with several variants, the runs of each variant.
+        differing: for each of these tasks, the keys of the settings in which the variants differ.
+    """
     keys = list(dict.fromkeys(key for found in differing.values() for key in found))
     found: dict[tuple[tuple[str, str], ...], Group] = {}
     for task, variants in several.items():
@@ -146,7 +152,10 @@ def _differing(runs: Sequence[StoredRun]) -> list[str]:
 
 
 def build_row(layout: Layout, one: Group) -> Row:
-    """Return the group's row without cells. If its shape of A had to change, the label is the used shape."""
+    """Return the group's row without cells.
+
+    In a table of shapes, a row whose shape of A did not fit the layers is labelled with the shape that was used.
+    """
     label, differs = layout.labels.get(one.key, one.key), [one.suffix] if one.suffix else []
     first = one.first
     if layout.by_shape and first is not None and asked_shape(first.result):

@@ -66,7 +66,10 @@ def _init(run: StoredRun) -> str | None:
 
 
 def factor_shape(run: StoredRun) -> str | None:
-    """Return the shape of A as the paper names it. A backbone's own counterpart of a shape is converted back."""
+    """Return the shape of A by the paper's name, such as ``32x24``.
+
+    If the backbone's config replaces a shape of the paper by another shape, return the shape of the paper.
+    """
     factors = _setting(run, "kron_factors")
     if not factors:
         return None

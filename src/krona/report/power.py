@@ -45,18 +45,18 @@ METRICS = {"f1": "F1", "matthews": "Matthews", "correlation": "Pearson/Spearman"
 def choose_test_sets(
     tasks: Sequence[str], *, examples: int | None, score: float | None
 ) -> dict[str, tuple[Errors, float]]:
-    """Return a dict from each task's name to its test set and the score near which methods are compared.
+    """Return a dict from each task's name to its test set and the score that the methods are assumed to have.
 
     Args:
         tasks: names of tasks. A text can also contain several names, such as ``rte,cola``. Empty means all GLUE tasks.
         examples: the number of test examples of a single task. The default is the size of the GLUE task's test set.
         score: the score of a single task. The default is the median score of the methods in Table 1.
 
-    A task outside GLUE needs both ``examples`` and ``score``. Its metric is taken as accuracy.
+    A task outside GLUE needs both ``examples`` and ``score``. Its metric is assumed to be accuracy.
 
     Raises:
-        KronaError: if a task outside GLUE lacks one of both, if one of both is given for several tasks, or if the score
-            is not possible.
+        KronaError: if one of these two is missing for a task outside GLUE, if one of them is given for several tasks,
+            or if the score is not possible.
     """
     names = [name for text in tasks for name in text.split(",") if name] or list(TASKS)
     if (examples is not None or score is not None) and len(names) != 1:
@@ -111,7 +111,7 @@ class PaperDifference:
 
     Args:
         better, other: the rows of the table with the higher and the lower score.
-        difference: in points.
+        difference: the difference of the two scores in points.
         examples: the difference as a number of examples. It is None for a correlation.
         best: the p-value in the best case (`best_case_p`). It is None for a correlation.
         realistic: the p-value with the assumed share of unshared errors (`realistic_p`).

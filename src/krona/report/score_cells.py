@@ -19,10 +19,11 @@ from krona.runs.constant_predictions import Remark, constant_scores, remarks
 ALPHA = 0.05
 METRICS = {"accuracy": "acc", "f1": "F1", "macro_f1": "macro F1", "matthews": "MCC", "pearson": "Pearson"}
 METRICS |= {"spearman": "Spearman"}
-MOST_RUNS = 5_000  # a report of more runs shows the best rows
-MOST_CELLS = 240  # the limit for all tables of such a report together, because each cell is resampled and compared
-FEWEST_ROWS = 3  # each table of such a report shows at least this number of rows
-MOST_SEEDS = 3  # in such a report, intervals over examples and paired tests use this number of seeds; means use all
+# A report of more than MOST_RUNS runs shows only the best rows, because each cell is resampled and compared.
+MOST_RUNS = 5_000
+MOST_CELLS = 240  # its tables have at most this number of cells together
+FEWEST_ROWS = 3  # each of its tables has at least this number of rows, if there are as many
+MOST_SEEDS = 3  # its intervals over examples and paired tests use at most this number of seeds; its means use all seeds
 CHOSEN = "Several settings of a method: the best is marked by dev scores; test scores are shown beside them."
 AMONG = "Of a method's several rows, only the one with the best dev score can be marked as the best."
 FEWER_ROWS = "Methods that were trained on fewer rows are not compared with the best."
@@ -35,7 +36,7 @@ def score_cell(runs: Sequence[StoredRun], split: str, seeds: int | None = None) 
 
     Args:
         runs: the runs of the row on the task.
-        split: the split that was scored.
+        split: the split whose scores are averaged.
         seeds: the number of runs whose predictions are read. None means all runs.
     """
     done = sorted((run for run in runs if run.score(split) is not None), key=lambda run: run.result.seed)
@@ -67,7 +68,10 @@ def _compare_with_constant(cell: Cell) -> None:
 
 
 def metric_label(found: Cell | None) -> str:
-    """Return the names of the metrics whose mean is a cell's score, such as ``F1, acc``. Without a cell it is empty."""
+    """Return the names of the metrics whose mean is a cell's score, such as ``F1, acc``.
+
+    Return an empty text if there is no cell.
+    """
     return "" if found is None else ", ".join(METRICS.get(name, name) for name in found.runs[0].metrics)
 
 
@@ -180,7 +184,7 @@ def rows_of_most_data(groups: Sequence[Group]) -> list[int]:
 def _fit(groups: Sequence[Group], places: Iterable[int], tasks: Sequence[str], split: str) -> list[int]:
     """Return the rows among ``places`` that can be marked as the best.
 
-    In a table of test scores, only the row with the best dev score of each method can be marked.
+    In a table of test scores, only each method's row with the best dev score can be marked.
     """
     if split != "test":
         return list(places)
@@ -199,8 +203,8 @@ def _dev_score(one: Group, tasks: Sequence[str]) -> float:
 def best_groups(groups: Sequence[Group], split: str, *, rows: int) -> tuple[list[Group], list[str]]:
     """Return the best ``rows`` groups in the given order, and notes on what the report leaves out.
 
-    Groups with scores on more tasks are better than others, and equal ones are compared by their mean score. Groups
-    without runs are kept, because a table shows what is missing.
+    Groups are sorted by the number of tasks on which they have scores, and then by their mean score. Groups without
+    runs are kept, because a table also shows missing runs.
     """
 
     def standing(one: Group) -> tuple[int, float]:

@@ -34,7 +34,7 @@ MOST_DEPARTURES = 6  # a caution names at most this number of departures
 def list_departures(result: Result) -> tuple[str, ...]:
     """Return the reasons why a run on GLUE is not comparable with the paper. The tuple is empty if it is comparable.
 
-    For facts that an unfinished run has not recorded yet, its config counts.
+    If an unfinished run has not recorded a fact yet, its config is used instead.
     """
     return (*_backbone_departures(result), *_data_departures(result))
 
@@ -158,7 +158,7 @@ class Section:
 
     @property
     def comparable(self) -> bool:
-        """Whether some runs of the section are comparable with the paper's numbers."""
+        """True if some runs of the section are comparable with the paper's numbers."""
         return self.kind == "glue" and self.pretrained and self.departing[0] < self.departing[1]
 
     @property

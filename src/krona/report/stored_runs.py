@@ -112,10 +112,10 @@ class StoredRun:
 
     @property
     def content(self) -> dict[str, str | None]:
-        """The fingerprints of the data and the backbone, and the numbers of bad rows that were left out.
+        """A dict of the fingerprints of the data and the backbone, and of the bad rows that were left out.
 
         An unknown value is None. If each seed draws its own training set, the text ``drawn by seed`` replaces the
-        fingerprint.
+        fingerprint of the training set.
         """
         splits = self.result.splits
         found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}

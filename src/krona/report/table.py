@@ -27,7 +27,7 @@ class Cell:
     draws: Floats | None = None  # the mean score on each bootstrapped test set
     test_interval: Interval | None = None  # 95 % bootstrap interval over the examples of the test set
     paper: float | None = None  # the paper's number
-    comparable: bool = False  # whether the value is comparable with the paper's number
+    comparable: bool = False  # true if the value is comparable with the paper's number
     best: bool = False
     tied: bool = False  # not significantly different from the best
     p: float | None = None  # p-value against the best of the column, with Holm's correction over the column
@@ -56,7 +56,7 @@ class Cell:
 
     @property
     def warned(self) -> bool:
-        """Whether one of the remarks is a warning, so the score may be meaningless."""
+        """True if one of the remarks is a warning, which means that the score may be meaningless."""
         return any(remark.warns for remark in self.remarks)
 
     @property

@@ -46,9 +46,9 @@ def build_tables(layout: Layout, runs: Sequence[StoredRun]) -> list[Table]:
 
 
 def _join_uncounted(by_section: dict[Section, list[StoredRun]]) -> None:
-    """Move runs that ended before they counted their rows to the section with other rows than GLUE.
+    """Move runs that did not count the rows of their data to the section of data with other rows than GLUE.
 
-    They move only if no run of their section has counted its rows, and if the other section exists.
+    They are moved only if no run of their own section has counted its rows, and if the other section exists.
     """
     for section in [one for one in by_section if one.whole]:
         known = any(run.status == "done" or run.result.provenance.get("official_rows") for run in by_section[section])
@@ -80,7 +80,7 @@ def _build_table(layout: Layout, section: Section, runs: list[StoredRun], most_c
     all_tasks = whole and (section.comparable or section.kind != "glue")
     tasks = table_tasks(layout, section.kind, sorted({run.result.task for run in runs}), whole=all_tasks)
     groups, notes = group_runs(runs, layout, whole=whole)
-    counts = Counter(one.key for one in groups if one.runs).values()  # settings of each method
+    counts = Counter(one.key for one in groups if one.runs).values()  # number of settings of each method
     on_test = layout.split == "test"
     if layout.quantity == "score" and layout.paper is None and on_test and min(counts, default=0) > 1:
         layout = replace(layout, split="dev", beside="test", notes=(score_cells.CHOSEN, *layout.notes))

@@ -8,7 +8,8 @@ from krona.metrics.statistics import Interval
 from krona.report.charts.looks import Look
 
 Marks = Literal["all", "last", "none"]
-FAR = 1.5  # if the lowest score is more than 1.5 times the range of the others below them, the axis leaves it out
+# The axis leaves out the lowest score if its distance to the others is more than 1.5 times the range of the others.
+FAR = 1.5
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Series:
     Args:
         name: the name of the series.
         look: the style of its marks and its line.
-        points: the points in ascending order of x.
+        points: the points. If a line joins them, they are in ascending order of x.
         line: join the points with a line.
         band: draw the intervals as an area.
         marks: ``all`` draws equal marks at all points, ``last`` draws a large mark at the last point and small marks at
@@ -88,12 +89,16 @@ class Chart:
 
 @dataclass(frozen=True)
 class ScoreRow:
-    """A row of a chart, with the score ``value``.
+    """A row of a chart of scores.
 
     Args:
+        name, detail: the name of the row, and a text after the name.
+        look: the style of the mark and the intervals.
+        value: the score.
         seeds, test: the intervals over seeds and over test sets.
         paper: the paper's score.
         shown: the text to the right of the row.
+        bold: write this text in bold.
     """
 
     name: str

@@ -83,7 +83,7 @@ def expect_best(points: Sequence[CurvePoint]) -> list[tuple[int, float, float | 
     """Return the expected score of the best of k trials that are drawn at random, for each k.
 
     Args:
-        points: the points of a curve. Each point is a trial.
+        points: the points of a curve. Each point counts as one trial.
 
     Returns:
         For each k from 1 to the number of points: k, the expected best dev score, and the expected test score of the

@@ -82,7 +82,7 @@ def _set_axis(axes: Any, side: Literal["x", "y"], axis: Axis, values: Sequence[f
     one.labelpad = 7
     if axis.scale == "log":
         positive = [value for value in values if value > 0] or [1.0]
-        pad = max(1.15, (10 * min(positive) / max(positive)) ** 0.5)  # at least a decade
+        pad = max(1.15, (10 * min(positive) / max(positive)) ** 0.5)  # the axis covers at least a decade
         low, high = low or min(positive) / pad, high or max(positive) * pad
         subs = (1, 2, 5) if high < 300 * low else (1,)
         if min(values) > 0:

@@ -14,10 +14,10 @@ from krona.runs import studies
 from krona.runs.studies import Study, Trial
 
 FIRST = ("params", "time", "memory")  # the costs whose charts are shown first
-SEVERAL = 1.2  # if a method's largest size is less than 1.2 times its smallest, its sizes count as equal
-MOST_LINES = 12  # the chart of epochs shows at most this number of rows, the best
+SEVERAL = 1.2  # sizes of a method count as equal if the largest is less than 1.2 times the smallest
+MOST_LINES = 12  # the chart of epochs shows at most this number of the best rows
 PRUNED = Look("#5b7083", "#a9bccd", "x")
-MOST_NAMES = 20  # about the largest number of choices with a name on a search's axis
+MOST_NAMES = 20  # if an axis of a search has more choices, only some of them are named
 
 
 @dataclass(frozen=True, eq=False)

@@ -45,8 +45,8 @@ def compare(outputs: Path, a: str, b: str) -> RunDiff | MethodDiff:
 
     Args:
         outputs: the folder with the runs.
-        a, b: two names of methods with runs under ``outputs``. Otherwise two runs, as run ids, as beginnings of run
-            ids, or as paths.
+        a, b: the names of two methods with runs under ``outputs``, or two runs. A run is given by its id, by the
+            beginning of its id, or by its path.
 
     Raises:
         KronaError: if a name is neither a method nor a run, if one name is a method and the other a run, or if several

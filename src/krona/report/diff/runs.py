@@ -20,8 +20,8 @@ ONLY_A, ONLY_B, NEITHER = "only A right", "only B right", "both wrong"
 class Change:
     """An example for which two runs have different predictions.
 
-    ``a`` and ``b`` are the predictions. ``verdict`` says which of them is right. In a regression it is instead the
-    change of the error from ``a`` to ``b``.
+    ``a`` and ``b`` are the predictions. ``verdict`` is ``only A right``, ``only B right`` or ``both wrong``. In a
+    regression, it is the change of the absolute error from ``a`` to ``b``.
     """
 
     id: str

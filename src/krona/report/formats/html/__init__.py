@@ -21,7 +21,7 @@ from krona.report.text import legend
 HERE = Path(__file__).parent
 MOST_COLUMNS = 6  # a table shows at most this number of columns; the table with all columns is folded
 MOST_CHARTED = 12  # with more score columns in all tables, only the first score column of each table has charts
-MOST_TABLES = 12  # only this number of tables have charts
+MOST_TABLES = 12  # only the first 12 tables have charts
 MANY = 14  # longer lists of rows are folded
 FIRST = ("average", "task", "beside", "params", "time", "memory")  # columns of these kinds are preferred, in this order
 
