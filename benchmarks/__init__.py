@@ -1,5 +1,6 @@
-"""Benchmarks: all contestants in interleaved rounds of one process, with a frozen backbone and peft as references.
+"""Benchmarks of time and memory. A frozen backbone and the peft library are references for krona's methods.
 
-`python bench.py bench=training | latency | kronecker | pipeline | memory | serving | sweep` writes
-``outputs/bench/<name>.json``, a table and a plot. docs/performance.md explains them.
+``python bench.py bench=NAME`` runs a benchmark. NAME is training, latency, kronecker, pipeline, memory, serving or
+sweep. The results are written to ``outputs/bench/<name>.json``, printed as a table and drawn as a plot.
+docs/performance.md explains the benchmarks.
 """

@@ -1,4 +1,7 @@
-"""Models to time: a frozen backbone of random weights, and copies that share them, with a method in each."""
+"""Build the models that the benchmarks time: a frozen backbone with random weights, and copies of it with a method.
+
+The copies share the weights of the backbone. They are called twins.
+"""
 
 import copy
 import importlib.util
@@ -31,7 +34,10 @@ TASK = Task(
 
 
 class LabelTokenizer:
-    """The tokenizer of random weights: T5's tokens of the labels 0 and 1, and none of other texts."""
+    """A minimal tokenizer for backbones with random weights.
+
+    It encodes the labels 0 and 1 as T5's tokenizer does. It returns no tokens for any other text.
+    """
 
     pad_token_id, eos_token_id = 0, 1
     known: ClassVar = {"0": (3, 632), "1": (209,)}
@@ -45,7 +51,7 @@ class LabelTokenizer:
 
 
 def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
-    """Build a backbone of frozen random weights. Raise `KronaError` if its sizes are unknown."""
+    """Build a backbone with frozen random weights. Raise `KronaError` if its sizes are unknown."""
     if settings.sizes is None and find_folder(settings) is None:
         raise KronaError("bench.options.backbone: its YAML in conf/backbone has no sizes. Use t5_base, for example.")
     torch.manual_seed(seed)
@@ -53,17 +59,17 @@ def frozen_backbone(settings: Backbone, *, seed: int) -> Any:
 
 
 def build_family(model: Any) -> Family:
-    """Return the family of a model of random weights, for a task of two classes."""
+    """Return the family of a model with random weights, for a task with two classes."""
     return find_family(model.config, "of the bench")(TASK, LabelTokenizer(model.config.vocab_size))
 
 
 def twin(model: nn.Module) -> Any:
-    """Return a copy of a model's modules that shares its weights."""
+    """Return a copy of a model that has its own modules and shares the weights."""
     return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
 
 
 def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
-    """Return a twin with a method inserted. It shares only the weights that do not train."""
+    """Return a twin with an inserted method. It shares only the weights that are not trained."""
     tuned = twin(model)
     torch.manual_seed(seed)
     insert_method(tuned, entrant.method, counterparts={})
@@ -71,7 +77,7 @@ def with_method(model: nn.Module, entrant: Entrant, *, seed: int) -> Any:
 
 
 def add_adapter(model: nn.Module, entrant: Entrant, number: int, *, seed: int, reversible: bool = True) -> None:
-    """Insert an adapter called ``adapter_<number>``, and make it the active one."""
+    """Insert an adapter with the name ``adapter_<number>``, and activate it."""
     placement = {**entrant.method.placement, "name": adapter_name(number)}
     torch.manual_seed(seed + number)
     insert_method(model, replace(entrant.method, placement=placement), counterparts={}, reversible=reversible)
@@ -82,28 +88,28 @@ def adapter_name(number: int) -> str:
 
 
 def inserted_shape(model: nn.Module) -> str | None:
-    """Return the shape of A in this model, which may differ from the paper's; None without one."""
+    """Return the shape of A in this model, which may differ from the paper's shape. Return None if there is no A."""
     state = model.__dict__.get("krona")
     factors = state.adapters[state.active].branch_config.get("kron_factors") if state else None
     return "x".join(map(str, factors[0])) if factors else None
 
 
 def with_fast_modules(model: nn.Module) -> Any:
-    """Return a frozen twin with this project's LayerNorms and dropout, as in every model with a method."""
+    """Return a frozen twin with krona's LayerNorms and dropout, which all models with a method have too."""
     ours = twin(model)
     use_fast_modules(ours)
     return ours
 
 
 def with_layer_norms(model: nn.Module) -> Any:
-    """Return such a twin in which the LayerNorm weights and a new head train, as with every method."""
+    """Return a twin with krona's LayerNorms and dropout, in which the LayerNorm weights and a new head are trained."""
     tuned = twin(model)
     surgery.insert(tuned, head=find_architecture(tuned).head)
     return tuned
 
 
 def perturb(model: nn.Module, *, seed: int, by: float = 0.02) -> None:
-    """Move the trainable weights away from their start, so that no branch adds zero."""
+    """Add random numbers to the trainable weights. Without them, the branches would still be zero, as at the start."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -116,10 +122,11 @@ def peft_is_installed() -> bool:
 
 
 def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, Callable[[], Any]]:
-    """Return builders of peft's LoRA of rank 1 and LoKr of KronA's size at q and v; empty without peft.
+    """Return a dict from a name to a function that builds a twin with one of peft's methods on the modules q and v.
 
-    The LayerNorms and a new head train as in this project's models. If c3a or miss are among ``methods``, peft's forms
-    of them are included, with as many parameters.
+    The methods are LoRA of rank 1, and LoKr with as many parameters as KronA. If ``methods`` contains c3a or miss,
+    peft's implementations of C3A and MiSS are included, with as many parameters as krona's. LayerNorms and a new head
+    are trained, as in krona's models. The dict is empty if peft is not installed.
     """
     if not peft_is_installed():
         return {}
@@ -130,7 +137,7 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
     def build(config: Any) -> Any:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of the two libraries, about each other
+                warnings.simplefilter("ignore")  # transformers and peft warn about each other
                 tuned = get_peft_model(twin(model), config)
         except (TypeError, ValueError) as error:
             raise KronaError(
@@ -159,11 +166,16 @@ def peft_twins(model: nn.Module, *, methods: Collection[str] = ()) -> dict[str, 
 
 
 def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int | None = None) -> Batch:
-    """Return a batch of full-length random sources, as the model's family collates them.
+    """Return a batch with random source tokens and no padding, collated for the model's family.
 
     Args:
-        answer: random tokens of each label, if the family writes text; None: the protocol's labels in turn, which have
-            two or three tokens with the end of sequence.
+        model: the model for which the batch is built.
+        rows: the number of rows.
+        length: the number of source tokens of each row.
+        seed: the seed of the random tokens.
+        answer: the number of random tokens of each label, for families that generate text. If it is None, or if the
+            family does not generate text, rows get the labels 1 and 0 in turn. As text, these labels have two or three
+            tokens including the end of sequence.
     """
     family, vocabulary = build_family(model), model.config.vocab_size
     generator = torch.Generator().manual_seed(seed)
@@ -175,7 +187,7 @@ def random_batch(model: Any, *, rows: int, length: int, seed: int, answer: int |
 
 
 def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
-    """Return a call of the model without gradients."""
+    """Return a function that calls the model without gradients."""
 
     @torch.no_grad()
     def call() -> None:
@@ -185,7 +197,12 @@ def forward(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
 
 
 def merge_if_linear(model: Any) -> tuple[Any, str]:
-    """Return a tuned model in its fastest form, and the name of the form: bare, merged or plain."""
+    """Merge the branches of a model if their updates are linear.
+
+    Returns:
+        The model and the name of its form: ``bare`` without branches, ``merged`` if the branches were merged, or
+        ``plain`` if they could not be merged.
+    """
     model.eval()
     if not list(surgery.adapted_modules(model)):
         return model, "bare"
@@ -197,22 +214,26 @@ def merge_if_linear(model: Any) -> tuple[Any, str]:
 
 
 def build_adamw(model: nn.Module) -> torch.optim.Optimizer | None:
-    """Build an optimizer of the trainable weights; None for a frozen model."""
+    """Build an optimizer for the trainable weights. Return None if no weight is trainable."""
     trainable = [p for p in model.parameters() if p.requires_grad]
     return torch.optim.AdamW(trainable, lr=1e-5, weight_decay=0.0) if trainable else None
 
 
 def training_step(family: Family, model: Any, batch: Batch, *, input_gradient: bool) -> Callable[[], None]:
-    """Return a forward and backward pass of one batch, with dropout.
+    """Return a function that runs the forward and backward pass of a batch, with dropout.
 
     Args:
-        input_gradient: compute the gradient of the embedded input, as a frozen model has no other.
+        family: the family of the model, which computes the loss.
+        model: the model.
+        batch: the batch.
+        input_gradient: whether to compute the gradient of the embedded input. A frozen model needs this, because it has
+            no other gradient.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     embedded: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        if not embedded:  # of the source; a decoder embeds the labels later
+        if not embedded:  # the first call embeds the source; a decoder embeds the labels later
             embedded.append(output.requires_grad_(True))
 
     for module in model.modules() if input_gradient else ():

@@ -1,9 +1,12 @@
-"""bench=kronecker: a linear layer with a Kronecker product beside it, forward and backward, in every order.
+"""bench=kronecker: time a linear layer to which a Kronecker product is added, forward and backward.
 
-The order that the planner chooses is compared with the fastest order, with LoRA of rank 1, and with building the
-product, for the paper's seven shapes and seeded others. Orders that the cost model predicts to be ten times slower than
-the best are left out. ``floor`` is the frozen layer with the gradient of its input. ``full`` also has the gradient of
-its weight.
+The factors of the product can be applied in several orders of computation. The order that krona's planner chooses is
+compared with the fastest order, with LoRA of rank 1, and with building the product as a matrix. The shapes of A are the
+paper's seven shapes and random other shapes (from a fixed seed). An order is not timed if the cost model predicts that
+it is ten times slower than the best order.
+
+``floor`` is the frozen layer, for which only the gradient of the input is computed. For ``full``, the gradient of the
+weight is computed too.
 """
 
 import random
@@ -27,10 +30,10 @@ COLUMNS = {
     "planned": "planned", "best": "best",
 }  # fmt: skip
 PLOT = ("ratio_to_floor", "krona: forward and backward over the frozen layer's")
-PLANNED = "krona"  # in the order that the planner chooses
+PLANNED = "krona"  # the contestant that uses the order which the planner chooses
 SHOWN, PLOTTED = (PLANNED, "lora", "krona/built"), (PLANNED,)
 DETAIL = "{shape}  {d_in} → {d_out}, {tokens} rows"
-MAX_COST = 10.0  # of an order that is timed, relative to the lowest prediction
+MAX_COST = 10.0  # orders are timed if their predicted cost, relative to the lowest predicted cost, is below this
 MERGEABLE = ("b_first", "a_first")  # orders that can use the merged weight
 Shape = tuple[int, int]
 Call = Callable[[], None]
@@ -41,20 +44,27 @@ class Options:
     """The settings of this benchmark."""
 
     shapes: list[list[int]] = field(default_factory=list)
-    """Of A, on a square layer."""
+    """The shapes of A on a layer from ``width`` to ``width``."""
     more_shapes: int = 20
-    """Number of seeded other shapes."""
+    """The number of random other shapes on such a layer."""
     oblong_shapes: int = 10
-    """Number of seeded shapes on layers from ``width`` to ``inner`` and back."""
+    """The number of random shapes on layers from ``width`` to ``inner`` and from ``inner`` to ``width``."""
     rows: list[Positive] = field(default_factory=lambda: [512, 3200])
-    """Tokens."""
+    """The numbers of tokens. Each number gives one measurement of each layer."""
     width: int = 768
     inner: int = 3072
 
 
 @dataclass(frozen=True)
 class BenchLayer:
-    """A linear layer. kind: paper, square or oblong; shape: of A."""
+    """A linear layer and a shape of A.
+
+    Attributes:
+        kind: ``paper`` for the paper's shapes, ``square`` or ``oblong`` for random shapes.
+        d_in: the number of input features.
+        d_out: the number of output features.
+        shape: the shape of A.
+    """
 
     kind: str
     d_in: int
@@ -76,18 +86,21 @@ def measure(work: Work) -> list[Row]:
     for number, (layer, tokens) in enumerate(cases):
         (a1, a2), left = layer.shape, len(cases) - number
         work.say(f"{number + 1}/{len(cases)}  ({a1}, {a2}) on {layer.d_in} → {layer.d_out}, {tokens} rows")
-        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # fast layers leave time to slow ones
+        minutes = max(0.0, deadline - time.perf_counter()) / 60 / left  # divides the remaining time
         rows += _measure_layer(replace(bench, minutes=minutes), layer, tokens=tokens, say=work.say)
     return rows
 
 
 def build_layers(options: Options, *, seed: int) -> list[BenchLayer]:
-    """Return the paper's layers, then seeded ones, the oblong ones in both directions."""
+    """Return the layers with the paper's shapes, then the layers with random shapes.
+
+    Oblong layers are included in both directions.
+    """
     drawn, width, inner = random.Random(seed), options.width, options.inner
     paper = [(a1, a2) for a1, a2 in options.shapes]
 
     def draw(kind: str, d_in: int, d_out: int, count: int) -> list[BenchLayer]:
-        # near the paper's budget: at most eight times the smallest number of parameters
+        # only shapes with at most eight times the smallest possible number of parameters
         size = {a: a[0] * a[1] + (d_in // a[0]) * (d_out // a[1]) for a in fitting_shapes(d_in, d_out, smallest=2)}
         near = sorted(a for a, parameters in size.items() if parameters <= 8 * min(size.values()) and a not in paper)
         return [BenchLayer(kind, d_in, d_out, shape) for shape in drawn.sample(near, min(count, len(near)))]
@@ -127,7 +140,10 @@ def _measure_layer(bench: Bench, layer: BenchLayer, *, tokens: int, say: Say) ->
 
 
 def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, seed: int) -> dict[str, Call]:
-    """One step of each contestant: forward, and backward to the input and to the trainable weights."""
+    """Return a dict from each contestant to a function that runs its forward and backward pass.
+
+    The gradients of the input and of the trainable weights are computed.
+    """
     torch.manual_seed(seed)
     linear = nn.Linear(layer.d_in, layer.d_out, bias=False).requires_grad_(False)
     weight = linear.weight.detach().requires_grad_()
@@ -156,7 +172,7 @@ def _build_calls(layer: BenchLayer, tokens: int, orders: Sequence[Order], *, see
 
 
 def conclusions(rows: Sequence[Row]) -> list[str]:
-    """Return how often the planner comes near the best order."""
+    """Return a sentence that reports how often the planner's order is at most 10 % slower than the best order."""
     krona = [row for row in rows if row["name"] == PLANNED]
     near = sum(row["ratio_to_best"] <= 1.1 for row in krona)
     return [f"planned within 1.1 × of the best order: {near} of {len(krona)}"]

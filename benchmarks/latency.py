@@ -1,6 +1,7 @@
-"""bench=latency: a forward pass of each method over the bare backbone's, and the operations that it adds (Table 2).
+"""bench=latency: time the forward pass of each method, relative to the bare backbone (Table 2 of the KronA paper).
 
-A method's model is merged if its update is linear, otherwise it runs as its plain modules.
+The number of operations that each method adds is counted too. If the update of a method is linear, the update is merged
+into the weights. Otherwise, the model is timed with the method's modules.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,15 +40,18 @@ class Options:
 
     backbone: str = "t5_base"
     source: Positive = 10
-    """Source tokens, as in the paper."""
+    """The number of source tokens, as in the paper."""
     decoder: Positive = 10
-    """Decoder tokens, as in the paper; of a label's text."""
+    """The number of decoder tokens (the tokens of a label), as in the paper."""
     large_rounds: Positive = 3
-    """Rounds of the larger batch, without peft's models."""
+    """The number of rounds with the larger batch, which is measured without peft's models."""
 
 
 def measure(work: Work) -> list[Row]:
-    """Return rows for batch 1 × 10 (the paper's), and for a larger batch without peft's models."""
+    """Return the rows for the paper's batch (1 row of 10 tokens), then the rows for a larger batch.
+
+    The larger batch is measured without peft's models.
+    """
     bench, options = work.bench, work.bench.own(Options)
     backbone = frozen_backbone(work.backbone, seed=bench.seed)
     backbone.eval()
@@ -75,7 +79,7 @@ def _measure_size(
     batch = random_batch(bare, rows=bench.batch_size, length=bench.length, seed=bench.seed, answer=decoder)
     inputs = family.inputs(bare, batch)
     calls = {name: forward(model, inputs) for name, model in models.items()}
-    launches = {name: dispatched(call).total() for name, call in calls.items()}  # also a warm-up
+    launches = {name: dispatched(call).total() for name, call in calls.items()}  # serves as a warm-up too
     timed = timed_rounds(bench, calls, say=say)
     return [
         {
@@ -94,9 +98,11 @@ def _measure_size(
 
 
 def conclusions(rows: Sequence[Row]) -> list[str]:
-    """Return how well launches explain the latencies of Table 2: those that plain modules add, over one constant.
+    """Return a sentence that reports how well the numbers of launched operations explain the latencies in Table 2.
 
-    The constant is the number of launches of the authors' bare model, fitted by least squares through zero.
+    The model is: a method's additional latency is the number of operations that its modules launch, divided by a
+    constant. The constant is the number of operations of the authors' bare model. It is fitted by least squares through
+    zero.
     """
     pairs = [
         (row["launches_added"], row["paper"] - 1)
@@ -115,6 +121,6 @@ def conclusions(rows: Sequence[Row]) -> list[str]:
 
 
 def _medians_of_thirds(seconds: Sequence[float]) -> list[float]:
-    """The three repeats of the paper: the rounds in three parts."""
+    """Divide the rounds into three parts, as in the three repeats of the paper, and return the median of each part."""
     size = max(1, len(seconds) // 3)
     return [median_high(seconds[size * part : size * (part + 1)] or seconds) for part in range(3)]

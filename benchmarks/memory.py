@@ -1,8 +1,9 @@
-"""bench=memory: peak memory and time of a training step as batch, length, model and number of adapters grow.
+"""bench=memory: measure the peak memory and the time of a training step.
 
-Each figure comes from its own process. The peak includes everything that a run holds (weights, gradients, activations,
-optimizer states), minus the memory of the process before the model was built. Several adapters of a method may be in
-the model, one of which is active: the others need memory, but no time.
+The measurements show how both grow with the batch size, the length, the size of the model and the number of adapters.
+Each measurement is made in a separate process. The peak memory includes weights, gradients, activations and optimizer
+states. The memory that the process needed before the model was built is subtracted. If a model contains several
+adapters, only one of them is active. The other adapters need memory, but no time.
 """
 
 import multiprocessing
@@ -34,15 +35,15 @@ class Options:
     """The settings of this benchmark."""
 
     at: list[int | str]
-    """[backbone, batch, length, adapters] of the point where every method is measured."""
+    """The point at which every method is measured: [backbone, batch size, length, number of adapters]."""
     grid: list[list[int | str]] = field(default_factory=list)
-    """More such points, for the methods of ``growing``."""
+    """More points, at which only the methods in ``growing`` are measured."""
     growing: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryPoint:
-    """The conditions of a measurement."""
+    """A point: the conditions of a measurement."""
 
     backbone: str
     batch_size: int
@@ -54,7 +55,11 @@ class MemoryPoint:
 
 
 def read_points(options: Options) -> list[MemoryPoint]:
-    """Return the point of all methods, then those of the grid. Raise `KronaError` for a point that is not one."""
+    """Return the point of ``options.at``, then the points of ``options.grid``.
+
+    Raises:
+        KronaError: a point in the options has a wrong form.
+    """
     points = []
     for values in (options.at, *options.grid):
         numbers = [value for value in values[1:] if isinstance(value, int) and value >= 1]
@@ -93,7 +98,10 @@ def measure(work: Work) -> list[Row]:
 
 
 def _measure_point(work: Work, entrant: Entrant, point: MemoryPoint, deadline: float) -> Row:
-    """One figure. On a disturbed machine it is measured again, or marked."""
+    """Return the row of one measurement.
+
+    If another process used the machine meanwhile, the measurement is repeated, or marked with bench.load=mark.
+    """
     disturbed = 0
     while True:
         before = read_clock()
@@ -124,9 +132,9 @@ def _run_process(bench: Bench, entrant: Entrant, point: MemoryPoint, backbone: B
 def measure_process(
     bench: Bench, entrant: Entrant, point: MemoryPoint, backbone: Backbone, threads: int
 ) -> tuple[int, list[float]]:
-    """Return the peak memory of this process in bytes, and the seconds of each step."""
+    """Run training steps in this process. Return the peak memory in bytes, and the time of each step in seconds."""
     torch.set_num_threads(threads)
-    meta_model(backbone)  # imports the library's code
+    meta_model(backbone)  # imports the library's code before the memory is measured
     memory = PeakMemory()
     memory.reset()
     before = memory.read()["host"]

@@ -1,7 +1,10 @@
-"""bench=pipeline: source tokens per second of the whole training step on GLUE's rows, for each way of batching.
+"""bench=pipeline: measure the source tokens per second of a training step on rows of GLUE, for three ways of batching.
 
-There are three ways: every row padded to 128; padding to the longest row of the batch, as runs do; and batches of rows
-of similar length (``trainer.bucket_by_length``). A round is one batch of each. Padding does not count as tokens.
+- Every row is padded to 128 tokens.
+- Every row is padded to the longest row of its batch, as in a run.
+- Batches contain rows of similar length (``trainer.bucket_by_length``).
+
+In each round, one batch of each way is timed. Padding tokens are not counted.
 """
 
 import itertools
@@ -38,9 +41,9 @@ class Options:
     """The settings of this benchmark."""
 
     data: str | None = None
-    """GLUE's folder, as ``data.path`` of a run."""
+    """The folder with GLUE's files, as in ``data.path``."""
     tokenizer: str | None = None
-    """Folder of the backbone's tokenizer."""
+    """The folder with the backbone's tokenizer."""
     backbone: str = "t5_base"
     tasks: list[str] = field(default_factory=lambda: ["cola", "sst2", "rte"])
 
@@ -51,7 +54,7 @@ def measure(work: Work) -> list[Row]:
     named = [Task.from_config(work.compose([f"task={name}"])["task"]) for name in options.tasks]
     data, folder = _find_folder("data", options.data), _find_folder("tokenizer", options.tokenizer)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    cache = work.outputs / ".cache" / "tokens"  # as in runs
+    cache = work.outputs / ".cache" / "tokens"  # as in a run
     model = with_method(frozen_backbone(work.backbone, seed=bench.seed), work.entrants[0], seed=bench.seed)
     if len(tokenizer) > model.config.vocab_size:
         raise KronaError(
@@ -113,7 +116,7 @@ def _measure_task(bench: Bench, family: Family, model: Any, task: str, tokens: T
 
 
 def full_batches(bench: Bench, rows: int, lengths: Sequence[int] | None = None) -> Iterator[list[int]]:
-    """Yield the batches of endless epochs, without the smaller last one of an epoch."""
+    """Yield the batches of an endless sequence of epochs. A smaller last batch of an epoch is left out."""
     batches = TrainingBatches(rows, batch_size=bench.batch_size, seed=bench.seed, lengths=lengths)
     for epoch in itertools.count():
         batches.set_epoch(epoch)
@@ -124,11 +127,17 @@ def timed_step(
     family: Family, model: Any, tokens: Tokenised, batches: Iterator[list[int]], real: list[int], *,
     length: int | None = None,
 ) -> Callable[[], float]:  # fmt: skip
-    """Return a step, from rows on disk to new weights, which returns its seconds.
+    """Return a function that runs one training step and returns its time in seconds.
+
+    The time includes reading the rows from disk, collating them, and updating the weights.
 
     Args:
-        real: gets the number of source tokens of each step.
-        length: pad the sources to this length; None: to the longest of the batch.
+        family: the family of the model.
+        model: the model.
+        tokens: the tokenised rows.
+        batches: an iterator over the row numbers of each batch.
+        real: a list to which each step appends its number of source tokens without padding.
+        length: the length to which sources are padded. None means the longest source of the batch.
     """
     optimizer = build_adamw(model)
     assert optimizer is not None
@@ -149,7 +158,7 @@ def timed_step(
 
 
 def _pad(batch: Batch, length: int, *, left: bool) -> Batch:
-    """Pad the sources. The attention mask hides the padding, so its token does not matter."""
+    """Pad the sources to a length. Token 0 is used, because the attention mask hides the padding from the model."""
     missing = length - batch["input_ids"].shape[1]
     sides = (missing, 0) if left else (0, missing)
     pad = torch.nn.functional.pad

@@ -1,8 +1,15 @@
-"""The result of a benchmark: a JSON, a table beside the paper's numbers, and a plot.
+"""Write the results of a benchmark as JSON, print them as a table, and draw a plot.
 
-The module of a benchmark has `COLUMNS` (key → heading of the table) and `PLOT` (the key that is drawn, and its label).
-It may have `SHOWN` and `PLOTTED` (names of the rows in the table and in the plot), `DETAIL` (beside a row's name in the
-plot) and `conclusions` (a function that returns sentences).
+The module of a benchmark must define these names:
+
+- `COLUMNS` is a dict from the key of each column to its heading in the table.
+- `PLOT` is a pair of the key to plot and the label of its axis.
+
+The module can define these names:
+
+- `SHOWN` and `PLOTTED` are the names of the rows in the table and in the plot. By default, these are all rows.
+- `DETAIL` is the format of the text next to the name of a row in the plot.
+- `conclusions` is a function that returns sentences to print below the table.
 """
 
 import json
@@ -24,7 +31,7 @@ REFERENCES = ("floor", "backbone", "peft")
 
 
 def write_json(folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str, Any]) -> Path:
-    """Write the rows and the facts about machine, backbones and settings; return the path."""
+    """Write the rows and the facts about the machine, the backbones and the settings. Return the path of the file."""
     folder.mkdir(parents=True, exist_ok=True)
     content = {"name": name, "rows": list(rows), **facts}
     file = folder / f"{name}.json"
@@ -33,7 +40,7 @@ def write_json(folder: Path, name: str, rows: Sequence[Row], facts: Mapping[str,
 
 
 def show(module: Any, rows: Sequence[Row], *, title: str, file: Path, console: Console, disturbed: bool) -> None:
-    """Print the table and the conclusions of a benchmark, and draw the plot beside ``file``."""
+    """Print the table and the conclusions of a benchmark, and write the plot to the folder of ``file``."""
     if disturbed:
         console.print(UNDER_LOAD, style="bold red")
     table = Table(title=title, title_justify="left")
@@ -55,7 +62,10 @@ def _select(rows: Sequence[Row], names: Sequence[str] | None) -> list[Row]:
 
 
 def _plot_rows(module: Any, rows: Sequence[Row]) -> list[ScoreRow]:
-    """The rows that have the value, with their spreads; of several batch sizes, those of the first."""
+    """Return the rows of the plot with their spreads. Rows without the plotted value are left out.
+
+    If there are several source lengths, only the rows with the first length are included.
+    """
     key, found = module.PLOT[0], list[ScoreRow]()
     for row in _select(rows, getattr(module, "PLOTTED", None)):
         if row.get(key) is None or row.get("source") != rows[0].get("source"):

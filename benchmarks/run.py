@@ -1,4 +1,4 @@
-"""Run a benchmark: from a composed config to rows, and from rows to JSON, table and plot."""
+"""Run a benchmark from a composed config, and write its results as JSON, as a table and as a plot."""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -20,16 +20,24 @@ from krona.paper import read_paper_table
 NAMES = ("training", "latency", "kronecker", "pipeline", "memory", "serving", "sweep")  # modules of this package
 MIN_MINUTES = 0.05
 ON_ONE_BACKBONE = ("training", "latency", "pipeline", "serving")
-PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # of Table 2
+PAPER_COLUMNS = {"training": "training_time", "latency": "latency"}  # the columns of Table 2 of the KronA paper
 
 
 def run_bench(
     config: Mapping[str, Any], *, compose: Compose, methods: list[str], outputs: Path, project: Path, console: Console
 ) -> Path:
-    """Measure, print, write and draw; return the path of the JSON.
+    """Run a benchmark, print and write its results, and return the path of the JSON file.
+
+    Args:
+        config: the settings of the benchmark.
+        compose: a function that composes train.py's config from overrides.
+        methods: the names of all methods in conf/method.
+        outputs: the output folder.
+        project: the folder of the project.
+        console: the console to print to.
 
     Raises:
-        KronaError: a wrong setting or method, or a machine under load. Nothing is written then.
+        KronaError: a setting or a method is wrong, or the machine is under load. No file is written in this case.
     """
     bench: Bench = check.build(Bench, "bench", config)
     if bench.name not in NAMES:
@@ -69,7 +77,7 @@ def run_bench(
 
 
 def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[Entrant]:
-    """Return the methods that take part, krona also at each of ``options.shapes``."""
+    """Return the methods to measure. For bench=training, krona is included once more for each of ``options.shapes``."""
     wanted = methods if bench.methods is None else bench.methods
     for name in wanted:
         if name not in methods:
@@ -86,7 +94,7 @@ def build_entrants(bench: Bench, compose: Compose, methods: list[str]) -> list[E
 
 
 def _build_entrant(name: str, compose: Compose, overrides: list[str]) -> Entrant:
-    # the method's own YAML, as in `krona params`, without the recipe of the default task
+    # use only the YAML of the method, as in `krona params`, and not the recipe of the default task
     method = check.method(compose([f"method={name}", "~recipe", *overrides])["method"], own=True)
     factors = method.branch_config.get("kron_factors")
     return Entrant(name=name, method=method, shape="x".join(map(str, factors[0])) if factors else None)
@@ -99,7 +107,7 @@ def _backbones(bench: Bench) -> list[str]:
 
 
 def _add_paper_values(rows: list[Row], column: str) -> None:
-    """Add the number of Table 2 to each row that has one: full fine-tuning = 1."""
+    """Add the paper's value to each row whose method is in Table 2, relative to full fine-tuning."""
     table_2 = read_paper_table("2")
     for row in rows:
         percent = table_2.value(row["name"].split("/")[0].split(" ")[0], column)

@@ -1,13 +1,15 @@
-"""bench=serving: a batch whose rows use different adapters: in one pass, by switching, and by loading files.
+"""bench=serving: time a batch in which each row uses one of several adapters.
 
-With n adapters, row i uses adapter i mod n. These ways are timed:
+With n adapters, row i uses adapter i mod n. These ways of computing the batch are timed:
 
-- *merged*: one adapter for all rows, merged if possible. All ratios are to it.
-- *active*: the same adapter as plain modules.
-- *mixed*: one forward pass under `surgery.mixed`, whose rows are set each time.
-- *switched* and *reloaded*: a forward pass for the rows of each adapter, after `surgery.activate` or after loading its
-  file into the bare backbone.
-- *switch*: one `surgery.activate` with n adapters in the model; with one adapter, to the bare backbone or back.
+- *merged*: all rows use one adapter, which is merged if possible. All ratios are relative to this time.
+- *active*: all rows use the same adapter as in *merged*, without merging.
+- *mixed*: one forward pass computes all rows with `surgery.mixed`. The assignment of rows to adapters is set each time.
+- *switched*: there is one forward pass for the rows of each adapter. `surgery.activate` activates the adapter before.
+- *reloaded*: there is one forward pass for the rows of each adapter. The adapter's file is loaded into the bare
+  backbone before.
+- *switch*: a call of `surgery.activate` alone, with n adapters in the model. If n is 1, the calls deactivate and
+  activate the adapter in turn.
 """
 
 import itertools
@@ -45,7 +47,7 @@ COLUMNS = {
     "rows_per_s": "rows/s", "ratio_to_merged": "/ merged",
 }  # fmt: skip
 PLOT = ("ratio_to_merged", "time of a batch over that of one merged adapter")
-SWITCHES = 20  # of one timing; even, so that a single adapter is active again after them
+SWITCHES = 20  # number of switches in one timing; even, so that a single adapter is active at the end
 Call = Callable[[], float | None]
 
 
@@ -55,9 +57,9 @@ class Options:
 
     backbone: str = "t5_base"
     adapters: list[Positive]
-    """Numbers of adapters that the rows of a batch use."""
+    """The numbers of adapters in a batch. Each number gives one measurement of each way."""
     decoder: Positive = 2
-    """Tokens of an answer, if the backbone writes one."""
+    """The number of tokens in a label, if the backbone generates text."""
 
 
 def measure(work: Work) -> list[Row]:
@@ -118,7 +120,7 @@ def _measure_method(bench: Bench, backbone: Any, entrant: Entrant, stack: ExitSt
 
 
 def _with_adapters(backbone: Any, entrant: Entrant, count: int, *, seed: int) -> Any:
-    """A twin with ``count`` different adapters, the last of which is active."""
+    """Return a twin with ``count`` different adapters. The last adapter is active."""
     model = twin(backbone)
     for number in range(count):
         add_adapter(model, entrant, number, seed=seed)

@@ -1,4 +1,4 @@
-"""Settings of a benchmark (the keys of `conf/bench/`), and the arguments of its ``measure``."""
+"""The settings of a benchmark (the keys in `conf/bench/`), and the arguments of its function ``measure``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,66 +14,70 @@ from krona.config.settings import STRICT, Backbone, Method, NonNegative, Positiv
 T = TypeVar("T")
 Row = dict[str, Any]
 Say = Callable[[str], None]
-Compose = Callable[[list[str]], dict[str, Any]]  # overrides of train.py's config → its plain values
+Compose = Callable[[list[str]], dict[str, Any]]  # from overrides to the values of train.py's config
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def settings(kind: type[T]) -> type[T]:
-    """Make a dataclass whose keys and types are checked."""
+    """Turn a class into a frozen dataclass that checks its keys and the types of their values."""
     checked: type[T] = pydantic_dataclass(frozen=True, kw_only=True, config=STRICT)(kind)  # type: ignore[assignment]
     return checked
 
 
 @settings
 class Bench:
-    """The settings of every benchmark."""
+    """The settings that all benchmarks have."""
 
     name: str
     rounds: Positive
-    """Number of calls of each contestant."""
+    """The number of timed calls of each contestant."""
     warm_up: NonNegative = 1
     minutes: Annotated[float, Ge(0)] = 14.0
-    """Time limit of warm-up and rounds."""
+    """The time limit of the warm-up and the rounds together."""
     threads: Positive | None = None
     load: Literal["refuse", "mark"] = "refuse"
-    """Refuse a machine on which other processes run, or measure and mark the rows."""
+    """The behaviour if other processes use the machine.
+
+    ``refuse`` stops with an error, and repeats rounds that were disturbed. ``mark`` keeps all rounds and marks the
+    result.
+    """
     seed: Seed = 0
     methods: list[str] | None = None
-    """Names of conf/method; null: all."""
+    """The names of the methods to measure, as in conf/method. Null means all methods."""
     peft: bool = True
     batch_size: Positive = 8
     length: Positive = 64
     options: Mapping[str, Any] = field(default_factory=dict)
-    """The benchmark's own settings."""
+    """The settings that only this benchmark has."""
 
     def own(self, kind: type[T]) -> T:
-        """Return ``options`` as the class of the benchmark. Raise `KronaError` for an unknown key or a wrong value."""
+        """Return ``options`` as an object of the class ``kind``. Raise `KronaError` if a key or a value is wrong."""
         options: T = check.build(kind, "bench.options", self.options)
         return options
 
 
 @dataclass(frozen=True, kw_only=True)
 class Entrant:
-    """A method that takes part, and the name of its rows."""
+    """A method to measure, and the name of its rows."""
 
     name: str
     method: Method
-    shape: str | None = None  # of A
+    shape: str | None = None  # the shape of A
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """The arguments of the ``measure`` of each benchmark."""
+    """The argument of the function ``measure`` of each benchmark."""
 
     bench: Bench
     say: Say
     entrants: Sequence[Entrant] = ()
-    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # by their names in conf/backbone
+    backbones: Mapping[str, Backbone] = field(default_factory=dict)  # the keys are names in conf/backbone
     compose: Compose = lambda overrides: {}
     outputs: Path = Path()
     project: Path = Path()
 
     @property
     def backbone(self) -> Backbone:
-        """The only backbone."""
+        """The backbone of a benchmark that uses only one backbone."""
         return next(iter(self.backbones.values()))

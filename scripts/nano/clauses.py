@@ -1,7 +1,8 @@
-"""Clauses of the sample world and their wordings in English.
+"""Clauses, which represent the meaning of sentences about the sample world, and their wordings in English.
 
-A `Clause` is the meaning of a sentence: who did what to whom, where and when, or that it did not happen. `say` turns it
-into English, in several wordings with the same meaning: synonyms, passive voice, a place or time at the beginning.
+A `Clause` states who did what to whom, where and when, or that this did not happen. `say` turns a clause into an
+English sentence. The wording can vary without changing the meaning: words can be replaced by synonyms, the voice can be
+passive, and a place or a time can be at the beginning.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,12 @@ from random import Random
 
 import lexicon as lx
 
-Row = dict[str, str | int | float]  # of a sample task: texts by column, label, idx
+Row = dict[str, str | int | float]  # a row of a sample task: its texts by column, `label` and `idx`
 
 
 @dataclass(frozen=True)
 class Phrase:
-    """A participant: a name, or a noun with an optional adjective and count."""
+    """A participant of an event: a name, or a noun with an optional adjective and an optional number."""
 
     noun: str
     adjective: str = ""
@@ -28,7 +29,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Clause:
-    """One event in the past."""
+    """An event in the past, or the statement that it did not happen."""
 
     subject: Phrase
     verb: str
@@ -40,11 +41,11 @@ class Clause:
 
 @dataclass(frozen=True)
 class Wording:
-    """The wording of a clause, which does not change its meaning."""
+    """The wording of a clause. It does not change the meaning."""
 
     passive: bool = False
-    front: str = ""  # what begins the sentence: "", "place" or "time"
-    synonyms: frozenset[str] = frozenset()  # words that are replaced by their synonym
+    front: str = ""  # the part at the beginning of the sentence: "place" or "time"; "" for the usual order
+    synonyms: frozenset[str] = frozenset()  # the words that are replaced by their synonyms
 
 
 def draw_person(rng: Random, *, adjective: float = 0.5, name: float = 0.25) -> Phrase:
@@ -64,7 +65,16 @@ def draw_thing(rng: Random, kinds: tuple[str, ...], *, adjective: float = 0.3, c
 
 
 def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float = 0.3, negated: float = 0.0) -> Clause:
-    """Draw a clause. `shape`: `alone` (no object), `thing`, `food` or `person`; empty: any of them."""
+    """Draw a clause.
+
+    Args:
+        rng: the random generator.
+        shape: the kind of the object: `alone` (no object), `thing`, `food` or `person`. If it is empty, the kind is
+            random.
+        place: the probability of a place.
+        time: the probability of a time.
+        negated: the probability of a negation.
+    """
     shape = shape or rng.choice(("alone", "thing", "thing", "food", "person"))
     subject = draw_person(rng)
     where = rng.choice(lx.PLACES) if rng.random() < place else ""
@@ -83,7 +93,7 @@ def draw_clause(rng: Random, *, shape: str = "", place: float = 0.5, time: float
 
 
 def replaceable_words(clause: Clause) -> list[str]:
-    """Return the words that have a synonym."""
+    """Return the words of a clause that have a synonym."""
     phrases = [clause.subject] + ([clause.object] if clause.object else [])
     words = [clause.verb, clause.place, *(w for p in phrases for w in (p.noun, p.adjective))]
     return [word for word in words if synonym(word) != word]
@@ -109,7 +119,7 @@ def draw_wording(
 
 
 def say(clause: Clause, wording: Wording | None = None) -> str:
-    """Return the clause as an English sentence, with a capital and a full stop."""
+    """Return a clause as an English sentence, with a capital letter at the start and a full stop at the end."""
     how = wording or Wording()
 
     def word(text: str) -> str:
@@ -120,7 +130,7 @@ def say(clause: Clause, wording: Wording | None = None) -> str:
         many = bool(clause.object.count) or (clause.negated and _is_any(clause.object))
         be = "were" if many else "was"
         no = " not" if clause.negated and not _is_any(clause.object) else ""
-        # "any" cannot stand before its negation: "no apples were eaten"
+        # at the start of a sentence, "not … any" becomes "no": "no apples were eaten"
         first = _phrase(clause.object, word, any_word="no" if clause.negated else "")
         core = f"{first} {be}{no} {lx.participle(verb)} by {_phrase(clause.subject, word, definite=True)}"
     else:
@@ -144,7 +154,7 @@ def fill(clause: Clause, slot: str, value: Phrase | str) -> Clause:
 
 
 def swap_roles(clause: Clause) -> Clause:
-    """Exchange subject and object, which must be people."""
+    """Return the clause with subject and object exchanged. Both must be people."""
     assert clause.object is not None
     return replace(clause, subject=clause.object, object=clause.subject)
 

@@ -1,8 +1,12 @@
-"""The pretraining data of the nano backbone: corrupted text of the sample world, and tasks about it.
+"""Generate the pretraining data of the nano backbone: text for span corruption, and tasks about such text.
 
-The skills that the sample tasks need are taught with other prompts and other answers (words such as `yes`, `maybe`,
-`same`, `unknown`). Three things never occur here, which a test checks: a text or pair of texts of a sample task, a
-template of GLUE (`sentence1: …`), and a label as a separate word (numbers in the text are 10 or more).
+All text describes the sample world, which is defined in `lexicon`. The tasks teach the skills that the sample tasks
+need, but with different prompts and answers (words such as `yes`, `maybe`, `same` and `unknown`). The data never
+contain the following, which a test checks:
+
+- a text or a pair of texts of a sample task
+- a template of GLUE, such as `sentence1: …`
+- a label as a separate word. For this reason, numbers in the text are 10 or more.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,11 +25,11 @@ from passages import Example, passage
 
 
 def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
-    """Yield an endless mixture, the same for the same seed, from example number `start` on."""
+    """Yield an endless mixture of examples, from example number `start` on. It depends only on the seed."""
     held_out = sample_texts()
     index = start
     while True:
-        rng = Random(f"pretraining {seed} {index}")  # by index, so that a resumed run draws the same examples
+        rng = Random(f"pretraining {seed} {index}")  # lets a resumed run draw the same examples
         item = rng.choices(MAKERS, WEIGHTS)[0](rng)
         while is_held_out(item.texts, held_out):
             item = rng.choices(MAKERS, WEIGHTS)[0](rng)
@@ -35,7 +39,7 @@ def examples(seed: int, *, start: int = 0) -> Iterator[Example]:
 
 @cache
 def sample_texts() -> frozenset[frozenset[str]]:
-    """Return the texts of every row of every sample task, as unordered keys."""
+    """Return the texts of all rows of all sample tasks. Each row is a set of normalised texts (`texts_key`)."""
     return frozenset(
         sample.texts_key(row)
         for task in sample.TASKS
@@ -52,7 +56,8 @@ def is_held_out(texts: tuple[str, ...], held_out: frozenset[frozenset[str]]) -> 
     return any(key in held_out for key in (*singles, *couples))
 
 
-# ---- prompts: their cues vary, so that the backbone learns to read the text and not its introduction ----
+# ---- Prompts ----
+# The cues before the texts vary, so that the backbone learns to read the texts instead of the cues.
 
 ONE = ("text", "note", "line", "remark", "passage")
 TWO = (
@@ -62,12 +67,12 @@ TWO = (
 
 
 def prompt(rng: Random, query: str, *texts: str) -> str:
-    """Return the texts with cues before them, and the query before or after them."""
+    """Return a prompt: the texts with a cue before each of them, and the query before or after the texts."""
     style = rng.random()
     if style < 0.3:  # no cues
         marked = " ".join(texts)
     else:
-        if style < 0.6:  # any word, with a number or not: "item37: … garden12: …"
+        if style < 0.6:  # a random word, with or without a number
             number = rng.randint(10, 98)
             words = rng.choices(("item", "part", "entry", "box", *lx.PARENTS), k=len(texts))
             cues = [f"{word}{number + at if style < 0.5 else ''}" for at, word in enumerate(words)]
@@ -81,14 +86,14 @@ def _ask(rng: Random, queries: tuple[str, ...], texts: tuple[str, ...], target: 
     return Example(prompt(rng, rng.choice(queries), *texts), target, texts)
 
 
-# ---- tasks: (source, answer) ----
-# The first word of an answer is the decision. The rest is the reason, with which a skill is learnt in far fewer steps.
+# ---- Tasks: functions that draw an example with a source and an answer ----
+# The first word of an answer is the decision. The other words are the reason, which makes a skill much faster to learn.
 
 VALENCES = dict.fromkeys((*lx.GOOD, *lx.LIKED), "good") | dict.fromkeys((*lx.BAD, *lx.DISLIKED), "bad")
 
 
 def form(rng: Random) -> Example:
-    """Ask whether a sentence is well formed; the answer corrects the wrong part."""
+    """Ask whether a sentence is grammatical. If it is not, the answer contains the correction of the wrong part."""
     good, bad = rng.choice(sentences.PHENOMENA)(rng)
     queries = ("grammar?", "form?", "well formed?")
     if rng.random() < 0.5:
@@ -97,7 +102,7 @@ def form(rng: Random) -> Example:
 
 
 def _repair(good: str, bad: str) -> str:
-    """Return the words of `good` in place of those in which `bad` differs, at most four."""
+    """Return the words of `good` that replace the wrong words of `bad`, at most four words."""
     right, wrong = good[:-1].split(), bad[:-1].split()
     start = next(i for i, pair in enumerate(zip_longest(right, wrong)) if pair[0] != pair[1])
     end = next(i for i, pair in enumerate(zip_longest(right[::-1], wrong[::-1])) if pair[0] != pair[1])
@@ -105,7 +110,7 @@ def _repair(good: str, bad: str) -> str:
 
 
 def feeling(rng: Random) -> Example:
-    """Ask whether an opinion is good or bad, and by which word. Many are simpler than in the sample task."""
+    """Ask whether an opinion is good or bad, and which word shows it. Many opinions are simpler than in sst2."""
     queries = ("mood?", "feeling?", "opinion?")
     if rng.random() < 0.4:
         row = sentences.sst2(rng)
@@ -117,7 +122,7 @@ def feeling(rng: Random) -> Example:
 
 
 def follows(rng: Random) -> Example:
-    """Ask whether one sentence follows from another, sometimes among other facts."""
+    """Ask whether a sentence follows from another sentence. Sometimes an unrelated fact is added."""
     plain = rng.random() < 0.5
     fact = draw_clause(rng, place=0.4, time=0.0 if plain else 0.25, negated=0.2)
     relation = rng.randrange(3)
@@ -131,7 +136,7 @@ def follows(rng: Random) -> Example:
 
 
 def same(rng: Random) -> Example:
-    """Ask whether two sentences, or two questions, mean the same."""
+    """Ask whether two sentences, or two questions, have the same meaning."""
     queries = ("same?", "equal?", "compare?")
     if rng.random() < 0.4:
         row = questions.qqp(rng)
@@ -145,14 +150,14 @@ def same(rng: Random) -> Example:
 
 
 def _both(first: Clause, second: Clause, rng: Random, *, plain: bool) -> tuple[str, str]:
-    """Return two clauses in words; plain ones differ only in their meaning."""
+    """Return two clauses as sentences. If `plain` is true, both have the default wording; otherwise it is random."""
     if plain:
         return say(first), say(second)
     return pairs.say_both(first, second, rng, passive=0.3, front=0.3, swap=0.4)
 
 
 def overlap(rng: Random) -> Example:
-    """Ask, in words, how much of one event the other shares, and which parts it does not."""
+    """Ask how similar two events are. The answer is a word for the similarity, and the parts that differ."""
     clause, other, score, slots = pairs.graded(rng)
     texts = pairs.say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
     amounts = ("nothing", "little", "part", "half", "much", "nearly everything")
@@ -162,14 +167,14 @@ def overlap(rng: Random) -> Example:
 
 
 def answer(rng: Random) -> Example:
-    """Ask for the answer in a sentence; `unknown` if it has none."""
+    """Ask a question about a sentence. The answer is `unknown` if the sentence does not contain it."""
     question, sentence, found = questions.asked_and_told(rng)
     queries = ("told?", "answer?", "says?")
     return _ask(rng, queries, (question, sentence), f"told {found}" if found else "unknown")
 
 
 def words(rng: Random) -> Example:
-    """Ask for a synonym, an opposite, a kind, a valence or a number."""
+    """Ask about words: for a synonym, an opposite, a kind, good or bad, or the larger or smaller of two numbers."""
     kind = rng.randrange(5)
     if kind == 4:
         word = rng.choice(sorted(VALENCES))

@@ -1,9 +1,9 @@
-"""Edits of a clause: to a clause that follows from it, contradicts it, or is neither implied nor excluded.
+"""Edit a clause, so that the result follows from the clause, contradicts it, or is neither implied nor excluded.
 
-A premise and a hypothesis describe the same scene, as in MNLI: a definite subject is the same person in both, so that
-another place or the opposite adjective is a contradiction. Negation reverses the direction of everything in its scope
-(object, verb, place, time): "bought a pear" implies "bought a fruit", but "did not buy any fruits" implies "did not buy
-any pears".
+As in MNLI, a premise and a hypothesis describe the same scene. A definite subject, such as "the teacher", is the same
+person in both. A different place or the opposite adjective is therefore a contradiction. Negation reverses implications
+about the object, the verb, the place and the time: "bought a pear" implies "bought a fruit", but "did not buy any
+fruits" implies "did not buy any pears".
 """
 
 from dataclasses import replace
@@ -12,11 +12,11 @@ from random import Random
 import lexicon as lx
 from clauses import Clause, Phrase, draw_person, fill, is_person, swap_roles
 
-Edit = tuple[str, Clause]  # the edited slot, and the result
+Edit = tuple[str, Clause]  # the edited part of the clause (the slot), and the new clause
 
 
 def weaker(clause: Clause) -> list[Edit]:
-    """Return every single edit to a less specific clause, which follows from a positive clause."""
+    """Return all single edits that make a clause less specific. If the clause is not negated, the results follow."""
     steps = [*_drop_adjuncts(clause), *_wider_object(clause)]
     if clause.verb in lx.VERB_KINDS:
         steps.append(("verb", replace(clause, verb=lx.VERB_KINDS[clause.verb])))
@@ -24,7 +24,7 @@ def weaker(clause: Clause) -> list[Edit]:
 
 
 def stronger(clause: Clause, rng: Random) -> list[Edit]:
-    """Return every single edit to a more specific clause, which follows from a negated clause."""
+    """Return all single edits that make a clause more specific. If the clause is negated, the results follow."""
     steps: list[Edit] = []
     if not clause.place:
         steps.append(("place", replace(clause, place=rng.choice(lx.PLACES))))
@@ -46,7 +46,7 @@ def stronger(clause: Clause, rng: Random) -> list[Edit]:
 
 
 def vaguer_subject(clause: Clause) -> list[Edit]:
-    """Return the edits to a less specific subject. They follow from positive and from negated clauses."""
+    """Return all single edits that make the subject less specific. The results follow, even from a negated clause."""
     who = clause.subject
     steps: list[Edit] = []
     if who.adjective:
@@ -57,7 +57,10 @@ def vaguer_subject(clause: Clause) -> list[Edit]:
 
 
 def entailed(clause: Clause, rng: Random, *, steps: int, keep: str = "") -> Clause:
-    """Return a clause that follows from this one by up to `steps` edits, none of them of the slot `keep`."""
+    """Return a clause that follows from this clause. It is the result of at most `steps` edits.
+
+    The slot `keep` is not edited.
+    """
     for _ in range(steps):
         found = (stronger(clause, rng) if clause.negated else weaker(clause)) + vaguer_subject(clause)
         found = [edit for edit in found if edit[0] != keep]
@@ -68,7 +71,7 @@ def entailed(clause: Clause, rng: Random, *, steps: int, keep: str = "") -> Clau
 
 
 def open_question(clause: Clause, rng: Random) -> Edit:
-    """Return one edit that this clause neither implies nor excludes."""
+    """Return a random edit whose result is neither implied nor excluded by this clause."""
     found = weaker(clause) if clause.negated else stronger(clause, rng)
     if not clause.subject.adjective and not clause.subject.is_name:
         described = replace(clause.subject, adjective=rng.choice(lx.PERSON_ADJECTIVES))
@@ -83,7 +86,7 @@ def open_question(clause: Clause, rng: Random) -> Edit:
 
 
 def contradicted(clause: Clause, rng: Random, *, negate: float = 0.5) -> Edit:
-    """Return one edit to a clause that cannot be true of the same scene."""
+    """Return a random edit whose result contradicts this clause. `negate` is the probability of a negation."""
     denied = ("negation", _deny(clause))
     if clause.negated or rng.random() < negate:
         return denied
@@ -91,7 +94,7 @@ def contradicted(clause: Clause, rng: Random, *, negate: float = 0.5) -> Edit:
 
 
 def opposites(clause: Clause, rng: Random) -> list[Edit]:
-    """Return every single edit to another verb, count, place or subject adjective that excludes this one."""
+    """Return single edits of the verb, subject, place, time or count whose results contradict this clause."""
     steps: list[Edit] = []
     if clause.verb in lx.OPPOSITES and (clause.verb, lx.OPPOSITES[clause.verb]) != ("find", "hide"):
         steps.append(("verb", replace(clause, verb=lx.OPPOSITES[clause.verb])))
@@ -109,7 +112,7 @@ def opposites(clause: Clause, rng: Random) -> list[Edit]:
 
 
 def changed(clause: Clause, rng: Random) -> Edit:
-    """Return one small edit that changes the meaning of the clause."""
+    """Return a random small edit that changes the meaning of the clause."""
     found = opposites(clause, rng)
     if is_person(clause.object):
         found += [("roles", swap_roles(clause))] * 3
@@ -121,7 +124,7 @@ def changed(clause: Clause, rng: Random) -> Edit:
 
 
 def sibling(phrase: Phrase, rng: Random) -> Phrase:
-    """Return the phrase with another noun of the same kind: pear for apple, Ben for Anna."""
+    """Return the phrase with another noun of the same kind, such as pear for apple or Ben for Anna."""
     if phrase.is_name:
         return Phrase(another(phrase.noun, lx.NAMES, rng))
     kind = lx.PARENTS.get(phrase.noun)
@@ -131,7 +134,7 @@ def sibling(phrase: Phrase, rng: Random) -> Phrase:
 
 
 def verbs_like(clause: Clause) -> tuple[str, ...]:
-    """Return the verbs that take the same kind of object, or no object."""
+    """Return the verbs that can have the object of this clause. If it has no object, return intransitive verbs."""
     if clause.object is None:
         return lx.INTRANSITIVE
     if is_person(clause.object):
@@ -144,7 +147,7 @@ def another(word: str, words: tuple[str, ...], rng: Random) -> str:
 
 
 def _deny(clause: Clause) -> Clause:
-    """Return the clause that is true if this one is false."""
+    """Return the negation of a clause."""
     thing = clause.object
     if thing is not None and thing.count and not clause.negated:
         thing = replace(thing, count="")  # "did not buy any pears" excludes "bought three pears"

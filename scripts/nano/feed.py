@@ -1,4 +1,4 @@
-"""Batches for pretraining: examples of the corpus, or lines of a user's text, as token ids."""
+"""Build the batches of token ids for pretraining, from the generated examples or from the lines of a text file."""
 
 from collections.abc import Iterator
 from itertools import count, islice
@@ -13,8 +13,8 @@ from krona.backbones.families.padding import pad_batch
 from krona.backbones.held_out import EXTRA_IDS, corrupt, read_lines
 from passages import Example
 
-WINDOW = 16  # batches that are drawn and sorted by length together
-Row = dict[str, list[int]]  # input_ids and labels, ends of sequence included
+WINDOW = 16  # number of batches whose examples are drawn together and sorted by length
+Row = dict[str, list[int]]  # `input_ids` and `labels`, both with the end-of-sequence token
 
 
 def make_batches(
@@ -26,7 +26,7 @@ def make_batches(
     start: int = 0,
     data_path: Path | None = None,
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Yield the batches from step `start` on. Examples of similar length share a batch."""
+    """Yield the batches from step `start` on. The examples of a batch have similar lengths."""
     first = start // WINDOW
     items = draw_items(data_path, seed, start=first * WINDOW * batch_size)
     for block in count(first):
@@ -40,7 +40,7 @@ def make_batches(
 
 
 def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length: int) -> list[Row]:
-    """Return the token ids of sources and targets. Running text is corrupted here."""
+    """Return the token ids of the sources and targets. Spans are corrupted in examples without a target."""
     end = tokenizer.eos_token_id
     sentinels = [tokenizer.get_vocab()[f"<extra_id_{i}>"] for i in range(EXTRA_IDS)]
     sources: list[list[int]] = tokenizer([item.source for item in items], add_special_tokens=False)["input_ids"]
@@ -56,7 +56,10 @@ def encode(items: list[Example], tokenizer: T5Tokenizer, rng: Random, max_length
 
 
 def draw_items(data_path: Path | None, seed: int, *, start: int = 0) -> Iterator[Example]:
-    """Yield endless examples from number `start` on: of the corpus, or the lines of a text file."""
+    """Yield an endless sequence of examples from number `start` on.
+
+    The examples are generated. If `data_path` is given, they are random lines of that text file.
+    """
     if data_path is None:
         yield from corpus.examples(seed, start=start)
         return

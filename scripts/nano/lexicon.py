@@ -1,7 +1,8 @@
-"""The words of the sample world (lexicon.json) and their relations: kinds, synonyms, opposites, forms.
+"""The words of the sample world (from lexicon.json), their relations (kinds, synonyms, opposites) and their forms.
 
-The labels of the sample tasks follow from these tables. Clauses are built from the first word of a synonym pair; the
-second only replaces it in text.
+The sample world is the set of people, things, places and events that the texts of the sample tasks describe. The labels
+of the sample tasks follow from the tables in this module. Clauses contain the first word of a synonym pair. The second
+word occurs only in the text of a sentence, in place of the first word.
 """
 
 import json
@@ -19,14 +20,14 @@ def _pairs(*keys: str) -> list[dict[str, str]]:
     return [dict(_TABLES[key]) for key in keys]
 
 
-# kind -> (the kind above it, its members)
+# from a kind to the kind above it and its members
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     kind: (above, tuple(members)) for kind, (above, *members) in _TABLES["kinds"].items()
 }
 PEOPLE, ANIMALS, FOODS, THINGS, NAMES, FEMALE, MALE = _words(
     "people", "animals", "foods", "things", "names", "female", "male"
 )
-# verbs by what they take: nothing, a thing, food, a person or an animal
+# verbs, grouped by their object: none, a thing, food, or a person or an animal
 INTRANSITIVE, THING_VERBS, FOOD_VERBS, PERSON_VERBS = _words(
     "intransitive", "thing_verbs", "food_verbs", "person_verbs"
 )
@@ -34,7 +35,7 @@ PERSON_ADJECTIVES, THING_ADJECTIVES = _words("person_adjectives", "thing_adjecti
 PLACES, TIMES, COUNTS = _words("places", "times", "counts")
 ASPECTS, GOOD, BAD, LIKED, DISLIKED = _words("aspects", "good", "bad", "liked", "disliked")
 
-IRREGULAR_VERBS: dict[str, tuple[str, str]] = {  # base -> (past, participle), where they are not base + "ed"
+IRREGULAR_VERBS: dict[str, tuple[str, str]] = {  # from the base form to the past form and the participle
     verb: (past, participle) for verb, (past, participle) in _TABLES["irregular_verbs"].items()
 }
 (IRREGULAR_PLURALS,) = _pairs("irregular_plurals")
@@ -45,7 +46,7 @@ VERB_KINDS, VERB_OPPOSITES, ADJECTIVE_OPPOSITES = _pairs("verb_kinds", "verb_opp
 
 
 def both_ways(pairs: dict[str, str]) -> dict[str, str]:
-    """Return the pairs with their reversed pairs. The first pair of a word wins."""
+    """Return the pairs and the reversed pairs. If a word occurs several times, an original or earlier pair is used."""
     return {**{right: left for left, right in reversed(pairs.items())}, **pairs}
 
 
@@ -74,17 +75,17 @@ def plural(noun: str) -> str:
 
 
 def past(verb: str) -> str:
-    """Return the past form: watch -> watched."""
+    """Return the past form of a verb, such as watched for watch."""
     return IRREGULAR_VERBS[verb][0] if verb in IRREGULAR_VERBS else _with_ed(verb)
 
 
 def participle(verb: str) -> str:
-    """Return the past participle: hide -> hidden."""
+    """Return the past participle of a verb, such as hidden for hide."""
     return IRREGULAR_VERBS[verb][1] if verb in IRREGULAR_VERBS else _with_ed(verb)
 
 
 def third_person(verb: str) -> str:
-    """Return the form after a singular subject: watch -> watches."""
+    """Return the third person singular of a verb, such as watches for watch."""
     if verb.endswith(("s", "x", "ch", "sh", "o")):
         return verb + "es"
     if verb.endswith("y") and verb[-2] not in "aeiou":
@@ -93,7 +94,7 @@ def third_person(verb: str) -> str:
 
 
 def gerund(verb: str) -> str:
-    """Return the -ing form: hide -> hiding."""
+    """Return the -ing form of a verb, such as hiding for hide."""
     if verb in ("drag", "hug", "chat", "hum", "jog", "nap", "drop", "get", "run"):
         return verb + verb[-1] + "ing"
     if verb.endswith("e") and not verb.endswith("ee"):
@@ -102,7 +103,7 @@ def gerund(verb: str) -> str:
 
 
 def article(phrase: str) -> str:
-    """Return `a` or `an`, by the first letter (no word of the lexicon is an exception)."""
+    """Return `a` or `an`. The first letter decides, because the lexicon has no word for which this rule is wrong."""
     return "an" if phrase[0] in "aeiou" else "a"
 
 

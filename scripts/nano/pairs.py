@@ -1,4 +1,4 @@
-"""The tasks of two sentences: inference (mnli, rte), paraphrase (mrpc) and graded similarity (stsb)."""
+"""Draw rows of the sample tasks with two sentences: inference (mnli, rte), paraphrase (mrpc) and similarity (stsb)."""
 
 from dataclasses import replace
 from random import Random
@@ -9,23 +9,34 @@ from edits import another, changed, contradicted, entailed, open_question, sibli
 
 
 def relate(clause: Clause, label: int, rng: Random, *, steps: int = 2) -> tuple[str, Clause]:
-    """Return the slot that decides the relation, and a hypothesis: entailed (0), neutral (1) or contradicted (2)."""
+    """Return a hypothesis about a clause, after the slot (part of the clause) that decides their relation.
+
+    Args:
+        clause: the premise.
+        label: the relation: 0 for entailment, 1 for neutral, 2 for contradiction.
+        rng: the random generator.
+        steps: the maximum number of edits.
+
+    Returns:
+        The slot and the hypothesis. For entailment, the slot is empty.
+    """
     if label == 0:
         return "", entailed(clause, rng, steps=rng.randint(1, steps))
     if label == 1:
         slot, other = open_question(clause, rng)
     else:
         slot, other = contradicted(clause, rng)
-    if slot == "negation":  # a consequence of the denied clause may be compatible: weaken before denying
+    # A consequence of the negated clause may be compatible with the clause, so edits are made before the negation.
+    if slot == "negation":
         return slot, _denied_after(clause, rng, steps=steps - 1)
     if slot == "roles":
         return slot, other
-    # an edit elsewhere that follows from the new clause keeps the relation to the old one
+    # other slots are edited only to clauses that follow, which does not change the relation to the premise
     return slot, entailed(other, rng, steps=rng.randint(0, steps - 1), keep=slot)
 
 
 def mnli(rng: Random) -> Row:
-    """Draw a premise and a hypothesis: 0 entailment, 1 neutral, 2 contradiction."""
+    """Draw a row of mnli. The label is 0 for entailment, 1 for neutral and 2 for contradiction."""
     label = rng.randrange(3)
     premise = draw_clause(rng, place=0.5, time=0.25, negated=0.3)
     _, hypothesis = relate(premise, label, rng)
@@ -34,14 +45,14 @@ def mnli(rng: Random) -> Row:
 
 
 def rte(rng: Random) -> Row:
-    """Draw two facts and a hypothesis about one of them: 0 entailment, 1 not."""
+    """Draw a row of rte: two facts, and a hypothesis. The label is 0 for entailment, otherwise 1."""
     label = rng.randrange(2)
     fact = draw_clause(rng, place=0.35, time=0.15, negated=0.15)
     aside = draw_clause(rng, shape=rng.choice(("alone", "thing")), place=0.3, time=0.0)
     relation = 0 if label == 0 else rng.choice((1, 2))
     _, hypothesis = relate(fact, relation, rng)
     if label == 1 and rng.random() < 0.25 and aside.subject.noun != fact.subject.noun:
-        hypothesis = replace(aside, subject=fact.subject)  # true of the other subject
+        hypothesis = replace(aside, subject=fact.subject)  # a fact about the other subject
     first, second = say_both(fact, hypothesis, rng, passive=0.2)
     facts = [first, say(aside)]
     rng.shuffle(facts)
@@ -49,7 +60,7 @@ def rte(rng: Random) -> Row:
 
 
 def mrpc(rng: Random) -> Row:
-    """Draw two wordings of one event (1), or of two events that differ in one point (0)."""
+    """Draw a row of mrpc. The label is 1 if both sentences describe the same event, 0 if the events differ slightly."""
     label = rng.randrange(2)
     clause = draw_clause(rng, place=0.6, time=0.3)
     other = clause if label else changed(clause, rng)[1]
@@ -58,18 +69,18 @@ def mrpc(rng: Random) -> Row:
 
 
 WEIGHTS = {"subject": 1.3, "verb": 1.3, "object": 1.3, "place": 0.7, "time": 0.4}
-RELATED = 0.5  # share of its weight that a slot keeps when its word is replaced by a related one
+RELATED = 0.5  # share of its weight that a slot keeps if its word is replaced by a related word
 
 
 def stsb(rng: Random) -> Row:
-    """Draw two events, and how much of the first the second shares, 0.0 to 5.0."""
+    """Draw a row of stsb. The label is the similarity of two events, from 0.0 to 5.0."""
     clause, other, score, _ = graded(rng)
     first, second = say_both(clause, other, rng, passive=0.2, front=0.25, swap=0.4)
     return {"sentence1": first, "sentence2": second, "label": score}
 
 
 def graded(rng: Random) -> tuple[Clause, Clause, float, list[str]]:
-    """Draw two events, the score of their similarity (0.0 to 5.0), and the slots in which they differ."""
+    """Draw two events. Return them, their similarity (0.0 to 5.0), and the slots in which they differ."""
     clause = draw_clause(rng, shape=rng.choice(("thing", "food", "person")), place=1.0, time=0.6)
     slots = [slot for slot in WEIGHTS if getattr(clause, slot)]
     total = sum(WEIGHTS[slot] for slot in slots)
@@ -84,7 +95,7 @@ def graded(rng: Random) -> tuple[Clause, Clause, float, list[str]]:
 def say_both(
     first: Clause, second: Clause, rng: Random, *, passive: float = 0.2, front: float = 0.2, swap: float = 0.3
 ) -> tuple[str, str]:
-    """Return both in random wordings, with different texts if another wording exists."""
+    """Return two clauses as sentences in random wordings. The sentences are different, if possible."""
     how = draw_wording(rng, first, passive=passive, front=front, swap=swap)
     text = say(first, how)
     for _ in range(8):
@@ -103,7 +114,7 @@ def _denied_after(clause: Clause, rng: Random, *, steps: int) -> Clause:
 
 
 def _replace_slot(clause: Clause, slot: str, rng: Random) -> tuple[Clause, float]:
-    """Return the clause with another word in the slot, and the share of the slot's weight that it keeps."""
+    """Return the clause with another word in the slot, and the share of its weight that the slot keeps."""
     if slot == "place":
         return replace(clause, place=another(clause.place, lx.PLACES, rng)), 0.0
     if slot == "time":

@@ -1,4 +1,4 @@
-"""Running text of the sample world, for span corruption: events, opinions, well-formed examples, lines with numbers."""
+"""Generate short texts about the sample world, which are the data for span corruption in pretraining."""
 
 from dataclasses import dataclass
 from random import Random
@@ -10,9 +10,12 @@ from clauses import capital, draw_clause, draw_wording, say
 
 @dataclass(frozen=True)
 class Example:
-    """One pretraining example. Without a target it is running text, for span corruption.
+    """A pretraining example.
 
-    `texts` are its sentences, for the comparison with the sample tasks.
+    Attributes:
+        source: the input text.
+        target: the answer. If it is None, `source` is a text for span corruption.
+        texts: the sentences of the example, which are compared with the texts of the sample tasks.
     """
 
     source: str
@@ -21,7 +24,7 @@ class Example:
 
 
 def passage(rng: Random) -> Example:
-    """Draw one to three sentences."""
+    """Draw a text of one to three sentences."""
     makers = (_event, _event, _opinion, _grammatical, _grammatical, _grammatical, _numbers, _kind_of)
     texts = tuple(rng.choice(makers)(rng) for _ in range(rng.choice((1, 2, 2, 3))))
     return Example(" ".join(texts), None, texts)
@@ -64,5 +67,5 @@ def _numbers(rng: Random) -> str:
 
 
 def held_out_texts(count: int = 128) -> list[str]:
-    """Return passages from seeds that pretraining does not use. The package ships them for measure_forgetting."""
+    """Return texts from seeds that pretraining does not use. krona contains these texts for measure_forgetting."""
     return [passage(Random(f"held out {index}")).source for index in range(count)]

@@ -1,7 +1,8 @@
-"""Pretrain a small T5 from scratch, as the nano backbone was.
+"""Pretrain a small T5 from scratch. krona's nano backbone was pretrained with this script.
 
-The data are generated text with corrupted spans and tasks about it (`corpus`), or with --data-path the lines of a text
-file with corrupted spans. Training stops after --steps or --minutes. After an interruption the same command resumes.
+The training data are generated text with corrupted spans, and generated tasks about such text (`corpus`). With
+--data-path, the data are the lines of a text file, with corrupted spans. Training stops after --steps or --minutes.
+After an interruption, run the same command again to resume.
 
     python scripts/nano/pretrain.py FOLDER       # then: train.py backbone=local backbone.path=FOLDER
 """
@@ -37,7 +38,7 @@ FINE_TUNING_DROPOUT = 0.02  # T5's 0.1 lowers the scores of such a narrow backbo
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of the backbone (T5 v1.0: ReLU, tied embeddings). `d_kv` is `d_model / num_heads`."""
+    """The sizes of the backbone. It is a T5 v1.0, with ReLU and tied embeddings. `d_kv` is `d_model / num_heads`."""
 
     d_model: int = 192
     d_ff: int = 512
@@ -49,13 +50,16 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Schedule:
-    """Length and learning rates. The rates warm up, then fall linearly to a twentieth."""
+    """The length of the training and the learning rates.
+
+    The learning rates rise during the warm-up. After that, they fall linearly to a twentieth of their highest value.
+    """
 
     steps: int = 12_000
     minutes: float = 50.0
     batch_size: int = 64
-    lr: float = 6e-3  # of Muon
-    embedding_lr: float = 5e-3  # of AdamW
+    lr: float = 6e-3  # the learning rate of Muon
+    embedding_lr: float = 5e-3  # the learning rate of AdamW
     warmup_steps: int = 200
     max_length: int = 64
     seed: int = 0
@@ -63,7 +67,13 @@ class Schedule:
 
 @dataclass
 class PretrainingState:
-    """Finished optimizer steps and seconds, and the loss curve: (step, seconds, mean loss)."""
+    """The progress of the pretraining.
+
+    Attributes:
+        step: the number of finished optimizer steps.
+        spent: the time that they took, in seconds.
+        curve: the loss curve. Each point is a tuple of the step, the seconds, and the mean loss since the last point.
+    """
 
     step: int = 0
     spent: float = 0.0
@@ -85,17 +95,27 @@ def pretrain(
     log_every: int = 100,
     say: Callable[[str], None] = print,
 ) -> Path:
-    """Train a backbone into the folder `out`, and return the folder.
+    """Pretrain a backbone, write it into the folder `out`, and return the folder.
+
+    Args:
+        out: the folder of the backbone.
+        data_path: a text file to train on. None means the generated data.
+        schedule: the length of the training and the learning rates.
+        sizes: the sizes of the backbone.
+        precision: `bf16` to train with autocast to bf16, or any other text to train in fp32.
+        checkpoint_every: the number of steps between two checkpoints.
+        log_every: the number of steps between two points of the loss curve.
+        say: a function that prints a line for the user.
 
     Raises:
-        KronaError: the text cannot be read, or the checkpoint is of another model.
+        KronaError: the text file cannot be read, or the checkpoint is from a model of other sizes.
     """
     plan, shape = schedule or Schedule(), sizes or Sizes()
     out.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(out, data_path, shape.vocab_size)
     torch.manual_seed(plan.seed)
     model = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=0.0)).train()
-    model.set_attn_implementation("eager")  # at these lengths faster than sdpa on a CPU
+    model.set_attn_implementation("eager")  # faster than sdpa on a CPU for such short texts
     optimizers = make_optimizers(model, plan)
     state = _resume(out / CHECKPOINT, model, optimizers)
     options: dict[str, Any] = {"batch_size": plan.batch_size, "max_length": plan.max_length, "seed": plan.seed}
@@ -118,7 +138,7 @@ def pretrain(
             _save_checkpoint(out / CHECKPOINT, model, optimizers, state)
     saved = T5ForConditionalGeneration(build_config(shape, tokenizer, dropout=FINE_TUNING_DROPOUT))
     saved.load_state_dict(model.state_dict())
-    saved.bfloat16().save_pretrained(out)  # half the bytes; loaded as float32
+    saved.bfloat16().save_pretrained(out)  # needs half the space, and is loaded as float32
     with (out / "curve.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("step", "seconds", "loss"), *state.curve])
     (out / "README.md").write_text(_readme(plan, shape, state, data_path), encoding="utf-8")
@@ -134,9 +154,10 @@ def build_config(sizes: Sizes, tokenizer: T5Tokenizer, *, dropout: float) -> T5C
 
 
 def make_optimizers(model: nn.Module, plan: Schedule) -> Optimizers:
-    """Return Muon for the matrices inside the blocks, and AdamW for the rest.
+    """Return two optimizers: Muon for the matrices inside the blocks, and AdamW for all other weights.
 
-    In a trial of 600 steps each, Muon reached the loss of AdamW in three quarters of the steps and in less time.
+    Muon was compared with AdamW in trials of 600 steps. It reached the loss of AdamW after three quarters of the steps
+    and in less time.
     """
     inner = {
         name: weight
@@ -144,7 +165,8 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> Optimizers:
         if weight.ndim == 2 and "shared" not in name and "relative_attention_bias" not in name
     }
     rest = [weight for name, weight in model.named_parameters() if name not in inner]
-    # T5 does not scale its attention: queries start smaller by sqrt(d_kv), so their steps must be smaller too
+    # T5 does not scale its attention scores. Instead, the initial query weights are smaller by the factor sqrt(d_kv),
+    # so their learning rate must be smaller too.
     queries = [weight for name, weight in inner.items() if name.endswith(".q.weight")]
     others = [weight for name, weight in inner.items() if not name.endswith(".q.weight")]
     muon: list[dict[str, Any]] = [{"params": others}, {"params": queries, "lr": plan.lr / 6}]
@@ -159,7 +181,10 @@ def make_optimizers(model: nn.Module, plan: Schedule) -> Optimizers:
 
 
 def rate(state: PretrainingState, plan: Schedule) -> float:
-    """Return the share of the learning rate. It falls with the steps or with the time, whichever is further."""
+    """Return the factor of the learning rates in the current step.
+
+    After the warm-up it falls with the finished share of the steps or of the time, whichever share is larger.
+    """
     if state.step < plan.warmup_steps:
         return (state.step + 1) / plan.warmup_steps
     done = max(state.step / plan.steps, state.minutes / plan.minutes)
@@ -167,7 +192,7 @@ def rate(state: PretrainingState, plan: Schedule) -> float:
 
 
 def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.Tensor], precision: str) -> float:
-    """Take one step, and return the loss before it."""
+    """Run one optimizer step, and return the loss before the step."""
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         loss = model(**batch).loss
     loss.backward()
@@ -179,7 +204,7 @@ def train_step(model: nn.Module, optimizers: Optimizers, batch: dict[str, torch.
 
 
 def _tokenizer(out: Path, data_path: Path | None, size: int) -> T5Tokenizer:
-    if (out / CHECKPOINT).exists():  # a resumed pretraining keeps its vocabulary
+    if (out / CHECKPOINT).exists():  # a resumed pretraining must use the same vocabulary
         kept: T5Tokenizer = T5Tokenizer.from_pretrained(out)
         return kept
     if data_path is None:
@@ -230,7 +255,7 @@ Recipe: `{asdict(plan)}`. Sizes: `{asdict(sizes)}`.
 
 
 def main() -> None:
-    """Read the command line and pretrain. Wrong input gives one message and exit code 1."""
+    """Read the command line and pretrain. After an error, print one message and exit with code 1."""
     usual = Schedule()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="output folder")

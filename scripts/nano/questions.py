@@ -1,4 +1,7 @@
-"""The tasks with questions: whether a sentence has the answer (qnli), and whether two questions are equal (qqp)."""
+"""Draw rows of the sample tasks with questions.
+
+In qnli, the label tells whether a sentence answers a question. In qqp, it tells whether two questions are equivalent.
+"""
 
 from dataclasses import replace
 from random import Random
@@ -9,14 +12,15 @@ from edits import another, changed, verbs_like
 
 
 def ask(clause: Clause, slot: str, how: Wording) -> str:
-    """Return the question for one slot of a clause: who, what, where, when, how many.
+    """Return a question about one part of a clause, which is called a slot.
 
-    The question does not contain the content of the slot. `count` asks for the number of objects.
+    The question begins with who, what, where, when or how many. It does not contain the words of the slot. The slot
+    `count` is the number of objects.
     """
     known = replace(fill(clause, slot, "") if slot in ("place", "time") else clause, negated=False)
     body = say(known, replace(how, passive=False, front=""))[:-1]
     subject = say(Clause(clause.subject, "get"), how)[: -len(" got.")]
-    rest = body[len(subject) :].lstrip()  # the verb in the past and what follows
+    rest = body[len(subject) :].lstrip()  # the verb in the past, and the words after it
     verb = synonym(clause.verb) if clause.verb in how.synonyms else clause.verb
     after = rest[len(lx.past(verb)) :].strip()
     who = subject if clause.subject.is_name else subject[0].lower() + subject[1:]
@@ -35,27 +39,27 @@ def ask(clause: Clause, slot: str, how: Wording) -> str:
 
 
 def askable_slots(clause: Clause) -> list[str]:
-    """Return the slots for which this clause answers a question."""
+    """Return the slots about which a question can be asked that this clause answers."""
     found = ["subject"] + [slot for slot in ("object", "place", "time") if getattr(clause, slot)]
     return found + (["count"] if clause.object is not None and clause.object.count else [])
 
 
 def qnli(rng: Random) -> Row:
-    """Draw a question and a sentence: 0 the sentence answers it, 1 it does not."""
+    """Draw a row of qnli. The label is 0 if the sentence answers the question, otherwise 1."""
     question, sentence, answer = asked_and_told(rng)
     return {"question": question, "sentence": sentence, "label": int(not answer)}
 
 
 def asked_and_told(rng: Random) -> tuple[str, str, str]:
-    """Draw a question, a sentence, and the answer in the sentence (empty if it has none)."""
+    """Draw a question, a sentence, and the answer. The answer is empty if the sentence does not contain it."""
     label = rng.randrange(2)
     clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.5, time=0.35)
     slot = rng.choice(askable_slots(clause))
-    asked = _without_some(clause, slot, rng)  # a question says less than a sentence
+    asked = _without_some(clause, slot, rng)  # a question may leave out facts
     if label == 1:
         missing = [s for s in ("place", "time") if not getattr(clause, s)]
         if missing and rng.random() < 0.4:
-            slot = rng.choice(missing)  # same event, but the sentence does not say
+            slot = rng.choice(missing)  # the same event, without the answer
         else:
             asked = _other_event(asked, slot, rng)
     question = ask(asked, slot, draw_wording(rng, asked, passive=0.0, front=0.0, swap=0.35))
@@ -67,7 +71,7 @@ def asked_and_told(rng: Random) -> tuple[str, str, str]:
 
 
 def filler(clause: Clause, slot: str) -> str:
-    """Return the answer to the question for a slot: a noun, a place, a time or a count."""
+    """Return the answer to the question about a slot: a noun, a place, a time or a number."""
     if slot in ("place", "time"):
         return str(getattr(clause, slot))
     phrase = clause.subject if slot == "subject" or clause.object is None else clause.object
@@ -75,7 +79,7 @@ def filler(clause: Clause, slot: str) -> str:
 
 
 def qqp(rng: Random) -> Row:
-    """Draw two questions: 1 if both ask for the same, 0 if not."""
+    """Draw a row of qqp. The label is 1 if both questions have the same meaning, otherwise 0."""
     label = rng.randrange(2)
     clause = draw_clause(rng, shape=rng.choice(("alone", "thing", "food", "person", "person")), place=0.6, time=0.4)
     slot = rng.choice(askable_slots(clause))
@@ -102,7 +106,7 @@ def _polite(question: str, rng: Random) -> str:
 
 
 def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
-    """Return a clause that differs from this one in a part that the question for `slot` contains."""
+    """Return a clause that differs from this clause in a part that the question about `slot` contains."""
     hidden = {"object": ("noun", "count"), "count": ("count",)}.get(slot, (slot,))
     seen = [edit for edit in (changed(clause, rng) for _ in range(12)) if edit[0] not in (*hidden, "negation")]
     if seen and rng.random() < 0.75:
@@ -111,7 +115,7 @@ def _other_event(clause: Clause, slot: str, rng: Random) -> Clause:
 
 
 def _without_some(clause: Clause, slot: str, rng: Random) -> Clause:
-    """Return the clause, sometimes without its place or time if the question does not ask for it."""
+    """Return the clause. Its place and its time are sometimes left out, unless the question asks for them."""
     for adjunct in ("place", "time"):
         if adjunct != slot and getattr(clause, adjunct) and rng.random() < 0.3:
             clause = fill(clause, adjunct, "")

@@ -1,4 +1,4 @@
-"""The tasks of one sentence: acceptability (cola) and sentiment (sst2)."""
+"""Draw rows of the sample tasks with one sentence: acceptability (cola) and sentiment (sst2)."""
 
 from collections.abc import Callable
 from random import Random
@@ -17,14 +17,20 @@ ADVERBS = ("often", "rarely", "quietly", "always", "never", "usually")
 
 
 def cola(rng: Random) -> Row:
-    """Draw a sentence: 1 acceptable, 0 not. Both come from the same frames and differ in one form."""
+    """Draw a row of cola. The label is 1 for an acceptable sentence and 0 for an unacceptable sentence.
+
+    Both kinds of sentences have the same sentence patterns. An unacceptable sentence has one error.
+    """
     label = int(rng.random() < 0.55)
     good, bad = rng.choice(PHENOMENA)(rng)
     return {"sentence": good if label else bad, "label": label}
 
 
 def sst2(rng: Random) -> Row:
-    """Draw an opinion: 1 positive, 0 negative. Negation reverses a valence, and the main clause decides."""
+    """Draw a row of sst2. The label is 1 for a positive opinion and 0 for a negative opinion.
+
+    A negation reverses the opinion that a word expresses. If two clauses disagree, the main clause decides.
+    """
     label = rng.randrange(2)
     frame = rng.randrange(6)
     main = opinion(rng, label)
@@ -38,9 +44,12 @@ def sst2(rng: Random) -> Row:
 
 
 def opinion(rng: Random, positive: int, *, turned: float = 0.3) -> str:
-    """Draw a clause of that valence: by a word, or with the probability `turned` by a negated opposite."""
+    """Draw a clause that expresses a positive or a negative opinion.
+
+    The opinion is expressed by a word, or, with the probability `turned`, by a negated word of the opposite opinion.
+    """
     negated = rng.random() < turned
-    plain = bool(positive) != negated  # the valence of the word itself
+    plain = bool(positive) != negated  # whether the word itself, without a negation, is positive
     aspect = rng.choice(lx.ASPECTS)
     if rng.random() < 0.3:
         verb = rng.choice(lx.LIKED if plain else lx.DISLIKED)
@@ -56,7 +65,7 @@ def finish(text: str) -> str:
 
 
 def agreement(rng: Random) -> tuple[str, str]:
-    """Draw a pair: the verb agrees with the head noun, or with the nearer noun."""
+    """Draw two sentences. In the first, the verb agrees in number with its subject. In the second, it does not."""
     number = rng.randrange(2)
     subject = _noun(rng, number)
     if rng.random() < 0.7:
@@ -68,7 +77,7 @@ def agreement(rng: Random) -> tuple[str, str]:
 
 
 def auxiliary(rng: Random) -> tuple[str, str]:
-    """Draw a pair: an auxiliary with the right form of the verb, and with another."""
+    """Draw two sentences with an auxiliary verb. In the second, the main verb has the wrong form."""
     verb = rng.choice((*PRESENT, *TRANSITIVE))
     rest = f" the {_noun(rng, rng.randrange(2), things=True)}" if verb in TRANSITIVE else ""
     forms = {"has": lx.participle(verb), "is": lx.gerund(verb), "will": verb, "did not": verb, "can": verb}
@@ -79,7 +88,7 @@ def auxiliary(rng: Random) -> tuple[str, str]:
 
 
 def reflexive(rng: Random) -> tuple[str, str]:
-    """Draw a pair: a reflexive that agrees with the subject, and one that does not."""
+    """Draw two sentences with a reflexive pronoun. In the second, the pronoun does not agree with the subject."""
     gender = rng.choice(("female", "male", "many"))
     if gender == "many":
         subject = f"the {_noun(rng, PLURAL)}"
@@ -93,7 +102,7 @@ def reflexive(rng: Random) -> tuple[str, str]:
 
 
 def determiner(rng: Random) -> tuple[str, str]:
-    """Draw a pair: determiner and noun agree in number, or do not."""
+    """Draw two sentences with a determiner. In the second, determiner and noun do not agree in number."""
     number = rng.randrange(2)
     words = (("this", "every", "each", "one"), ("these", "many", "several", "two"))
     verb = lx.past(rng.choice(TRANSITIVE))
@@ -103,7 +112,7 @@ def determiner(rng: Random) -> tuple[str, str]:
 
 
 def order(rng: Random) -> tuple[str, str]:
-    """Draw a pair: the right order, and with two neighbouring words exchanged or the verb at the end."""
+    """Draw two sentences. The second has a wrong word order: two words are exchanged, or the verb is at the end."""
     words = ["the", rng.choice(lx.PERSON_ADJECTIVES), _noun(rng, rng.randrange(2)), lx.past(rng.choice(TRANSITIVE))]
     words += ["the", _noun(rng, rng.randrange(2), things=True), *rng.choice(lx.PLACES).split()]
     wrong = list(words)
@@ -116,7 +125,7 @@ def order(rng: Random) -> tuple[str, str]:
 
 
 def arguments(rng: Random) -> tuple[str, str]:
-    """Draw a pair: a verb with the right number of objects, and with a missing or superfluous one."""
+    """Draw two sentences. In the second, the object of the verb is missing, or there is one object too many."""
     subject, place = f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}", rng.choice(lx.PLACES)
     thing = f"the {_noun(rng, SINGULAR, things=True)}"
     alone = rng.choice(("sleep", "laugh", "arrive", "fall", "depart", "wait"))
@@ -130,7 +139,7 @@ def arguments(rng: Random) -> tuple[str, str]:
 
 
 def question(rng: Random) -> tuple[str, str]:
-    """Draw a pair: a right question, and one with a superfluous object or a wrong form of the verb."""
+    """Draw two questions. The second has a superfluous object, a wrong form of the verb or a wrong word order."""
     verb, who = rng.choice(TRANSITIVE), f"the {_adjective(rng)}{_noun(rng, rng.randrange(2))}"
     place, thing = rng.choice(lx.PLACES), f"the {_noun(rng, SINGULAR, things=True)}"
     good = rng.choice((f"what did {who} {verb} {place}", f"who {lx.past(verb)} {thing} {place}"))
@@ -142,7 +151,7 @@ def question(rng: Random) -> tuple[str, str]:
 
 
 def adverb(rng: Random) -> tuple[str, str]:
-    """Draw a pair: an adverb before the verb, and one between verb and object or inside a phrase."""
+    """Draw two sentences with an adverb. In the first, it is before the verb. In the second, its position is wrong."""
     how, verb = rng.choice(ADVERBS), lx.past(rng.choice(TRANSITIVE))
     who, noun = f"the {_noun(rng, rng.randrange(2))}", _noun(rng, SINGULAR, things=True)
     good = f"{who} {how} {verb} the {noun}"

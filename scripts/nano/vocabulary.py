@@ -1,8 +1,8 @@
-"""A T5 tokenizer made from a text.
+"""Build a T5 tokenizer from texts.
 
-The tokens are the words of the text, common English words and word parts, and every character of ASCII and Latin-1, so
-that an unknown word is split into parts. Digits are always single tokens ("12.5" is `▁ 1 2 . 5`): the model knows the
-tokens of a label from larger numbers, although the label never occurs in pretraining.
+The tokens are the most frequent words of the texts, common English words, parts of words, and all characters of ASCII
+and Latin-1. Unknown words are split into parts. Digits are always single tokens: "12.5" becomes `▁ 1 2 . 5`. Therefore,
+a model learns the tokens of labels from larger numbers, although labels never occur in pretraining.
 """
 
 import math
@@ -21,10 +21,10 @@ COMMON = Path(__file__).with_name("common_words.txt").read_text(encoding="utf-8"
 
 
 def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
-    """Return a tokenizer of at most `size` tokens, with the sentinels. The same texts give the same tokenizer."""
+    """Return a tokenizer with at most `size` tokens, including T5's sentinels. Equal texts give equal tokenizers."""
     words = Counter(word for text in texts for word in re.findall(r"[^\W\d_]+", text))
     scored = {f"<extra_id_{i}>": 0.0 for i in reversed(range(EXTRA_IDS))}
-    scored |= dict.fromkeys(("▁", *CHARACTERS), -14.0)  # the lowest, so that whole words win
+    scored |= dict.fromkeys(("▁", *CHARACTERS), -14.0)  # the lowest score, so that whole words are preferred
     room = size - len(SPECIAL) - len(scored)
     total = sum(words.values()) or 1
     ranked = sorted(words, key=lambda word: (-words[word], word))[: max(0, room * 2 // 3)]
@@ -44,7 +44,10 @@ def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
 
 
 def _parts(words: Iterable[str]) -> list[str]:
-    """Return beginnings (with the word mark) and inner parts of words, first those that save most characters."""
+    """Return parts of words. Parts at the beginning of a word start with the mark `▁`.
+
+    The order is by the number of saved tokens, from the largest to the smallest.
+    """
     counts: Counter[str] = Counter()
     for word in sorted({word.lower() for word in words}):
         for length in range(2, 6):
