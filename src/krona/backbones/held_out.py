@@ -17,8 +17,8 @@ from krona.messages import KronaError
 Rows = list[dict[str, list[int]]]
 SHIPPED = Path(__file__).with_name("held_out.txt")  # written by scripts/nano/sample_tasks.py
 SHIPPED_NAME = "sample-world sentences"
-MAX_LINES = 256  # largest number of lines that are used of a user's file; they are evenly spaced
-MAX_TOKENS = 128  # largest number of tokens that are used of a text
+MAX_LINES = 256  # largest number of lines of a user's file that are used; these lines are evenly spaced
+MAX_TOKENS = 128  # largest number of tokens of a text that are used
 BATCH_SIZE = 16
 EXTRA_IDS = 16  # number of T5's sentinel tokens that are used
 DENSITY = 0.15  # share of corrupted tokens in T5's pretraining
@@ -121,8 +121,8 @@ def read_lines(path: Path) -> list[str]:
 def corrupt(ids: list[int], sentinels: list[int], rng: Random, *, density: float = 0.2) -> tuple[list[int], list[int]]:
     """Apply T5's span corruption to a text, and return the source and the target.
 
-    Spans of one to four tokens are removed from the source, and a sentinel replaces each span. The target is a list of
-    each sentinel with the removed tokens. Neither has an end-of-sequence token.
+    In the source, a sentinel replaces each removed span of one to four tokens. The target contains each sentinel,
+    followed by the tokens that it replaces. Source and target have no end-of-sequence token.
 
     Args:
         ids: the token ids of the text.

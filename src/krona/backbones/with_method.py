@@ -48,7 +48,7 @@ def insert_method(
         config["kron_factors"], note = _fit_factors(branch, config["kron_factors"], widths, counterparts)
         notes = note + notes
     surgery.insert(model, branch, reversible=reversible, **placement, **config)
-    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # all layers have the same shape of B: return it too
+    if len(widths) == 1 and len(config["kron_factors"]) == 1:  # the shape of B is the same on all layers
         (a,), ((d_in, d_out),) = config["kron_factors"], widths
         config["kron_factors"] = [list(a), list(factor_b(a, d_in, d_out))]
     return config, notes
@@ -83,13 +83,14 @@ def _translate_targets(model: nn.Module, method: Method) -> dict[str, Any]:
     patterns = target_patterns(model, words)
     arguments["target_modules"] = list(patterns)
     placement = method.placement.get("placement", "parallel")
-    if not isinstance(placement, str) and len(placement) == len(words):  # one for each word
+    # The method has one placement for each word. `surgery.insert` needs one for each pattern.
+    if not isinstance(placement, str) and len(placement) == len(words):
         arguments["placement"] = [placement[index] for index in patterns.values()]
     return arguments
 
 
 def _find_widths(model: nn.Module, patterns: Sequence[str]) -> set[tuple[int, int]]:
-    """Return the set of all (d_in, d_out) of the modules or parts of the model that match the patterns."""
+    """Return the set of widths (d_in, d_out) of the modules or parts of the model that match the patterns."""
     return {
         widths_of_part(model.get_submodule(place), None if match.entry is None else model.get_submodule(match.entry))
         for place, match in match_places(model, patterns).items()

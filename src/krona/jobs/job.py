@@ -102,8 +102,8 @@ def identify(settings: Run) -> str:
 def claimed(spec: JobSpec, ranks: Ranks) -> Iterator[Claim | Job | None]:
     """Claim a run's folder on the first rank, and inform the other ranks whether the run starts.
 
-    Yields:
-        If the run starts, its claim on the first rank and None on all other ranks. Otherwise the job with its outcome.
+    If the run starts, the context yields the claim on the first rank and None on all other ranks. Otherwise it yields a
+    job with the outcome.
     """
     if not ranks.first:
         starts = ranks.gather(False)[0]

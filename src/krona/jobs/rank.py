@@ -41,7 +41,10 @@ def main() -> NoReturn:
 
 
 def _end_with_parent() -> None:
-    """Kill this process when the parent ends. The parent never writes to the pipe at stdin, so only its end is read."""
+    """Kill this process when its parent ends.
+
+    The parent never writes to the pipe at stdin, so the read returns only when the parent's end of the pipe is closed.
+    """
     os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -40,7 +40,8 @@ def run_job(spec: JobSpec, console: Console, after_epoch: AfterEpoch | None = No
         after_epoch: a function that is called after each epoch. It can raise `Interrupted` to stop the run.
 
     Raises:
-        KronaError: the config is invalid. The run was not started, and no files were written.
+        KronaError: the config is invalid, so the run was not started and no files were written. Or the run stopped
+            because its folder can't be written to, or because another process took over the run.
         Interrupted: a signal stopped the run. The interrupt was recorded in its result.json.
     """
     if spec.settings.trainer.fast_dev_run:

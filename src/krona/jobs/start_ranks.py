@@ -4,9 +4,9 @@ A rank is one of the processes that train a model together. The process that exe
 starts one rank per device and passes the job's specification to each rank in a file. If a rank dies, this process ends
 all other ranks, which might otherwise wait for the dead rank forever.
 
-torch.distributed.run is not used for two reasons. When a rank is killed, its agent sends SIGTERM to rank 0 while rank 0
-records the reason. When the agent is killed, the ranks continue. A run whose ranks were started by torchrun or srun is
-supported too (`krona.training.ranks`).
+PyTorch's launcher (torchrun) is not used for two reasons. When a rank is killed, the launcher sends SIGTERM to rank 0
+while rank 0 records the reason. When the launcher is killed, the ranks continue. Users can nevertheless start the ranks
+of a run with torchrun or srun (`krona.training.ranks`).
 """
 
 import os

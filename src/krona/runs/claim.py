@@ -1,8 +1,8 @@
 """Claims on runs. They ensure that only one process works on a run at a time.
 
 A claim is a file in the run's folder that names the process that owns the run. A thread of this process updates the
-file's time stamp at regular intervals (the heartbeat). The file system must create files exclusively and rename them
-atomically, which network file systems do too.
+file's time stamp at regular intervals (the heartbeat). Claims need a file system that creates files exclusively and
+renames them atomically. Network file systems can do both.
 
 A claim lapses immediately if its owner is known to be dead. This is known of processes of this machine, and of this
 SLURM job before it was requeued. The claim of any other owner lapses in two steps: its last heartbeat is older than
@@ -220,8 +220,7 @@ def _staging(folder: Path, token: str) -> Path:
 def _exclude_others(path: Path, staging: Path, token: str) -> bool:
     """Move all other staging folders into ``staging``, so that their processes can't change the run any more.
 
-    Returns:
-        Whether this process, whose claim is on disk, still has the claim.
+    Return false if another process has meanwhile taken over the claim that this process created.
     """
     with suppress(FileNotFoundError):  # another process took over the claim while this process was stopped
         if read_holder(path).get("token") == token:

@@ -93,7 +93,7 @@ def has_lapsed(path: Path) -> bool:
 
 
 def stands_still(path: Path) -> bool:
-    """Watch a claim for `WATCH_S` seconds, and return whether it stays without a heartbeat.
+    """Watch a claim for `WATCH_S` seconds. Return whether it has no heartbeat and keeps its owner during this time.
 
     Return true immediately if the owner is known to be dead.
     """

@@ -31,10 +31,11 @@ def provenance(project: Path, *, device: str, threads: int) -> dict[str, Any]:
 
 @cache
 def code_version(project: Path) -> dict[str, Any]:
-    """Return a dict with the commit of the code and whether files were changed since that commit.
+    """Return the version of the code as a dict.
 
-    All values are None if the code is not in a git checkout. The same is true for an installed package, even if its
-    environment is inside another project's checkout.
+    ``git_commit`` is the commit, ``git_dirty`` is true if the code has changes that are not in this commit, and
+    ``git_code`` is the last commit that changed the code. All values are None if the code is not in a git checkout. For
+    an installed package they are None even if its environment is inside another project's checkout.
     """
 
     def git(*arguments: str) -> str | None:
@@ -51,7 +52,7 @@ def code_version(project: Path) -> dict[str, Any]:
     return {
         "git_commit": git("rev-parse", "HEAD"),
         "git_dirty": None if status is None else bool(status),
-        "git_code": git("log", "-1", "--format=%H", "--", *CODE),  # the last commit that changed the code
+        "git_code": git("log", "-1", "--format=%H", "--", *CODE),
     }
 
 

@@ -6,7 +6,7 @@ A key is marked `NotRequired` if the first versions of krona did not write it.
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge, Gt, Len, Lt
-from typing_extensions import TypedDict  # pydantic requires this one before Python 3.12
+from typing_extensions import TypedDict  # pydantic requires this TypedDict before Python 3.12
 
 from krona.runs.checked_types import Count, Flag, Integer, Number, Positive, Score, Words, read, written
 

@@ -46,8 +46,8 @@ NOT_IDENTITY = frozenset(
     }
 )
 
-# Keys that were added later, with the value at which a run is the same as before the key existed. A key with this value
-# is not part of the hash, so that the ids of old runs stay valid.
+# Keys that were added after the first runs. With the listed value, a run is the same as without the key. In this case
+# the key is not part of the hash, so that the ids of old runs stay valid.
 OFF_IS_ABSENT: dict[str, Any] = {
     "trainer.bucket_by_length": False,
     "trainer.compile": False,
@@ -73,7 +73,7 @@ OBSERVERS = frozenset(
 def run_id(config: Mapping[str, Any], *, data_fingerprint: str, backbone_fingerprint: str) -> str:
     """Return a run id such as ``krona-rte-t5_base-32x24-s0-1f3a5c7e9b``.
 
-    Equal values have the same id, even if they are written differently, such as 1, 1.0 and 1e0.
+    Configs with equal values have the same id, even if the values are written differently, such as 1, 1.0 and 1e0.
     """
     counted = {"config": canonical(config), "data": data_fingerprint, "backbone": backbone_fingerprint}
     text = json.dumps(counted, sort_keys=True, ensure_ascii=True)

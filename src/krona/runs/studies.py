@@ -60,7 +60,8 @@ class Study:
     name: str
     trials: Sequence[Trial]
     axes: Sequence[Axis] = ()
-    importances: Mapping[str, float] = field(default_factory=dict)  # shares of the variance; empty if trials are few
+    # Each searched key's share of the variance of the score. It is empty if there are fewer than four finished trials.
+    importances: Mapping[str, float] = field(default_factory=dict)
     base: str = ""  # method, task, backbone, seed and a hash, from `krona.sweeps.tune.fingerprint`
 
     @cached_property

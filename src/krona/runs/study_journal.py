@@ -34,9 +34,9 @@ def study_files(outputs: Path) -> dict[str, Path]:
 
 
 def default_study_name(config: Mapping[str, Any]) -> str:
-    """Return the name of a study if the user gives none: the names of the method, task and backbone with hyphens.
+    """Return the name of a study if the user gives none. It joins the names of method, task and backbone by hyphens.
 
-    Of a name with slashes, such as ``google-t5/t5-base``, only the last part is used.
+    If one of these names contains slashes, as ``google-t5/t5-base`` does, only its last part is used.
     """
     return "-".join(str(config[group]["name"]).rsplit("/", 1)[-1] for group in ("method", "task", "backbone"))
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
-CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"  # the latter before 5.24
+# The cache's name in the arguments and outputs of models, which changed in transformers 5.24.
+CACHE = "cache" if "cache" in CausalLMOutputWithPast.__annotations__ else "past_key_values"
 
 
 @torch.no_grad()

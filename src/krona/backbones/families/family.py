@@ -44,7 +44,7 @@ class Family(ABC):
 
     @abstractmethod
     def label(self, target: str) -> list[Any]:
-        """Return the label of a target in training as a list of token ids, or with one class or one number."""
+        """Return the label of a target for training: its token ids, or a list with the class's number or the value."""
 
     def collate(self, rows: Sequence[Mapping[str, Sequence[Any]]]) -> Batch:
         """Return tokenised rows as padded tensors: ``input_ids``, ``attention_mask`` (B, S) and ``labels`` (B, T)."""
