@@ -38,7 +38,7 @@ def join_names(names: list[str]) -> str:
 
 
 def first_few(lines: list[str], most: int) -> list[str]:
-    """Return the first ``most`` lines, and one line with the number of the other lines, if there are at least two."""
+    """Return the first ``most`` lines and a line with the number of the others. A single other line is kept instead."""
     return lines if len(lines) <= most + 1 else [*lines[:most], f"… and {len(lines) - most} more of these"]
 
 

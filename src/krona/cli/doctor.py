@@ -99,7 +99,10 @@ def check_installation() -> Iterator[Finding]:
 
 
 def check_packages(requirements: list[str]) -> Iterator[Finding]:
-    """Yield a finding for each required package that is missing or has a wrong version, or one if all are correct."""
+    """Yield a finding for each required package that is missing or has an unsupported version.
+
+    If all packages are correct, yield one finding that says so.
+    """
     required = [Requirement(text) for text in requirements]
     required = [one for one in required if one.marker is None or one.marker.evaluate({"extra": ""})]
     sound = True

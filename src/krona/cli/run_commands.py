@@ -1,4 +1,4 @@
-"""Define the commands of `krona` that train or prepare runs: train, bench, init, sample and doctor."""
+"""Define the commands train, bench, init, sample and doctor of `krona`."""
 
 import os
 import shlex

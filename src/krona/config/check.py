@@ -141,7 +141,7 @@ def _check_object(where: str, values: Any, others: Collection[str], kinds: Seque
 def _find_object_problems(
     cls: Any, where: str, values: Mapping[str, Any], *, own: bool, filled_in: Collection[str] = ()
 ) -> list[str]:
-    """Return the problems of a config node with ``_target_``, whose arguments must fit the signature of its class."""
+    """Return the problems of a config node with ``_target_``: arguments that do not fit the signature of its class."""
     arguments = {key: value for key, value in values.items() if key not in CONSTRUCTION_KEYS}
     problems = []
     for key, value in arguments.items():

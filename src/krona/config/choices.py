@@ -29,7 +29,7 @@ def choices(group: str) -> list[str]:
 
 
 def own_targets() -> set[str]:
-    """Return the dotted paths of the classes that a YAML of conf/ names, in krona's conf/ or in the user's own.
+    """Return the dotted paths of the classes that the YAML files of conf/ name, in krona's conf/ and the user's own.
 
     krona trusts these files.
     """

@@ -27,7 +27,7 @@ from krona.config.pooling import resolve_pooling
 from krona.messages import KronaError
 from krona.paths import CONF, OUTPUTS
 
-TUNED = "optimizer.lr=tuned"  # what Hydra gets for recipe=tuned: it keeps the usual recipe
+TUNED = "optimizer.lr=tuned"  # the override that Hydra gets for recipe=tuned; the usual recipe is kept
 STUDIES = "/"  # separates the studies' names: recipe=tuned/ONE/ANOTHER
 EXAMPLES = {"backbone.path": " (a model's folder or GGUF file)", "data.path": " (GLUE's folder)"}
 
@@ -159,7 +159,7 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
 
 
 def _recipe_notes(config: dict[str, Any], chosen: Mapping[str, Any], overrides: list[str]) -> list[str]:
-    """Return a note if this method and task have no recipe, else an empty list.
+    """Return a list with a note if this method and task have no recipe. Otherwise return an empty list.
 
     Raises:
         KronaError: the user chose a recipe that does not exist.
@@ -215,7 +215,7 @@ def help_text(config_name: str, overrides: Sequence[str]) -> str:
 
 
 def runs_folder(hydra: Any, *, multirun: bool) -> Path:
-    """Return the folder in which each run has a folder of its own.
+    """Return the folder that contains the folder of each run.
 
     It is ``hydra.run.dir``, or ``hydra.sweep.dir`` in a multirun. If these are not set, it is outputs/.
 

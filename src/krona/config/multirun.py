@@ -55,7 +55,7 @@ def list_jobs(params: Mapping[str, Any], overrides: Sequence[str]) -> list[tuple
 
 
 def _count_values(axis: Override) -> int:
-    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` if it has no valid value."""
+    """Return the number of values of an axis, at most `MAX_RUNS` + 1. Raise `KronaError` if it is wrong or empty."""
     line = axis.input_line
     try:
         count = sum(1 for _ in islice(axis.sweep_iterator(), MAX_RUNS + 1))

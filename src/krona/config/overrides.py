@@ -92,9 +92,9 @@ def _check_options(arguments: Sequence[str]) -> None:
 
 
 def _is_default_argument(key: str, arguments: Sequence[str]) -> bool:
-    """Return whether ``key`` is an argument of a method that the YAML of a chosen method leaves at its default.
+    """Return whether ``key`` is an argument that is missing in the YAML of a chosen method.
 
-    The key is then missing in the composed config, and Hydra sets a missing key only with ``++``.
+    Hydra sets a missing key only with ``++``.
     """
     group, _, name = key.partition(".")
     if group != "method" or not name:
@@ -160,7 +160,7 @@ def explain(error: Exception, arguments: Sequence[str] = ()) -> str:
 
 
 def _explain_key(key: str, arguments: Sequence[str]) -> str:
-    """Return the message for a key that Hydra does not know, from `krona.config.check` of the command if possible."""
+    """Return the message for a key that Hydra does not know: that of `krona.config.check`, if it names the key."""
     from krona.config import check  # imports pydantic, which a correct command needs later or never
 
     given = [item for item in arguments if VALUE.match(item) and not item.startswith(("hydra", "sweeps=", "+sweeps="))]

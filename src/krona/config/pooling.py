@@ -12,7 +12,7 @@ MODES: dict[str, Pooling] = {"mean": "mean", "mean_tokens": "mean", "cls": "firs
 
 
 def resolve_pooling(backbone: dict[str, Any]) -> None:
-    """Replace ``pooling: auto`` of a composed backbone by the pooling of its folder, so that the run id contains it."""
+    """Replace ``pooling: auto`` of a composed backbone by that of its folder, so that the run id depends on it."""
     if backbone.get("pooling") == "auto":
         backbone["pooling"] = folder_pooling(backbone.get("path"))
 

@@ -1,4 +1,4 @@
-"""Report unknown keys. For keys of other tools, suggestions.yaml names the keys of krona that replace them."""
+"""Report unknown keys, and suggest krona's own key for a key of another tool (suggestions.yaml)."""
 
 from collections.abc import Collection
 from decimal import Decimal

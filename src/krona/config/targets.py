@@ -2,7 +2,8 @@
 
 A config that was composed from the user's own command and conf/ may name any class of the right kind (``own=True``).
 A config that was read from a file (a result, a sweep's command or a study) may name only the classes of `KINDS` and the
-classes that a YAML of conf/ names. Any other class raises an error before its module is imported.
+classes that a YAML of conf/ names. Any other class is an error, and its module is not
+imported.
 """
 
 import inspect
@@ -28,8 +29,8 @@ class Kind:
         module: a module whose classes any file may name.
         base: dotted path of the base class that a class of this kind has.
         methods: names of the methods that a class of this kind has, if there is no base class.
-        functions: beginning of the dotted paths of functions that a config may name instead of a class; empty: a
-            function is not allowed.
+        functions: beginning of the dotted paths of functions that a config may name instead of a class; empty: no
+            functions are allowed.
     """
 
     module: str

@@ -1,7 +1,8 @@
-"""Find the values for recipe=tuned: those with the best dev score in a study of `krona tune` or in a sweep.
+"""Find the best values of a search, for recipe=tuned.
 
-The sweep is that of learning rates (`SWEEP`). To keep the comparison of methods fair, a method must have as many trials
-as every other method on the same task. Otherwise an error is raised.
+The search is a study of `krona tune` or the sweep of learning rates (`SWEEP`). The best values are those with the
+highest dev score. To keep the comparison of methods fair, an error is raised if another method had more trials on the
+same task.
 """
 
 from collections import Counter, defaultdict
