@@ -60,7 +60,7 @@ check: setup  ## lint, types, layers, and every shipped config against its signa
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/config/test_configs.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/config/test_configs.py
 	$(BIN)/mkdocs build --quiet --strict
 
 format: setup  ## format the code

@@ -30,6 +30,7 @@ def results(
     return written
 
 
+@pytest.mark.slow
 def test_order_and_company_change_no_bit(tiny_folder: Path, tmp_path: Path) -> None:
     jobs = [["method=krona"], ["method=full", "keep=all"], ["method=layer_norm", "seed=1"], ["method=adapter"]]
     alone = {}

@@ -8,6 +8,7 @@ from benches.bench_runner import run
 from krona.messages import KronaError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["t5_base", "bert", "llama"])
 def test_serving(kind: str, tmp_path: Path) -> None:
     options = {"backbone": kind, "adapters": [1, 3]}

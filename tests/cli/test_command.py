@@ -38,6 +38,7 @@ def only_result(outputs: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_default_command_from_the_hub_and_then_from_its_cache(hub: Hub, tmp_path: Path) -> None:
     outputs, home = tmp_path / "outputs", tmp_path / "home"
     short = ["trainer.max_steps=2", "batch_size=4", "optimizer.warmup_steps=1"]
@@ -77,6 +78,7 @@ def wait_for(process: subprocess.Popen[str], text: str) -> str:
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
     number: signal.Signals, code: int, tiny_folder: Path, tmp_path: Path
@@ -103,6 +105,7 @@ def test_ctrl_c_is_recorded_and_the_same_command_goes_on(
         assert len(read_result(only_result(outputs)).dev_curve) == 40
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     command = ["method=full", "keep=all", *typed(tiny_folder, tmp_path / "glue"), "hydra.run.dir=" + str(outputs)]

@@ -17,6 +17,8 @@ from krona.messages import KronaError
 from krona.paths import CONF, PROJECT
 from tiny_t5 import settings
 
+pytestmark = pytest.mark.slow  # `make check` runs this file
+
 GIVEN = {  # what a choice leaves to its user
     "backbone=local": ["backbone.path=FOLDER"],
     "backbone=hub": ["backbone.name=somebody/some-t5"],

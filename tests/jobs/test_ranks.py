@@ -61,6 +61,7 @@ def assert_same_weights(one: Job, two: Job) -> None:
         torch.testing.assert_close(others[name], tensor, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_result_of_one(overrides: list[str], tmp_path: Path) -> None:
     # SGD shows a gradient of another scale. AdamW would hide it, and amplify rounding if a gradient is nearly zero
     plain = [*overrides, "optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "optimizer.warmup_steps=0"]

@@ -84,6 +84,7 @@ def test_another_node_resumes_a_dead_one_to_the_same_bits(
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_shared_folder_that_vanishes_ends_the_sweep(small: list[str], tmp_path: Path) -> None:
     outputs = tmp_path / "shared" / "outputs"
     outputs.mkdir(parents=True)

@@ -84,6 +84,7 @@ def test_a_damaged_cache_is_made_again_and_an_unwritable_one_is_one_message(tmp_
         tokens(tmp_path, Letters(), length=1)
 
 
+@pytest.mark.slow
 def test_four_processes_start_together(tmp_path: Path) -> None:
     code = f"""
 import sys

@@ -22,6 +22,7 @@ class NoRoom(logging.Handler):
             self.handleError(record)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2**14, 2**20], ids=["from_the_start", "in_the_middle"])
 def test_a_full_disk(size: int, tmp_path: Path, plain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     outputs = tmp_path / "outputs"

@@ -15,6 +15,7 @@ def interrupt(learner: Any) -> None:
     raise Interrupted
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 def test_interrupted_and_resumed(tmp_path: Path, plain: Path) -> None:
     reader = pytest.importorskip(

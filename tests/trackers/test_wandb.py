@@ -127,6 +127,7 @@ def test_variables_of_wandb_set_defaults_unless_empty(monkeypatch: pytest.Monkey
     assert config("logger=wandb", "logger.wandb.tags=null")["logger"]["wandb"]["tags"] is None
 
 
+@pytest.mark.slow
 def test_an_offline_run_is_complete_after_sync_and_typed_values_win(
     tmp_path: Path, plain: Path, read_wandb: Any, online: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

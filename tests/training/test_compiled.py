@@ -100,6 +100,7 @@ def eager_and_compiled(typed: list[str], outputs: Path) -> Iterator[Result]:
         yield read_result(job.folder / "result.json")
 
 
+@pytest.mark.slow
 def test_a_run_compiles_only_its_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     graphs = counted(monkeypatch)
     folder = tiny_backbones.write(tmp_path / "llama", "llama", num_hidden_layers=1)
