@@ -79,7 +79,7 @@ class BenchLayer:
 def measure(work: Work) -> list[Row]:
     bench, options = work.bench, work.bench.own(Options)
     for shape in options.shapes:
-        factor_shapes([shape], options.width, options.width)  # raises for a shape that does not fit
+        factor_shapes([shape], options.width, options.width)  # raises an error if the shape does not fit
     cases = [(layer, tokens) for layer in build_layers(options, seed=bench.seed) for tokens in options.rows]
     deadline = time.perf_counter() + 60 * bench.minutes
     rows: list[Row] = []

@@ -5,9 +5,10 @@ With n adapters, row i uses adapter i mod n. These ways of computing the batch a
 - *merged*: all rows use one adapter, which is merged if possible. All ratios are relative to this time.
 - *active*: all rows use the same adapter as in *merged*, without merging.
 - *mixed*: one forward pass computes all rows with `surgery.mixed`. The assignment of rows to adapters is set each time.
-- *switched*: there is one forward pass for the rows of each adapter. `surgery.activate` activates the adapter before.
-- *reloaded*: there is one forward pass for the rows of each adapter. The adapter's file is loaded into the bare
-  backbone before.
+- *switched*: there is one forward pass for the rows of each adapter. Before each pass, `surgery.activate` activates the
+  adapter.
+- *reloaded*: there is one forward pass for the rows of each adapter. Before each pass, the adapter's file is loaded
+  into the bare backbone.
 - *switch*: a call of `surgery.activate` alone, with n adapters in the model. If n is 1, the calls deactivate and
   activate the adapter in turn.
 """

@@ -82,7 +82,7 @@ def _remove_runs(outputs: Path) -> None:
     for file in outputs.glob("*/result.json"):
         try:
             ours = read_result(file).config.get("sweep") == SWEEP
-        except KronaError:  # a damaged file, not from this benchmark
+        except KronaError:  # the file is damaged, so this benchmark did not write it
             continue
         if ours:
             shutil.rmtree(file.parent, ignore_errors=True)

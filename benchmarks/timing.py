@@ -20,7 +20,7 @@ from benchmarks.settings import Bench, Row, Say
 from krona.messages import KronaError
 from krona.training.machine import CPU_INFO, cpu_count, keep_freed_memory
 
-STAT = Path("/proc/stat")  # Linux: the busy time of all cores, and the time that a hypervisor took ("stolen time")
+STAT = Path("/proc/stat")  # a file of Linux with the busy time and the stolen time of all cores
 QUIET = 0.10  # maximum number of cores that other processes may use during a measurement
 
 
@@ -172,8 +172,8 @@ def timed_rounds(
 
     Args:
         bench: the settings of the benchmark.
-        contestants: a dict from the name of each contestant to the function to time. If a function returns a number, it
-            is used as its time in seconds.
+        contestants: a dict from the name of each contestant to the function to time. If a function returns a number,
+            this number is used as its time in seconds.
         clock: a function that reads the clocks.
         say: a function that prints a line for the user.
 

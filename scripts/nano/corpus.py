@@ -67,7 +67,7 @@ TWO = (
 
 
 def prompt(rng: Random, query: str, *texts: str) -> str:
-    """Return a prompt: the texts with a cue before each of them, and the query before or after the texts."""
+    """Return a prompt: the texts, usually with a cue before each of them, and the query before or after the texts."""
     style = rng.random()
     if style < 0.3:  # no cues
         marked = " ".join(texts)

@@ -46,7 +46,7 @@ def train_tokenizer(texts: Iterable[str], *, size: int = 2048) -> T5Tokenizer:
 def _parts(words: Iterable[str]) -> list[str]:
     """Return parts of words. Parts at the beginning of a word start with the mark `▁`.
 
-    The order is by the number of saved tokens, from the largest to the smallest.
+    They are sorted by the number of tokens that they save, from the largest to the smallest.
     """
     counts: Counter[str] = Counter()
     for word in sorted({word.lower() for word in words}):

@@ -131,8 +131,8 @@ def show(jobs: Sequence[Job], console: Console, *, sweep: str, named: bool = Tru
 def next_command(jobs: Sequence[Job], sweep: str, *, named: bool = True) -> str:
     """Return the command that the user will probably need next.
 
-    It compares the two runs if exactly two runs of an unnamed sweep are done. It shows the status if no run is done.
-    Otherwise, it reports on the sweep.
+    If exactly two runs of an unnamed sweep are done, the command compares them. If no run is done, the command shows
+    the status. Otherwise, the command prints the report of the sweep.
     """
     done = _done_jobs(jobs)
     if not done:

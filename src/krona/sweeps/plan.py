@@ -53,7 +53,7 @@ def plan(overrides: Sequence[str], *, outputs: Path, source: Path | None = None)
 
 
 def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: Path | None) -> Planned:
-    from krona.jobs.job import identify  # torch
+    from krona.jobs.job import identify  # imported here because it imports torch, which takes seconds
 
     config: dict[str, Any] | None = None
     try:
@@ -66,9 +66,9 @@ def _plan_run(job: tuple[str, ...], outputs: Path, composer: Composer, source: P
 
 
 def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs: Path) -> list[str]:
-    """Return the ids of those of a sweep's jobs that already have a run which was not started by this sweep.
+    """Return the ids of a sweep's runs that were started by another command, for example by another sweep.
 
-    Such runs belong to the sweep too. Call this function only while Hydra is initialised.
+    These runs belong to the sweep too. Call this function only while Hydra is initialised.
 
     Args:
         jobs: the overrides of each job of the sweep.
@@ -79,7 +79,7 @@ def runs_of_other_sweeps(jobs: Sequence[tuple[str, ...]], sweep: str, *, outputs
     others = {one.run_id for one in results if one.config.get("sweep") != sweep}
     if not others:
         return []
-    from krona.jobs.job import identify  # torch
+    from krona.jobs.job import identify  # imported here because it imports torch, which takes seconds
 
     composer, run_ids = Composer(), []
     for job in jobs:

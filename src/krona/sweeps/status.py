@@ -21,7 +21,7 @@ from krona.sweeps.plan import Planned, plan
 
 WATCH_S = 2.0
 IDLE_S = 60.0  # must be longer than the time between two runs, and than the time to start a process
-MAX_ROWS = 50  # maximum number of runs that are all shown on a terminal; otherwise runs that are done are left out
+MAX_ROWS = 50  # maximum number of rows on a terminal; if there are more runs, the table leaves out runs that are done
 COLOURS: dict[str, str] = {"done": "green", "running": "cyan", "failed": "red", "wrong": "red", "interrupted": "yellow"}
 ORDER: tuple[State, ...] = ("done", "running", "interrupted", "waiting", "failed", "wrong")
 KEYS = ("method", "task", "seed", "state", "run")
@@ -126,7 +126,7 @@ def watch(runs: Sequence[Planned], refresh: Refresh, console: Console) -> None:
     """Show the runs and update the display until all runs have ended or the user presses Ctrl-C.
 
     The function also stops if some runs are interrupted and no process has run any of them for `IDLE_S` seconds. If the
-    output is not a terminal, a line is printed each time when the number of runs in a state has changed.
+    output is not a terminal, a line is printed whenever the number of runs in a state has changed.
 
     Args:
         runs: the runs to show.

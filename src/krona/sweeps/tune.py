@@ -37,7 +37,7 @@ from krona.runs.study_journal import (
 from krona.screen import escape
 from krona.sweeps.tune_space import describe_axes, read_space, trial_overrides
 
-MAX_FIRST_FAILURES = 3  # if the first trials all fail, the command itself is wrong
+MAX_FIRST_FAILURES = 3  # if so many trials fail at the start, the command is probably wrong and the search stops
 
 
 @dataclass

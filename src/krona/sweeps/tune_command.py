@@ -18,7 +18,7 @@ from krona.screen import as_typed, say
 from krona.sweeps.tune import tune
 from krona.training.machine import cpu_count
 
-WORKER = "KRONA_TUNE_WORKER"  # environment variable of the processes that this command starts: its own process id
+WORKER = "KRONA_TUNE_WORKER"  # environment variable that passes this command's process id to the processes it starts
 
 
 def tune_here(

@@ -1,4 +1,4 @@
-"""Tasks: rows as text from any source, splits, notes about the rows, and token ids."""
+"""Read the rows of a task from any data source, divide them into splits, check them, and compute token ids."""
 
 from krona.tasks.input_rows import InputRows
 from krona.tasks.notes import notes, official_rows

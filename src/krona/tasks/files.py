@@ -1,7 +1,8 @@
 """Read data files (TSV, CSV, JSONL, Parquet, folders of ``save_to_disk``) as a stream of rows with line numbers.
 
-A reader yields ``(line, row)`` or ``(line, BadRowError)``, because the caller may skip and count bad rows. Before a row
-it may yield ``(line, Oddity)``. A file that cannot be read at all raises KronaError.
+A reader yields the pair ``(line, row)`` for each good row. For a bad row it yields ``(line, BadRowError)`` instead of
+raising the error, because the caller may skip and count bad rows. If a row looks suspicious, the reader first yields
+``(line, Oddity)``. It raises KronaError if the whole file cannot be read.
 """
 
 import csv
@@ -20,11 +21,11 @@ from krona.tasks.values import BadRowError
 
 Row = Mapping[str, Any]
 KINDS = (".tsv", ".csv", ".jsonl", ".parquet")
-SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # of a DatasetDict
+SPLIT_FOLDERS = {"train": "train", "validation": "dev", "dev": "dev", "test": "test"}  # split of a DatasetDict → ours
 
 
 class Oddity(Enum):
-    """Suspicious input that is accepted and counted."""
+    """A kind of suspicious input. Rows with such input are used and counted."""
 
     QUOTED = "a quoted field with doubled quotes inside, in a TSV"
     SPANNING = "a field with a line end inside"
@@ -37,13 +38,14 @@ Record = tuple[int, int, list[str], Oddity | None]  # first line, last line, fie
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The columns to read.
+    """The columns to read from a file.
 
     Args:
-        names: column → the names that a file may give it, the preferred one first.
-        header: the columns of a file without a line of names.
-        headless: no file has a line of names. Otherwise ``header`` is used if the first line names no column.
-        to_predict: the rows are to be predicted, not part of a run: blank lines are skipped.
+        names: a dict from each column of the task to the names that it may have in a file, the preferred name first.
+        header: the column names of a file without a header line.
+        headless: if true, no file has a header line, and ``header`` is always used. Otherwise ``header`` is used only
+            if the first line of the file does not contain the column names.
+        to_predict: if true, the rows are the input of ``krona predict``, and blank lines are skipped.
     """
 
     names: Mapping[str, Sequence[str]]
@@ -56,7 +58,16 @@ class Wanted:
         return [column for column, names in self.names.items() if known.isdisjoint(names)]
 
     def find(self, where: str, found: Sequence[str], *, hint: str = "") -> dict[str, str]:
-        """Return column → its name in the file. Raises KronaError for a missing or repeated column."""
+        """Return a dict from each wanted column to its name in the file.
+
+        Args:
+            where: the name of the file in error messages.
+            found: the column names of the file.
+            hint: a text that is added to the message about a missing column.
+
+        Raises:
+            KronaError: a column is missing, or two columns of the file have its name.
+        """
         for column in self.missing(found):
             names = self.names[column]
             either = " or ".join(f"'{name}'" for name in names)
@@ -70,10 +81,10 @@ class Wanted:
 
 
 def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
-    """Yield the rows of a file, by its suffix, or of a saved data set.
+    """Yield the rows of a data file, or of a folder that ``save_to_disk`` wrote. The suffix determines the format.
 
     Args:
-        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV.
+        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV, else None.
     """
     if path.is_dir():
         return _read_saved(path, wanted)
@@ -84,7 +95,7 @@ def read_rows(path: Path, wanted: Wanted, *, quoting: str | None = None) -> Iter
 
 
 def file_kind(path: Path) -> str:
-    """Return the suffix of a data file without .gz. Raises KronaError for another file."""
+    """Return the suffix of a data file without ``.gz``. Raises KronaError if the format is not supported."""
     suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
     kind = suffix.lower().removesuffix(".gz")
     if kind not in KINDS or suffix.lower() == ".parquet.gz":
@@ -97,7 +108,12 @@ def file_kind(path: Path) -> str:
 
 
 def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str | None = None) -> Iterator[Located]:
-    """Yield the rows of a TSV, CSV or JSONL. If ``kind`` is None, the first line decides between JSONL and TSV."""
+    """Yield the rows of a TSV, CSV or JSONL file.
+
+    Args:
+        kind: ``.tsv``, ``.csv`` or ``.jsonl``. None means JSONL if the first line starts with ``{``, else TSV.
+        quoting: ``csv`` if the fields of a TSV are quoted as in a CSV, else None.
+    """
     lines = text.lines()
     if kind is None:
         first = next(lines, "")
@@ -112,7 +128,10 @@ def read_text(text: TextFile, kind: str | None, wanted: Wanted, *, quoting: str 
 
 
 def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hint: str = "") -> Iterator[Located]:
-    """Yield the wanted columns of a table. ``hint`` follows an error about a row with quotes and a wrong width."""
+    """Yield the wanted columns of a table.
+
+    ``hint`` is added to the error about a row that has quotes and a wrong number of fields.
+    """
     first = next(records, (1, 1, [], None))
     names: Sequence[str] = first[2]
     header = wanted.header
@@ -135,7 +154,10 @@ def _select_columns(where: str, records: Iterator[Record], wanted: Wanted, *, hi
 
 
 def _split_plain(lines: Iterator[str], *, blank: bool) -> Iterator[Record]:
-    """Split at tabs; a quote is an ordinary character. Blank lines are rows only with ``blank``, and not at the end."""
+    """Split lines at tabs. A quote is an ordinary character.
+
+    If ``blank`` is true, a blank line is a row, except at the end of the file. Otherwise blank lines are skipped.
+    """
     waiting = list[int]()
     for number, line in enumerate(lines, start=1):
         text = line.removesuffix("\n").removesuffix("\r")
@@ -154,7 +176,7 @@ def _split_quoted(where: str, lines: Iterator[str], *, delimiter: str) -> Iterat
     # a CR alone ends a line of a CSV
     split = (part for line in lines for part in (io.StringIO(line, newline="") if "\r" in line else (line,)))
     reader = csv.reader(split, delimiter=delimiter, strict=True)
-    line = 0  # the last one that was read
+    line = 0  # number of lines read so far
     try:
         for fields in reader:
             first, line = line + 1, reader.line_num
@@ -230,7 +252,10 @@ def _read_saved(path: Path, wanted: Wanted) -> Iterator[Located]:
 
 
 def split_folders(folder: Path) -> dict[str, Path]:
-    """Return the splits of a folder written by `DatasetDict.save_to_disk`; empty for any other folder."""
+    """Return a dict from each split (train, dev, test) to its folder, for a folder that a `DatasetDict` was saved to.
+
+    The dict is empty if `DatasetDict.save_to_disk` did not write the folder.
+    """
     if not (folder / "dataset_dict.json").is_file():
         return {}
     return {part: folder / name for name, part in SPLIT_FOLDERS.items() if (folder / name).is_dir()}

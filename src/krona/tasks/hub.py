@@ -1,7 +1,7 @@
-"""The Hugging Face Hub: its reachability, its local cache, and GLUE through ``datasets``.
+"""Access the Hugging Face Hub: test whether it can be reached, inspect the local cache, and load GLUE.
 
-Without a network the libraries retry for about half a minute. So one request first asks whether the Hub answers; if it
-does not, only the local caches are used.
+Without a network the libraries try again for about half a minute. To avoid this wait, one request first tests whether
+the Hub can be reached. If it cannot, only the local caches are used.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 from krona.messages import KronaError
 from krona.tasks.rows import Reading, Split
 
-TIMEOUT_S = 8.0  # of the one request, in seconds
+TIMEOUT_S = 8.0  # seconds that the test request may take
 MIRROR = "HF_ENDPOINT=URL of a mirror"
 PARTS = ("train", "validation", "validation_matched", "validation_mismatched")
 
@@ -27,21 +27,28 @@ def endpoint() -> str:
 
 
 def unreachable(path: str = "", *, timeout_s: float = TIMEOUT_S) -> str | None:
-    """Return why the Hub does not answer, or None. "Not found" is an answer: the libraries explain it better."""
+    """Return the reason why the Hub cannot be reached, or None if it can be reached.
+
+    The status "not found" also gives None, because the libraries' own error message explains it better.
+
+    Args:
+        path: the path on the Hub that is requested.
+        timeout_s: the time limit in seconds.
+    """
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE or os.environ.get("HF_DATASETS_OFFLINE"):
         return "HF_HUB_OFFLINE or HF_DATASETS_OFFLINE is set"
     try:
         status = get_session().head(f"{endpoint()}/{path}", timeout=timeout_s).status_code
-    except Exception as error:  # the client's transport raises many kinds
+    except Exception as error:  # the HTTP client raises many types of errors
         return " ".join(str(error).split()) or type(error).__name__
     return f"it answers with status {status}" if status >= 500 else None
 
 
 @contextmanager
 def offline() -> Iterator[None]:
-    """Restrict the libraries to their caches; they read their flag at each call."""
+    """Restrict the libraries to their local caches inside this context. The libraries read their flag at each call."""
     from huggingface_hub import constants
 
     datasets = sys.modules.get("datasets")  # its import takes a second, and a model does not need it
@@ -50,7 +57,7 @@ def offline() -> Iterator[None]:
     if datasets is not None:
         datasets_before, verbosity = datasets.config.HF_HUB_OFFLINE, datasets.logging.get_verbosity()
         datasets.config.HF_HUB_OFFLINE = True
-        datasets.logging.set_verbosity_error()  # it warns at each use of its cache
+        datasets.logging.set_verbosity_error()  # the library logs a warning at each use of its cache
     try:
         yield
     finally:
@@ -61,7 +68,7 @@ def offline() -> Iterator[None]:
 
 
 def model_is_cached(repository: str) -> bool:
-    """Return whether the Hub's cache holds weights of the model."""
+    """Return whether the Hub's local cache contains weights of the model."""
     from huggingface_hub import constants
 
     snapshots = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}" / "snapshots"
@@ -69,25 +76,31 @@ def model_is_cached(repository: str) -> bool:
 
 
 def is_cached(name: str, config: str, revision: str | None) -> bool:
-    """Return whether a configuration of a data set can be read without the Hub."""
+    """Return whether a configuration of a data set can be read from the local cache alone."""
     import datasets
 
     try:
         with offline(), _hide_progress():
             datasets.load_dataset_builder(name, config, revision=revision)
-    except Exception:  # the libraries raise a dozen kinds: not in the cache
+    except Exception:  # the libraries raise many types of errors if the data set is not in the cache
         return False
     return True
 
 
 def download_error(what: str, error: Exception, ways_out: str) -> KronaError:
-    """Return a loading error as one line."""
+    """Return the error for a model or data set that could not be loaded, with a message of one line.
+
+    Args:
+        what: what could not be loaded, in words.
+        error: the error of the library. The message contains its first line.
+        ways_out: what the user can do.
+    """
     first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return KronaError(f"Could not load {what}: {first[:300].rstrip('.')}. Ways out: {ways_out}.")
 
 
 def hub_parts(reading: Reading) -> dict[str, Split]:
-    """Return the labelled parts of a GLUE configuration; its test set has no labels."""
+    """Return a dict from each official part of a GLUE task to its rows. The test set has no labels and is left out."""
     task, name, revision = reading.task, reading.data.name, reading.data.revision
     if task.hub_name is None or name is None:
         raise KronaError(f"task {task.name}: data=hub needs data.name (nyu-mll/glue) and task.hub_name.")
@@ -106,7 +119,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
     try:
         with nullcontext() if trouble is None else offline(), _hide_progress():
             return datasets.load_dataset(name, config, revision=revision)
-    except Exception as error:  # the libraries raise a dozen kinds, down to httpx's own
+    except Exception as error:  # the libraries raise many types of errors, also those of httpx
         why = trouble or " ".join(str(error).split()) or type(error).__name__
         raise KronaError(
             f"The data set {name} ({config}{f', revision {revision}' if revision else ''}) is not in the local cache, "
@@ -117,7 +130,7 @@ def _load_dataset(name: str, config: str, revision: str | None) -> Any:
 
 @contextmanager
 def _hide_progress() -> Iterator[None]:
-    """Hide the library's progress bars where there is no terminal: in a log they are hundreds of lines."""
+    """Hide the library's progress bars if there is no terminal, because in a log they take hundreds of lines."""
     import datasets
 
     enabled = not datasets.are_progress_bars_disabled()

@@ -1,4 +1,4 @@
-"""Rows to predict, from a file or standard input, in constant memory."""
+"""Read the rows that a model predicts labels for, one at a time, from a file or standard input."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,9 +14,13 @@ STDIN = "-"
 
 
 class InputRows:
-    """Rows to predict, from a file or from standard input (``-``).
+    """The rows of a file, or of standard input, for the prediction of labels.
 
-    Iteration yields (place, row): `FILE:LINE` for messages, and column → text. It raises KronaError at a bad row.
+    The iterator yields pairs (place, row). The place is `FILE:LINE`, for use in messages. The row is a dict from each
+    column to its text. A bad row raises KronaError.
+
+    Args:
+        source: the path of a data file, or ``-`` for standard input.
     """
 
     def __init__(self, source: str, task: Task) -> None:
@@ -28,7 +32,7 @@ class InputRows:
 
     @property
     def size(self) -> int | None:
-        """Number of bytes; None if unknown."""
+        """The number of bytes of the file, or None if it is not known."""
         return None if self._text is None else self._text.size
 
     @property
@@ -50,7 +54,10 @@ class InputRows:
 
 
 def wanted_columns(task: Task, columns: tuple[str, ...], *, to_predict: bool = False) -> Wanted:
-    """Return the columns of a user's file. GLUE's names, and its files without a line of names, are accepted too."""
+    """Return the description of the columns to read from a user's file.
+
+    Column names of GLUE's download, and files without a header line such as CoLA's, are accepted too.
+    """
     official: Mapping[str, str] = task.tsv.columns if task.tsv else {}
     names = {name: [name, official[name]] if name in official else [name] for name in columns}
     return Wanted(names=names, header=task.tsv.header if task.tsv else None, to_predict=to_predict)

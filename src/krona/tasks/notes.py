@@ -1,4 +1,7 @@
-"""Notes about a run's rows: rows that were skipped or may be misread, and properties that distort a score."""
+"""Write notes about the rows of a run, for example about skipped or suspicious rows and about repeated texts.
+
+A reader of the scores should know these properties.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -8,7 +11,7 @@ from krona.tasks.rows import Part
 from krona.tasks.splits import Splits
 from krona.tasks.task import Task
 
-GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # labelled rows, by the configuration's name on the Hub
+GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # name of a configuration on the Hub → part → number of labelled rows
     "cola": {"train": 8551, "validation": 1043},
     "sst2": {"train": 67349, "validation": 872},
     "mrpc": {"train": 3668, "validation": 408},
@@ -18,7 +21,7 @@ GLUE_ROWS: Mapping[str, Mapping[str, int]] = {  # labelled rows, by the configur
     "rte": {"train": 2490, "validation": 277},
     "mnli": {"train": 392702, "validation_matched": 9815, "validation_mismatched": 9832},
 }
-ODDITIES = {  # message, and what to do
+ODDITIES = {  # oddity → (message, advice)
     Oddity.QUOTED: (
         'fields quoted as by a spreadsheet ("" inside quotes)',
         ". Their quotes are part of the text. To read the fields as in a CSV, set data.quoting=csv",
@@ -29,18 +32,21 @@ ODDITIES = {  # message, and what to do
 
 
 def official_rows(task: Task, parts: Mapping[str, Part]) -> dict[str, list[int]]:
-    """Return part → [its rows, GLUE's rows]; empty for tasks outside GLUE."""
+    """Return a dict from each official part to the list [number of its rows, number of GLUE's rows].
+
+    The dict is empty if the task is not a GLUE task.
+    """
     glue = GLUE_ROWS.get(task.hub_name or "", {}) if task.kind == "glue" else {}
     return {name: [part.rows, glue[name]] for name, part in parts.items() if name in glue}
 
 
 def notes(task: Task, splits: Splits, *, train_rows: int | None = None) -> list[str]:
-    """Return a sentence for each property of the rows that a reader of the scores should know.
+    """Return a list of notes, with one sentence for each property of the rows that may affect the scores.
 
     Args:
         train_rows: the setting ``data.train_rows``.
     """
-    used = {split.part.name: split.part for split in splits.by_role.values()}  # two halves share a part
+    used = {split.part.name: split.part for split in splits.by_role.values()}  # dev and test may share a part
     return [
         *(note for part in used.values() for note in _note_part(part)),
         *_note_other_rows(task, splits),

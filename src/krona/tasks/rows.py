@@ -1,4 +1,4 @@
-"""Rows as text: read from a source, checked one by one, and counted."""
+"""Read the rows of a task as source and target texts, check each row, and count faults."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,11 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True, kw_only=True)
 class Faults:
-    """Number of rows of a part with one fault. first: the first such row, `FILE:LINE` or `FILE:LINE: message`."""
+    """The number of rows of an official part that have the same fault.
+
+    Args:
+        first: the first such row, as `FILE:LINE` or `FILE:LINE: message`.
+    """
 
     rows: int
     first: str
@@ -24,13 +28,13 @@ class Faults:
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Counts of one official part of a source.
+    """The row counts of one official part of a data source, such as GLUE's validation set.
 
     Args:
-        origin: the file, or the source's name.
+        origin: the path of the file, or the name of the data source.
         rows: number of usable rows.
-        skipped: bad rows by kind of fault.
-        oddities: usable rows that may be misread.
+        skipped: a dict from each kind of fault to the count of the bad rows with this fault.
+        oddities: a dict from each oddity to the count of the usable rows with suspicious input of this kind.
         empty: ids of rows with an empty text.
     """
 
@@ -48,12 +52,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Rows as text.
+    """The rows of a split as texts. All lists have one entry for each row.
 
     Args:
-        ids: `<part>-<position in the source>`.
-        texts: the text columns of each row, separately.
-        part: the part that the rows come from; another split may share it.
+        ids: the id of each row, `<part>-<position in the source>`.
+        texts: the tuple of the row's texts, one for each text column of the task.
+        part: the official part that the rows come from. Another split may come from the same part.
     """
 
     ids: list[str]
@@ -74,7 +78,7 @@ class Split:
         return len(self.part.empty.intersection(self.ids))
 
     def take(self, places: Sequence[int]) -> "Split":
-        """Return the rows at these positions, in this order."""
+        """Return a split with the rows at these positions, in this order."""
         columns: Any = {
             name: [getattr(self, name)[i] for i in places] for name in ("ids", "sources", "targets", "texts")
         }
@@ -82,7 +86,7 @@ class Split:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash of ids, sources and targets."""
+        """A hash of the ids, source texts and target texts."""
         digest = hashlib.sha256()
         for row in zip(self.ids, self.sources, self.targets, strict=True):
             for text in row:
@@ -93,7 +97,7 @@ class Split:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
-    """Source and division of the rows: the keys of `conf/data/*.yaml`, which document them."""
+    """The settings of the data source and of the splits. The files `conf/data/*.yaml` document the keys."""
 
     kind: str
     path: str | None = None
@@ -109,20 +113,26 @@ class DataOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A task with the options of its data. prefix: whether the task's name precedes the source."""
+    """A reader of rows for one task.
+
+    Args:
+        prefix: whether the source text starts with the task's name.
+    """
 
     task: Task
     data: DataOptions
     prefix: bool
 
     def part(self, name: str, origin: str, rows: Iterable[Located]) -> Split:
-        """Return the rows of one official part.
+        """Return the rows of one official part as a split.
 
         Args:
-            origin: the source's name in errors, such as a path.
+            name: the name of the part. The ids of its rows start with it.
+            origin: the name of the data source in error messages, such as a path.
+            rows: the stream of rows from a reader of `krona.tasks.files`.
 
         Raises:
-            KronaError: a bad row (unless ``data.skip_bad_rows``), or no usable rows.
+            KronaError: a row is bad and ``data.skip_bad_rows`` is false, or no row is usable.
         """
         ids, sources, targets, empty = list[str](), list[str](), list[str](), set[str]()
         texts = list[tuple[str, ...]]()

@@ -1,6 +1,7 @@
-"""The sample tasks: eight small tasks with GLUE's columns, in GLUE's layout, shipped with the package.
+"""The files of the sample tasks: eight small tasks that are part of the package.
 
-`scripts/nano/sample_tasks.py` generates the files. Scores on them are not GLUE scores.
+They have the columns and the file layout of GLUE, but other rows, so scores on them are not GLUE scores. The script
+`scripts/nano/sample_tasks.py` generates the files.
 """
 
 import gzip
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from krona.messages import KronaError
 
-FINGERPRINT = "sample-1-315002c8a97a"  # of the rows; a test compares it with the generator's
+FINGERPRINT = "sample-1-315002c8a97a"  # hash of the rows; a test compares it with the hash of the generated rows
 FILES = Path(__file__).with_name("sample_tasks")
 FOLDERS = {
     "cola": "CoLA", "rte": "RTE", "mrpc": "MRPC", "sst2": "SST-2", "stsb": "STS-B", "mnli": "MNLI", "qnli": "QNLI",
@@ -19,7 +20,7 @@ MNLI_SPLITS = {"train": "train", "dev": "dev_mismatched", "test": "dev_matched"}
 
 
 def sample_files(name: str) -> dict[str, Path]:
-    """Return the files of a sample task by split: train, dev and test. Raises KronaError for an unknown task."""
+    """Return a dict from train, dev and test to the files of a sample task. Raises KronaError for an unknown task."""
     if name not in FOLDERS:
         raise KronaError(f"Unknown sample task '{name}'. Choose one of {', '.join(FOLDERS)}.")
     splits = MNLI_SPLITS if name == "mnli" else SPLITS
@@ -27,9 +28,10 @@ def sample_files(name: str) -> dict[str, Path]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write all files to ``folder``, uncompressed and in the layout of GLUE's download. Return their paths.
+    """Write all files of the sample tasks to ``folder``, uncompressed, and return their paths.
 
-    MNLI's dev_matched.tsv is the sample task's test split and dev_mismatched.tsv its dev split, as in GLUE's protocol.
+    The folders and files have the names of GLUE's download. For MNLI, dev_matched.tsv contains the test split of the
+    sample task and dev_mismatched.tsv its dev split.
     """
     written = []
     for task in FOLDERS.values():

@@ -1,7 +1,8 @@
-"""Sources of a task's rows: the Hub, GLUE's own files, the sample tasks, and a user's own files.
+"""Read a task's rows from its data source: the Hub, GLUE's own files, a sample task, or a user's own files.
 
-A source has official parts by name: `train` and `validation` (MNLI: `validation_matched` and `validation_mismatched`);
-sample tasks and own files have those of `train`, `dev` and `test` that exist.
+Each data source consists of official parts. GLUE has the parts `train` and `validation`. MNLI has
+`validation_matched` and `validation_mismatched` instead of `validation`. Sample tasks and own files have the parts
+`train`, `dev` and `test`, of which own files may lack `dev` and `test`.
 """
 
 import hashlib
@@ -22,7 +23,10 @@ KINDS = ("hub", "tsv", "sample")
 
 
 def check_kind(task: Task, kind: str) -> None:
-    """Raise KronaError unless `data` has the task: sample tasks come with the package, GLUE tasks do not."""
+    """Raise KronaError unless the data source has the task.
+
+    Sample tasks need `data=sample`, because they are part of the package. GLUE tasks need another source.
+    """
     if kind not in KINDS:
         raise KronaError(f"data.kind '{kind}': {did_you_mean(kind, KINDS)}")
     if task.kind == "sample" and kind != "sample":
@@ -38,7 +42,7 @@ def check_kind(task: Task, kind: str) -> None:
 
 
 def require_files(task: Task, *, kind: str, path: str | None) -> None:
-    """Raise KronaError unless `data` has the task and its local files exist. The Hub is not asked."""
+    """Raise KronaError unless the data source has the task and all local files exist. No request is sent to the Hub."""
     check_kind(task, kind)
     if task.kind == "glue" and kind == "tsv":
         tsv_files(task, path)
@@ -53,7 +57,13 @@ def require_files(task: Task, *, kind: str, path: str | None) -> None:
 
 
 def read_parts(task: Task, data: DataOptions, *, prefix: bool) -> dict[str, Split]:
-    """Return the official parts of a task's source, by the arguments of `krona.tasks.load`. Raises KronaError."""
+    """Return a dict from the name of each official part of a task's data source to its rows.
+
+    The arguments are those of `krona.tasks.load`.
+
+    Raises:
+        KronaError: the data source does not have the task, or its data cannot be read.
+    """
     check_kind(task, data.kind)
     reading = Reading(task=task, data=data, prefix=task.prefixed(prefix))
     if task.kind == "glue" and data.kind == "hub":
@@ -75,9 +85,10 @@ def read_parts(task: Task, data: DataOptions, *, prefix: bool) -> dict[str, Spli
 
 
 def own_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return the files of a user's own task. Relative paths start at data.path, else at the working directory.
+    """Return a dict from each part of a user's own task to its file.
 
-    One folder with the splits of a DatasetDict stands for the folder of each split.
+    Relative paths start at `path` (the setting data.path) or, if it is None, at the working directory. If the task's
+    only path is the folder of a saved DatasetDict, the dict contains the folder of each split instead.
     """
     folder = Path(path).expanduser() if path else Path()
     named = task.files or {}
@@ -86,7 +97,13 @@ def own_files(task: Task, path: str | None) -> dict[str, Path]:
 
 
 def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
-    """Return GLUE's files of a task, in FOLDER/RTE or FOLDER itself. Raises KronaError if they do not exist."""
+    """Return a dict from each part of a task to its file in GLUE's download.
+
+    The files are in the task's folder of `path`, for example FOLDER/RTE, or in `path` itself.
+
+    Raises:
+        KronaError: a file does not exist.
+    """
     layout = _layout(task)
     if path is None:
         raise KronaError(f"data=tsv needs the folder of the GLUE download (with {layout.folder}/): data.path=FOLDER")
@@ -108,10 +125,11 @@ def tsv_files(task: Task, path: str | None) -> dict[str, Path]:
 def data_fingerprint(
     task: Task, *, kind: str, path: str | None = None, name: str | None = None, revision: str | None = None
 ) -> str:
-    """Return the fingerprint of the data that a run would read, which is part of the run id.
+    """Return the fingerprint of the data that a run would read. It is part of the run id.
 
-    It is `own:<hash>`, `tsv:<hash>`, `sample:<hash>`, `hub:<name>/<config>@<revision>` or `…:absent`. It needs no
-    torch, `datasets` or network and never raises: a missing file is "absent", and the run reports it.
+    The fingerprint is `own:<hash>`, `tsv:<hash>`, `sample:<hash>` or `hub:<name>/<config>@<revision>`. It is
+    `<kind>:absent` if a file is missing. In this case the run itself reports the error. The function raises no error
+    for missing or unreadable files, and needs neither torch nor `datasets` nor a network.
     """
     try:
         if task.kind == "own":
@@ -152,5 +170,5 @@ def _hash_files(files: dict[str, Path]) -> str:
 
 @lru_cache(maxsize=64)
 def _hash_content(file: Path, size: int, mtime_ns: int) -> str:
-    """Return the file's hash. Size and time are keys of the cache, which the jobs of a sweep share."""
+    """Return the hash of a file. The size and the time of the last change are arguments only as keys of the cache."""
     return sha256(file)

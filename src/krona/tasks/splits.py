@@ -1,6 +1,8 @@
-"""Division into train, dev and test, by two protocols, because D.1 and Table 1 disagree (docs/fidelity.md, Data).
+"""Divide the rows of a task into train, dev and test.
 
-The data seed is fixed and independent of the training's seed: all runs of a task have the same three splits.
+There are two protocols, because Appendix D.1 and Table 1 of the KronA paper contradict each other (docs/fidelity.md,
+Data). The data seed is fixed and does not depend on the seed of the training. So all runs of a task have the same three
+splits.
 """
 
 from collections import Counter, defaultdict
@@ -16,13 +18,18 @@ from krona.tasks.task import Task
 
 ROLES = ("train", "dev", "test")
 PROTOCOLS = ("table1", "appendix_d1")
-CARVED = 1000  # rows of train that become dev (table1) or test (appendix_d1) in large tasks
-OWN_SHARE = 10  # an own task without dev or test takes a tenth of train for each, at most CARVED rows
+CARVED = 1000  # number of rows of train that become dev (table1) or test (appendix_d1) in large tasks
+OWN_SHARE = 10  # a missing dev or test of an own task is a tenth of train, and at most CARVED rows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Splits:
-    """Three splits. kind: of the scores on them: "glue", "sample" or "own". parts: all official parts."""
+    """The three splits of a task.
+
+    Args:
+        kind: the kind of the data: "glue", "sample" or "own".
+        parts: a dict from the name of each official part of the data source to its row counts.
+    """
 
     train: Split
     dev: Split
@@ -36,9 +43,9 @@ class Splits:
 
     @cached_property
     def facts(self) -> dict[str, dict[str, Any]]:
-        """The content of `result.splits`, except the counts of the tokenizer (docs/results-schema.md)."""
+        """The entry `splits` of result.json (docs/results-schema.md), without the counts of the tokenizer."""
         facts: dict[str, dict[str, Any]] = {}
-        texts: dict[str, set[str]] = {}  # source texts of the earlier splits
+        texts: dict[str, set[str]] = {}  # earlier split → its source texts
         for name, split in self.by_role.items():
             own = set(split.sources)
             facts[name] = {
@@ -56,11 +63,15 @@ class Splits:
 
 
 def load(task: Task, data: DataOptions, *, prefix: bool = False) -> Splits:
-    """Return a task's three splits. Raises KronaError.
+    """Return the three splits of a task.
 
     Args:
-        data: `data.subset_seed` chooses the rows of `train_rows` (None: `data.seed`), never those of dev and test.
-        prefix: whether the method puts the task's name before the source; the task's own `prefix` has priority.
+        data: the settings of the data. If `data.train_rows` is set, train is reduced to this number of rows. The seed
+            `data.subset_seed`, or `data.seed` if it is None, chooses these rows. It has no effect on dev and test.
+        prefix: whether the source text starts with the task's name. The task's own field `prefix` has priority.
+
+    Raises:
+        KronaError: the data cannot be read or divided.
     """
     if data.protocol not in PROTOCOLS:
         raise KronaError(f"data.protocol '{data.protocol}': {did_you_mean(data.protocol, PROTOCOLS)}")
@@ -79,16 +90,23 @@ def load(task: Task, data: DataOptions, *, prefix: bool = False) -> Splits:
 def divide(
     parts: Mapping[str, Split], *, split: str, protocol: str, seed: int, task: str
 ) -> tuple[Split, Split, Split]:
-    """Divide official parts into train, dev and test.
+    """Return train, dev and test, divided from the official parts by a rule.
 
     Args:
+        parts: a dict from the name of each official part to its rows.
         split: the rule:
 
-            - ``halve_validation``: the first half (rounded down) of permuted validation is dev, the rest test.
-            - ``carve_train``: 1,000 rows of permuted train are dev, validation is test (appendix_d1: vice versa).
-            - ``mnli``: dev is validation-mismatched, test validation-matched (appendix_d1: 1,000 rows of train are
-              test, matched is dev).
-            - ``given``: as in the source; a missing dev is taken from train, a missing test from dev or train.
+            - ``halve_validation``: validation is permuted. Its first half (rounded down) is dev, and the rest is test.
+            - ``carve_train``: train is permuted. Its first 1,000 rows are dev, and validation is test. Under the
+              protocol appendix_d1, these rows are test, and validation is dev.
+            - ``mnli``: dev is validation_mismatched, and test is validation_matched. Under the protocol appendix_d1,
+              validation_matched is dev, and the first 1,000 rows of the permuted train are test.
+            - ``given``: dev and test are as in the data source. If only test is missing, dev is divided into two
+              halves. If dev is missing, dev is taken from train, and so is a missing test.
+
+        protocol: ``table1`` or ``appendix_d1``.
+        seed: the seed of the permutations.
+        task: the name of the task in error messages.
     """
     if split == "given":
         return _complete(parts, seed=seed, task=task)
@@ -110,7 +128,7 @@ def divide(
 
 
 def permutation(rows: int, seed: int) -> list[int]:
-    """Return torch.randperm under the data seed, as in the code behind Table 1."""
+    """Return the numbers below ``rows`` in random order: torch.randperm with this seed, as in the code for Table 1."""
     import torch  # here, because run ids and reports need no torch
 
     return [int(i) for i in torch.randperm(rows, generator=torch.Generator().manual_seed(seed))]
@@ -142,7 +160,11 @@ def _complete(parts: Mapping[str, Split], *, seed: int, task: str) -> tuple[Spli
 
 
 def _balance(train: Split, rows: int, *, seed: int, by_label: bool) -> Split:
-    """Return ``rows`` rows, one of each label in turn while there are any. A regression has no labels to balance."""
+    """Return a split with ``rows`` rows of train, with the same number of rows for each label if possible.
+
+    Args:
+        by_label: false for a regression, whose rows are chosen without regard to their targets.
+    """
     if isinstance(rows, bool) or not isinstance(rows, int) or rows < 1:
         raise KronaError(
             f"data.train_rows={rows} must be a whole number of at least 1, or train is a split with no rows."

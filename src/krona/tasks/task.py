@@ -1,7 +1,7 @@
-"""Tasks: the columns of the source text, the labels of the target text, and the metrics.
+"""The class `Task`, which turns a row of a data file into two strings: the source text and the target text.
 
-A task turns a row of a data file into two strings, `source` and `target`. A task is a YAML of `conf/task/`, whose keys
-are the fields of `Task`.
+A YAML file in `conf/task/` defines a task. Its keys are the fields of `Task`, for example the text columns, the labels
+and the metrics.
 """
 
 import re
@@ -68,52 +68,61 @@ Words = Annotated[tuple[str, ...], BeforeValidator(_parse_words)]
 
 
 class TsvLayout(BaseModel):
-    """A task's files in GLUE's own download."""
+    """The names of a task's files and columns in GLUE's own download."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     folder: str
-    """Folder in the download."""
+    """The name of the task's folder in the download."""
     header: tuple[str, ...] | None = None
-    """Columns of files without a header line (CoLA)."""
+    """The column names of files that have no header line. Only CoLA has such files."""
     columns: Mapping[str, str] = Field(default_factory=dict)
-    """This project's column → the file's column, where the names differ."""
+    """A dict from the name of a column in this project to its name in the file, for names that differ."""
     files: Mapping[str, str] = Field(default_factory=lambda: {"train": "train.tsv", "validation": "dev.tsv"})
-    """Split → file name."""
+    """A dict from the name of each split to its file name."""
 
 
 class Task(BaseModel):
-    """A task: the keys of a YAML in `conf/task/`."""
+    """A task. Its fields are the keys of a YAML file in `conf/task/`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str
     columns: Words
-    """One or two text columns."""
+    """The names of the one or two text columns."""
     template: str
-    """The source text, with `{column}` for a column's text. Default: `column: text` for each column."""
+    """The pattern of the source text, where `{column}` stands for the text of a column.
+
+    By default the source text is `column: text` for each column.
+    """
     labels: Annotated[Mapping[str, int] | None, BeforeValidator(_parse_labels)]
-    """Word → id, or a list of words; the target is the id as text. null: a regression with targets of one decimal."""
+    """A map from each label word to its id, or a list of words, whose ids are their positions.
+
+    The target text is the id. If `labels` is null, the task is a regression, and a target is a number with one decimal.
+    """
     metrics: Words
-    """Metrics whose mean on dev chooses the epoch."""
+    """The names of the metrics. The epoch with the highest mean of these metrics on dev is chosen."""
     score: Words
-    """Those of `metrics` whose mean is in the tables (F1 alone for MRPC). Default: all."""
+    """The metrics whose mean is reported in tables (for MRPC only F1). By default these are all metrics."""
     split: Division = "given"
-    """Division into dev and test (`krona.tasks.splits`)."""
+    """The rule that divides the rows into train, dev and test. `krona.tasks.splits.divide` lists the rules."""
     label_column: str = "label"
     prefix: StrictBool | None = None
-    """Put the task's name before the source. null: the method decides."""
+    """Whether the source text starts with the task's name. If the value is null, the method decides."""
     sample: str | None = None
-    """Name of a sample task."""
+    """The name of the sample task in the package, such as rte. It is null for all other tasks."""
     files: Annotated[Mapping[str, str] | None, BeforeValidator(_parse_files)] = None
-    """A user's own files, or folders that `save_to_disk` of datasets wrote."""
+    """A user's own files: a map with the key train, and optionally dev and test.
+
+    A value is a data file, or a folder that `save_to_disk` of the library datasets wrote.
+    """
     hub_name: str | None = None
-    """GLUE's configuration on the Hub."""
+    """The name of the task's configuration in GLUE on the Hub."""
     tsv: TsvLayout | None = None
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Return a task from the plain values of its YAML. Raises one KronaError with a line for each problem."""
+        """Return a task from the values of its YAML file. Raises a KronaError that has one line for each problem."""
         name = config.get("name") or "?"
         try:
             return cls.model_validate(dict(config))
@@ -159,17 +168,25 @@ class Task(BaseModel):
 
     @property
     def kind(self) -> str:
-        """Kind of the scores: "glue", "sample" or "own"."""
+        """The kind of the data: "glue", "sample" (a sample task of this project) or "own" (a user's own files)."""
         if self.files is not None:
             return "own"
         return "sample" if self.sample is not None else "glue"
 
     def prefixed(self, wanted: bool) -> bool:
-        """Return whether the task's name precedes the source. wanted: the method's choice."""
+        """Return whether the source text starts with the task's name.
+
+        Args:
+            wanted: the method's choice. It counts if the field `prefix` is None.
+        """
         return wanted if self.prefix is None else self.prefix
 
     def source(self, row: Mapping[str, Any], *, prefix: bool = False) -> str:
-        """Return the source text of a row. Raises BadRowError for a missing text."""
+        """Return the source text of a row. Raises BadRowError if a text is missing.
+
+        Args:
+            prefix: whether the text starts with the task's name.
+        """
         texts = {name: read_text(name, row.get(name)) for name in self.columns}
         text = self._format % tuple(texts[name] for name in self._fields)
         return f"{self.sample or self.name} {text}" if prefix else text
@@ -180,11 +197,15 @@ class Task(BaseModel):
 
     @cached_property
     def _format(self) -> str:
-        """The template with %s for each column, which is faster than a search in each row."""
+        """The template with `%s` in place of each column. It is computed once, because this is faster for each row."""
         return FIELD.sub("%s", self.template.replace("%", "%%"))
 
     def target(self, row: Mapping[str, Any]) -> str:
-        """Return the label of a row as text. Raises BadRowError for an unknown label."""
+        """Return the target text of a row, which is the id of its label, or a number.
+
+        Raises:
+            BadRowError: the label is unknown, or the value is not a number.
+        """
         value = row.get(self.label_column)
         if self.labels is None:
             return read_number(value)
@@ -199,30 +220,30 @@ class Task(BaseModel):
 
     @cached_property
     def _targets(self) -> Mapping[str, str]:
-        """Label in a file, a word or an id → target."""
+        """A dict from each label that a file may contain, a word or an id, to the target text."""
         targets = {word: str(label_id) for word, label_id in (self.labels or {}).items()}
         return targets if self._numbers_as_words else {target: target for target in targets.values()} | targets
 
     @property
     def _numbers_as_words(self) -> bool:
-        """Whether words are numbers ("1" to "5"). A number in a file is then always a word and never an id."""
+        """Whether a label word is a number, such as "1" to "5". Then a number in a file is a word and never an id."""
         return any(word.lstrip("-").isdigit() for word in self.labels or ())
 
     def label_name(self, target: str) -> str:
-        """Return a target with its word: `entailment (0)` for `0`. A regression's target stays as it is."""
+        """Return a target with its label word, such as `entailment (0)` for `0`. A regression's target is unchanged."""
         word = next((word for word, label_id in (self.labels or {}).items() if str(label_id) == target), None)
         return target if word is None else f"{word} ({target})"
 
     def target_strings(self) -> list[str] | None:
-        """Return all targets by id; None for a regression."""
+        """Return all target texts in the order of their ids, or None for a regression."""
         return None if self.labels is None else [str(i) for i in sorted(self.labels.values())]
 
     def choice(self, scores: Mapping[str, float]) -> float:
-        """Return the mean of all metrics (0-100), which chooses the epoch on dev."""
+        """Return the mean of all metrics, from 0 to 100. The epoch with the highest mean on dev is chosen."""
         return sum(scores[name] for name in self.metrics) / len(self.metrics)
 
     def table_score(self, scores: Mapping[str, float]) -> float:
-        """Return the mean of the metrics of `score` (0-100), which is in the tables."""
+        """Return the mean of the metrics in the field `score`, from 0 to 100. Tables report this mean."""
         return sum(scores[name] for name in self.score) / len(self.score)
 
 

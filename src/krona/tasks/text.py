@@ -1,6 +1,7 @@
-"""Stream the lines of a text file or of standard input: decompress gzip, decode UTF-8, limit the size.
+"""Read the lines of a text file or of standard input, with gzip, UTF-8 and limits of the size.
 
-Two environment variables limit what a small file can unpack to: KRONA_MAX_UNPACKED_GB and KRONA_MAX_LINE_MB.
+A small compressed file can unpack to a very large one. The environment variables KRONA_MAX_UNPACKED_GB and
+KRONA_MAX_LINE_MB limit the unpacked size of a file and the size of a line.
 """
 
 import codecs
@@ -20,18 +21,18 @@ from krona.messages import KronaError
 
 CHUNK = 2**16  # bytes
 GZIP = b"\x1f\x8b"
-MARKS: dict[bytes, str] = {  # UTF-32 first: its little-endian mark begins with that of UTF-16
+MARKS: dict[bytes, str] = {  # UTF-32 comes first, because its little-endian mark begins with the mark of UTF-16
     codecs.BOM_UTF32_LE: "UTF-32",
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-MAX_UNPACKED = ("KRONA_MAX_UNPACKED_GB", 2.0, 2**30)  # variable, default, bytes of its unit
+MAX_UNPACKED = ("KRONA_MAX_UNPACKED_GB", 2.0, 2**30)  # environment variable, default, number of bytes in the unit
 MAX_LINE = ("KRONA_MAX_LINE_MB", 16.0, 2**20)
 
 
 def require_file(path: Path) -> int:
-    """Return a file's size in bytes. Raises KronaError for a missing file, a folder, a device or a FIFO."""
+    """Return the size of a file in bytes. Raises KronaError if the path is not a regular file."""
     try:
         state = path.stat()
     except FileNotFoundError as error:
@@ -48,8 +49,8 @@ class TextFile:
     """The lines of a file, or of standard input if ``path`` is None.
 
     Attributes:
-        name: the name in messages.
-        size: number of bytes on the disk; None for standard input.
+        name: the name of the file in messages.
+        size: number of bytes of the file on the disk, or None for standard input.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -66,16 +67,16 @@ class TextFile:
 
     @property
     def bytes_read(self) -> int:
-        """Return the number of bytes that have been read, of ``size``."""
+        """The number of bytes that have been read so far. It is at most ``size``."""
         if self._file is None:
             return 0
         return (self.size or 0) if self._file.closed else self._file.tell()
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines with their ends. In a file without LF, CR ends a line; elsewhere it is text.
+        """Yield the lines with their line ends. The character CR ends a line only if the file has no LF.
 
         Raises:
-            KronaError: an empty file, a damaged gzip file, a character that is not UTF-8, a limit.
+            KronaError: the file is empty, is a damaged gzip file, is not UTF-8 text, or exceeds a limit.
         """
         offset = 0
         for number, raw in enumerate(self._raw_lines(), start=1):
@@ -137,7 +138,7 @@ class TextFile:
             yield chunk
 
     def _read_head(self, chunks: Iterator[bytes]) -> bytes:
-        """Return the beginning with at least one line end, without the byte-order mark."""
+        """Return the beginning of the file with at least one line end, and without the byte-order mark."""
         for chunk in chunks:
             self._head += chunk
             if len(self._head) > CHUNK or b"\n" in self._head.removeprefix(codecs.BOM_UTF8).lstrip():
@@ -150,7 +151,7 @@ class TextFile:
         return text
 
     def _encoding_error(self, raw: bytes, wrong: int, *, line: int, offset: int) -> KronaError:
-        """Return the error for byte ``wrong`` of a line, with a command that converts the file."""
+        """Return the error for the byte at position ``wrong`` of a line. Its message shows a command that helps."""
         encoding = _guess_encoding(self._head + raw, utf8=raw[wrong] == 0)
         what = f"{'not UTF-8' if encoding else 'not text'}: byte 0x{raw[wrong]:02x} at offset {offset}"
         way_out = f"It looks like {encoding}. Convert it" if encoding else "Remove such bytes"
@@ -164,7 +165,7 @@ class TextFile:
 
 
 def _read_limit(variable: str, default: float, unit: int) -> int:
-    """Return a limit in bytes. Raises KronaError if the environment variable is not a number above 0."""
+    """Return the limit in bytes that an environment variable sets. Raises KronaError if it is not a number above 0."""
     text = os.environ.get(variable) or str(default)
     try:
         limit = int(float(text) * unit)
@@ -176,11 +177,11 @@ def _read_limit(variable: str, default: float, unit: int) -> int:
 
 
 def _guess_encoding(data: bytes, *, utf8: bool) -> str | None:
-    """Return iconv's name of an encoding that fits bytes which are not UTF-8 text; None for UTF-8 with a NUL."""
+    """Return an encoding, by its name in iconv, for bytes that are not UTF-8 text. Return None for UTF-8 with a NUL."""
     for mark, name in MARKS.items():
         if data.startswith(mark):
             return name
-    if 0 in data[:2]:  # of an English letter at the beginning
+    if 0 in data[:2]:  # an English letter in UTF-16 has a zero byte
         return "UTF-16BE" if data[0] == 0 else "UTF-16LE"
     if utf8:
         return None

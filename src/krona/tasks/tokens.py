@@ -1,7 +1,8 @@
-"""Token ids of splits, cached in Arrow files that all runs share.
+"""Compute the token ids of splits, and cache them in Arrow files that all runs share.
 
-The key of the cache is made of the fingerprints of split and tokenizer, and the maximum length. Runs that start
-together write to temporary folders and rename them; the first rename wins, and the others read its files.
+The key of the cache is a hash of the encoding's key, the fingerprints of the split and of the tokenizer, and the
+maximum length. Each run writes to its own temporary folder and then renames the folder. If several runs do this at the
+same time, the first rename succeeds, and the other runs read the files of that run.
 """
 
 import hashlib
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     import datasets
 
 BATCH = 1000
-ABANDONED = 3600.0  # age in seconds at which a temporary folder counts as left by a killed run
+ABANDONED = 3600.0  # seconds; a temporary folder older than this was left behind by a killed run
 
 
 class Encoding(Protocol):
-    """Turns texts into numbers: a family of backbones with its tokenizer (`krona.backbones.families`)."""
+    """An object that turns texts into token ids. The families of `krona.backbones.families` implement it."""
 
-    key: str  # names the form of the rows; part of the cache's key
+    key: str  # names the format of the tokenised rows; it is part of the cache's key
     label_type: str  # int32 or float32
 
     def sources(self, split: Split, rows: Sequence[int], *, longest: int | None) -> dict[str, list[list[int]]]: ...
@@ -41,9 +42,9 @@ class Tokenised:
     """A tokenised split.
 
     Args:
-        rows: `input_ids` and `labels` (lists of numbers) of each row, memory-mapped.
-        truncated: number of sources that were cut.
-        mended: a message about damage of the cache, if it had to be made again.
+        rows: a memory-mapped data set with the lists of numbers `input_ids` and `labels` for each row.
+        truncated: number of source texts that were cut to the maximum length.
+        mended: a message about a damaged cache that was written again, or None if the cache was not damaged.
     """
 
     rows: "datasets.Dataset"
@@ -61,10 +62,11 @@ class Tokenised:
 def tokenise(
     split: Split, encoding: Encoding, *, max_source_length: int, cache_dir: Path, tokenizer_fingerprint: str
 ) -> Tokenised:
-    """Return the token ids of a split, from the cache if possible.
+    """Return the token ids of a split. They are read from the cache if it contains them, and else computed.
 
     Args:
-        max_source_length: maximum number of source tokens, the end of sequence included. Targets are never cut.
+        max_source_length: maximum number of tokens of a source text, including the end of sequence. Target texts are
+            never cut.
     """
     if max_source_length < 2:
         raise KronaError(
@@ -78,7 +80,7 @@ def tokenise(
     try:
         if folder.is_dir() and (damage := _find_damage(folder, rows=len(split))) is not None:
             aside = folder.with_name(f"{key}.damaged")
-            remove_below(folder.parents[2], aside)  # of an earlier time
+            remove_below(folder.parents[2], aside)  # a cache that was damaged earlier
             folder.rename(aside)
             mended = f"The token cache {folder} was damaged ({damage}). It was moved to {aside.name} and made again."
         if not folder.is_dir():
@@ -97,7 +99,7 @@ def _find_damage(folder: Path, *, rows: int) -> str | None:
         counts = json.loads((folder / "counts.json").read_text())
         if counts["rows"] != rows or not isinstance(counts["truncated"], int):
             return f"{counts['rows']} rows in counts.json, {rows} in the split"
-        if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # earlier versions had none
+        if "sha256" in counts and sha256(folder / "rows.arrow") != counts["sha256"]:  # not in older caches
             return "rows.arrow has changed"
         found = len(datasets.Dataset.from_file(str(folder / "rows.arrow")))
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,14 +131,14 @@ def _write(split: Split, encoding: Encoding, *, max_source_length: int, folder: 
         try:
             own.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another run was first, with the same content
+            if not folder.is_dir():  # otherwise another run has already written the same content
                 raise
     finally:
         remove_below(folder.parent, own)
 
 
 def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, file: Path) -> int:
-    """Write the rows. Return the number of truncated sources."""
+    """Write the tokenised rows, and return the number of truncated source texts."""
     from datasets import Features, List, Value
     from datasets.arrow_writer import ArrowWriter
 
@@ -150,7 +152,7 @@ def _write_arrow(split: Split, encoding: Encoding, *, max_source_length: int, fi
     try:
         for start in range(0, len(split), BATCH):
             rows = range(start, min(start + BATCH, len(split)))
-            batch = encoding.sources(split, rows, longest=None)  # uncut first, to count the truncated ones
+            batch = encoding.sources(split, rows, longest=None)  # not cut yet, so that long texts can be counted
             for place, ids in enumerate(batch["input_ids"]):
                 if len(ids) > max_source_length:
                     truncated += 1

@@ -1,4 +1,4 @@
-"""The values of a row: texts, labels, and the numbers of a regression."""
+"""Convert the values of a row: texts, labels, and the numbers of a regression."""
 
 import datetime
 import math
@@ -6,13 +6,18 @@ from decimal import ROUND_HALF_EVEN, Decimal
 
 from krona.messages import shorten
 
-LARGEST = 1e15  # of a regression's targets: beyond it a float has no decimals
-TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types of a text column; also finite floats
+LARGEST = 1e15  # limit of a regression's targets, because larger floats have no decimals
+TEXTS = (str, int, Decimal, datetime.date, datetime.time)  # types that a text column accepts, besides finite floats
 NOT_TEXTS = {dict: "an object", list: "a list", bytes: "bytes"}
 
 
 class BadRowError(Exception):
-    """An error in one row. The reader adds the file and the line. kind: a short name by which errors are counted."""
+    """An error in one row. The code that reads the file adds the file name and the line to the message.
+
+    Args:
+        what: the error message.
+        kind: a short name of the fault. Errors are counted by this name.
+    """
 
     def __init__(self, what: str, *, kind: str) -> None:
         super().__init__(what)
@@ -20,7 +25,11 @@ class BadRowError(Exception):
 
 
 def read_text(name: str, value: object) -> str:
-    """Return the text of a column's value. Raises BadRowError if it is missing, not a text or not a finite number."""
+    """Return a column's value as text.
+
+    Raises:
+        BadRowError: the value is missing, or is neither text nor a date nor a finite number.
+    """
     if type(value) is str:
         return value
     if value is None:
@@ -33,7 +42,7 @@ def read_text(name: str, value: object) -> str:
 
 
 def read_label(value: object) -> str:
-    """Return a label as text: ``true`` for True, ``1`` for 1.0."""
+    """Return a label as text, for example ``true`` for True and ``1`` for 1.0."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -42,7 +51,13 @@ def read_label(value: object) -> str:
 
 
 def read_number(value: object) -> str:
-    """Return a number with one decimal, ties to even as in numpy: the same for "2.45", a float64 and a float32."""
+    """Return a number as text with one decimal. The text "2.45", a float64 and a float32 give the same result.
+
+    Ties are rounded to the even digit, as in numpy.
+
+    Raises:
+        BadRowError: the value is not a number, or its absolute value is too large.
+    """
     try:
         number = float(str(value).strip())
     except ValueError:

@@ -33,8 +33,8 @@ class About:
 class Tracker(Protocol):
     """A tracker, which logs the values of one run.
 
-    The methods of a tracker may raise errors, hang or draw random numbers. `krona.trackers.guard` protects the run from
-    all of these.
+    The methods of a tracker may raise errors, never return, or draw random numbers. `krona.trackers.guard` protects the
+    run from these effects.
 
     A tracker can have three more methods:
 
@@ -63,7 +63,8 @@ def require(module: str, *, logger: str, extra: str = "") -> None:
     Args:
         module: the name of the module.
         logger: the config's name of the tracker that needs the module.
-        extra: krona's extra (optional dependencies) with the module. If empty, it is one of krona's main dependencies.
+        extra: the extra (set of optional dependencies) of krona that contains the module. If it is empty, the module is
+            one of krona's main dependencies.
     """
     if importlib.util.find_spec(module) is None:
         package = f"'.[{extra}]'" if extra else "."

@@ -51,7 +51,7 @@ class Plan:
 
 
 class Learner(ScoringModule):
-    """Trains the trainable parameters of a model, scores dev after each epoch and keeps the weights of the best epoch.
+    """A module that trains a model, scores dev after each epoch and keeps the trained weights of the best epoch.
 
     The module uses Lightning's manual optimization. A batch can be split into parts, to save memory or to distribute it
     over ranks, and the parts still give the gradient of the whole batch. The loss of a part is the sum over its labels,
@@ -113,7 +113,7 @@ class Learner(ScoringModule):
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
-        """Return a dict of the trainable parameters only, which keeps checkpoints small."""
+        """Return a dict with only the trainable parameters. This keeps checkpoints small."""
         return {name: p.detach() for name, p in surgery.trainable_state(self.model).items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD in glibc's malloc.h
 SIZES = (1 << 30, 1 << 25)  # bytes; glibc may refuse a threshold above 32 MiB
 CPU_INFO = Path("/proc/cpuinfo")
-BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two are ARM's
+BF16_INSTRUCTIONS = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}  # the last two names are used on ARM
 
 
 def keep_freed_memory() -> bool:
@@ -41,7 +41,7 @@ class PeakMemory:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         try:
-            self.CLEAR.write_text("5")  # resets VmHWM, on Linux
+            self.CLEAR.write_text("5")  # on Linux, this resets VmHWM, the peak memory
         except OSError:
             return
 

@@ -57,7 +57,7 @@ def measure_updates(result: Result, model: nn.Module, dev: SplitEvaluation) -> N
     try:
         with dev.inference(model):
             result.learned = measure.measure_updates(model, pass_rows)
-    except Exception as error:  # from a user's own branch
+    except Exception as error:  # a user's own branch can raise any error
         result.notes.append(f"The updates could not be measured: {type(error).__name__}: {error}")
 
 

@@ -23,12 +23,12 @@ from krona.messages import KronaError
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=10)  # a rank that does not respond for this time counts as lost
-BUCKET = 2**24  # numbers in one message
+BUCKET = 2**24  # approximate number of values in one message
 LOST = "another process of this run ended or stopped responding"
 
 
 class RankLostError(KronaError):
-    """The error that another rank of the run has ended. The run can resume from its last checkpoint."""
+    """The error that is raised if another rank of the run has ended. The run can resume from its last checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def _read_environment() -> tuple[int, int, str]:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Yield groups of consecutive tensors with the same dtype and about `BUCKET` numbers."""
+    """Yield groups of consecutive tensors that have the same dtype and about `BUCKET` values together."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         if bucket and (tensor.dtype != bucket[0].dtype or sum(t.numel() for t in bucket) >= BUCKET):

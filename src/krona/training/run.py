@@ -108,7 +108,7 @@ def run(
     result.provenance["finished"] = now()
 
     # Measurements that are not part of the reported time and memory
-    if ranks.first or settings.trainer.strategy == "fsdp":  # sharded ranks run the model together
+    if ranks.first or settings.trainer.strategy == "fsdp":  # with FSDP, all ranks must run the model
         measure_updates(result, model, data.dev)
     if prepared.held_out is not None and ranks.first:
         result.forgetting = measure_forgetting(model, data.dev, prepared.held_out)

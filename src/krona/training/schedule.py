@@ -83,10 +83,7 @@ def _build(target: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, A
 
 
 def schedule_notes(settings: Run, steps: StepCounts) -> list[str]:
-    """Return a list with a note if a run has no steps, or if the warm-up takes at least a quarter of the steps.
-
-    Otherwise, return an empty list.
-    """
+    """Return a list with a note if a run has no steps, or if the warm-up takes a quarter of the steps or more."""
     if not steps.total:
         zero = "max_steps" if settings.trainer.max_epochs else "max_epochs"
         zero = zero if steps.epoch else "limit_train_batches"

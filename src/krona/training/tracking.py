@@ -1,4 +1,7 @@
-"""Connect a run to its trackers, which log its values, for example at W&B. They are called at start, epochs and end."""
+"""Call the trackers of a run, which log its values, for example at W&B.
+
+Trackers are called when the run starts, after each epoch, and when the run ends.
+"""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +25,7 @@ from krona.trackers.update_norms import gradient_norms, update_values
 from krona.trackers.values import History, epoch_values, flat_config, loss_curve, summary_values, with_best
 from krona.training.learner import Learner
 
-AfterEpoch = Callable[[Learner], None]  # an exception stops the run
+AfterEpoch = Callable[[Learner], None]  # a function that is called after each epoch; it can raise an error to stop
 
 
 class Trackers(pl.Callback):
@@ -58,7 +61,7 @@ class Trackers(pl.Callback):
             self._send_epoch(row["epoch"], *(known.get(row["epoch"]) or (epoch_values(row, best), {})))
 
     def after_backward(self, learner: Learner) -> None:
-        """In the last step of an epoch, keep the gradient norms before clipping, as tensors on their device."""
+        """Compute the gradient norms in the last step of an epoch, before clipping. They remain on their device."""
         ends_run = learner.global_step + 1 >= learner.plan.total_steps  # global_step does not include this step yet
         if self.guarded and (learner.trainer.is_last_batch or ends_run):
             self._gradient_norms = gradient_norms(learner)

@@ -35,7 +35,7 @@ CHECKED_KEYS = (*(f.name for f in fields(LauncherSettings)), "partition")
 
 
 def require(engine: str, settings: Mapping[str, Any]) -> None:
-    """Raise `KronaError` if a setting is wrong, or if submitit or the cluster is missing."""
+    """Raise `KronaError` if a setting is wrong, or if submitit or the cluster is not available."""
     problems = Problems(find_problems(LauncherSettings, "hydra.launcher.", settings))
     if settings.get("n_jobs") == 0:
         problems.append("hydra.launcher.n_jobs=0: no run would start. Give at least 1, or -1 for one run per core.")
