@@ -17,7 +17,8 @@ from krona.backbones.families.encoder_decoder import EncoderDecoder
 from krona.jobs.library_warnings import quiet_libraries
 from krona.messages import KronaError
 from krona.training.batches import TrainingBatches, mix_seeds
-from krona.training.learner import Learner, Plan, micro_batches
+from krona.training.learner import Learner, micro_batches
+from krona.training.plan import Plan
 from krona.training.ranks import Ranks
 from tiny_t5 import batch, disturb, inserted, same_bits, snapshot, summed_loss, tiny_t5
 

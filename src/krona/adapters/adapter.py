@@ -9,7 +9,7 @@ header is an `AdapterConfig` as JSON.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,23 +79,6 @@ class AdapterConfig(BaseModel):
         """Return the config as the metadata of a safetensors file."""
         entry = self.model_dump(exclude_unset=True)
         return {"krona": json.dumps(entry, sort_keys=True)}  # safetensors writes several entries in random order
-
-
-@dataclass(frozen=True)
-class Branches:
-    """Branches that are not inserted into a model yet.
-
-    Args:
-        branch: the class of the branches, or None if there are no branches.
-        config: the arguments of the class.
-        tensors: the tensors of the branches by public name.
-        insertion: the arguments of `surgery.insert` that the branches need.
-    """
-
-    branch: type[nn.Module] | None
-    config: dict[str, Any] = field(default_factory=dict)
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    insertion: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

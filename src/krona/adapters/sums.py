@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from krona.adapters.adapter import Branches
+from krona.adapters.branches import Branches
 from krona.messages import KronaError
 from krona.methods.arguments import check_float
 from krona.methods.bitfit import Bias

@@ -35,19 +35,13 @@ class SharedParts:
         self._defaults: dict[str, dict[str, Any]] = {}
 
     def compute(self, key: Any, part: Any, make: Callable[[], Any]) -> Any:
-        """Return the cached value of ``key``. If there is none, compute it with ``make``.
-
-        ``key`` contains the ids of ``part``. The cache keeps ``part`` alive, so that no other object gets these ids.
-        """
+        """Return the cached value of ``key``, which contains the ids of ``part``, or compute it with ``make``."""
         if key not in self._known:
-            self._known[key] = (part, make())
+            self._known[key] = (part, make())  # keeps the part alive, so that no other object gets its id
         return self._known[key][1]
 
     def flatten(self, key: str, part: Any) -> dict[str, str]:
-        """Return a dict from the dotted keys of a part of a config to their values.
-
-        Parts with equal settings get the same dict object.
-        """
+        """Return a dict from the dotted keys of a config's part to their values; one object for equal parts."""
         found: dict[str, str]
         found = self.compute((key, part.__class__, _identity(part)), part, lambda: self._flatten(key, part))
         return found
@@ -112,11 +106,7 @@ class StoredRun:
 
     @property
     def content(self) -> dict[str, str | None]:
-        """A dict of the fingerprints of the data and the backbone, and of the bad rows that were left out.
-
-        An unknown value is None. If each seed draws its own training set, the text ``drawn by seed`` replaces the
-        fingerprint of the training set.
-        """
+        """The fingerprints of the data and the backbone, and the number of bad rows. An unknown value is None."""
         splits = self.result.splits
         found = {f"{name} set": splits.get(name, {}).get("fingerprint") for name in SPLITS}
         counts = {name: splits.get(name, {}).get("skipped_rows") for name in SPLITS}

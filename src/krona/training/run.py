@@ -28,9 +28,10 @@ from krona.runs.result import Result, now, outcomes
 from krona.surgery.operations import launches, multiply_adds
 from krona.training.data import RunData, build_data, load_splits
 from krona.training.files import RunFiles
-from krona.training.learner import Learner, Plan
+from krona.training.learner import Learner
 from krona.training.machine import PeakMemory, bf16_notes, cpu_count, keep_freed_memory
 from krona.training.measures import measure_forgetting, measure_updates, require_finite
+from krona.training.plan import Plan
 from krona.training.progress import Progress
 from krona.training.ranks import Ranks
 from krona.training.schedule import StepCounts, build_schedule, count_steps, schedule_notes

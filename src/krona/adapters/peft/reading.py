@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, Branches, class_path
+from krona.adapters.adapter import FORMAT, Adapter, AdapterConfig, class_path
+from krona.adapters.branches import Branches
 from krona.adapters.peft.folder import Folder, open_folder
 from krona.adapters.peft.module_names import module_names, norm_modules, shortest
 from krona.messages import KronaError
