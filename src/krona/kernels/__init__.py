@@ -1,1 +1,1 @@
-"""Fast Kronecker products, T5 LayerNorm and dropout. Needs torch only."""
+"""Fast Kronecker products, root-mean-square norms and dropout. The package depends on torch alone."""

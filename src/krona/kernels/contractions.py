@@ -1,7 +1,8 @@
-"""The matrix products that Kronecker products and their gradients consist of, each one kernel.
+"""The matrix products that a Kronecker product and its gradients are computed from.
 
-Shapes: N tokens, A (a1, a2), B (b1, b2), d_in = a1·b1, d_out = a2·b2. A sum of T products has A (T, a1, a2) and
-B (T, b1, b2). `join_terms` turns such a sum into one pair of factors, so that one computation serves all terms.
+Notation: N is the number of tokens. The factors are A (a1, a2) and B (b1, b2), with d_in = a1·b1 and d_out = a2·b2. A
+sum of T Kronecker products has the factors A (T, a1, a2) and B (T, b1, b2). `join_terms` turns the factors of a sum
+into one pair of matrices, so that all terms are computed together.
 """
 
 import torch
@@ -11,14 +12,14 @@ from krona.kernels.cost_model import Order
 
 
 def flatten_rows(x: Tensor) -> Tensor:
-    """Return x (..., d) as (N, d): a view if x is contiguous."""
+    """Return x (..., d) with the shape (N, d). The result is a view if x is contiguous."""
     return x.reshape(x.numel() // x.shape[-1], x.shape[-1]).contiguous()
 
 
 def join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """Return the factors of all terms as one pair.
+    """Return one pair of matrices that contains the factors of all terms.
 
-    The shapes are (a1·T, a2) and (b1, T·b2) for ``b_first``, (a1, a2·T) and (T·b1, b2) for ``a_first``.
+    Their shapes are (a1·T, a2) and (b1, T·b2) for the order ``b_first``, and (a1, a2·T) and (T·b1, b2) for ``a_first``.
     """
     if A.dim() == 2:
         return A, B
@@ -29,7 +30,7 @@ def join_terms(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, Tensor]:
 
 
 def split_terms(joined_a: Tensor, joined_b: Tensor, A: Tensor, order: Order) -> tuple[Tensor, Tensor]:
-    """Invert `join_terms`: return views with the shapes of A and of its B."""
+    """Return views of joined matrices, with the original shapes of A and B. This is the inverse of `join_terms`."""
     if A.dim() == 2:
         return joined_a, joined_b
     T, a1, a2 = A.shape
@@ -47,7 +48,16 @@ def add_kron_product(
     *,
     in_place: bool = False,
 ) -> Tensor:
-    """Return ``y + x (A ⊗ B)``, (N, d_out), for x (N, d_in) and factors of `join_terms`. ``in_place`` overwrites y."""
+    """Return ``y + x (A ⊗ B)``, (N, d_out).
+
+    Args:
+        y: (N, d_out), or None for zero.
+        x: (N, d_in).
+        joined_a: the first matrix of `join_terms`.
+        joined_b: the second matrix of `join_terms`.
+        order: ``b_first`` or ``a_first``.
+        in_place: write the result to y.
+    """
     N, d_in = x.shape
     if order == "b_first":
         (rows, a2), (b1, columns) = joined_a.shape, joined_b.shape  # a1·T, a2; b1, T·b2
@@ -62,7 +72,10 @@ def add_kron_product(
 
 
 def add_batched(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = False) -> Tensor:
-    """Return ``y + M Zₙ`` for each token n: M (p, q), Z (N, q, r). The operator ``@`` would copy Z."""
+    """Return ``y + M Zₙ`` for each token n, for M (p, q) and Z (N, q, r).
+
+    The function does not copy Z, unlike the operator ``@``.
+    """
     batch = M.expand(len(Z), *M.shape)  # (N, p, q)
     if y is None:
         return torch.bmm(batch, Z)
@@ -71,7 +84,7 @@ def add_batched(y: Tensor | None, M: Tensor, Z: Tensor, *, in_place: bool = Fals
 
 
 def add_plain(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False) -> Tensor:
-    """Return ``y + Z M``: Z (rows, q), M (q, r)."""
+    """Return ``y + Z M``, for Z (rows, q) and M (q, r)."""
     if y is None:
         return Z @ M
     Y = y.view(len(Z), M.shape[1])
@@ -79,7 +92,10 @@ def add_plain(y: Tensor | None, Z: Tensor, M: Tensor, *, in_place: bool = False)
 
 
 def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
-    """Return the one or two matrices of an order without batched products; x times all of them is ``x (A ⊗ B)``."""
+    """Return the matrices for the order ``built`` (one matrix), ``b_wide`` or ``a_wide`` (two matrices).
+
+    x multiplied by all of them in turn is ``x (A ⊗ B)``.
+    """
     if A.dim() == 2:
         A, B = A[None], B[None]
     (T, a1, a2), (_, b1, b2) = A.shape, B.shape
@@ -95,7 +111,7 @@ def wide_factors(A: Tensor, B: Tensor, order: Order) -> tuple[Tensor, ...]:
 
 
 def merge_into_weight(weight: Tensor, A: Tensor, B: Tensor) -> Tensor:
-    """Return ``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in). Whole rows are computed at a time, without building A ⊗ B."""
+    """Return ``W + Σₜ (Aₜ ⊗ Bₜ)ᵀ``, (d_out, d_in), computed without a separate matrix for A ⊗ B."""
     W = weight
     for term_a, term_b in [(A, B)] if A.dim() == 2 else zip(A, B, strict=True):
         (a1, a2), (b1, b2) = term_a.shape, term_b.shape

@@ -1,10 +1,15 @@
-"""A cost model of the five contraction orders of a Kronecker product.
+"""A model that predicts the costs of the five contraction orders of a Kronecker product.
 
-A product (m, k) @ (k, n) costs its multiply-adds m·k·n (n at least ``narrow``: fewer columns than a vector register
-holds are not faster), ``per_float`` for each number that it reads or writes, and ``per_launch``. A product that is
-batched over tokens costs ``batched`` times its multiply-adds. The unit is one multiply-add of a large product, so only
-ratios of a device's speeds matter. docs/performance.md derives this form. The numbers of a CPU are fitted to
-measurements of ``python bench.py bench=kronecker``; those of a GPU come from a data sheet.
+The unit of a cost is one multiply-add of a large matrix product, so only the ratios of a device's speeds matter. A
+product (m, k) @ (k, n) costs
+
+- m·k·n for its multiply-adds, where n counts as at least ``narrow``, because fewer columns than a vector register has
+  numbers are not faster (the factor ``batched`` applies if the product is batched over tokens),
+- ``per_float`` for each number that it reads or writes, and
+- ``per_launch``.
+
+docs/performance.md derives this model. The costs of a CPU are fitted to measurements of
+``python bench.py bench=kronecker``. The costs of a GPU come from a data sheet.
 """
 
 from collections.abc import Sequence
@@ -17,7 +22,7 @@ ORDERS: tuple[Order, ...] = get_args(Order)
 
 @dataclass(frozen=True)
 class Costs:
-    """The costs of a device, in multiply-adds of one large product."""
+    """The costs of a device. The unit is one multiply-add of a large matrix product."""
 
     per_float: float
     per_launch: float
@@ -25,20 +30,21 @@ class Costs:
     batched: float
 
     def plain(self, m: int, k: int, n: int) -> float:
-        """Return the cost of (m, k) @ (k, n)."""
+        """Return the cost of one product (m, k) @ (k, n)."""
         return m * k * max(n, self.narrow) + self.per_float * (m * k + k * n + m * n) + self.per_launch
 
     def batch(self, N: int, m: int, k: int, n: int) -> float:
-        """Return the cost of N times (m, k) @ (k, n), all with the same left matrix."""
+        """Return the cost of N products (m, k) @ (k, n) that have the same left matrix."""
         multiply_adds = self.batched * N * m * k * max(n, self.narrow)
         return multiply_adds + self.per_float * (N * n * (m + k) + m * k) + self.per_launch
 
     def fill(self, m: int, n: int) -> float:
-        """Return the cost of writing a factor, or a whole product, into an (m, n) matrix."""
+        """Return the cost of writing a factor, or a whole Kronecker product, to an (m, n) matrix."""
         return 2 * self.per_float * m * n + 2 * self.per_launch
 
 
-# One core with AVX-512, and a data-centre GPU by its data sheet (20 TFLOP/s, 2 TB/s, 5 µs a launch), not measured.
+# The CPU is one core with AVX-512. The GPU is a data-centre GPU. Its costs are not measured but follow from its data
+# sheet (20 TFLOP/s, 2 TB/s, 5 µs for a launch).
 COSTS = {
     "cpu": Costs(per_float=12.0, per_launch=4e5, narrow=16, batched=1.3),
     "cuda": Costs(per_float=20.0, per_launch=5e7, narrow=32, batched=1.5),
@@ -46,7 +52,7 @@ COSTS = {
 
 
 def device_costs(device: str) -> Costs:
-    """Return the costs of a device type; an unknown type counts as a GPU."""
+    """Return the costs of a device type. An unknown type has the costs of a GPU."""
     return COSTS.get(device, COSTS["cuda"])
 
 
@@ -59,7 +65,7 @@ def plan(
     terms: int = 1,
     training: bool = False,
 ) -> Order:
-    """Return the order with the lowest predicted cost; the arguments are those of `predicted_costs`."""
+    """Return the order with the lowest predicted cost. The arguments are those of `predicted_costs`."""
     costs = predicted_costs(shape_a, shape_b, rows=rows, device=device, terms=terms, training=training)
     return min(costs, key=lambda order: costs[order])
 
@@ -73,15 +79,15 @@ def predicted_costs(
     terms: int = 1,
     training: bool = False,
 ) -> dict[Order, float]:
-    """Return the predicted cost of each order, in multiply-adds of one large product.
+    """Return a dict from each order to its predicted cost, in multiply-adds of a large matrix product.
 
     Args:
         shape_a: (a1, a2).
         shape_b: (b1, b2).
         rows: number of tokens.
-        device: torch's device type.
-        terms: number of products in the sum.
-        training: add the backward pass to the forward pass.
+        device: the device type, as in torch.
+        terms: number of Kronecker products in the sum.
+        training: whether the cost includes the backward pass.
     """
     (a1, a2), (b1, b2), N, T = shape_a, shape_b, rows, terms
     d_in, d_out, c = a1 * b1, a2 * b2, device_costs(device)
@@ -89,7 +95,7 @@ def predicted_costs(
     b_first = c.plain(N * a1, b1, T * b2) + c.batch(N, a2, a1 * T, b2)
     a_first = c.batch(N, a2 * T, a1, b1) + c.plain(N * a2, T * b1, b2)
     built = T * c.fill(d_in, d_out) + c.plain(N, d_in, d_out)
-    if training:  # recompute the intermediate, then the gradients of the intermediate, of x, B and A
+    if training:  # compute the intermediate result again, then the gradients of it, of x, of B and of A
         b_first += c.plain(N * a1, b1, T * b2)
         a_first += c.batch(N, a2 * T, a1, b1)
         b_first += c.batch(N, a1 * T, a2, b2) + c.plain(N * a1, T * b2, b1)
@@ -124,9 +130,9 @@ def merging_pays(
     terms: int = 1,
     order: Order = "b_first",
 ) -> bool:
-    """Return whether to build the merged weight in each step.
+    """Return whether each training step is faster if it merges the Kronecker product into the weight.
 
-    Merging saves three products: the two of the forward pass, and the one for the gradient of the input.
+    Merging saves the two products of the forward pass and the product for the gradient of the input.
     """
     (a1, a2), (b1, b2), N, T, c = shape_a, shape_b, rows, terms, device_costs(device)
     if order == "b_first":

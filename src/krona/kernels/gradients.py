@@ -1,10 +1,11 @@
-"""Autograd functions with written-out gradients: a layer with a Kronecker product or a low-rank update.
+"""Autograd functions with explicit gradients, for a layer with a Kronecker product or a low-rank update.
 
-PyTorch's own gradients sum an (N, a1, a2) array over tokens with a slow kernel, add the gradient of the input in an
-extra pass, keep the intermediate in memory, and spend Python time on every view. Here one autograd node does everything
-and recomputes the intermediate. Large inputs are processed in blocks of tokens that fit a core's cache.
+They are faster than PyTorch's automatic gradients. Those sum an (N, a1, a2) array over tokens with a slow kernel, add
+the gradient of the input in an extra pass, keep the intermediate result in memory, and take Python time for every view.
+Here one autograd node computes everything, and it computes the intermediate result again in the backward pass. Large
+inputs are processed in blocks of tokens that fit into the cache of a processor core.
 
-With one token as X (a1, b1), its output gradient as G (a2, b2), and ``Y = Aᵀ X B``, the gradients are
+For one token, X (a1, b1) is the input and G (a2, b2) is the gradient of the output ``Y = Aᵀ X B``. The gradients are
 ``gA = Σₙ X B Gᵀ``, ``gB = Σₙ Xᵀ A G`` and ``gX = A G Bᵀ``.
 """
 
@@ -25,18 +26,22 @@ from krona.kernels.contractions import (
 )
 from krona.kernels.cost_model import Order
 
-BLOCK = 512 * 768  # numbers of a block, in the wider of x and g
+BLOCK = 512 * 768  # maximum size of a block: its tokens times the larger width of x and g
 
 
 def under_functorch() -> bool:
-    """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active; these need the plain products."""
+    """Return whether a transform of ``torch.func`` (``grad``, ``vmap``) is active.
+
+    Under such a transform, these autograd functions do not work, and the plain products are used.
+    """
     return bool(torch._C._are_functorch_transforms_active())
 
 
 class LayerWithUpdate(torch.autograd.Function):
-    """``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer, by ``b_first`` or ``a_first``, with gradients for x, A and B.
+    """The output ``x Wᵀ + b + x (A ⊗ B)`` of a frozen layer with an update, with gradients for x, A and B.
 
-    Shapes: x (..., d_in), W (d_out, d_in), b (d_out). ``merge`` adds the product to the weight first.
+    The shapes are x (..., d_in), W (d_out, d_in) and b (d_out). The order is ``b_first`` or ``a_first``. If ``merge``
+    is true, the Kronecker product is first added to the weight.
     """
 
     @staticmethod
@@ -63,9 +68,9 @@ class LayerWithUpdate(torch.autograd.Function):
 
 
 class AddedUpdate(torch.autograd.Function):
-    """``y + bias + gate · x + x (A ⊗ B)``, or the product alone (y is None), with gradients for every tensor.
+    """The sum ``y + bias + gate · x + x (A ⊗ B)``, or the product alone if y is None, with gradients for every tensor.
 
-    Shapes: x (..., d_in), y (..., d_out), bias (d_out), gate (). The gradient of the input is computed in one pass.
+    The shapes are x (..., d_in), y (..., d_out), bias (d_out) and gate (). One pass computes the gradient of x.
     """
 
     @staticmethod
@@ -107,7 +112,10 @@ class AddedUpdate(torch.autograd.Function):
 
 
 class LowRankUpdate(torch.autograd.Function):
-    """``x Wᵀ + b + x U V`` of a frozen layer, x (N, d_in), U (d_in, r), V (r, d_out): gradients for x, U and V."""
+    """The output ``x Wᵀ + b + x U V`` of a frozen layer with a low-rank update, with gradients for x, U and V.
+
+    The shapes are x (N, d_in), U (d_in, r) and V (r, d_out).
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, U: Tensor, V: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -127,7 +135,10 @@ class LowRankUpdate(torch.autograd.Function):
 def _gradients(
     x: Tensor, g: Tensor, A: Tensor, B: Tensor, order: Order, gx: Tensor | None, *, beta: int = 1
 ) -> tuple[Tensor, Tensor]:
-    """Return the gradients of A and B for x (N, d_in) and g (N, d_out); set gx to ``beta · gx`` plus the input's."""
+    """Return the gradients of A and B, and change gx to ``beta · gx`` plus the gradient of x.
+
+    The shapes are x (N, d_in) and g (N, d_out), where g is the gradient of the output. gx (N, d_in) may be None.
+    """
     joined_a, joined_b = join_terms(A, B, order)
     block_gradients = _b_first_gradients if order == "b_first" else _a_first_gradients
     tokens = len(x) if x.device.type != "cpu" else max(1, BLOCK // max(x.shape[1], g.shape[1]))
@@ -168,7 +179,10 @@ def _a_first_gradients(
 
 
 def _sum_products(P: Tensor, Q: Tensor) -> Tensor:
-    """Return ``Σₙ Pₙ Qₙᵀ``, (p, r), of P (N, p, q) and Q (N, r, q): N products, or one of copies if that is smaller."""
+    """Return ``Σₙ Pₙ Qₙᵀ``, (p, r), for P (N, p, q) and Q (N, r, q).
+
+    It is computed as the sum of N products, or as one product of copies if these need less memory.
+    """
     (N, p, q), r = P.shape, Q.shape[1]
     if p * r <= q * (p + r):
         return _sum_rows(torch.bmm(P, Q.transpose(1, 2)).view(N, p * r)).view(p, r)
@@ -176,5 +190,5 @@ def _sum_products(P: Tensor, Q: Tensor) -> Tensor:
 
 
 def _sum_rows(x: Tensor) -> Tensor:
-    """Return the sum of x (N, d) over rows, as a matrix-vector product: the kernel of ``sum(0)`` is slower."""
+    """Return the sum of x (N, d) over its rows. A matrix-vector product computes it faster than ``sum(0)``."""
     return x.new_ones(len(x)) @ x

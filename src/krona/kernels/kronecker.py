@@ -1,18 +1,25 @@
 """Fast Kronecker products ``x (A ⊗ B)`` (Eq. 2), alone or added to the output of a layer.
 
-Row-major: one token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. Five orders compute it:
+The layout is row-major. One token is ``X = x.view(a1, b1)``, and its output is ``Y = Aᵀ X B``. There are five orders to
+compute it:
 
-``b_first``  ``Aᵀ (X B)``: a product over all rows, then one batched over tokens; the intermediate is (N, a1, b2).
-``a_first``  ``(Aᵀ X) B``: the batched product first; the intermediate is (N, a2, b1).
-``b_wide``   ``x (I ⊗ B) (A ⊗ I)``: a LoRA of rank a1·b2. More multiply-adds, but two plain products.
-``a_wide``   ``x (A ⊗ I) (I ⊗ B)``: a LoRA of rank a2·b1.
-``built``    ``x (A ⊗ B)`` with the product built, for A and B that are nearly as large as it.
+``b_first``
+    ``Aᵀ (X B)`` is a product over all rows, followed by a product that is batched over tokens. The intermediate result
+    has the shape (N, a1, b2).
+``a_first``
+    ``(Aᵀ X) B`` starts with the batched product. The intermediate result has the shape (N, a2, b1).
+``b_wide``
+    ``x (I ⊗ B) (A ⊗ I)`` is like LoRA with rank a1·b2. It needs more multiply-adds, but only two plain products.
+``a_wide``
+    ``x (A ⊗ I) (I ⊗ B)`` is like LoRA with rank a2·b1.
+``built``
+    ``x (A ⊗ B)`` uses the matrix A ⊗ B. This suits factors that are nearly as large as this matrix.
 
-`krona.kernels.cost_model` chooses the order by shape; the argument ``order`` overrides it. If A and B have a leading
-dimension, every function computes the sum over terms ``Σₜ x (Aₜ ⊗ Bₜ)`` in one pass.
+`krona.kernels.cost_model` chooses the order from the shapes, unless the argument ``order`` is given. If A and B have a
+leading dimension, every function computes the sum ``Σₜ x (Aₜ ⊗ Bₜ)`` of all terms in one pass.
 
-The gradients of the first two orders are written out (`krona.kernels.gradients`). Where these do not apply
-(``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient needed), the plain products run.
+`krona.kernels.gradients` implements explicit gradients for the first two orders. If they cannot be used or are not
+needed (``torch.compile``, ``torch.func``, autocast, mixed dtypes, no gradient), the functions use plain products.
 """
 
 import math
@@ -27,14 +34,16 @@ from krona.kernels.contractions import add_kron_product, flatten_rows, join_term
 from krona.kernels.cost_model import ORDERS, Order, merging_pays, plan
 from krona.kernels.gradients import AddedUpdate, LayerWithUpdate, LowRankUpdate, under_functorch
 
-COMPILED_ROWS = 2048  # torch.compile plans for this many rows: the real number would compile again for each batch
-FEW_ROWS = 64  # below this, Python time dominates a low-rank step, and plain products need less of it
+# Under torch.compile the order is chosen for this number of rows. The real number would cause a new compilation for
+# each batch.
+COMPILED_ROWS = 2048
+FEW_ROWS = 64  # with fewer rows, Python time dominates a low-rank step, and plain products need less Python time
 
 
 def kron_product(A: Tensor, B: Tensor) -> Tensor:
-    """Return ``A ⊗ B`` (Eq. 1), (a1·b1, a2·b2), or ``Σₜ Aₜ ⊗ Bₜ`` for A (T, a1, a2) and B (T, b1, b2).
+    """Return ``A ⊗ B`` (Eq. 1), (a1·b1, a2·b2), or the sum ``Σₜ Aₜ ⊗ Bₜ`` for A (T, a1, a2) and B (T, b1, b2).
 
-    Unlike ``torch.kron``, it accepts transposed factors with a side of 1.
+    Unlike ``torch.kron``, the function accepts transposed factors with a side of 1.
     """
     if A.dim() == 3:
         return torch.stack([kron_product(term_a, term_b) for term_a, term_b in zip(A, B, strict=True)]).sum(0)
@@ -45,13 +54,13 @@ def kron_matmul(x: Tensor, A: Tensor, B: Tensor, *, order: Order | None = None) 
     """Return ``x (A ⊗ B)``, (..., a2·b2).
 
     Args:
-        x: (..., a1·b1), floating point.
+        x: a floating-point tensor (..., a1·b1).
         A: (a1, a2), or (T, a1, a2) for a sum of T products.
-        B: (b1, b2), or (T, b1, b2).
-        order: the order of contraction; None chooses the cheapest.
+        B: (b1, b2), or (T, b1, b2) for a sum of T products.
+        order: the contraction order. None chooses the order with the lowest predicted cost.
 
     Raises:
-        ValueError: shapes that do not fit, integer inputs, an unknown order.
+        ValueError: the shapes do not fit, x has an integer dtype, or the order is unknown.
     """
     order, _ = _choose_order(x, A, B, order)
     return _product(x, A, B, order, own_gradients=own_gradients_apply(x, A, B))
@@ -67,12 +76,12 @@ def kron_add(
     gate: Tensor | None = None,
     order: Order | None = None,
 ) -> Tensor:
-    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out); the kernels do the additions where they can.
+    """Return ``y + bias + gate · x + x (A ⊗ B)``, (..., d_out). The additions are part of the products where possible.
 
     Args:
         y: (..., d_out). It is not changed.
         bias: (d_out).
-        gate: a scalar; it requires d_in = d_out.
+        gate: a scalar tensor. It requires d_in = d_out.
         x, A, B, order: see `kron_matmul`.
     """
     order, _ = _choose_order(x, A, B, order)
@@ -93,8 +102,9 @@ def kron_linear(
     """Return ``layer(x) + x (A ⊗ B)`` for a frozen layer.
 
     Args:
-        merge: add the product to a copy of the weight in this step. The forward pass and the gradient of the input then
-            cost as much as the layer alone; only the gradients of A and B use the factors. None: if that is cheaper.
+        merge: whether to add the Kronecker product to a copy of the weight in this step. Then the forward pass and the
+            gradient of the input cost as much as those of the layer alone, and only the gradients of A and B use the
+            factors. None means to merge if the predicted cost is lower.
         x, A, B, order: see `kron_matmul`.
     """
     order, pays = _choose_order(x, A, B, order)
@@ -104,14 +114,17 @@ def kron_linear(
     if order in ("b_wide", "a_wide"):
         return low_rank_linear(layer, x, *wide_factors(A, B, order))
     if order == "built":
-        order = "b_first"  # merging is what builds the product
+        order = "b_first"  # here only merging builds the product
     merge = pays if merge is None else merge
     out: Tensor = LayerWithUpdate.apply(x, A, B, weight, bias, order, merge)  # type: ignore[no-untyped-call]
     return out
 
 
 def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor:
-    """Return ``layer(x) + x U V`` for a frozen layer, U (d_in, rank), V (rank, d_out): LoRA, and the wide orders."""
+    """Return ``layer(x) + x U V`` for a frozen layer, with U (d_in, rank) and V (rank, d_out).
+
+    LoRA and the orders ``b_wide`` and ``a_wide`` use this function.
+    """
     weight, bias = layer.weight, layer.bias
     few = not torch.compiler.is_compiling() and x.numel() < FEW_ROWS * x.shape[-1]
     if few or not _frozen(weight, bias) or not own_gradients_apply(x, U, V, weight):
@@ -121,7 +134,11 @@ def low_rank_linear(layer: nn.Linear, x: Tensor, U: Tensor, V: Tensor) -> Tensor
 
 
 def own_gradients_apply(x: Tensor, *others: Tensor) -> bool:
-    """Return whether to use the written-out gradients: one is needed, x has rows, one dtype, eager mode."""
+    """Return whether to use the explicit gradients of `krona.kernels.gradients`.
+
+    They are used if a gradient is needed, x is not empty, all tensors have the same dtype, and neither
+    ``torch.compile`` nor ``torch.func`` nor autocast is active.
+    """
     return (
         torch.is_grad_enabled()
         and x.numel() > 0
@@ -146,13 +163,17 @@ def _product(x: Tensor, A: Tensor, B: Tensor, order: Order, *, own_gradients: bo
 
 
 def _choose_order(x: Tensor, A: Tensor, B: Tensor, order: Order | None) -> tuple[Order, bool]:
-    """Return the order, and whether merging pays. Raise ValueError if x does not fit the factors."""
+    """Return the contraction order, and whether merging has a lower predicted cost.
+
+    Raises:
+        ValueError: x does not fit the factors, or the order is unknown.
+    """
     if order not in (None, *ORDERS):
         raise ValueError(f"order={order!r} is not one of {', '.join(ORDERS)}.")
     if not x.is_floating_point():
         raise ValueError(f"A Kronecker product needs floating-point inputs, not {str(x.dtype).removeprefix('torch.')}.")
     training = torch.is_grad_enabled() and (A.requires_grad or B.requires_grad)
-    if torch.compiler.is_compiling():  # it cannot trace a cache
+    if torch.compiler.is_compiling():  # torch.compile cannot trace a cache
         return _plan_shapes((COMPILED_ROWS, x.shape[-1]), A.shape, B.shape, x.device.type, training, order)
     return _plan_cached(x.shape, A.shape, B.shape, x.device.type, training, order)
 

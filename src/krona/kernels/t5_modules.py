@@ -1,13 +1,14 @@
-"""Faster modules of T5 and Llama: the root-mean-square norm, and dropout on a CPU.
+"""Faster modules for T5 and Llama: the root-mean-square norm, and dropout on a CPU.
 
-- Norm: in fp32 with gradients, the output equals the library's to the bit and the gradients to rounding. PyTorch takes
-  a dozen passes over the activations, this form five, including the gradient of the weight. In all other cases the
-  library's forward runs.
-- Dropout on a CPU: each number takes one 16-bit lane of torch's 64-bit random words; the library draws at least 64 bits
-  for each, in one thread. The same seed gives other masks, and the probability is exact to 2⁻¹⁶.
+- The norm is used in fp32 with gradients. Its output is bitwise equal to that of transformers, and its gradients are
+  equal up to rounding. It takes five passes over the activations, including the gradient of the weight, where PyTorch
+  takes about twelve. In all other cases, the forward function of transformers runs.
+- The dropout draws 16 random bits for each number, by dividing torch's 64-bit random words. PyTorch draws at least 64
+  bits for each number, in one thread. The masks for a seed differ from those of PyTorch. The probability is exact to
+  2⁻¹⁶.
 
-`use_fast_modules` changes the classes of a model's modules and `restore_modules` undoes it. No weight, name or file
-changes.
+`use_fast_modules` changes the classes of a model's modules, and `restore_modules` changes them back. The weights, their
+names and saved files stay the same.
 """
 
 from typing import Any
@@ -18,15 +19,15 @@ from torch.autograd.function import once_differentiable
 
 from krona.kernels.gradients import under_functorch
 
-# classes of transformers with the same fp32 result and the same names of weight and epsilon
+# classes of transformers that give the same result in fp32 and have the same attribute names for weight and epsilon
 ROOT_MEAN_SQUARE = frozenset(
     {"T5LayerNorm", "MT5LayerNorm", "LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"}
 )
-ROWS = 8  # rows of a block in `weighted_sum`: small enough that the rounding error is not above the library's
+ROWS = 8  # rows of a block in `weighted_sum`; with larger blocks, the rounding error is above that of transformers
 
 
 def use_fast_modules(model: nn.Module) -> None:
-    """Replace the classes of root-mean-square norms and dropouts; a second call changes nothing."""
+    """Change the classes of all root-mean-square norms and dropouts of a model. A second call has no effect."""
     for module in model.modules():
         if type(module).__name__ in ROOT_MEAN_SQUARE and type(module).__module__.startswith("transformers."):
             module.__dict__["library_class"] = type(module)
@@ -36,7 +37,7 @@ def use_fast_modules(model: nn.Module) -> None:
 
 
 def restore_modules(model: nn.Module) -> None:
-    """Undo `use_fast_modules`."""
+    """Change the classes of the modules back, after `use_fast_modules`."""
     for module in model.modules():
         if isinstance(module, RootMeanSquareNorm):
             module.__class__ = module.__dict__.pop("library_class")
@@ -45,7 +46,7 @@ def restore_modules(model: nn.Module) -> None:
 
 
 class RootMeanSquareNorm(nn.Module):
-    """``w ⊙ x / √(mean(x²) + ε)``, without a mean to subtract and without a bias."""
+    """The norm ``w ⊙ x / √(mean(x²) + ε)``. It does not subtract the mean and has no bias."""
 
     weight: Tensor
     variance_epsilon: float
@@ -69,9 +70,9 @@ class RootMeanSquareNorm(nn.Module):
 
 
 class NormStep(torch.autograd.Function):
-    """``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, x (..., d), w (d).
+    """The function ``y = w ⊙ x · r`` with ``r = 1/√(mean(x²) + ε)``, for x (..., d) and w (d), with explicit gradients.
 
-    Gradients: ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
+    The gradients are ``gx = r (g ⊙ w) − x r³ (g ⊙ x · w) / d`` and ``gw = Σₙ rₙ (g ⊙ x)ₙ``.
     """
 
     @staticmethod
@@ -96,9 +97,10 @@ class NormStep(torch.autograd.Function):
 
 
 def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
-    """Return ``Σₙ rₙ tₙ``, (d,), of r (N,) and t (N, d), as a pairwise sum over blocks of rows.
+    """Return ``Σₙ rₙ tₙ``, (d,), for r (N,) and t (N, d), as a pairwise sum over blocks of rows.
 
-    One matrix-vector product would add row after row, with ten times the rounding error at 6,400 rows.
+    One matrix-vector product would add the rows one after the other. Its rounding error is ten times as large for 6,400
+    rows.
     """
     whole = len(t) // ROWS * ROWS
     if whole <= ROWS:
@@ -108,7 +110,10 @@ def weighted_sum(r: Tensor, t: Tensor) -> Tensor:
 
 
 class LaneDropout(nn.Dropout):
-    """Dropout with a mask of 16 random bits per number on a CPU; torch's own on other devices and in place."""
+    """Dropout that draws 16 random bits for each number on a CPU.
+
+    On other devices, or if ``inplace`` is true, it is PyTorch's own dropout.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if (
@@ -124,8 +129,11 @@ class LaneDropout(nn.Dropout):
 
 
 def scaled_mask(x: Tensor, p: float) -> Tensor:
-    """Return a mask like x: 0 with probability p (rounded to a multiple of 2⁻¹⁶), else 1/(1-p)."""
-    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # of the 65,536 values of a lane
+    """Return a mask with the shape of x. An entry is 0 with probability p, and else 1/(1-p).
+
+    The probability p is rounded to a multiple of 2⁻¹⁶.
+    """
+    dropped = min(max(round(p * 2**16), 1), 2**16 - 1)  # number of the 65,536 values of a lane that give 0
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
     mask = torch.empty_like(x, memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Adapter (Houlsby et al. 2019), as in the code of the paper's baselines: after a sub-layer, before its dropout."""
+"""Adapter (Houlsby et al. 2019), placed after a sub-layer and before its dropout, as in the baselines of the paper."""
 
 import torch
 import torch.nn.functional as F
@@ -9,11 +9,12 @@ from krona.methods.non_linearity import get_non_linearity
 
 
 class Adapter(nn.Module):
-    """``σ(h W_down + b_down) W_up + b_up``, placed sequentially: it is added to h, the inner residual.
+    """The update ``σ(h W_down + b_down) W_up + b_up`` of a bottleneck adapter, with the output h of a sub-layer.
 
-    Shapes: W_down (d_in, r), W_up (r, d_out) with r = ``bottleneck_dim``.
-    Start: weights N(0, 0.01) with standard deviation 0.01, biases 0, so the output is near the backbone's.
-    Parameters: r · (d_in + d_out + 1) + d_out. Rank of the update: r.
+    The placement is sequential: the update is added to h (the inner residual). The shapes are W_down (d_in, r) and
+    W_up (r, d_out) with r = ``bottleneck_dim``. The weights start with a normal distribution of standard deviation 0.01
+    and the biases at zero, so the output is close to the backbone's at the start. The number of parameters is
+    r · (d_in + d_out + 1) + d_out. The rank of the update is r.
     """
 
     def __init__(self, d_in: int, d_out: int, *, bottleneck_dim: int = 1, non_linearity: str = "gelu_new") -> None:

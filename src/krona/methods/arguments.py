@@ -1,4 +1,7 @@
-"""Checks of a branch's arguments. Error messages name ``method.<key>``, the value and what is expected."""
+"""Check the arguments of a branch.
+
+The functions raise KronaError, with a message that contains ``method.<key>``, the value and the expected values.
+"""
 
 import math
 from collections.abc import Iterable
@@ -7,14 +10,18 @@ from krona.messages import KronaError, did_you_mean
 
 
 def check_float(key: str, value: object) -> float:
-    """Return a finite number as a float."""
+    """Return the value as a float. Raises KronaError if it is not a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise KronaError(f"method.{key}={value!r} is not a finite number.")
     return float(value)
 
 
 def check_int(key: str, value: object, *, low: int, high: int | None = None, why: str = "") -> int:
-    """Return a whole number from ``low`` to ``high``. ``why`` explains the limits in the message."""
+    """Return the value. Raises KronaError if it is not a whole number from ``low`` to ``high``.
+
+    Args:
+        why: the reason for the limits, for the error message.
+    """
     if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
         limits = f"at least {low}" if high is None else f"from {low} to {high}"
         raise KronaError(f"method.{key}={value!r} is not a whole number {limits}{why and f' ({why})'}.")
@@ -22,7 +29,7 @@ def check_int(key: str, value: object, *, low: int, high: int | None = None, why
 
 
 def check_choice(key: str, value: object, options: Iterable[str | None]) -> None:
-    """Raise KronaError unless the value is one of the options; None stands for null."""
+    """Raise KronaError unless the value is one of the options. The message shows the option None as null."""
     known = list(options)
     if value not in known:
         words = ["null" if option is None else option for option in known]
@@ -30,7 +37,7 @@ def check_choice(key: str, value: object, options: Iterable[str | None]) -> None
 
 
 def check_divisor(key: str, value: object, d_in: int, d_out: int) -> int:
-    """Return a whole number that divides both widths of a layer."""
+    """Return the value. Raises KronaError if it is not a whole number that divides both widths of the layer."""
     number = check_int(key, value, low=1)
     if d_in % number or d_out % number:
         raise KronaError(

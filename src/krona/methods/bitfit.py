@@ -1,4 +1,4 @@
-"""BitFit (Ben Zaken et al. 2022): existing biases train, and layers without a bias get one (docs/fidelity.md)."""
+"""BitFit (Ben Zaken et al. 2022): train existing biases, and add a bias to layers without one (docs/fidelity.md)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,14 +6,15 @@ from torch import Tensor, nn
 
 
 class Bias(nn.Module):
-    """``b`` (d_out), for every input: a trainable bias of a linear layer or LayerNorm.
+    """A trainable bias ``b`` (d_out) of a linear layer or LayerNorm. The update is b for every input.
 
-    Start: 0, so the output is the backbone's. Parameters: d_out. Rank of the update: 0, since no weight changes.
-    T5's linear layers and LayerNorms have no bias. Where a layer has one (BERT, GPT-2), that one trains.
+    The bias starts at zero, so the output equals the backbone's at the start. The number of parameters is d_out. The
+    rank of the update is 0, because no weight matrix changes. This module is for layers without a bias, such as the
+    linear layers and LayerNorms of T5. If a layer has a bias (BERT, GPT-2), that bias is trained instead.
     """
 
     update_rank = 0
-    existing = "bias"  # the layer's own parameter that trains instead, if there is one
+    existing = "bias"  # name of the layer's own parameter that is trained instead if it exists
 
     def __init__(self, d_in: int, d_out: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""C3A (Chen et al. 2025): an update of circulant blocks, applied by circular convolution."""
+"""C3A (Chen et al. 2025): an update that consists of circulant blocks and is computed by circular convolution."""
 
 import math
 
@@ -11,16 +11,16 @@ from krona.methods.arguments import check_divisor, check_float
 
 
 class C3A(nn.Module):
-    """``ΔW = s / d_in · C(w)`` in blocks of b × b, ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``, as in peft.
+    """The update ``ΔW = s / d_in · C(w)``, as in peft. The matrix C(w) consists of circulant blocks of b × b numbers.
 
-    Shapes: the kernels w are (d_out / b, d_in / b, b).
-    Start: 0, so the output is the backbone's.
-    Parameters: d_in · d_out / b. Rank of the update: at most min(d_in, d_out).
+    Its entries are ``C(w)[m·b + k, n·b + j] = w[m, n, (j - k) mod b]``. The kernels w have the shape
+    (d_out / b, d_in / b, b). They start at zero, so the output equals the backbone's at the start. The number of
+    parameters is d_in · d_out / b. The rank of the update is at most min(d_in, d_out).
 
     Args:
-        block_size: b, a common divisor of the widths. None: half of their greatest common divisor, which gives a square
-            layer as many parameters as LoRA of rank 1.
-        scaling: s; the source uses 1 and a larger learning rate.
+        block_size: the size b of a block, a common divisor of the widths. None means half of their greatest common
+            divisor. On a square layer, this gives the number of parameters of LoRA with rank 1.
+        scaling: the factor s. The authors of C3A use 1 and a larger learning rate.
     """
 
     def __init__(self, d_in: int, d_out: int, *, block_size: int | None = None, scaling: float = 1.0) -> None:

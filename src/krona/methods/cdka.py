@@ -1,4 +1,4 @@
-"""CDKA, Component Designed Kronecker Adapters (Bai et al. 2026): a sum of Kronecker products of chosen shapes."""
+"""CDKA, Component Designed Kronecker Adapters (Bai et al. 2026): a sum of Kronecker products with chosen shapes."""
 
 import math
 
@@ -11,19 +11,20 @@ from krona.methods.arguments import check_float, check_int
 
 
 class CDKA(nn.Module):
-    """``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
+    """The update ``ΔW = s Σᵢ Bᵢ ⊗ Aᵢ`` with ``s = alpha / √(components · r2)``.
 
-    Shapes: Bᵢ (d_out / r1, r2), Aᵢ (r1, d_in / r2). KronA's A and B are Bᵢᵀ and Aᵢᵀ here.
-    Start: A Kaiming-uniform (a = √5: bound 1/√(d_in / r2)), B 0, so the output is the backbone's.
-    Parameters: components · (d_out · r2 / r1 + d_in · r1 / r2), on a square layer at least those of LoRA of rank 1.
-    Rank of the update: at most components · min(d_out / r1, r2) · min(r1, d_in / r2).
-    With r1 = r2 = 1 it is LoRA of rank ``components`` with the scale of rsLoRA.
+    The shapes are Bᵢ (d_out / r1, r2) and Aᵢ (r1, d_in / r2). The matrices Bᵢᵀ and Aᵢᵀ correspond to KronA's A and B.
+    A starts Kaiming-uniform (bound 1/√(d_in / r2), that is a = √5) and B at zero, so the output equals the backbone's
+    at the start. The number of parameters is components · (d_out · r2 / r1 + d_in · r1 / r2). On a square layer, this
+    is at least the number of LoRA with rank 1. The rank of the update is at most
+    components · min(d_out / r1, r2) · min(r1, d_in / r2). With r1 = r2 = 1, the update is that of LoRA with rank
+    ``components`` and the scale of rsLoRA.
 
     Args:
-        components: number of products.
+        components: number of products in the sum.
         r1: a divisor of d_out.
         r2: a divisor of d_in.
-        alpha: numerator of the scale s.
+        alpha: the numerator of the scale s.
     """
 
     def __init__(

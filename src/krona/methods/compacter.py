@@ -1,4 +1,4 @@
-"""Compacter (Mahabadi et al. 2021): an adapter whose two weights are sums of Kronecker products with a shared rule."""
+"""Compacter (Mahabadi et al. 2021): an adapter whose two weights are sums of Kronecker products with shared factors."""
 
 import math
 
@@ -12,13 +12,17 @@ from krona.methods.non_linearity import get_non_linearity
 
 
 class Compacter(nn.Module):
-    """``σ(h W_down + b_down) W_up + b_up`` with ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``, placed sequentially: it is added to h.
+    """The update ``σ(h W_down + b_down) W_up + b_up``, where each weight is a sum ``W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)``.
 
-    Shapes: the rule R (n, n, n), shared by both weights of all places; of each weight S (n, rows / n, factor_rank) and
-    T (n, factor_rank, columns / n); n = ``hypercomplex_division``.
-    Start: R N(0, 1e-4) with standard deviation 1e-4, S and T Xavier-uniform with gain √2, biases 0: an update of 1e-8.
-    Parameters: factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out for a place, and n³ once.
-    Rank of the update: at most min(n² · factor_rank, bottleneck_dim).
+    The placement is sequential: the update is added to h, the output of a sub-layer.
+
+    The tensor R (n, n, n) with n = ``hypercomplex_division`` is called the rule. Both weights of all branches share it.
+    Each weight has its own S (n, rows / n, factor_rank) and T (n, factor_rank, columns / n).
+
+    R starts with a normal distribution of standard deviation 1e-4, S and T start Xavier-uniform with gain √2, and the
+    biases start at zero. So the update is about 1e-8 at the start. The number of parameters is n³ for the rule, and
+    factor_rank · (d_in + d_out + 2 bottleneck_dim) + bottleneck_dim + d_out for each branch. The rank of the update is
+    at most min(n² · factor_rank, bottleneck_dim).
     """
 
     shared = ("rule",)
@@ -76,13 +80,15 @@ class Compacter(nn.Module):
         return right.view(*h.shape[:-1], n * columns) + self.up_bias  # (..., d_out)
 
     def _inner_weights(self) -> tuple[Tensor, Tensor]:
-        """Return the rule times the factors at the bottleneck r: (n² · factor_rank, r) and (r, n² · factor_rank).
+        """Return the rule times T of W_down, and the rule times S of W_up, as two matrices.
 
-        W_down is the left factors on each of a token's n parts, then the first of these matrices; W_up is the second
-        one, then the right factors. Both are small, unlike W_down and W_up.
+        With r = ``bottleneck_dim``, the shapes are (n² · factor_rank, r) and (r, n² · factor_rank). To apply W_down,
+        multiply each of the n parts of a token by the factors S, and then multiply the results by the first matrix. To
+        apply W_up, multiply by the second matrix and then by the factors T. The two matrices are much smaller than
+        W_down and W_up.
         """
         T, S = self.down_right, self.up_left  # (n, factor_rank, r/n), (n, r/n, factor_rank)
-        R = self.rule.to(T.dtype)  # places of several dtypes share one rule
+        R = self.rule.to(T.dtype)  # branches with different dtypes share the rule
         n, factor_rank, part = T.shape
         down = R.transpose(0, 1)[:, :, None, :, None] * T[None, :, :, None, :]  # [a, i, q, c, t]: Rᵢ[a, c] Tᵢ[q, t]
         up = R.permute(1, 2, 0)[:, None, :, :, None] * S.transpose(0, 1)[None, :, None, :, :]  # [a, s, c, i, q]
@@ -90,7 +96,10 @@ class Compacter(nn.Module):
 
 
 def sum_of_products(R: Tensor, B: Tensor) -> Tensor:
-    """Return ``Σᵢ Rᵢ ⊗ Bᵢ``, (a1·b1, a2·b2), of R (n, a1, a2) and B (n, b1, b2), with one matrix product over i."""
+    """Return ``Σᵢ Rᵢ ⊗ Bᵢ``, (a1·b1, a2·b2), for R (n, a1, a2) and B (n, b1, b2).
+
+    One matrix product computes the sum over i.
+    """
     (n, a1, a2), (_, b1, b2) = R.shape, B.shape
     product = R.to(B.dtype).reshape(n, a1 * a2).T @ B.reshape(n, b1 * b2)
     return product.reshape(a1, a2, b1, b2).transpose(1, 2).reshape(a1 * b1, a2 * b2)

@@ -1,4 +1,4 @@
-"""Shapes of A and B that fit a layer, and the nearest fitting shapes to one that does not fit."""
+"""Find shapes of the factors A and B that fit a layer, and the fitting shapes that are nearest to a given shape."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,11 @@ Shape = tuple[int, int]
 
 
 def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
-    """Return all shapes (a1, a2) of A that divide d_in → d_out, with no side of A or B below ``smallest``."""
+    """Return all shapes (a1, a2) of A where a1 divides d_in and a2 divides d_out.
+
+    Args:
+        smallest: the lower limit of each side of A and B.
+    """
 
     def sides(width: int) -> list[int]:
         return [s for s in range(smallest, width // smallest + 1) if width % s == 0]
@@ -18,12 +22,15 @@ def fitting_shapes(d_in: int, d_out: int, *, smallest: int = 1) -> list[Shape]:
 
 
 def factor_b(a: Sequence[int], d_in: int, d_out: int) -> Shape:
-    """Return the shape of B that belongs to A's shape on a layer d_in → d_out."""
+    """Return the shape of B that belongs to the shape a of A on a layer d_in → d_out."""
     return d_in // a[0], d_out // a[1]
 
 
 def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
-    """Return the fitting shapes of A by distance of log(a1/a2) from that of ``shape``, then by number of parameters."""
+    """Return the fitting shapes of A, sorted by the distance of log(a1/a2) to the value for ``shape``.
+
+    Shapes with equal distances are sorted by the number of parameters.
+    """
     wanted = math.log(shape[0] / shape[1])
 
     def distance(a: Shape) -> tuple[float, int]:
@@ -33,7 +40,14 @@ def nearest_shapes(shape: Shape, d_in: int, d_out: int) -> list[Shape]:
 
 
 def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) -> tuple[Shape, Shape]:
-    """Return the shapes of A and B. Raises KronaError if they do not fit a layer d_in → d_out. B may be left out."""
+    """Return the shapes of A and B on a layer d_in → d_out.
+
+    Args:
+        kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] if the shape of B follows from the layer.
+
+    Raises:
+        KronaError: the shapes do not fit the layer.
+    """
     try:
         shapes = [(int(rows), int(columns)) for rows, columns in kron_factors]
         positive = all(isinstance(side, int) and side >= 1 for pair in kron_factors for side in pair)
@@ -57,9 +71,13 @@ def factor_shapes(kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int) 
 
 
 def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
-    """Return the shapes of A with as many parameters as LoRA of rank 1 on a layer width → width, no side below 2.
+    """Return the shapes of A that give as many parameters as LoRA of rank 1 on a layer width → width.
 
-    narrow: only shapes that also fit a layer width → narrow, such as v with grouped queries.
+    No side of A or B is below 2.
+
+    Args:
+        narrow: if given, return only shapes that also fit a layer width → narrow. The value projection of a model with
+            grouped queries is such a layer.
     """
     shapes = [(side, width // side) for side in range(2, width // 2 + 1) if width % side == 0]
     least = width if narrow is None else narrow
@@ -67,5 +85,5 @@ def budget_shapes(width: int, narrow: int | None = None) -> list[Shape]:
 
 
 def shape_name(shape: Sequence[int]) -> str:
-    """Return a shape as ``32x24``."""
+    """Return a shape as text, such as ``32x24``."""
     return "x".join(str(side) for side in shape)

@@ -1,4 +1,7 @@
-"""LoRA of one rank over layers of several widths, for peft folders and sums of adapters with a rank above a width."""
+"""LoRA for layers of different widths, some of which are smaller than the rank.
+
+Imported peft folders and sums of adapters can have such ranks.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -8,16 +11,17 @@ from krona.methods.lora import LoRA
 
 
 class FittedLoRA(LoRA):
-    """LoRA of rank ``min(rank, d_in, d_out)``."""
+    """LoRA with the rank ``min(rank, d_in, d_out)``."""
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:
         super().__init__(d_in, d_out, rank=min(rank, d_in, d_out), scaling=scaling)
 
 
 def widen_factors(A: Tensor, B: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Return the product A B, of (d_in, r) and (r, d_out) with r ≤ rank, as factors of rank ``min(rank, d_in, d_out)``.
+    """Return two factors of rank ``min(rank, d_in, d_out)`` whose product equals A B, for A (d_in, r) and B (r, d_out).
 
-    The factors are padded with zeros. If r exceeds the layer's widths, one factor is an identity.
+    The rank r is at most ``rank``. If r is below the new rank, the factors are padded with zeros. If r is above the
+    new rank, one of the two factors is an identity matrix.
     """
     rank = min(rank, len(A), B.shape[1])
     if (more := rank - A.shape[1]) >= 0:

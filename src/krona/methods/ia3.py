@@ -5,11 +5,12 @@ from torch import Tensor, nn
 
 
 class IA3(nn.Module):
-    """``l ⊙ h``, in place of h (``inner_residual: false``).
+    """A learned vector l that rescales h. ``l ⊙ h`` replaces h (``inner_residual: false``).
 
-    On k and v it follows the layer, ``l ⊙ (x W)``; on wo it precedes the layer, ``(l ⊙ γ(x W_1)) W_2``.
-    Start: 1, so the output is the backbone's. Parameters: the width of h.
-    Rank of the update: the layer's own, since the rescaled weight is ``diag(l) W`` or ``W diag(l)``.
+    On k and v, the vector rescales the output of the layer, ``l ⊙ (x W)``. On wo, it rescales the input of the layer,
+    ``(l ⊙ γ(x W_1)) W_2``. The vector starts at one, so the output equals the backbone's at the start. The number of
+    parameters is the width of h. The update has the full rank of the layer, because the rescaled weight is
+    ``diag(l) W`` or ``W diag(l)``.
     """
 
     def __init__(self, d_in: int, d_out: int) -> None:
@@ -25,4 +26,4 @@ class IA3(nn.Module):
         return h * self.scale  # (..., d)
 
     def delta(self) -> Tensor:
-        return torch.diag(self.scale)  # (d, d): the map after or before the layer
+        return torch.diag(self.scale)  # (d, d), the matrix that is applied after or before the layer

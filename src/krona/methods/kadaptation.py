@@ -1,4 +1,4 @@
-"""KAdaptation (He et al. 2023): a sum of Kronecker products of a shared rule and factors of low rank."""
+"""KAdaptation (He et al. 2023): a sum of Kronecker products, whose left factors are shared by all branches."""
 
 import math
 
@@ -11,16 +11,17 @@ from krona.methods.compacter import sum_of_products
 
 
 class KAdaptation(nn.Module):
-    """``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
+    """The update ``s · x Σᵢ Aᵢ ⊗ (uᵢ vᵢ)``.
 
-    Shapes: the rule A (n, n, n), shared by all places; uᵢ (d_in / n, factor_rank), vᵢ (factor_rank, d_out / n).
-    Start: A and u Kaiming-uniform (a = √5: bounds 1/√n and 1/√(d_in / n)), v 0, so the output is the backbone's.
-    Parameters: factor_rank · (d_in + d_out) for a place, and n³ once. Rank of the update: at most n² · factor_rank.
+    The tensor A (n, n, n) is called the rule. All branches share it. Each branch has its own uᵢ (d_in / n, factor_rank)
+    and vᵢ (factor_rank, d_out / n). A and u start Kaiming-uniform (bounds 1/√n and 1/√(d_in / n), that is a = √5) and v
+    starts at zero, so the output equals the backbone's at the start. The number of parameters is n³ for the rule, and
+    factor_rank · (d_in + d_out) for each branch. The rank of the update is at most n² · factor_rank.
 
     Args:
-        hypercomplex_division: n, by Compacter's name.
-        factor_rank: rank of the products uᵢ vᵢ.
-        scaling: s; the source has none.
+        hypercomplex_division: the size n of the rule. The name is the one that Compacter uses.
+        factor_rank: the rank of the products uᵢ vᵢ.
+        scaling: the factor s. The paper of KAdaptation has no such factor.
     """
 
     shared = ("rule",)
@@ -52,7 +53,7 @@ class KAdaptation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         U, V, mix = self._matrices()
-        left = x.reshape(-1, len(U)) @ U  # each token in n parts, each through all uᵢ: (N · n, n · rank)
+        left = x.reshape(-1, len(U)) @ U  # each of the n parts of a token times all uᵢ: (N · n, n · rank)
         mixed = left.view(-1, len(mix)) @ mix  # (N, n² · rank)
         return (mixed.view(-1, len(V)) @ V).view(*x.shape[:-1], len(self.rule) * V.shape[1])  # (..., d_out)
 
@@ -65,9 +66,12 @@ class KAdaptation(nn.Module):
         return self.scaling * sum_of_products(self.rule, self.u @ self.v).T  # (d_out, d_in)
 
     def _matrices(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n) and the rule between them, (n² · rank) square."""
+        """Return u (d_in / n, n · rank), s · v (n · rank, d_out / n), and the square matrix of the rule between them.
+
+        The square matrix has n² · rank rows.
+        """
         n, block, rank = self.u.shape
-        rule = self.rule.to(self.u.dtype)  # places of several dtypes share one rule
+        rule = self.rule.to(self.u.dtype)  # branches with different dtypes share the rule
         mix = torch.diag_embed(rule.permute(1, 2, 0).repeat_interleave(rank, -1))  # [a, c, i, i]: Aᵢ[a, c]
         mix = mix.transpose(1, 2).reshape(n * n * rank, n * n * rank)
         return self.u.transpose(0, 1).reshape(block, n * rank), (self.scaling * self.v).reshape(n * rank, -1), mix

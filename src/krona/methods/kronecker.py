@@ -1,4 +1,4 @@
-"""The Kronecker branch: KronA beside a weight matrix (Eq. 3), KronA^B and KronA^B_res beside a block (Eq. 5, 6)."""
+"""The Kronecker branch: KronA parallel to a layer (Eq. 3), KronA^B and KronA^B_res parallel to a block (Eq. 5, 6)."""
 
 import functools
 import math
@@ -17,23 +17,28 @@ from krona.methods.non_linearity import get_non_linearity
 
 
 class Kronecker(nn.Module):
-    """``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6); the bias b and the residual are optional.
+    """The update ``s · (x (A ⊗ B) + b) + s_res · x`` (Eq. 3, 5, 6). The bias b and the residual are optional.
 
-    Shapes: A (a1, a2), B (b1, b2) with a1·b1 = d_in and a2·b2 = d_out; (terms, …) each for several terms. Row-major
-    (Eq. 2): one token is ``X = x.view(a1, b1)`` and its output ``Y = Aᵀ X B``, flattened.
-    Start: A Kaiming-uniform (a = √5: bound 1/√a1, the fan-in), B 0 (Table 4), biases 0, so the output is the backbone's
-    except for a residual.
-    Parameters: terms · (a1·a2 + b1·b2), plus d_out, terms · b2 and 1 for the optional parts.
-    Rank of the linear update: at most terms · min(a1, a2) · min(b1, b2).
+    The shapes are A (a1, a2) and B (b1, b2) with a1·b1 = d_in and a2·b2 = d_out. With several terms, A and B have a
+    leading dimension ``terms``. The layout is row-major (Eq. 2): one token is ``X = x.view(a1, b1)``, and its output is
+    ``Y = Aᵀ X B``, flattened.
+
+    A starts Kaiming-uniform (bound 1/√a1, that is a = √5 with a1 as the fan-in), and B (Table 4) and the biases start
+    at zero. So without a residual the output equals the backbone's at the start. The number of parameters is
+    terms · (a1·a2 + b1·b2), plus d_out for the bias, terms · b2 for the inner bias and 1 for the residual. Without a
+    non-linearity and a residual, the rank of the update is at most terms · min(a1, a2) · min(b1, b2).
 
     Args:
-        kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] to derive B from the layer.
-        scaling: s, fixed. It multiplies the biases too (as in PA), but not the residual (Eq. 6).
-        bias: 0, none; 1, an output bias (d_out); 2, another one on the intermediate ``X B`` (b2), see B.2.
-        non_linearity: σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
-        residual: ``scale``, s_res trains from 1 (Eq. 6); ``sigmoid``, σ(s_res) trains from σ(1) (Table 7); None.
-        init: ``kaiming`` as above; ``normal``, A and B from N(0, 1/√d_in) with this standard deviation (Table 4).
-        terms: number of products in the sum; KronA has 1.
+        kron_factors: [[a1, a2], [b1, b2]], or [[a1, a2]] to derive the shape of B from the layer.
+        scaling: the fixed factor s. It multiplies the biases too (as in PA), but not the residual (Eq. 6).
+        bias: 0 for no bias, 1 for a bias of the output (d_out), 2 for a second bias of the intermediate ``X B`` (b2)
+            too. See Appendix B.2 of the KronA paper.
+        non_linearity: the function σ in ``Aᵀ σ(X B)`` (Table 6): mish, relu, gelu, gelu_new, silu, or None.
+        residual: ``scale`` trains s_res from 1 (Eq. 6). ``sigmoid`` uses σ(s_res) instead, with s_res from 1
+            (Table 7). None means no residual.
+        init: ``kaiming`` as described above. ``normal`` draws A and B from a normal distribution with the standard
+            deviation 1/√d_in (Table 4).
+        terms: number of products in the sum. KronA has 1.
     """
 
     def __init__(
@@ -66,7 +71,7 @@ class Kronecker(nn.Module):
         self.bias = nn.Parameter(torch.empty(d_out)) if bias else None
         self.inner_bias = nn.Parameter(torch.empty(*stack, shape_b[1])) if bias == 2 else None
         self.residual_scale = nn.Parameter(torch.empty(())) if residual else None
-        self.update_rank: int | None = None  # not linear
+        self.update_rank: int | None = None  # None: the update is not linear
         if non_linearity is None:
             rank = terms * min(shape_a) * min(shape_b)
             self.update_rank = min(d_in, d_out) if residual else min(d_in, d_out, rank)
@@ -116,12 +121,16 @@ class Kronecker(nn.Module):
         )
 
     def gate(self) -> Tensor:
-        """Return the factor of the residual, a scalar."""
+        """Return the factor of the residual as a scalar tensor."""
         assert self.residual_scale is not None
         return self.residual_scale.sigmoid() if self.residual == "sigmoid" else self.residual_scale
 
     def delta(self) -> Tensor:
-        """Return ``s · Σ Aᵀ ⊗ Bᵀ``, (d_out, d_in), the update of a weight (Eq. 4); with a residual, + s_res · I."""
+        """Return the update of the weight, ``s · Σ Aᵀ ⊗ Bᵀ``, (d_out, d_in) (Eq. 4), plus s_res · I with a residual.
+
+        Raises:
+            KronaError: the branch has a bias or a non-linearity.
+        """
         if self.bias is not None and self.non_linearity is None:
             raise KronaError("A bias cannot be merged, because T5's layers have none. Set method.bias=0.")
         return self.linear_part()
@@ -138,11 +147,14 @@ class Kronecker(nn.Module):
     def fit_to_layer(
         kron_factors: Sequence[Sequence[int]], d_in: int, d_out: int, counterparts: dict[str, Sequence[int]]
     ) -> list[list[int]]:
-        """Return the counterpart of a shape of the paper on a layer of another width; factors that fit stay unchanged.
+        """Return factor shapes for a layer of another width than in the KronA paper.
+
+        Factors that fit the layer are returned unchanged. Otherwise the shape of A is the one in ``counterparts``, if
+        there is an entry, and else the fitting shape with the nearest log(a1/a2) and no side below 2.
 
         Args:
-            counterparts: the backbone's own, as ``{"32x24": [16, 12]}``. For other shapes it is the fitting shape of A
-                with the nearest log(a1/a2) and no side below 2.
+            counterparts: a dict of the backbone from a shape of A in the paper to the shape of A to use instead, such
+                as ``{"32x24": [16, 12]}``.
         """
         a1, a2 = kron_factors[0]
         b1, b2 = kron_factors[1] if len(kron_factors) > 1 else factor_b((a1, a2), d_in, d_out)
@@ -161,7 +173,7 @@ class Kronecker(nn.Module):
         return weight if self.scaling == 1.0 else self.scaling * weight
 
     def _apply_inner(self, x: Tensor) -> Tensor:
-        """Return ``s · Σₜ Aₜᵀ σ(X Bₜ + b_inner,ₜ)``, (..., d_out), in this order."""
+        """Return ``s · Σₜ Aₜᵀ σ(X Bₜ + b_inner,ₜ)``, (..., d_out). The product with B is computed first."""
         outputs = list[Tensor]()
         for term, A in enumerate(self.A if self.A.dim() == 3 else [self.A]):
             B = self.B[term] if self.B.dim() == 3 else self.B

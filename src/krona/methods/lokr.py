@@ -1,4 +1,4 @@
-"""LoKr in peft's form (LyCORIS, Yeh et al. 2024): a Kronecker product whose larger factor has low rank."""
+"""LoKr (LyCORIS, Yeh et al. 2024) as in peft: a Kronecker product whose larger factor has a low rank."""
 
 import math
 
@@ -10,17 +10,19 @@ from krona.methods.arguments import check_float, check_int
 
 
 class LoKr(nn.Module):
-    """``ΔW = (alpha / rank) · W1 ⊗ W2``.
+    """The update ``ΔW = (alpha / rank) · W1 ⊗ W2``.
 
-    Shapes: W1 (out1, in1), W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. KronA's A and B are W1ᵀ and W2ᵀ
-    here; unlike KronA's, the factors of a square layer are square.
-    Start: W1 (its first factor, if it is a product) 0, the rest Kaiming-uniform (a = √5), so the output is the
-    backbone's.
+    The shapes are W1 (out1, in1) and W2 (out2, in2) with d_out = out1·out2 and d_in = in1·in2. The matrices W1ᵀ and W2ᵀ
+    correspond to KronA's A and B. On a square layer, the factors are square, unlike KronA's. W1 starts at zero (or, if
+    it is a product, its first factor), and the other matrices start Kaiming-uniform (a = √5). So the output equals the
+    backbone's at the start.
 
     Args:
-        rank: W2 is a product ``W2_a W2_b`` of this rank if that is below half of its longer side, else a full matrix.
-        decompose_both: make W1 a product of this rank too, by the same rule.
-        decompose_factor: a divisor that splits each width; -1 splits each width most equally.
+        rank: the rank of W2 as a product ``W2_a W2_b``. If this rank is not below half of the longer side of W2, then
+            W2 is a full matrix.
+        decompose_both: apply the same rule to W1, so that it can be a product of this rank too.
+        decompose_factor: the first of the two factors into which each width is split (`split_width`). -1 splits each
+            width as equally as possible.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class LoKr(nn.Module):
         for name, parameter in self.named_parameters():
             if name in ("w1", "w1_a"):
                 nn.init.zeros_(parameter)
-            else:  # Kaiming-uniform with a = √5: bound 1/√fan_in, the fan-in being the last dimension
+            else:  # Kaiming-uniform with a = √5: the bound is 1/√fan_in, and fan_in is the last dimension
                 bound = 1 / math.sqrt(parameter.shape[1])
                 nn.init.uniform_(parameter, -bound, bound)
 
@@ -83,9 +85,10 @@ class LoKr(nn.Module):
 
 
 def split_width(width: int, factor: int = -1) -> tuple[int, int]:
-    """Return two factors of the width, the smaller first: ``factor`` and the rest, or the most equal pair.
+    """Return two factors of the width: ``factor`` and the width divided by it, or for -1 the most equal pair.
 
-    If ``factor`` does not divide the width, the smaller number is its largest divisor that is at most ``factor``.
+    For -1 the smaller number is first. If ``factor`` does not divide the width, the first number is the largest divisor
+    of the width that is at most ``factor`` and at most the square root of the width.
     """
     if factor > 0 and width % factor == 0:
         return factor, width // factor

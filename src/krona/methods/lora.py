@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2022), the low-rank counterpart of KronA (section 3.2, Figure 1.a)."""
+"""LoRA (Hu et al. 2022), the low-rank counterpart of KronA (section 3.2 and Figure 1.a of the KronA paper)."""
 
 import math
 
@@ -10,14 +10,15 @@ from krona.methods.arguments import check_float, check_int
 
 
 class LoRA(nn.Module):
-    """``s · x A B``.
+    """The update ``s · x A B``.
 
-    Shapes: A (d_in, rank), B (rank, d_out).
-    Start: A Kaiming-uniform (a = √5: bound 1/√d_in), B 0, so the output is the backbone's.
-    Parameters: rank · (d_in + d_out). Rank of the update: rank.
+    The shapes are A (d_in, rank) and B (rank, d_out). A starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and B at
+    zero, so the output equals the backbone's at the start. The number of parameters is rank · (d_in + d_out). The rank
+    of the update is ``rank``.
 
     Args:
-        scaling: s itself, where other code has s = α / rank. The paper's α = rank is s = 1.
+        scaling: the factor s. Other implementations have an argument α with s = α / rank. The KronA paper uses
+            α = rank, which is s = 1.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 1, scaling: float = 1.0) -> None:

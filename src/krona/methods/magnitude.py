@@ -1,15 +1,16 @@
-"""DoRA's magnitude (Liu et al. 2024): the norm and the direction of each weight row train separately."""
+"""DoRA's magnitude (Liu et al. 2024): train the norm of each row of the weight separately from its direction."""
 
 import torch
 from torch import Tensor, nn
 
 
 class Magnitude(nn.Module):
-    """``W' = m · (W + ΔW) / ‖W + ΔW‖``, with a norm and an m for each output of the layer (their Eq. 5).
+    """A magnitude m for each row of a merged weight: ``W' = m · (W + ΔW) / ‖W + ΔW‖`` (Eq. 5 of the DoRA paper).
 
-    It is a switch (``magnitude: true``) for any branch with ``delta()``: DoRA is LoRA with it.
-    Start: ``m = ‖W + ΔW‖``, so the output is that of the branch alone. Parameters: d_out.
-    The norm is a constant in the backward pass (their section 4.3).
+    A row of the weight belongs to one output of the layer, and the norm is that of the row. The option
+    ``magnitude: true`` adds this module to any branch with ``delta()``. DoRA is LoRA with this option. The magnitude
+    starts as ``m = ‖W + ΔW‖``, so the output equals that of the branch alone at the start. The number of parameters is
+    d_out. The backward pass treats the norm as a constant (section 4.3 of the DoRA paper).
     """
 
     def __init__(self, weight: Tensor, delta: Tensor) -> None:
@@ -17,7 +18,10 @@ class Magnitude(nn.Module):
         self.magnitude = nn.Parameter(row_norms(weight, delta))
 
     def forward(self, y: Tensor, weight: Tensor, delta: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Rescale y (..., d_out), the output of W + ΔW and the bias. The bias is not rescaled."""
+        """Return y rescaled, where y (..., d_out) is the output with the weight W + ΔW and the bias.
+
+        The bias is not rescaled.
+        """
         scale = self.magnitude / row_norms(weight, delta)
         return y * scale if bias is None else (y - bias) * scale + bias
 

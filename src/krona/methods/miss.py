@@ -1,4 +1,4 @@
-"""MiSS (Kang & Yin 2024): parts of the input are summed before one trained matrix."""
+"""MiSS (Kang & Yin 2024): sum the parts of the input, and multiply the sum by one trained matrix."""
 
 import torch
 import torch.nn.functional as F
@@ -8,13 +8,14 @@ from krona.methods.arguments import check_float, check_int
 
 
 class MiSS(nn.Module):
-    """``s · (Σ_k x_k) D`` with x cut into parts x_k of ``rank`` numbers, the last one padded with zeros, as in peft.
+    """The update ``s · (Σ_k x_k) D``, where the input x is cut into parts x_k of ``rank`` numbers, as in peft.
 
-    Shapes: D (rank, d_out). Start: 0, so the output is the backbone's.
-    Parameters: rank · d_out. Rank of the update: at most rank.
+    The last part is padded with zeros. The matrix D has the shape (rank, d_out). It starts at zero, so the output
+    equals the backbone's at the start. The number of parameters is rank · d_out. The rank of the update is at most
+    ``rank``.
 
     Args:
-        scaling: s; the source has none.
+        scaling: the factor s. The paper of MiSS has no such factor.
     """
 
     def __init__(self, d_in: int, d_out: int, *, rank: int = 2, scaling: float = 1.0) -> None:

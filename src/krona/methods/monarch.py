@@ -1,4 +1,4 @@
-"""A Monarch matrix as the update (MoRe, Tan et al. 2024): two block-diagonal matrices, a permutation after each."""
+"""MoRe (Tan et al. 2024): a Monarch matrix, that is two block-diagonal matrices, each followed by a permutation."""
 
 import math
 
@@ -9,17 +9,18 @@ from krona.methods.arguments import check_divisor, check_float, check_int
 
 
 class Monarch(nn.Module):
-    """``s · x diag(R_1 … R_N) P diag(L_1 … L_N) P'``.
+    """The update ``s · x diag(R_1 … R_N) P diag(L_1 … L_N) P'``.
 
-    Shapes: R_k (d_in / N, r), L_k (r, d_out / N). P moves position a·N + c to a + c·r, so that an L reads from up to r
-    of the R. P' moves position i of the output of L_c to i·N + c.
-    Start: R Kaiming-uniform (a = √5: bound 1/√(d_in / N)), L 0, so the output is the backbone's.
-    Parameters: r · (d_in + d_out) for every N. Rank of the update: at most N · r.
+    The shapes are R_k (d_in / N, r) and L_k (r, d_out / N). The permutation P moves position a·N + c to a + c·r, so
+    that each block L_c gets its input from up to r blocks R_k. The permutation P' moves position i of the output of L_c
+    to i·N + c. R starts Kaiming-uniform (bound 1/√(d_in / N), that is a = √5) and L at zero, so the output equals the
+    backbone's at the start. The number of parameters is r · (d_in + d_out) for every N. The rank of the update is at
+    most N · r.
 
     Args:
-        blocks: N, a common divisor of the widths.
-        block_rank: r.
-        scaling: s; the source has none.
+        blocks: the number N of blocks, a common divisor of the widths.
+        block_rank: the rank r of a block.
+        scaling: the factor s. The paper of MoRe has no such factor.
     """
 
     def __init__(self, d_in: int, d_out: int, *, blocks: int = 4, block_rank: int = 1, scaling: float = 1.0) -> None:
@@ -47,7 +48,7 @@ class Monarch(nn.Module):
         return Y.reshape(*x.shape[:-1], N * self.L.shape[2])  # (..., d_out)
 
     def low_rank(self) -> tuple[Tensor, Tensor]:
-        """Return the first block-diagonal matrix (d_in, N · r), and the product of the others (N · r, d_out)."""
+        """Return the first block-diagonal matrix, (d_in, N · r), and the product of the rest, (N · r, d_out)."""
         left = torch.diag_embed(self.R.permute(1, 2, 0)).permute(2, 0, 3, 1)  # (N, d_in / N, N, r)
         right = torch.diag_embed((self.scaling * self.L).permute(1, 2, 0)).transpose(1, 2)  # (r, N, d_out / N, N)
         return left.reshape(-1, self.update_rank), right.reshape(self.update_rank, -1)

@@ -1,4 +1,4 @@
-"""The non-linear functions of Table 6, by the paper's names."""
+"""The non-linear functions of Table 6 of the KronA paper, by the names that the paper uses."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +18,6 @@ NON_LINEARITIES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def get_non_linearity(name: str) -> Callable[[Tensor], Tensor]:
-    """Return the function of this name. Raises KronaError for an unknown name."""
+    """Return the function with this name. Raises KronaError if the name is unknown."""
     check_choice("non_linearity", name, NON_LINEARITIES)
     return NON_LINEARITIES[name]

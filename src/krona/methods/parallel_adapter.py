@@ -1,4 +1,7 @@
-"""PA, the scaled parallel adapter (He et al. 2022), the low-rank counterpart of KronA^B (section 3.3, Figure 1.c)."""
+"""PA, the scaled parallel adapter (He et al. 2022).
+
+It is the low-rank counterpart of KronA^B (section 3.3 and Figure 1.c of the KronA paper).
+"""
 
 import math
 
@@ -9,10 +12,11 @@ from krona.methods.arguments import check_float
 
 
 class ParallelAdapter(Adapter):
-    """``s · (relu(x W_down + b_down) W_up + b_up)``, beside an FFN: ``Y = FFN(X) + update``.
+    """The update ``s · (relu(x W_down + b_down) W_up + b_up)``, parallel to an FFN: ``Y = FFN(X) + update``.
 
-    Shapes and number of parameters are those of `Adapter`. The scale s multiplies b_up too, as in the original code.
-    Start: W_down Kaiming-uniform (a = √5: bound 1/√d_in), the rest 0, so the output is the backbone's.
+    The shapes and the number of parameters are those of `Adapter`. The scale s multiplies b_up too, as in the original
+    code. W_down starts Kaiming-uniform (bound 1/√d_in, that is a = √5) and the other parameters at zero, so the output
+    equals the backbone's at the start.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The options of an insertion that a method's YAML may set. This module needs no torch."""
+"""The options that control where the branches of a method are inserted. This module does not import torch."""
 
 from dataclasses import field
 from typing import Annotated, Literal
@@ -13,19 +13,22 @@ Position = Literal["parallel", "sequential", "before"]
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Placement:
-    """The places of a method's branches, and what trains beside them: arguments of `krona.surgery.insert`."""
+    """The options of a method's YAML file for the insertion of branches, as arguments of `krona.surgery.insert`.
+
+    They select the modules that get a branch, and the parameters of the backbone that are trained too.
+    """
 
     target_modules: list[str] = field(default_factory=list)
-    """Names of modules that get a branch, such as [q, v], or patterns over them (`krona.surgery.targets`)."""
+    """The names of the modules that get a branch, such as [q, v], or patterns of names (`krona.surgery.targets`)."""
     placement: Position | list[Position] = "parallel"
-    """parallel, sequential or before; a list: one for each target."""
+    """parallel, sequential or before, for all target modules, or a list with one of these for each target module."""
     inner_residual: bool = True
-    """With false, sequential and before use the branch's output alone, without adding y or x."""
+    """If false, the output of a sequential or before branch replaces y or x. If true, it is added to y or x."""
     modules_per_target: Annotated[int, Ge(1), Le(2**31 - 1)] = 1
-    """Branches at each target, each with the same arguments."""
+    """The number of branches at each target module. All of them have the same arguments."""
     magnitude: bool = False
-    """Train the norm of each row of the merged weight, as DoRA does."""
+    """Whether to train the norm of each row of the merged weight, as DoRA does."""
     train_layer_norms: bool = True
-    """Train the weights of the normalisation layers too."""
+    """Whether to train the weights of the normalisation layers too."""
     train_backbone: bool = False
-    """Train all weights."""
+    """Whether to train all weights of the backbone too."""
