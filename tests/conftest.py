@@ -1,4 +1,4 @@
-"""What several tests share: a backbone in a folder, made once."""
+"""The fixtures that many tests share, such as a backbone in a folder."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A T5 of d_model 32 with a tokenizer of its own, as backbone.path."""
-    from tiny_backbone import write_backbone  # transformers: not for tests that need none
+    """Return the folder of a T5 with d_model 32 and its own tokenizer, for backbone.path."""
+    from tiny_backbone import write_backbone  # it imports transformers, which many tests do not need
 
     return write_backbone(tmp_path_factory.mktemp("backbone") / "tiny")

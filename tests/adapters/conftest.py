@@ -1,4 +1,4 @@
-"""Finished runs that the tests of `krona.adapters` share."""
+"""Fixtures with finished runs, which the tests of `krona.adapters` share."""
 
 from pathlib import Path
 
@@ -28,19 +28,22 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sst2(outputs: Path) -> Path:
-    """A run on nano that has learned so little that it gives labels, other words and nothing."""
+    """A run on nano that is only slightly trained. It predicts labels, other words and empty texts."""
     return finished(outputs, *SAMPLE, "method=krona", "task=sample_sst2", "trainer.max_steps=20", "optimizer.lr=3e-3")
 
 
 @pytest.fixture(scope="session")
 def rte(outputs: Path) -> Path:
-    """A run on nano with two texts a row, of one step."""
+    """A run of one step on nano, for a task with two texts in each row."""
     return finished(outputs, *SAMPLE, "method=lora", "task=sample_rte", "trainer.max_steps=1")
 
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The overrides of a short run on a random encoder, decoder or T5, whose answers differ by row."""
+    """Return overrides of short runs on a random encoder, decoder and T5.
+
+    Their predictions differ from row to row.
+    """
     folder = tmp_path_factory.mktemp("tiny")
     kinds = ("bert", "llama")
     written = {kind: tiny_backbones.write(folder / kind, kind, initializer_range=0.5) for kind in kinds}

@@ -1,4 +1,4 @@
-"""Adapter files: saving, loading, and refusals of damaged files and other backbones."""
+"""Test adapter files: saving, loading, and the errors for damaged files and for other backbones."""
 
 import json
 import os
@@ -168,7 +168,7 @@ def test_a_class_without_a_name_cannot_be_saved(tmp_path: Path) -> None:
 
 
 def test_the_same_adapter_is_the_same_bytes_with_notes_too(tmp_path: Path) -> None:
-    """safetensors writes several entries of a header in random order: all is in one entry."""
+    """All notes are in one entry of the header, because safetensors writes several entries in random order."""
     model, notes = inserted("lora"), {"run": "a", "task": "b", "more": "c"}
     files = [tmp_path / f"{i}.safetensors" for i in range(8)]
     for file in files:

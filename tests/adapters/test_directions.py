@@ -26,7 +26,7 @@ def test_shares_and_intruders_of_made_updates() -> None:
     assert top.share_by_chance == pytest.approx(TOP**2 / (64 * 48))
     assert compare(W, torch.outer(U[:, TOP], Vh[TOP])).share == pytest.approx(0, abs=1e-4)
     new = torch.linalg.qr(torch.randn(64, 64, generator=generator)).Q[:, :2]
-    Q = new - U @ (U.T @ new)  # outside of all that W reaches
+    Q = new - U @ (U.T @ new)  # orthogonal to the range of W
     assert compare(W, 1000 * Q @ torch.randn(2, 48, generator=generator)).intruders == 2
     assert compare(W, torch.zeros_like(W)).share is None
     assert 0 < ALIKE < 1

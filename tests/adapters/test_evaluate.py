@@ -1,4 +1,4 @@
-"""`krona evaluate`: the run's own score, other rows and labels, and GLUE's submission files."""
+"""Test `krona evaluate`: the run's own score, scores of other rows and labels, and GLUE's submission files."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ TASKS = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
 
 @pytest.fixture(scope="module")
 def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample tasks in the layout of GLUE's download."""
+    """Return a folder with the sample tasks in the layout of GLUE's download."""
     folder = tmp_path_factory.mktemp("glue")
     write(folder)
     return folder
@@ -34,7 +34,7 @@ def glue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def encoders(tiny: dict[str, list[str]], outputs: Path) -> dict[str, Path]:
-    """A run of each task on a tiny encoder, whose answers are labels."""
+    """Return a dict from each task to a run on a tiny encoder. Encoders predict only labels."""
     return {name: finished(outputs, *tiny["bert"], "method=lora", f"task=sample_{name}") for name in TASKS}
 
 
@@ -72,7 +72,7 @@ def test_other_rows_of_the_same_task(encoders: dict[str, Path], glue: Path) -> N
     official = score(rte, task="rte", data=str(glue), split="validation")
     dev = score(rte, split="dev")
     assert (official.task, official.count, official.rows) == ("rte", dev.count, "validation")
-    assert official.score == dev.score  # the sample's dev.tsv is its dev
+    assert official.score == dev.score  # dev.tsv is the dev split of the sample task
     matched = score(encoders["mnli"], task="mnli", data=str(glue), split="validation_matched")
     assert matched.score == score(encoders["mnli"]).score
     with pytest.raises(KronaError, match=r"--split validaton: did you mean 'validation'"):
@@ -101,7 +101,7 @@ def test_a_file_with_labels_as_words_or_as_ids(ids: bool, encoders: dict[str, Pa
 
 @pytest.mark.parametrize("name", TASKS)
 def test_glues_own_labelled_files_as_input(name: str, encoders: dict[str, Path], glue: Path) -> None:
-    """Their names of the columns, and CoLA's without any."""
+    """The column names in GLUE's own files, and CoLA's file without column names, are accepted."""
     file = "dev_mismatched" if name == "mnli" else "dev"
     path = glue / glue_files.FOLDERS[name] / f"{file}.tsv"
     one = score(encoders[name], source=str(path))
@@ -137,7 +137,7 @@ def test_another_tasks_rows(encoders: dict[str, Path], glue: Path) -> None:
 def test_a_label_of_the_other_task_alone_does_not_count(
     encoders: dict[str, Path], glue: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run with the labels 0 and 1 that answers "2", on a task that has a label 2."""
+    """A run with the labels 0 and 1 predicts "2". The rows are those of a task that has a label 2."""
     answer = Prediction("2", None, {})
     monkeypatch.setattr(Trained, "predict_texts", lambda trained, rows, **_: [answer] * len(rows))
     one = score(encoders["rte"], task="mnli", data=str(glue), split="validation_matched",

@@ -1,4 +1,4 @@
-"""Export of every method in every form, compared with the table of docs/use-an-adapter.md."""
+"""Test the export of every method to every format. The expected outcomes are in the table of docs/use-an-adapter.md."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from tiny_t5 import METHODS
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "use-an-adapter.md"
 KINDS = ("t5", "bert", "llama")
 OTHERS = ("lokr", "dora", "ia3", "miss", "c3a")
-REASONS = {  # of a refusal, by words of its message
+REASONS = {  # words of an error message → the reason in the page's table
     "no single weight can hold it": "at a block",
     "adds a constant": "bias",
     "trains biases alone": "bias",
@@ -50,7 +50,7 @@ def backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def trained(backbones: dict[str, Path], folder: Path, *overrides: str, kind: str = "t5") -> TrainedRun:
-    """A run of three steps."""
+    """Return a finished run of three steps."""
     typed = one_job.typed(backbones[kind], backbones["data"])
     job, said = one_job.run(one_job.config(*typed, "keep=all", "trainer.max_epochs=1", *overrides), folder)
     assert job.state == "done", said
@@ -58,7 +58,10 @@ def trained(backbones: dict[str, Path], folder: Path, *overrides: str, kind: str
 
 
 def cell(found: TrainedRun, form: str, folder: Path) -> str:
-    """A cell of the page's table; the export itself checks the logits and loads the folder again."""
+    """Export a run and return the cell of the page's table.
+
+    The export itself checks the logits and loads the folder again.
+    """
     out = folder / form
     try:
         done = export(found, to=form, out=out)

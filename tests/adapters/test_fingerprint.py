@@ -21,7 +21,7 @@ from tiny_t5 import disturb, inserted, same_bits, snapshot, tiny_t5
 
 
 def refused(model: nn.Module, mistake: Callable[[], object], words: str) -> None:
-    """One KronaError, and the model is untouched."""
+    """Check that the call raises one KronaError and leaves the model unchanged."""
     before = snapshot(model)
     with pytest.raises(KronaError, match=words):
         mistake()

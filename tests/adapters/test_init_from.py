@@ -1,4 +1,4 @@
-"""Runs with init_from: the copied tensors, the notes, and the refusals."""
+"""Test runs with init_from: the copied tensors, the notes, and the error messages."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""krona inspect: its numbers against NumPy, every method, and files that are incomplete or damaged."""
+"""Test `krona inspect`: its numbers against NumPy, every method, and incomplete or damaged files."""
 
 import json
 from dataclasses import asdict
@@ -40,7 +40,7 @@ def origin(method: str, backbone: Backbone) -> Origin:
 
 
 def saved(folder: Path, method: str, *, backbone: Backbone | None = None, **changes: Any) -> tuple[Path, Any]:
-    """A file of an adapter that is away from its start, and its model."""
+    """Return the file of an adapter whose weights differ from their start values, and its model."""
     backbone = backbone or Backbone(name="nano", pretrained=False)
     torch.manual_seed(0)
     model = random_model(backbone)
@@ -96,7 +96,7 @@ def test_every_method_inspects(method: str, tmp_path: Path) -> None:
     for place in content["places"]:
         for name, shape in place["tensors"].items():
             key = f"{place['place']}.{name}"
-            if key in tensors:  # one that all places share is in the file once
+            if key in tensors:  # a parameter that all branches share is in the file once
                 assert tuple(shape) == tuple(tensors[key].shape)
                 assert place["tensor_norms"][name] == pytest.approx(float(tensors[key].norm()), rel=1e-5)
     if method in NO_MATRIX:
@@ -126,7 +126,7 @@ def test_counts_by_kind(tmp_path: Path) -> None:
     assert head + norms + branches == sum(p.numel() for p in own.values())
     assert {place.kind for place in one.places} == {"encoder attention self query", "encoder attention self value"}
     bias, model = saved(tmp_path, "bitfit", backbone=Backbone(name="local", path=str(folder)))
-    assert inspect(bias).parameters["other backbone weights"] > 0  # the biases that are there
+    assert inspect(bias).parameters["other backbone weights"] > 0  # the existing biases
 
 
 def test_kinds() -> None:

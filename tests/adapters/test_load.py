@@ -1,4 +1,4 @@
-"""krona.load: the answers are those of the run, by each name of a run; wrong input is one message."""
+"""Test `krona.load`: predictions equal to the run's, the ways to name a run, and one message for wrong input."""
 
 import json
 import pickle
@@ -26,13 +26,16 @@ from krona.tasks import Split
 
 
 def own(folder: Path) -> dict[str, list[dict[str, Any]]]:
-    """The run's own predictions.jsonl, by split."""
+    """Return a dict from each split to the rows of the run's predictions.jsonl."""
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     return {split: [row for row in rows if row["split"] == split] for split in ("dev", "test")}
 
 
 def split_of(trained: Trained, rows: list[dict[str, Any]]) -> Split:
-    """The rows' sources again; an encoder reads the texts, which stand in them between the columns' names."""
+    """Return the split that these rows of predictions.jsonl came from.
+
+    The texts, which an encoder needs, are taken from the source text between the column names.
+    """
     texts = []
     for row in rows:
         text, found = row["source"], list[str]()
@@ -50,7 +53,7 @@ def assert_same_answers(folder: Path, *, batch_size: int = 64, different: int = 
     for rows in own(folder).values():
         answers = trained.predict_texts(split_of(trained, rows), batch_size=batch_size)
         assert [one.answer for one in answers] == [row["prediction"] for row in rows]
-        assert len({one.answer for one in answers}) >= different  # else this tests nothing
+        assert len({one.answer for one in answers}) >= different  # otherwise the test would prove nothing
 
 
 @pytest.mark.parametrize("batch_size", [7, pytest.param(200, marks=pytest.mark.slow)])
@@ -77,7 +80,7 @@ def test_other_families_and_precisions_answer_as_they_did(
     kind: str, task: str, method: str, precision: str, tiny: dict[str, list[str]], outputs: Path
 ) -> None:
     values = [f"method={method}", f"task=sample_{task}", f"trainer.precision={precision}"]
-    exact = precision == "32-true" and task == "rte"  # others differ in their last digits in other batches
+    exact = precision == "32-true" and task == "rte"  # other logits differ in their last digits if the batches differ
     assert_same_answers(finished(outputs, *tiny[kind], *values), batch_size=7 if exact else 200)
 
 
@@ -118,7 +121,7 @@ def test_every_name_of_a_run(rte: Path, outputs: Path, tmp_path: Path, monkeypat
 
 def test_a_file_beside_another_runs_result(rte: Path, sst2: Path, tmp_path: Path) -> None:
     shutil.copy(rte / "adapter.safetensors", tmp_path)
-    shutil.copy(sst2 / "result.json", tmp_path)  # it says another run_id than its folder
+    shutil.copy(sst2 / "result.json", tmp_path)  # its run_id differs from the name of its folder
     found = find(tmp_path / "adapter.safetensors")
     assert (found.origin.run_id, found.result) == (rte.name, None)
 
@@ -212,7 +215,7 @@ def forged(
     entry: Callable[[Any], Any] = lambda e: None,
     note: Callable[[Any], Any] = lambda n: None,
 ) -> Path:
-    """A copy of an adapter's file whose header was changed."""
+    """Return a copy of an adapter's file with a changed header."""
     with safe_open(source, framework="pt") as file:
         header = file.metadata()
     krona_entry = json.loads(header["krona"])

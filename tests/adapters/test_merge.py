@@ -1,4 +1,4 @@
-"""krona merge: the file is the weighted sum and loads without its runs."""
+"""Test `krona merge`: the file contains the weighted sum of the adapters and can be loaded without their runs."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -27,7 +27,10 @@ ROW = [{"sentence1": "the cat sat", "sentence2": "a dog"}]
 
 
 def saved(path: Path, method: str, folder: Path, *, seed: int, of: str = "rte", **changes: Any) -> Path:
-    """A file of an adapter of a backbone in a folder, away from its start."""
+    """Write the file of an adapter whose weights differ from their start values.
+
+    The backbone is in a folder. Return the file.
+    """
     backbone = Backbone(name="local", path=str(folder))
     model = shared_backbone(backbone, task(of), seed=0, bf16=False).model
     torch.manual_seed(seed)
@@ -42,7 +45,7 @@ def saved(path: Path, method: str, folder: Path, *, seed: int, of: str = "rte", 
 
 
 def updates(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Each place's update, and what trained of the backbone itself."""
+    """Return a dict from each module to its update, and a dict of the backbone's own trained parameters."""
     model = krona.load(file, device="cpu").model
     deltas = {
         surgery.public_name(place): sum(branch.linear_part() if hasattr(branch, "linear_part") else branch.delta()

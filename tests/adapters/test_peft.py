@@ -1,4 +1,4 @@
-"""Conversion to and from peft's folders, with the logits of peft itself as the reference."""
+"""Test the conversion to and from peft's folders. The reference is the logits of peft itself."""
 
 import json
 import warnings
@@ -29,11 +29,11 @@ CHANGES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 FORMS = {"lora": "LORA", "dora": "LORA", "ia3": "IA3", "krona": "LOKR", "krona_dora": "LORA", "lokr": "LOKR"}
 FORMS |= {"layer_norm": "LN_TUNING", "miss": "MISS", "c3a": "C3A"}
-FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, of their rank
-LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft has these for nn.Linear, not for GPT-2's layers
-# transformers renamed what peft asks for
+FORMS |= {"monarch": "LORA", "kadaptation": "LORA", "cdka": "LORA"}  # exact, with the rank of the update
+LINEAR_ALONE = {"LOKR", "MISS", "C3A"}  # peft supports these for nn.Linear, but not for the layers of GPT-2
+# transformers has renamed an attribute that peft reads
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # LN_TUNING's own places
+    pytest.mark.filterwarnings("ignore:Unsupported layer type:UserWarning"),  # the modules of LN_TUNING
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
 
@@ -48,7 +48,7 @@ def output(model: Any) -> torch.Tensor:
 
 
 def trained(method: str, kind: str, **changes: Any) -> Any:
-    """A tiny model with a method in it, a few steps from its start."""
+    """Return a tiny model with a method that was trained for a few steps."""
     model = fresh(kind)
     torch.manual_seed(1)
     insert_method(model, settings(method, **{**CHANGES.get(method, {}), **changes}), counterparts={})
@@ -57,7 +57,7 @@ def trained(method: str, kind: str, **changes: Any) -> Any:
 
 
 def take_in(model: Any, folder: Path, *, name: str = "default") -> PeftImport:
-    """Read a peft folder and insert what it holds."""
+    """Read a peft folder and insert its adapter."""
     read = read_peft(model, folder)
     read.adapter.insert(model, name=name)
     return read
@@ -146,7 +146,7 @@ def test_one_of_several_adapters_is_written_active_or_not(tmp_path: Path) -> Non
     assert config["base_model_name_or_path"] == "tiny"
 
 
-# the same tensors give the same bits; a product that became a LoRA is summed in another order
+# Equal tensors give equal bits. A product that was converted to LoRA is summed in another order.
 SAME_BITS = {"lora", "dora", "ia3", "lokr", "krona", "layer_norm", "miss", "c3a"}
 
 
@@ -185,9 +185,9 @@ def targets(kind: str) -> dict[str, list[str]]:
 
 
 def made_by_peft(kind: str, config: Any, folder: Path) -> torch.Tensor:
-    """A folder that peft wrote, everything in it random; the model's logits."""
+    """Let peft write a folder with random weights. Return the logits of the model."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fan_in_fan_out, which peft sets right itself
+        warnings.simplefilter("ignore")  # about fan_in_fan_out, which peft corrects itself
         model = peft.get_peft_model(fresh(kind), config).eval()
     tiny_t5.disturb(model, by=0.2)
     model.save_pretrained(folder)
@@ -367,7 +367,7 @@ def test_a_pickle_other_weights_and_another_backbone_are_refused(tmp_path: Path)
 
 @pytest.mark.parametrize(("kind", "word"), [("gpt2", "wte"), ("t5", "shared")])
 def test_an_embedding_that_is_tied_to_the_output_layer_is_refused(kind: str, word: str, tmp_path: Path) -> None:
-    """peft trains a copy for the input alone."""
+    """peft trains a copy of the embedding, which is used for the input alone."""
     first = targets(kind)["lora"][:1]
     made_by_peft(kind, peft.LoraConfig(target_modules=first, r=2, modules_to_save=[word]), tmp_path)
     model = fresh(kind)

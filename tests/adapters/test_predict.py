@@ -1,4 +1,4 @@
-"""`krona predict`: order, file formats, several runs, interruption and resumption, complete files."""
+"""Test `krona predict`: order of the rows, file formats, several runs, interruption and resumption, complete files."""
 
 import csv
 import errno
@@ -44,7 +44,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 def ask(*runs: Path, output: Path | None = None, source: Path | str | None = None, texts: Any = (), **more: Any) -> str:
-    """`krona predict` as typed; what it says on standard output, where that is no file of the system."""
+    """Run `krona predict` and return its text on the terminal."""
     said = io.StringIO()
     options: dict[str, Any] = {"backbone": None, "batch_size": 16, "overwrite": False}
     predict.predict(
@@ -55,7 +55,10 @@ def ask(*runs: Path, output: Path | None = None, source: Path | str | None = Non
 
 
 def interrupt_after(monkeypatch: pytest.MonkeyPatch, count: int) -> list[int]:
-    """Ctrl-C in the part after so many; the sizes of the parts that were answered."""
+    """Interrupt the prediction with Ctrl-C after ``count`` parts.
+
+    Return a list that gets the sizes of the predicted parts.
+    """
     real, sizes = Trained.predict_texts, list[int]()
 
     def counted(self: Trained, split: Any, **more: Any) -> list[Prediction]:
@@ -86,7 +89,7 @@ def test_all_rows_in_order_in_every_form(ending: str, rows: Path, sst2: Path, tm
         shares = [{word: float(row[f"p({word})"]) for word in ("negative", "positive")} for row in found]
     assert [row["sentence"] for row in found] == SENTENCES
     assert [row["prediction"] for row in found] == [one.answer for one in expected]
-    assert len({one.answer for one in expected}) > 2  # else the order is not tested
+    assert len({one.answer for one in expected}) > 2  # otherwise the order would not be tested
     assert shares == [pytest.approx(dict(one.probabilities), abs=1e-5) for one in expected]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([rows.name, output.name])
 
@@ -213,7 +216,7 @@ def test_refused_outputs(rows: Path, sst2: Path, tmp_path: Path) -> None:
 
 
 class FullDisk(io.FileIO):
-    """A file on a disk that has room for so many bytes."""
+    """A file on a disk with space for ``room`` bytes."""
 
     room = 1500
 
@@ -250,7 +253,7 @@ def test_a_wrong_row_in_the_middle_names_its_place(rows: Path, sst2: Path, tmp_p
 
 
 class Stub:
-    """A model that answers "0" to everything, at once."""
+    """A model that predicts "0" for every row without any computation."""
 
     def __init__(self, task: Any) -> None:
         self.task = task
@@ -263,7 +266,10 @@ class Stub:
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """15,000 rows of 200 characters are 3 MB as text: no more than some parts of 1,024 of them are there at once."""
+    """15,000 rows of 200 characters are 3 MB as text.
+
+    Only a few parts of 1,024 rows may be in memory at the same time.
+    """
     monkeypatch.setattr(predict, "PART", 1024)
     task = glue_files.task("sst2")
     source = tmp_path / "rows.tsv"
@@ -294,7 +300,10 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.slow
 def test_ctrl_c_on_the_real_command(sst2: Path, tmp_path: Path) -> None:
-    """Exit code 130, one line, and the same command ends with the bytes of an undisturbed one."""
+    """The exit code is 130 with one line of output.
+
+    Then the same command finishes the file, which equals that of an uninterrupted command.
+    """
     source = tmp_path / "rows.tsv"
     source.write_text("".join(f"{text}\n" for text in ["sentence", *(SENTENCES * 100)]))  # several parts
     command = [sys.executable, "-m", "krona", "predict", str(sst2), "--input", str(source), "--output"]

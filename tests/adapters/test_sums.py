@@ -1,4 +1,4 @@
-"""Weighted sums of adapters equal dense sums, or are refused."""
+"""Test weighted sums of adapters: they equal the sums of the dense updates, or raise an error."""
 
 import copy
 from pathlib import Path
@@ -32,7 +32,7 @@ def fresh(kind: str) -> Any:
 
 
 def two(kind: str, method: str, first: dict[str, Any], second: dict[str, Any]) -> Any:
-    """A model with two adapters of a method, ``a`` and ``b``, all of it away from the start."""
+    """Return a model with two adapters of a method, ``a`` and ``b``, whose weights differ from their start values."""
     model, other = fresh(kind), fresh(kind)
     for name, changes, seed in (("a", first, 3), ("b", second, 4)):
         insert_method(other, settings(method, **changes), counterparts={})
@@ -45,7 +45,7 @@ def two(kind: str, method: str, first: dict[str, Any], second: dict[str, Any]) -
 
 
 def updates(model: Any, name: str) -> dict[str, np.ndarray]:
-    """The dense update of each place, in fp64."""
+    """Return a dict from each module to its dense update in fp64."""
     found = {}
     for place, at in surgery.adapted_modules(model):
         if name in at.branches:

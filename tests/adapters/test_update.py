@@ -1,4 +1,4 @@
-"""Updates, their spectra and their measures against plain algebra."""
+"""Test updates, their spectra and their measures against plain matrix algebra."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 @torch.no_grad()
 def branches_map(at: Any) -> np.ndarray:
-    """A place's update in fp64, from what the branches do with an identity."""
+    """Return the update of a module in fp64, computed by applying the branches to an identity matrix."""
     way, (d_in, d_out) = at.places["default"], surgery.widths(at.base)
     branches = at.branches["default"].double()
     x = torch.eye(d_out if way.placement == "sequential" else d_in, dtype=torch.float64)
@@ -103,7 +103,10 @@ def test_the_update_of_a_weight_is_that_of_the_layers_output(branch: Any, argume
 
 @torch.no_grad()
 def expected_drift(model: Any) -> dict[str, float]:
-    """By place, from the matrices of the branches and what the layers really get and give."""
+    """Return a dict from each module to its drift.
+
+    It is computed from the matrices of the branches and from the real inputs and outputs of the layers.
+    """
     seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
     handles = []
     for path, adapted in surgery.adapted_modules(model):

@@ -1,4 +1,4 @@
-"""Answers with the log-probability of every label, by tiny models of every architecture."""
+"""Test predictions with the log-probability of every label, on tiny models of every architecture."""
 
 import math
 from typing import Any
@@ -14,7 +14,7 @@ TARGETS = {"no": [7], "yes": [9, 4], "maybe": [12, 3, 30]}  # the tokens before 
 
 
 class Words:
-    """A tokenizer of the targets alone; it writes any tokens as their numbers."""
+    """A tokenizer that encodes only the targets. It decodes tokens as their numbers."""
 
     pad_token_id = 0
 
@@ -48,7 +48,7 @@ def family_and_model(kind: str) -> tuple[Any, Any]:
 
 
 def sources(rows: int) -> list[dict[str, list[int]]]:
-    """Rows of 3 to 9 tokens."""
+    """Return rows of 3 to 9 tokens."""
     generator = torch.Generator().manual_seed(5)
     lengths = torch.randint(3, 10, (rows,), generator=generator).tolist()
     return [{"input_ids": torch.randint(2, 50, (length,), generator=generator).tolist()} for length in lengths]
@@ -70,7 +70,7 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
         plain = family.answers(model, batch, longest=4)
     answers, scores = family.predict_with_scores(model, batch, targets, longest=4)
     assert answers == plain
-    assert len(set(answers)) > 1  # else this tests nothing
+    assert len(set(answers)) > 1  # otherwise the test would prove nothing
     assert scores.dtype == torch.float32
     assert not scores.requires_grad
     torch.testing.assert_close(scores, torch.tensor(expected), atol=2e-4, rtol=1e-4)
@@ -82,14 +82,17 @@ def test_scores_are_the_losses_of_the_labels_and_answers_are_the_answers(kind: s
     turned = family.predict_with_scores(model, batch, [targets[i] for i in order], longest=4)
     torch.testing.assert_close(turned[1], scores[:, order])
     assert turned[0] == answers
-    for place, row in enumerate(rows[:4]):  # a row alone, without padding
+    for place, row in enumerate(rows[:4]):  # each row alone, without padding
         (alone,), score = family.predict_with_scores(model, batch_of(family, [row], targets[0]), targets, longest=4)
         assert alone == answers[place]
         torch.testing.assert_close(score[0], scores[place], atol=2e-4, rtol=1e-4)
 
 
 def test_a_single_token_is_what_softmax_gives_it() -> None:
-    """A decoder's label of one token and its end, by hand: the sum of two entries of log-softmax."""
+    """The label of a decoder has one token and an end token.
+
+    Its log-probability is the sum of two entries of log-softmax.
+    """
     family, model = family_and_model("gpt2")
     (row,) = sources(1)
     ids = torch.tensor([[*row["input_ids"], *TARGETS["no"]]])

@@ -1,4 +1,4 @@
-"""Every method on every architecture that a family knows, by tiny models."""
+"""Test every method on every architecture that a family supports, with tiny models."""
 
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ OPT = {
 CHANGES: dict[str, dict[str, Any]] = {"compacter": {"bottleneck_dim": 8}, "lokr": {}}
 
 
-@torch.no_grad()  # under autograd sdpa may take another kernel, 1e-6 apart
+@torch.no_grad()  # with autograd, sdpa may use another kernel, which differs by 1e-6
 def output(model: Any) -> torch.Tensor:
     return tiny_models.output(model)
 
@@ -47,7 +47,10 @@ def test_every_architecture_of_a_family_is_here() -> None:
 
 
 def pairs() -> list[Any]:
-    """Every method on two architectures, three methods on every architecture; the other pairs are slow."""
+    """Return all pairs of a method and an architecture.
+
+    Pairs are marked as slow, except for two architectures with every method and three methods with every architecture.
+    """
     fast = {(method, kind) for method in METHODS for kind in ("bert", "llama")}
     fast |= {(method, kind) for method in ("krona", "krona_b", "bitfit") for kind in NAMES}
     return [
@@ -93,7 +96,10 @@ def _encoders() -> set[str]:
 
 
 def _unused(moved: set[str], trained: dict[str, torch.Tensor]) -> set[str]:
-    """Weights without a gradient: a bias of keys, which softmax takes out, and embeddings of what no batch has."""
+    """Return the names of trained weights without a gradient.
+
+    These are biases of keys, which softmax cancels, and embeddings that no batch uses.
+    """
     without = ("k_proj.bias", "key.bias", "key_proj.bias", "k_lin.bias", "embed", "wpe")
     return {name for name in trained if name not in moved and any(part in name for part in without)}
 
@@ -114,7 +120,7 @@ def _merged_is_equal(model: Any, expected: torch.Tensor) -> None:
 
 @pytest.mark.parametrize("method", ["krona", "krona_b", "bitfit"])
 def test_the_architecture_that_the_docs_add(method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """docs/adding-a-backbone.md, followed to the letter, on a tiny OPT."""
+    """The steps of docs/adding-a-backbone.md work on a tiny OPT."""
     text = (PROJECT / "docs" / "adding-a-backbone.md").read_text(encoding="utf-8")
     entry = yaml.safe_load(text.split("# src/krona/backbones/architectures.yaml\n")[1].split("```")[0])
     with pytest.raises(KronaError, match=r"the architecture 'opt'.*decoder.layers.#.fc1"):

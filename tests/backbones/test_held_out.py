@@ -1,4 +1,7 @@
-"""Held-out text: T5's corruption and a language model's next tokens, against the text and the library's own loss."""
+"""Test the loss on held-out text, for T5's span corruption and for the next tokens of a language model.
+
+The references are the text itself and the loss of transformers.
+"""
 
 from pathlib import Path
 from random import Random

@@ -1,4 +1,4 @@
-"""Backbones of each family from a folder: what they read, a run from end to end, and what is refused."""
+"""Test backbones of each family from a folder: their input, a complete run, and the error messages."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_a_head_is_drawn_from_the_seed_and_the_rest_is_the_checkpoints(folders: 
     assert not first.classifier.bias.any()
     shared.cache_for.cache_clear()
     settings = Backbone(name="local", path=str(folders["bert"]))
-    for seed, alone in ((0, first), (1, other)):  # a sweep's jobs share weights, and not heads
+    for seed, alone in ((0, first), (1, other)):  # the jobs of a sweep share the weights, but not the heads
         assert tiny_backbones.same(shared.shared_backbone(settings, task("rte"), seed=seed, bf16=False).model, alone)
     assert loaded(folders["bert"], name="mnli").model.classifier.out_features == 3
     assert loaded(folders["bert"], name="stsb").model.classifier.out_features == 1

@@ -1,4 +1,7 @@
-"""Room for large backbones: frozen weights in bf16, blocks that are computed again, no second copy in loading."""
+"""Test the options that save memory for large backbones.
+
+They are frozen weights in bf16, gradient checkpointing, and loading without a second copy of the weights.
+"""
 
 from pathlib import Path
 from typing import Any

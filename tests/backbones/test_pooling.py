@@ -1,4 +1,4 @@
-"""``backbone.pooling``: what an encoder's classifier reads, what of the head trains, and what refuses another one."""
+"""Test ``backbone.pooling``: the input of the classifier, the trained weights of the head, and the errors."""
 
 import json
 from dataclasses import replace
@@ -85,7 +85,7 @@ def test_the_head_of_the_library_is_what_it_was(folders: dict[str, Path]) -> Non
     plain = loaded(folders["bert"], None)
     assert type(plain.model).__name__ == "BertForSequenceClassification"
     pooler = loaded(folders["bert"], "pooler")
-    assert tiny_backbones.same(plain.model, pooler.model)  # they differ in what trains
+    assert tiny_backbones.same(plain.model, pooler.model)  # they differ in the trained parameters
     assert plain.new_weights == pooler.new_weights == ("classifier.weight", "classifier.bias")
     assert "krona_pooling" not in plain.model.config.to_dict()
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_without_a_pooler(pooling: str | None, tmp_path: Path) -> N
 
 @pytest.fixture(scope="module")
 def runs(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """MPNet's pooling → its run: mean and first have the same shapes."""
+    """Return a dict from each pooling of MPNet to its run. The poolings mean and first have the same shapes."""
     root = tmp_path_factory.mktemp("runs")
     done = {}
     for pooling in ("mean", "first", "null"):

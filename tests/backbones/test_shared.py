@@ -1,4 +1,7 @@
-"""Jobs of one process share what they only read: order and company change no bit of a result."""
+"""Test that the jobs of one process share data that they only read.
+
+Neither the order of the jobs nor the other jobs may change a bit of a result.
+"""
 
 from pathlib import Path
 

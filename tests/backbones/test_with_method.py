@@ -1,4 +1,4 @@
-"""What a method's settings become on a backbone's layers, as results record it."""
+"""Test the settings that a method has on the layers of a backbone, as they are recorded in results."""
 
 from dataclasses import replace
 

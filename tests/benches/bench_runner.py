@@ -1,4 +1,4 @@
-"""Run a benchmark on a tiny model, from plain values to the content of its JSON."""
+"""Run a benchmark on a tiny model and return the content of its JSON file."""
 
 import json
 from pathlib import Path
@@ -19,12 +19,15 @@ SIZES = {
     "num_layers": 2,
     "num_heads": 4,
     "vocab_size": 2048,
-}  # the nano tokenizer's
+}  # the size of nano's tokenizer
 PROJECT = Path(__file__).parents[2]
 
 
 def compose(overrides: list[str]) -> dict[str, Any]:
-    """What train.py's config says to these overrides: a backbone's name is a tiny one's architecture, else a T5's."""
+    """Return the config values for some overrides.
+
+    The backbone is a tiny model of the named architecture, or a tiny T5.
+    """
     named = next((o.removeprefix("backbone=") for o in overrides if o.startswith("backbone=")), "t5_tiny")
     kind = named if named in tiny_models.SIZES else "t5"
     sizes = {**tiny_models.SIZES[kind], "vocab_size": 2048} if kind != "t5" else SIZES
@@ -41,7 +44,10 @@ def compose(overrides: list[str]) -> dict[str, Any]:
 
 
 def run(outputs: Path, *, project: Path = PROJECT, console: Console | None = None, **config: Any) -> dict[str, Any]:
-    """Run a bench that may be disturbed; its files are checked, its content returned."""
+    """Run a benchmark, check its files, and return the content of its JSON file.
+
+    Disturbed rounds are marked and not repeated.
+    """
     whole = {"rounds": 1, "warm_up": 0, "minutes": 1.0, "load": "mark", "batch_size": 2, "length": 6, "peft": False}
     file = bench_run.run_bench(
         whole | {"options": {}} | config,

@@ -1,4 +1,4 @@
-"""Training, latency and the Kronecker product on a tiny model: their rows, not their times."""
+"""Test the rows, but not the times, of the benchmarks of training, latency and the Kronecker product."""
 
 import importlib.util
 import io
@@ -68,7 +68,7 @@ def test_a_method_is_timed_with_the_values_of_its_yaml() -> None:
         return compose(overrides)
 
     bench_run.build_entrants(Bench(name="training", rounds=1, methods=["krona_b_res"]), listening, METHODS)
-    assert all("~recipe" in overrides for overrides in asked)  # the default task's row has a bias more
+    assert all("~recipe" in overrides for overrides in asked)  # the row of the default task has one more bias
 
 
 @pytest.mark.slow
@@ -77,7 +77,7 @@ def test_peft_is_in_the_same_run(tmp_path: Path) -> None:
     content = run(tmp_path, name="training", methods=["lora", "krona"], peft=True)
     rows = {row["name"]: row for row in content["rows"]}
     assert {"peft/lora", "peft/lokr", "peft/lora/library", "peft/lokr/library"} <= rows.keys()
-    assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]  # its LayerNorms train too
+    assert rows["peft/lora"]["trainable"] == rows["lora"]["trainable"]  # the LayerNorms are trained too
     assert rows["peft/lora"]["ratio_to_peft_lora"] == rows["peft/lokr"]["ratio_to_peft_lokr"] == 1
     content = run(tmp_path, name="latency", methods=["lora"], peft=True, options={"large_rounds": 1})
     assert {"peft/lora", "peft/lokr"} <= {row["name"] for row in content["rows"]}

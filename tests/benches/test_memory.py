@@ -1,4 +1,4 @@
-"""bench=memory: every method at one point, some on a grid, each in its own process."""
+"""Test bench=memory: it measures every method at one point and some methods on a grid, each in its own process."""
 
 import multiprocessing
 import os
@@ -55,13 +55,13 @@ def test_every_method_is_measured_at_one_point_and_some_on_the_grid(monkeypatch:
 
 
 def die(*_: Any) -> None:
-    """End as a process does whose memory is gone."""
+    """End this process as the system ends a process that has no memory left."""
     os._exit(9)
 
 
 def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "measure_process", die)
-    context = multiprocessing.get_context("fork")  # quicker, and knows the test's own function
+    context = multiprocessing.get_context("fork")  # fork is faster, and the process has the functions of this test
     monkeypatch.setattr(memory.multiprocessing, "get_context", lambda _: context)
     entrant: Any = SimpleNamespace(name="lora")
     with pytest.raises(KronaError, match=r"lora on t5_tiny, 2 × 4.*probably out of memory"):
@@ -72,7 +72,7 @@ def test_a_process_that_dies_is_an_error(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_point_that_is_always_disturbed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    seconds = iter([0.0, 1.0, 2.0, 100.0])  # the deadline is after a minute: one more try
+    seconds = iter([0.0, 1.0, 2.0, 100.0])  # the deadline is after one minute, so there is one more attempt
     monkeypatch.setattr(memory, "time", SimpleNamespace(perf_counter=seconds.__next__))
     monkeypatch.setattr(memory, "_run_process", lambda *_: (1, [1.0]))
     monkeypatch.setattr(memory, "load_by_others", lambda *_: 0.7)

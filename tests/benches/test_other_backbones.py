@@ -1,4 +1,4 @@
-"""Benchmarks on an encoder and on a decoder; their contestants train the same weights."""
+"""Test benchmarks on an encoder and on a decoder. The compared implementations train the same weights."""
 
 import importlib.util
 import io
@@ -101,7 +101,7 @@ def test_the_batch_follows_the_protocol_and_the_floor_has_an_input_gradient(kind
         module.register_forward_hook(lambda module, inputs, output: asked.append(output.requires_grad))
     step()
     assert asked[0]
-    assert sum(asked) == 1  # the source's alone
+    assert sum(asked) == 1  # the tokens of the source text alone
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -1,4 +1,4 @@
-"""The table and the plot of a benchmark."""
+"""Test the table and the plot of a benchmark."""
 
 import io
 from pathlib import Path
@@ -22,7 +22,7 @@ def test_cells() -> None:
 
 
 def kronecker_rows() -> list[dict[str, Any]]:
-    """As many layers as the bench has by default."""
+    """Return rows for the layers that the benchmark has by default."""
     layers = build_layers(Options(shapes=[[32, 24], [2, 384], [192, 4]]), seed=0)
     ratios = {"lora": 1.1, "krona": 1.25, "krona/built": 2.4}
     return [

@@ -1,4 +1,4 @@
-"""bench=pipeline on files in GLUE's layout: three ways to make batches."""
+"""Test bench=pipeline on files in GLUE's layout, with three ways to make batches."""
 
 import itertools
 from pathlib import Path
@@ -35,7 +35,7 @@ def test_rows(tmp_path: Path, options: dict[str, Any]) -> None:
 
 
 class Lengths:
-    """Rows of these lengths, as `Tokenised` gives them."""
+    """Rows with given lengths, in the format of `Tokenised`."""
 
     def __init__(self, lengths: list[int]) -> None:
         self.rows = [{"input_ids": [7] * length, "labels": [8, 1]} for length in lengths]

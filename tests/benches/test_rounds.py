@@ -1,4 +1,4 @@
-"""Rounds of a benchmark: shuffled, repeated if disturbed, refused on a machine under load."""
+"""Test the rounds of a benchmark: random order, repetition if disturbed, and the error on a busy machine."""
 
 import itertools
 from pathlib import Path
@@ -15,7 +15,10 @@ from krona.messages import KronaError
 
 
 def clocks(shares: list[float]) -> object:
-    """Two moments a round, a second apart, in which others work for these shares of a second."""
+    """Return a clock with two times for each round, one second apart.
+
+    In this second, other processes use the given share of a core.
+    """
     busy, moments = 0.0, []
     for second, share in enumerate(shares):
         moments.append(Clock(2.0 * second, float(second), busy, 0.0))

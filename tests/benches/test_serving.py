@@ -1,4 +1,4 @@
-"""bench=serving on tiny models: its rows, not its times."""
+"""Test bench=serving on tiny models: its rows, but not its times."""
 
 from pathlib import Path
 

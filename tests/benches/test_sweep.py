@@ -1,4 +1,4 @@
-"""bench=sweep with a simulated train.py that records its arguments."""
+"""Test bench=sweep with a simulated train.py that records its arguments."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,10 @@ def project(tmp_path: Path) -> Path:
 
 
 def by_calls(project: Path) -> float:
-    """A clock that the calls of train.py move: ten seconds to start it, one for each of its runs."""
+    """Return the time of a simulated clock.
+
+    Each call of train.py takes ten seconds, and each of its runs one second.
+    """
     file = project / "calls"
     calls = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     runs = [item for call in calls for word in call if word.startswith("seed=") for item in word.split(",")]
@@ -57,7 +60,7 @@ def test_rows_and_calls(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ["a=1", "sweep=bench", "overwrite=true"]
     assert sorted(calls[:2]) == [["-m", *common, "seed=0,1,2"], [*common, "seed=0"]]
     assert calls[2:] == [["--cfg", "job", *common]]
-    assert [path.name for path in (project / "outputs").iterdir()] == ["another"]  # its own runs are no results
+    assert [path.name for path in (project / "outputs").iterdir()] == ["another"]  # without its own runs
 
 
 def test_a_failing_job_gives_the_message(project: Path) -> None:

@@ -1,4 +1,4 @@
-"""Wrong input ends in one message, and leaves no incomplete file; earlier results are unchanged."""
+"""Test that wrong input gives one message, leaves no incomplete file, and does not change earlier results."""
 
 import errno
 import json
@@ -37,7 +37,7 @@ def outputs(tmp_path: Path) -> Path:
 
 
 def wrong(outputs: Path, *arguments: str, multirun: bool = False) -> str:
-    """The message of a command that is wrong, as the command line words it."""
+    """Return the error message of a command with wrong input, as the command line prints it."""
     before = tree(outputs)
     try:
         with hydra_session():
@@ -50,7 +50,7 @@ def wrong(outputs: Path, *arguments: str, multirun: bool = False) -> str:
     after = tree(outputs)
     assert {path: after.get(path) for path in before} == before  # earlier results untouched
     for path in set(after) - set(before):
-        assert path.name in ("result.json", "train.log"), path  # nothing half-written
+        assert path.name in ("result.json", "train.log"), path  # no incomplete file
         if path.name == "result.json":
             content = json.loads(path.read_text())
             jsonschema.validate(content, SCHEMA)
@@ -130,7 +130,7 @@ def test_factors_that_do_not_fit(
 ) -> None:
     message = wrong(outputs, *typed(tiny_folder, data), f"method.kron_factors={factors}")
     assert all(part in message for part in expected), message
-    assert not outputs.exists()  # nothing was begun
+    assert not outputs.exists()  # no run was started
 
 
 def folder_with(path: Path, text: str | bytes, name: str = "train.tsv") -> Path:
@@ -290,7 +290,7 @@ def test_no_space_left(
         "predictions.jsonl",
         "adapter.safetensors",
     }
-    job, _ = run(values, outputs)  # room was made: the same command goes on
+    job, _ = run(values, outputs)  # space was freed, and the same command continues the run
     assert (job.state, job.error) == ("done", None)
     assert not (job.folder / "last.ckpt").exists()
 

@@ -1,4 +1,4 @@
-"""`--cfg job` shows what the run would use, and refuses what the run would refuse."""
+"""Test `--cfg job`: it shows the config that the run would use, and raises the errors that the run would raise."""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""`krona check-data`: what a run would read, counted, without a model; the run's own error where it would stop."""
+"""Test `krona check-data`, which counts the rows that a run would read, without a model.
+
+If the run would stop with an error, the command reports this error.
+"""
 
 import io
 import re
@@ -17,7 +20,7 @@ from tasks.glue_files import write
 
 
 def own(file: Path) -> list[str]:
-    """The overrides that make cola a task of one's own, with the columns text and label."""
+    """Return overrides that change cola into a user's own task, with the columns text and label."""
     texts = ["task.columns=[text]", "task.template='text: {text}'", "task.split=given"]
     return ["task.name=mood", *texts, f"task.files={{train: {file}}}"]
 
@@ -27,7 +30,7 @@ def rows(count: int, *, sep: str = ",") -> list[str]:
 
 
 def checked(*arguments: str, width: int | None = None) -> str:
-    """What is printed, on a terminal of ``width`` columns or into a pipe."""
+    """Return the output of `krona check-data`, for a terminal of ``width`` columns or, by default, a pipe."""
     out = io.StringIO()
     terminal = {"force_terminal": True, "width": width, "no_color": True} if width else {}
     check_data(arguments[0], arguments[1:], Console(file=out, **terminal))
@@ -35,7 +38,7 @@ def checked(*arguments: str, width: int | None = None) -> str:
 
 
 def row(printed: str, name: str) -> list[str]:
-    """The cells of the first line that begins with ``name``."""
+    """Return the cells of the first line that begins with ``name``."""
     return next(line for line in printed.splitlines() if line.startswith(name))[len(name) :].split()
 
 

@@ -1,4 +1,4 @@
-"""Commands in processes of their own: exit codes, messages, the Hub, signals, imports and completion."""
+"""Test commands in separate processes: exit codes, messages, the Hub, signals, imports and shell completion."""
 
 import json
 import os
@@ -110,7 +110,7 @@ def test_a_disk_that_is_full_for_real(tiny_folder: Path, tmp_path: Path) -> None
     outputs = tmp_path / "outputs"
     command = ["method=full", "keep=all", *typed(tiny_folder, tmp_path / "glue"), "hydra.run.dir=" + str(outputs)]
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # inherited by what is started
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # child processes inherit it
     try:
         process = start(outputs, *command)
     finally:

@@ -1,4 +1,7 @@
-"""`krona doctor`: packages, damaged runs, claims and left-over files; --fix removes only what dead processes left."""
+"""Test `krona doctor`: packages, damaged runs, claims and files that were left behind.
+
+The option --fix removes only the files of processes that have ended.
+"""
 
 import json
 import os
@@ -38,7 +41,7 @@ def test_fine_and_broken_by_exit_code_and_json(outputs: Path) -> None:
     assert [
         words for words in ("python ", "krona ", "packages ", "1 run in", "1 done") if words not in done.output
     ] == []
-    assert tree(outputs) == before  # it reads only: not even the index
+    assert tree(outputs) == before  # the command only reads, and does not even write the index
     (folder / "result.json").write_text("{")
     done = typed("--json")
     content = json.loads(done.output)

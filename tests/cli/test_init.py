@@ -1,4 +1,4 @@
-"""`krona init` writes a project that composes, and replaces nothing."""
+"""Test `krona init`: it writes a project whose configs compose, and it does not replace existing files."""
 
 from pathlib import Path
 

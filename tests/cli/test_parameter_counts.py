@@ -1,4 +1,4 @@
-"""Parameter counts against the paper and the libraries, and the tables of `krona params` and `krona shapes`."""
+"""Test parameter counts against the paper and the libraries, and the tables of `krona params` and `krona shapes`."""
 
 import json
 from typing import Any
@@ -34,7 +34,7 @@ COUNTS: dict[str, tuple[int, int | None]] = {  # trainable parameters on T5-base
     "layer_norm": (47_616, None),
     "untuned": (0, None),
     "miss": (158_208, 2),
-    "kadaptation": (158_208 + 4**3, 16),  # the rule once
+    "kadaptation": (158_208 + 4**3, 16),  # the rule is counted once
     "cdka": (158_208, 4),
     "c3a": (158_208, 768),
     "monarch": (158_208, 4),
@@ -100,7 +100,10 @@ def test_counts_of_overrides(overrides: tuple[str, ...], count: int) -> None:
 
 
 def test_without_layer_norms_the_column_does_not_come_out() -> None:
-    """Why LayerNorms are taken to train in LoRA, PA and KronA (docs/fidelity.md)."""
+    """The column cannot be reproduced without LayerNorms.
+
+    So LoRA, PA and KronA are assumed to train them (docs/fidelity.md).
+    """
     for name, percent in (("lora", 0.0496), ("pa", 0.0414)):
         row = one("t5_base", f"method={name}", "method.train_layer_norms=false")
         assert row.trainable_percent == pytest.approx(percent, abs=1e-4)
@@ -108,7 +111,7 @@ def test_without_layer_norms_the_column_does_not_come_out() -> None:
 
 
 def test_full_counts_of_other_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert one("flan_t5_base", "method=full").trainable_params == 247_577_856  # its published checkpoint, head untied
+    assert one("flan_t5_base", "method=full").trainable_params == 247_577_856  # its checkpoint has an untied head
     assert one("t5_small", "method=full").trainable_params == 60_506_624
     models: list[Any] = []
     monkeypatch.setattr(tables, "meta_model", lambda settings: models.append(meta_model(settings)) or models[0])
@@ -131,7 +134,7 @@ PUBLISHED = {
 }
 
 
-SLOW = ("roberta_base", "deberta_v3_base", "llama_3_2_1b", "qwen2_5_0_5b")  # another of each family is counted always
+SLOW = ("roberta_base", "deberta_v3_base", "llama_3_2_1b", "qwen2_5_0_5b")  # their families have other models
 BACKBONES = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in PUBLISHED]
 
 
@@ -275,4 +278,4 @@ def test_shapes_of_lora_rank_ones_size_come_first_and_alone(run: Any) -> None:
     assert [line.split() for line in every[:18] if "─" not in line] == [
         line.split() for line in lines[:18] if "─" not in line
     ]
-    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size: all are shown
+    assert "(2, 96)" in run("shapes", "100", "192", "--all").stdout  # no shape has LoRA's size, so all are shown

@@ -1,4 +1,4 @@
-"""The check of a config: unknown keys, missing keys, wrong types, ranges and classes, each in one message."""
+"""Test the check of a config: unknown and missing keys, wrong types, ranges and classes, each with one message."""
 
 import copy
 from dataclasses import asdict
@@ -23,7 +23,7 @@ def configs() -> dict[str, dict[str, Any]]:
 
 
 def change(config: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a copy with some values set; one that is ... is deleted."""
+    """Return a copy with some changed values. The value ``...`` deletes a key."""
     config = copy.deepcopy(config)
     for path, value in changes.items():
         *parents, key = path.split(".")

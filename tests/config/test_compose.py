@@ -1,4 +1,4 @@
-"""Composition of jobs and sweeps, the folder of the runs, and the record in .hydra/."""
+"""Test the composition of jobs and sweeps, the folders of the runs, and the files in .hydra/."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def by_hydra_alone(overrides: tuple[str, ...]) -> Composed:
     HydraConfig.instance().set_config(cfg)
     OmegaConf.set_struct(cfg, False)
     del cfg["hydra"]
-    return replace(build_job(cfg), hydra=None)  # Hydra's own settings, which a composed job has none of
+    return replace(build_job(cfg), hydra=None)  # Hydra's own settings, which are not part of a composed job
 
 
 def test_every_job_is_what_hydra_makes_of_it() -> None:

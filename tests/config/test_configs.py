@@ -1,4 +1,4 @@
-"""The YAMLs of conf/: each passes the check, recipes are Tables 10-18, and later choices override earlier ones."""
+"""Test the YAML files of conf/: each is valid, recipes equal Tables 10-18, and later choices have precedence."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ from tiny_t5 import settings
 
 pytestmark = pytest.mark.slow  # `make check` runs this file
 
-GIVEN = {  # what a choice leaves to its user
+GIVEN = {  # values that the user must set
     "backbone=local": ["backbone.path=FOLDER"],
     "backbone=hub": ["backbone.name=somebody/some-t5"],
     "data=tsv": ["data.path=FOLDER"],
@@ -31,10 +31,10 @@ OTHERS = (
     "bench",
     "hydra",
     "callbacks",
-)  # have tests of their own, callbacks tests/training/test_lightning.py
+)  # other tests check them; callbacks: tests/training/test_lightning.py
 
 
-COMPOSERS: list[Composer] = []  # one, which reads the files once
+COMPOSERS: list[Composer] = []  # a single composer, which reads the files once
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -62,7 +62,7 @@ def test_every_choice_composes_and_passes_the_check(choice: str) -> None:
     typed = run(choice, *GIVEN.get(choice, []))
     group, name = choice.split("=")
     if group in ("method", "task"):
-        assert getattr(typed, group).name == name  # as it is typed, so it is called
+        assert getattr(typed, group).name == name  # the name in the file equals the name on the command line
 
 
 def test_every_recipe_belongs_to_a_method_and_a_task() -> None:
@@ -80,7 +80,7 @@ def test_the_demo_profile_has_one_learning_rate_but_for_two_methods(method: str)
 
 
 def test_a_new_method_gets_the_demo_profiles_learning_rate_without_a_recipe(tmp_path: Path) -> None:
-    """A method is one Python file and one YAML: no third file for the demo."""
+    """A method consists of one Python file and one YAML file. The demo profile needs no third file."""
     (tmp_path / "method").mkdir()
     yaml = (CONF / "method" / "lora.yaml").read_text().replace("name: lora", "name: mine")
     (tmp_path / "method" / "mine.yaml").write_text(yaml)
@@ -133,7 +133,7 @@ def test_rank_at_budget_has_one_budget_and_many_ranks() -> None:
 
 TASKS = ("cola", "rte", "mrpc", "sst2", "stsb", "mnli", "qnli", "qqp")
 A, TURNED, FLAT, THREE = (32, 24), (24, 32), (2, 384), (3, 256)
-RECIPES: dict[str, list[dict[str, Any]]] = {  # Tables 10-18, a row a task; STS-B's B of Tables 17, 18 is their erratum
+RECIPES: dict[str, list[dict[str, Any]]] = {  # Tables 10-18, one row for each task; STS-B's B in 17 and 18: erratum
     "full": [{"lr": 3e-4}] * 8,
     "bitfit": [{"lr": 3e-4}] * 8,
     "adapter": [{"lr": 3e-3, "bottleneck_dim": 1}] * 8,
@@ -168,7 +168,7 @@ RECIPES: dict[str, list[dict[str, Any]]] = {  # Tables 10-18, a row a task; STS-
 @pytest.mark.parametrize("method", RECIPES)
 def test_the_hyper_parameters_of_tables_10_to_18(method: str) -> None:
     rows = list(zip(TASKS, RECIPES[method], strict=True))
-    if not (CONF / "recipe" / method).is_dir():  # the method's YAML is all there is: one task stands for all
+    if not (CONF / "recipe" / method).is_dir():  # there is only the method's YAML, so one task is enough
         assert all(row == rows[0][1] for _, row in rows)
         rows = rows[1:2]
     for task, row in rows:
@@ -199,7 +199,7 @@ def test_method_below_recipe_below_profile_below_what_is_typed() -> None:
     assert run("profile=demo", "optimizer.lr=5e-4").optimizer.lr == 5e-4
     assert run("profile=demo", "task=sample_sst2").task.name == "sample_sst2"
     assert run("profile=demo", "backbone=t5_small").backbone.name == "google-t5/t5-small"
-    paper = run("profile=demo", "trainer=default")  # a profile holds choices: each can be typed over
+    paper = run("profile=demo", "trainer=default")  # a profile consists of choices, and each can be overridden
     assert (paper.batch_size, paper.trainer.max_epochs, paper.optimizer.warmup_steps) == (100, 20, 500)
 
 

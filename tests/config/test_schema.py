@@ -1,4 +1,4 @@
-"""conf/schema.json is current, holds for the shipped YAMLs, and refuses a wrong key or value."""
+"""Test conf/schema.json: it is up to date, accepts the package's YAML files, and rejects wrong keys and values."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Keys and choices of other tools: each is refused with krona's own, which can be typed as it stands."""
+"""Test the errors for keys and choices of other tools.
+
+Each message contains krona's own key, which can be typed unchanged.
+"""
 
 from collections.abc import Iterator
 
@@ -47,7 +50,7 @@ def test_a_replacement_can_be_typed_and_has_an_effect(instead: str, composer: Co
     value = {"trainer.accelerator": "cpu", "data.path": "FOLDER", "method.target_modules": "[q]"}.get(key, value)
     arguments = instead.partition(" (")[0].replace("{}", value).split()
     slow = "pytorch_lightning" in instead or key == "scheduler"  # imports; tests/training/test_lightning.py has both
-    if all("=" in item for item in arguments) and not slow:  # else it is a sentence
+    if all("=" in item for item in arguments) and not slow:  # otherwise the suggestion is a sentence
         arguments += ["method=lora"] if key == "method.rank" and len(arguments) == 1 else []
         plain = check.settings(composer.job([]).config).config
         changed = check.settings(composer.job(arguments).config, own=True).config

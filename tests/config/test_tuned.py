@@ -1,4 +1,4 @@
-"""recipe=tuned: the values of a search, the note on their origin, and equal numbers of trials."""
+"""Test recipe=tuned: the values of a search, the note about their origin, and equal numbers of trials."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def session() -> Iterator[None]:
         yield
 
 
-COMPOSERS: list[Composer] = []  # one, which reads the files once
+COMPOSERS: list[Composer] = []  # a single composer, which reads the files once
 
 
 def config_of(*overrides: str) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def config_of(*overrides: str) -> dict[str, Any]:
 
 
 def trial(outputs: Path, dev: float, *overrides: str, sweep: str = "learning_rates") -> str:
-    """A finished run that looked at dev alone."""
+    """Write a finished run that was scored on dev alone. Return its run id."""
     config = config_of(*overrides, "score_test=false", f"sweep={sweep}")
     run_id = identify(check.settings(config))
     names = [config[group]["name"] for group in ("method", "task")]
@@ -57,7 +57,7 @@ def test_the_best_rate_on_dev_and_the_smaller_on_a_tie(tmp_path: Path) -> None:
     assert found.values == {"optimizer.lr": 3e-3}
     assert found.note == "recipe=tuned took lr 0.003, the best of 3 rates on dev (71.00)"
     with pytest.raises(KronaError, match="sweeps=learning_rates method=krona"):
-        best(tmp_path, "method=krona", "batch_size=16")  # other settings: these trials say nothing about them
+        best(tmp_path, "method=krona", "batch_size=16")  # other settings, for which these trials give no information
 
 
 def test_a_rate_at_the_edge_of_what_was_tried_is_said(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ OWN = ("optimizer.lr=0.004", "method.scaling=2.0", "factors=2x384", "method.fit_
 
 
 def study(outputs: Path, method: str, *dev: float, own: tuple[str, ...] = OWN, name: str | None = None) -> None:
-    """A study of finished trials; the first has ``own`` values."""
+    """Write a study of finished trials. The first trial has the values ``own``."""
     optuna = pytest.importorskip("optuna", reason="pip install -e '.[tune]'")
     from krona.runs.study_journal import open_study
 
