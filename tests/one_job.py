@@ -1,4 +1,4 @@
-"""A run of seconds: a tiny backbone on GLUE's file layout, started as the command line starts its jobs."""
+"""Start short runs as the command line starts its jobs, with a tiny backbone on files in GLUE's layout."""
 
 import io
 import os
@@ -53,14 +53,17 @@ def run(values: dict[str, Any], outputs: Path, *, multirun: bool = False) -> tup
 
 
 def run_in_a_process(values: dict[str, Any], outputs: str, kill: tuple[str, int] | None) -> None:
-    """Run in this process, which is killed at a place: as ("step", 4) begins, in the 7th ("write", 7), or after it."""
+    """Run in this process, and kill it at the start of a step ("step", 4), or in or after a write ("write", 7)."""
     if kill is not None:
         kill_at(*kill)
     run(values, Path(outputs))
 
 
 def take_part(jobs: list[dict[str, Any]], outputs: str, together: Any, answers: Any) -> None:
-    """Start with other processes, run those jobs of a sweep that no other process runs, and send the outcomes."""
+    """Run the jobs of a sweep that no other process runs, and send the outcomes.
+
+    All processes start at the same time.
+    """
     together.wait()
     answers.put([run(values, Path(outputs), multirun=True)[0].state for values in jobs])
 

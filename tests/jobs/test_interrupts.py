@@ -1,4 +1,4 @@
-"""Signals to a process with children: they record the interrupt, and its exit code names the signal."""
+"""Test signals to a process with children. The children record the interrupt, and the exit code shows the signal."""
 
 import os
 import signal
@@ -72,9 +72,9 @@ def wait_for(folder: Path, pattern: str, count: int, process: subprocess.Popen[s
 @pytest.mark.parametrize(
     ("number", "to_all", "code"),
     [
-        (signal.SIGINT, True, 130),  # as a terminal does
+        (signal.SIGINT, True, 130),  # as a terminal sends it
         (signal.SIGTERM, False, 143),
-        (signal.SIGTERM, True, 143),  # as timeout(1) does
+        (signal.SIGTERM, True, 143),  # as timeout(1) sends it
     ],
 )
 def test_workers_record_an_interrupt_before_their_parent_ends(
@@ -92,7 +92,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
     with parent(tmp_path, workers=1, takes_s=60) as process:
         os.killpg(process.pid, signal.SIGINT)
         wait_for(tmp_path, "stopping-*", 1, process)
-        time.sleep(0.5)  # until the parent waits
+        time.sleep(0.5)  # give the parent time to wait
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
         process.communicate()

@@ -1,4 +1,4 @@
-"""Checks before a run claims its folder."""
+"""Test the checks that take place before a run claims its folder."""
 
 from pathlib import Path
 

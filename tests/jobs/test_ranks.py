@@ -1,4 +1,4 @@
-"""One run in two gloo processes: the weights and predictions of one process, no hang, and resume after a kill."""
+"""Test one run in two gloo processes: the same weights and predictions as in one process, no hang, and resuming."""
 
 import json
 import os
@@ -34,7 +34,10 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").is_file(), reason
 
 @pytest.fixture(scope="module")
 def overrides(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """20 steps in one epoch, without dropout; the last batch has one row, dev 4 and test 5."""
+    """Return overrides for 20 steps in one epoch, without dropout.
+
+    The last batch of train has one row, of dev 4, of test 5.
+    """
     folder = tmp_path_factory.mktemp("two")
     backbone = write_backbone(folder / "backbone")
     values = json.loads((backbone / "config.json").read_text())
@@ -63,7 +66,7 @@ def assert_same_weights(one: Job, two: Job) -> None:
 
 @pytest.mark.slow
 def test_two_processes_have_the_result_of_one(overrides: list[str], tmp_path: Path) -> None:
-    # SGD shows a gradient of another scale. AdamW would hide it, and amplify rounding if a gradient is nearly zero
+    # SGD reveals a wrong scale of the gradient. AdamW would hide it, and amplify rounding errors of gradients near zero
     plain = [*overrides, "optimizer._target_=torch.optim.SGD", "optimizer.lr=0.5", "optimizer.warmup_steps=0"]
     plain += ["data.train_rows=21", "trainer.eval_batch_size=2"]  # dev and test have an odd number of batches
     one, result = finish(plain, tmp_path / "one")
@@ -81,12 +84,12 @@ def test_two_processes_have_the_result_of_one(overrides: list[str], tmp_path: Pa
     assert predictions(one) == predictions(two)
     assert len(predictions(one)) == 9
     assert sorted(path.name for path in two.folder.iterdir()) == sorted(path.name for path in one.folder.iterdir())
-    assert (two.folder / "train.log").read_text().count("  epoch  ") == 1  # one of the ranks prints
+    assert (two.folder / "train.log").read_text().count("  epoch  ") == 1  # only one of the ranks prints
 
 
 @pytest.mark.slow
 def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: Path) -> None:
-    few = [*overrides, "data.train_rows=5", "trainer.max_epochs=2"]  # the second batch has one row: none for rank 1
+    few = [*overrides, "data.train_rows=5", "trainer.max_epochs=2"]  # the second batch has one row, so rank 1 gets none
     sharded = ["trainer.strategy=fsdp", "micro_batch_size=1", "trainer.gradient_checkpointing=true"]
     one, result = finish(few, tmp_path / "one")
     two, other = finish([*few, *sharded], tmp_path / "two", TWO)
@@ -100,7 +103,7 @@ def test_sharded_frozen_weights_change_nothing(overrides: list[str], tmp_path: P
 
 
 def ranks_of(process: "subprocess.Popen[str]") -> dict[int, int]:
-    """Return the processes that are ranks of a run, by rank."""
+    """Return a dict from each rank of a run to its process."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -212,7 +215,7 @@ def test_messages_are_few_and_of_one_dtype(monkeypatch: pytest.MonkeyPatch) -> N
     tensors = [torch.zeros(4), torch.zeros(7), torch.zeros(2), torch.zeros(1, dtype=torch.bfloat16)]
     assert [len(bucket) for bucket in _buckets(tensors)] == [2, 1, 1]
     assert list(_buckets([])) == []
-    Ranks().add_up(tensors)  # a single process exchanges nothing
+    Ranks().add_up(tensors)  # a single process exchanges no data
     assert Ranks().gather("x") == ["x"]
 
 
@@ -233,7 +236,7 @@ def test_the_starter_of_ranks_is_recognised(monkeypatch: pytest.MonkeyPatch) -> 
     assert (my_rank(), num_processes()) == (0, 1)
     require_one_launch(["-m", "seed=0,1"])
     monkeypatch.setenv("SLURM_PROCID", "0")
-    monkeypatch.setenv("SLURM_NTASKS", "3")  # a batch script has it too, and is not a rank
+    monkeypatch.setenv("SLURM_NTASKS", "3")  # a batch script has this variable too, but is not a rank
     assert num_processes() == 1
     monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")
     monkeypatch.setenv("SLURM_PROCID", "2")

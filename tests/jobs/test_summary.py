@@ -1,4 +1,4 @@
-"""What a run says at its end."""
+"""Test the summary that a run prints at the end."""
 
 import io
 from pathlib import Path

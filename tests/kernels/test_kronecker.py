@@ -1,4 +1,7 @@
-"""Every order of the Kronecker product against the product built, its gradients in float64, and what is refused."""
+"""Test every order of the Kronecker product: values, gradients in float64, and error messages.
+
+The reference is the product with the full matrix A ⊗ B.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -16,13 +19,13 @@ from krona.kernels.kronecker import kron_add, kron_linear, kron_matmul, low_rank
 from krona.surgery.operations import dispatched
 
 SIDE = st.integers(1, 5)
-SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: A's gradient by copies
+SHAPES = [(4, 3, 3, 5), (1, 4, 4, 2), (4, 1, 2, 3), (2, 2, 2, 2), (6, 5, 1, 2)]  # the last: gradient of A from copies
 
 
 @pytest.fixture(autouse=True)
 def few_rows_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kronecker, "FEW_ROWS", 1)
-    monkeypatch.setattr(kron_gradients, "BLOCK", 40)  # two or three tokens a block, the last one smaller
+    monkeypatch.setattr(kron_gradients, "BLOCK", 40)  # two or three tokens in a block; the last block is smaller
 
 
 def factors(
@@ -91,7 +94,7 @@ def test_bias_and_gate_added_with_the_product(given: str, terms: int | None, ord
     torch.testing.assert_close(added(*inputs), expected)
     with torch.no_grad():
         torch.testing.assert_close(added(*inputs), expected)
-    torch.testing.assert_close(y, before, rtol=0, atol=0)  # what the block gave out is not written to
+    torch.testing.assert_close(y, before, rtol=0, atol=0)  # the output of the block is not changed
     assert torch.autograd.gradcheck(added, inputs, fast_mode=True)
 
 
@@ -107,7 +110,7 @@ def test_any_shape_and_strides(
 ) -> None:
     a1, a2, b1, b2 = sides
     A, B = factors(a1, a2, b2, b1, dtype=torch.float32)
-    B = B.detach().T.requires_grad_()  # by strides of its own
+    B = B.detach().T.requires_grad_()  # with unusual strides
     x = torch.randn(*leading, a1 * b1)
     if strides == "transposed" and x.dim() > 1:
         x = x.transpose(0, -1).contiguous().transpose(0, -1)

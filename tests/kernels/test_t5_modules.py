@@ -1,4 +1,4 @@
-"""The cheap LayerNorm and dropout against the library's: outputs to the bit, gradients, statistics, and back again."""
+"""Test the fast LayerNorm and dropout: outputs (equal to the bit), gradients, statistics, and restoring."""
 
 import itertools
 from typing import Any
@@ -91,7 +91,7 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     assert mask.unique().numel() == 2
     assert abs(mask.max().item() - 1 / 0.9) < 1e-4
     assert abs(mask.mean().item() - 1) < 1e-3
-    lanes = kept.flatten()[: 4 * 249_000].view(-1, 4)  # the four numbers that one word gives are independent
+    lanes = kept.flatten()[: 4 * 249_000].view(-1, 4)  # the four numbers from one random word are independent
     assert (lanes.mean(0) - 0.9).abs().max() < 3e-3
     together = torch.corrcoef(lanes.T) - torch.eye(4)
     assert together.abs().max() < 1e-2
@@ -129,7 +129,7 @@ def test_methods_get_them_and_taking_out_gives_the_library_s_back() -> None:
     assert torch.equal(logits(model), before)
     surgery.take_out(model)
     assert {name: type(module) for name, module in model.named_modules()} == kinds
-    restore_modules(model)  # nothing to give back: no harm
+    restore_modules(model)  # no module to restore: no effect
 
 
 def test_a_whole_step_s_gradients_are_the_library_s() -> None:

@@ -1,4 +1,4 @@
-"""The branches once more, in NumPy and from the equations: no code of the project."""
+"""Reference implementations of the branches in NumPy, written from the equations, without code of the project."""
 
 import math
 
@@ -9,7 +9,7 @@ Array = NDArray[np.float64]
 
 
 def eq_1(A: Array, B: Array) -> Array:
-    """Eq. 1, block by block."""
+    """Return A ⊗ B (Eq. 1), computed block by block."""
     (m1, n1), (m2, n2) = A.shape, B.shape
     W = np.zeros((m1 * m2, n1 * n2))
     for i in range(m1):
@@ -19,7 +19,7 @@ def eq_1(A: Array, B: Array) -> Array:
 
 
 def eq_2(x: Array, A: Array, B: Array) -> Array:
-    """Eq. 2 for one row vector: Y = Aᵀ X B with X = x as (a1, b1), row-major."""
+    """Return Y = Aᵀ X B (Eq. 2) for one row vector x, where X is x as an (a1, b1) matrix in row-major order."""
     X = x.reshape(A.shape[0], B.shape[0])
     return (A.T @ X @ B).reshape(-1)
 
@@ -41,7 +41,7 @@ def eq_6(X: Array, ffn_of_X: Array, A: Array, B: Array, s: float, s_res: float) 
 
 
 def between_products(x: Array, A: Array, B: Array, b_inner: Array, sigma: str | None) -> Array:
-    """Aᵀ σ(X B + b), for one row vector."""
+    """Return Aᵀ σ(X B + b) for one row vector."""
     Z = x.reshape(A.shape[0], B.shape[0]) @ B + b_inner
     return (A.T @ (SIGMA[sigma](Z) if sigma else Z)).reshape(-1)
 
@@ -51,12 +51,12 @@ def bottleneck(h: Array, down: Array, down_bias: Array, up: Array, up_bias: Arra
 
 
 def phm_weight(rule: Array, left: Array, right: Array) -> Array:
-    """Compacter: W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)."""
+    """Return a weight of Compacter, W = Σᵢ Rᵢ ⊗ (Sᵢ Tᵢ)."""
     return np.sum([eq_1(R, S @ T) for R, S, T in zip(rule, left, right, strict=True)], axis=0)
 
 
 def summed_parts(x: Array, rank: int) -> Array:
-    """MiSS: the sum of x's parts of ``rank`` numbers, the last one filled up with zeros."""
+    """Return the sum of x's parts of ``rank`` numbers for MiSS. The last part is padded with zeros."""
     total = np.zeros((*x.shape[:-1], rank))
     for i in range(x.shape[-1]):
         total[..., i % rank] += x[..., i]
@@ -64,7 +64,10 @@ def summed_parts(x: Array, rank: int) -> Array:
 
 
 def circulant_blocks(w: Array) -> Array:
-    """C3A, number by number: block (m, n) has w[m, n, (j - k) mod b] at row k, column j."""
+    """Return the matrix of C3A, computed entry by entry.
+
+    Block (m, n) has w[m, n, (j - k) mod b] at row k and column j.
+    """
     M, N, b = w.shape
     C = np.zeros((M * b, N * b))
     for row in range(M * b):
@@ -74,7 +77,10 @@ def circulant_blocks(w: Array) -> Array:
 
 
 def monarch(R: Array, L: Array) -> Array:
-    """MoRe: two block-diagonal matrices with permutation matrices between and after, as maps of row vectors."""
+    """Return the matrix of MoRe, to be multiplied from the right.
+
+    It is the product of two block-diagonal matrices, each followed by a permutation matrix.
+    """
     (N, block, r), (_, _, out) = R.shape, L.shape
     first, second = np.zeros((N * block, N * r)), np.zeros((N * r, N * out))
     between, after = np.zeros((N * r, N * r)), np.zeros((N * out, N * out))
@@ -89,7 +95,7 @@ def monarch(R: Array, L: Array) -> Array:
 
 
 def dora_weight(W: Array, delta: Array, m: Array) -> Array:
-    """(d_out, d_in) weights: m · (W + ΔW) / ‖W + ΔW‖, a norm for each output."""
+    """Return the weight of DoRA, m · (W + ΔW) / ‖W + ΔW‖, (d_out, d_in), with one norm for each output."""
     V = W + delta
     return m[:, None] * V / np.sqrt((V**2).sum(axis=1, keepdims=True))
 

@@ -1,4 +1,7 @@
-"""The paper's ablations, each by overrides alone: Tables 4 to 7 and 9 on a small model with the real placement."""
+"""Test the ablations of the paper (Tables 4 to 7 and 9), configured by overrides alone.
+
+The model is small, but the placement of the branches is the real one.
+"""
 
 from typing import Any
 
@@ -17,7 +20,10 @@ from tiny_t5 import batch, disturb, logits, tiny_t5
 
 
 def built(*overrides: str) -> tuple[Any, Any]:
-    """A tiny T5 with what these overrides compose, the factors those of the tiny width, and the settings."""
+    """Return a tiny T5 with the adapter that these overrides compose, and the settings.
+
+    The factors fit the tiny width.
+    """
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = build_job(hydra.compose("config", list(overrides))).config
     settings = check.settings(config)
@@ -33,7 +39,7 @@ def branches(model: Any) -> dict[str, list[Kronecker]]:
 
 
 def kinds(model: Any) -> dict[str, int]:
-    """How many branches stand at each kind of module."""
+    """Return a dict from each kind of module to its number of branches."""
     found: dict[str, int] = {}
     for name, there in branches(model).items():
         kind = name.rsplit(".", 1)[-1]
@@ -44,7 +50,7 @@ def kinds(model: Any) -> dict[str, int]:
 @pytest.mark.parametrize(("variant", "zero"), [("table4_kaiming", True), ("table4_normal", False)])
 def test_table_4(variant: str, zero: bool) -> None:
     model, settings = built(f"variant={variant}", "task=mnli")
-    assert settings.method.branch_config["kron_factors"] == [[32, 24], [24, 32]]  # not MNLI's own (2, 384)
+    assert settings.method.branch_config["kron_factors"] == [[32, 24], [24, 32]]  # not MNLI's shape (2, 384)
     for there in branches(model).values():
         assert (not there[0].B.any()) == zero
         if not zero:

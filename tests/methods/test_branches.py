@@ -1,4 +1,4 @@
-"""The other branches against NumPy versions of their equations, how they start, and what they refuse."""
+"""Test the other branches: values against NumPy versions of their equations, start values, and error messages."""
 
 import math
 from typing import Any
@@ -32,7 +32,7 @@ LINEAR = [
     (LoKr, {"rank": 1, "alpha": 4.0}),
     (LoKr, {"rank": 1, "alpha": 4.0, "decompose_both": True, "decompose_factor": 4}),
     (MiSS, {"rank": 4, "scaling": 3.0}),
-    (MiSS, {"rank": 5, "scaling": 1.0}),  # no divisor of a width
+    (MiSS, {"rank": 5, "scaling": 1.0}),  # not a divisor of a width
     (C3A, {"scaling": 3.0}),
     (C3A, {"block_size": 4}),
     (C3A, {"block_size": 1}),
@@ -49,14 +49,14 @@ ALL = [
     (IA3, {}),
     *[(Adapter, {"bottleneck_dim": 3, "non_linearity": sigma}) for sigma in oracles.SIGMA],
     (ParallelAdapter, {"bottleneck_dim": 2, "scaling": 16.0}),
-    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),  # its weights built
-    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8}),  # by its factors
+    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8, "factor_rank": 2}),  # with full weights
+    (Compacter, {"hypercomplex_division": 4, "bottleneck_dim": 8}),  # with the factors
     (Compacter, {"hypercomplex_division": 2, "bottleneck_dim": 8, "factor_rank": 3}),
 ]
 
 
 def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tuple[nn.Module, dict[str, np.ndarray]]:
-    """A branch in float64 away from its start, and its parameters as arrays."""
+    """Return a branch in float64 with changed start values, and a dict of its parameters as arrays."""
     branch = kind(d_in, d_out, **arguments).double()
     generator = torch.Generator().manual_seed(1)
     for parameter in branch.parameters():
@@ -65,7 +65,7 @@ def made(kind: type[nn.Module], d_in: int, d_out: int, **arguments: Any) -> tupl
 
 
 def expected(kind: type[nn.Module], x: np.ndarray, p: dict[str, np.ndarray], arguments: dict[str, Any]) -> np.ndarray:
-    """The branch's update by its equation."""
+    """Return the update of a branch, computed by its equation."""
     if kind is LoRA:
         return arguments["scaling"] * (x @ p["A"] @ p["B"])
     if kind is LoKr:
@@ -217,7 +217,7 @@ def test_magnitude_is_doras_equation() -> None:
     W, delta, x, m = (torch.randn(s, generator=generator, dtype=torch.float64) for s in ((6, 5), (6, 5), (3, 5), (6,)))
     magnitude = Magnitude(W, 0 * delta)
     np.testing.assert_allclose(magnitude.magnitude.detach(), np.linalg.norm(W, axis=1))
-    assert torch.equal(magnitude(x @ W.T, W, 0 * delta), x @ W.T)  # starts at the backbone, to the bit
+    assert torch.equal(magnitude(x @ W.T, W, 0 * delta), x @ W.T)  # the start equals the backbone to the bit
     magnitude.magnitude.data = m
     weight = oracles.dora_weight(W.numpy(), delta.numpy(), m.numpy())
     y = x @ (W + delta).T

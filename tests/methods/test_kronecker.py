@@ -1,4 +1,4 @@
-"""KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 2-6 and against numpy.kron."""
+"""Test KronA, KronA^B and KronA^B_res against NumPy versions of Eq. 2-6 and against numpy.kron."""
 
 import math
 from typing import Any
@@ -60,7 +60,7 @@ def test_equations_1_and_2_agree_and_eq_3_is_eq_4() -> None:
     branch.A.data, branch.B.data = torch.from_numpy(A), torch.from_numpy(B)
     beside = torch.from_numpy(X @ W) + branch(torch.from_numpy(X))
     assert close(beside, oracles.eq_3(X, W, A, B, 2.5))
-    merged = torch.from_numpy(W.T) + branch.delta()  # nn.Linear keeps (out, in)
+    merged = torch.from_numpy(W.T) + branch.delta()  # nn.Linear stores (out, in)
     assert close(merged, oracles.eq_4(W, A, B, 2.5).T)
 
 

@@ -1,4 +1,4 @@
-"""LoRA, DoRA, (IA)³, LoKr, MiSS and C3A against peft: outputs and gradients, with the same values in both."""
+"""Test LoRA, DoRA, (IA)³, LoKr, MiSS and C3A against peft: equal values give equal outputs and gradients."""
 
 import copy
 from types import SimpleNamespace
@@ -21,10 +21,10 @@ from tiny_t5 import batch, disturb, logits, settings, tiny_t5
 
 peft = pytest.importorskip("peft", reason="peft is not installed: the comparison with it is left out")
 
-# peft asks transformers by a name that transformers has since changed
+# peft uses a name of transformers that has since changed
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 
-# Our parameter's last name → peft's, and how ours becomes theirs.
+# last part of our parameter's name → (peft's name, function from our value to peft's value)
 NAMES: dict[str, tuple[str, Any]] = {
     "A": ("lora_A.default.weight", torch.t),
     "B": ("lora_B.default.weight", torch.t),
@@ -78,7 +78,10 @@ CASES = {
 
 
 class Differentiated:
-    """peft's forward of C3A under autograd: the input's gradient that peft 0.21 writes out is not its derivative."""
+    """The forward pass of C3A in peft, differentiated by autograd.
+
+    The explicit gradient of the input in peft 0.21 is wrong.
+    """
 
     @staticmethod
     def apply(x: Tensor, w: Tensor) -> Tensor:
@@ -97,7 +100,7 @@ def peft_name(name: str) -> tuple[str, Any]:
 
 @torch.no_grad()
 def copy_values(ours: nn.Module, theirs: Any) -> None:
-    """Copy all values that train to peft's model, a new head included."""
+    """Copy all trained values to peft's model, including a new head."""
     targets: dict[str, Tensor] = dict(theirs.get_base_model().named_parameters())
     copied = set()
     for name, parameter in surgery.trainable_state(ours).items():

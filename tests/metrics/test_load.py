@@ -1,4 +1,4 @@
-"""The local `evaluate` metric: offline, in parallel, equal to the plain function."""
+"""Test the local `evaluate` metric: offline, in parallel, and equal to the plain function."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ def test_the_metric_scores_as_the_function_does(task: Scored, truth: list[str], 
     metric = metrics.load(task)
     expected = score(task.metrics, truth, answers, task.target_strings())
     assert metric(truth, answers) == expected
-    assert metric(truth[:2], answers[:2]) != {}  # a second call starts afresh
+    assert metric(truth[:2], answers[:2]) != {}  # a second call starts without earlier predictions
     assert metric(truth, answers) == expected
 
 
@@ -51,5 +51,5 @@ for _ in range(5):
     env = {"HF_HOME": str(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9", "PATH": "", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code]
     running = [subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate(timeout=90)[1] for process in running]  # of all: an open one fails another test
+    said = [process.communicate(timeout=90)[1] for process in running]  # all, to close every file
     assert [process.returncode for process in running] == [0, 0], said

@@ -1,4 +1,4 @@
-"""Power against closed forms, SciPy's binomials and Connor's formula."""
+"""Test the power computation against closed forms, SciPy's binomials and Connor's formula."""
 
 import math
 
@@ -13,7 +13,10 @@ RTE, SST2 = Errors("accuracy", 139), Errors("accuracy", 872)
 
 
 def exact_power(n, d, delta):
-    """The power of the exact McNemar test, over all numbers of discordant examples and ways that they go."""
+    """Return the power of the exact McNemar test.
+
+    It is a sum over all numbers of discordant examples and all their outcomes.
+    """
     found = 0.0
     for total in range(1, n + 1):
         better = np.arange(total + 1)
@@ -73,7 +76,7 @@ def test_the_papers_best_cases():
 
 def test_the_realistic_case_is_mcnemar_on_the_assumed_discordant_examples():
     errors = Errors("accuracy", 1_000)
-    # 100 and 120 errors, 30 % of them unshared: 66 discordant, 20 more of them one way: 43 and 23.
+    # 100 and 120 errors, 30 % of them not shared, give 66 discordant examples: 43 for one method and 23 for the other.
     expected = stats.binomtest(23, 66, 0.5).pvalue
     assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.3)) == pytest.approx(expected)
     assert power.realistic_p(errors, 90, 88, Assumed(unshared=0.001)) == power.best_case_p(20)

@@ -1,4 +1,4 @@
-"""Scores against scikit-learn and SciPy, and by hand where a prediction is no label."""
+"""Test scores against scikit-learn and SciPy. Scores with predictions that are not a label are computed by hand."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Intervals and tests against closed forms, brute force and SciPy."""
+"""Test confidence intervals and significance tests against closed forms, brute force and SciPy."""
 
 import itertools
 
@@ -64,7 +64,10 @@ def test_bootstrap_is_the_plain_one(metrics):
 
 
 def brute_force(targets, a, b, metrics, labels):
-    """All 2^n swaps, scored one by one; a and b are lists of seeds."""
+    """Return the observed difference of two methods, and the array of the differences for all 2^n swaps.
+
+    Each swap is scored separately. a and b are lists of predictions with one entry for each seed.
+    """
 
     def gap(swapped):
         total = 0.0
@@ -131,7 +134,7 @@ def test_the_level_is_kept_where_nothing_differs():
         targets = [str(x) for x in rng.integers(0, 2, 60)]
         a, b = ([t if rng.random() < 0.7 else str(1 - int(t)) for t in targets] for _ in range(2))
         rejected += swap_test([answers(targets, a)], [answers(targets, b)], ["f1"], swaps=500).p <= 0.05
-    assert rejected <= 20  # 5 % of 200, and three standard deviations
+    assert rejected <= 20  # 5 % of 200 plus three standard deviations
 
 
 def test_same_predictions_are_never_told_apart_and_p_is_never_zero():
@@ -148,7 +151,7 @@ def test_unpaired_sides_are_refused():
 
 
 def test_ties_with_the_observed_difference_count_over_several_seeds():
-    """Thirds are not exact in single precision; the exact null is a convolution of signed steps."""
+    """Thirds are not exact in single precision. The exact null distribution is a convolution of signed steps."""
     rng = np.random.default_rng(6)
     wrong = rng.random(872) < 0.03
     each = [[(wrong ^ (rng.random(872) < flips)).astype(int) for flips in (0.008, 0.016)] for _ in range(3)]

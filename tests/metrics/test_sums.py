@@ -1,4 +1,7 @@
-"""Both forms of every metric give the same score, strange predictions included; a new metric is covered by its file."""
+"""Test that both implementations of every metric give the same score, also for unusual predictions.
+
+The test covers a new metric as soon as its file exists.
+"""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Pretraining of the nano backbone: held-out texts, the tokenizer, and resuming."""
+"""Test the pretraining of the nano backbone: held-out texts, the tokenizer, and resuming."""
 
 import re
 from itertools import islice
@@ -17,7 +17,7 @@ from pretrain import CHECKPOINT, FINE_TUNING_DROPOUT, Schedule, Sizes, main, pre
 from vocabulary import train_tokenizer
 
 TINY = Sizes(d_model=16, d_ff=32, num_layers=1, num_decoder_layers=1, num_heads=2, vocab_size=600)
-# a label of any task as a word of its own
+# a label of any task as a separate word
 LABEL = re.compile(r"(?<![\d.])[0-5](\.\d)?(?![\d]|\.\d)")
 TEMPLATE = re.compile(r"(sentence|question)[12]?\s*:|premise\s*:|hypothesis", re.IGNORECASE)
 
@@ -40,7 +40,7 @@ def test_the_mixture_shares_no_text_with_the_sample_tasks(drawn):
         for split in sample_tasks.SPLIT_ROWS
     )
     assert not any(corpus.is_held_out(item.texts, held_out) for item in drawn)
-    # `texts` is honest: what is compared is what stands in the source
+    # the compared texts are those of the source text
     assert all(text in sides(item)[0] for item in drawn for text in item.texts if " " in text)
 
 

@@ -1,4 +1,4 @@
-"""The sample tasks: shipped as generated, in GLUE's columns, without pairs in two splits."""
+"""Test the sample tasks: files equal to the generated ones, the columns of GLUE, and no pair in two splits."""
 
 import gzip
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Drive a real Chromium through the DevTools protocol on a pipe, with nothing but the standard library."""
+"""Control a real Chromium through the DevTools protocol on a pipe, with the standard library alone."""
 
 import base64
 import fcntl
@@ -28,7 +28,7 @@ START = ["bash", "-c", 'exec "${@:3}" 3<&"$1" 4>&"$2"', "start"]
 
 
 class Page:
-    """One page of the browser."""
+    """A page of the browser."""
 
     def __init__(self, commands: int, answers: int) -> None:
         self._commands, self._answers = commands, answers
@@ -57,13 +57,13 @@ class Page:
         return answer["result"].get("value")
 
     def console(self) -> list[str]:
-        """Return the messages, errors and exceptions since the page was opened."""
+        """Return the messages, errors and exceptions of the console since the page was opened."""
         self.run("return 0")  # events that were sent before this answer have arrived
         names = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"}
         return [json.dumps(event) for event in self._events if event["method"] in names]
 
     def requests(self) -> list[str]:
-        """Return the addresses that the page asked for since it was opened, without embedded data."""
+        """Return the addresses that the page requested since it was opened, without embedded data."""
         self.run("return 0")
         sent = [event["params"] for event in self._events if event["method"] == "Network.requestWillBeSent"]
         addresses = [one["request"]["url"] for one in sent]
@@ -76,7 +76,7 @@ class Page:
         self._call("Emulation.setEmulatedMedia", media="", features=[scheme])
 
     def printed(self, *, width: int) -> None:
-        """Show the page as on paper that is ``width`` CSS pixels wide, until the next `look`."""
+        """Show the page in the layout for print, on paper of ``width`` CSS pixels, until the next `look`."""
         self.look(width=width)
         self._call("Emulation.setEmulatedMedia", media="print")
 
@@ -98,7 +98,7 @@ class Page:
         return answer["result"]
 
     def _receive(self, end: float) -> dict[str, Any]:
-        """Return the next message; events are kept too."""
+        """Return the next message from the browser. Events are also stored."""
         while b"\0" not in self._unread:
             if not select.select([self._answers], [], [], max(0.0, end - time.monotonic()))[0]:
                 raise TimeoutError(f"Chromium did not answer within {TIMEOUT:g} s.")
@@ -115,10 +115,10 @@ class Page:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Page]:
-    """Start a browser with a new profile, and end it and its processes at the end."""
+    """Start a browser with a new profile, and end all its processes when the context ends."""
     assert BROWSER
     ends = [*os.pipe(), *os.pipe()]
-    pipes = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # out of the way of 3 and 4
+    pipes = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends]  # so that descriptors 3 and 4 stay free
     for end in ends:
         os.close(end)
     their_read, our_write, our_read, their_write = pipes

@@ -1,6 +1,6 @@
-"""Plausible results without training: what a report is tested on and measured with.
+"""Create plausible results without training, for tests and measurements of reports.
 
-Their configs are composed from conf/ as those of real runs, so what a report asks of a config is there.
+Their configs are composed from conf/ like those of real runs, so they contain all keys that a report reads.
 """
 
 import copy
@@ -23,8 +23,8 @@ from krona.runs.run_id import run_id
 PARAMS = {"full": 222_903_552, "bitfit": 280_960, "pa": 139_824}
 SKILL = dict(zip(METHODS, (0.80, 0.74, 0.77, 0.79, 0.78, 0.79, 0.82, 0.83, 0.84), strict=True))
 BACKBONES = {"t5_base": 222_903_552, "t5_small": 60_506_624, "nano": 2_411_520}  # parameters
-OTHER = 15_600_000  # of any other backbone
-GLUE = {  # labelled rows: train, then the parts of its validation
+OTHER = 15_600_000  # number of parameters of any other backbone
+GLUE = {  # numbers of labelled rows: train, then the parts of validation
     "cola": (8_551, 1_043), "rte": (2_490, 277), "mrpc": (3_668, 408), "sst2": (67_349, 872), "stsb": (5_749, 1_500),
     "mnli": (392_702, 9_815, 9_832), "qnli": (104_743, 5_463), "qqp": (363_846, 40_430),
 }  # fmt: skip
@@ -38,7 +38,7 @@ MADE = {  # of a run that has finished
 def _composed(method: str, task: str, backbone: str, kind: str) -> dict[str, Any]:
     """The config of `train.py` with these words; a name without a YAML has KronA's, RTE's or a folder's values.
 
-    A composition takes a fifth of a second: KronA is composed for each task, other methods for RTE alone.
+    A composition takes a fifth of a second. So KronA is composed for each task, and the other methods for RTE alone.
     """
     method = method if (CONF / "method" / f"{method}.yaml").is_file() else "krona"
     task = task if (CONF / "task" / f"{task}.yaml").is_file() else "rte"
@@ -62,7 +62,7 @@ def _backbone_words(backbone: str) -> list[str]:
 def make_config(
     method: str, task: str, seed: int, *, epochs: int, sweep: str | None, backbone: str, pretrained: bool, kind: str
 ) -> dict[str, Any]:
-    """A config of the shipped YAMLs, with the names given."""
+    """Return a config from the package's YAML files, with the given names."""
     config = copy.deepcopy(_composed(method, task, backbone, kind))
     config["method"]["name"], config["task"]["name"] = method, task
     if kind == "own":
@@ -86,7 +86,10 @@ def make_result(
     change: dict[str, Any] | None = None,
     status: str = "done",
 ) -> Result:
-    """One run. ``change`` sets dotted config keys; ``kind`` defaults to sample for sample_* and glue otherwise."""
+    """Return the result of one run.
+
+    ``change`` sets config keys with dots. ``kind`` is by default sample for sample_*, else glue.
+    """
     kind = kind or ("sample" if task.startswith("sample_") else "glue")
     config = make_config(
         method, task, seed, epochs=epochs, sweep=sweep, backbone=backbone, pretrained=pretrained, kind=kind
@@ -117,7 +120,7 @@ def make_result(
 
 
 def official_rows(task: str) -> dict[str, list[int]]:
-    """The parts of GLUE's task, each with the rows found and GLUE's."""
+    """Return a dict from each part of a GLUE task to the list [number of its rows, number of GLUE's rows]."""
     names = ("train", "validation_matched", "validation_mismatched") if task == "mnli" else ("train", "validation")
     return {part: [rows, rows] for part, rows in zip(names, GLUE[task], strict=True)}
 
@@ -134,7 +137,7 @@ def _backbone_facts(backbone: str, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _update_rank(method: dict[str, Any]) -> int | None:
-    """The highest rank on layers of 768 → 768."""
+    """Return the highest possible rank of the update on a layer 768 → 768."""
     if factors := method.get("kron_factors"):
         products = [min(shape) for shape in factors]
         return 768 if method.get("residual") else min(768, method.get("terms", 1) * products[0] * products[-1])
@@ -145,7 +148,7 @@ def _add_scores(result: Result, *, rows: int, epochs: int, skill: float) -> None
     task, rng = result.config["task"], random.Random(zlib.crc32(result.run_id.encode()))
     labels = task["labels"] and [str(i) for i in sorted(task["labels"].values())]
     for split, seed in (("dev", 1), ("test", 2)):
-        same = random.Random(f"{result.task}{seed}")  # every run of a task has the same targets, of the same difficulty
+        same = random.Random(f"{result.task}{seed}")  # equal targets and difficulties for all runs of a task
         pool = labels or [f"{i / 10:.1f}" for i in range(51)]
         targets = [same.choice(pool) for _ in range(rows)]
         ease = [same.gauss(0, 0.25) for _ in range(rows)]
@@ -182,7 +185,10 @@ def _split(task: str, name: str, rows: int) -> dict[str, Any]:
 
 
 def write_thousand(outputs: Path) -> None:
-    """1,008 runs: 72 made ones under 14 seeds each, Table 1 whole; quick to make, as large as real ones."""
+    """Write 1,008 runs of all cells of Table 1: 72 generated results, each with 14 seeds.
+
+    They are as large as real results.
+    """
     for result in grid(seeds=[0], rows=100, epochs=20):
         for seed in range(14):
             config = {**result.config, "seed": seed}
@@ -191,7 +197,10 @@ def write_thousand(outputs: Path) -> None:
 
 
 def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = False) -> list[Result]:
-    """Each as ``outputs/<run id>/result.json``; with ``predictions``, the jsonl that a diff reads beside it."""
+    """Write each result to ``outputs/<run id>/result.json``, and return all results.
+
+    With ``predictions``, also write the predictions.jsonl that a diff reads.
+    """
     written = list(results)
     for result in written:
         write_result(outputs / result.run_id, result)
@@ -201,7 +210,7 @@ def write_all(outputs: Path, results: Iterable[Result], *, predictions: bool = F
 
 
 def write_predictions(folder: Path, result: Result) -> None:
-    """A line an example, as a run writes them."""
+    """Write predictions.jsonl with one line for each example, as a run writes it."""
     with (folder / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for split in ("dev", "test"):
             for i, (target, given) in enumerate(zip(*unpack_outcomes(getattr(result, split)["outcomes"]), strict=True)):
@@ -213,6 +222,6 @@ def write_predictions(folder: Path, result: Result) -> None:
 def grid(
     methods: Iterable[str] = METHODS, tasks: Iterable[str] = TASKS, seeds: Iterable[int] = (0, 1, 2), **kwargs: Any
 ):
-    """Results of every combination."""
+    """Return results for every combination of method, task and seed."""
     seeds, tasks = list(seeds), list(tasks)
     return [make_result(m, t, s, **kwargs) for m in methods for t in tasks for s in seeds]

@@ -1,4 +1,4 @@
-"""Bad files, bad words and bad places: each named, the rest still reported."""
+"""Test reports with bad files, bad arguments and bad folders: each is named, and the rest is still reported."""
 
 import json
 import subprocess
@@ -133,7 +133,7 @@ def test_an_output_that_cant_be_written_is_said_first(tmp_path, format):
 @pytest.mark.slow
 def test_a_thousand_runs_are_read_in_two_seconds(tmp_path):
     write_thousand(tmp_path)
-    begin = time.process_time()  # other work on the machine does not count
+    begin = time.process_time()  # other processes on the machine are not counted
     runs, problems = load_runs([tmp_path])
     taken = time.process_time() - begin
     assert (len(runs), problems) == (1008, [])

@@ -1,4 +1,4 @@
-"""Charts: axes, marks, tooltips, and the same bytes each time."""
+"""Test charts: axes, marks, tooltips, and equal bytes each time."""
 
 import itertools
 import re
@@ -16,7 +16,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def marks(svg):
-    """Tooltip → position of each mark."""
+    """Return a dict from the tooltip of each mark to its position."""
     found = {}
     for group in ElementTree.fromstring(svg).iter(f"{SVG}g"):
         title, use = group.find(f"{SVG}title"), next(group.iter(f"{SVG}use"), None)
@@ -35,7 +35,7 @@ def chart(points, axis=None, **kwargs):
 
 
 def drawn(xs, axis):
-    """The positions of points at ``xs``, and the words of the chart."""
+    """Draw points at ``xs``. Return their horizontal positions and the texts of the chart."""
     svg = draw(chart({f"m{i}": Point(x, 70, text=f"{i}") for i, x in enumerate(xs)}, axis))
     return [x for x, _ in marks(svg).values()], words(svg)
 

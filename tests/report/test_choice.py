@@ -1,4 +1,4 @@
-"""A report on very many runs is a page of the best, and says so."""
+"""Test that a report on very many runs shows only the best rows, and says so."""
 
 import pytest
 

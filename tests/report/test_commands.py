@@ -1,4 +1,4 @@
-"""`krona report` and `krona diff` as they are typed."""
+"""Test the commands `krona report` and `krona diff`."""
 
 import pytest
 from typer.testing import CliRunner

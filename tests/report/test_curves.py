@@ -1,4 +1,7 @@
-"""Scores over rates and training rows: the points, what k trials are worth, where two methods cross."""
+"""Test charts of the score against the learning rate and the number of training rows.
+
+The tests check the points, the expected best of k trials, and where two methods cross.
+"""
 
 import itertools
 
@@ -20,7 +23,7 @@ def sweep_of_rates(methods=("lora", "krona"), rates=RATES, **kwargs):
 
 
 def sweep_of_rows():
-    """Fine-tuning starts below LoRA and ends above it."""
+    """Return results in which fine-tuning is below LoRA for few training rows, and above it for all rows."""
     skills = {"full": (0.1, 0.5, 0.95), "lora": (0.6, 0.6, 0.6)}
     found = []
     for (method, skill), seed in itertools.product(skills.items(), (0, 1)):
@@ -63,7 +66,7 @@ def test_a_rate_that_is_no_number_is_no_point(tmp_path):
 
 
 def test_the_expect_best_k_is_the_mean_over_all_draws():
-    """Dodge et al. (2019) draw with repetition: all n^k draws, one by one."""
+    """Dodge et al. (2019) draw with repetition, so the expected value is the mean over all n^k draws."""
     scores, tests = [50.0, 70.0, 60.0], [51.0, 66.0, 63.0]
     points = [CurvePoint(i, (), dev, None, test) for i, (dev, test) in enumerate(zip(scores, tests, strict=True))]
     for k, dev, test in expect_best(points):

@@ -1,4 +1,4 @@
-"""An argument that is typed as its default is no other setting than one that is left out."""
+"""Test that an argument with its default value counts as the same setting as an argument that is left out."""
 
 import pytest
 
@@ -8,7 +8,10 @@ from report.generate import make_result, write_all
 
 
 def pair(outputs, key, value, records=()):
-    """Seed 0 leaves ``key`` out, seed 1 types it; ``records`` are what their code took for it then."""
+    """Write results of seed 0 without ``key`` and of seed 1 with it.
+
+    ``records`` are the method defaults that the runs recorded.
+    """
     results = [make_result("krona", "rte", 0), make_result("krona", "rte", 1, sweep="other", change={key: value})]
     for result, record in zip(results, records, strict=False):
         result.provenance["method_defaults"] = record

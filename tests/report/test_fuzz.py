@@ -1,4 +1,7 @@
-"""Any file in the place of a result.json: reports name it and show the rest. See also torture/test_fuzz.py."""
+"""Test arbitrary files in place of a result.json: reports name the file and show the rest.
+
+See also torture/test_fuzz.py.
+"""
 
 import io
 import json
@@ -24,7 +27,7 @@ BOMB = b64encode(zlib.compress(b"0\n" * 40_000_000)).decode()
 
 
 def look(outputs: Path, *, format: str) -> str:
-    """Everything that reads results; a KronaError is a message, all else a bug."""
+    """Run all code that reads results. A KronaError is a valid message, and any other error is a bug."""
     said = io.StringIO()
     console = Console(file=said, width=200)
     text = build_report(outputs, format=format)
@@ -57,7 +60,7 @@ def test_any_file_in_its_place(content: bytes | str, tmp_path: Path) -> None:
     else:
         {"folder": file.mkdir, "pipe": lambda: os.mkfifo(file), "loop": lambda: file.symlink_to(file)}[content]()
     shown = look(tmp_path, format="terminal")
-    assert shown.count(str(file)) >= 2  # named by the report and by the status
+    assert shown.count(str(file)) >= 2  # the report and the status name it
 
 
 @pytest.mark.parametrize("part", ["targets", "predictions"])

@@ -1,4 +1,4 @@
-"""The opening sentence, the seeds of a cell, and the precision of a column, in a report on one sweep."""
+"""Test a report on one sweep: the first sentence, the seeds of a cell, and the precision of a column."""
 
 import html
 import re

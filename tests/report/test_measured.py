@@ -1,4 +1,7 @@
-"""Columns of what runs measured beside their scores: there where a run has it, a mean over its runs."""
+"""Test the columns for other measurements than scores.
+
+They appear if a run has the value, and show the mean over runs.
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""What compares with the paper's numbers: by what a backbone is and which rows it saw, never by a name."""
+"""Test which results are compared with the numbers of the paper.
+
+The backbone and the rows decide this, and never a name.
+"""
 
 import pytest
 
@@ -10,7 +13,7 @@ from report.generate import make_result, write_all
 
 
 def small_in_a_folder():
-    """A T5 of another size in a folder that has the name of the paper's."""
+    """Return the result of a T5 of another size, in a folder with the name of the paper's backbone."""
     return make_result(backbone="local", change={"backbone.path": "/elsewhere/t5_base"})
 
 

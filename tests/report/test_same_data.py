@@ -1,4 +1,4 @@
-"""Runs that read other rows are never one cell, one comparison or one study."""
+"""Test that runs on different rows are never in the same cell, comparison or study."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A study of `krona tune` in the report: what is said, what is drawn, and a file that holds none."""
+"""Test the report on a study of `krona tune`: its text, its charts, and files that do not contain a study."""
 
 import re
 
@@ -17,7 +17,10 @@ SHAPES = ["32x24", "2x384", "12x64"]
 
 @pytest.fixture(scope="module")
 def outputs(tmp_path_factory):
-    """Twelve trials, the last two pruned after an epoch; a better dev score at a higher rate."""
+    """Return the folder of a study with twelve trials.
+
+    The last two were pruned after one epoch. Higher rates have better dev scores.
+    """
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from optuna.trial import TrialState, create_trial
 

@@ -1,4 +1,4 @@
-"""What is averaged and what never is, what is best, what is missing."""
+"""Test the tables of a report: averages, marks of the best value, and missing values."""
 
 import json
 import shlex
@@ -120,7 +120,7 @@ def test_variants_get_rows_of_their_own(tmp_path):
 
 
 def dev_and_test_disagree(rows=300):
-    """A shape that is best on dev and one that is best on test."""
+    """Return the results of two shapes. One is better on dev, and the other is better on test."""
     for_dev, for_test = (
         make_result(
             "krona", "rte", rows=rows, sweep="factor_shapes", skill=skill, change={"method.kron_factors": shape}
@@ -373,7 +373,7 @@ def test_training_time_is_a_ratio_to_full_by_step(tmp_path):
 
 
 def table_2(outputs, *, ratio=1.02, **settings):
-    """The report of Table 2 with a latency benchmark of KronA."""
+    """Return the report of Table 2, with a latency benchmark of KronA."""
     write_all(outputs, grid(["full", "krona"], ["rte"], [0]))
     (outputs / "bench").mkdir()
     row = {"name": "krona", "ratio_to_full": ratio, "launches_added": 0}

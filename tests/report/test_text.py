@@ -1,4 +1,4 @@
-"""Warnings and cautions: the sign at the cell and its note, in every format and in the file itself."""
+"""Test warnings: the sign in the cell and the note, in every format and in the written file."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ CONSTANT = 'all 204 test predictions are "1" (equivalent); the best constant pre
 
 
 def constant(method="lora", seed=0, task="mrpc", **kwargs):
-    """A run that answers the same to everything: on MRPC that is an F1 of 81."""
+    """Return the result of a run that predicts the same label for every row. On MRPC this is an F1 of 81."""
     result = make_result(method, task, seed, rows=204, **kwargs)
     targets, given = ["1"] * 139 + ["0"] * 65, ["1"] * 204
     parts = score(["f1", "accuracy"], targets, given, ["0", "1"])
@@ -36,7 +36,7 @@ def outputs(tmp_path_factory):
 
 
 def plain(text):
-    """Without the escapes of a format, on one line."""
+    """Return the text without the escapes of a format, on one line."""
     text = text.replace("&quot;", '"').replace(r"\textquotedbl{}", '"').replace(r"\_", "_").replace('""', '"')
     return " ".join(re.sub(r"</text><text[^>]*>", " ", text).split())
 

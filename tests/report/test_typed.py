@@ -1,4 +1,4 @@
-"""The commands of a report: what they make is what the table's own command makes."""
+"""Test the commands that a report shows: they give the same runs as the command of the whole table."""
 
 import shlex
 
@@ -16,7 +16,7 @@ from report.generate import make_result
 
 
 def ids_of(overrides, composer):
-    """The run ids of ``python train.py -m OVERRIDES``."""
+    """Return the run ids of ``python train.py -m OVERRIDES``."""
     return [identify(check.settings(composer.job(job).config)) for job in expand(overrides)]
 
 
@@ -48,7 +48,7 @@ def test_a_missing_cells_command_makes_the_run_of_the_table(tmp_path, number, ty
 
 
 def _within(words, jobs) -> bool:
-    """Whether a command's method and task are among the jobs'."""
+    """Return whether one of the jobs has the method and the task of a command."""
     asked = {word for word in words if word.startswith(("method=", "task="))}
     return any(asked <= set(job) for job in jobs)
 

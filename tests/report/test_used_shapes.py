@@ -1,4 +1,4 @@
-"""The shape of A that was asked for and the one that was used, and the rank of an update, from what a result says."""
+"""Test the reported shapes of A (the requested and the used shape) and the rank of the update."""
 
 from krona.report.build import collect
 from krona.report.diff.runs import diff_runs
@@ -23,7 +23,7 @@ def test_a_fitted_shape_counts_as_it_was_used():
 def test_every_method_has_the_rank_that_its_run_recorded_and_an_empty_cell_without(tmp_path):
     results = [make_result(method, "rte", rows=40) for method in ("lora", "krona", "pa", "full")]
     results[2].provenance["update_rank"] = 24
-    del results[3].provenance["update_rank"]  # as of a run before it was recorded
+    del results[3].provenance["update_rank"]  # as in older results
     write_all(tmp_path, results)
     (table,) = collect(tmp_path).tables
     ranks = {row.key: (row.cells["rank"].value, row.cells["rank"].missing) for row in table.rows}
@@ -31,14 +31,17 @@ def test_every_method_has_the_rank_that_its_run_recorded_and_an_empty_cell_witho
 
 
 def fitted(seed=0, sweep="table9", task="sample_mnli", **kwargs):
-    """On nano a shape of A of the paper's becomes its counterpart, of rank 144."""
+    """Return the result of a run on nano, which replaced a shape of the paper by its counterpart of rank 144."""
     result = make_result("krona", task, seed, backbone="nano", sweep=sweep, rows=40, **kwargs)
     result.provenance |= {"branch_config": {"kron_factors": [[16, 12], [12, 16]]}, "update_rank": 144}
     return result
 
 
 def failed_early(seed):
-    """A run that failed before it knew its shape; the rank that an earlier version recorded is the asked shape's."""
+    """Return the result of a run that failed before its shape was known.
+
+    It has the rank of the requested shape, as in earlier versions.
+    """
     result = make_result("krona", "sample_mnli", seed, backbone="nano", sweep="table9", status="failed")
     result.provenance["update_rank"] = 576
     return result

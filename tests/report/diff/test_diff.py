@@ -1,4 +1,4 @@
-"""Two runs and two methods, side by side."""
+"""Test the comparison of two runs and of two methods."""
 
 import json
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_the_examples_that_changed_come_with_their_texts(tmp_path, pair):
 @pytest.mark.parametrize("width", [20, 40, 80, 160])
 def test_no_line_is_wider_than_the_terminal(width, tmp_path, pair):
     found = diff_runs(*(tmp_path / result.run_id for result in pair))
-    lines = render(found, width=width).splitlines()[2:]  # ids stay whole: the terminal folds them
+    lines = render(found, width=width).splitlines()[2:]  # run ids are not cut, because the terminal wraps them
     assert max(map(len, lines)) <= width
     assert any("only A right" in line for line in lines)
 

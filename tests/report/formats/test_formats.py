@@ -1,4 +1,4 @@
-"""The same report as terminal text, Markdown, LaTeX and CSV."""
+"""Test a report as terminal text, Markdown, LaTeX and CSV."""
 
 import csv
 import io

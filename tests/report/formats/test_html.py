@@ -1,4 +1,4 @@
-"""The page: its tables, charts and dialogs as HTML, and in a real browser."""
+"""Test the HTML report: its tables, charts and dialogs, as text and in a real browser."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def browser(tmp_path_factory):
 
 
 def runs_of(page):
-    """The folded part of the first table with its runs, as words, and its links."""
+    """Return the text and the links of the collapsed section that lists the runs of the first table."""
     (found, *_) = re.findall("<summary>Runs, and the commands.*?</table>.*?</details>", page, re.DOTALL)
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", found)).split()), re.findall('href="([^"]+)"', found)
 
@@ -184,7 +184,7 @@ class TestInChromium:
     def test_table_1_fits_a_sheet_of_paper(self, browser, folder, page):
         browser.open(folder / "report.html")
         assert "@page { size: landscape; margin: 12mm; }" in page
-        browser.printed(width=1031)  # A4 less the margins
+        browser.printed(width=1031)  # the width of A4 without the margins
         widths = browser.run("return [...document.querySelectorAll('table[data-table]')].map((one) => one.offsetWidth)")
         browser.look(width=1280)
         assert len(widths) > 1

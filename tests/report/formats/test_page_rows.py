@@ -1,4 +1,4 @@
-"""Open reports of every kind of row in Chromium: the plots are there, without an error and without a request."""
+"""Test reports with every kind of row in Chromium: they show the plots, without an error and without a request."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from report.browser import chromium, needs_browser
 from report.generate import make_result, write_all
 
 pytestmark = [pytest.mark.slow, needs_browser]
-ADDED = {"full": 0, "bitfit": 0, "layer_norm": 0, "lora": 2_400_000, "krona": 90_000}  # multiply-adds of a token
+ADDED = {"full": 0, "bitfit": 0, "layer_norm": 0, "lora": 2_400_000, "krona": 90_000}  # multiply-adds for one token
 PLOTS = """return [...document.querySelectorAll("figure svg, figure img")].map((one) => one.getBoundingClientRect())
     .filter((box) => box.width > 100 && box.height > 60).length"""
 
@@ -48,7 +48,7 @@ REPORTS = {
 
 
 @pytest.fixture
-def browser(tmp_path_factory):  # a new one for each test: a page that hangs must not fail the next
+def browser(tmp_path_factory):  # a new browser for each test, because a page that hangs must not affect the next test
     with chromium(tmp_path_factory.mktemp("profile")) as page:
         yield page
 

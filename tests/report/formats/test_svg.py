@@ -1,4 +1,4 @@
-"""The SVG of a report: well formed, one row for each method, the costs below, names as text."""
+"""Test the SVG of a report: it is well formed, with one row for each method, the costs below, and names as text."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_without_runs_it_says_so_and_names_are_text(tmp_path):
 
 
 def sizes(*points):
-    """``points``: parameters and skill; LoRA and KronA at each."""
+    """Return results of LoRA and KronA for each pair (number of parameters, skill) of ``points``."""
     found = []
     for i, (params, skill) in enumerate(points):
         for method, change in (("lora", {"method.rank": 2**i}), ("krona", {"method.terms": 2**i})):

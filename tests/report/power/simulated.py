@@ -1,4 +1,4 @@
-"""Made test sets and answers on which the power of the project's own test is checked."""
+"""Simulate test sets and predictions, to check the power of the project's significance test."""
 
 import math
 
@@ -9,11 +9,11 @@ from krona.metrics.power import LEVEL
 from krona.metrics.statistics import swap_test
 
 SWAPS = 1_000
-METRICS = {"correlation": ["pearson", "spearman"]}  # of the names in `Errors` those that are not a metric's
+METRICS = {"correlation": ["pearson", "spearman"]}  # names in `Errors` that are not names of a metric
 
 
 def simulated_power(errors, difference, *, score, seeds, assumed, test_sets):
-    """The share of made test sets with p ≤ 0.05 at a true ``difference`` in points."""
+    """Return the share of simulated test sets with p ≤ 0.05, for a true ``difference`` of the scores in points."""
     rng = np.random.default_rng(0)
     make = _classes if errors.counts else _numbers
     metrics = METRICS.get(errors.metric, [errors.metric])
@@ -25,7 +25,10 @@ def simulated_power(errors, difference, *, score, seeds, assumed, test_sets):
 
 
 def _classes(rng, errors, difference, score, seeds, assumed):
-    """Two methods on two classes. Errors fall equally often on both, as `Errors.points` has it."""
+    """Return predictions of two methods for two classes.
+
+    Both classes have as many errors, as `Errors.points` assumes.
+    """
     n = errors.examples
     delta = difference / (errors.points * n)
     d = max(errors.discordant(score, score, assumed), delta)
@@ -44,7 +47,10 @@ def _classes(rng, errors, difference, score, seeds, assumed):
 
 
 def _outcomes(rng, chances, truth):
-    """An outcome of each example. The rarer class is wrong more often, so that both have as many errors."""
+    """Return an outcome for each example.
+
+    The rarer class has a higher error rate, so that both classes have as many errors.
+    """
     drawn = np.empty(len(truth), dtype=int)
     for label in (0, 1):
         rows = truth == label
@@ -55,7 +61,10 @@ def _outcomes(rng, chances, truth):
 
 
 def _numbers(rng, errors, difference, score, seeds, assumed):
-    """Normal targets and predictions that correlate with them by ``score``, and beside that with each other."""
+    """Return predictions of two methods for normal targets.
+
+    They correlate with the targets by ``score``, and additionally with each other.
+    """
     truth = rng.standard_normal(errors.examples)
 
     def noise(share):

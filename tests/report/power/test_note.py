@@ -1,4 +1,4 @@
-"""The line below a table that says how small a difference can be seen."""
+"""Test the note below a table about the smallest difference that can be detected."""
 
 import re
 from dataclasses import replace

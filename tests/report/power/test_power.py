@@ -1,4 +1,4 @@
-"""`krona power`: test sets, the paper's differences, the check by simulation, and what the command prints."""
+"""Test `krona power`: test sets, the paper's differences, a check by simulation, and the output of the command."""
 
 import json
 
@@ -80,7 +80,7 @@ def test_a_task_of_ones_own():
 
 @pytest.mark.parametrize(("task", "seeds", "near"), [("rte", 1, 0), ("rte", 3, 0), ("mrpc", 1, 0.06)])
 def test_the_projects_own_test_has_that_power(task, seeds, near):
-    """Within Monte Carlo error; F1, which is approximated, within six points more."""
+    """The values agree within the Monte Carlo error. F1 is approximated, so six more points are allowed."""
     (errors, score), sets = choose_test_sets([task], examples=None, score=None)[task], 300
     least = smallest_difference(errors, score=score, seeds=seeds, assumed=Assumed())
     found = simulated_power(errors, least, score=score, seeds=seeds, assumed=Assumed(), test_sets=sets)
